@@ -1,0 +1,1 @@
+"""From a category to a labelled scene that only a spatial relation can resolve."""

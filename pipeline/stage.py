@@ -1,0 +1,111 @@
+"""The one interface between the engine and the work: stages that map items, and a sink that writes them.
+
+A stage stores its configuration in ``__init__`` (it is pickled to workers), loads weights once per worker in
+``setup`` and maps a batch of items to new items in ``process``. What is dropped carries a reason.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+
+@runtime_checkable
+class Keyed(Protocol):
+    """Anything that flows through stages: it carries the key of the plan's row it came from."""
+
+    @property
+    def key(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One row of a plan: the unit that is accepted, rejected or failed."""
+
+    key: str
+    """Unique within the plan; becomes the sample's key."""
+
+    seed: int
+    """``sha256(seed of the plan, name of the job, key)`` as 63 bits: the only randomness a stage may use."""
+
+    payload: Mapping[str, Any]
+    """JSON values that the plan stored for this row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """An item that a stage dropped on purpose."""
+
+    key: str
+    reason: str
+    """Short and countable, such as ``wrong_count``; the report counts by it."""
+
+    detail: str = ""
+    """What a person wants to know about this one item."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What one worker of a stage needs."""
+
+    num_cpus: float = 1.0
+    """Fractional for stages that mostly wait."""
+
+    num_gpus: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.num_cpus < 0 or self.num_gpus < 0:
+            raise ValueError(f"resources must not be negative, got {self}")
+
+
+In = TypeVar("In", bound=Keyed)
+Out = TypeVar("Out", bound=Keyed)
+
+
+class Stage(ABC, Generic[In, Out]):
+    """One step of a job, run in-process or as a pool of Ray actors."""
+
+    resources: Resources = Resources()
+    batch_size: int = 32
+    """Most items of one ``process`` call; a batch never crosses a shard."""
+
+    @property
+    def name(self) -> str:
+        """Shown in progress and reports."""
+        return type(self).__name__.removesuffix("Stage").lower()
+
+    def setup(self) -> None:  # noqa: B027  (most stages load nothing)
+        """Load weights. Called once per worker, before the first ``process``."""
+
+    @abstractmethod
+    def process(self, items: list[In]) -> list[Out | Rejected]:
+        """Map items to new items.
+
+        Args:
+            items: at most ``batch_size`` items of one shard.
+
+        Returns:
+            As many results, in the same order, each under the key of its item: a new item, or ``Rejected``.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a sink made of one shard."""
+
+    files: Mapping[str, Path]
+    """Role (``tar``, ``index``, ...) to a file inside the folder that the sink was given."""
+
+    summary: Mapping[str, int | float | str] = field(default_factory=dict)
+    """Small figures for the receipt and the report, such as the number of queries."""
+
+
+class Sink(ABC, Generic[In]):
+    """Writes the accepted items of one shard as files; the engine publishes them and commits the receipt."""
+
+    @abstractmethod
+    def write(self, items: list[In], folder: Path) -> Written:
+        """Write deterministic files (fixed order, no clock) into the empty folder. May be called with no items."""

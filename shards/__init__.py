@@ -1,0 +1,1 @@
+"""What a sample is, and how samples lie on disk."""

@@ -1,0 +1,215 @@
+"""What a sample is: one image with every query about it.
+
+Boxes are ``xyxy`` in pixels of the stored image: float, 0-based, right and bottom exclusive.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+SCHEMA_VERSION = 1
+
+Box = tuple[float, float, float, float]
+"""(x1, y1, x2, y2) in pixels of the stored image, 0-based, right and bottom exclusive."""
+
+
+class SchemaError(ValueError):
+    """A sample that breaks a rule of the schema; the message names the sample, the rule and the value."""
+
+
+def checked_box(values: Any, width: int, height: int, where: str) -> Box:
+    """``values`` as a box of positive area that lies inside a ``width`` x ``height`` image.
+
+    Raises:
+        SchemaError: naming ``where``, the rule and the value.
+    """
+    try:
+        x1, y1, x2, y2 = (float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise SchemaError(f"{where}: a box is four numbers x1, y1, x2, y2, got {values!r}") from error
+    if not all(math.isfinite(value) for value in (x1, y1, x2, y2)):
+        raise SchemaError(f"{where}: box {values!r} is not finite")
+    if x2 <= x1 or y2 <= y1:
+        raise SchemaError(f"{where}: box ({x1}, {y1}, {x2}, {y2}) has no area; x2 > x1 and y2 > y1 must hold")
+    if x1 < 0 or y1 < 0 or x2 > width or y2 > height:
+        raise SchemaError(
+            f"{where}: box ({x1}, {y1}, {x2}, {y2}) reaches outside the {width} x {height} image"
+        )
+    return (x1, y1, x2, y2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """One object of the image."""
+
+    box_xyxy: Box
+    category: str
+    """Lower-case name; empty where the data set does not say."""
+
+    is_crowd: bool = False
+    score: float | None = None
+    """Detector's confidence for generated scenes; None for annotated ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """One referring expression and the box it means."""
+
+    query_id: str
+    """Unique within the data set."""
+
+    text: str
+    box_xyxy: Box
+    split: str
+    """``train``, ``val``, ``testA``, ..."""
+
+    source: str
+    """Where the query comes from: ``refcoco``, ``miniature``, ``prompted`` (a composer), ..."""
+
+    instance: int | None = None
+    """Index of the target in the sample's instances; None where it is not known."""
+
+    prior_id: str | None = None
+    program: Mapping[str, Any] | None = None
+    """For pseudo-queries: the relation program that selects the target, and only it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One image with its instances and queries; valid by construction."""
+
+    key: str
+    """Unique in the data set; letters, digits, ``_`` and ``-`` only, since it names members of a tar."""
+
+    width: int
+    height: int
+    image_name: str
+    """File name in the source, or the scene's key for a generated picture."""
+
+    image: bytes = field(repr=False)
+    """Encoded image, JPEG or PNG, upright, RGB."""
+
+    instances: tuple[Instance, ...]
+    queries: tuple[Query, ...]
+    priors: npt.NDArray[np.float16] | None = field(default=None, repr=False, compare=False)
+    """(queries, dim) features, in the order of ``queries``; None until packed."""
+
+    def __post_init__(self) -> None:
+        if not self.key or not all(c.isascii() and (c.isalnum() or c in "_-") for c in self.key):
+            raise SchemaError(
+                f"sample key {self.key!r} must be non-empty and hold only a-z, A-Z, 0-9, _ and -"
+            )
+        if self.width <= 0 or self.height <= 0:
+            raise SchemaError(f"sample {self.key}: image size {self.width} x {self.height} must be positive")
+        for i, instance in enumerate(self.instances):
+            checked_box(instance.box_xyxy, self.width, self.height, f"sample {self.key}, instance {i}")
+        for query in self.queries:
+            where = f"sample {self.key}, query {query.query_id!r}"
+            checked_box(query.box_xyxy, self.width, self.height, where)
+            if not query.text.strip():
+                raise SchemaError(f"{where}: the text is empty")
+            if query.instance is not None and not 0 <= query.instance < len(self.instances):
+                raise SchemaError(
+                    f"{where}: instance {query.instance} of {len(self.instances)} does not exist"
+                )
+        if self.priors is not None and (self.priors.ndim != 2 or len(self.priors) != len(self.queries)):
+            raise SchemaError(
+                f"sample {self.key}: priors of shape {self.priors.shape} for {len(self.queries)} queries"
+            )
+
+    def num_rivals(self, query: Query) -> int | None:
+        """Other instances of the target's category (crowds left out); None where the category is not known."""
+        if query.instance is None or not self.instances[query.instance].category:
+            return None
+        category = self.instances[query.instance].category
+        return sum(
+            i != query.instance and instance.category == category and not instance.is_crowd
+            for i, instance in enumerate(self.instances)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the image and the priors, as JSON values."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "key": self.key,
+            "width": self.width,
+            "height": self.height,
+            "image_name": self.image_name,
+            "instances": [
+                {
+                    "box_xyxy": list(instance.box_xyxy),
+                    "category": instance.category,
+                    "is_crowd": instance.is_crowd,
+                    "score": instance.score,
+                }
+                for instance in self.instances
+            ],
+            "queries": [
+                {
+                    "query_id": query.query_id,
+                    "text": query.text,
+                    "box_xyxy": list(query.box_xyxy),
+                    "split": query.split,
+                    "source": query.source,
+                    "instance": query.instance,
+                    "prior_id": query.prior_id,
+                    "program": None if query.program is None else dict(query.program),
+                }
+                for query in self.queries
+            ],
+        }
+
+    @staticmethod
+    def from_json(
+        record: Mapping[str, Any], image: bytes, priors: npt.NDArray[np.float16] | None = None
+    ) -> Sample:
+        """The inverse of ``to_json``.
+
+        Raises:
+            SchemaError: for another schema version, a missing field or a broken rule.
+        """
+        version = record.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise SchemaError(
+                f"sample {record.get('key')!r}: schema version {version!r}, this code reads {SCHEMA_VERSION}; "
+                "make the shards again with this version"
+            )
+        try:
+            return Sample(
+                key=record["key"],
+                width=record["width"],
+                height=record["height"],
+                image_name=record["image_name"],
+                image=image,
+                instances=tuple(
+                    Instance(
+                        box_xyxy=tuple(instance["box_xyxy"]),
+                        category=instance["category"],
+                        is_crowd=instance["is_crowd"],
+                        score=instance["score"],
+                    )
+                    for instance in record["instances"]
+                ),
+                queries=tuple(
+                    Query(
+                        query_id=query["query_id"],
+                        text=query["text"],
+                        box_xyxy=tuple(query["box_xyxy"]),
+                        split=query["split"],
+                        source=query["source"],
+                        instance=query["instance"],
+                        prior_id=query["prior_id"],
+                        program=query["program"],
+                    )
+                    for query in record["queries"]
+                ),
+                priors=priors,
+            )
+        except (KeyError, TypeError) as error:
+            raise SchemaError(f"sample {record.get('key')!r}: malformed record ({error!r})") from error

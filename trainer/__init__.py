@@ -1,0 +1,1 @@
+"""The grounding network: its data stream, losses, training, evaluation and prediction."""
