@@ -77,7 +77,7 @@ class Stage(ABC, Generic[In, Out]):
         """Shown in progress and reports."""
         return type(self).__name__.removesuffix("Stage").lower()
 
-    def setup(self) -> None:  # noqa: B027  (most stages load nothing)
+    def setup(self) -> None:
         """Load weights. Called once per worker, before the first ``process``."""
 
     @abstractmethod

@@ -38,9 +38,7 @@ def checked_box(values: Any, width: int, height: int, where: str) -> Box:
     if x2 <= x1 or y2 <= y1:
         raise SchemaError(f"{where}: box ({x1}, {y1}, {x2}, {y2}) has no area; x2 > x1 and y2 > y1 must hold")
     if x1 < 0 or y1 < 0 or x2 > width or y2 > height:
-        raise SchemaError(
-            f"{where}: box ({x1}, {y1}, {x2}, {y2}) reaches outside the {width} x {height} image"
-        )
+        raise SchemaError(f"{where}: box ({x1}, {y1}, {x2}, {y2}) reaches outside the {width} x {height} image")
     return (x1, y1, x2, y2)
 
 
@@ -102,9 +100,7 @@ class Sample:
 
     def __post_init__(self) -> None:
         if not self.key or not all(c.isascii() and (c.isalnum() or c in "_-") for c in self.key):
-            raise SchemaError(
-                f"sample key {self.key!r} must be non-empty and hold only a-z, A-Z, 0-9, _ and -"
-            )
+            raise SchemaError(f"sample key {self.key!r} must be non-empty and hold only a-z, A-Z, 0-9, _ and -")
         if self.width <= 0 or self.height <= 0:
             raise SchemaError(f"sample {self.key}: image size {self.width} x {self.height} must be positive")
         for i, instance in enumerate(self.instances):
@@ -115,9 +111,7 @@ class Sample:
             if not query.text.strip():
                 raise SchemaError(f"{where}: the text is empty")
             if query.instance is not None and not 0 <= query.instance < len(self.instances):
-                raise SchemaError(
-                    f"{where}: instance {query.instance} of {len(self.instances)} does not exist"
-                )
+                raise SchemaError(f"{where}: instance {query.instance} of {len(self.instances)} does not exist")
         if self.priors is not None and (self.priors.ndim != 2 or len(self.priors) != len(self.queries)):
             raise SchemaError(
                 f"sample {self.key}: priors of shape {self.priors.shape} for {len(self.queries)} queries"
