@@ -1,0 +1,68 @@
+"""Where shards are worked on: in this process, or on Ray (``pipeline.ray_executor``). The bytes are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.chain import ShardReader, StageRunner
+from pipeline.commit import commit
+from pipeline.plan import Plan
+from pipeline.receipts import Receipt
+from pipeline.stage import Sink, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorConfig:
+    """Where and with how many workers a job runs; never changes its bytes."""
+
+    kind: Literal["inline", "ray"] = "inline"
+    """``inline``: in this process, one shard after another. ``ray``: every stage is a pool of Ray actors."""
+
+    workers: int = 1
+    """Most Ray actors of each stage, and of the sink."""
+
+    ray_address: str | None = None
+    """A cluster's address, or ``auto``; without it Ray is started on this machine."""
+
+    working_dir: Path | None = None
+    """A checkout to ship to the nodes of a cluster; without it they must share this one's path."""
+
+    max_restarts: int = 2
+    """How often a Ray worker that died is started again, and its shard tried again, before the run stops."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ValueError(f"workers must be at least 1, got {self.workers}")
+        if self.max_restarts < 0:
+            raise ValueError(f"max_restarts must be at least 0 (-1 would be for ever), got {self.max_restarts}")
+        if self.kind == "inline" and (self.workers > 1 or self.ray_address):
+            raise ValueError("the inline executor has one worker and no cluster; choose kind ray")
+
+
+def execute(
+    plan: Plan,
+    stages: Sequence[Stage[Any, Any]],
+    sink: Sink[Any],
+    shard_ids: Iterable[str],
+    config: ExecutorConfig,
+) -> Iterator[Receipt]:
+    """Work on shards and yield each one's receipt as soon as it is committed, in any order."""
+    if config.kind == "ray":
+        from pipeline.ray_executor import execute_on_ray  # Ray takes seconds to import
+
+        return execute_on_ray(plan, stages, sink, list(shard_ids), config)
+    return _execute_inline(plan, stages, sink, shard_ids)
+
+
+def _execute_inline(
+    plan: Plan, stages: Sequence[Stage[Any, Any]], sink: Sink[Any], shard_ids: Iterable[str]
+) -> Iterator[Receipt]:
+    reader, runners = ShardReader(plan), [StageRunner(stage) for stage in stages]
+    for shard_id in shard_ids:
+        work = reader.read(shard_id)
+        for runner in runners:
+            work = runner.run(work)
+        yield commit(plan, work, sink)

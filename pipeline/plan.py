@@ -1,0 +1,247 @@
+"""The plan of a run: an immutable list of all its shards and their inputs, made once before any work.
+
+``RUN/plan/plan.json`` is the header: schema version, name, fingerprint, seed, counts, and the hash of
+``RUN/plan/items.parquet``, which holds one row group per shard, so that a worker reads only its own shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.durable import sha256_of, sync, write_synced
+from pipeline.errors import PipelineError
+from pipeline.stage import Item
+
+SCHEMA_VERSION = 1
+
+_ITEMS = pa.schema([("key", pa.string()), ("payload", pa.string())])
+_GROUP = re.compile(r"[A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRow:
+    """One input of a job."""
+
+    key: str
+    """Unique within the plan."""
+
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values."""
+
+    group: str = ""
+    """Shards never mix groups, such as the splits of a data set; letters, digits, ``_`` and ``-``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSettings:
+    """What decides a run's bytes. A run folder belongs to one value of it for ever."""
+
+    name: str
+    fingerprint: Mapping[str, Any]
+    """Configuration, inputs, code and models, as JSON values."""
+
+    seed: int
+    items_per_shard: int
+
+    def __post_init__(self) -> None:
+        if self.items_per_shard < 1:
+            raise ValueError(f"items_per_shard must be at least 1, got {self.items_per_shard}")
+        try:
+            self.to_json()
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"fingerprint of {self.name!r} must hold JSON values only ({error})") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values, just as a plan read from disk has them (tuples become lists)."""
+        record: dict[str, Any] = json.loads(json.dumps(vars(self), default=dict))
+        return record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A plan on disk, by its header; items are read shard by shard with ``ShardItems``."""
+
+    run: Path
+    settings: PlanSettings
+    shards: Mapping[str, int]
+    """Shard id to number of items, in the order of the row groups."""
+
+    items_sha256: str
+    plan_hash: str
+    """SHA-256 of the header, hence of everything; every receipt carries it."""
+
+    @property
+    def num_items(self) -> int:
+        return sum(self.shards.values())
+
+
+def open_plan(run: Path) -> Plan:
+    """Read the header of the plan in the folder of a run.
+
+    Raises:
+        PipelineError: the folder has no plan, a damaged one, or one of another schema version.
+    """
+    path = run / "plan" / "plan.json"
+    try:
+        content = path.read_bytes()
+        record = json.loads(content)
+        if record["schema_version"] != SCHEMA_VERSION:
+            raise PipelineError(
+                f"{path} has schema version {record['schema_version']}, this code reads {SCHEMA_VERSION}; "
+                "make the run again in a new folder"
+            )
+        settings = PlanSettings(**record["settings"])
+        shards, items_sha256 = dict(record["shards"]), str(record["items_sha256"])
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PipelineError(f"{run} is not the folder of a run: {path} does not exist") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise PipelineError(f"{path} is damaged ({error!r}); remove {run} and run again") from error
+    plan_hash = hashlib.sha256(content).hexdigest()
+    return Plan(run=run, settings=settings, shards=shards, items_sha256=items_sha256, plan_hash=plan_hash)
+
+
+def open_or_make_plan(run: Path, settings: PlanSettings, rows: Iterable[PlanRow]) -> Plan:
+    """The plan of a run: made from ``rows`` at the first call, read and checked at every later one.
+
+    Raises:
+        PipelineError: the folder holds the plan of other settings (they are named) or a damaged one, or
+            ``rows`` are empty, repeat a key, or hold values that are not JSON.
+    """
+    if not (run / "plan").exists():
+        _publish_plan(run, settings, rows)
+    plan = open_plan(run)
+    if changed := _differences(plan.settings.to_json(), settings.to_json()):
+        raise PipelineError(
+            f"{run} was planned with other settings: {'; '.join(changed)}. "
+            f"Choose another output folder, go back to those settings, or remove {run} to start anew"
+        )
+    items = run / "plan" / "items.parquet"
+    if not items.exists() or sha256_of(items) != plan.items_sha256:
+        raise PipelineError(f"{items} is missing or not what its plan.json says; remove {run} and run again")
+    return plan
+
+
+class ShardItems:
+    """Reads the items of one shard at a time; keeps the file open for the next."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._settings = plan.settings
+        self._row_groups = {shard_id: index for index, shard_id in enumerate(plan.shards)}
+        self._file = pq.ParquetFile(plan.run / "plan" / "items.parquet", page_checksum_verification=True)
+
+    def read(self, shard_id: str) -> list[Item]:
+        """The items of a shard, in the plan's order."""
+        table = self._file.read_row_group(self._row_groups[shard_id])
+        keys, payloads = table["key"].to_pylist(), table["payload"].to_pylist()
+        return [
+            Item(key=key, seed=item_seed(self._settings, key), payload=json.loads(payload))
+            for key, payload in zip(keys, payloads, strict=True)
+        ]
+
+
+def item_seed(settings: PlanSettings, key: str) -> int:
+    """``sha256(seed, name, key)`` as 63 bits: whatever the worker, batch or order."""
+    digest = hashlib.sha256(f"{settings.seed}/{settings.name}/{key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def _publish_plan(run: Path, settings: PlanSettings, rows: Iterable[PlanRow]) -> None:
+    """Make the plan in a draft folder and rename that; of two planners the first wins."""
+    draft = run / f".plan.{uuid4().hex[:12]}.tmp"
+    draft.mkdir(parents=True)
+    try:
+        shards = _write_items(draft / "items.parquet", settings, rows)
+        header = {
+            "schema_version": SCHEMA_VERSION,
+            "settings": settings.to_json(),
+            "num_items": sum(shards.values()),
+            "num_shards": len(shards),
+            "items_sha256": sha256_of(draft / "items.parquet"),
+            "shards": shards,
+        }
+        write_synced(draft / "plan.json", json.dumps(header, indent=1).encode())
+        sync(draft)
+        try:
+            draft.rename(run / "plan")
+        except OSError:
+            if not (run / "plan" / "plan.json").exists():
+                raise
+        sync(run)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _write_items(path: Path, settings: PlanSettings, rows: Iterable[PlanRow]) -> dict[str, int]:
+    """Stream rows to Parquet, a row group per shard; returns shard id to number of items."""
+    shards: dict[str, int] = {}
+    options = {"use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
+    with pq.ParquetWriter(path, _ITEMS, compression="zstd", **options) as writer:
+        for shard_id, shard in _shards(_checked(rows), settings.items_per_shard):
+            columns = [[row.key for row in shard], [_payload_json(row) for row in shard]]
+            writer.write_table(pa.table(columns, schema=_ITEMS), row_group_size=len(shard))
+            shards[shard_id] = len(shard)
+    if not shards:
+        raise PipelineError(f"job {settings.name!r} has no items; check its inputs")
+    sync(path)
+    return shards
+
+
+def _checked(rows: Iterable[PlanRow]) -> Iterator[PlanRow]:
+    seen: set[str] = set()
+    for row in rows:
+        if not row.key or row.key in seen:
+            raise PipelineError(f"keys of a plan must be unique and not empty, got {row.key!r} again or empty")
+        if not _GROUP.fullmatch(row.group):
+            raise PipelineError(f"item {row.key}: a group may hold only a-z, A-Z, 0-9, _ and -, got {row.group!r}")
+        seen.add(row.key)
+        yield row
+
+
+def _shards(rows: Iterable[PlanRow], items_per_shard: int) -> Iterator[tuple[str, list[PlanRow]]]:
+    """Cut rows into shards of one group each, holding at most one unfinished shard per group in memory."""
+    open_shards: dict[str, list[PlanRow]] = {}
+    num_shards: dict[str, int] = {}
+
+    def close(group: str) -> tuple[str, list[PlanRow]]:
+        index = num_shards.get(group, 0)
+        num_shards[group] = index + 1
+        return f"{group}-{index:05d}" if group else f"{index:05d}", open_shards.pop(group)
+
+    for row in rows:
+        shard = open_shards.setdefault(row.group, [])
+        shard.append(row)
+        if len(shard) == items_per_shard:
+            yield close(row.group)
+    for group in sorted(open_shards):
+        yield close(group)
+
+
+def _payload_json(row: PlanRow) -> str:
+    try:
+        return json.dumps(row.payload, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise PipelineError(f"item {row.key}: its payload must hold JSON values only ({error})") from error
+
+
+def _differences(planned: Any, now: Any, where: str = "") -> list[str]:
+    """``render.steps: 20 in the plan, 50 now`` for every leaf that differs."""
+    if isinstance(planned, dict) and isinstance(now, dict):
+        prefix = f"{where}." if where else ""
+        keys = [*planned, *(key for key in now if key not in planned)]
+        return [
+            line
+            for key in keys
+            for line in _differences(planned.get(key, "nothing"), now.get(key, "nothing"), f"{prefix}{key}")
+        ]
+    return [] if planned == now else [f"{where}: {planned!r} in the plan, {now!r} now"]

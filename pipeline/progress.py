@@ -1,0 +1,66 @@
+"""How far a run is: a live bar in a terminal, plain lines at intervals elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.text import Text
+
+from pipeline.report import Report
+
+
+class ProgressView:
+    """Shows a report while it grows. Rates count from the moment the view was made, not from earlier runs."""
+
+    def __init__(self, report: Report, console: Console, *, interval_s: float = 10.0) -> None:
+        self._report = report
+        self._console = console
+        self._interval_s = interval_s
+        self._started = self._printed = time.monotonic()
+        self._attempted_before = report.attempted
+        self._live = Live(get_renderable=self._render, console=console, transient=True)
+
+    def __enter__(self) -> ProgressView:
+        if self._console.is_terminal:
+            self._live.start()
+        else:
+            self._print()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
+        self._live.stop()
+
+    def update(self) -> None:
+        """Tell that the report has grown."""
+        if not self._console.is_terminal and time.monotonic() - self._printed >= self._interval_s:
+            self._print()
+
+    def line(self) -> str:
+        """``demo: 3/10 shards, 96/320 samples, 41.2/s, 6 s left, 90 accepted, 4 rejected, 2 failed``."""
+        report = self._report
+        rate = (report.attempted - self._attempted_before) / max(time.monotonic() - self._started, 1e-9)
+        left = f"{_duration((report.num_items - report.attempted) / rate)} left" if rate else "time left unknown"
+        return (
+            f"{report.name}: {report.shards_done:,}/{report.num_shards:,} shards, "
+            f"{report.attempted:,}/{report.num_items:,} samples, {rate:,.1f}/s, {left}, "
+            f"{report.accepted:,} accepted, {report.rejected.total():,} rejected, {report.failed.total():,} failed"
+        )
+
+    def _print(self) -> None:
+        self._printed = time.monotonic()
+        self._console.print(self.line(), soft_wrap=True, highlight=False, markup=False)
+
+    def _render(self) -> Group:
+        bar = ProgressBar(total=self._report.num_items, completed=self._report.attempted)
+        return Group(bar, Text(self.line()))
+
+
+def _duration(seconds: float) -> str:
+    """``42 s``, ``7 min`` or ``3.5 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

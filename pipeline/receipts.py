@@ -1,0 +1,149 @@
+"""Receipts: what was delivered, shard by shard. Readers go by receipts alone, never by the names in a folder.
+
+``RUN/receipts/<shard>.json`` names the files of the one attempt that counts, with their sizes and hashes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.durable import sha256_of
+from pipeline.errors import PipelineError
+from pipeline.plan import Plan, open_plan
+
+SCHEMA_VERSION = 1
+
+__all__ = ["PipelineError", "PublishedFile", "Receipt", "read_ledger", "read_receipts", "verified_path"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedFile:
+    """One file in ``RUN/shards``."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """One shard's delivery. Every item of its plan is accounted for."""
+
+    shard_id: str
+    plan_hash: str
+    files: Mapping[str, PublishedFile]
+    """Role to file; the roles are the sink's, and ``ledger``: one JSON line for each item not accepted."""
+
+    attempted: int
+    accepted: int
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    """Reason to count."""
+
+    failed: Mapping[str, int] = field(default_factory=dict)
+    """Exception's type to count."""
+
+    summary: Mapping[str, int | float | str] = field(default_factory=dict)
+    """The sink's figures."""
+
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        accounted = self.accepted + sum(self.rejected.values()) + sum(self.failed.values())
+        if accounted != self.attempted:
+            raise ValueError(f"shard {self.shard_id}: {self.attempted} items attempted, {accounted} accounted for")
+
+    def to_bytes(self) -> bytes:
+        """As the JSON file that ``from_bytes`` reads."""
+        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1).encode()
+
+    @staticmethod
+    def from_bytes(content: bytes, origin: str) -> Receipt:
+        """The inverse of ``to_bytes``.
+
+        Raises:
+            PipelineError: the content is damaged or of another schema version; names ``origin``.
+        """
+        try:
+            record: dict[str, Any] = json.loads(content)
+            version = record.pop("schema_version")
+            if version != SCHEMA_VERSION:
+                raise PipelineError(
+                    f"{origin} has schema version {version}, this code reads {SCHEMA_VERSION}; "
+                    "make the run again in a new folder"
+                )
+            files = {role: PublishedFile(**file) for role, file in record.pop("files").items()}
+            return Receipt(files=files, **record)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise PipelineError(
+                f"{origin} is damaged ({error}); delete it and run the same command again to redo its shard"
+            ) from error
+
+
+def read_receipts(run: Path, *, allow_partial: bool = False) -> list[Receipt]:
+    """The receipts of a run, sorted by shard id.
+
+    Args:
+        allow_partial: do not insist that every shard of the plan has one.
+
+    Raises:
+        PipelineError: the run is missing, unfinished, or damaged.
+    """
+    plan = open_plan(run)
+    receipts = [_read(path, plan) for path in sorted((run / "receipts").glob("*.json"))]
+    if len(receipts) < len(plan.shards) and not allow_partial:
+        missing = sorted(plan.shards.keys() - {receipt.shard_id for receipt in receipts})
+        raise PipelineError(
+            f"{run} is not finished: {len(missing)} of {len(plan.shards)} shards are missing, the first is "
+            f"{missing[0]}; run the command that made it again to finish it"
+        )
+    return sorted(receipts, key=lambda receipt: receipt.shard_id)
+
+
+def verified_path(run: Path, receipt: Receipt, role: str) -> Path:
+    """The path of a delivered file, after its size and hash were checked.
+
+    Raises:
+        PipelineError: the shard has no such role, or the file is gone or was changed.
+    """
+    if role not in receipt.files:
+        raise PipelineError(
+            f"shard {receipt.shard_id} of {run} has no file {role!r}, only {sorted(receipt.files)}"
+        )
+    file = receipt.files[role]
+    path = run / "shards" / file.name
+    if not path.is_file():
+        raise damaged_file(run, receipt, file, "is gone")
+    if path.stat().st_size != file.size_bytes:
+        raise damaged_file(run, receipt, file, f"has {path.stat().st_size} bytes, not {file.size_bytes}")
+    if sha256_of(path) != file.sha256:
+        raise damaged_file(run, receipt, file, "has another hash than its receipt")
+    return path
+
+
+def read_ledger(run: Path, receipt: Receipt) -> list[dict[str, str]]:
+    """One row for each item that was not accepted: key, outcome, reason, detail, stage."""
+    lines = verified_path(run, receipt, "ledger").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def damaged_file(run: Path, receipt: Receipt, file: PublishedFile, what: str) -> PipelineError:
+    """The error for a delivered file that is not what its receipt says."""
+    return PipelineError(
+        f"{run / 'shards' / file.name} {what}; delete {run / 'receipts' / receipt.shard_id}.json "
+        "and run the command that made it again to redo this shard"
+    )
+
+
+def _read(path: Path, plan: Plan) -> Receipt:
+    receipt = Receipt.from_bytes(path.read_bytes(), str(path))
+    if receipt.plan_hash != plan.plan_hash or plan.shards.get(receipt.shard_id) != receipt.attempted:
+        raise PipelineError(
+            f"{path} belongs to another plan than {plan.run / 'plan'}; remove {plan.run}, run again"
+        )
+    if path.stem != receipt.shard_id:
+        raise PipelineError(f"{path} is the receipt of shard {receipt.shard_id}; delete it and run again")
+    return receipt

@@ -1,0 +1,88 @@
+"""What became of a run's items: the sums over its receipts."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.durable import replace_file
+from pipeline.plan import Plan
+from pipeline.receipts import Receipt
+
+
+@dataclass(kw_only=True)
+class Report:
+    """Grows receipt by receipt; attempted = accepted + rejected + failed at any time."""
+
+    name: str
+    run: Path
+    plan_hash: str
+    num_shards: int
+    """Of the plan."""
+
+    num_items: int
+    """Of the plan."""
+
+    shards_done: int = 0
+    attempted: int = 0
+    accepted: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    summary: Counter[str] = field(default_factory=Counter)
+    """Sums of the sinks' figures, as far as they are numbers."""
+
+    stage_seconds: Counter[str] = field(default_factory=Counter)
+    """Working time per stage, summed over workers."""
+
+    wall_seconds: float = 0.0
+    """Of the last call; earlier ones of a resumed run are not in it."""
+
+    @staticmethod
+    def of(plan: Plan) -> Report:
+        """The report of a plan before its first receipt."""
+        return Report(
+            name=plan.settings.name,
+            run=plan.run,
+            plan_hash=plan.plan_hash,
+            num_shards=len(plan.shards),
+            num_items=plan.num_items,
+        )
+
+    @property
+    def is_complete(self) -> bool:
+        return self.shards_done == self.num_shards
+
+    def add(self, receipt: Receipt) -> None:
+        """Count one shard."""
+        self.shards_done += 1
+        self.attempted += receipt.attempted
+        self.accepted += receipt.accepted
+        self.rejected.update(receipt.rejected)
+        self.failed.update(receipt.failed)
+        self.summary.update({k: v for k, v in receipt.summary.items() if not isinstance(v, str)})
+        self.stage_seconds.update(receipt.stage_seconds)
+
+    def write(self) -> Path:
+        """Write ``RUN/report.json``; returns its path."""
+        path = self.run / "report.json"
+        record = {**vars(self), "run": str(self.run), "is_complete": self.is_complete}
+        replace_file(path, json.dumps(record, indent=1).encode())
+        return path
+
+    def lines(self) -> list[str]:
+        """A summary for people."""
+        state = "finished" if self.is_complete else "not finished"
+        text = [
+            f"{self.name}: {state}, {self.shards_done:,} of {self.num_shards:,} shards, {self.wall_seconds:.1f} s",
+            f"  {self.attempted:,} attempted = {self.accepted:,} accepted + "
+            f"{self.rejected.total():,} rejected + {self.failed.total():,} failed",
+        ]
+        text += [f"  rejected {count:>8,}  {reason}" for reason, count in self.rejected.most_common()]
+        text += [f"  failed   {count:>8,}  {reason}" for reason, count in self.failed.most_common()]
+        if self.summary:
+            text.append("  " + ", ".join(f"{figure} {value:,}" for figure, value in sorted(self.summary.items())))
+        seconds = sum(self.stage_seconds.values()) or 1.0
+        shares = ", ".join(f"{stage} {s / seconds:.0%}" for stage, s in self.stage_seconds.most_common())
+        return [*text, f"  time: {shares}", f"  output: {self.run}"]

@@ -1,0 +1,147 @@
+"""Run a job: plan it once, do the shards that have no receipt yet, report. To resume, call it again."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pipeline.commit import recover
+from pipeline.errors import PipelineError
+from pipeline.executor import ExecutorConfig, execute
+from pipeline.plan import PlanRow, PlanSettings, open_or_make_plan
+from pipeline.progress import ProgressView
+from pipeline.report import Report
+from pipeline.stage import Sink, Stage
+
+__all__ = ["ExecutorConfig", "Job", "Limits", "PipelineError", "PlanRow", "Report", "run_job"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be done: inputs, the stages that each item passes, and the sink that writes a shard."""
+
+    name: str
+    fingerprint: Mapping[str, Any]
+    """All that decides the output, as JSON values: configuration, inputs, versions of code and models."""
+
+    inputs: Callable[[], Iterable[PlanRow]]
+    """Called once, when the plan is made; may stream."""
+
+    items_per_shard: int
+    seed: int
+    stages: Sequence[Stage[Any, Any]]
+    sink: Sink[Any]
+
+    def __post_init__(self) -> None:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names) or "commit" in names:
+            raise ValueError(
+                f"stages of {self.name!r} need names of their own, none of them 'commit', got {names}"
+            )
+        for stage in self.stages:
+            if stage.batch_size < 1:
+                raise ValueError(f"stage {stage.name!r}: batch_size must be at least 1, got {stage.batch_size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When a run is not worth going on with."""
+
+    max_failure_rate: float = 0.05
+    """Largest share of failed items; rejected ones do not count."""
+
+    min_attempted: int = 100
+    """Judge no earlier than after so many items, or at the end."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_failure_rate <= 1:
+            raise ValueError(f"max_failure_rate must lie in 0..1, got {self.max_failure_rate}")
+
+
+def run_job(
+    job: Job,
+    output: Path,
+    executor: ExecutorConfig | None = None,
+    limits: Limits | None = None,
+    console: Console | None = None,
+) -> Report:
+    """Run a job into a folder, or go on with it there.
+
+    Args:
+        console: where progress and the summary go; standard error by default.
+
+    Returns:
+        The finished report, as in ``output/report.json``.
+
+    Raises:
+        PipelineError: with one line that says what to do.
+    """
+    console, limits, started = console or Console(stderr=True), limits or Limits(), time.monotonic()
+    run = output.resolve()
+    with _locked(run):
+        settings = PlanSettings(
+            name=job.name, fingerprint=job.fingerprint, seed=job.seed, items_per_shard=job.items_per_shard
+        )
+        plan = open_or_make_plan(run, settings, _rows(job))
+        report = Report.of(plan)
+        done = recover(plan)
+        for receipt in done:
+            report.add(receipt)
+        todo = sorted(plan.shards.keys() - {receipt.shard_id for receipt in done})
+        try:
+            with ProgressView(report, console) as progress:
+                for receipt in execute(plan, job.stages, job.sink, todo, executor or ExecutorConfig()):
+                    report.add(receipt)
+                    progress.update()
+                    _check_failures(report, limits)
+            _check_failures(report, limits)
+        finally:
+            report.wall_seconds = time.monotonic() - started
+            report.write()
+            console.print("\n".join(report.lines()), soft_wrap=True, highlight=False, markup=False)
+    return report
+
+
+def _rows(job: Job) -> Iterator[PlanRow]:
+    """Call ``inputs`` only when the first row is wanted: a resumed run does not read them again."""
+    yield from job.inputs()
+
+
+def _check_failures(report: Report, limits: Limits) -> None:
+    """Stop above the limit of failures."""
+    failed = report.failed.total()
+    judged = report.is_complete or report.attempted >= limits.min_attempted
+    if not judged or failed <= limits.max_failure_rate * report.attempted:
+        return
+    reason, count = report.failed.most_common(1)[0]
+    raise PipelineError(
+        f"{report.name}: {failed} of {report.attempted} items failed, more than the limit of "
+        f"{limits.max_failure_rate:.1%}; the worst reason is {reason} ({count} items), "
+        f"see *.ledger.jsonl in {report.run / 'shards'}. "
+        "Mend the cause and start in a new folder, or allow a higher rate"
+    )
+
+
+@contextmanager
+def _locked(run: Path) -> Iterator[None]:
+    """Keep a second run out of the folder: a courtesy that saves work, receipts alone keep the output right."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        lock = (run / ".lock").open("w")
+    except OSError as error:
+        raise PipelineError(f"{run} cannot be written to: {error}; choose another output folder") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PipelineError(f"another process is running into {run}; wait for it or stop it") from error
+        except OSError:
+            pass  # a file system without locks
+        yield
