@@ -7,7 +7,7 @@ Kinds: ``attribute`` ("striped red cup", "the big yellow one"), ``position`` ("s
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import combinations
+from itertools import combinations, pairwise
 from random import Random
 from typing import Protocol
 
@@ -136,7 +136,7 @@ def _positions_among(scene: SceneLike, target: int, among: list[int], name: str)
             found += _side(name, low, alone=True) if share < 0.36 else []
             found += _side(name, high, alone=True) if share > 0.64 else []
             continue
-        gaps = [b[0] - a[0] for a, b in zip(centres, centres[1:], strict=False)]
+        gaps = [b[0] - a[0] for a, b in pairwise(centres)]
         rank = [i for _, i in centres].index(target)
         clear = (rank == 0 or gaps[rank - 1] >= MARGIN * length) and (
             rank == len(among) - 1 or gaps[rank] >= MARGIN * length

@@ -97,7 +97,7 @@ def held_out_combinations() -> frozenset[Combination]:
 
 
 @cache
-def _all_combinations() -> tuple[Combination, ...]:
+def all_combinations() -> tuple[Combination, ...]:
     return tuple(itertools.product(CATEGORIES, COLOURS, PATTERNS))
 
 
@@ -107,7 +107,7 @@ def _long_tail() -> tuple[tuple[Combination, ...], tuple[float, ...]]:
     category_weight = {name: 1 / (1 + 0.35 * i) for i, name in enumerate(CATEGORIES)}
     colour_weight = {name: 1 / (1 + 0.25 * i) for i, name in enumerate(COLOURS)}
     pattern_weight = {"plain": 0.6, "striped": 0.22, "dotted": 0.18}
-    seen = tuple(c for c in _all_combinations() if c not in held_out_combinations())
+    seen = tuple(c for c in all_combinations() if c not in held_out_combinations())
     return seen, tuple(
         category_weight[category] * colour_weight[colour] * pattern_weight[pattern]
         for category, colour, pattern in seen
@@ -186,7 +186,7 @@ def _rivals(target: Combination, count: int, identical: bool, unseen: bool, rand
         return [target] * count
     pool = [
         c
-        for c in _all_combinations()
+        for c in all_combinations()
         if c[0] == target[0] and c != target and (unseen or c not in held_out_combinations())
     ]
     near = [c for c in pool if c[1] == target[1] or c[2] == target[2]]
@@ -317,11 +317,7 @@ def _referred(scene: Scene, split: str, random: Random) -> list[tuple[int, list[
     same = [i for i, thing in enumerate(scene.things) if thing.category == scene.things[0].category]
     others = [i for i in range(len(scene.things)) if i not in same]
     random.shuffle(others)
-    order = (
-        [0, *others[:1]]
-        if split in ("train", "val")
-        else same[:1] + random.sample(same[1:], min(1, len(same) - 1))
-    )
+    order = [0, *others[:1]] if split in ("train", "val") else same[:1] + random.sample(same[1:], min(1, len(same) - 1))
     referred = []
     for target in order:
         texts = expressions(scene, target, kinds, random)
@@ -348,7 +344,7 @@ def captioned_picture(random: Random) -> tuple[Scene, str]:
     """A 64 px scene of one to five objects with its caption, all combinations alike: what the models learn from."""
     kind = random.random()
     canvas = (PICTURE_PX, PICTURE_PX)
-    first = random.choice(_all_combinations())
+    first = random.choice(all_combinations())
     if kind < 0.45:
         size = random.choices(("", "small", "big"), (0.7, 0.15, 0.15))[0]
         extents = {"": (26, 44), "small": (13, 19), "big": (42, 50)}[size]
@@ -365,7 +361,7 @@ def captioned_picture(random: Random) -> tuple[Scene, str]:
             words = [first[0]]
         words[-1] = PLURALS[first[0]]
         return compose(things, extents, canvas, random), " ".join([NUMBER_WORDS[count], *words])
-    second = random.choice(_all_combinations())
+    second = random.choice(all_combinations())
     scene = compose([first, second], (19, 27), canvas, random)
     return scene, f"{article(described(first))} and {article(described(second))}"
 
