@@ -111,9 +111,7 @@ class StageRunner:
                 return [result for item in batch for result in self._process([item])]
             return [self._row(batch[0].key, "failed", type(error).__name__, _detail(error))]
         return [
-            self._row(result.key, "rejected", result.reason, result.detail)
-            if isinstance(result, Rejected)
-            else result
+            self._row(result.key, "rejected", result.reason, result.detail) if isinstance(result, Rejected) else result
             for result in results
         ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -46,20 +46,20 @@ def execute(
     plan: Plan,
     stages: Sequence[Stage[Any, Any]],
     sink: Sink[Any],
-    shard_ids: Iterable[str],
+    shard_ids: Sequence[str],
     config: ExecutorConfig,
-) -> Iterator[Receipt]:
+) -> Generator[Receipt, None, None]:
     """Work on shards and yield each one's receipt as soon as it is committed, in any order."""
-    if config.kind == "ray":
+    if config.kind == "ray" and shard_ids:
         from pipeline.ray_executor import execute_on_ray  # Ray takes seconds to import
 
-        return execute_on_ray(plan, stages, sink, list(shard_ids), config)
+        return execute_on_ray(plan, stages, sink, shard_ids, config)
     return _execute_inline(plan, stages, sink, shard_ids)
 
 
 def _execute_inline(
-    plan: Plan, stages: Sequence[Stage[Any, Any]], sink: Sink[Any], shard_ids: Iterable[str]
-) -> Iterator[Receipt]:
+    plan: Plan, stages: Sequence[Stage[Any, Any]], sink: Sink[Any], shard_ids: Sequence[str]
+) -> Generator[Receipt, None, None]:
     reader, runners = ShardReader(plan), [StageRunner(stage) for stage in stages]
     for shard_id in shard_ids:
         work = reader.read(shard_id)

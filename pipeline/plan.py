@@ -26,6 +26,7 @@ from pipeline.stage import Item
 SCHEMA_VERSION = 1
 
 _ITEMS = pa.schema([("key", pa.string()), ("payload", pa.string())])
+_NOTHING = type("Nothing", (), {"__repr__": lambda self: "nothing"})()
 _GROUP = re.compile(r"[A-Za-z0-9_-]*")
 
 
@@ -200,8 +201,10 @@ def _write_items(path: Path, settings: PlanSettings, rows: Iterable[PlanRow]) ->
 def _checked(rows: Iterable[PlanRow]) -> Iterator[PlanRow]:
     seen: set[str] = set()
     for row in rows:
-        if not row.key or row.key in seen:
-            raise PipelineError(f"keys of a plan must be unique and not empty, got {row.key!r} again or empty")
+        if not row.key:
+            raise PipelineError(f"keys must not be empty, got {row}")
+        if row.key in seen:
+            raise PipelineError(f"keys must be unique, {row.key!r} comes twice")
         if not _GROUP.fullmatch(row.group):
             raise PipelineError(f"item {row.key}: a group may hold only a-z, A-Z, 0-9, _ and -, got {row.group!r}")
         seen.add(row.key)
@@ -236,12 +239,10 @@ def _payload_json(row: PlanRow) -> str:
 
 def _differences(planned: Any, now: Any, where: str = "") -> list[str]:
     """``render.steps: 20 in the plan, 50 now`` for every leaf that differs."""
+    if planned == now:
+        return []
     if isinstance(planned, dict) and isinstance(now, dict):
-        prefix = f"{where}." if where else ""
         keys = [*planned, *(key for key in now if key not in planned)]
-        return [
-            line
-            for key in keys
-            for line in _differences(planned.get(key, "nothing"), now.get(key, "nothing"), f"{prefix}{key}")
-        ]
-    return [] if planned == now else [f"{where}: {planned!r} in the plan, {now!r} now"]
+        pairs = [(key, planned.get(key, _NOTHING), now.get(key, _NOTHING)) for key in keys]
+        return [line for key, a, b in pairs for line in _differences(a, b, f"{where}.{key}".lstrip("."))]
+    return [f"{where}: {planned!r} in the plan, {now!r} now"]

@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
+import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,8 +39,8 @@ LEFT_OUT = [".git", ".venv", "data", "runs", "**/__pycache__"]
 
 
 def execute_on_ray(
-    plan: Plan, stages: Sequence[Stage[Any, Any]], sink: Sink[Any], shard_ids: list[str], config: ExecutorConfig
-) -> Iterator[Receipt]:
+    plan: Plan, stages: Sequence[Stage[Any, Any]], sink: Sink[Any], shard_ids: Sequence[str], config: ExecutorConfig
+) -> Generator[Receipt, None, None]:
     """As ``pipeline.executor.execute``. Uses the Ray session of this process if there is one.
 
     Raises:
@@ -46,6 +48,7 @@ def execute_on_ray(
     """
     pools = [*(stage.resources for stage in stages), SINK_RESOURCES]
     with ray_session(config, pools):
+        _check_resources(pools)
         _quiet()
         dataset = _dataset(plan, stages, sink, shard_ids, config)
         try:
@@ -55,7 +58,7 @@ def execute_on_ray(
                 yield Receipt.from_bytes(row["work"], f"the receipt of shard {row['shard']}")
         except ray.exceptions.RayError as error:
             raise PipelineError(
-                f"Ray gave up, after {config.max_restarts} restarts of a worker: {_first_line(error)}; "
+                f"Ray gave up, after {config.max_restarts} restarts of a worker: {_one_line(error)}; "
                 "run the same command again to go on"
             ) from error
 
@@ -83,10 +86,9 @@ def ray_session(config: ExecutorConfig, pools: Sequence[Resources]) -> Iterator[
         ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         where = f"at {config.ray_address}" if config.ray_address else "on this machine"
-        message = f"no Ray session {where}: {_first_line(error)}; check the address and `ray status`"
+        message = f"no Ray session {where}: {_one_line(error)}; check the address and `ray status`"
         raise PipelineError(message) from error
     try:
-        _check_resources(pools)
         yield
     finally:
         ray.shutdown()
@@ -104,9 +106,10 @@ def _check_resources(pools: Sequence[Resources]) -> None:
 
 
 def _python_path() -> str:
-    """Workers import this checkout's packages, whatever folder the driver was started from."""
-    inherited = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([str(CHECKOUT), *([inherited] if inherited else [])])
+    """Workers import what the driver can, whatever folder it was started from; Python's own folders are theirs."""
+    own = (sys.prefix, sys.base_prefix)
+    paths = [str(CHECKOUT), *(path for path in sys.path if path and not path.startswith(own))]
+    return os.pathsep.join(dict.fromkeys(paths))
 
 
 class _Worker:
@@ -150,7 +153,7 @@ class _SinkWorker(_Worker):
 
 
 def _dataset(
-    plan: Plan, stages: Sequence[Stage[Any, Any]], sink: Sink[Any], shard_ids: list[str], config: ExecutorConfig
+    plan: Plan, stages: Sequence[Stage[Any, Any]], sink: Sink[Any], shard_ids: Sequence[str], config: ExecutorConfig
 ) -> Dataset:
     """A block per shard, so that a shard is what is scheduled, retried and handed on."""
     rows = [{"shard": shard_id, "work": b"", "error": "", "trace": ""} for shard_id in shard_ids]
@@ -188,7 +191,7 @@ def _quiet() -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = -1
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
 
 
 def _raised_by_worker(row: Row) -> PipelineError:
@@ -197,5 +200,7 @@ def _raised_by_worker(row: Row) -> PipelineError:
     return error
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def _one_line(error: Exception) -> str:
+    """The first line, which says what happened, and the last, which says why."""
+    lines = re.sub(r"\x1b\[\d+m", "", str(error)).strip().splitlines() or [type(error).__name__]
+    return " ... ".join(dict.fromkeys(line.strip() for line in (lines[0], lines[-1])))

@@ -110,9 +110,7 @@ def verified_path(run: Path, receipt: Receipt, role: str) -> Path:
         PipelineError: the shard has no such role, or the file is gone or was changed.
     """
     if role not in receipt.files:
-        raise PipelineError(
-            f"shard {receipt.shard_id} of {run} has no file {role!r}, only {sorted(receipt.files)}"
-        )
+        raise PipelineError(f"shard {receipt.shard_id} of {run} has files {sorted(receipt.files)}, not {role!r}")
     file = receipt.files[role]
     path = run / "shards" / file.name
     if not path.is_file():
@@ -141,9 +139,7 @@ def damaged_file(run: Path, receipt: Receipt, file: PublishedFile, what: str) ->
 def _read(path: Path, plan: Plan) -> Receipt:
     receipt = Receipt.from_bytes(path.read_bytes(), str(path))
     if receipt.plan_hash != plan.plan_hash or plan.shards.get(receipt.shard_id) != receipt.attempted:
-        raise PipelineError(
-            f"{path} belongs to another plan than {plan.run / 'plan'}; remove {plan.run}, run again"
-        )
+        raise PipelineError(f"{path} belongs to another plan than {plan.run / 'plan'}; remove {plan.run}, run again")
     if path.stem != receipt.shard_id:
         raise PipelineError(f"{path} is the receipt of shard {receipt.shard_id}; delete it and run again")
     return receipt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,7 @@ class Job:
     def __post_init__(self) -> None:
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names) or "commit" in names:
-            raise ValueError(
-                f"stages of {self.name!r} need names of their own, none of them 'commit', got {names}"
-            )
+            raise ValueError(f"stages of {self.name!r} need distinct names, none of them 'commit', got {names}")
         for stage in self.stages:
             if stage.batch_size < 1:
                 raise ValueError(f"stage {stage.name!r}: batch_size must be at least 1, got {stage.batch_size}")
@@ -96,8 +94,9 @@ def run_job(
             report.add(receipt)
         todo = sorted(plan.shards.keys() - {receipt.shard_id for receipt in done})
         try:
-            with ProgressView(report, console) as progress:
-                for receipt in execute(plan, job.stages, job.sink, todo, executor or ExecutorConfig()):
+            receipts = execute(plan, job.stages, job.sink, todo, executor or ExecutorConfig())
+            with ProgressView(report, console) as progress, closing(receipts):
+                for receipt in receipts:
                     report.add(receipt)
                     progress.update()
                     _check_failures(report, limits)

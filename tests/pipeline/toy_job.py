@@ -7,6 +7,8 @@ from the item's seed; the sink writes a tar. The program can die at a chosen fil
 from __future__ import annotations
 
 import argparse
+import errno
+import hashlib
 import io
 import os
 import random
@@ -14,14 +16,16 @@ import signal
 import sys
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import pipeline
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import PlanRow
+from pipeline.receipts import read_receipts, verified_path
 from pipeline.run import Job, run_job
 from pipeline.stage import Item, Rejected, Resources, Sink, Stage, Written
 
@@ -58,11 +62,33 @@ class NoiseStage(Stage[Number, Number]):
 
     def process(self, items: list[Number]) -> list[Number | Rejected]:
         return [
-            Number(
-                key=item.key, seed=item.seed, value=item.value * self._size + random.Random(item.seed).randrange(9)
-            )
+            Number(key=item.key, seed=item.seed, value=item.value * self._size + random.Random(item.seed).randrange(9))
             for item in items
         ]
+
+
+class DyingStage(NoiseStage):
+    """Kills its process at number 4, as often as the folder says."""
+
+    def __init__(self, folder: Path, deaths: int) -> None:
+        self._folder, self._deaths = folder, deaths
+
+    def process(self, items: list[Number]) -> list[Number | Rejected]:
+        died = len(list(self._folder.iterdir()))
+        if died < self._deaths and any(item.key == "n004" for item in items):
+            (self._folder / str(died)).touch()
+            os._exit(1)
+        return super().process(items)
+
+
+class BrokenStage(NoiseStage):
+    def setup(self) -> None:
+        raise FileNotFoundError("no weights here")
+
+
+class FullDiskSink(Sink[Number]):
+    def write(self, items: list[Number], folder: Path) -> Written:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class TarSink(Sink[Number]):
@@ -85,17 +111,27 @@ def rows(numbers: int) -> Iterator[PlanRow]:
         yield PlanRow(key=f"n{number:03d}", payload={"number": number}, group=group)
 
 
-def toy_job(numbers: int = 30, seed: int = 7, power: int = 2) -> Job:
+def toy_job(**changes: Any) -> Job:
     """15 even and 15 odd numbers in shards of 6: even-00000 .. even-00002 and odd-00000 .. odd-00002."""
-    return Job(
+    job = Job(
         name="toy",
-        fingerprint={"square": {"power": power}, "numbers": numbers},
-        inputs=lambda: rows(numbers),
+        fingerprint={"square": {"power": 2}, "numbers": 30},
+        inputs=lambda: rows(30),
         items_per_shard=6,
-        seed=seed,
+        seed=7,
         stages=[SquareStage(), NoiseStage()],
         sink=TarSink(),
     )
+    return replace(job, **changes)
+
+
+def delivered(run: Path) -> dict[tuple[str, str], str]:
+    """(shard, role) to the hash of the file as it lies on the disk."""
+    return {
+        (receipt.shard_id, role): hashlib.sha256(verified_path(run, receipt, role).read_bytes()).hexdigest()
+        for receipt in read_receipts(run)
+        for role in receipt.files
+    }
 
 
 def die_at(event: str, fragment: str, count: int) -> None:

@@ -1,0 +1,112 @@
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from toy_job import Number, TarSink, rows
+
+from pipeline.chain import ShardWork
+from pipeline.commit import commit, recover
+from pipeline.errors import PipelineError
+from pipeline.plan import Plan, PlanSettings, open_or_make_plan
+from pipeline.receipts import read_receipts
+from pipeline.stage import Sink, Written
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    settings = PlanSettings(name="toy", fingerprint={}, seed=1, items_per_shard=6)
+    plan = open_or_make_plan(tmp_path, settings, rows(6))
+    recover(plan)
+    return plan
+
+
+def work() -> ShardWork:
+    items = [Number(key=f"n00{n}", seed=0, value=n) for n in (0, 2, 4)]
+    return ShardWork(shard_id="even-00000", attempted=3, items=items)
+
+
+def files(plan: Plan, folder: str) -> set[str]:
+    return {path.name for path in (plan.run / folder).iterdir()}
+
+
+def test_of_four_writers_of_one_shard_one_receipt_counts_and_only_its_files_stay(plan: Plan) -> None:
+    all_wrote = threading.Barrier(4)
+
+    class MeetingSink(TarSink):
+        def write(self, items: list[Number], folder: Path) -> Written:
+            written = super().write(items, folder)
+            all_wrote.wait(timeout=10)
+            return written
+
+    receipts = []
+    writers = [threading.Thread(target=lambda: receipts.append(commit(plan, work(), MeetingSink()))) for _ in "1234"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(receipts) == 4
+    assert receipts.count(receipts[0]) == 4
+    assert read_receipts(plan.run, allow_partial=True) == receipts[:1]
+    assert files(plan, "shards") == {file.name for file in receipts[0].files.values()}
+    assert files(plan, "attempts") == set()
+
+
+def test_a_late_writer_does_not_replace_what_was_delivered(plan: Plan) -> None:
+    first = commit(plan, work(), TarSink())
+    late = work()
+    late.items = late.items[:1]
+    late.attempted = 1
+    assert commit(plan, late, TarSink()) == first
+    assert files(plan, "shards") == {file.name for file in first.files.values()}
+
+
+def call_before_link(function: Callable[[], object]) -> None:
+    """Audit hooks cannot be taken away, so this one works once."""
+    armed = [True]
+
+    def hook(name: str, arguments: object) -> None:
+        if name == "os.link" and armed:
+            armed.clear()
+            function()
+
+    sys.addaudithook(hook)
+
+
+def test_an_attempt_that_another_run_gave_up_can_no_longer_commit(plan: Plan) -> None:
+    # The worst moment: its files are published, its receipt is not, and a new run cleans up.
+    call_before_link(lambda: recover(plan))
+    with pytest.raises(PipelineError, match="shard even-00000 could not be committed"):
+        commit(plan, work(), TarSink())
+    assert files(plan, "receipts") == files(plan, "shards") == files(plan, "attempts") == set()
+
+
+def test_recovery_removes_what_no_receipt_names_and_nothing_else(plan: Plan) -> None:
+    receipt = commit(plan, work(), TarSink())
+    (plan.run / "shards" / "odd-00000.dead.numbers.tar").write_bytes(b"half")
+    (plan.run / "attempts" / "odd-00000.dead" / "files").mkdir(parents=True)
+    assert recover(plan) == [receipt]
+    assert files(plan, "shards") == {file.name for file in receipt.files.values()}
+    assert files(plan, "attempts") == set()
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (lambda folder: {"tar": folder / "absent.tar"}, "file 'tar' must lie in the folder it was given"),
+        (lambda folder: {"ledger": folder / "x"}, "the role 'ledger' and the name ledger.jsonl belong to the engine"),
+        (lambda folder: {"tar": 1 / 0}, "BadSink for shard even-00000 could not write: ZeroDivisionError"),
+    ],
+)
+def test_a_sink_that_breaks_its_promise_commits_nothing(
+    plan: Plan, written: Callable[[Path], dict[str, Path]], message: str
+) -> None:
+    class BadSink(Sink[Number]):
+        def write(self, items: list[Number], folder: Path) -> Written:
+            (folder / "x").write_text("x")
+            return Written(files=written(folder))
+
+    with pytest.raises(PipelineError, match=message):
+        commit(plan, work(), BadSink())
+    assert files(plan, "receipts") == files(plan, "shards") == set()

@@ -1,0 +1,102 @@
+"""One Ray session for all tests here, started from a folder that is not the checkout."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from toy_job import BrokenStage, DyingStage, FullDiskSink, SquareStage, delivered, toy_job
+
+import pipeline
+from pipeline.errors import PipelineError
+from pipeline.executor import ExecutorConfig
+from pipeline.receipts import read_receipts
+from pipeline.run import run_job
+from pipeline.stage import Resources
+
+
+def on_ray(workers: int) -> ExecutorConfig:
+    return ExecutorConfig(kind="ray", workers=workers, max_restarts=1)
+
+
+@pytest.fixture(scope="module")
+def ray_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    from pipeline.ray_executor import ray_session
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        with ray_session(on_ray(3), [Resources(num_cpus=1.5)]):
+            yield
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], str]:
+    """What the executor in this process delivers."""
+    run = tmp_path_factory.mktemp("inline")
+    run_job(toy_job(), run)
+    return delivered(run)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ray_delivers_the_same_bytes_as_this_process(
+    ray_here: None, tmp_path: Path, reference: dict[tuple[str, str], str], workers: int
+) -> None:
+    report = run_job(toy_job(), tmp_path, on_ray(workers))
+    assert delivered(tmp_path) == reference
+    assert (report.attempted, report.accepted, report.rejected.total(), report.failed.total()) == (30, 26, 3, 1)
+    checkout = str(Path(pipeline.__file__).resolve().parents[1])
+    assert {receipt.summary["checkout"] for receipt in read_receipts(tmp_path)} == {checkout}
+
+
+def test_a_run_begun_in_this_process_is_finished_by_three_workers(
+    ray_here: None, tmp_path: Path, reference: dict[tuple[str, str], str]
+) -> None:
+    run_job(toy_job(), tmp_path)
+    before = read_receipts(tmp_path)
+    for shard_id in ("even-00001", "odd-00002"):
+        (tmp_path / "receipts" / f"{shard_id}.json").unlink()
+    run_job(toy_job(), tmp_path, on_ray(3))
+    new = [a.shard_id for a, b in zip(before, read_receipts(tmp_path), strict=True) if a != b]
+    assert new == ["even-00001", "odd-00002"]
+    assert delivered(tmp_path) == reference
+
+
+def test_a_worker_that_dies_once_is_started_again_and_nothing_is_lost(
+    ray_here: None, tmp_path: Path, reference: dict[tuple[str, str], str]
+) -> None:
+    (tmp_path / "deaths").mkdir()
+    dying = DyingStage(tmp_path / "deaths", deaths=1)
+    run_job(toy_job(stages=[SquareStage(), dying]), tmp_path / "run", on_ray(1))
+    assert len(list((tmp_path / "deaths").iterdir())) == 1
+    tars = {key: digest for key, digest in reference.items() if key[1] == "tar"}
+    assert {key: digest for key, digest in delivered(tmp_path / "run").items() if key[1] == "tar"} == tars
+
+
+def test_a_worker_that_dies_again_and_again_stops_the_run_with_one_line(ray_here: None, tmp_path: Path) -> None:
+    (tmp_path / "deaths").mkdir()
+    dying = DyingStage(tmp_path / "deaths", deaths=99)
+    with pytest.raises(PipelineError, match=r"^Ray gave up, after 1 restarts of a worker: .* run the same command"):
+        run_job(toy_job(stages=[SquareStage(), dying]), tmp_path / "run", on_ray(1))
+    assert len(list((tmp_path / "deaths").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stages": [SquareStage(), BrokenStage()]}, "^stage 'broken' could not be set up: FileNotFoundError: no wei"),
+        ({"sink": FullDiskSink()}, "could not be committed to .* No space left on device; mend that and run the same"),
+    ],
+)
+def test_an_error_of_a_worker_reaches_the_driver_as_one_line(
+    ray_here: None, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(PipelineError, match=message) as error:
+        run_job(toy_job(**changes), tmp_path, on_ray(1))
+    assert len(str(error.value).splitlines()) == 1
+    assert read_receipts(tmp_path, allow_partial=True) == []
+
+
+def test_more_gpus_than_there_are_is_refused_at_once(ray_here: None, tmp_path: Path) -> None:
+    greedy = SquareStage()
+    greedy.resources = Resources(num_gpus=64)
+    with pytest.raises(PipelineError, match="one worker of each stage needs 64 GPU in all, the Ray session has 0"):
+        run_job(toy_job(stages=[greedy]), tmp_path, on_ray(1))

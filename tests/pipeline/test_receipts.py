@@ -1,0 +1,91 @@
+import json
+from pathlib import Path
+
+import pytest
+from toy_job import toy_job
+
+from pipeline.errors import PipelineError
+from pipeline.receipts import Receipt, read_ledger, read_receipts, verified_path
+from pipeline.run import run_job
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    run_job(toy_job(), tmp_path / "run")
+    return tmp_path / "run"
+
+
+def receipt_of(run: Path, shard_id: str) -> Receipt:
+    return next(receipt for receipt in read_receipts(run) if receipt.shard_id == shard_id)
+
+
+def test_receipts_are_sorted_and_account_for_every_item(run: Path) -> None:
+    receipts = read_receipts(run)
+    shards = ["even-00000", "even-00001", "even-00002", "odd-00000", "odd-00001", "odd-00002"]
+    assert [receipt.shard_id for receipt in receipts] == shards
+    first, fifth = receipts[0], receipts[4]
+    # 0, 2, 4, 6, 8, 10 hold two multiples of ten; 13, 15, .. 23 hold the unlucky number.
+    assert (first.attempted, first.accepted, first.rejected, first.failed) == (6, 4, {"round": 2}, {})
+    assert (fifth.attempted, fifth.accepted, fifth.rejected, fifth.failed) == (6, 5, {}, {"ValueError": 1})
+
+
+def test_the_ledger_names_every_item_that_was_not_accepted(run: Path) -> None:
+    rows = read_ledger(run, receipt_of(run, "even-00000"))
+    assert [(row["key"], row["outcome"], row["reason"], row["detail"], row["stage"]) for row in rows] == [
+        ("n000", "rejected", "round", "0", "square"),
+        ("n010", "rejected", "round", "10", "square"),
+    ]
+    (failed,) = read_ledger(run, receipt_of(run, "odd-00001"))
+    assert (failed["key"], failed["outcome"], failed["reason"]) == ("n013", "failed", "ValueError")
+    assert failed["detail"].startswith("unlucky 13 (toy_job.py:")
+
+
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="is not the folder of a run"):
+        read_receipts(tmp_path / "nowhere")
+
+
+def test_an_unfinished_run_is_refused_unless_asked_for(run: Path) -> None:
+    (run / "receipts" / "odd-00001.json").unlink()
+    with pytest.raises(PipelineError, match="is not finished: 1 of 6 shards are missing, the first is odd-00001"):
+        read_receipts(run)
+    assert len(read_receipts(run, allow_partial=True)) == 5
+
+
+def changed(path: Path, **values: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_a_damaged_receipt_is_refused(run: Path) -> None:
+    path = run / "receipts" / "odd-00001.json"
+    good = path.read_text()
+    path.write_text(good[:100])
+    with pytest.raises(PipelineError, match=r"odd-00001\.json is damaged .* delete it and run the same command"):
+        read_receipts(run)
+    path.write_text(good)
+    changed(path, accepted=6)
+    with pytest.raises(PipelineError, match="6 items attempted, 7 accounted for"):
+        read_receipts(run)
+    changed(path, accepted=5, schema_version=9)
+    with pytest.raises(PipelineError, match="has schema version 9, this code reads 1"):
+        read_receipts(run)
+    changed(path, schema_version=1, plan_hash="0")
+    with pytest.raises(PipelineError, match="belongs to another plan"):
+        read_receipts(run)
+
+
+def test_a_delivered_file_that_is_gone_cut_or_changed_is_refused(run: Path) -> None:
+    receipt = receipt_of(run, "odd-00001")
+    path = verified_path(run, receipt, "tar")
+    content = path.read_bytes()
+    path.write_bytes(content[:512])
+    with pytest.raises(PipelineError, match="has 512 bytes, not 10240"):
+        verified_path(run, receipt, "tar")
+    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    with pytest.raises(PipelineError, match="has another hash than its receipt"):
+        verified_path(run, receipt, "tar")
+    path.unlink()
+    with pytest.raises(PipelineError, match=r"is gone; delete .*odd-00001\.json and run the command"):
+        verified_path(run, receipt, "tar")
+    with pytest.raises(PipelineError, match=r"has files \['keys', 'ledger', 'tar'\], not 'index'"):
+        verified_path(run, receipt, "index")

@@ -1,0 +1,136 @@
+import fcntl
+import io
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import toy_job as toy
+from rich.console import Console
+from toy_job import delivered, toy_job
+
+from pipeline.errors import PipelineError
+from pipeline.plan import PlanRow
+from pipeline.receipts import read_receipts
+from pipeline.run import ExecutorConfig, Limits, run_job
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], str]:
+    """What an uninterrupted run delivers."""
+    run = tmp_path_factory.mktemp("reference")
+    run_job(toy_job(), run)
+    return delivered(run)
+
+
+def test_a_report_accounts_for_every_item(tmp_path: Path) -> None:
+    report = run_job(toy_job(), tmp_path)
+    assert (report.attempted, report.accepted, report.rejected, report.failed) == (
+        30,
+        26,
+        {"round": 3},  # 0, 10, 20
+        {"ValueError": 1},  # 13
+    )
+    assert report.summary == {"numbers": 26}
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert (written["attempted"], written["accepted"], written["is_complete"]) == (30, 26, True)
+
+
+FAULTS = {
+    "while the plan is made": ("os.rename", ".plan.", 1),
+    "with some files written": ("open", "keys.txt", 1),
+    "before the first file is published": ("os.rename", "numbers.tar", 2),
+    "after the first file is published": ("os.rename", "keys.txt", 2),
+    "before the receipt": ("os.link", "receipt.json", 2),
+    "after the receipt": ("shutil.rmtree", "attempts", 2),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_run_killed_at_any_point_and_resumed_delivers_the_same_bytes(
+    tmp_path: Path, reference: dict[tuple[str, str], str], fault: str
+) -> None:
+    event, fragment, count = FAULTS[fault]
+    command = [sys.executable, toy.__file__, str(tmp_path), "--die-at", event, fragment, str(count)]
+    died = subprocess.run(command, capture_output=True, cwd=tmp_path.parent, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+
+    before = read_receipts(tmp_path, allow_partial=True) if (tmp_path / "plan").exists() else []
+    run_job(toy_job(), tmp_path)
+    after = read_receipts(tmp_path)
+    assert delivered(tmp_path) == reference
+    assert [receipt for receipt in after if receipt.shard_id in {r.shard_id for r in before}] == before
+    named = {file.name for receipt in after for file in receipt.files.values()}
+    assert {path.name for path in (tmp_path / "shards").iterdir()} == named
+    assert list((tmp_path / "attempts").iterdir()) == []
+    assert list(tmp_path.glob(".*.tmp")) == []
+
+
+def test_only_shards_without_a_receipt_run_again_and_inputs_are_not_read(tmp_path: Path) -> None:
+    def unreadable() -> Iterator[PlanRow]:
+        raise AssertionError("read again")
+
+    run_job(toy_job(), tmp_path)
+    before = {receipt.shard_id: receipt for receipt in read_receipts(tmp_path)}
+    (tmp_path / "receipts" / "odd-00002.json").unlink()
+    run_job(toy_job(inputs=unreadable), tmp_path)
+    after = {receipt.shard_id: receipt for receipt in read_receipts(tmp_path)}
+    assert [shard_id for shard_id in before if before[shard_id] != after[shard_id]] == ["odd-00002"]
+    assert len(list((tmp_path / "shards").iterdir())) == 6 * 3
+
+
+def test_a_run_of_another_fingerprint_refuses_and_says_what_differs(
+    tmp_path: Path, reference: dict[tuple[str, str], str]
+) -> None:
+    run_job(toy_job(), tmp_path)
+    with pytest.raises(PipelineError, match=r"fingerprint\.square\.power: 2 in the plan, 3 now\. Choose another"):
+        run_job(toy_job(fingerprint={"square": {"power": 3}, "numbers": 30}), tmp_path)
+    assert delivered(tmp_path) == reference
+
+
+def test_a_lost_file_stops_the_resume_and_the_remedy_in_the_message_works(
+    tmp_path: Path, reference: dict[tuple[str, str], str]
+) -> None:
+    run_job(toy_job(), tmp_path)
+    next((tmp_path / "shards").glob("odd-00001.*.numbers.tar")).unlink()
+    with pytest.raises(PipelineError, match=r"numbers.tar is gone; delete .*receipts/odd-00001.json and run"):
+        run_job(toy_job(), tmp_path)
+    (tmp_path / "receipts" / "odd-00001.json").unlink()
+    run_job(toy_job(), tmp_path)
+    assert delivered(tmp_path) == reference
+
+
+def test_above_the_failure_limit_the_run_stops_and_names_the_worst_reason(tmp_path: Path) -> None:
+    # even-00000 .. even-00002, odd-00000 and odd-00001 come first: 27 items, one of them failed, that is 3.7 %.
+    with pytest.raises(PipelineError, match=r"1 of 27 items failed, .* limit of 1.0%; .* is ValueError \(1 items\)"):
+        run_job(toy_job(), tmp_path, limits=Limits(max_failure_rate=0.01, min_attempted=1))
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["is_complete"], report["shards_done"]) == (False, 5)
+
+
+def test_a_second_run_into_the_same_folder_is_refused_while_the_first_lives(tmp_path: Path) -> None:
+    with (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(PipelineError, match="another process is running into"):
+            run_job(toy_job(), tmp_path)
+
+
+def test_progress_is_plain_lines_without_a_terminal_and_a_bar_with_one(tmp_path: Path) -> None:
+    plain, live = io.StringIO(), io.StringIO()
+    run_job(toy_job(), tmp_path / "plain", console=Console(file=plain))
+    run_job(toy_job(), tmp_path / "live", console=Console(file=live, force_terminal=True, width=100))
+    assert plain.getvalue().startswith("toy: 0/6 shards, 0/30 samples, ")
+    assert "30 attempted = 26 accepted + 3 rejected + 1 failed" in plain.getvalue()
+    assert "\x1b[" not in plain.getvalue()
+    assert "━" in live.getvalue()
+    assert "\x1b[?25l" in live.getvalue()
+
+
+def test_executor_settings_are_checked() -> None:
+    with pytest.raises(ValueError, match="the inline executor has one worker"):
+        ExecutorConfig(kind="inline", workers=2)
+    with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
+        ExecutorConfig(kind="ray", workers=0)
