@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import PipelineError
-from pipeline.plan import Plan, ShardItems
-from pipeline.stage import Item, Rejected, Stage
+from pipeline.plan import ShardItems
+from pipeline.stage import Rejected, Stage
 
 
 class WrongResultError(Exception):
@@ -45,24 +45,15 @@ class ShardWork:
 
     stage_seconds: dict[str, float] = field(default_factory=dict)
 
+    @staticmethod
+    def begin(items: ShardItems, shard_id: str) -> ShardWork:
+        """A shard before its first stage."""
+        read = items.read(shard_id)
+        return ShardWork(shard_id=shard_id, attempted=len(read), items=list(read))
+
     def count(self, outcome: Literal["rejected", "failed"]) -> dict[str, int]:
         """Reason to number of items."""
         return dict(sorted(Counter(row.reason for row in self.ledger if row.outcome == outcome).items()))
-
-
-class ShardReader:
-    """Begins shards; opens the plan's items at the first one."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._items: ShardItems | None = None
-
-    def read(self, shard_id: str) -> ShardWork:
-        """A shard before its first stage."""
-        if self._items is None:
-            self._items = ShardItems(self._plan)
-        items: list[Item] = self._items.read(shard_id)
-        return ShardWork(shard_id=shard_id, attempted=len(items), items=items)
 
 
 class StageRunner:

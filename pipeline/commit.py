@@ -29,7 +29,7 @@ from pipeline.receipts import PublishedFile, Receipt, damaged_file, read_receipt
 from pipeline.stage import Sink, Written
 
 
-def commit(plan: Plan, work: ShardWork, sink: Sink[Any]) -> Receipt:
+def commit(plan: Plan, sink: Sink[Any], work: ShardWork) -> Receipt:
     """Write and publish one shard.
 
     Returns:
@@ -39,7 +39,7 @@ def commit(plan: Plan, work: ShardWork, sink: Sink[Any]) -> Receipt:
         PipelineError: the sink failed, the disk refused, or another run gave this attempt up.
     """
     try:
-        return _commit(plan, work, sink)
+        return _commit(plan, sink, work)
     except OSError as error:
         raise PipelineError(
             f"shard {work.shard_id} could not be committed to {plan.run}: {error}; "
@@ -75,7 +75,7 @@ def recover(plan: Plan) -> list[Receipt]:
     return receipts
 
 
-def _commit(plan: Plan, work: ShardWork, sink: Sink[Any]) -> Receipt:
+def _commit(plan: Plan, sink: Sink[Any], work: ShardWork) -> Receipt:
     started = time.perf_counter()
     attempt = plan.run / "attempts" / f"{work.shard_id}.{uuid4().hex[:12]}"
     folder = attempt / "files"

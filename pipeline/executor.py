@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.chain import ShardReader, StageRunner
+from pipeline.chain import ShardWork, StageRunner
 from pipeline.commit import commit
-from pipeline.plan import Plan
+from pipeline.plan import Plan, ShardItems
 from pipeline.receipts import Receipt
 from pipeline.stage import Sink, Stage
 
@@ -42,6 +43,10 @@ class ExecutorConfig:
             raise ValueError("the inline executor has one worker and no cluster; choose kind ray")
 
 
+Step = Callable[[ShardWork], ShardWork | Receipt]
+"""What one kind of worker does with a shard; the last step commits it."""
+
+
 def execute(
     plan: Plan,
     stages: Sequence[Stage[Any, Any]],
@@ -50,19 +55,19 @@ def execute(
     config: ExecutorConfig,
 ) -> Generator[Receipt, None, None]:
     """Work on shards and yield each one's receipt as soon as it is committed, in any order."""
-    if config.kind == "ray" and shard_ids:
-        from pipeline.ray_executor import execute_on_ray  # Ray takes seconds to import
+    runners = [StageRunner(stage) for stage in stages]
+    steps: list[Step] = [*(runner.run for runner in runners), partial(commit, plan, sink)]
+    if config.kind == "inline" or not shard_ids:
+        return _execute_inline(plan, steps, shard_ids)
+    from pipeline.ray_executor import execute_on_ray  # Ray takes seconds to import
 
-        return execute_on_ray(plan, stages, sink, shard_ids, config)
-    return _execute_inline(plan, stages, sink, shard_ids)
+    return execute_on_ray(plan, steps, [stage.resources for stage in stages], shard_ids, config)
 
 
-def _execute_inline(
-    plan: Plan, stages: Sequence[Stage[Any, Any]], sink: Sink[Any], shard_ids: Sequence[str]
-) -> Generator[Receipt, None, None]:
-    reader, runners = ShardReader(plan), [StageRunner(stage) for stage in stages]
+def _execute_inline(plan: Plan, steps: list[Step], shard_ids: Sequence[str]) -> Generator[Receipt, None, None]:
+    items = ShardItems(plan)
     for shard_id in shard_ids:
-        work = reader.read(shard_id)
-        for runner in runners:
-            work = runner.run(work)
-        yield commit(plan, work, sink)
+        state: Any = ShardWork.begin(items, shard_id)
+        for step in steps:
+            state = step(state)
+        yield state

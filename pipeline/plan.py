@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -58,14 +59,10 @@ class PlanSettings:
     def __post_init__(self) -> None:
         if self.items_per_shard < 1:
             raise ValueError(f"items_per_shard must be at least 1, got {self.items_per_shard}")
-        try:
-            self.to_json()
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"fingerprint of {self.name!r} must hold JSON values only ({error})") from error
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values, just as a plan read from disk has them (tuples become lists)."""
-        record: dict[str, Any] = json.loads(json.dumps(vars(self), default=dict))
+        record: dict[str, Any] = json.loads(json.dumps({**vars(self), "fingerprint": dict(self.fingerprint)}))
         return record
 
 
@@ -134,19 +131,25 @@ def open_or_make_plan(run: Path, settings: PlanSettings, rows: Iterable[PlanRow]
 
 
 class ShardItems:
-    """Reads the items of one shard at a time; keeps the file open for the next."""
+    """Reads the items of one shard at a time; opens the file at the first and keeps it for the next."""
 
     def __init__(self, plan: Plan) -> None:
-        self._settings = plan.settings
-        self._row_groups = {shard_id: index for index, shard_id in enumerate(plan.shards)}
-        self._file = pq.ParquetFile(plan.run / "plan" / "items.parquet", page_checksum_verification=True)
+        self._plan = plan
+
+    @cached_property
+    def _row_groups(self) -> dict[str, int]:
+        return {shard_id: index for index, shard_id in enumerate(self._plan.shards)}
+
+    @cached_property
+    def _file(self) -> Any:
+        return pq.ParquetFile(self._plan.run / "plan" / "items.parquet", page_checksum_verification=True)
 
     def read(self, shard_id: str) -> list[Item]:
         """The items of a shard, in the plan's order."""
         table = self._file.read_row_group(self._row_groups[shard_id])
         keys, payloads = table["key"].to_pylist(), table["payload"].to_pylist()
         return [
-            Item(key=key, seed=item_seed(self._settings, key), payload=json.loads(payload))
+            Item(key=key, seed=item_seed(self._plan.settings, key), payload=json.loads(payload))
             for key, payload in zip(keys, payloads, strict=True)
         ]
 

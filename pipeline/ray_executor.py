@@ -13,7 +13,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,15 @@ import ray
 import ray.cloudpickle as pickle
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 
-from pipeline.chain import ShardReader, ShardWork, StageRunner
-from pipeline.commit import commit
+from pipeline.chain import ShardWork
 from pipeline.errors import PipelineError
-from pipeline.executor import ExecutorConfig
-from pipeline.plan import Plan
+from pipeline.executor import ExecutorConfig, Step
+from pipeline.plan import Plan, ShardItems
 from pipeline.receipts import Receipt
-from pipeline.stage import Resources, Sink, Stage
+from pipeline.stage import Resources
 
 Row = dict[str, Any]
-"""``shard``: its id; ``work``: the pickled ``ShardWork``, at the end the receipt's JSON; ``error``, ``trace``."""
+"""``shard``: its id; ``state``: pickled ``ShardWork``, at the end ``Receipt``; ``error`` and ``trace``: text."""
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SINK_RESOURCES = Resources(num_cpus=0.5)
@@ -39,23 +38,30 @@ LEFT_OUT = [".git", ".venv", "data", "runs", "**/__pycache__"]
 
 
 def execute_on_ray(
-    plan: Plan, stages: Sequence[Stage[Any, Any]], sink: Sink[Any], shard_ids: Sequence[str], config: ExecutorConfig
+    plan: Plan,
+    steps: Sequence[Step],
+    resources: Sequence[Resources],
+    shard_ids: Sequence[str],
+    config: ExecutorConfig,
 ) -> Generator[Receipt, None, None]:
-    """As ``pipeline.executor.execute``. Uses the Ray session of this process if there is one.
+    """Yield the receipts of shards. Uses the Ray session of this process if there is one.
+
+    Args:
+        steps: the stages' and, at the end, the sink's.
+        resources: the stages'.
 
     Raises:
         PipelineError: a stage or the sink failed as a whole, workers died too often, or Ray is not there.
     """
-    pools = [*(stage.resources for stage in stages), SINK_RESOURCES]
+    pools = [*resources, SINK_RESOURCES]
     with ray_session(config, pools):
         _check_resources(pools)
-        _quiet()
-        dataset = _dataset(plan, stages, sink, shard_ids, config)
+        dataset = _dataset(plan, steps, pools, shard_ids, config)
         try:
-            for row in _rows(dataset):
-                if row["error"]:
-                    raise _raised_by_worker(row)
-                yield Receipt.from_bytes(row["work"], f"the receipt of shard {row['shard']}")
+            # Nothing is fetched ahead, so that progress is live.
+            for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+                for row in batch.to_pylist():
+                    yield _receipt(row)
         except ray.exceptions.RayError as error:
             raise PipelineError(
                 f"Ray gave up, after {config.max_restarts} restarts of a worker: {_one_line(error)}; "
@@ -71,22 +77,19 @@ def ray_session(config: ExecutorConfig, pools: Sequence[Resources]) -> Iterator[
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else a false alarm for every pool (ray issue 57733)
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    options["runtime_env"] = {"env_vars": {"PYTHONPATH": _python_path()}}
+    runtime_env: dict[str, Any] = {"env_vars": {"PYTHONPATH": _python_path()}}
     if config.working_dir:
-        options["runtime_env"] |= {"working_dir": str(config.working_dir), "excludes": LEFT_OUT}
-    if config.ray_address:
-        options |= {"address": config.ray_address}
-    else:
+        runtime_env |= {"working_dir": str(config.working_dir), "excludes": LEFT_OUT}
+    where: dict[str, Any] = {"address": config.ray_address}
+    if config.ray_address is None:
         # These CPUs are tickets, not cores: with fewer of them than pools ask for, the pools would wait for ever.
         num_cpus = 1 + math.ceil(config.workers * sum(pool.num_cpus for pool in pools))
-        options |= {"address": "local", "_node_ip_address": "127.0.0.1", "num_cpus": num_cpus}
-        options |= {"include_dashboard": False}
+        where = {"address": "local", "_node_ip_address": "127.0.0.1", "num_cpus": num_cpus}
+        where |= {"include_dashboard": False}
     try:
-        ray.init(**options)
+        ray.init(**where, runtime_env=runtime_env, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        where = f"at {config.ray_address}" if config.ray_address else "on this machine"
-        message = f"no Ray session {where}: {_one_line(error)}; check the address and `ray status`"
+        message = f"no Ray session at address {where['address']!r}: {_one_line(error)}; check it with `ray status`"
         raise PipelineError(message) from error
     try:
         yield
@@ -113,91 +116,62 @@ def _python_path() -> str:
 
 
 class _Worker:
-    """What one actor does with a row; an error travels on in the row."""
+    """One actor: takes shards through one step. Its errors travel on in the row."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._reader = ShardReader(plan)
+    def __init__(self, plan: Plan, step: Step) -> None:
+        self._items = ShardItems(plan)
+        self._step = step
 
     def __call__(self, row: Row) -> Row:
         if row["error"]:
             return row
         try:
-            work = pickle.loads(row["work"]) if row["work"] else self._reader.read(row["shard"])
-            return {**row, "work": self.work_on(work)}
+            state = row["state"]
+            work = pickle.loads(state) if state else ShardWork.begin(self._items, row["shard"])
+            return {**row, "state": pickle.dumps(self._step(work))}
         except Exception as error:  # noqa: BLE001 - the worker's boundary; the driver raises it
             message = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
             trace = "".join(traceback.format_exception(error))
-            return {**row, "work": b"", "error": message or type(error).__name__, "trace": trace}
-
-    def work_on(self, work: ShardWork) -> bytes:
-        raise NotImplementedError
-
-
-class _StageWorker(_Worker):
-    def __init__(self, plan: Plan, stage: Stage[Any, Any]) -> None:
-        super().__init__(plan)
-        self._runner = StageRunner(stage)
-
-    def work_on(self, work: ShardWork) -> bytes:
-        pickled: bytes = pickle.dumps(self._runner.run(work))
-        return pickled
-
-
-class _SinkWorker(_Worker):
-    def __init__(self, plan: Plan, sink: Sink[Any]) -> None:
-        super().__init__(plan)
-        self._plan, self._sink = plan, sink
-
-    def work_on(self, work: ShardWork) -> bytes:
-        return commit(self._plan, work, self._sink).to_bytes()
+            return {**row, "state": b"", "error": message, "trace": trace}
 
 
 def _dataset(
-    plan: Plan, stages: Sequence[Stage[Any, Any]], sink: Sink[Any], shard_ids: Sequence[str], config: ExecutorConfig
+    plan: Plan,
+    steps: Sequence[Step],
+    pools: Sequence[Resources],
+    shard_ids: Sequence[str],
+    config: ExecutorConfig,
 ) -> Dataset:
     """A block per shard, so that a shard is what is scheduled, retried and handed on."""
-    rows = [{"shard": shard_id, "work": b"", "error": "", "trace": ""} for shard_id in shard_ids]
+    context = DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = -1  # a slow shard is no reason to stop
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")  # max_restarts has no other way
+    rows = [{"shard": shard_id, "state": b"", "error": "", "trace": ""} for shard_id in shard_ids]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
-
-    def pool(dataset: Dataset, worker: Callable[..., _Worker], resources: Resources, *arguments: Any) -> Dataset:
-        return dataset.map(
-            worker,
-            fn_constructor_args=(plan, *arguments),
-            compute=ActorPoolStrategy(
-                min_size=1, max_size=config.workers, initial_size=config.workers, max_tasks_in_flight_per_actor=2
-            ),
+    size = {"min_size": 1, "max_size": config.workers, "initial_size": config.workers}
+    for step, resources in zip(steps, pools, strict=True):
+        dataset = dataset.map(
+            _Worker,
+            fn_constructor_args=(plan, step),
+            compute=ActorPoolStrategy(**size, max_tasks_in_flight_per_actor=2),
             num_cpus=resources.num_cpus,
             num_gpus=resources.num_gpus,
             max_restarts=config.max_restarts,
             max_task_retries=config.max_restarts,
         )
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # bounds on restarts have no named parameter in this version of Ray
-        for stage in stages:
-            dataset = pool(dataset, _StageWorker, stage.resources, stage)
-        return pool(dataset, _SinkWorker, SINK_RESOURCES, sink)
+    return dataset
 
 
-def _rows(dataset: Dataset) -> Iterator[Row]:
-    """Rows as they come; nothing is fetched ahead, so that progress is live."""
-    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        yield from batch.to_pylist()
-
-
-def _quiet() -> None:
-    """One voice in the terminal, ours; and a slow shard is no reason to stop."""
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.execution_no_progress_timeout_s = -1
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-
-
-def _raised_by_worker(row: Row) -> PipelineError:
-    error = PipelineError(row["error"])
-    error.add_note(f"raised by the worker of shard {row['shard']}:\n{row['trace']}")
-    return error
+def _receipt(row: Row) -> Receipt:
+    """What the last step made of a shard, or the error of any step."""
+    if row["error"]:
+        error = PipelineError(row["error"])
+        error.add_note(f"raised by the worker of shard {row['shard']}:\n{row['trace']}")
+        raise error
+    receipt: Receipt = pickle.loads(row["state"])
+    return receipt
 
 
 def _one_line(error: Exception) -> str:

@@ -53,8 +53,8 @@ class MiniatureModelsConfig:
     num_pictures: int = 60_000
     """Captioned pictures to learn from."""
 
-    autoencoder_steps: int = 2_800
-    clip_steps: int = 1_700
+    autoencoder_steps: int = 2_200
+    clip_steps: int = 1_500
     unet_steps: int = 7_000
     judge_steps: int = 1_500
     detector_steps: int = 2_600

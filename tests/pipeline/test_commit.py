@@ -41,7 +41,7 @@ def test_of_four_writers_of_one_shard_one_receipt_counts_and_only_its_files_stay
             return written
 
     receipts = []
-    writers = [threading.Thread(target=lambda: receipts.append(commit(plan, work(), MeetingSink()))) for _ in "1234"]
+    writers = [threading.Thread(target=lambda: receipts.append(commit(plan, MeetingSink(), work()))) for _ in "1234"]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -54,11 +54,11 @@ def test_of_four_writers_of_one_shard_one_receipt_counts_and_only_its_files_stay
 
 
 def test_a_late_writer_does_not_replace_what_was_delivered(plan: Plan) -> None:
-    first = commit(plan, work(), TarSink())
+    first = commit(plan, TarSink(), work())
     late = work()
     late.items = late.items[:1]
     late.attempted = 1
-    assert commit(plan, late, TarSink()) == first
+    assert commit(plan, TarSink(), late) == first
     assert files(plan, "shards") == {file.name for file in first.files.values()}
 
 
@@ -78,12 +78,12 @@ def test_an_attempt_that_another_run_gave_up_can_no_longer_commit(plan: Plan) ->
     # The worst moment: its files are published, its receipt is not, and a new run cleans up.
     call_before_link(lambda: recover(plan))
     with pytest.raises(PipelineError, match="shard even-00000 could not be committed"):
-        commit(plan, work(), TarSink())
+        commit(plan, TarSink(), work())
     assert files(plan, "receipts") == files(plan, "shards") == files(plan, "attempts") == set()
 
 
 def test_recovery_removes_what_no_receipt_names_and_nothing_else(plan: Plan) -> None:
-    receipt = commit(plan, work(), TarSink())
+    receipt = commit(plan, TarSink(), work())
     (plan.run / "shards" / "odd-00000.dead.numbers.tar").write_bytes(b"half")
     (plan.run / "attempts" / "odd-00000.dead" / "files").mkdir(parents=True)
     assert recover(plan) == [receipt]
@@ -108,5 +108,5 @@ def test_a_sink_that_breaks_its_promise_commits_nothing(
             return Written(files=written(folder))
 
     with pytest.raises(PipelineError, match=message):
-        commit(plan, work(), BadSink())
+        commit(plan, BadSink(), work())
     assert files(plan, "receipts") == files(plan, "shards") == set()

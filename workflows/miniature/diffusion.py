@@ -50,6 +50,7 @@ def new_scheduler() -> DDIMScheduler:
         clip_sample=False,
         prediction_type="v_prediction",
         timestep_spacing="trailing",
+        steps_offset=1,
     )
 
 

@@ -46,7 +46,7 @@ def learn(config: LoopConfig, model: nn.Module, loss_at: Callable[[int], Tensor]
     path = folder / f"{config.name}.pt"
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
+        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98), fused=True
     )
     average = {name: value.detach().clone() for name, value in model.state_dict().items()}
     step = 0
