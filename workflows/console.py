@@ -1,0 +1,68 @@
+"""What every command shares: parsing, quiet libraries, one clear line for a user's error, and where output lies."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import tyro
+from rich.console import Console
+
+Config = TypeVar("Config")
+
+console = Console(stderr=True, highlight=False)
+
+
+class UserError(Exception):
+    """Something a person can mend; the message says what and how."""
+
+
+def run(main: Callable[[Config], object], config: type[Config], description: str | None) -> None:
+    """Parse the command line into ``config`` and run ``main`` with it.
+
+    Exits with status 2 and one line on standard error for a user's error, 130 when interrupted.
+    """
+    quieten_libraries()
+    try:
+        main(tyro.cli(config, description=description))
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on where this one stopped")
+        sys.exit(130)
+    except user_errors() as error:
+        console.print(f"[bold red]error:[/] {_one_line(error)}", soft_wrap=True)
+        sys.exit(2)
+
+
+def user_errors() -> tuple[type[Exception], ...]:
+    """The rooms' own errors for bad input, and the operating system's about files."""
+    from augmentation.errors import AugmentationError
+    from generation.errors import GenerationError
+    from pipeline.errors import PipelineError
+    from shards.schema import SchemaError
+    from shards.sources.errors import SourceError
+    from trainer.errors import TrainerError
+
+    rooms = (PipelineError, SchemaError, SourceError, GenerationError, AugmentationError, TrainerError)
+    return (UserError, *rooms, FileNotFoundError, NotADirectoryError, PermissionError)
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text.replace("[", "\\[")
+
+
+def quieten_libraries() -> None:
+    """No progress bars and notices of libraries in between ours."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=UserWarning, module="transformers|diffusers|torch")
+
+
+def lies_in(what: str, path: Path) -> None:
+    """Say where output lies."""
+    console.print(f"[green]{what}[/] lies in {path}", soft_wrap=True)
