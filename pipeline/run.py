@@ -133,14 +133,17 @@ def _locked(run: Path) -> Iterator[None]:
     """Keep a second run out of the folder: a courtesy that saves work, receipts alone keep the output right."""
     try:
         run.mkdir(parents=True, exist_ok=True)
-        lock = (run / ".lock").open("w")
+        with (run / ".lock").open("w") as lock:
+            _lock(lock.fileno(), run)
+            yield
     except OSError as error:
-        raise PipelineError(f"{run} cannot be written to: {error}; choose another output folder") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise PipelineError(f"another process is running into {run}; wait for it or stop it") from error
-        except OSError:
-            pass  # a file system without locks
-        yield
+        raise PipelineError(f"run {run} stopped: {error}; mend that and run the same command again") from error
+
+
+def _lock(descriptor: int, run: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise PipelineError(f"another process is running into {run}; wait for it or stop it") from error
+    except OSError:
+        pass  # a file system without locks

@@ -118,6 +118,12 @@ def test_a_second_run_into_the_same_folder_is_refused_while_the_first_lives(tmp_
             run_job(toy_job(), tmp_path)
 
 
+def test_an_output_that_cannot_be_a_folder_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PipelineError, match=r"run .*file/run stopped: .*Not a directory.*; mend that and run"):
+        run_job(toy_job(), tmp_path / "file" / "run")
+
+
 def test_progress_is_plain_lines_without_a_terminal_and_a_bar_with_one(tmp_path: Path) -> None:
     plain, live = io.StringIO(), io.StringIO()
     run_job(toy_job(), tmp_path / "plain", console=Console(file=plain))
