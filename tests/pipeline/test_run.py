@@ -16,6 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.plan import PlanRow
 from pipeline.receipts import read_receipts
 from pipeline.run import ExecutorConfig, Limits, run_job
+from pipeline.stage import Item, Rejected
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +71,26 @@ def test_a_run_killed_at_any_point_and_resumed_delivers_the_same_bytes(
 
 
 def test_only_shards_without_a_receipt_run_again_and_inputs_are_not_read(tmp_path: Path) -> None:
+    worked_on = []
+
+    class WatchedStage(toy.SquareStage):
+        name = "square"
+
+        def process(self, items: list[Item]) -> list[toy.Number | Rejected]:
+            worked_on.extend(item.payload["number"] for item in items)
+            return super().process(items)
+
     def unreadable() -> Iterator[PlanRow]:
         raise AssertionError("read again")
 
     run_job(toy_job(), tmp_path)
     before = {receipt.shard_id: receipt for receipt in read_receipts(tmp_path)}
     (tmp_path / "receipts" / "odd-00002.json").unlink()
-    run_job(toy_job(inputs=unreadable), tmp_path)
+    report = run_job(toy_job(inputs=unreadable, stages=[WatchedStage(), toy.NoiseStage()]), tmp_path)
     after = {receipt.shard_id: receipt for receipt in read_receipts(tmp_path)}
+    assert worked_on == [25, 27, 29]
     assert [shard_id for shard_id in before if before[shard_id] != after[shard_id]] == ["odd-00002"]
+    assert report.attempted == 30
     assert len(list((tmp_path / "shards").iterdir())) == 6 * 3
 
 
