@@ -1,0 +1,121 @@
+"""Takes what says *where* out of a referring expression, so that a tagger sees a plain noun phrase.
+
+"2nd zebra from left" leaves "zebra"; "cup to the left of the ball" becomes "cup @left_of the ball": a relation to
+another object stays, marked, because the words after it describe that object and not the target.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from generation.lexicon import COLOURS, ORDINALS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """A text without its location words."""
+
+    text: str
+    """What is left, with relations as ``@relation_words``."""
+
+    absolute: tuple[str, ...]
+    """Location words in order, such as ``("bottom", "right")``."""
+
+    ordinals: tuple[str, ...]
+    """Such as ``("2nd",)``."""
+
+
+_SIDE = (
+    r"(?:leftmost|rightmost|topmost|bottommost|uppermost|lowermost|frontmost|left|right|top|bottom|middle|center|"
+    r"front|forefront|rear|back|upper|lower|foreground|background)"
+)
+_FRAME = r"(?:pic|picture|photo|photograph|image|frame|shot|scene|view|page|screen|photos?)"
+_VIEWER = r"(?:us|you|me|the camera|camera|the viewer|viewer|cam|the cam|the photographer|the screen|screen)"
+_DEGREE = (
+    r"(?:far|very|extreme|most|way|all the way|almost|slightly|just|directly|further|furthest|farthest|immediate|"
+    r"closest|nearest|close|near|more|absolute|total|even|the|our|your|my)"
+)
+_PART = r"(?:most|hand side|hand corner|side|corner|edge|row|area|portion|section|end|part|center|ish)"
+_ORDINAL = rf"(?:{'|'.join(sorted(ORDINALS))})"
+_COLOUR = rf"(?:{'|'.join(sorted(COLOURS))}|striped|tank|halter|plaid|tube)"
+
+_GARMENT_TOP = re.compile(
+    rf"\b((?:in|wearing) (?:a |the )?|{_COLOUR} )top\b(?! (?:left|right|row|corner|of|middle|center|half|bun))"
+)
+_OWN_BACK = re.compile(r"\b((?:his|her|their|its|with|whose) )back\b")
+_IN_FRAME = re.compile(
+    r"\b(?:(?:in|of|on|from) (?:the |this |our )?(?:(?:left|right) hand )?(?:whole |entire )?"
+    rf"(?!screen|frame){_FRAME}|(?<=side )of (?:the )?screen)\b"
+)
+_SCREEN = re.compile(rf"\b({_SIDE}|side|corner|edge|half|part) (?:of|in|on) (?:the )?(?:{_FRAME})\b")
+_FACING = re.compile(rf"\b(facing|looking at|watching)(?: (?:at|to|towards|toward))? {_VIEWER}\b")
+_TO_VIEWER = re.compile(
+    rf"\b(?:(?:in|to) )?(?:the )?(closest|nearest|closer|nearer|close|near|next|front|furthest|farthest|far|away)"
+    rf"(?: (?:to|of|from|towards|toward|away from|by))?(?: to)? {_VIEWER}\b"
+)
+_PART_OF = re.compile(
+    rf"^(?:the |on |in |at )*((?:{_DEGREE} )*{_SIDE}(?: {_SIDE})*)(?: (?:most|hand))?"
+    r"(?: (?:side|part|portion|end|section|corner|edge|area|half|piece))? of (?:the )?(?=\w)"
+)
+_BESIDE = re.compile(
+    r"\b(?:(?:to|on|at|in|from) )?(?:the |his |her )?(?:immediate |direct |directly |just |far |very )*"
+    r"(left|right|front|back|rear|top|bottom|middle|center|side)(?: hand)?(?: side)? of\b"
+)
+_NEXT_TO = re.compile(
+    r"\b(?:right |directly |just |immediately |the )?"
+    r"((?:close|closer|closest|nearest|near)(?= to\b)|next|adjacent|opposite)(?: to)? (?=\w)"
+)
+_LEFT_FROM = re.compile(r"\b(left|right) (?:from|to) (?:the )?(?!left|right|front|back|top|bottom|us|you)(?=\w)")
+_COUNTED = re.compile(
+    rf"\b(?:number )?({_ORDINAL})(?: most)?(?: one)?\b(?: (?:in|row|position|place)\b(?= from| on| to|$))?"
+)
+_FROM = re.compile(rf"\b(?:over |in )?from (?:the )?(?:{_DEGREE} )*({_SIDE}|end)(?:[ -](?:{_SIDE}|{_PART}))*\b")
+_ABSOLUTE = re.compile(
+    rf"\b(?:(?:on|in|at|to|toward|towards|from|near|by|along|of|for) )?(?:{_DEGREE} )*"
+    rf"({_SIDE}(?:[ -](?:and )?{_SIDE})*)(?:[ -]{_PART}(?! of))*\b(?![-'])"
+)
+_DISTANCE = re.compile(
+    r"\b(?:the )?(closest|nearest|closer|furthest|farthest|further|farther|far|foremost)"
+    r"(?: (?:away|out|one|up|back))?\b"
+)
+_PLACE = re.compile(r"\b(?:in|on|at|near|from) (?:the |a )?(?:far )?(corner|side|edge|end|row|distance|line)\b(?! of)")
+
+
+def take_out_location(text: str) -> Located:
+    """Split a normalised, lower-case text into what is seen and where it is.
+
+    Args:
+        text: words separated by single spaces, spelling corrected.
+    """
+    absolute: list[str] = []
+    ordinals: list[str] = []
+
+    def noted(match: re.Match[str]) -> str:
+        absolute.extend(re.findall(r"[a-z]+", match[1].replace(" and ", " ")))
+        return " , "
+
+    def counted(match: re.Match[str]) -> str:
+        ordinals.append(match[1])
+        return " "
+
+    text = _GARMENT_TOP.sub(r"\1top_", text)
+    text = _OWN_BACK.sub(r"\1back_", text)
+    text = _SCREEN.sub(r"\1", text)
+    text = _IN_FRAME.sub(" ", text)
+    text = _FACING.sub(r"facing-camera", text)
+    text = _TO_VIEWER.sub(noted, _single(text))
+    text = _PART_OF.sub(noted, _single(text)) if not re.match(r"(left|right) of", text) else text
+    text = _BESIDE.sub(lambda match: f" @{match[1]}_of", _single(text))
+    text = _FROM.sub(noted, _single(text))
+    text = _LEFT_FROM.sub(lambda match: f" @{match[1]}_of ", text)
+    text = _COUNTED.sub(counted, _single(text))
+    text = _ABSOLUTE.sub(noted, _single(text))
+    text = _NEXT_TO.sub(lambda match: f" @{match[1]}_to ", _single(text))
+    text = _DISTANCE.sub(noted, text)
+    text = _PLACE.sub(noted, _single(text))
+    return Located(text=_single(text), absolute=tuple(absolute), ordinals=tuple(ordinals))
+
+
+def _single(text: str) -> str:
+    return " ".join(text.split())
