@@ -113,9 +113,7 @@ class Sample:
             if query.instance is not None and not 0 <= query.instance < len(self.instances):
                 raise SchemaError(f"{where}: instance {query.instance} of {len(self.instances)} does not exist")
         if self.priors is not None and (self.priors.ndim != 2 or len(self.priors) != len(self.queries)):
-            raise SchemaError(
-                f"sample {self.key}: priors of shape {self.priors.shape} for {len(self.queries)} queries"
-            )
+            raise SchemaError(f"sample {self.key}: priors of shape {self.priors.shape} for {len(self.queries)} queries")
 
     def num_rivals(self, query: Query) -> int | None:
         """Other instances of the target's category (crowds left out); None where the category is not known."""
@@ -160,9 +158,7 @@ class Sample:
         }
 
     @staticmethod
-    def from_json(
-        record: Mapping[str, Any], image: bytes, priors: npt.NDArray[np.float16] | None = None
-    ) -> Sample:
+    def from_json(record: Mapping[str, Any], image: bytes, priors: npt.NDArray[np.float16] | None = None) -> Sample:
         """The inverse of ``to_json``.
 
         Raises:

@@ -1,0 +1,118 @@
+"""Image files from outside: read fully, made upright RGB where they are not, and otherwise kept byte for byte."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pipeline.stage import Item, Rejected, Resources, Stage
+from shards.schema import Sample
+from shards.sources.source import SourceSample
+
+MOST_PIXELS = 100_000_000
+JPEG_QUALITY = 95
+_ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)
+"""EXIF orientations that swap width and height."""
+
+
+class ImageError(Exception):
+    """An image that cannot be used; ``rule`` is short and countable."""
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        image = Image.open(path, formats=("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError("unreadable_image", f"{path} is not a JPEG, PNG, WebP, BMP, GIF or TIFF ({error})") from error
+    if image.width * image.height > MOST_PIXELS:
+        raise ImageError("too_large_image", f"{path} has {image.width} x {image.height} pixels")
+    return image
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """(width, height) after the EXIF rotation, from the header alone.
+
+    Raises:
+        ImageError: the file is no image, or too large to be unpacked.
+    """
+    with _open(path) as image:
+        turned = image.getexif().get(_ORIENTATION) in _TURNED
+        return (image.height, image.width) if turned else (image.width, image.height)
+
+
+def read_image(path: Path) -> tuple[bytes, tuple[int, int]]:
+    """The encoded image, upright RGB, as JPEG or PNG, with its (width, height).
+
+    The file's own bytes where they already are that; otherwise it is encoded again, JPEGs as JPEG at quality 95 and
+    the rest as PNG, 16-bit greyscale scaled to 8 bits.
+
+    Raises:
+        ImageError: the file is no image, too large, or truncated.
+    """
+    content = path.read_bytes()
+    with _open(path) as image:
+        try:
+            image.load()
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ImageError("truncated_image", f"{path} does not decode to its end ({error})") from error
+        rotated = image.getexif().get(_ORIENTATION, 1) != 1
+        if image.format in ("JPEG", "PNG") and image.mode == "RGB" and not rotated:
+            return content, image.size
+        upright = _rgb(ImageOps.exif_transpose(image))
+        buffer = io.BytesIO()
+        if image.format == "JPEG":
+            upright.save(buffer, "JPEG", quality=JPEG_QUALITY)
+        else:
+            upright.save(buffer, "PNG")
+        return buffer.getvalue(), upright.size
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """RGB of any mode; transparent parts become white."""
+    if image.mode.startswith("I") or image.mode == "F":
+        brightest = image.convert("F").getextrema()[1]
+        scale = 255 / 65535 if isinstance(brightest, float) and brightest > 255 else 1.0
+        image = image.convert("F").point(lambda value: value * scale).convert("L")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+class LoadImageStage(Stage[Item, Sample]):
+    """Joins a planned ``SourceSample`` with its photograph."""
+
+    resources = Resources(num_cpus=1)
+    batch_size = 16
+
+    def __init__(self, images: Path) -> None:
+        self._images = images.resolve()
+
+    def process(self, items: list[Item]) -> list[Sample | Rejected]:
+        return [self._load(item) for item in items]
+
+    def _load(self, item: Item) -> Sample | Rejected:
+        source = SourceSample.from_payload(item.payload)
+        try:
+            content, size = read_image(self._images / source.image_name)
+        except ImageError as problem:
+            return Rejected(key=item.key, reason=problem.rule, detail=str(problem))
+        if size != source.size:
+            return Rejected(key=item.key, reason="other_size", detail=f"planned {source.size}, now {size}")
+        return Sample(
+            key=item.key,
+            width=size[0],
+            height=size[1],
+            image_name=source.image_name,
+            image=content,
+            instances=source.instances,
+            queries=source.queries,
+        )

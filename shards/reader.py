@@ -1,0 +1,129 @@
+"""Samples of a finished run, by its receipts: any of them by number, or all in order."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from pipeline.receipts import Receipt, read_receipts, verified_path
+from shards.schema import Sample, SchemaError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """Where one sample lies and how much is in it."""
+
+    shard: int
+    """Index into the reader's receipts."""
+
+    key: str
+    split: str
+    num_queries: int
+    num_instances: int
+    width: int
+    height: int
+    image_offset: int
+    image_bytes: int
+    json_offset: int
+    json_bytes: int
+    priors_offset: int
+    priors_bytes: int
+
+
+class SampleReader:
+    """Random access to the samples of a run. A shard's size and hash are checked when it is first read.
+
+    Args:
+        run: folder of a complete run whose sink was ``SampleSink``.
+        split: only this split's samples.
+
+    Raises:
+        PipelineError: the run is missing, incomplete or damaged.
+        SchemaError: the run has no such split, or no samples.
+    """
+
+    def __init__(self, run: Path, split: str | None = None) -> None:
+        self.run = run
+        self._receipts: list[Receipt] = read_receipts(run)
+        every = list(self._entries())
+        self.splits = sorted({entry.split for entry in every})
+        if split is not None and split not in self.splits:
+            raise SchemaError(f"{run} has no split {split!r}; it has {', '.join(self.splits) or 'no samples'}")
+        self.index: list[Entry] = [entry for entry in every if split is None or entry.split == split]
+        self._path = cache(self._verified_path)
+
+    def _entries(self) -> Iterator[Entry]:
+        for shard, receipt in enumerate(self._receipts):
+            if "index" not in receipt.files:
+                raise SchemaError(f"{self.run} holds {sorted(receipt.files)}, not samples; give a run of samples")
+            for row in pq.read_table(verified_path(self.run, receipt, "index")).to_pylist():
+                try:
+                    yield Entry(shard=shard, **row)
+                except TypeError as error:
+                    raise SchemaError(f"{self.run}, shard {receipt.shard_id}: no index of samples ({error})") from error
+
+    def _verified_path(self, shard: int) -> Path:
+        return verified_path(self.run, self._receipts[shard], "tar")
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def num_queries(self) -> int:
+        return sum(entry.num_queries for entry in self.index)
+
+    @property
+    def has_priors(self) -> bool:
+        """Whether every sample carries the features of its priors."""
+        return all(entry.priors_bytes >= 0 for entry in self.index)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self.read(i) for i in range(len(self)))
+
+    def record(self, i: int) -> dict[str, Any]:
+        """The JSON of sample ``i`` without its image."""
+        entry = self.index[i]
+        with self._path(entry.shard).open("rb") as file:
+            return self._json(file, entry)
+
+    def read(self, i: int) -> Sample:
+        """Sample ``i``.
+
+        Raises:
+            SchemaError: its record breaks a rule; names the run and the key.
+        """
+        entry = self.index[i]
+        with self._path(entry.shard).open("rb") as file:
+            record = self._json(file, entry)
+            image = _part(file, entry.image_offset, entry.image_bytes)
+            priors = self._priors(file, entry)
+        return Sample.from_json(record, image, priors)
+
+    def _json(self, file: io.BufferedReader, entry: Entry) -> dict[str, Any]:
+        try:
+            record: dict[str, Any] = json.loads(_part(file, entry.json_offset, entry.json_bytes))
+        except ValueError as error:
+            raise SchemaError(f"{self.run}, sample {entry.key}: its record is no JSON ({error})") from error
+        return record
+
+    def _priors(self, file: io.BufferedReader, entry: Entry) -> npt.NDArray[np.float16] | None:
+        if entry.priors_bytes < 0:
+            return None
+        array: npt.NDArray[np.float16] = np.load(
+            io.BytesIO(_part(file, entry.priors_offset, entry.priors_bytes)), allow_pickle=False
+        )
+        return array
+
+
+def _part(file: io.BufferedReader, offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)

@@ -1,0 +1,121 @@
+"""Annotations against the photographs at hand: what is missing or breaks a rule is listed, the rest goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from shards.images import ImageError, upright_size
+from shards.schema import Box, Instance, SchemaError, checked_box
+from shards.sources.source import SourceSample
+
+ROUNDING_PX = 2.0
+"""A box that reaches at most this far outside its image is clipped: annotators' boxes are often rounded outwards."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One image or query that is left out, or one box that was clipped."""
+
+    rule: str
+    """``missing_image``, ``unreadable_image``, ``other_size``, ``bad_box``, ``empty_query``, ``clipped_box``, ..."""
+
+    image: str
+    num_queries: int
+    query_id: str = ""
+    detail: str = ""
+
+
+@dataclass(kw_only=True)
+class Screening:
+    """Samples that can be delivered, and everything that was found on the way."""
+
+    samples: list[SourceSample] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def count(self, rule: str) -> int:
+        """Problems of one rule."""
+        return sum(problem.rule == rule for problem in self.problems)
+
+    def num_queries(self, rule: str) -> int:
+        """Queries that problems of one rule concern."""
+        return sum(problem.num_queries for problem in self.problems if problem.rule == rule)
+
+
+def screen(samples: Iterable[SourceSample], images: Path) -> Screening:
+    """Check each sample against its photograph's header; nothing is decoded yet.
+
+    Args:
+        samples: from a reader.
+        images: folder of the photographs; a sample's image must lie inside it.
+    """
+    result = Screening()
+    root = images.resolve()
+    for sample in samples:
+        checked = _screened(sample, root, result.problems)
+        if checked is not None:
+            result.samples.append(checked)
+    return result
+
+
+def _screened(sample: SourceSample, root: Path, problems: list[Problem]) -> SourceSample | None:
+    try:
+        size = _checked_size(sample, root)
+    except ImageError as error:
+        count = len(sample.queries)
+        problems.append(Problem(rule=error.rule, image=sample.image_name, num_queries=count, detail=str(error)))
+        return None
+    return _with_sound_boxes(replace(sample, size=size), size, problems)
+
+
+def _checked_size(sample: SourceSample, root: Path) -> tuple[int, int]:
+    path = (root / sample.image_name).resolve()
+    if not path.is_relative_to(root):
+        raise ImageError("outside_images", f"{sample.image_name} leads out of {root}")
+    if not path.is_file():
+        raise ImageError("missing_image", f"{path} does not exist")
+    size = upright_size(path)
+    if sample.size is not None and size != sample.size:
+        raise ImageError("other_size", f"annotated {sample.size}, the file is {size}")
+    return size
+
+
+def _with_sound_boxes(sample: SourceSample, size: tuple[int, int], problems: list[Problem]) -> SourceSample | None:
+    """Clip what sticks out by rounding; leave out queries and instances that have no sound box or no text."""
+    kept: dict[int, int] = {}
+    instances: list[Instance] = []
+    for i, instance in enumerate(sample.instances):
+        box = _clipped(instance.box_xyxy, size)
+        if isinstance(box, str):
+            problems.append(Problem(rule="bad_instance", image=sample.image_name, num_queries=0, detail=box))
+            continue
+        kept[i] = len(instances)
+        instances.append(replace(instance, box_xyxy=box))
+    queries = []
+    for query in sample.queries:
+        about: dict[str, Any] = {"image": sample.image_name, "num_queries": 1, "query_id": query.query_id}
+        box = _clipped(query.box_xyxy, size)
+        if isinstance(box, str):
+            problems.append(Problem(rule="bad_box", detail=box, **about))
+        elif not any(character.isalnum() for character in query.text):
+            problems.append(Problem(rule="empty_query", detail=repr(query.text), **about))
+        else:
+            if box != query.box_xyxy:
+                problems.append(Problem(rule="clipped_box", detail=f"{query.box_xyxy} in {size}", **about))
+            target = None if query.instance is None else kept.get(query.instance)
+            queries.append(replace(query, box_xyxy=box, instance=target))
+    return replace(sample, instances=tuple(instances), queries=tuple(queries)) if queries else None
+
+
+def _clipped(box: Box, size: tuple[int, int]) -> Box | str:
+    """The box inside the image, or why it is not sound."""
+    width, height = size
+    if not all(-ROUNDING_PX <= v <= most + ROUNDING_PX for v, most in zip(box, (width, height) * 2, strict=True)):
+        return f"box {box} reaches outside the {width} x {height} image"
+    inside = tuple(min(max(v, 0.0), float(most)) for v, most in zip(box, (width, height) * 2, strict=True))
+    try:
+        return checked_box(inside, width, height, "box")
+    except SchemaError as error:
+        return str(error)

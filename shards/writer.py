@@ -1,0 +1,115 @@
+"""How samples lie on disk: a WebDataset tar ``{key}.jpg {key}.json [{key}.priors.npy]`` and a Parquet index."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import webdataset as wds
+
+from pipeline.stage import Sink, Written
+from shards.schema import Sample
+
+INDEX_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("split", pa.string()),
+        ("num_queries", pa.int32()),
+        ("num_instances", pa.int32()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("image_offset", pa.int64()),
+        ("image_bytes", pa.int64()),
+        ("json_offset", pa.int64()),
+        ("json_bytes", pa.int64()),
+        ("priors_offset", pa.int64()),
+        ("priors_bytes", pa.int64()),
+    ]
+)
+"""One row a sample, in the order of the tar. Offsets are those of the members' contents; -1 where there is none."""
+
+
+class SampleSink(Sink[Sample]):
+    """Writes one shard of samples; the same samples give the same bytes."""
+
+    def write(self, items: list[Sample], folder: Path) -> Written:
+        tar, index = folder / "samples.tar", folder / "index.parquet"
+        with tar.open("wb") as file:
+            write_tar(file, [members_of(sample) for sample in items])
+        pq.write_table(pa.Table.from_pylist(_index_rows(items, tar), schema=INDEX_SCHEMA), index)
+        queries = sum(len(sample.queries) for sample in items)
+        instances = sum(len(sample.instances) for sample in items)
+        return Written(
+            files={"tar": tar, "index": index},
+            summary={"samples": len(items), "queries": queries, "instances": instances},
+        )
+
+
+def members_of(sample: Sample) -> dict[str, bytes]:
+    """Name to content of a sample's members, image first."""
+    members = {
+        f"{sample.key}.{image_extension(sample.image)}": sample.image,
+        f"{sample.key}.json": json.dumps(sample.to_json(), separators=(",", ":")).encode(),
+    }
+    if sample.priors is not None:
+        members[f"{sample.key}.priors.npy"] = npy_bytes(sample.priors.astype(np.float16))
+    return members
+
+
+def image_extension(content: bytes) -> str:
+    """``png`` or ``jpg``, by the file's first bytes."""
+    return "png" if content.startswith(b"\x89PNG") else "jpg"
+
+
+def npy_bytes(array: np.ndarray[tuple[int, ...], np.dtype[np.float16]]) -> bytes:
+    """An array as the content of an .npy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def write_tar(file: io.BufferedWriter, groups: list[dict[str, bytes]]) -> None:
+    """Write groups of members in order, with no clock, owner or mode of this machine in them."""
+    with wds.TarWriter(file, encoder=False, user="resvg", group="resvg", mode=0o644, mtime=0) as writer:
+        for members in groups:
+            for name, content in members.items():
+                key, extension = name.split(".", 1)
+                writer.write({"__key__": key, extension: content})
+
+
+def member_places(tar: Path) -> dict[str, tuple[int, int]]:
+    """Name to (offset, bytes) of the members' contents."""
+    with tarfile.open(tar, "r:") as archive:
+        return {member.name: (member.offset_data, member.size) for member in archive}
+
+
+def _index_rows(items: list[Sample], tar: Path) -> list[dict[str, object]]:
+    places = member_places(tar) if items else {}
+    rows = []
+    for sample in items:
+        image = places[f"{sample.key}.{image_extension(sample.image)}"]
+        record = places[f"{sample.key}.json"]
+        priors = places.get(f"{sample.key}.priors.npy", (-1, -1))
+        splits = sorted({query.split for query in sample.queries})
+        rows.append(
+            {
+                "key": sample.key,
+                "split": splits[0] if len(splits) == 1 else ",".join(splits),
+                "num_queries": len(sample.queries),
+                "num_instances": len(sample.instances),
+                "width": sample.width,
+                "height": sample.height,
+                "image_offset": image[0],
+                "image_bytes": image[1],
+                "json_offset": record[0],
+                "json_bytes": record[1],
+                "priors_offset": priors[0],
+                "priors_bytes": priors[1],
+            }
+        )
+    return rows
