@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.errors import PipelineError
+from pipeline.run import Job, PlanRow, run_job
+from pipeline.stage import Item, Rejected
+from shards.images import ImageError, LoadImageStage, read_image, upright_size
+from shards.reader import SampleReader
+from shards.schema import Instance, Query, Sample, SchemaError
+from shards.sources.source import SourceSample
+from shards.writer import SampleSink
+
+
+def _png(width: int = 10, height: int = 8, mode: str = "RGB") -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, (width, height)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _sample(key: str = "toy-1", **changes: Any) -> Sample:
+    values: dict[str, Any] = {
+        "key": key,
+        "width": 10,
+        "height": 8,
+        "image_name": "a.png",
+        "image": _png(),
+        "instances": (
+            Instance(box_xyxy=(0, 0, 4, 4), category="cup"),
+            Instance(box_xyxy=(5, 0, 9, 4), category="cup"),
+            Instance(box_xyxy=(0, 5, 4, 8), category="ball"),
+            Instance(box_xyxy=(5, 5, 9, 8), category="cup", is_crowd=True),
+        ),
+        "queries": (
+            Query(query_id="q1", text="left cup", box_xyxy=(0, 0, 4, 4), split="train", source="toy", instance=0),
+            Query(query_id="q2", text="floor", box_xyxy=(0, 5, 10, 8), split="train", source="toy"),
+        ),
+    }
+    return Sample(**{**values, **changes})
+
+
+def test_rivals_are_other_instances_of_the_category_without_crowds() -> None:
+    sample = _sample()
+    assert [sample.num_rivals(query) for query in sample.queries] == [1, None]
+
+
+def test_a_sample_survives_json() -> None:
+    sample = _sample()
+    assert Sample.from_json(json.loads(json.dumps(sample.to_json())), sample.image) == sample
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"key": "a/b"}, "must be non-empty and hold only"),
+        ({"width": 0}, "must be positive"),
+        ({"instances": (Instance(box_xyxy=(0, 0, 11, 4), category="cup"),)}, "instance 0: box .* outside the 10 x 8"),
+        ({"instances": ()}, "instance 0 of 0 does not exist"),
+        ({"priors": np.zeros((3, 4), np.float16)}, r"shape \(3, 4\) for 2 queries"),
+    ],
+)
+def test_a_sample_that_breaks_a_rule_cannot_be_made(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SchemaError, match=message):
+        _sample(**changes)
+
+
+@pytest.mark.parametrize("box", [(4, 0, 4, 4), (0, float("nan"), 4, 4), (0, 0, 4), "abcd"])
+def test_a_box_without_area_or_sense_is_refused(box: Any) -> None:
+    query = replace(_sample().queries[0], box_xyxy=box)
+    with pytest.raises(SchemaError, match="query 'q1'"):
+        _sample(queries=(query,))
+
+
+def test_another_schema_version_is_refused() -> None:
+    with pytest.raises(SchemaError, match="schema version 99, this code reads 1"):
+        Sample.from_json({**_sample().to_json(), "schema_version": 99}, b"")
+
+
+def _payload(name: str, size: tuple[int, int] = (10, 8)) -> dict[str, Any]:
+    sample = _sample(image_name=name)
+    source = SourceSample(
+        key=sample.key,
+        split="train",
+        image_name=name,
+        instances=sample.instances,
+        queries=sample.queries,
+        size=size,
+    )
+    return source.to_payload()
+
+
+def _load(folder: Path, name: str, size: tuple[int, int] = (10, 8)) -> Sample | Rejected:
+    item = Item(key="toy-1", seed=0, payload=json.loads(json.dumps(_payload(name, size))))
+    (result,) = LoadImageStage(folder).process([item])
+    return result
+
+
+def test_a_plain_file_is_kept_byte_for_byte(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(_png())
+    loaded = _load(tmp_path, "a.png")
+    assert isinstance(loaded, Sample)
+    assert loaded == _sample()
+
+
+def test_a_rotated_jpeg_is_made_upright(tmp_path: Path) -> None:
+    image = Image.new("RGB", (8, 10), "red")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "a.jpg", exif=exif)
+    assert upright_size(tmp_path / "a.jpg") == (10, 8)
+    loaded = _load(tmp_path, "a.jpg")
+    assert isinstance(loaded, Sample)
+    with Image.open(io.BytesIO(loaded.image)) as upright:
+        assert upright.size == (10, 8)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "I;16", "1", "LA"])
+def test_other_modes_become_rgb(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (10, 8)).save(tmp_path / ("a.tif" if mode == "CMYK" else "a.png"))
+    content, size = read_image(tmp_path / ("a.tif" if mode == "CMYK" else "a.png"))
+    with Image.open(io.BytesIO(content)) as image:
+        assert (image.mode, size) == ("RGB", (10, 8))
+
+
+def test_sixteen_bit_grey_keeps_its_range(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 10), 32768, np.uint16)).save(tmp_path / "a.png")
+    content, _ = read_image(tmp_path / "a.png")
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.getpixel((0, 0)) == (127, 127, 127)
+
+
+def test_a_truncated_jpeg_is_rejected_with_its_reason(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (80, 100, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "whole.jpg")
+    whole = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(whole[: len(whole) // 2])
+    result = _load(tmp_path, "a.jpg", (100, 80))
+    assert isinstance(result, Rejected)
+    assert result.reason == "truncated_image"
+
+
+def test_an_image_that_changed_since_the_plan_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(_png(20, 16))
+    result = _load(tmp_path, "a.png")
+    assert isinstance(result, Rejected)
+    assert result.reason == "other_size"
+
+
+def test_a_text_file_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("hello")
+    with pytest.raises(ImageError, match=r"a\.png is not a JPEG"):
+        upright_size(tmp_path / "a.png")
+
+
+def _run(tmp_path: Path, name: str = "run") -> Path:
+    (tmp_path / "a.png").write_bytes(_png())
+    rows = [
+        PlanRow(key=f"toy-{split}-{i}", payload=_payload("a.png"), group=split)
+        for split in ("train", "val")
+        for i in range(3)
+    ]
+    job = Job(
+        name="ingest",
+        fingerprint={"data": "toy"},
+        inputs=lambda: rows,
+        items_per_shard=2,
+        seed=0,
+        stages=[LoadImageStage(tmp_path)],
+        sink=SampleSink(),
+    )
+    run_job(job, tmp_path / name)
+    return tmp_path / name
+
+
+def test_a_reader_gives_back_what_was_written(tmp_path: Path) -> None:
+    reader = SampleReader(_run(tmp_path))
+    assert [sample.key for sample in reader] == [f"toy-{split}-{i}" for split in ("train", "val") for i in range(3)]
+    assert reader.num_queries == 12
+    assert not reader.has_priors
+    assert reader.read(3) == _sample("toy-val-0")
+
+
+def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
+    def contents(run: Path) -> list[bytes]:
+        return [path.read_bytes() for path in sorted((run / "shards").glob("*.tar"))]
+
+    first = contents(_run(tmp_path, "first"))
+    assert len(first) == 4
+    assert contents(_run(tmp_path, "second")) == first
+
+
+def test_priors_are_read_back_in_half_precision(tmp_path: Path) -> None:
+    priors = np.array([[0.5, 1.5], [2.5, -1]], np.float16)
+    job = Job(
+        name="pack",
+        fingerprint={},
+        inputs=lambda: [PlanRow(key="toy-1", payload={})],
+        items_per_shard=1,
+        seed=0,
+        stages=[],
+        sink=_WithPriors(priors),
+    )
+    run_job(job, tmp_path / "run")
+    reader = SampleReader(tmp_path / "run")
+    assert reader.has_priors
+    read = reader.read(0).priors
+    assert read is not None
+    assert read.dtype == np.float16
+    assert read.tolist() == priors.tolist()
+
+
+class _WithPriors(SampleSink):
+    def __init__(self, priors: Any) -> None:
+        self._priors = priors
+
+    def write(self, items: list[Any], folder: Path) -> Any:
+        return super().write([_sample(item.key, priors=self._priors) for item in items], folder)
+
+
+def test_a_split_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    with pytest.raises(SchemaError, match="no split 'test'; it has train"):
+        SampleReader(run, "test")
+
+
+def test_a_truncated_tar_is_noticed(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    tar = sorted((run / "shards").glob("*.tar"))[0]
+    tar.write_bytes(tar.read_bytes()[:-512])
+    with pytest.raises(PipelineError, match="bytes"):
+        list(SampleReader(run))

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import collections
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from shards.sources.errors import SourceError
+from shards.sources.jsonl import Fields, read_jsonl
+from shards.sources.refer import read_refer
+from shards.sources.screen import screen
+from shards.sources.source import SourceSample
+from shards.sources.transvg import read_transvg
+from shards.sources.unpickle import read_pickle
+
+REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real"
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real annotations are not at hand")
+
+
+def _refer(folder: Path, **changes: Any) -> Path:
+    """One 10 x 8 image with two cups, the first referred to twice."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ref = {
+        "ref_id": 5,
+        "ann_id": 11,
+        "image_id": 3,
+        "split": "val",
+        "category_id": 1,
+        "file_name": "photo_11.jpg",
+        "sent_ids": [7, 8],
+        "sentences": [{"sent": "left cup", "sent_id": 7}, {"sent": "small cup", "sent_id": 8}],
+        **changes,
+    }
+    coco = {
+        "images": [{"id": 3, "file_name": "photo.png", "width": 10, "height": 8}],
+        "annotations": [
+            {"id": 11, "image_id": 3, "category_id": 1, "bbox": [1, 2, 3, 4], "iscrowd": 0},
+            {"id": 12, "image_id": 3, "category_id": 1, "bbox": [5, 2, 5, 6], "iscrowd": 1},
+        ],
+        "categories": [{"id": 1, "name": "Cup"}],
+    }
+    (folder / "refs(unc).p").write_bytes(pickle.dumps([ref], protocol=2))
+    (folder / "instances.json").write_text(json.dumps(coco))
+    return folder
+
+
+def test_refer_boxes_become_xyxy_and_all_instances_are_kept(tmp_path: Path) -> None:
+    (sample,) = read_refer(_refer(tmp_path), "unc", "toy")
+    assert sample.key == "toy-3-val"
+    assert sample.image_name == "photo.png"
+    assert [(i.box_xyxy, i.category, i.is_crowd) for i in sample.instances] == [
+        ((1, 2, 4, 6), "cup", False),
+        ((5, 2, 10, 8), "cup", True),
+    ]
+    assert [(q.query_id, q.text, q.box_xyxy, q.instance) for q in sample.queries] == [
+        ("toy-7", "left cup", (1, 2, 4, 6), 0),
+        ("toy-8", "small cup", (1, 2, 4, 6), 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ann_id": 99}, "ref 0: annotation 99"),
+        ({"image_id": 4}, "image 4 is not in"),
+        ({"sentences": [{}]}, "sentence 0 has no text"),
+        ({"split": 3}, "split must be a string"),
+    ],
+)
+def test_a_broken_ref_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        list(read_refer(_refer(tmp_path, **change), "unc", "toy"))
+
+
+def test_damaged_annotation_files_are_named(tmp_path: Path) -> None:
+    folder = _refer(tmp_path)
+    (folder / "instances.json").write_text('{"images": [')
+    with pytest.raises(SourceError, match=r"instances\.json is not a COCO instances file"):
+        list(read_refer(folder, "unc", "toy"))
+    whole = (folder / "refs(unc).p").read_bytes()
+    (folder / "refs(unc).p").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceError, match="truncated"):
+        list(read_refer(folder, "unc", "toy"))
+    with pytest.raises(SourceError, match=r"refs\(google\)\.p does not exist"):
+        list(read_refer(folder, "google", "toy"))
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "box"),
+    [
+        ("unc", ("a.jpg", "1.pth", [1, 2, 3, 4], "left cup", []), (1, 2, 4, 6)),
+        ("gref_umd", ("a.jpg", "1.pth", np.array([1.0, 2, 3, 4]), "left cup", []), (1, 2, 4, 6)),
+        ("referit", ("a.jpg", "1.pth", [1, 2, 3, 4], "left cup", []), (1, 2, 3, 4)),
+        ("flickr", ("a.jpg", [1, 2, 3, 4], "left cup"), (1, 2, 3, 4)),
+    ],
+)
+@pytest.mark.parametrize("legacy", [True, False])
+def test_transvg_boxes_follow_their_data_set(
+    tmp_path: Path, name: str, row: Any, box: tuple[int, ...], legacy: bool
+) -> None:
+    torch.save([row], tmp_path / f"{name}_val.pth", _use_new_zipfile_serialization=not legacy)
+    (sample,) = read_transvg(tmp_path, name, name)
+    (query,) = sample.queries
+    assert (query.text, query.box_xyxy, query.split, query.instance) == ("left cup", box, "val", None)
+
+
+def test_transvg_rows_of_one_image_become_one_sample(tmp_path: Path) -> None:
+    rows = [(f"{i % 2}.jpg", "m", [1, 2, 3, 4], f"phrase {i}", []) for i in range(5)]
+    torch.save(rows, tmp_path / "unc_val.pth")
+    samples = list(read_transvg(tmp_path, "unc", "x"))
+    assert [[q.query_id for q in s.queries] for s in samples] == [
+        ["x-val-0", "x-val-2", "x-val-4"],
+        ["x-val-1", "x-val-3"],
+    ]
+
+
+def test_a_transvg_row_of_another_width_is_named(tmp_path: Path) -> None:
+    torch.save([("a.jpg", [1, 2, 3, 4], "left cup")], tmp_path / "unc_val.pth")
+    with pytest.raises(SourceError, match=r"unc_val\.pth, row 0: a row of unc has 5 fields"):
+        list(read_transvg(tmp_path, "unc", "x"))
+
+
+@needs_real
+def test_real_files_hold_as_many_queries_as_published() -> None:
+    refcoco = list(read_refer(REAL / "refer/refcoco", "unc", "refcoco"))
+    assert (len(refcoco), sum(len(s.queries) for s in refcoco)) == (1500, 10834)
+    assert len({(s.key, q.instance) for s in refcoco for q in s.queries}) == 3811
+    counts = {"unc": 10834, "unc+": 10758, "gref_umd": 4896, "referit": 5842, "flickr": 14433}
+    for name, count in counts.items():
+        assert sum(len(s.queries) for s in read_transvg(REAL / "transvg" / name, name, name)) == count
+
+
+class _Evil:
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "name"),
+    [
+        (os.system, "touch {marker}", "system"),
+        (eval, "open('{marker}', 'w')", "eval"),
+        (torch.load, "{marker}", "torch"),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_pickle_that_would_run_code_is_refused_by_name(
+    tmp_path: Path, function: Any, argument: str, name: str, nested: bool
+) -> None:
+    marker = tmp_path / "marker"
+    evil: Any = _Evil(function, argument.format(marker=marker))
+    (tmp_path / "refs(unc).p").write_bytes(pickle.dumps([{"sentences": [evil]}] if nested else evil))
+    with pytest.raises(SourceError, match=name):
+        read_pickle(tmp_path / "refs(unc).p")
+    assert not marker.exists()
+
+
+def test_pickles_of_python_2_and_numpy_scalars_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "old.p"
+    path.write_bytes(b"(lp0\nS'caf\\xe9'\np1\na.")  # protocol 0, a byte string
+    assert read_pickle(path) == ["café"]
+    value = {"a": np.float64(1.5), "b": np.arange(3), "c": collections.OrderedDict(x=1)}
+    path.write_bytes(pickle.dumps(value, protocol=2))
+    read = read_pickle(path)
+    assert (read["a"], read["b"].tolist(), dict(read["c"])) == (1.5, [0, 1, 2], {"x": 1})
+
+
+def _lines(path: Path, *records: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_own_annotations_join_queries_of_an_image(tmp_path: Path) -> None:
+    boxes = [[0, 0, 4, 4], [5, 0, 9, 4]]
+    path = _lines(
+        tmp_path / "own.jsonl",
+        {"image": "a.png", "query": "left cup", "box": [0, 0, 4, 4], "category": "Cup", "instances": boxes},
+        {"image": "a.png", "query": "right cup", "box": [5, 0, 9, 4], "category": "cup", "instances": boxes},
+        {"image": "b.png", "query": "sky", "box": [0, 0, 9, 2], "split": "test"},
+    )
+    first, second = read_jsonl(path, "own")
+    assert [i.box_xyxy for i in first.instances] == [(0, 0, 4, 4), (5, 0, 9, 4)]
+    assert [q.instance for q in first.queries] == [0, 1]
+    assert (second.split, second.queries[0].instance) == ("test", None)
+
+
+def test_own_annotations_with_other_field_names_are_read_by_them(tmp_path: Path) -> None:
+    path = _lines(tmp_path / "own.jsonl", {"file": "a.png", "phrase": "cup", "bbox": [0, 0, 4, 4]})
+    with pytest.raises(SourceError, match="line 1: no field 'image'; it has bbox, file, phrase"):
+        list(read_jsonl(path, "own"))
+    (sample,) = read_jsonl(path, "own", fields=Fields(image="file", query="phrase", box="bbox"))
+    assert sample.queries[0].text == "cup"
+
+
+@pytest.mark.parametrize("content", ["not json\n", '["a list"]\n', '{"image": "a", "query": "b", "box": [1, 2]}\n'])
+def test_a_broken_line_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "own.jsonl").write_text(content)
+    with pytest.raises(SourceError, match=r"own\.jsonl"):
+        list(read_jsonl(tmp_path / "own.jsonl", "own"))
+
+
+def test_screening_lists_what_is_left_out_and_keeps_the_rest(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.new("RGB", (10, 8)).save(images / "a.png")
+    (images / "text.png").write_text("no picture")
+    path = _lines(
+        tmp_path / "own.jsonl",
+        {"image": "a.png", "query": "cup", "box": [0, 0, 4, 4], "category": "cup"},
+        {"image": "a.png", "query": "rounded outwards", "box": [-0.5, 0, 10.9, 8]},
+        {"image": "a.png", "query": "outside", "box": [5, 5, 50, 50]},
+        {"image": "a.png", "query": "no area", "box": [5, 5, 5, 6]},
+        {"image": "a.png", "query": " ?! ", "box": [0, 0, 4, 4]},
+        {"image": "missing.png", "query": "cup", "box": [0, 0, 4, 4]},
+        {"image": "text.png", "query": "cup", "box": [0, 0, 4, 4]},
+        {"image": "../own.jsonl", "query": "cup", "box": [0, 0, 4, 4]},
+    )
+    result = screen(read_jsonl(path, "own"), images)
+    (sample,) = result.samples
+    assert [(q.text, q.box_xyxy) for q in sample.queries] == [
+        ("cup", (0, 0, 4, 4)),
+        ("rounded outwards", (0, 0, 10, 8)),
+    ]
+    assert sorted(problem.rule for problem in result.problems) == [
+        "bad_box",
+        "bad_box",
+        "clipped_box",
+        "empty_query",
+        "missing_image",
+        "outside_images",
+        "unreadable_image",
+    ]
+
+
+def test_an_image_of_another_size_than_annotated_is_left_out(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 16)).save(tmp_path / "photo.png")
+    result = screen(read_refer(_refer(tmp_path / "refer"), "unc", "toy"), tmp_path)
+    assert result.samples == []
+    assert (result.count("other_size"), result.num_queries("other_size")) == (1, 2)
+
+
+def test_a_source_sample_survives_its_plan(tmp_path: Path) -> None:
+    (sample,) = read_refer(_refer(tmp_path), "unc", "toy")
+    assert SourceSample.from_payload(json.loads(json.dumps(sample.to_payload()))) == sample
