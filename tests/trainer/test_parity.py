@@ -1,0 +1,104 @@
+"""The published network, with deterministic weights and inputs, against the numbers that it must give."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from trainer.checkpoints import config_of_published, from_published, published_name, to_published
+from trainer.errors import TrainerError
+from trainer.losses import box_losses
+from trainer.network import GroundingNetwork
+
+REFERENCE = Path(__file__).resolve().parents[2].parent / "shared" / "reference"
+pytestmark = pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"{REFERENCE} is absent")
+
+
+def _recipe() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("deterministic", REFERENCE / "deterministic.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def shapes() -> dict[str, list[int]]:
+    return json.loads((REFERENCE / "state_dict_shapes.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def state(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
+    recipe = _recipe()
+    return {name: recipe.weight(name, shape) for name, shape in shapes.items() if recipe.is_given(name)}
+
+
+@pytest.fixture(scope="module")
+def network(state: dict[str, torch.Tensor]) -> Any:
+    config = config_of_published(state)
+    text = {**config.text, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    network = GroundingNetwork(replace(config, dropout=0.0, text=text))
+    from_published(network, state, "the recipe")
+    yield network.train()
+    gc.collect()
+
+
+def test_the_published_numbers_come_out(network: GroundingNetwork) -> None:
+    golden = json.loads((REFERENCE / "golden.json").read_text())
+    image, padding, token_ids, token_mask, prior = _recipe().inputs()
+    boxes = network(image, padding, token_ids, token_mask, torch.arange(2), prior)
+    torch.testing.assert_close(boxes, torch.tensor(golden["pred_boxes_per_stage"]), atol=1e-4, rtol=0)
+    losses = box_losses(boxes, torch.tensor(golden["target_cxcywh"]))
+    for kind, values in (("l1", losses.l1.mean(1)), ("giou", losses.giou.mean(1))):
+        expected = [golden["losses"][f"{kind}_{stage}"] for stage in range(5)] + [golden["losses"][kind]]
+        torch.testing.assert_close(values, torch.tensor(expected), rtol=1e-4, atol=0)
+    total = losses.per_query.mean()
+    torch.testing.assert_close(total, torch.tensor(golden["total_loss"]), rtol=1e-4, atol=0)
+    total.backward()
+    squares: dict[str, float] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.grad is not None:
+            module = published_name(name).split(".")[0]
+            squares[module] = squares.get(module, 0.0) + float(parameter.grad.double().square().sum())
+    norms = {module: square**0.5 for module, square in squares.items()}
+    # With these weights the first encoder layer's softmax saturates (logits of several thousands), so rounding in
+    # float32 is amplified on the way back: in float64 the backbone's norm is 467.480, 0.6 % from the golden one.
+    assert norms.pop("backbone") == pytest.approx(golden["grad_norm"].pop("backbone"), rel=1e-2)
+    assert norms == pytest.approx(golden["grad_norm"], rel=1e-3)
+    network.zero_grad(set_to_none=True)
+
+
+def test_the_text_may_be_trimmed_to_its_longest(network: GroundingNetwork) -> None:
+    image, padding, token_ids, token_mask, prior = _recipe().inputs()
+    longest = int(token_mask.sum(1).max())
+    with torch.no_grad():
+        full = network(image, padding, token_ids, token_mask, torch.arange(2), prior)
+        trimmed = network(image, padding, token_ids[:, :longest], token_mask[:, :longest], torch.arange(2), prior)
+    torch.testing.assert_close(trimmed, full, atol=1e-5, rtol=0)
+
+
+def test_an_export_has_the_published_names_and_shapes(
+    network: GroundingNetwork, shapes: dict[str, list[int]], state: dict[str, torch.Tensor]
+) -> None:
+    exported = to_published(network)
+    assert {name: list(tensor.shape) for name, tensor in exported.items()} == shapes
+    assert len(exported) == 686
+    assert all(torch.equal(exported[name], tensor) for name, tensor in state.items())
+
+
+def test_a_missing_and_a_wrong_tensor_are_named(
+    network: GroundingNetwork, state: dict[str, torch.Tensor]
+) -> None:
+    without = {name: tensor for name, tensor in state.items() if name != "input_proj.bias"}
+    with pytest.raises(TrainerError, match=r"1 tensors are missing \(input_projection.bias\), 0 unexpected"):
+        from_published(network, without, "half.pth")
+    wrong = {**state, "input_proj.bias": torch.zeros(128)}
+    with pytest.raises(TrainerError, match=r"input_projection.bias has shape \(128,\), the network's has \(256,\)"):
+        from_published(network, wrong, "other.pth")

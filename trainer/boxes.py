@@ -1,0 +1,50 @@
+"""Arithmetic of boxes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
+    """(..., 4) centre, width, height -> corners."""
+    cx, cy, w, h = boxes.unbind(-1)
+    return torch.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], dim=-1)
+
+
+def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
+    """(..., 4) corners -> centre, width, height."""
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    return torch.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], dim=-1)
+
+
+def _area(boxes: Tensor) -> Tensor:
+    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+
+
+def _iou_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    size = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0)
+    intersection = size.prod(-1)
+    union = _area(a) + _area(b) - intersection
+    return intersection / union, union
+
+
+def iou(a: Tensor, b: Tensor) -> Tensor:
+    """(...,) intersection over union of xyxy box pairs (..., 4), one of each pair of positive area."""
+    return _iou_and_union(a, b)[0]
+
+
+def giou(a: Tensor, b: Tensor) -> Tensor:
+    """Generalised IoU of xyxy box pairs.
+
+    Args:
+        a, b: (..., 4) xyxy, one of each pair of positive area.
+
+    Returns:
+        (...,) in (-1, 1]; 1 where the boxes are equal.
+
+    Source: Rezatofighi et al., CVPR 2019, algorithm 1 (arXiv:1902.09630).
+    """
+    value, union = _iou_and_union(a, b)
+    hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).prod(-1)
+    return value - (hull - union) / hull

@@ -1,0 +1,5 @@
+"""Errors that a person who trains or predicts can mend."""
+
+
+class TrainerError(Exception):
+    """One clear line that names the thing, the rule, the value and the remedy."""

@@ -1,0 +1,160 @@
+"""The grounding network: images and referring expressions in, one box per expression and stage out.
+
+ResVG (ACM MM 2024) is VLTVG (CVPR 2022) whose target token starts from a semantic prior. Images are encoded once,
+however many queries ask about them.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trainer.backbone import ResNet
+from trainer.decoder import Decoder
+from trainer.encoder import Encoder
+from trainer.errors import TrainerError
+from trainer.network_config import NetworkConfig
+from trainer.positions import grid_padding, grid_positions
+from trainer.state import load_strictly, read_safetensors, write_safetensors
+from trainer.text import TextEncoder
+from trainer.verification import Verification
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFeatures:
+    """What the network knows of images before it hears a query."""
+
+    tokens: Tensor
+    """(images, features, width)"""
+
+    positions: Tensor
+    """(images, features, width)"""
+
+    padding: Tensor
+    """(images, features) bool, True = padding."""
+
+
+class BoxHead(nn.Module):
+    """A three-layer perceptron; boxes are cxcywh as shares of the canvas."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, 4)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = torch.relu(layer(x))
+        result: Tensor = self.layers[-1](x).float().sigmoid()
+        return result
+
+
+class GroundingNetwork(nn.Module):
+    """See the module."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.frozen = False
+        """Compute no gradients in backbone, input projection, visual encoder and text encoder (early epochs)."""
+
+        self.backbone = ResNet(config.backbone)
+        self.input_projection = nn.Conv2d(config.backbone.widths[-1], config.width, 1)
+        self.encoder = Encoder(config)
+        self.text = TextEncoder(config)
+        self.verification = Verification(config)
+        self.decoder = Decoder(config)
+        self.box_head = BoxHead(config.width)
+        for part in (self.encoder, self.verification, self.decoder):  # DETR's initialisation
+            for parameter in part.parameters():
+                if parameter.dim() > 1:
+                    nn.init.xavier_uniform_(parameter)
+
+    def encode_images(self, images: Tensor, padding_mask: Tensor) -> ImageFeatures:
+        """
+        Args:
+            images: (images, 3, size, size) float, normalised, zero where padded.
+            padding_mask: (images, size, size) bool, True = padding; the rest is one rectangle.
+        """
+        size = self.config.image_size_px
+        if images.shape[-2:] != (size, size):
+            raise ValueError(f"images must be {size} x {size} (image_size_px), got {tuple(images.shape[-2:])}")
+        with torch.no_grad() if self.frozen else nullcontext():
+            features = self.input_projection(self.backbone(images))  # (images, width, grid, grid)
+            padding = grid_padding(padding_mask, *features.shape[-2:])
+            positions = grid_positions(padding, self.config.width).to(features.dtype)
+            padding = padding.flatten(1)
+            tokens = self.encoder(features.flatten(2).transpose(1, 2), positions, padding)
+        return ImageFeatures(tokens=tokens, positions=positions, padding=padding)
+
+    def locate(
+        self,
+        image: ImageFeatures,
+        text: Tensor,
+        token_mask: Tensor,
+        query_image: Tensor,
+        prior: Tensor | None = None,
+        prior_given: Tensor | None = None,
+    ) -> Tensor:
+        """Boxes of all stages from encoded images and words; shapes as in ``forward``."""
+        text_padding = ~token_mask
+        features = self.verification(image.tokens, image.padding, text, text_padding, query_image)
+        seen = (features + image.positions[query_image], image.tokens[query_image], image.padding[query_image])
+        target = self.decoder.first_target(text, prior, prior_given)
+        result: Tensor = self.box_head(self.decoder(target, (text, text_padding), seen))
+        return result
+
+    def forward(
+        self,
+        images: Tensor,
+        padding_mask: Tensor,
+        token_ids: Tensor,
+        token_mask: Tensor,
+        query_image: Tensor,
+        prior: Tensor | None = None,
+        prior_given: Tensor | None = None,
+    ) -> Tensor:
+        """
+        Args:
+            images: (images, 3, size, size) float, normalised, zero where padded.
+            padding_mask: (images, size, size) bool, True = padding.
+            token_ids: (queries, length) int64, padded to the longest.
+            token_mask: (queries, length) bool, True = a real token.
+            query_image: (queries,) int64, the image of each query.
+            prior: (queries, prior_dim) or None for none at all.
+            prior_given: (queries,) bool, False where a query has no prior.
+
+        Returns:
+            (stages, queries, 4) float32 cxcywh as shares of the canvas.
+        """
+        image = self.encode_images(images, padding_mask)
+        text = self.text(token_ids, token_mask, self.frozen)
+        return self.locate(image, text, token_mask, query_image, prior, prior_given)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write ``config.json`` and ``model.safetensors`` into ``folder``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(self.config.to_json(), indent=1))
+        write_safetensors(self.state_dict(), folder / "model.safetensors")
+
+    @staticmethod
+    def from_pretrained(folder: Path) -> GroundingNetwork:
+        """The network that ``save_pretrained`` wrote, in evaluation mode.
+
+        Raises:
+            TrainerError: the folder is missing or damaged, or its weights do not fit its configuration.
+        """
+        path = folder / "config.json"
+        try:
+            config = NetworkConfig.from_json(json.loads(path.read_text()), str(path))
+        except FileNotFoundError as error:
+            raise TrainerError(f"{path} does not exist; give a folder that training has saved") from error
+        except ValueError as error:
+            raise TrainerError(f"{path} is damaged: {error}") from error
+        network = GroundingNetwork(config)
+        load_strictly(network, read_safetensors(folder / "model.safetensors"), str(folder / "model.safetensors"))
+        return network.eval()

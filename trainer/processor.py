@@ -1,0 +1,160 @@
+"""Pictures onto the network's canvas, phrases into tokens, boxes back: everything that prediction needs of settings.
+
+Saved beside the weights as ``preprocessor_config.json`` and the tokenizer's own files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoTokenizer
+
+from trainer.errors import TrainerError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessorConfig:
+    """How pictures and phrases are prepared."""
+
+    image_size_px: int = 640
+    """Side of the square canvas."""
+
+    image_mean: tuple[float, float, float] = IMAGENET_MEAN
+    """Of pixels in 0..1; what the backbone was trained with."""
+
+    image_std: tuple[float, float, float] = IMAGENET_STD
+    max_tokens: int = 40
+    """Longer phrases are cut."""
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 3:
+            raise ValueError(f"max_tokens must be at least 3 (two are special tokens), got {self.max_tokens}")
+        if min(self.image_std) <= 0:
+            raise ValueError(f"image_std must be positive, got {self.image_std}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """How a picture lies on the canvas: canvas = offset + scale * picture, per axis."""
+
+    scale_x: float
+    scale_y: float
+    left_px: int
+    top_px: int
+
+    def to_canvas(self, boxes_xyxy: Tensor) -> Tensor:
+        """(n, 4) pixels of the picture -> pixels of the canvas."""
+        return boxes_xyxy * self._scales(boxes_xyxy) + self._offsets(boxes_xyxy)
+
+    def to_picture(self, boxes_xyxy: Tensor) -> Tensor:
+        """The inverse of ``to_canvas``."""
+        return (boxes_xyxy - self._offsets(boxes_xyxy)) / self._scales(boxes_xyxy)
+
+    def _scales(self, like: Tensor) -> Tensor:
+        return like.new_tensor([self.scale_x, self.scale_y, self.scale_x, self.scale_y])
+
+    def _offsets(self, like: Tensor) -> Tensor:
+        return like.new_tensor([self.left_px, self.top_px, self.left_px, self.top_px])
+
+
+def fitted_size(size: tuple[int, int], long_side_px: int) -> tuple[int, int]:
+    """(width, height) with the long side at ``long_side_px`` and the proportions kept; at least one pixel each."""
+    factor = long_side_px / max(size)
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Bilinear, with antialiasing when it shrinks."""
+    return picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR)
+
+
+def on_canvas(picture: Image.Image, canvas_px: int, left_px: int, top_px: int) -> tuple[Tensor, Tensor]:
+    """A picture on an empty canvas.
+
+    Returns:
+        (3, canvas, canvas) uint8, and the padding mask (canvas, canvas) bool, True = padding.
+    """
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    rows, columns = slice(top_px, top_px + picture.height), slice(left_px, left_px + picture.width)
+    canvas = torch.zeros(3, canvas_px, canvas_px, dtype=torch.uint8)
+    canvas[:, rows, columns] = pixels
+    padding = torch.ones(canvas_px, canvas_px, dtype=torch.bool)
+    padding[rows, columns] = False
+    return canvas, padding
+
+
+def centred(picture: Image.Image, canvas_px: int) -> tuple[Tensor, Tensor, Placement]:
+    """The test-time transform: the long side resized to the canvas, centred. Tensors as ``on_canvas``."""
+    width, height = fitted_size(picture.size, canvas_px)
+    left, top = (canvas_px - width) // 2, (canvas_px - height) // 2
+    placement = Placement(scale_x=width / picture.width, scale_y=height / picture.height, left_px=left, top_px=top)
+    return *on_canvas(resized(picture, (width, height)), canvas_px, left, top), placement
+
+
+class Processor:
+    """Settings and tokenizer together."""
+
+    def __init__(self, config: ProcessorConfig, tokenizer: Any) -> None:
+        self.config, self.tokenizer = config, tokenizer
+
+    def normalised(self, canvases: Tensor, padding: Tensor) -> Tensor:
+        """(images, 3, size, size) uint8 -> float32, of mean 0 and deviation 1, zero where padded."""
+        mean, std = (
+            canvases.new_tensor(v, dtype=torch.float32) for v in (self.config.image_mean, self.config.image_std)
+        )
+        pixels = (canvases.float() / 255 - mean[:, None, None]) / std[:, None, None]
+        return pixels.masked_fill_(padding[:, None], 0.0)
+
+    def tokens(self, phrases: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """(phrases, longest) token ids, and bool, True = a real token; positions and masks as if padded further."""
+        encoded = self.tokenizer(
+            list(phrases), padding="longest", truncation=True, max_length=self.config.max_tokens, return_tensors="pt"
+        )
+        return encoded["input_ids"], encoded["attention_mask"].bool()
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write settings and tokenizer into ``folder``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save_pretrained(folder)
+        (folder / "preprocessor_config.json").write_text(json.dumps(asdict(self.config), indent=1))
+
+    @staticmethod
+    def from_pretrained(folder: Path) -> Processor:
+        """
+        Raises:
+            TrainerError: the folder lacks settings or tokenizer, or they are damaged.
+        """
+        path = folder / "preprocessor_config.json"
+        try:
+            values = json.loads(path.read_text())
+            values |= {name: tuple(values[name]) for name in ("image_mean", "image_std")}
+            config = ProcessorConfig(**values)
+        except FileNotFoundError as error:
+            raise TrainerError(f"{path} does not exist; give a folder that training has saved") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise TrainerError(f"{path} is malformed: {error}") from error
+        return Processor(config, load_tokenizer(str(folder)))
+
+
+def load_tokenizer(checkpoint: str) -> Any:
+    """A tokenizer from a hub id or a folder.
+
+    Raises:
+        TrainerError: there is none.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(checkpoint)
+    except (OSError, ValueError) as error:
+        raise TrainerError(
+            f"no tokenizer at {checkpoint!r} ({str(error).splitlines()[0]}); give a folder or hub id of one"
+        ) from error

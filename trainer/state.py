@@ -1,0 +1,71 @@
+"""Named tensors in and out of a network: strict, with errors that list what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from trainer.errors import TrainerError
+
+LISTED = 8
+"""Names that an error spells out; the rest is counted."""
+
+
+def listed(names: Iterable[str]) -> str:
+    """ "a, b and 3 more" """
+    ordered = sorted(names)
+    more = f" and {len(ordered) - LISTED} more" if len(ordered) > LISTED else ""
+    return ", ".join(ordered[:LISTED]) + more
+
+
+def check_shapes(own: Mapping[str, Tensor], given: Mapping[str, Tensor], origin: str) -> None:
+    """
+    Raises:
+        TrainerError: a tensor of both has two shapes; names the tensor and both.
+    """
+    for name in sorted(own.keys() & given.keys()):
+        if own[name].shape != given[name].shape:
+            raise TrainerError(
+                f"{origin}: {name} has shape {tuple(given[name].shape)}, the network's has {tuple(own[name].shape)}; "
+                "choose a network of the checkpoint's sizes"
+            )
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
+    """Load every tensor of ``module`` from ``state``.
+
+    Raises:
+        TrainerError: tensors are missing, unexpected or of another shape; lists them.
+    """
+    own = module.state_dict()
+    missing, unexpected = own.keys() - state.keys(), state.keys() - own.keys()
+    if missing or unexpected:
+        raise TrainerError(
+            f"{origin} does not fit the network: {len(missing)} tensors are missing ({listed(missing)}), "
+            f"{len(unexpected)} unexpected ({listed(unexpected)})"
+        )
+    check_shapes(own, state, origin)
+    module.load_state_dict(dict(state))
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """
+    Raises:
+        TrainerError: the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise TrainerError(f"{path} does not exist; give a folder that training has saved")
+    try:
+        state: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise TrainerError(f"{path} is damaged ({error}); copy or save the checkpoint again") from error
+    return state
+
+
+def write_safetensors(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors as they are, on the CPU."""
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, path, {"format": "pt"})
