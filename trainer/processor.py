@@ -26,9 +26,6 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class ProcessorConfig:
     """How pictures and phrases are prepared."""
 
-    image_size_px: int = 640
-    """Side of the square canvas."""
-
     image_mean: tuple[float, float, float] = IMAGENET_MEAN
     """Of pixels in 0..1; what the backbone was trained with."""
 
@@ -67,7 +64,7 @@ class Placement:
         return like.new_tensor([self.left_px, self.top_px, self.left_px, self.top_px])
 
 
-def fitted_size(size: tuple[int, int], long_side_px: int) -> tuple[int, int]:
+def fitted_size(size: tuple[float, float], long_side_px: int) -> tuple[int, int]:
     """(width, height) with the long side at ``long_side_px`` and the proportions kept; at least one pixel each."""
     factor = long_side_px / max(size)
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
@@ -93,12 +90,22 @@ def on_canvas(picture: Image.Image, canvas_px: int, left_px: int, top_px: int) -
     return canvas, padding
 
 
+def fitted_placement(size: tuple[int, int], canvas_px: int) -> Placement:
+    """Where a picture of this (width, height) lies at test time: its long side fills the canvas, centred."""
+    width, height = fitted_size(size, canvas_px)
+    return Placement(
+        scale_x=width / size[0],
+        scale_y=height / size[1],
+        left_px=(canvas_px - width) // 2,
+        top_px=(canvas_px - height) // 2,
+    )
+
+
 def centred(picture: Image.Image, canvas_px: int) -> tuple[Tensor, Tensor, Placement]:
-    """The test-time transform: the long side resized to the canvas, centred. Tensors as ``on_canvas``."""
-    width, height = fitted_size(picture.size, canvas_px)
-    left, top = (canvas_px - width) // 2, (canvas_px - height) // 2
-    placement = Placement(scale_x=width / picture.width, scale_y=height / picture.height, left_px=left, top_px=top)
-    return *on_canvas(resized(picture, (width, height)), canvas_px, left, top), placement
+    """The test-time transform. Tensors as ``on_canvas``."""
+    placement = fitted_placement(picture.size, canvas_px)
+    fitted = resized(picture, fitted_size(picture.size, canvas_px))
+    return *on_canvas(fitted, canvas_px, placement.left_px, placement.top_px), placement
 
 
 class Processor:

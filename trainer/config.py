@@ -1,0 +1,138 @@
+"""What a training run is: data, network, starting points, recipe."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tyro import MISSING
+
+from trainer.network_config import NetworkConfig, miniature, published
+from trainer.optimisation import OptimisationConfig
+from trainer.processor import ProcessorConfig
+from trainer.transforms import AugmentationConfig
+
+CHANGEABLE = frozenset(
+    {"output", "epochs", "num_workers", "save_every_steps", "stop_after_steps", "log_every_steps", "resume"}
+)
+"""Fields that may differ when a run is resumed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The defaults are the published recipe."""
+
+    output: Path
+    """Folder of the run: ``last`` and ``best`` (checkpoints), ``metrics.json``, ``log`` (tensorboard)."""
+
+    train: tuple[Path, ...]
+    """Runs of training samples, such as the real ones and generated scenes; all their queries are asked."""
+
+    train_split: str | None = "train"
+    """Split of the first of ``train``; the others are taken whole. None for the whole first one, too."""
+
+    validate: Path | None = None
+    """Run of validation samples; the first of ``train`` where not given."""
+
+    validate_split: str | None = "val"
+    """None: no validation; the last checkpoint counts as the best."""
+
+    text_encoder: str = "google-bert/bert-base-uncased"
+    """Hub id or folder of the text encoder and its tokenizer."""
+
+    text_from_scratch: bool = False
+    """Take only the configuration and the tokenizer of ``text_encoder``."""
+
+    visual_start: Path | None = None
+    """Detector whose backbone (and visual encoder) the network starts from; see ``trainer.initialise``."""
+
+    network: NetworkConfig = field(default_factory=published)
+    processor: ProcessorConfig = field(default_factory=ProcessorConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+
+    epochs: int = 90
+    batch_images: int = 64
+    """Images of a step, of all processes together; a multiple of their number."""
+
+    max_queries: int = 1
+    """Queries asked of an image at once; 1 is the published composition, 4 costs little more a step."""
+
+    prior_dropout: float = 0.0
+    """Probability that a query goes without its prior, so that the network also works without."""
+
+    validate_every_epochs: int = 1
+    validate_batch_images: int = 32
+    mixed_precision: Literal["no", "bf16"] = "no"
+    num_workers: int = 2
+    """Processes that prepare batches; 0 prepares them in between steps."""
+
+    save_every_steps: int = 500
+    """Checkpoint within an epoch; one is saved at the end of each epoch, too."""
+
+    stop_after_steps: int | None = None
+    """Save and stop after so many steps of this call, for time-sliced machines."""
+
+    log_every_steps: int = 50
+    resume: Literal["auto", "never"] = "auto"
+    """``auto`` goes on from ``output/last`` if there is one; ``never`` refuses then."""
+
+    seed: int = 42
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_images", "max_queries", "validate_every_epochs", "log_every_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.prior_dropout <= 1:
+            raise ValueError(f"prior_dropout must lie in 0..1, got {self.prior_dropout}")
+        if not self.train:
+            raise ValueError("train must name at least one run of samples")
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        record: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
+        return record
+
+    def differences(self, other: dict[str, Any]) -> list[str]:
+        """What of another run's ``to_json`` differs in a way that forbids to go on with it."""
+        own = self.to_json()
+        return [
+            f"{name}: {other.get(name)!r} then, {own[name]!r} now"
+            for name in own
+            if name not in CHANGEABLE and own[name] != other.get(name)
+        ]
+
+
+def published_recipe(output: Path = MISSING, train: tuple[Path, ...] = MISSING) -> TrainConfig:
+    """ResVG on RefCOCO-like data sets: 90 epochs of the network of the published sizes."""
+    return TrainConfig(output=output, train=train)
+
+
+def miniature_recipe(output: Path = MISSING, train: tuple[Path, ...] = MISSING) -> TrainConfig:
+    """The miniature network on the miniature world: minutes on two CPU cores.
+
+    Its backbone comes from the miniature detector, which takes pixels in 0..1 as they are.
+    """
+    return TrainConfig(
+        output=output,
+        train=train,
+        network=miniature(),
+        text_from_scratch=True,
+        processor=ProcessorConfig(image_mean=(0.0, 0.0, 0.0), image_std=(1.0, 1.0, 1.0)),
+        augmentation=AugmentationConfig(jitter=0.1),
+        optimisation=OptimisationConfig(
+            learning_rate=5e-4,
+            pretrained_learning_rate=5e-4,
+            freeze_epochs=0,
+            schedule="cosine",
+            warmup_steps=100,
+            clip_norm=1.0,
+        ),
+        epochs=30,
+        batch_images=16,
+        max_queries=4,
+        validate_every_epochs=5,
+        num_workers=1,
+    )

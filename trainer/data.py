@@ -1,0 +1,335 @@
+"""The exact stream: which queries are asked when, as a function of (seed, epoch) alone, and the batches of it.
+
+An epoch asks every query exactly once. A visit is an image with up to k of its queries; an image with more is visited
+again. A batch is B visits in the epoch's order, and rank r of n takes visits r, r + n, ... of each batch, so the order
+does not depend on the number of processes. State is (epoch, step): a batch is made from these, not from what came
+before.
+"""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import accumulate
+from random import Random
+from typing import Any, cast
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from shards.reader import SampleReader
+from shards.schema import Query, Sample
+from trainer.errors import TrainerError
+from trainer.processor import Processor
+from trainer.transforms import AugmentationConfig, Prepared, augmented, plainly
+
+
+class Samples:
+    """Runs of samples, one after another."""
+
+    def __init__(self, readers: Sequence[SampleReader]) -> None:
+        self._readers = list(readers)
+        self._ends = list(accumulate(len(reader) for reader in readers))
+        self.num_queries = [entry.num_queries for reader in readers for entry in reader.index]
+        """Of each sample."""
+
+        if not sum(self.num_queries):
+            raise TrainerError(f"no queries in {', '.join(str(reader.run) for reader in readers)}; nothing to do")
+
+    def __len__(self) -> int:
+        return len(self.num_queries)
+
+    def read(self, i: int) -> Sample:
+        """Sample ``i`` of all runs."""
+        reader = bisect_right(self._ends, i)
+        return self._readers[reader].read(i - (self._ends[reader - 1] if reader else 0))
+
+    def check_priors(self, prior_dim: int) -> None:
+        """
+        Raises:
+            TrainerError: a run lacks the features of its priors, or they have another dimension.
+        """
+        for reader in self._readers:
+            if not reader.has_priors:
+                raise TrainerError(
+                    f"{reader.run} holds samples without priors, which the network asks for; "
+                    "pack it with its priors, or choose a network without (use_prior=False)"
+                )
+            priors = reader.read(0).priors
+            if priors is not None and priors.shape[1] != prior_dim:
+                raise TrainerError(
+                    f"{reader.run} has priors of {priors.shape[1]} features, the network takes {prior_dim}; "
+                    f"set the network's prior_dim to {priors.shape[1]}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visit:
+    """An image and the queries that are asked of it this time."""
+
+    sample: int
+    queries: tuple[int, ...]
+    """Indices into the sample's queries."""
+
+
+def visits_in_order(num_queries: Sequence[int], max_queries: int) -> list[Visit]:
+    """Every query once, in the order of samples and queries."""
+    return [
+        Visit(sample=sample, queries=tuple(range(first, min(first + max_queries, count))))
+        for sample, count in enumerate(num_queries)
+        for first in range(0, count, max_queries)
+    ]
+
+
+def visits_of_epoch(num_queries: Sequence[int], max_queries: int, seed: int, epoch: int) -> list[Visit]:
+    """Every query once, in an order that follows from (seed, epoch) alone."""
+    random = Random(f"{seed}/order/{epoch}")
+    visits = []
+    for sample, count in enumerate(num_queries):
+        order = list(range(count))
+        random.shuffle(order)
+        visits += [
+            Visit(sample=sample, queries=tuple(order[first : first + max_queries]))
+            for first in range(0, count, max_queries)
+        ]
+    random.shuffle(visits)
+    return visits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A query of a batch with what is needed to judge its answer."""
+
+    key: str
+    """Of the sample."""
+
+    size: tuple[int, int]
+    """Width and height of its picture."""
+
+    num_rivals: int | None
+    query: Query
+    position: tuple[int, int]
+    """(sample, query): its place in the data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Tensors of one step; see ``GroundingNetwork.forward``."""
+
+    canvases: Tensor
+    """(images, 3, size, size) uint8"""
+
+    padding: Tensor
+    token_ids: Tensor
+    token_mask: Tensor
+    query_image: Tensor
+    targets: Tensor
+    """(queries, 4) cxcywh as shares of the canvas."""
+
+    prior: Tensor | None
+    """(queries, prior_dim) float32; None where the network takes none."""
+
+    prior_given: Tensor | None
+    """(queries,) bool"""
+
+    counts: bool = True
+    """False for the stand-in of a process that has no visit in the epoch's last batch."""
+
+    asked: tuple[Asked, ...] = ()
+    """Of an evaluation's batch."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        tensors: dict[str, Any] = {
+            field.name: value.to(device, non_blocking=True)
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **tensors)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """How visits become tensors."""
+
+    processor: Processor
+    canvas_px: int
+    prior_dim: int | None
+    """None for a network without priors."""
+
+    seed: int = 0
+    augmentation: AugmentationConfig | None = None
+    """None for the plain transform of evaluation."""
+
+    prior_dropout: float = 0.0
+    """Probability that a query goes without its prior."""
+
+    def batch(self, samples: Samples, visits: Sequence[Visit], epoch: int = 0, keep_asked: bool = False) -> Batch:
+        """The tensors of some visits; what is random follows from (seed, epoch, sample, queries)."""
+        read = [samples.read(visit.sample) for visit in visits]
+        randoms = [
+            Random(f"{self.seed}/{epoch}/{sample.key}/{visit.queries}")
+            for sample, visit in zip(read, visits, strict=True)
+        ]
+        prepared = [self._prepared(*triple) for triple in zip(read, visits, randoms, strict=True)]
+        counts = [len(visit.queries) for visit in visits]
+        token_ids, token_mask = self.processor.tokens([phrase for p in prepared for phrase in p.phrases])
+        prior, prior_given = self._priors(read, visits, randoms)
+        asked = [
+            Asked(
+                key=sample.key,
+                size=(sample.width, sample.height),
+                num_rivals=sample.num_rivals(sample.queries[i]),
+                query=sample.queries[i],
+                position=(visit.sample, i),
+            )
+            for sample, visit in zip(read, visits, strict=True)
+            for i in visit.queries
+        ]
+        return Batch(
+            canvases=torch.stack([p.canvas for p in prepared]),
+            padding=torch.stack([p.padding for p in prepared]),
+            token_ids=token_ids,
+            token_mask=token_mask,
+            query_image=torch.arange(len(visits)).repeat_interleave(torch.tensor(counts)),
+            targets=torch.cat([p.targets for p in prepared]),
+            prior=prior,
+            prior_given=prior_given,
+            asked=tuple(asked) if keep_asked else (),
+        )
+
+    def _prepared(self, sample: Sample, visit: Visit, random: Random) -> Prepared:
+        picture = decoded(sample)
+        queries = [sample.queries[i] for i in visit.queries]
+        boxes = torch.tensor([query.box_xyxy for query in queries], dtype=torch.float32)
+        phrases = [query.text for query in queries]
+        if self.augmentation is None:
+            return plainly(picture, boxes, phrases, self.canvas_px)
+        return augmented(picture, boxes, phrases, self.canvas_px, self.augmentation, random)
+
+    def _priors(
+        self, samples: Sequence[Sample], visits: Sequence[Visit], randoms: Sequence[Random]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        if self.prior_dim is None:
+            return None, None
+        rows, given = [], []
+        for sample, visit, random in zip(samples, visits, randoms, strict=True):
+            if sample.priors is not None and sample.priors.shape[1] != self.prior_dim:
+                raise TrainerError(
+                    f"sample {sample.key}: priors of {sample.priors.shape[1]} features, the network takes "
+                    f"{self.prior_dim}; pack the samples with priors of one image encoder"
+                )
+            for i in visit.queries:
+                keep = sample.priors is not None and random.random() >= self.prior_dropout
+                given.append(keep)
+                rows.append(
+                    torch.from_numpy(sample.priors[i]).float()
+                    if sample.priors is not None
+                    else torch.zeros(self.prior_dim)
+                )
+        return torch.stack(rows), torch.tensor(given)
+
+
+def decoded(sample: Sample) -> Image.Image:
+    """The sample's picture.
+
+    Raises:
+        TrainerError: it cannot be read; names the sample.
+    """
+    try:
+        with Image.open(io.BytesIO(sample.image)) as picture:
+            return picture.convert("RGB")
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise TrainerError(
+            f"sample {sample.key}: its image {sample.image_name} cannot be read ({error}); ingest it again"
+        ) from error
+
+
+class _Steps(Dataset[Batch]):
+    """Batches by number."""
+
+    def __init__(self, make: Callable[[int], Batch]) -> None:
+        self._make = make
+
+    def __getitem__(self, step: int) -> Batch:
+        return self._make(step)
+
+
+def _in_background(make: Callable[[int], Batch], steps: Sequence[int], num_workers: int) -> Iterator[Batch]:
+    options: dict[str, Any] = {"multiprocessing_context": "fork", "prefetch_factor": 4} if num_workers else {}
+    loader = DataLoader(
+        _Steps(make),
+        batch_size=None,
+        sampler=cast(Any, steps),
+        num_workers=num_workers,
+        **options,
+    )
+    return iter(loader)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainStream:
+    """The batches of training for one process."""
+
+    samples: Samples
+    preparation: Preparation
+    batch_images: int
+    """Of all processes together."""
+
+    max_queries: int
+    """Queries asked of an image in one visit."""
+
+    rank: int = 0
+    num_processes: int = 1
+    num_workers: int = 0
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of an epoch."""
+        num_visits = sum(-(-count // self.max_queries) for count in self.samples.num_queries)
+        return -(-num_visits // self.batch_images)
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """This process's batches from ``first_step`` on."""
+        visits = visits_of_epoch(self.samples.num_queries, self.max_queries, self.preparation.seed, epoch)
+
+        def make(step: int) -> Batch:
+            chosen = visits[step * self.batch_images : (step + 1) * self.batch_images]
+            mine = chosen[self.rank :: self.num_processes]
+            batch = self.preparation.batch(self.samples, mine or chosen[:1], epoch)
+            return batch if mine else replace(batch, counts=False)
+
+        return _in_background(make, range(first_step, self.num_steps), self.num_workers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationStream:
+    """Every query once, over all processes. Batches are the same for any number of them, and dealt out in turn."""
+
+    samples: Samples
+    preparation: Preparation
+    batch_images: int
+    """Of one process."""
+
+    max_queries: int = 32
+    rank: int = 0
+    num_processes: int = 1
+    num_workers: int = 0
+
+    @property
+    def num_batches(self) -> int:
+        """Of all processes together."""
+        return -(-len(visits_in_order(self.samples.num_queries, self.max_queries)) // self.batch_images)
+
+    def __iter__(self) -> Iterator[Batch]:
+        visits = visits_in_order(self.samples.num_queries, self.max_queries)
+
+        def make(number: int) -> Batch:
+            chosen = visits[number * self.batch_images : (number + 1) * self.batch_images]
+            return self.preparation.batch(self.samples, chosen, keep_asked=True)
+
+        return _in_background(make, range(self.rank, self.num_batches, self.num_processes), self.num_workers)

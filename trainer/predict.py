@@ -1,0 +1,130 @@
+"""Ground a phrase in a picture.
+
+grounder = Grounder.from_pretrained("runs/refcoco/best")
+print(grounder.predict("photo.jpg", "second cup from the left").box_xyxy)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from trainer.errors import TrainerError
+from trainer.judge import in_picture
+from trainer.network import GroundingNetwork
+from trainer.processor import Processor, centred
+
+Feature = npt.NDArray[Any]
+"""(prior_dim,) of any float type."""
+
+Prior = Feature | Callable[[str], Feature]
+"""A phrase's prior, or what makes one from the phrase."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Where a phrase is."""
+
+    phrase: str
+    box_xyxy: tuple[float, float, float, float]
+    """In pixels of the picture, upright as its EXIF orientation says."""
+
+    stages_xyxy: tuple[tuple[float, float, float, float], ...]
+    """The boxes of all decoder stages; the last one is ``box_xyxy``."""
+
+
+class Grounder:
+    """A trained network that takes pictures and phrases."""
+
+    def __init__(self, network: GroundingNetwork, processor: Processor) -> None:
+        self.network, self.processor = network.eval(), processor
+
+    @staticmethod
+    def from_pretrained(folder: Path | str, device: str = "cpu") -> Grounder:
+        """Load a folder that training has saved; it is all that is needed.
+
+        Raises:
+            TrainerError: the folder is missing, damaged or of another kind.
+        """
+        path = Path(folder)
+        return Grounder(GroundingNetwork.from_pretrained(path).to(device), Processor.from_pretrained(path))
+
+    def predict(self, image: Image.Image | Path | str, query: str, prior: Prior | None = None) -> Prediction:
+        """Ground one phrase; see ``predict_all``."""
+        return self.predict_all(image, [query], None if prior is None else [prior])[0]
+
+    @torch.no_grad()
+    def predict_all(
+        self, image: Image.Image | Path | str, queries: Sequence[str], priors: Sequence[Prior] | None = None
+    ) -> list[Prediction]:
+        """Ground phrases in one picture, which is encoded once.
+
+        Args:
+            image: a picture or its file.
+            queries: one or more phrases.
+            priors: one for each phrase, or None to go without.
+
+        Raises:
+            TrainerError: a phrase is empty, the picture cannot be read, or the priors do not fit.
+        """
+        if not queries or not all(query.strip() for query in queries):
+            raise TrainerError(f"phrases to ground must not be empty, got {list(queries)!r}")
+        picture = image if isinstance(image, Image.Image) else opened(Path(image))
+        device, canvas_px = next(self.network.parameters()).device, self.network.config.image_size_px
+        canvas, padding, _ = centred(picture.convert("RGB"), canvas_px)
+        token_ids, token_mask = self.processor.tokens(queries)
+        stages = self.network(
+            self.processor.normalised(canvas[None], padding[None]).to(device),
+            padding[None].to(device),
+            token_ids.to(device),
+            token_mask.to(device),
+            torch.zeros(len(queries), dtype=torch.long, device=device),
+            self._features(queries, priors, device),
+        ).cpu()
+        boxes = in_picture(stages.double().flatten(0, 1), picture.size, canvas_px).view(*stages.shape)
+        return [_prediction(query, boxes[:, i]) for i, query in enumerate(queries)]
+
+    def _features(self, queries: Sequence[str], priors: Sequence[Prior] | None, device: torch.device) -> Tensor | None:
+        """(queries, prior_dim) or None."""
+        config = self.network.config
+        if priors is None or not config.use_prior:
+            return None
+        if len(priors) != len(queries):
+            raise TrainerError(f"{len(queries)} phrases need as many priors, got {len(priors)}")
+        made = [prior(query) if callable(prior) else prior for query, prior in zip(queries, priors, strict=True)]
+        for query, feature in zip(queries, made, strict=True):
+            if np.shape(feature) != (config.prior_dim,):
+                raise TrainerError(
+                    f"the prior of {query!r} has shape {np.shape(feature)}, the network takes ({config.prior_dim},); "
+                    "use the image encoder that it was trained with"
+                )
+        return torch.from_numpy(np.stack(made).astype(np.float32)).to(device)
+
+
+def opened(path: Path) -> Image.Image:
+    """The picture in a file, upright.
+
+    Raises:
+        TrainerError: it is missing or no picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            return ImageOps.exif_transpose(picture).convert("RGB")
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise TrainerError(f"{path} cannot be read as a picture ({error})") from error
+
+
+def _prediction(phrase: str, stages_xyxy: Tensor) -> Prediction:
+    rows = []
+    for stage in stages_xyxy:
+        x1, y1, x2, y2 = stage.tolist()
+        rows.append((x1, y1, x2, y2))
+    return Prediction(phrase=phrase, box_xyxy=rows[-1], stages_xyxy=tuple(rows))

@@ -1,0 +1,315 @@
+"""Train a grounding network, on one process or many; run the same command again to go on.
+
+    accelerate launch -m trainer.train published --output runs/refcoco --train data/refcoco-packed data/scenes-packed
+    accelerate launch -m trainer.train miniature --output runs/tiny --train data/packed --text-encoder bert-folder
+
+``output/best`` is then a folder for ``trainer.predict`` and ``trainer.evaluate``, ``output/metrics.json`` says how
+good it is on the validation split.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
+from torch import Tensor
+
+from shards.reader import SampleReader
+from shards.schema import SchemaError
+from trainer.config import TrainConfig, miniature_recipe, published_recipe
+from trainer.data import Batch, EvaluationStream, Preparation, Samples, TrainStream
+from trainer.errors import TrainerError
+from trainer.initialise import choose_text_encoder, load_text, load_visual
+from trainer.judge import Answerer, evaluation_stream, judge_all
+from trainer.losses import box_losses
+from trainer.metrics import metrics_of
+from trainer.network import GroundingNetwork
+from trainer.optimisation import learning_rate_factor, new_optimizer, set_learning_rates
+from trainer.processor import Processor, load_tokenizer
+from trainer.progress import TrainingView
+from trainer.saving import Checkpoint, Progress, read_state
+from trainer.state import load_strictly, read_safetensors
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # loader processes are forked
+
+
+def train(config: TrainConfig) -> dict[str, Any]:
+    """Train, or go on with it.
+
+    Returns:
+        What ``output/metrics.json`` holds: the best score, and a record of each epoch; ``finished`` is False after
+        ``stop_after_steps``.
+
+    Raises:
+        TrainerError: something a person can mend; checkpoints stay as they were.
+    """
+    return Trainer(config).run()
+
+
+class Trainer:
+    """One training run on this process."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.accelerator = _new_accelerator(config)
+        ranks = self.accelerator.num_processes
+        if config.batch_images % ranks:
+            raise TrainerError(f"batch_images {config.batch_images} must be a multiple of the {ranks} processes")
+        torch.manual_seed(config.seed)
+        self.network, self.processor = new_network(config)
+        self.stream = self._train_stream()
+        self.validation = self._validation_stream()
+        self.optimizer = new_optimizer(self.network, config.optimisation)
+        self.progress = Progress()
+        self._resume()
+        self.model, self.optimizer = self.accelerator.prepare(self.network, self.optimizer)
+        self.view = TrainingView(
+            config.epochs, self.stream.num_steps, config.log_every_steps, self.accelerator.is_main_process
+        )
+
+    def run(self) -> dict[str, Any]:
+        """All epochs that are left."""
+        config, progress = self.config, self.progress
+        steps_left = config.stop_after_steps or sys.maxsize
+        self.accelerator.init_trackers("log")
+        with self.view:
+            while progress.epoch < config.epochs and steps_left > 0:
+                steps_left = self._run_epoch(steps_left)
+        self.accelerator.end_training()
+        return self._write_metrics()
+
+    def _run_epoch(self, steps_left: int) -> int:
+        """Steps of this epoch from where it stands, its validation and its checkpoint; returns the steps left."""
+        progress, num_steps = self.progress, self.stream.num_steps
+        self.network.frozen = progress.epoch < self.config.optimisation.freeze_epochs
+        self.network.train()
+        batches = self.stream.epoch(progress.epoch, progress.step)
+        waited_since = time.monotonic()
+        for batch in batches:
+            wait_s = time.monotonic() - waited_since
+            figures = self._step(batch.to(self.accelerator.device))
+            progress.step += 1
+            steps_left -= 1
+            self._report({**figures, "data_wait_s": wait_s, "step_s": time.monotonic() - waited_since})
+            ended, paused = progress.step == num_steps, steps_left == 0
+            if not ended and (paused or progress.step % self.config.save_every_steps == 0):
+                self._save(is_best=False)
+            if paused:
+                break
+            waited_since = time.monotonic()
+        if progress.step == num_steps:
+            self._end_epoch()
+        return steps_left
+
+    def _step(self, batch: Batch) -> dict[str, float]:
+        """One update of the weights.
+
+        Raises:
+            TrainerError: the loss is not a number.
+        """
+        number = self._global_step
+        factor = learning_rate_factor(self.config.optimisation, number, self.stream.num_steps, self.config.epochs)
+        set_learning_rates(self.optimizer, factor)
+        torch.manual_seed((self.config.seed * 1_000_003 + number) * 1_009 + self.accelerator.process_index)
+        loss = self._loss(batch)
+        self.accelerator.backward(loss)
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.optimisation.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        mean: Tensor = self.accelerator.reduce(loss.detach(), "mean")
+        if not math.isfinite(value := mean.item()):
+            raise TrainerError(
+                f"the loss is {value} at epoch {self.progress.epoch}, step {self.progress.step}; "
+                f"{self.config.output / 'last'} is intact: lower the learning rate, or train without bf16"
+            )
+        return {
+            "loss": value,
+            "grad_norm": float(norm),
+            "learning_rate": self.config.optimisation.learning_rate * factor,
+        }
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """This process's share of the mean loss over the queries of all processes."""
+        images = self.processor.normalised(batch.canvases, batch.padding)
+        stages = self.model(
+            images,
+            batch.padding,
+            batch.token_ids,
+            batch.token_mask,
+            batch.query_image,
+            batch.prior,
+            batch.prior_given,
+        )
+        total = box_losses(stages, batch.targets).per_query.sum() * float(batch.counts)
+        mean_count = self.accelerator.reduce(
+            torch.tensor(float(len(batch.targets) * batch.counts), device=total.device), "mean"
+        )
+        loss: Tensor = total / mean_count  # gradients are averaged over processes
+        return loss
+
+    @property
+    def _global_step(self) -> int:
+        return self.progress.epoch * self.stream.num_steps + self.progress.step
+
+    def _report(self, figures: dict[str, float]) -> None:
+        self.view.step(self.progress, figures)
+        if self._global_step % self.config.log_every_steps == 0:
+            self.accelerator.log(figures, step=self._global_step)
+
+    def _end_epoch(self) -> None:
+        """Validate, see whether it is the best, save."""
+        progress, config = self.progress, self.config
+        record: dict[str, Any] = {"epoch": progress.epoch, "loss": self.view.mean_loss()}
+        last = progress.epoch + 1 == config.epochs
+        is_best = self.validation is None
+        if self.validation and (last or (progress.epoch + 1) % config.validate_every_epochs == 0):
+            record["validation"] = metrics = self._validated(self.validation)
+            score = metrics["accuracy"]["0.50"]
+            self.accelerator.log({"accuracy": score, "mean_iou": metrics["mean_iou"]}, step=self._global_step)
+            is_best = progress.best_score is None or score > progress.best_score
+            progress.best_score = score if is_best else progress.best_score
+        progress.history.append(record)
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        self.view.epoch(record)
+        self._save(is_best=is_best)
+
+    def _validated(self, stream: EvaluationStream) -> dict[str, Any]:
+        answerer = Answerer(network=self.network, processor=self.processor)
+        return metrics_of(judge_all(answerer, stream, self.accelerator))
+
+    def _save(self, *, is_best: bool) -> None:
+        if self.accelerator.is_main_process:
+            self._checkpoint().save(self.config.output, is_best=is_best)
+        self.accelerator.wait_for_everyone()
+
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            network=self.network,
+            processor=self.processor,
+            optimizer=getattr(self.optimizer, "optimizer", self.optimizer),
+            progress=self.progress,
+            config=self.config.to_json(),
+            num_queries=sum(self.stream.samples.num_queries),
+        )
+
+    def _resume(self) -> None:
+        """Go on from ``output/last``.
+
+        Raises:
+            TrainerError: it is of another run, or ``resume`` is never.
+        """
+        output = self.config.output
+        if not (output / "last").exists():
+            output.mkdir(parents=True, exist_ok=True)
+            return
+        if self.config.resume == "never":
+            raise TrainerError(f"{output} already holds a run; give another output, or --resume auto to go on with it")
+        state = read_state(output)
+        differences = self.config.differences(state["config"])
+        if state["num_queries"] != sum(self.stream.samples.num_queries):
+            differences.append(f"queries: {state['num_queries']} then, {sum(self.stream.samples.num_queries)} now")
+        if differences:
+            raise TrainerError(
+                f"{output} holds a run with another configuration ({'; '.join(differences)}); "
+                "give another output, or the configuration of that run"
+            )
+        load_strictly(self.network, read_safetensors(output / "last" / "model.safetensors"), str(output / "last"))
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+
+    def _train_stream(self) -> TrainStream:
+        config, accelerator = self.config, self.accelerator
+        splits = [config.train_split] + [None] * (len(config.train) - 1)
+        samples = Samples([SampleReader(run, split) for run, split in zip(config.train, splits, strict=True)])
+        if config.network.use_prior:
+            samples.check_priors(config.network.prior_dim)
+        return TrainStream(
+            samples=samples,
+            preparation=Preparation(
+                processor=self.processor,
+                canvas_px=config.network.image_size_px,
+                prior_dim=config.network.prior_dim if config.network.use_prior else None,
+                seed=config.seed,
+                augmentation=config.augmentation,
+                prior_dropout=config.prior_dropout,
+            ),
+            batch_images=config.batch_images,
+            max_queries=config.max_queries,
+            rank=accelerator.process_index,
+            num_processes=accelerator.num_processes,
+            num_workers=config.num_workers,
+        )
+
+    def _validation_stream(self) -> EvaluationStream | None:
+        if self.config.validate_split is None:
+            return None
+        run = self.config.validate or self.config.train[0]
+        samples = Samples([SampleReader(run, self.config.validate_split)])
+        return evaluation_stream(
+            samples,
+            self.network,
+            self.processor,
+            self.accelerator,
+            batch_images=self.config.validate_batch_images,
+            num_workers=self.config.num_workers,
+        )
+
+    def _write_metrics(self) -> dict[str, Any]:
+        metrics = {
+            "finished": self.progress.epoch >= self.config.epochs,
+            "best_accuracy": self.progress.best_score,
+            "history": self.progress.history,
+        }
+        if self.accelerator.is_main_process:
+            partial = self.config.output / ".metrics.json.partial"
+            partial.write_text(json.dumps(metrics, indent=1))
+            partial.replace(self.config.output / "metrics.json")
+        return metrics
+
+
+def new_network(config: TrainConfig) -> tuple[GroundingNetwork, Processor]:
+    """The network at its starting point, and its processor."""
+    network = GroundingNetwork(choose_text_encoder(config.network, config.text_encoder))
+    if not config.text_from_scratch:
+        load_text(network, config.text_encoder)
+    if config.visual_start is not None:
+        load_visual(network, config.visual_start)
+    return network, Processor(config.processor, load_tokenizer(config.text_encoder))
+
+
+def _new_accelerator(config: TrainConfig) -> Accelerator:
+    """Parts that are frozen in early epochs give no gradients then, of which several processes must be told."""
+    unused = DistributedDataParallelKwargs(find_unused_parameters=config.optimisation.freeze_epochs > 0)
+    return Accelerator(
+        mixed_precision=config.mixed_precision,
+        log_with="tensorboard",
+        project_config=ProjectConfiguration(project_dir=str(config.output), logging_dir=str(config.output)),
+        kwargs_handlers=[unused],
+    )
+
+
+def main() -> None:
+    """The command line."""
+    recipes = {
+        "published": ("The recipe of the paper", published_recipe()),
+        "miniature": ("The miniature network on the miniature world", miniature_recipe()),
+    }
+    config = tyro.extras.overridable_config_cli(recipes, description=__doc__)
+    try:
+        train(config)
+    except (TrainerError, SchemaError) as error:
+        sys.exit(f"error: {error}")
+    print(f"the trained network lies in {Path(config.output) / 'best'}")
+
+
+if __name__ == "__main__":
+    main()
