@@ -1,0 +1,235 @@
+"""What is in a picture: any object detection checkpoint, and a stage that asks it about composed scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import AutoImageProcessor, AutoModelForObjectDetection
+
+from augmentation.composed import Composed, Picture
+from augmentation.errors import AugmentationError
+from augmentation.scene import snapped
+from augmentation.vocabulary import SceneSpec
+from pipeline.stage import Rejected, Resources, Stage
+from shards.schema import Box
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig:
+    """Which detector, and when to believe it."""
+
+    checkpoint: str
+    """Hub id or local folder of an object detection model with its image processor."""
+
+    revision: str | None = None
+    """Branch, tag or commit on the hub."""
+
+    sure_score: float = 0.6
+    """From this on, a detection of sound size is a thing of the scene."""
+
+    least_score: float = 0.25
+    """Below this there is nothing; between the two the scene is uncertain."""
+
+    nms_iou: float = 0.6
+    """Of two detections that overlap more, the better one stays (a sure one of another category stays, too)."""
+
+    least_area_share: float = 0.004
+    """Smaller boxes, as a share of the picture, are of unsound size: uncertain if their score is good."""
+
+    most_area_share: float = 0.7
+    """Larger boxes are, too: they often hold a group."""
+
+    class_names: Mapping[str, str] = field(default_factory=dict)
+    """The detector's labels to our categories, where they differ: ``{"cell phone": "phone"}``."""
+
+    device: str = "auto"
+    """``cpu``, ``cuda``, or ``auto``: the GPU if there is one."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least_score <= self.sure_score <= 1:
+            raise ValueError(
+                f"0 < least_score <= sure_score <= 1 must hold, got {self.least_score} and {self.sure_score}"
+            )
+        if not 0 <= self.least_area_share < self.most_area_share <= 1:
+            raise ValueError(
+                "0 <= least_area_share < most_area_share <= 1 must hold, "
+                f"got {self.least_area_share} and {self.most_area_share}"
+            )
+        if not 0 < self.nms_iou <= 1:
+            raise ValueError(f"nms_iou must lie in (0, 1], got {self.nms_iou}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One detection."""
+
+    box_xyxy: Box
+    """In pixels, inside the picture."""
+
+    category: str
+    score: float
+    is_sure: bool = True
+    """False where either the score or the size is doubtful: whether something is there is not known."""
+
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """What was verified on the crop, by kind. What a prompt asked for is no such fact."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detected:
+    """A composed scene and what was found in it, best first."""
+
+    key: str
+    seed: int
+    spec: SceneSpec
+    composer: str
+    picture: Picture = field(repr=False, compare=False)
+    found: tuple[Found, ...]
+
+
+class Detector:
+    """A loaded detector.
+
+    Args:
+        categories: what it has to know, after ``class_names``.
+
+    Raises:
+        AugmentationError: the checkpoint cannot be loaded, or does not know a category (what it knows is listed).
+    """
+
+    def __init__(self, config: DetectorConfig, categories: Sequence[str] = ()) -> None:
+        self._config = config
+        cuda = config.device == "auto" and torch.cuda.is_available()
+        self._device = torch.device("cuda" if cuda else "cpu" if config.device == "auto" else config.device)
+        try:
+            self._processor: Any = AutoImageProcessor.from_pretrained(config.checkpoint, revision=config.revision)
+            model: Any = AutoModelForObjectDetection.from_pretrained(
+                config.checkpoint, revision=config.revision, dtype=torch.float32
+            )
+        except (OSError, ValueError) as error:
+            raise AugmentationError(
+                f"{config.checkpoint} cannot be loaded as a detector with its image processor ({error}); "
+                "give the folder or hub id of an AutoModelForObjectDetection checkpoint"
+            ) from error
+        self._model = model.to(self._device).eval()
+        labels: Mapping[int, str] = model.config.id2label
+        self._names = {i: config.class_names.get(name, name.lower()) for i, name in labels.items()}
+        _check_known(config, sorted(set(labels.values())), sorted(set(self._names.values())), categories)
+
+    @property
+    def categories(self) -> list[str]:
+        """What it can find, under our names."""
+        return sorted(set(self._names.values()))
+
+    @torch.inference_mode()
+    def detect(self, pictures: Sequence[Picture]) -> list[tuple[Found, ...]]:
+        """What is in each picture, best first: sure detections and doubtful ones."""
+        if not pictures:
+            return []
+        inputs = self._processor(images=list(pictures), return_tensors="pt").to(self._device)
+        sizes = [picture.shape[:2] for picture in pictures]
+        results = self._processor.post_process_object_detection(
+            self._model(**inputs), threshold=self._config.least_score, target_sizes=sizes
+        )
+        return [self._believed(result, size) for result, size in zip(results, sizes, strict=True)]
+
+    def _believed(self, result: Mapping[str, torch.Tensor], size: tuple[int, ...]) -> tuple[Found, ...]:
+        boxes, labels, scores = (result[name].tolist() for name in ("boxes", "labels", "scores"))
+        found = []
+        for box, label, score in zip(boxes, labels, scores, strict=True):
+            one = _judged(box, self._names[label], score, size, self._config)
+            found += [one] if one else []
+        found.sort(key=lambda one: (-one.score, one.box_xyxy, one.category))
+        return without_duplicates(found, self._config.nms_iou)
+
+
+def without_duplicates(found: Sequence[Found], nms_iou: float) -> tuple[Found, ...]:
+    """Greedy non-maximum suppression over detections sorted best first.
+
+    A detection goes if a kept one overlaps it more than ``nms_iou`` and is of its category, or if it is doubtful
+    itself. Two sure ones of different categories both stay: the scene says two things of one place.
+    """
+    kept: list[Found] = []
+    for one in found:
+        rivals = [other for other in kept if iou(one.box_xyxy, other.box_xyxy) > nms_iou]
+        if not any(other.category == one.category or not one.is_sure for other in rivals):
+            kept.append(one)
+    return tuple(kept)
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes of positive area; 0 where they only touch."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / (area_px(a) + area_px(b) - width * height)
+
+
+def area_px(box: Box) -> float:
+    """Area of a box in square pixels."""
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _judged(box: Any, category: str, score: float, size: tuple[int, ...], config: DetectorConfig) -> Found | None:
+    """The detection, clipped to the picture; None where neither score nor size speak for it."""
+    height, width = size
+    clipped = snapped((max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height))))
+    if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
+        return None
+    share = area_px(clipped) / (width * height)
+    good_score = score >= config.sure_score
+    good_size = config.least_area_share <= share <= config.most_area_share
+    if not good_score and not good_size:
+        return None
+    return Found(box_xyxy=clipped, category=category, score=round(score, 4), is_sure=good_score and good_size)
+
+
+def _check_known(config: DetectorConfig, labels: list[str], names: list[str], categories: Sequence[str]) -> None:
+    if stray := sorted(set(config.class_names) - set(labels)):
+        raise AugmentationError(
+            f"class_names maps {stray[0]!r}, which is no label of {config.checkpoint}; "
+            f"its labels are {', '.join(labels)}"
+        )
+    if unknown := sorted(set(categories) - set(names)):
+        raise AugmentationError(
+            f"the detector {config.checkpoint} does not know {', '.join(map(repr, unknown))}; "
+            f"it knows {', '.join(names)}. Leave the category out, "
+            "or map one of the detector's labels to it with class_names"
+        )
+
+
+class DetectStage(Stage[Composed, Detected]):
+    """Finds what is in composed scenes; never rejects, since what follows decides what the findings mean.
+
+    Args:
+        categories: what scenes ask for; checked against the detector when a worker starts.
+        num_gpus: of one worker.
+    """
+
+    def __init__(
+        self, config: DetectorConfig, categories: Sequence[str], *, batch_size: int = 16, num_gpus: float = 0.0
+    ) -> None:
+        self._config = config
+        self._categories = tuple(categories)
+        self.batch_size = batch_size
+        self.resources = Resources(num_cpus=1, num_gpus=num_gpus)
+
+    def setup(self) -> None:
+        self._detector = Detector(self._config, self._categories)
+
+    def process(self, items: list[Composed]) -> list[Detected | Rejected]:
+        found = self._detector.detect([item.picture for item in items])
+        return [
+            Detected(
+                key=item.key,
+                seed=item.seed,
+                spec=item.spec,
+                composer=item.composer,
+                picture=item.picture,
+                found=things,
+            )
+            for item, things in zip(items, found, strict=True)
+        ]

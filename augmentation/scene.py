@@ -1,0 +1,62 @@
+"""What programs look at: the things of one picture, with boxes and what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from shards.schema import Box, checked_box
+
+GRID_PX = 1 / 64
+"""Boxes are kept to this, which floats hold exactly: a scene and its mirror image then compare exactly alike."""
+
+
+def snapped(box: Box) -> Box:
+    """The box with each edge at the nearest multiple of ``GRID_PX``."""
+    x1, y1, x2, y2 = (round(edge / GRID_PX) * GRID_PX for edge in box)
+    return (x1, y1, x2, y2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thing:
+    """One thing of a scene."""
+
+    box_xyxy: Box
+    """In pixels; edges that are off the grid are moved onto it."""
+
+    category: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """Known facts by kind, such as ``{"colour": "red"}``; a kind that is absent is not known."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "box_xyxy", snapped(self.box_xyxy))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """All things of a picture, of every category; programs select them by index."""
+
+    width: int
+    height: int
+    things: tuple[Thing, ...]
+
+    def __post_init__(self) -> None:
+        for i, thing in enumerate(self.things):
+            checked_box(thing.box_xyxy, self.width, self.height, f"thing {i} ({thing.category})")
+
+
+def flip_scene(scene: Scene) -> Scene:
+    """The scene in a mirror, left and right swapped; things keep their indices."""
+    return Scene(
+        width=scene.width,
+        height=scene.height,
+        things=tuple(
+            Thing(box_xyxy=_mirrored(thing.box_xyxy, scene.width), category=thing.category, attributes=thing.attributes)
+            for thing in scene.things
+        ),
+    )
+
+
+def _mirrored(box: Box, width: int) -> Box:
+    x1, y1, x2, y2 = box
+    return (width - x2, y1, width - x1, y2)

@@ -1,0 +1,231 @@
+"""What scenes to ask for: categories, counts and attributes, spread evenly, as in ResVG (section 3.2).
+
+vocabulary = VocabularyConfig.from_file(Path("vocabulary.json"))
+for spec in scene_specs(vocabulary, num_scenes=1000, seed=7):
+    spec.prompt    # "three striped red cups"
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from itertools import product
+from pathlib import Path
+from random import Random
+from string import Formatter
+from typing import Any
+
+from augmentation.errors import AugmentationError
+
+QUANTIFIERS: Mapping[str, int] = {
+    "two": 2,
+    "three": 3,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+    "seven": 7,
+    "eight": 8,
+}
+
+_SLOTS = ("quantifier", "attributes", "plural")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyConfig:
+    """The words that prompts of scenes are made of; checked when it is made."""
+
+    categories: Mapping[str, str]
+    """Singular to plural, such as ``{"cup": "cups"}``; the singular is the category of instances and queries."""
+
+    quantifiers: tuple[str, ...] = tuple(QUANTIFIERS)
+    """Words out of ``QUANTIFIERS``."""
+
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Words by kind, such as ``{"colour": ("red", "blue")}``."""
+
+    attribute_sets: tuple[tuple[str, ...], ...] = ((),)
+    """Kinds that a prompt may have together, in the order in which they are said: ``((), ("pattern", "colour"))``."""
+
+    template: str = "{quantifier} {attributes} {plural}"
+    """Must hold ``{quantifier}`` and ``{plural}``, and ``{attributes}`` if there are any."""
+
+    def __post_init__(self) -> None:
+        _check_words("categories", [*self.categories, *self.categories.values()])
+        _check_words("quantifiers", self.quantifiers)
+        for kind, words in self.attributes.items():
+            _check_words(f"attributes of kind {kind!r}", words)
+        _check_quantifiers(self.quantifiers)
+        _check_attribute_sets(self.attribute_sets, self.attributes)
+        _check_template(self.template, needs_attributes=any(self.attribute_sets))
+
+    @property
+    def cells(self) -> list[tuple[str, str]]:
+        """(category, quantifier) cells, over which scenes are spread evenly."""
+        return list(product(sorted(self.categories), sorted(self.quantifiers, key=QUANTIFIERS.__getitem__)))
+
+    def prompt(self, category: str, quantifier: str, attributes: Mapping[str, str]) -> str:
+        """The template filled in; attributes in the order given.
+
+        Raises:
+            AugmentationError: the quantifier or the category is not known.
+        """
+        _check_quantifiers((quantifier,))
+        if category not in self.categories:
+            raise AugmentationError(f"unknown category {category!r}; the vocabulary has {_listed(self.categories)}")
+        words = " ".join(attributes.values())
+        text = self.template.format(quantifier=quantifier, attributes=words, plural=self.categories[category])
+        return " ".join(text.split())
+
+    @staticmethod
+    def from_file(path: Path) -> VocabularyConfig:
+        """Read a JSON object with the fields of this class; only ``categories`` is required.
+
+        Raises:
+            AugmentationError: the file is missing, no such object, or breaks a rule.
+        """
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise AugmentationError(f"{path} cannot be read as a vocabulary ({error}); it must be JSON") from error
+        try:
+            return VocabularyConfig.from_json(record)
+        except AugmentationError as error:
+            raise AugmentationError(f"{path}: {error}") from error
+
+    @staticmethod
+    def from_json(record: Any) -> VocabularyConfig:
+        """The inverse of ``to_json``.
+
+        Raises:
+            AugmentationError: a field is unknown, missing, of another type, or breaks a rule.
+        """
+        known = [one.name for one in fields(VocabularyConfig)]
+        if not isinstance(record, dict) or "categories" not in record or not set(record) <= set(known):
+            got = sorted(record) if isinstance(record, dict) else type(record).__name__
+            raise AugmentationError(f"a vocabulary is an object with categories and maybe {_listed(known)}, got {got}")
+        values: dict[str, Any] = dict(record)
+        try:
+            if "attributes" in values:
+                values["attributes"] = {kind: _strings(words) for kind, words in values["attributes"].items()}
+            if "attribute_sets" in values:
+                values["attribute_sets"] = tuple(_strings(kinds) for kinds in values["attribute_sets"])
+            if "quantifiers" in values:
+                values["quantifiers"] = _strings(values["quantifiers"])
+            return VocabularyConfig(**values)
+        except (TypeError, AttributeError) as error:
+            raise AugmentationError(f"a field of the vocabulary has the wrong type ({error})") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values, for files and for the fingerprint of a plan."""
+        return {
+            "categories": dict(self.categories),
+            "quantifiers": list(self.quantifiers),
+            "attributes": {kind: list(words) for kind, words in self.attributes.items()},
+            "attribute_sets": [list(kinds) for kinds in self.attribute_sets],
+            "template": self.template,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneSpec:
+    """One scene to ask for; what is in the picture only a detector can say."""
+
+    key: str
+    category: str
+    count: int
+    attributes: Mapping[str, str]
+    """Asked of all the things, such as ``{"colour": "red"}``; empty for none."""
+
+    prompt: str
+
+    def to_payload(self) -> dict[str, Any]:
+        """JSON values for the row of a plan, without the key."""
+        return {
+            "category": self.category,
+            "count": self.count,
+            "attributes": dict(self.attributes),
+            "prompt": self.prompt,
+        }
+
+    @staticmethod
+    def from_payload(key: str, payload: Mapping[str, Any]) -> SceneSpec:
+        """The inverse of ``to_payload``."""
+        return SceneSpec(key=key, **payload)
+
+
+def scene_specs(vocabulary: VocabularyConfig, num_scenes: int, seed: int) -> Iterator[SceneSpec]:
+    """Scenes to ask for, spread evenly over the cells: their numbers differ by at most one.
+
+    The first scenes do not depend on how many follow, so a larger data set extends a smaller one.
+
+    Raises:
+        AugmentationError: ``num_scenes`` is not positive.
+    """
+    if num_scenes < 1:
+        raise AugmentationError(f"num_scenes must be at least 1, got {num_scenes}")
+    cells = vocabulary.cells
+    for index in range(num_scenes):
+        in_round, place = divmod(index, len(cells))
+        if place == 0:
+            order = Random(f"{seed}/round/{in_round}").sample(cells, len(cells))
+        yield _spec(vocabulary, f"prompted-{index:07d}", *order[place], Random(f"{seed}/scene/{index}"))
+
+
+def _spec(vocabulary: VocabularyConfig, key: str, category: str, quantifier: str, random: Random) -> SceneSpec:
+    kinds = random.choice(vocabulary.attribute_sets)
+    attributes = {kind: random.choice(vocabulary.attributes[kind]) for kind in kinds}
+    return SceneSpec(
+        key=key,
+        category=category,
+        count=QUANTIFIERS[quantifier],
+        attributes=attributes,
+        prompt=vocabulary.prompt(category, quantifier, attributes),
+    )
+
+
+def _strings(values: Any) -> tuple[str, ...]:
+    if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"expected a list of words, got {values!r}")
+    return tuple(values)
+
+
+def _listed(words: Any) -> str:
+    return ", ".join(str(word) for word in words)
+
+
+def _check_words(what: str, words: Any) -> None:
+    if not words:
+        raise AugmentationError(f"the vocabulary has no {what}; give at least one")
+    for word in words:
+        if not isinstance(word, str) or not word.strip() or word != word.lower():
+            raise AugmentationError(f"{what} must be words in lower case, got {word!r}")
+
+
+def _check_quantifiers(quantifiers: tuple[str, ...]) -> None:
+    for word in quantifiers:
+        if word not in QUANTIFIERS:
+            raise AugmentationError(f"unknown quantifier {word!r}; scenes can hold {_listed(QUANTIFIERS)} things")
+
+
+def _check_attribute_sets(sets: tuple[tuple[str, ...], ...], attributes: Mapping[str, tuple[str, ...]]) -> None:
+    if not sets:
+        raise AugmentationError("attribute_sets is empty; give at least [[]], which is prompts without attributes")
+    for kind in (kind for kinds in sets for kind in kinds):
+        if kind not in attributes:
+            known = _listed(attributes) or "none"
+            raise AugmentationError(
+                f"attribute_sets names the kind {kind!r}, of which there are no words; known: {known}"
+            )
+
+
+def _check_template(template: str, needs_attributes: bool) -> None:
+    try:
+        slots = {slot for _, slot, _, _ in Formatter().parse(template) if slot is not None}
+    except ValueError as error:
+        raise AugmentationError(f"template {template!r} has unbalanced braces ({error})") from error
+    required = {"quantifier", "plural"} | ({"attributes"} if needs_attributes else set())
+    if missing := sorted(required - slots):
+        raise AugmentationError(f"template {template!r} lacks the slot {{{missing[0]}}}")
+    if unknown := sorted(slots - set(_SLOTS)):
+        raise AugmentationError(f"template {template!r} has an unknown slot {{{unknown[0]}}}; known: {_listed(_SLOTS)}")

@@ -1,0 +1,54 @@
+"""Random scenes, and the same with their boxes slightly off."""
+
+from __future__ import annotations
+
+from random import Random
+
+from augmentation.scene import Scene, Thing
+
+COLOURS = ("red", "blue")
+
+
+def random_scene(seed: int) -> Scene:
+    """2 to 8 cups and up to 3 balls of known or unknown colours; scattered, in rows, columns or grids."""
+    random = Random(seed)
+    width, height = random.choice(((64, 64), (96, 96), (112, 84), (640, 427)))
+    cups = random.randint(2, 8)
+    known = random.random() < 0.8
+    rows = random.choice((None, None, 1, 2, cups))
+    things = []
+    for i in range(cups + random.randint(0, 3)):
+        size = [random.uniform(0.08, 0.25) * extent for extent in (width, height)]
+        place = [random.uniform(s / 2, extent - s / 2) for s, extent in zip(size, (width, height), strict=True)]
+        if rows and i < cups:
+            columns = -(-cups // rows)
+            cell = (i % columns + 0.5) / columns * width, (i // columns + 0.5) / rows * height
+            place = [c + random.uniform(-0.03, 0.03) * width for c in cell]
+        box = [place[0] - size[0] / 2, place[1] - size[1] / 2, place[0] + size[0] / 2, place[1] + size[1] / 2]
+        inside = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height)))
+        colour = {"colour": random.choice(COLOURS)} if known or random.random() < 0.5 else {}
+        things.append(Thing(box_xyxy=inside, category="cup" if i < cups else "ball", attributes=colour))
+    return Scene(width=width, height=height, things=tuple(things))
+
+
+def jittered(scene: Scene, noise: float, random: Random) -> Scene:
+    """Every edge moved by up to ``noise`` of the box's size; half of the time as far as possible."""
+    things = []
+    for thing in scene.things:
+        x1, y1, x2, y2 = thing.box_xyxy
+        width, height = noise * (x2 - x1) - 1 / 128, noise * (y2 - y1) - 1 / 128
+        moved = (
+            min(max(edge + _move(random) * most, 0.0), float(limit))
+            for edge, most, limit in (
+                (x1, width, scene.width),
+                (y1, height, scene.height),
+                (x2, width, scene.width),
+                (y2, height, scene.height),
+            )
+        )
+        things.append(Thing(box_xyxy=tuple(moved), category=thing.category, attributes=thing.attributes))
+    return Scene(width=scene.width, height=scene.height, things=tuple(things))
+
+
+def _move(random: Random) -> float:
+    return random.choice((-1.0, 1.0, random.uniform(-1, 1), random.uniform(-1, 1)))
