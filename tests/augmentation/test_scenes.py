@@ -1,0 +1,281 @@
+"""Detection with a tiny model of the real class, acceptance, and labelling, by way of the stages."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import ResNetConfig, RTDetrConfig, RTDetrForObjectDetection, RTDetrImageProcessor
+
+from augmentation.acceptance import AcceptanceConfig
+from augmentation.composed import Composed
+from augmentation.detect import Detected, Detector, DetectorConfig, DetectStage, Found, iou, without_duplicates
+from augmentation.errors import AugmentationError
+from augmentation.label import LabelConfig, LabelStage
+from augmentation.programs import from_json, run
+from augmentation.scene import Scene, Thing
+from augmentation.vocabulary import SceneSpec
+from pipeline.stage import Rejected
+from shards.schema import Box, Sample
+
+SPEC = SceneSpec(key="scene-1", category="cup", count=3, attributes={}, prompt="three cups")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A randomly initialised RT-DETR of a few thousand weights that knows a cup and a ball."""
+    torch.manual_seed(0)
+    backbone = ResNetConfig(
+        embedding_size=8,
+        hidden_sizes=[8, 8, 8, 8],
+        depths=[1, 1, 1, 1],
+        layer_type="basic",
+        out_features=["stage2", "stage3", "stage4"],
+    )
+    config = RTDetrConfig(
+        backbone_config=backbone,
+        encoder_hidden_dim=16,
+        encoder_in_channels=[8, 8, 8],
+        encoder_ffn_dim=16,
+        encoder_attention_heads=2,
+        d_model=16,
+        decoder_in_channels=[16, 16, 16],
+        decoder_ffn_dim=16,
+        decoder_attention_heads=2,
+        decoder_layers=1,
+        decoder_n_points=2,
+        num_queries=6,
+        hidden_expansion=0.5,
+        id2label={0: "cup", 1: "Ball"},
+        label2id={"cup": 0, "Ball": 1},
+    )
+    folder = tmp_path_factory.mktemp("detector")
+    RTDetrForObjectDetection(config).half().save_pretrained(folder)
+    RTDetrImageProcessor(size={"height": 64, "width": 64}, do_normalize=False).save_pretrained(folder)
+    return folder
+
+
+def _pictures(count: int, height: int = 48, width: int = 80) -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(count)]
+
+
+def _everything(checkpoint: Path) -> DetectorConfig:
+    return DetectorConfig(
+        checkpoint=str(checkpoint), sure_score=1e-6, least_score=1e-6, least_area_share=0, most_area_share=1, nms_iou=1
+    )
+
+
+def test_a_detector_finds_boxes_inside_each_picture_best_first(checkpoint: Path) -> None:
+    found = Detector(_everything(checkpoint)).detect(_pictures(3))
+    assert len(found) == 3
+    for things in found:
+        assert things and [one.score for one in things] == sorted((one.score for one in things), reverse=True)
+        for one in things:
+            x1, y1, x2, y2 = one.box_xyxy
+            assert 0 <= x1 < x2 <= 80 and 0 <= y1 < y2 <= 48
+            assert one.category in ("cup", "ball") and one.is_sure
+
+
+def test_pictures_of_different_sizes_share_a_batch(checkpoint: Path) -> None:
+    pictures = [*_pictures(1, 48, 80), *_pictures(1, 96, 64)]
+    detector = Detector(_everything(checkpoint))
+    together, alone = detector.detect(pictures), [detector.detect([picture])[0] for picture in pictures]
+    boxes = [np.array([one.box_xyxy for one in things]) for things in together]
+    assert [np.allclose(a, [one.box_xyxy for one in b], atol=0.1) for a, b in zip(boxes, alone, strict=True)] == [
+        True,
+        True,
+    ]
+
+
+def test_where_no_score_is_good_nothing_is_found(checkpoint: Path) -> None:
+    config = DetectorConfig(checkpoint=str(checkpoint), sure_score=1.0, least_score=0.999)
+    assert Detector(config).detect(_pictures(2)) == [(), ()]
+    assert Detector(config).detect([]) == []
+
+
+def test_scores_or_sizes_in_doubt_are_marked_and_both_at_once_left_out(checkpoint: Path) -> None:
+    sure = {"least_score": 1e-6, "nms_iou": 1, "least_area_share": 0.0, "most_area_share": 1.0}
+    good_size = DetectorConfig(checkpoint=str(checkpoint), sure_score=1.0, **sure)
+    found = Detector(good_size).detect(_pictures(1))[0]
+    assert found and not any(one.is_sure for one in found)
+    bad_size = {**sure, "least_area_share": 0.9999}
+    score_only = Detector(DetectorConfig(checkpoint=str(checkpoint), sure_score=1e-6, **bad_size))
+    assert not any(one.is_sure for one in score_only.detect(_pictures(1))[0])
+    neither = Detector(DetectorConfig(checkpoint=str(checkpoint), sure_score=1.0, **bad_size))
+    assert neither.detect(_pictures(1)) == [()]
+
+
+def test_labels_are_mapped_to_our_categories(checkpoint: Path) -> None:
+    config = DetectorConfig(checkpoint=str(checkpoint), class_names={"cup": "mug"})
+    assert Detector(config, ["mug", "ball"]).categories == ["ball", "mug"]
+
+
+def test_a_category_that_the_detector_does_not_know_stops_the_setup(checkpoint: Path) -> None:
+    stage = DetectStage(DetectorConfig(checkpoint=str(checkpoint)), ["cup", "kite"])
+    with pytest.raises(
+        AugmentationError, match=r"does not know 'kite'; it knows ball, cup\. Leave the category out, or"
+    ):
+        stage.setup()
+
+
+def test_a_mapped_label_that_does_not_exist_is_refused(checkpoint: Path) -> None:
+    config = DetectorConfig(checkpoint=str(checkpoint), class_names={"bowl": "cup"})
+    with pytest.raises(AugmentationError, match=r"'bowl', which is no label of .*; its labels are Ball, cup"):
+        Detector(config)
+
+
+def test_a_folder_that_is_no_detector_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AugmentationError, match="cannot be loaded as a detector"):
+        Detector(DetectorConfig(checkpoint=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"least_score": 0.7, "sure_score": 0.6}, "got 0.7 and 0.6"),
+        ({"least_area_share": 0.8}, "got 0.8 and 0.7"),
+        ({"nms_iou": 0.0}, "nms_iou must lie in"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(changes: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DetectorConfig(checkpoint="x", **changes)
+
+
+def test_the_detect_stage_keeps_keys_specs_and_pictures(checkpoint: Path) -> None:
+    stage = DetectStage(_everything(checkpoint), ["cup"])
+    stage.setup()
+    pictures = _pictures(2)
+    composed = [
+        Composed(key=f"scene-{i}", seed=i, spec=SPEC, composer="prompted", picture=picture)
+        for i, picture in enumerate(pictures)
+    ]
+    detected = stage.process(composed)
+    assert [one.key for one in detected] == ["scene-0", "scene-1"]
+    assert all(isinstance(one, Detected) and one.found and one.spec == SPEC for one in detected)
+
+
+def test_iou_of_two_squares_that_share_a_quarter_is_a_seventh() -> None:
+    assert iou((0, 0, 2, 2), (1, 1, 3, 3)) == pytest.approx(1 / 7)
+    assert iou((0, 0, 2, 2), (2, 0, 4, 2)) == 0
+
+
+def _found(
+    *boxes: Box, category: str = "cup", score: float = 0.9, sure: bool = True, colour: str = ""
+) -> tuple[Found, ...]:
+    facts = {"colour": colour} if colour else {}
+    return tuple(Found(box_xyxy=box, category=category, score=score, is_sure=sure, attributes=facts) for box in boxes)
+
+
+def test_of_duplicates_the_better_stays_and_a_doubtful_one_goes_whatever_its_category() -> None:
+    best = _found((10, 10, 30, 30))
+    same = _found((11, 10, 31, 30), score=0.8)
+    doubtful = _found((10, 11, 30, 31), category="ball", score=0.4, sure=False)
+    other = _found((10, 10, 30, 31), category="ball", score=0.7)
+    apart = _found((60, 10, 80, 30), score=0.7)
+    assert without_duplicates([*best, *same, *doubtful, *apart], 0.6) == (*best, *apart)
+    assert without_duplicates([*best, *other], 0.6) == (*best, *other)
+
+
+def _label(found: Sequence[Found], config: LabelConfig | None = None) -> Sample | Rejected:
+    """The result for a picture of 100 x 80."""
+    picture = np.full((80, 100, 3), 200, np.uint8)
+    picture[:, ::2] = 17
+    detected = Detected(key="scene-1", seed=5, spec=SPEC, composer="prompted", picture=picture, found=tuple(found))
+    return LabelStage(config).process([detected])[0]
+
+
+THREE: tuple[Box, ...] = ((10, 30, 25, 50), (40, 30, 55, 50), (75, 30, 90, 50))
+
+
+def test_three_cups_in_a_row_become_a_sample_with_true_queries() -> None:
+    sample = _label(_found(*THREE))
+    assert isinstance(sample, Sample)
+    assert [instance.box_xyxy for instance in sample.instances] == list(THREE)
+    assert [query.instance for query in sample.queries] == [0, 0, 1, 1, 2, 2]
+    assert {query.source for query in sample.queries} == {"prompted"}
+    assert {query.split for query in sample.queries} == {"train"}
+    assert [query.query_id for query in sample.queries][:2] == ["scene-1-00", "scene-1-01"]
+    scene = Scene(width=100, height=80, things=tuple(Thing(box_xyxy=box, category="cup") for box in THREE))
+    for query in sample.queries:
+        assert query.program is not None and query.instance is not None
+        assert run(from_json(query.program), scene) == {query.instance}
+        assert query.box_xyxy == THREE[query.instance]
+    assert [sample.num_rivals(query) for query in sample.queries] == [2] * 6
+
+
+def test_the_stored_picture_is_the_detected_one_pixel_by_pixel_and_byte_by_byte() -> None:
+    sample, again = _label(_found(*THREE)), _label(_found(*THREE))
+    assert isinstance(sample, Sample) and isinstance(again, Sample)
+    assert sample == again and sample.image == again.image
+    picture = np.asarray(Image.open(io.BytesIO(sample.image)))
+    assert picture.shape == (80, 100, 3) and (picture[0, :2, 0] == [17, 200]).all()
+
+
+def test_a_scene_is_labelled_by_what_was_found_not_by_what_was_asked() -> None:
+    two = _label(_found(*THREE[:2]))
+    assert isinstance(two, Sample) and len(two.instances) == 2
+    assert not any(query.program and query.program["op"] in ("ordinal", "middle") for query in two.queries)
+
+
+def test_other_categories_stay_as_clutter_without_queries() -> None:
+    sample = _label([*_found(*THREE), *_found((40, 5, 50, 15), category="ball")])
+    assert isinstance(sample, Sample)
+    assert [instance.category for instance in sample.instances] == ["cup", "cup", "cup", "ball"]
+    assert {query.instance for query in sample.queries} == {0, 1, 2}
+
+
+def test_verified_attributes_are_said_and_asked_ones_are_not() -> None:
+    found = [*_found(*THREE[:2], colour="red"), *_found(THREE[2], colour="blue")]
+    sample = _label(found, LabelConfig(queries_per_thing=50))
+    assert isinstance(sample, Sample)
+    texts = {query.text: query.instance for query in sample.queries}
+    assert texts.keys() & {"blue cup", "the blue cup"}
+    assert {texts[text] for text in texts if "blue" in text} == {2}
+    asked = SceneSpec(key="k", category="cup", count=3, attributes={"colour": "red"}, prompt="three red cups")
+    picture = np.zeros((80, 100, 3), np.uint8)
+    detected = Detected(key="k", seed=1, spec=asked, composer="prompted", picture=picture, found=_found(*THREE))
+    plain = LabelStage(LabelConfig(queries_per_thing=50)).process([detected])[0]
+    assert isinstance(plain, Sample) and not any("red" in query.text for query in plain.queries)
+
+
+GRID: tuple[Box, ...] = tuple((10.0 * i + 2, 20, 10.0 * i + 8, 30) for i in range(9))
+
+
+@pytest.mark.parametrize(
+    ("found", "reason", "detail"),
+    [
+        ((), "too_few_instances", "found 0; asked for 'three cups'"),
+        (_found(THREE[0]), "too_few_instances", "found 1"),
+        (_found(*GRID), "too_many_instances", "found 9"),
+        (_found(*THREE, category="ball"), "wrong_category", "ball 0.90 at"),
+        ((*_found(*THREE), *_found((1, 1, 9, 9), score=0.4, sure=False)), "uncertain_detection", "cup 0.40 at (1, 1"),
+        ((*_found(*THREE), *_found((42, 30, 57, 50))), "overlapping_boxes", "(42, 30, 57, 50)"),
+        ((*_found(*THREE), *_found((42, 30, 57, 50), category="ball")), "overlapping_boxes", "ball"),
+        (_found(*THREE[:2], (80, 30, 99.5, 50)), "near_border", "(80, 30, 99.5, 50)"),
+        (_found((40, 30, 60, 50), (47.5, 37.5, 67.5, 57.5)), "no_provable_query", "cup at (40"),
+    ],
+)
+def test_an_unclear_scene_is_rejected_with_its_reason(found: tuple[Found, ...], reason: str, detail: str) -> None:
+    result = _label(found)
+    assert isinstance(result, Rejected)
+    assert result.key == "scene-1" and result.reason == reason and detail in result.detail.replace(".0", "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"least_things": 1}, "got 1 and 8"),
+        ({"most_things": 1}, "got 2 and 1"),
+        ({"most_overlap_iou": 1.0}, "most_overlap_iou must lie in"),
+    ],
+)
+def test_limits_that_cannot_be_are_refused(changes: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AcceptanceConfig(**changes)  # type: ignore[arg-type]
