@@ -60,6 +60,9 @@ class TrainConfig:
     max_queries: int = 1
     """Queries asked of an image at once; 1 is the published composition, 4 costs little more a step."""
 
+    attention_weight: float = 0.0
+    """Weight of ``losses.attention_loss``; the published recipe has none."""
+
     prior_dropout: float = 0.0
     """Probability that a query goes without its prior, so that the network also works without."""
 
@@ -133,6 +136,7 @@ def miniature_recipe(output: Path = MISSING, train: tuple[Path, ...] = MISSING) 
         epochs=30,
         batch_images=16,
         max_queries=4,
+        attention_weight=1.0,
         validate_every_epochs=5,
         num_workers=1,
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from trainer.boxes import cxcywh_to_xyxy, iou
 from trainer.data import Asked, Batch, EvaluationStream, Preparation, Samples
 from trainer.metrics import Judgement
-from trainer.network import GroundingNetwork
+from trainer.network import Grounding, GroundingNetwork
 from trainer.processor import Processor, fitted_placement
 
 Positioned = tuple[tuple[int, int], Judgement]
@@ -30,7 +30,7 @@ class Answerer:
     def boxes(self, batch: Batch) -> Tensor:
         """(queries, 4) float32 cxcywh as shares of the canvas, of the last stage."""
         images = self.processor.normalised(batch.canvases, batch.padding)
-        stages: Tensor = self.network(
+        grounding: Grounding = self.network(
             images,
             batch.padding,
             batch.token_ids,
@@ -39,7 +39,7 @@ class Answerer:
             batch.prior,
             batch.prior_given,
         )
-        return stages[-1]
+        return grounding.boxes[-1]
 
 
 def evaluation_stream(

@@ -10,6 +10,7 @@ import json
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,19 @@ class ImageFeatures:
 
     padding: Tensor
     """(images, features) bool, True = padding."""
+
+
+class Grounding(NamedTuple):
+    """What the network says of queries."""
+
+    boxes: Tensor
+    """(stages, queries, 4) float32 cxcywh as shares of the canvas; the last stage's count."""
+
+    scores: Tensor
+    """(queries, features), how much the query speaks of each image feature: the verification score."""
+
+    padding: Tensor
+    """(queries, features) bool, True = no part of the picture."""
 
 
 class BoxHead(nn.Module):
@@ -88,7 +102,9 @@ class GroundingNetwork(nn.Module):
             padding = grid_padding(padding_mask, *features.shape[-2:])
             positions = grid_positions(padding, self.config.width).to(features.dtype)
             padding = padding.flatten(1)
-            tokens = self.encoder(features.flatten(2).transpose(1, 2), positions, padding)
+            tokens = features.flatten(2).transpose(1, 2)
+            tokens = tokens + positions if self.config.place_features else tokens
+            tokens = self.encoder(tokens, positions, padding)
         return ImageFeatures(tokens=tokens, positions=positions, padding=padding)
 
     def locate(
@@ -99,14 +115,15 @@ class GroundingNetwork(nn.Module):
         query_image: Tensor,
         prior: Tensor | None = None,
         prior_given: Tensor | None = None,
-    ) -> Tensor:
-        """Boxes of all stages from encoded images and words; shapes as in ``forward``."""
+    ) -> Grounding:
+        """The boxes of all stages from encoded images and words; shapes as in ``forward``."""
         text_padding = ~token_mask
-        features = self.verification(image.tokens, image.padding, text, text_padding, query_image)
-        seen = (features + image.positions[query_image], image.tokens[query_image], image.padding[query_image])
+        features, scores = self.verification(image.tokens, image.padding, text, text_padding, query_image)
+        padding = image.padding[query_image]
+        seen = (features + image.positions[query_image], image.tokens[query_image], padding)
         target = self.decoder.first_target(text, prior, prior_given)
-        result: Tensor = self.box_head(self.decoder(target, (text, text_padding), seen))
-        return result
+        boxes = self.box_head(self.decoder(target, (text, text_padding), seen))
+        return Grounding(boxes=boxes, scores=scores, padding=padding)
 
     def forward(
         self,
@@ -117,7 +134,7 @@ class GroundingNetwork(nn.Module):
         query_image: Tensor,
         prior: Tensor | None = None,
         prior_given: Tensor | None = None,
-    ) -> Tensor:
+    ) -> Grounding:
         """
         Args:
             images: (images, 3, size, size) float, normalised, zero where padded.
@@ -127,9 +144,6 @@ class GroundingNetwork(nn.Module):
             query_image: (queries,) int64, the image of each query.
             prior: (queries, prior_dim) or None for none at all.
             prior_given: (queries,) bool, False where a query has no prior.
-
-        Returns:
-            (stages, queries, 4) float32 cxcywh as shares of the canvas.
         """
         image = self.encode_images(images, padding_mask)
         text = self.text(token_ids, token_mask, self.frozen)

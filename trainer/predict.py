@@ -19,7 +19,7 @@ from torch import Tensor
 
 from trainer.errors import TrainerError
 from trainer.judge import in_picture
-from trainer.network import GroundingNetwork
+from trainer.network import Grounding, GroundingNetwork
 from trainer.processor import Processor, centred
 
 Feature = npt.NDArray[Any]
@@ -81,14 +81,15 @@ class Grounder:
         device, canvas_px = next(self.network.parameters()).device, self.network.config.image_size_px
         canvas, padding, _ = centred(picture.convert("RGB"), canvas_px)
         token_ids, token_mask = self.processor.tokens(queries)
-        stages = self.network(
+        grounding: Grounding = self.network(
             self.processor.normalised(canvas[None], padding[None]).to(device),
             padding[None].to(device),
             token_ids.to(device),
             token_mask.to(device),
             torch.zeros(len(queries), dtype=torch.long, device=device),
             self._features(queries, priors, device),
-        ).cpu()
+        )
+        stages = grounding.boxes.cpu()
         boxes = in_picture(stages.double().flatten(0, 1), picture.size, canvas_px).view(*stages.shape)
         return [_prediction(query, boxes[:, i]) for i, query in enumerate(queries)]
 

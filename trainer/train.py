@@ -30,9 +30,9 @@ from trainer.data import Batch, EvaluationStream, Preparation, Samples, TrainStr
 from trainer.errors import TrainerError
 from trainer.initialise import choose_text_encoder, load_text, load_visual
 from trainer.judge import Answerer, evaluation_stream, judge_all
-from trainer.losses import box_losses
+from trainer.losses import attention_loss, box_losses
 from trainer.metrics import metrics_of
-from trainer.network import GroundingNetwork
+from trainer.network import Grounding, GroundingNetwork
 from trainer.optimisation import learning_rate_factor, new_optimizer, set_learning_rates
 from trainer.processor import Processor, load_tokenizer
 from trainer.progress import TrainingView
@@ -140,7 +140,7 @@ class Trainer:
     def _loss(self, batch: Batch) -> Tensor:
         """This process's share of the mean loss over the queries of all processes."""
         images = self.processor.normalised(batch.canvases, batch.padding)
-        stages = self.model(
+        grounding: Grounding = self.model(
             images,
             batch.padding,
             batch.token_ids,
@@ -149,7 +149,11 @@ class Trainer:
             batch.prior,
             batch.prior_given,
         )
-        total = box_losses(stages, batch.targets).per_query.sum() * float(batch.counts)
+        per_query = box_losses(grounding.boxes, batch.targets).per_query
+        if self.config.attention_weight:
+            attention = attention_loss(grounding.scores, grounding.padding, batch.targets)
+            per_query = per_query + self.config.attention_weight * attention
+        total = per_query.sum() * float(batch.counts)
         mean_count = self.accelerator.reduce(
             torch.tensor(float(len(batch.targets) * batch.counts), device=total.device), "mean"
         )

@@ -97,7 +97,7 @@ class Verification(nn.Module):
 
     def forward(
         self, image: Tensor, image_padding: Tensor, text: Tensor, text_padding: Tensor, query_image: Tensor
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         """Everything that does not depend on the query is computed once per image.
 
         Args:
@@ -108,7 +108,7 @@ class Verification(nn.Module):
             query_image: (queries,) int64, the image of each query.
 
         Returns:
-            (queries, features, width)
+            Discriminative features (queries, features, width), and the verification scores (queries, features).
         """
         score = self._score(image, text, text_padding, query_image)
         words = self.context_word_attention
@@ -118,8 +118,8 @@ class Verification(nn.Module):
             self.context_attention.values(image)[query_image],
             image_padding[query_image],
         )
-        result: Tensor = (self.image_norm(image)[query_image] + self.context_norm(gathered)) * score
-        return result
+        features: Tensor = (self.image_norm(image)[query_image] + self.context_norm(gathered)) * score
+        return features, score.squeeze(-1)
 
     def _score(self, image: Tensor, text: Tensor, text_padding: Tensor, query_image: Tensor) -> Tensor:
         """(queries, features, 1): scale * exp(-(1 - cosine)^2 / (2 sigma^2)), VLTVG equation 2."""

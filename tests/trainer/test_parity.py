@@ -53,7 +53,7 @@ def network(state: dict[str, torch.Tensor]) -> Any:
 def test_the_published_numbers_come_out(network: GroundingNetwork) -> None:
     golden = json.loads((REFERENCE / "golden.json").read_text())
     image, padding, token_ids, token_mask, prior = _recipe().inputs()
-    boxes = network(image, padding, token_ids, token_mask, torch.arange(2), prior)
+    boxes = network(image, padding, token_ids, token_mask, torch.arange(2), prior).boxes
     torch.testing.assert_close(boxes, torch.tensor(golden["pred_boxes_per_stage"]), atol=1e-4, rtol=0)
     losses = box_losses(boxes, torch.tensor(golden["target_cxcywh"]))
     for kind, values in (("l1", losses.l1.mean(1)), ("giou", losses.giou.mean(1))):
@@ -79,8 +79,8 @@ def test_the_text_may_be_trimmed_to_its_longest(network: GroundingNetwork) -> No
     image, padding, token_ids, token_mask, prior = _recipe().inputs()
     longest = int(token_mask.sum(1).max())
     with torch.no_grad():
-        full = network(image, padding, token_ids, token_mask, torch.arange(2), prior)
-        trimmed = network(image, padding, token_ids[:, :longest], token_mask[:, :longest], torch.arange(2), prior)
+        full = network(image, padding, token_ids, token_mask, torch.arange(2), prior).boxes
+        trimmed = network(image, padding, token_ids[:, :longest], token_mask[:, :longest], torch.arange(2), prior).boxes
     torch.testing.assert_close(trimmed, full, atol=1e-5, rtol=0)
 
 
@@ -93,9 +93,7 @@ def test_an_export_has_the_published_names_and_shapes(
     assert all(torch.equal(exported[name], tensor) for name, tensor in state.items())
 
 
-def test_a_missing_and_a_wrong_tensor_are_named(
-    network: GroundingNetwork, state: dict[str, torch.Tensor]
-) -> None:
+def test_a_missing_and_a_wrong_tensor_are_named(network: GroundingNetwork, state: dict[str, torch.Tensor]) -> None:
     without = {name: tensor for name, tensor in state.items() if name != "input_proj.bias"}
     with pytest.raises(TrainerError, match=r"1 tensors are missing \(input_projection.bias\), 0 unexpected"):
         from_published(network, without, "half.pth")
