@@ -13,6 +13,7 @@ from augmentation.composed import Composed, Picture
 from augmentation.errors import AugmentationError
 from augmentation.scene import snapped
 from augmentation.vocabulary import SceneSpec
+from generation.checkpoints import resolved_device
 from pipeline.stage import Rejected, Resources, Stage
 from shards.schema import Box
 
@@ -46,7 +47,7 @@ class DetectorConfig:
     """The detector's labels to our categories, where they differ: ``{"cell phone": "phone"}``."""
 
     device: str = "auto"
-    """``cpu``, ``cuda``, or ``auto``: the GPU if there is one."""
+    """Of torch, or ``auto``: the first GPU, the CPU without one."""
 
     def __post_init__(self) -> None:
         if not 0 < self.least_score <= self.sure_score <= 1:
@@ -102,8 +103,7 @@ class Detector:
 
     def __init__(self, config: DetectorConfig, categories: Sequence[str] = ()) -> None:
         self._config = config
-        cuda = config.device == "auto" and torch.cuda.is_available()
-        self._device = torch.device("cuda" if cuda else "cpu" if config.device == "auto" else config.device)
+        self._device = resolved_device(config.device)
         try:
             self._processor: Any = AutoImageProcessor.from_pretrained(config.checkpoint, revision=config.revision)
             model: Any = AutoModelForObjectDetection.from_pretrained(

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from transformers import ResNetConfig, RTDetrConfig, RTDetrForObjectDetection, RTDetrImageProcessor
 
 from augmentation.acceptance import AcceptanceConfig
 from augmentation.composed import Composed
@@ -24,40 +22,6 @@ from pipeline.stage import Rejected
 from shards.schema import Box, Sample
 
 SPEC = SceneSpec(key="scene-1", category="cup", count=3, attributes={}, prompt="three cups")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A randomly initialised RT-DETR of a few thousand weights that knows a cup and a ball."""
-    torch.manual_seed(0)
-    backbone = ResNetConfig(
-        embedding_size=8,
-        hidden_sizes=[8, 8, 8, 8],
-        depths=[1, 1, 1, 1],
-        layer_type="basic",
-        out_features=["stage2", "stage3", "stage4"],
-    )
-    config = RTDetrConfig(
-        backbone_config=backbone,
-        encoder_hidden_dim=16,
-        encoder_in_channels=[8, 8, 8],
-        encoder_ffn_dim=16,
-        encoder_attention_heads=2,
-        d_model=16,
-        decoder_in_channels=[16, 16, 16],
-        decoder_ffn_dim=16,
-        decoder_attention_heads=2,
-        decoder_layers=1,
-        decoder_n_points=2,
-        num_queries=6,
-        hidden_expansion=0.5,
-        id2label={0: "cup", 1: "Ball"},
-        label2id={"cup": 0, "Ball": 1},
-    )
-    folder = tmp_path_factory.mktemp("detector")
-    RTDetrForObjectDetection(config).half().save_pretrained(folder)
-    RTDetrImageProcessor(size={"height": 64, "width": 64}, do_normalize=False).save_pretrained(folder)
-    return folder
 
 
 def _pictures(count: int, height: int = 48, width: int = 80) -> list[np.ndarray]:

@@ -1,0 +1,83 @@
+"""Scenes from plan to samples: composed by a renderer, found by a detector, labelled, written."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from augmentation.acceptance import AcceptanceConfig
+from augmentation.compose import PromptedComposer
+from augmentation.composed import Composed
+from augmentation.detect import DetectorConfig, DetectStage
+from augmentation.label import LabelConfig, LabelStage
+from augmentation.vocabulary import VocabularyConfig, scene_specs
+from generation.render import RenderConfig, Renderer
+from pipeline.run import Job, PlanRow, run_job
+from pipeline.stage import Item
+from shards.reader import SampleReader
+from shards.writer import SampleSink
+
+VOCABULARY = VocabularyConfig(categories={"cup": "cups", "ball": "balls"})
+
+
+def _rendering(painter: Path) -> RenderConfig:
+    return RenderConfig(checkpoint=str(painter), steps=2, guidance=2.0, image_size_px=32, batch_size=3)
+
+
+def test_a_picture_is_drawn_from_the_prompt_with_the_seed_of_its_item(painter: Path) -> None:
+    stage = PromptedComposer(_rendering(painter))
+    assert (stage.name, stage.batch_size) == ("compose", 3)
+    stage.setup()
+    spec = next(scene_specs(VOCABULARY, 1, seed=0))
+    items = [Item(key=f"scene-{i}", seed=2**62 + i, payload=spec.to_payload()) for i in range(3)]
+    composed = stage.process(items)
+    pictures = Renderer(_rendering(painter)).render([spec.prompt] * 3, [item.seed for item in items])
+    for item, one, picture in zip(items, composed, pictures, strict=True):
+        assert isinstance(one, Composed)
+        assert (one.key, one.seed, one.composer, one.spec.prompt) == (item.key, item.seed, "prompted", spec.prompt)
+        assert one.picture.shape == (32, 32, 3) and (one.picture == picture).all()
+    assert not (composed[0].picture == composed[1].picture).all()  # type: ignore[union-attr]
+
+
+def _job(painter: Path, checkpoint: Path) -> Job:
+    """With limits so wide that a detector without training finds scenes in noise."""
+    detector = DetectorConfig(
+        checkpoint=str(checkpoint),
+        sure_score=1e-3,
+        least_score=1e-3,
+        nms_iou=0.5,
+        least_area_share=0,
+        most_area_share=1,
+    )
+    accepted = AcceptanceConfig(most_overlap_iou=0.99, least_border_share=0)
+    return Job(
+        name="augment",
+        fingerprint={"vocabulary": VOCABULARY.to_json()},
+        inputs=lambda: (PlanRow(key=s.key, payload=s.to_payload()) for s in scene_specs(VOCABULARY, 40, seed=0)),
+        items_per_shard=15,
+        seed=1,
+        stages=[
+            PromptedComposer(_rendering(painter)),
+            DetectStage(detector, list(VOCABULARY.categories)),
+            LabelStage(LabelConfig(acceptance=accepted)),
+        ],
+        sink=SampleSink(),
+    )
+
+
+def test_a_run_counts_every_scene_and_gives_the_same_samples_again(
+    painter: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    runs = [tmp_path / "one", tmp_path / "two"]
+    reports = [run_job(_job(painter, checkpoint), run, console=Console(file=StringIO())) for run in runs]
+    for report in reports:
+        assert report.attempted == 40 == report.accepted + report.rejected.total()
+        assert not report.failed and report.accepted
+    one, two = ([json.dumps(s.to_json()) for s in SampleReader(run)] for run in runs)
+    assert one == two and len(one) == reports[0].accepted
+    sample: dict[str, Any] = json.loads(one[0])
+    assert sample["queries"] and {query["source"] for query in sample["queries"]} == {"prompted"}
