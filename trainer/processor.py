@@ -1,6 +1,6 @@
 """Pictures onto the network's canvas, phrases into tokens, boxes back: everything that prediction needs of settings.
 
-Saved beside the weights as ``preprocessor_config.json`` and the tokenizer's own files.
+Saved beside the weights as ``preprocessor_config.json`` and the folder ``tokenizer``.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class Processor:
     def save_pretrained(self, folder: Path) -> None:
         """Write settings and tokenizer into ``folder``."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.tokenizer.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder / "tokenizer")
         (folder / "preprocessor_config.json").write_text(json.dumps(asdict(self.config), indent=1))
 
     @staticmethod
@@ -150,7 +150,7 @@ class Processor:
             raise TrainerError(f"{path} does not exist; give a folder that training has saved") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise TrainerError(f"{path} is malformed: {error}") from error
-        return Processor(config, load_tokenizer(str(folder)))
+        return Processor(config, load_tokenizer(str(folder / "tokenizer")))
 
 
 def load_tokenizer(checkpoint: str) -> Any:

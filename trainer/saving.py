@@ -94,7 +94,7 @@ def _free_folder(output: Path, name: str) -> Path:
 
 def _flush(folder: Path) -> None:
     """Make sure that the folder's files lie on the disk before anything points to them."""
-    for path in (*folder.iterdir(), folder):
+    for path in (*folder.rglob("*"), folder):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from trainer.checkpoints import config_of_published, from_published, published_name, to_published
 from trainer.errors import TrainerError
 from trainer.losses import box_losses

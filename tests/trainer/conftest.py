@@ -1,0 +1,168 @@
+"""A data set of coloured squares, and a network small enough to learn it by heart in seconds."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from transformers import BertConfig, BertTokenizer
+
+from pipeline.run import Job, PlanRow, run_job
+from pipeline.stage import Item, Stage
+from shards.schema import Instance, Query, Sample
+from shards.writer import SampleSink
+from trainer.config import TrainConfig
+from trainer.network_config import BackboneConfig, NetworkConfig
+from trainer.optimisation import OptimisationConfig
+from trainer.transforms import AugmentationConfig
+
+COLOURS = ("red", "green", "blue", "yellow")
+WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *COLOURS, "square", "left", "right", "the", "##most")
+PRIOR_DIM = 6
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def squares_sample(key: str, split: str = "train", with_priors: bool = True, num_queries: int = 2) -> Sample:
+    """A 60 x 40 picture of two squares of 16 px, side by side; which colours and where follows from the key."""
+    random = np.random.RandomState(sum(key.encode()))
+    picture = Image.new("RGB", (60, 40), "grey")
+    first, second = random.permutation(len(COLOURS))[:2]
+    boxes = []
+    for x0, colour in ((2, first), (32, second)):
+        x, y = x0 + int(random.randint(0, 8)), int(random.randint(0, 20))
+        boxes.append((x, y, x + 16, y + 16))
+        ImageDraw.Draw(picture).rectangle((x, y, x + 15, y + 15), fill=COLOURS[colour])
+    texts = [f"{COLOURS[first]} square", f"the {COLOURS[second]} square", "left square", "rightmost square"]
+    queries = tuple(
+        Query(
+            query_id=f"{key}-{i}", text=texts[i], box_xyxy=boxes[i % 2], split=split, source="squares", instance=i % 2
+        )
+        for i in range(num_queries)
+    )
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    priors = random.standard_normal((num_queries, PRIOR_DIM)).astype(np.float16)
+    return Sample(
+        key=key,
+        width=60,
+        height=40,
+        image_name=f"{key}.png",
+        image=buffer.getvalue(),
+        instances=tuple(Instance(box_xyxy=box, category="square") for box in boxes),
+        queries=queries,
+        priors=priors if with_priors else None,
+    )
+
+
+class MakeSquares(Stage[Item, Sample]):
+    """Draws the sample of each row."""
+
+    def process(self, items: list[Item]) -> list[Any]:
+        return [squares_sample(item.key, **item.payload) for item in items]
+
+
+MakeRun = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
+    """Makes a finished run of samples: ``make_run(train=4, val=2, with_priors=True, num_queries=2)``."""
+
+    def make(*, with_priors: bool = True, num_queries: int = 2, **splits: int) -> Path:
+        rows = [
+            PlanRow(
+                key=f"{split}-{i}",
+                payload={"split": split, "with_priors": with_priors, "num_queries": num_queries},
+                group=split,
+            )
+            for split, count in sorted(splits.items())
+            for i in range(count)
+        ]
+        run = tmp_path_factory.mktemp("run") / "samples"
+        run_job(
+            Job(
+                name="squares",
+                fingerprint={},
+                inputs=lambda: rows,
+                items_per_shard=4,
+                seed=0,
+                stages=[MakeSquares()],
+                sink=SampleSink(),
+            ),
+            run,
+        )
+        return run
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def text_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a small BERT's configuration and tokenizer, without weights."""
+    folder = tmp_path_factory.mktemp("bert")
+    BertConfig(
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=40,
+    ).save_pretrained(folder)
+    BertTokenizer(vocab={word: i for i, word in enumerate(WORDS)}).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def tiny_network() -> NetworkConfig:
+    """64 px, 4 x 4 features."""
+    return NetworkConfig(
+        image_size_px=64,
+        backbone=BackboneConfig(block="basic", stem_width=8, widths=(8, 16, 24), depths=(1, 1, 1), num_frozen_stages=0),
+        width=32,
+        num_heads=2,
+        feedforward_width=64,
+        num_encoder_layers=1,
+        num_stages=2,
+        num_text_layers=2,
+        place_features=True,
+        prior_dim=PRIOR_DIM,
+        dropout=0.1,
+    )
+
+
+@pytest.fixture
+def tiny_config(tmp_path: Path, tiny_network: NetworkConfig, text_encoder: str) -> Callable[..., TrainConfig]:
+    """Makes a training configuration of a small network: ``tiny_config(train=(run,), epochs=2)``."""
+
+    def make(**changes: Any) -> TrainConfig:
+        values: dict[str, Any] = {
+            "output": tmp_path / "training",
+            "text_encoder": text_encoder,
+            "text_from_scratch": True,
+            "network": tiny_network,
+            "augmentation": AugmentationConfig(),
+            "optimisation": OptimisationConfig(
+                learning_rate=1e-3, pretrained_learning_rate=1e-3, freeze_epochs=0, clip_norm=1.0
+            ),
+            "epochs": 2,
+            "batch_images": 4,
+            "max_queries": 2,
+            "num_workers": 0,
+            "log_every_steps": 1000,
+        }
+        return TrainConfig(**{**values, **changes})
+
+    return make

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from trainer.phrases import has_place, mirrored
+
+
+@pytest.mark.parametrize(
+    ("phrase", "expected"),
+    [
+        ("left cup", "right cup"),
+        ("the Right one", "the Left one"),
+        ("LEFT", "RIGHT"),
+        ("leftmost man, rightmost dog", "rightmost man, leftmost dog"),
+        ("left-hand side, right handed", "right-hand side, left handed"),
+        ("2nd from left, on the right's left", "2nd from right, on the left's right"),
+        ("lefty on the righthand side", "righty on the lefthand side"),
+        ("bright upright leftover", "bright upright leftover"),
+        ("righteous copyright cleft", "righteous copyright cleft"),
+        ("top cup", "top cup"),
+    ],
+)
+def test_a_mirrored_phrase_swaps_left_and_right_as_words(phrase: str, expected: str) -> None:
+    assert mirrored(phrase) == expected
+    assert mirrored(expected) == phrase
+
+
+@pytest.mark.parametrize("phrase", ["left cup", "Topmost", "cup in the middle", "bottom right", "man at center"])
+def test_a_place_in_the_picture_is_noticed(phrase: str) -> None:
+    assert has_place(phrase)
+
+
+@pytest.mark.parametrize("phrase", ["bright cup", "laptop", "leftover pizza", "stopped car", "red one"])
+def test_a_place_is_not_read_into_other_words(phrase: str) -> None:
+    assert not has_place(phrase)

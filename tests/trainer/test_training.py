@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shards.reader import SampleReader
+from trainer.config import TrainConfig
+from trainer.errors import TrainerError
+from trainer.evaluate import EvaluateConfig, evaluate
+from trainer.optimisation import OptimisationConfig, learning_rate_factor
+from trainer.predict import Grounder
+from trainer.state import read_safetensors
+from trainer.train import Trainer, new_network, train
+from trainer.transforms import AugmentationConfig
+
+MakeRun = Callable[..., Path]
+MakeConfig = Callable[..., TrainConfig]
+STILL = AugmentationConfig(
+    long_sides=(1.0,), crop_probability=0, jitter_probability=0, flip_probability=0, random_placement=False
+)
+
+
+@pytest.fixture(scope="module")
+def run(make_run: MakeRun) -> Path:
+    return make_run(train=6, val=3)
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    return read_safetensors(folder / "last" / "model.safetensors")
+
+
+def test_a_few_samples_are_learned_by_heart(make_run: MakeRun, tiny_config: MakeConfig) -> None:
+    run = make_run(train=8)
+    config = tiny_config(
+        train=(run,),
+        validate_split="train",
+        validate_every_epochs=1000,
+        augmentation=STILL,
+        epochs=50,
+        max_queries=1,
+        attention_weight=1.0,
+        save_every_steps=10_000,
+        optimisation=OptimisationConfig(
+            learning_rate=3e-3,
+            pretrained_learning_rate=3e-3,
+            freeze_epochs=0,
+            clip_norm=1.0,
+            schedule="cosine",
+            warmup_steps=10,
+        ),
+    )
+    config = replace(config, network=replace(config.network, dropout=0.0))
+    metrics = train(config)
+    assert metrics["best_accuracy"] == 1
+    assert metrics["history"][-1]["validation"]["mean_iou"] > 0.7
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    run: Path, tiny_config: MakeConfig, tmp_path: Path
+) -> None:
+    whole = tiny_config(train=(run,), output=tmp_path / "whole", batch_images=2, epochs=2)
+    parts = replace(whole, output=tmp_path / "parts", stop_after_steps=2)  # three steps an epoch
+    train(whole)
+    assert not train(parts)["finished"]
+    assert not train(parts)["finished"]
+    assert train(replace(parts, num_workers=1))["finished"]
+    expected, found = _weights(whole.output), _weights(parts.output)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+    assert train(parts)["finished"]  # nothing is left to do
+
+
+def test_pretrained_parts_stay_as_they_are_while_frozen(run: Path, tiny_config: MakeConfig) -> None:
+    optimisation = OptimisationConfig(freeze_epochs=1, clip_norm=1.0)
+    config = tiny_config(train=(run,), optimisation=optimisation, epochs=2, validate_split=None)
+    torch.manual_seed(config.seed)
+    first = {name: tensor.clone() for name, tensor in new_network(config)[0].state_dict().items()}
+
+    def changed() -> set[str]:
+        return {
+            "text.model" if name.startswith("text.model") else name.split(".")[0]
+            for name, tensor in _weights(config.output).items()
+            if not torch.equal(tensor, first[name])
+        }
+
+    train(replace(config, stop_after_steps=2))
+    assert changed() == {"text", "verification", "decoder", "box_head"}
+    train(config)
+    assert changed() >= {"backbone", "input_projection", "encoder", "text.model"}
+
+
+def test_a_run_folder_is_not_continued_with_another_configuration(run: Path, tiny_config: MakeConfig) -> None:
+    config = tiny_config(train=(run,), epochs=1, validate_split=None)
+    train(config)
+    with pytest.raises(TrainerError, match="seed: 42 then, 43 now"):
+        train(replace(config, seed=43))
+    with pytest.raises(TrainerError, match="already holds a run"):
+        train(replace(config, resume="never"))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_spares_its_checkpoint(run: Path, tiny_config: MakeConfig) -> None:
+    config = tiny_config(train=(run,), epochs=3, validate_split=None)
+    train(replace(config, stop_after_steps=2))
+    before = _weights(config.output)
+    trainer = Trainer(config)
+    with torch.no_grad():
+        trainer.network.box_head.layers[0].weight.fill_(float("nan"))
+    with pytest.raises(TrainerError, match="the loss is nan at epoch 1, step 0"):
+        trainer.run()
+    assert all(torch.equal(tensor, _weights(config.output)[name]) for name, tensor in before.items())
+
+
+def test_learning_rates_rise_then_drop_at_their_epoch() -> None:
+    config = OptimisationConfig(warmup_steps=4, drop_epoch=3)
+    factors = [learning_rate_factor(config, step, 10, 5) for step in (0, 3, 29, 30)]
+    assert factors == pytest.approx([0.25, 1.0, 1.0, 0.1])
+    cosine = OptimisationConfig(schedule="cosine")
+    assert [learning_rate_factor(cosine, s, 10, 2) for s in (0, 10)] == pytest.approx([1.0, 0.5])
+
+
+def test_a_trained_folder_is_all_that_evaluation_and_prediction_need(
+    run: Path, tiny_config: MakeConfig, tmp_path: Path
+) -> None:
+    config = tiny_config(train=(run,), epochs=1)
+    train(config)
+    best = config.output / "best"
+    report = evaluate(
+        EvaluateConfig(checkpoint=best, data=run, splits=("val", "train"), output=tmp_path / "evaluation")
+    )
+    lines = (tmp_path / "evaluation" / "predictions.jsonl").read_text().splitlines()
+    assert report["val"]["num_queries"] == 6 and report["val"]["by_rivals"]["1"]["num_queries"] == 6
+    assert len({json.loads(line)["query_id"] for line in lines}) == len(lines) == 18
+    assert json.loads((config.output / "metrics.json").read_text())["history"][0]["validation"] == report["val"]
+
+    sample = SampleReader(run, "val").read(0)
+    first = json.loads(lines[0])
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(sample.image)
+    assert sample.priors is not None
+    grounder = Grounder.from_pretrained(best)
+    prediction = grounder.predict(picture, sample.queries[0].text, prior=sample.priors[0])
+    assert prediction.box_xyxy == pytest.approx(first["box_xyxy"], abs=1e-3)
+    asked: list[str] = []
+
+    def make_prior(phrase: str) -> np.ndarray:
+        asked.append(phrase)
+        return sample.priors[0]  # type: ignore[index]
+
+    assert grounder.predict(picture, sample.queries[0].text, prior=make_prior) == prediction
+    assert asked == [sample.queries[0].text]
+    assert grounder.predict(picture, sample.queries[0].text) != prediction
+    with pytest.raises(TrainerError, match=r"has shape \(3,\), the network takes \(6,\)"):
+        grounder.predict(picture, "cup", prior=np.zeros(3))
+    with pytest.raises(TrainerError, match="must not be empty"):
+        grounder.predict(picture, " ")
