@@ -82,10 +82,11 @@ def _middle(scene: Scene, members: set[int]) -> set[int]:
         medians.append(order[half] if clear else None)
         spreads.append(_centre(scene, order[-1], axis) - _centre(scene, order[0], axis))
     for along, across in ((0, 1), (1, 0)):
-        if medians[along] is not None:
+        median = medians[along]
+        if median is not None:
             line = 10 * spreads[across] <= 7 * spreads[along]
             if line or medians[0] == medians[1]:
-                return {medians[along]}
+                return {median}
     return set()
 
 

@@ -37,7 +37,7 @@ def jittered(scene: Scene, noise: float, random: Random) -> Scene:
     for thing in scene.things:
         x1, y1, x2, y2 = thing.box_xyxy
         width, height = noise * (x2 - x1) - 1 / 128, noise * (y2 - y1) - 1 / 128
-        moved = (
+        left, top, right, bottom = (
             min(max(edge + _move(random) * most, 0.0), float(limit))
             for edge, most, limit in (
                 (x1, width, scene.width),
@@ -46,7 +46,7 @@ def jittered(scene: Scene, noise: float, random: Random) -> Scene:
                 (y2, height, scene.height),
             )
         )
-        things.append(Thing(box_xyxy=tuple(moved), category=thing.category, attributes=thing.attributes))
+        things.append(Thing(box_xyxy=(left, top, right, bottom), category=thing.category, attributes=thing.attributes))
     return Scene(width=scene.width, height=scene.height, things=tuple(things))
 
 

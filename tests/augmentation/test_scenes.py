@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,11 +65,11 @@ def test_where_no_score_is_good_nothing_is_found(checkpoint: Path) -> None:
 
 
 def test_scores_or_sizes_in_doubt_are_marked_and_both_at_once_left_out(checkpoint: Path) -> None:
-    sure = {"least_score": 1e-6, "nms_iou": 1, "least_area_share": 0.0, "most_area_share": 1.0}
+    sure: dict[str, Any] = {"least_score": 1e-6, "nms_iou": 1, "least_area_share": 0.0, "most_area_share": 1.0}
     good_size = DetectorConfig(checkpoint=str(checkpoint), sure_score=1.0, **sure)
     found = Detector(good_size).detect(_pictures(1))[0]
     assert found and not any(one.is_sure for one in found)
-    bad_size = {**sure, "least_area_share": 0.9999}
+    bad_size: dict[str, Any] = {**sure, "least_area_share": 0.9999}
     score_only = Detector(DetectorConfig(checkpoint=str(checkpoint), sure_score=1e-6, **bad_size))
     assert not any(one.is_sure for one in score_only.detect(_pictures(1))[0])
     neither = Detector(DetectorConfig(checkpoint=str(checkpoint), sure_score=1.0, **bad_size))
@@ -107,7 +108,7 @@ def test_a_folder_that_is_no_detector_is_refused(tmp_path: Path) -> None:
         ({"nms_iou": 0.0}, "nms_iou must lie in"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(changes: dict[str, float], message: str) -> None:
+def test_settings_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DetectorConfig(checkpoint="x", **changes)
 
@@ -240,6 +241,6 @@ def test_an_unclear_scene_is_rejected_with_its_reason(found: tuple[Found, ...], 
         ({"most_overlap_iou": 1.0}, "most_overlap_iou must lie in"),
     ],
 )
-def test_limits_that_cannot_be_are_refused(changes: dict[str, float], message: str) -> None:
+def test_limits_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        AcceptanceConfig(**changes)  # type: ignore[arg-type]
+        AcceptanceConfig(**changes)
