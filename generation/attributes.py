@@ -18,6 +18,7 @@ import spacy
 from spacy.language import Language
 from spacy.tokens import Doc
 
+from generation.errors import GenerationError
 from generation.grammar import Action, Related, Thing, Word, read_phrase
 from generation.lexicon import ANIMALS, BODY_PARTS, PEOPLE, SPELLING
 from generation.location import Located, take_out_location
@@ -27,7 +28,7 @@ MAX_WORDS = 120
 """Words of a query that are read; the longest of RefCOCOg has 60."""
 
 
-class EmptyQueryError(ValueError):
+class EmptyQueryError(GenerationError):
     """A query without a single letter or digit."""
 
 

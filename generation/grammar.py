@@ -95,13 +95,12 @@ class _Segment:
     words: list[Word]
 
 
-_COPULAS = frozenset(["is", "are", "was", "being", "be", "'s"])
-
-
 def read_phrase(words: list[Word]) -> Phrase:
     """Read tagged words, location taken out, into a phrase."""
     phrase = Phrase()
+    negating = False
     for segment in _segments(words):
+        negating = segment.role == "negated" or (negating and segment.role in ("in", "of", "having", "wearing"))
         things = list(_things(segment.words))
         if segment.role == "joined" and not phrase.target.noun and not phrase.wearing and not phrase.related:
             segment.role = "target"
@@ -109,7 +108,7 @@ def read_phrase(words: list[Word]) -> Phrase:
             _read_target(phrase, segment.words, things)
         elif segment.role == "inscribed":
             phrase.inscription += [word.surface for word in segment.words]
-        elif segment.role == "negated":
+        elif negating:
             phrase.negated += [word.text for word in segment.words if word.text not in lex.SKIPPED]
         else:
             _attach(phrase, segment, things)
@@ -232,21 +231,22 @@ def _things(words: list[Word]) -> Iterator[Thing]:
     """The things that a run of words names, each with the modifiers before it."""
     thing: Thing | None = None
     modifiers = Thing()
-    previous_noun = False
+    previous_noun = owned = False
     for word in words:
         if not _is_noun(word) or _is_colour_here(word, words):
             if word.text not in lex.SKIPPED:
                 modifiers = _modified(modifiers, word)
-                previous_noun = previous_noun and word.text in _COPULAS
+                previous_noun = False
+            owned = owned or word.text == "'s"
             continue
         if thing is None:
             thing = _named(modifiers, word)
-        elif _goes_on(thing, modifiers, word, previous_noun):
+        elif not owned and _goes_on(thing, modifiers, word, previous_noun):
             thing = _compounded(thing, modifiers, word)
         else:
             yield thing
             thing = _named(modifiers, word)
-        modifiers, previous_noun = Thing(), True
+        modifiers, previous_noun, owned = Thing(), True, False
     if thing is not None:
         yield thing
     if modifiers != Thing():

@@ -12,25 +12,26 @@ def _words(text: str) -> frozenset[str]:
 
 
 COLOURS = _words(
-    "red orange yellow green blue purple pink brown black white gray grey tan beige teal maroon gold golden silver "
-    "navy turquoise violet magenta cyan cream khaki burgundy lavender aqua crimson ivory peach "
-    "reddish bluish greenish yellowish pinkish brownish whitish colorful multicolored multicolor dark light bright "
+    "red orange yellow green blue purple pink brown black white gray grey tan beige teal maroon gold golden "
+    "silver navy turquoise violet magenta cyan cream khaki burgundy lavender aqua crimson ivory peach reddish "
+    "bluish greenish yellowish pinkish brownish whitish colorful multicolored multicolor dark light bright "
     "blond blonde pale"
 )
 SHADES = _words("dark light bright pale deep")
 """Colour words that may stand before another one ("dark blue") and say little alone."""
 
 PATTERNS = _words(
-    "striped stripes stripe plaid checkered checked polka dotted dots spotted floral flowered flowery patterned "
-    "camo camouflage swirly zigzag argyle paisley printed tie-dye speckled"
+    "striped stripes stripe plaid checkered checked polka dotted dots spotted floral flowered flowery "
+    "patterned camo camouflage swirly zigzag argyle paisley printed tie-dye speckled"
 )
 MATERIALS = _words(
-    "wooden wood metal metallic plastic leather denim wicker glassy steel stainless ceramic brick stone fur furry "
-    "fuzzy velvet woolen knit paper cardboard rubber marble bronze cotton straw concrete wire"
+    "wooden wood metal metallic plastic leather denim wicker glassy steel stainless ceramic brick stone fur "
+    "furry fuzzy velvet woolen knit paper cardboard rubber marble bronze cotton straw concrete wire"
 )
 SIZES = _words(
-    "big bigger biggest large larger largest small smaller smallest little tiny huge giant tall taller tallest "
-    "short shorter shortest long longer longest thin skinny wide fat chubby enormous narrow thick medium lil"
+    "big bigger biggest large larger largest small smaller smallest little tiny huge giant tall taller "
+    "tallest short shorter shortest long longer longest thin skinny wide fat chubby enormous narrow thick "
+    "medium lil"
 )
 SIZE_FORMS = {
     "bigger": "big", "biggest": "big", "large": "big", "larger": "big", "largest": "big", "huge": "big",
@@ -47,61 +48,65 @@ ORDINALS = _words(
 )
 
 PEOPLE = _words(
-    "man woman person guy girl boy lady kid child dude gentleman gal male female adult baby toddler infant teen "
-    "teenager people men women player batter catcher umpire pitcher skier skater surfer snowboarder skateboarder "
-    "rider driver chef bride groom cop policeman officer police soldier referee coach hitter fan mom dad mother father "
-    "son daughter brother sister biker worker waiter waitress cook fireman passenger runner goalie spectator couple "
-    "crowd group gamer dancer cyclist baker cowboy farmer student teacher customer doctor nurse singer guitarist "
-    "photographer grandma grandpa friend someone somebody ump hitter individual chick bicyclist motorcyclist "
-    "bystander pedestrian jockey vendor senator mama papa human fella fellow bro redhead blondie kiddo youngster "
-    "teen fielder golfer swimmer drummer clown santa elder"
+    "man woman person guy girl boy lady kid child dude gentleman gal male female adult baby toddler infant "
+    "teen teenager people men women player batter catcher umpire pitcher skier skater surfer snowboarder "
+    "skateboarder rider driver chef bride groom cop policeman officer police soldier referee coach hitter fan "
+    "mom dad mother father son daughter brother sister biker worker waiter waitress cook fireman passenger "
+    "runner goalie spectator couple crowd group gamer dancer cyclist baker cowboy farmer student teacher "
+    "customer doctor nurse singer guitarist photographer grandma grandpa friend someone somebody ump hitter "
+    "individual chick bicyclist motorcyclist bystander pedestrian jockey vendor senator mama papa human fella "
+    "fellow bro redhead blondie kiddo youngster teen fielder golfer swimmer drummer clown santa elder"
 )
 ANIMALS = _words(
-    "elephant zebra giraffe horse cow sheep dog cat bird bear goat lamb duck calf puppy kitten kitty bull pony "
-    "animal goose swan pigeon parrot owl monkey tiger lion deer pig chicken fish donkey ox seagull eagle foal "
-    "colt doggy turkey penguin rabbit mouse camel bison buffalo ram creature teddy"
+    "elephant zebra giraffe horse cow sheep dog cat bird bear goat lamb duck calf puppy kitten kitty bull "
+    "pony animal goose swan pigeon parrot owl monkey tiger lion deer pig chicken fish donkey ox seagull eagle "
+    "foal colt doggy turkey penguin rabbit mouse camel bison buffalo ram creature teddy"
 )
 GARMENTS = _words(
-    "shirt tshirt t-shirt tee jacket coat hat cap pants jeans shorts dress suit sweater hoodie hoody sweatshirt vest "
-    "skirt tie scarf glasses sunglasses shades helmet uniform jersey apron shoe shoes boots boot sneakers sandals "
-    "gloves glove mask tuxedo tux robe blouse tanktop tank-top top_ polo headband bandana beanie visor swimsuit bikini "
-    "trunks wetsuit overalls clothes clothing outfit gown kimono cardigan blazer raincoat poncho leggings tights "
-    "socks sock turban veil belt beret fedora goggles earring earrings headphones headset wig bib backpack pajamas "
-    "pjs sweats trousers bowtie necktie sleeve sleeves watch necklace bra cape costume parka slacks capris khakis "
-    "pantsuit sari leotard jumper jumpsuit ponytail plaid_"
+    "shirt tshirt t-shirt tee jacket coat hat cap pants jeans shorts dress suit sweater hoodie hoody "
+    "sweatshirt vest skirt tie scarf glasses sunglasses shades helmet uniform jersey apron shoe shoes boots "
+    "boot sneakers sandals gloves glove mask tuxedo tux robe blouse tanktop tank-top top_ polo headband "
+    "bandana beanie visor swimsuit bikini trunks wetsuit overalls clothes clothing outfit gown kimono "
+    "cardigan blazer raincoat poncho leggings tights socks sock turban veil belt beret fedora goggles earring "
+    "earrings headphones headset wig bib backpack pajamas pjs sweats trousers bowtie necktie sleeve sleeves "
+    "watch necklace bra cape costume parka slacks capris khakis pantsuit sari leotard jumper jumpsuit "
+    "ponytail plaid_"
 )
 BODY_PARTS = _words(
-    "hand hands arm arms leg legs head face hair foot feet butt finger fingers thumb shoulder shoulders knee knees "
-    "elbow back_ ear ears nose eye eyes mouth beard mustache chin neck tail trunk horns horn tusk tusks chest lap body "
-    "torso ass wrist afro bun braid braids mane stomach belly boobs skin forehead buttocks wing wings beak fur paw"
+    "hand hands arm arms leg legs head face hair foot feet butt finger fingers thumb shoulder shoulders knee "
+    "knees elbow back_ ear ears nose eye eyes mouth beard mustache chin neck tail trunk horns horn tusk tusks "
+    "chest lap body torso ass wrist afro bun braid braids mane stomach belly boobs skin forehead buttocks "
+    "wing wings beak fur paw"
 )
 CARRIED = _words(
-    "umbrella bat racket racquet phone cellphone bag purse backpack suitcase frisbee ball surfboard skateboard "
-    "snowboard cup glass bottle camera book controller remote kite guitar knife baby luggage flag cane stick basket "
-    "briefcase handbag plate tray microphone newspaper magazine wiimote poles ski skis sword teddy"
+    "umbrella bat racket racquet phone cellphone bag purse backpack suitcase frisbee ball surfboard "
+    "skateboard snowboard cup glass bottle camera book controller remote kite guitar knife baby luggage flag "
+    "cane stick basket briefcase handbag plate tray microphone newspaper magazine wiimote poles ski skis "
+    "sword teddy"
 )
 RIDDEN = _words(
-    "bike bicycle motorcycle motorbike horse skateboard snowboard surfboard skis ski scooter moped elephant wave "
-    "phone cellphone cell laptop board camel donkey cycle segway wheelchair"
+    "bike bicycle motorcycle motorbike horse skateboard snowboard surfboard skis ski scooter moped elephant "
+    "wave phone cellphone cell laptop board camel donkey cycle segway wheelchair"
 )
 """What a person on it is seen with: "man on bike" without the bike would be another picture."""
 
 THINGS = _words(
-    "bus car truck train boat plane airplane bike motorcycle bicycle scooter cycle van taxi cab ambulance tractor "
-    "trailer chair couch sofa bench seat bed table desk toilet tv television monitor screen laptop computer keyboard "
-    "mouse remote phone book clock vase bowl cup glass bottle plate dish mug fork knife spoon pot pan container box "
-    "bag suitcase luggage umbrella kite ball bat frisbee skateboard surfboard snowboard racket sandwich pizza donut "
-    "doughnut cake banana apple carrot broccoli orange hotdog food fruit bread bun muffin pastry slice piece "
-    "bunch light lamp meter hydrant sign plant flower tree bush fence pole fridge refrigerator oven microwave "
-    "stove sink urinal tub bathtub mirror window door wall floor ground pillow blanket towel cloth fabric sheet "
-    "curtain rug carpet star heart house mushroom sky cloud grass water sand snow road street mountain hill rock "
-    "building tower bridge lake river ocean beach field cart wheel tire windshield headlight picture painting frame "
-    "candle soup salad rice meat cheese lettuce tomato lemon strawberry grape egg toast burrito fries chips cookie "
-    "drink wine beer coffee tea juice milk soda sauce ketchup mustard dip pepperoni sushi veggies vegetable "
-    "vegetables pea peas bean beans potato corn onion pepper pickle olive pineapple kiwi pear melon watermelon "
-    "scissors backpack purse tray basket rack shelf cabinet drawer dresser counter board case jar can pitcher "
-    "stick rod toy doll lid straw cover layer page cushion stool loveseat recliner futon crib controller printer "
-    "speaker camera vehicle jeep suv minivan motor engine jet helicopter ship canoe raft sail ladder statue poster rhino tow"
+    "bus car truck train boat plane airplane bike motorcycle bicycle scooter cycle van taxi cab ambulance "
+    "tractor trailer chair couch sofa bench seat bed table desk toilet tv television monitor screen laptop "
+    "computer keyboard mouse remote phone book clock vase bowl cup glass bottle plate dish mug fork knife "
+    "spoon pot pan container box bag suitcase luggage umbrella kite ball bat frisbee skateboard surfboard "
+    "snowboard racket sandwich pizza donut doughnut cake banana apple carrot broccoli orange hotdog food "
+    "fruit bread bun muffin pastry slice piece bunch light lamp meter hydrant sign plant flower tree bush "
+    "fence pole fridge refrigerator oven microwave stove sink urinal tub bathtub mirror window door wall "
+    "floor ground pillow blanket towel cloth fabric sheet curtain rug carpet star heart house mushroom sky "
+    "cloud grass water sand snow road street mountain hill rock building tower bridge lake river ocean beach "
+    "field cart wheel tire windshield headlight picture painting frame candle soup salad rice meat cheese "
+    "lettuce tomato lemon strawberry grape egg toast burrito fries chips cookie drink wine beer coffee tea "
+    "juice milk soda sauce ketchup mustard dip pepperoni sushi veggies vegetable vegetables pea peas bean "
+    "beans potato corn onion pepper pickle olive pineapple kiwi pear melon watermelon scissors backpack purse "
+    "tray basket rack shelf cabinet drawer dresser counter board case jar can pitcher stick rod toy doll lid "
+    "straw cover layer page cushion stool loveseat recliner futon crib controller printer speaker camera "
+    "vehicle jeep suv minivan motor engine jet helicopter ship canoe raft sail ladder statue poster rhino tow"
 )
 VAGUE_NOUNS = _words("thing object item stuff something things items objects half")
 VAGUE = VAGUE_NOUNS | _words("one ones thingy it that this those these spot anything z")
@@ -110,16 +115,17 @@ VAGUE = VAGUE_NOUNS | _words("one ones thingy it that this those these spot anyt
 ARTICLES = _words("the a an")
 INSCRIBED = _words("says say saying called labeled labelled named reads")
 ADJECTIVES = _words(
-    "bald balding empty full old older oldest young younger youngest naked nude shirtless asian new dirty clean open "
-    "closed cute ugly fancy plain round square happy dead broken fresh hot cold wet dry weird standing nearest bare "
-    "hairy curly solid curved pointy shiny fluffy messy normal real fake left right"
+    "bald balding empty full old older oldest young younger youngest naked nude shirtless asian new dirty "
+    "clean open closed cute ugly fancy plain round square happy dead broken fresh hot cold wet dry weird "
+    "standing nearest bare hairy curly solid curved pointy shiny fluffy messy normal real fake left right"
 )
 """Common words that are never the head, however the tagger reads them."""
 
 RELATIVES = _words("that which who whom whose where")
 DETERMINERS = _words("the a an his her their he she it they we you i")
 IRREGULAR = {
-    "tshirt": "shirt", "men": "man", "women": "woman", "children": "child", "people": "person", "feet": "foot", "teeth": "tooth",
+    "tshirt": "shirt", "men": "man", "women": "woman", "children": "child", "people": "person",
+    "feet": "foot", "teeth": "tooth",
     "geese": "goose", "mice": "mouse", "knives": "knife", "wolves": "wolf", "leaves": "leaf", "calves": "calf",
     "scarves": "scarf", "shelves": "shelf", "veggies": "veggie", "ladies": "lady", "puppies": "puppy",
     "dishes": "dish", "benches": "bench", "couches": "couch", "boxes": "box", "buses": "bus", "fries": "fries",
@@ -128,17 +134,18 @@ IRREGULAR = {
 }  # fmt: skip
 PLURALS = frozenset({"men", "women", "children", "feet", "teeth", "geese", "mice"})
 SAME_IN_SINGULAR = _words(
-    "glasses pants jeans shorts sunglasses goggles shades trunks overalls clothes tights leggings headphones pajamas "
-    "sweats trousers slacks capris khakis skis poles scissors chips fries bus glass dress grass police sheep fish tennis"
+    "glasses pants jeans shorts sunglasses goggles shades trunks overalls clothes tights leggings headphones "
+    "pajamas sweats trousers slacks capris khakis skis poles scissors chips fries bus glass dress grass "
+    "police sheep fish tennis"
 )
 """Nouns whose plain form ends like a plural, or that have no singular."""
 
 FRAMING = _words(
-    "partial partially partly visible blurry blurred blur main other whole entire same only actual prominent weird "
-    "picture pic photo image cut cutoff off half_ shown seen view sorry lol please click pick haha oops yep yeah wow wtf "
-    "just very most almost barely really kinda sort slightly nearly mostly maybe probably also too either not_ "
-    "another different extreme complete particular obvious clear clearly located position whatever directly "
-    "photograph way more less exact definitely super second-most"
+    "partial partially partly visible blurry blurred blur main other whole entire same only actual prominent "
+    "weird picture pic photo image cut cutoff off half_ shown seen view sorry lol please click pick haha oops "
+    "yep yeah wow wtf just very most almost barely really kinda sort slightly nearly mostly maybe probably "
+    "also too either not_ another different extreme complete particular obvious clear clearly located "
+    "position whatever directly photograph way more less exact definitely super second-most"
 )
 """What is said about the photograph or to the listener: nothing that a picture of the target would show."""
 
@@ -150,29 +157,31 @@ NEGATIONS = _words(
 )
 OBJECT_ACTIONS = _words(
     "riding eating drinking playing cutting reading pushing pulling throwing catching hitting kicking feeding "
-    "brushing texting talking using driving flying cooking pouring blowing taking making serving petting hugging "
-    "kissing biting licking chewing sipping typing washing swinging"
+    "brushing texting talking using driving flying cooking pouring blowing taking making serving petting "
+    "hugging kissing biting licking chewing sipping typing washing swinging"
 )
 """Actions whose object belongs into the picture ("eating pizza")."""
 
 POSTURES = _words(
-    "facing-camera sitting standing laying lying walking running jumping smiling sleeping kneeling crouching squatting leaning "
-    "bending stooping reaching looking facing skating skiing surfing swimming grazing resting waving laughing "
-    "hanging flying parked seated crouched bent looking pointing crossing watching staring stooped swinging posing covered filled stacked turned batting"
+    "facing-camera sitting standing laying lying walking running jumping smiling sleeping kneeling crouching "
+    "squatting leaning bending stooping reaching looking facing skating skiing surfing swimming grazing "
+    "resting waving laughing hanging flying parked seated crouched bent looking pointing crossing watching "
+    "staring stooped swinging posing covered filled stacked turned batting"
 )
 RELATIONS = _words(
-    "behind above below under underneath beneath beside between near by over against around across along inside "
-    "into onto through towards toward past outside among amongst atop alongside at on in from to off for next out "
-    "about up down upon within touching covering blocking hiding like as after before during"
+    "behind above below under underneath beneath beside between near by over against around across along "
+    "inside into onto through towards toward past outside among amongst atop alongside at on in from to off "
+    "for next out about up down upon within touching covering blocking hiding like as after before during"
 )
 """Prepositions (and verbs used like them) that open a related object; "on", "in", "with", "of" are looked at first."""
 
 SKIPPED = _words(
-    "and the a an is are was were be been being am 's s i you we they he she him them his her its their my our your me us "
-    "there here who whom whose which what when where while if because so then than do does did doing can could will "
-    "would should shall may might must see seeing find choose get got let go going gets im thats hes shes theyre its "
-    "whos youre please all any some each every own self still away even already again right_ anywhere & , ; : . - "
-    "color colored coloured shade look looks showing said trying about kind type"
+    "and the a an is are was were be been being am 's s i you we they he she him them his her its their my "
+    "our your me us there here who whom whose which what when where while if because so then than do does did "
+    "doing can could will would should shall may might must see seeing find choose get got let go going gets "
+    "im thats hes shes theyre its whos youre please all any some each every own self still away even already "
+    "again right_ anywhere & , ; : . - color colored coloured shade look looks showing said trying about kind "
+    "type"
 )
 
 SPELLING = {
@@ -205,8 +214,9 @@ SPELLING = {
 
 SINGULAR_WITH_S = _words("bus glass dress grass police sheep fish tennis")
 MASS = _words(
-    "broccoli rice water food bread grass sky snow sand cheese lettuce meat beer wine coffee milk juice soup hair fruit "
-    "luggage people police clothing furniture ketchup mustard sauce ice corn art tennis dirt soda tea wood fur"
+    "broccoli rice water food bread grass sky snow sand cheese lettuce meat beer wine coffee milk juice soup "
+    "hair fruit luggage people police clothing furniture ketchup mustard sauce ice corn art tennis dirt soda "
+    "tea wood fur"
 )
 """Nouns that take no article."""
 
@@ -224,8 +234,8 @@ OTHER_FORMS = {
     "wooden": "wood",
 }  # fmt: skip
 UNSEEN_ACTIONS = _words(
-    "looking facing watching staring showing being having going coming doing getting trying pointing touching turned "
-    "crossing following missing taking making using"
+    "looking facing watching staring showing being having going coming doing getting trying pointing touching "
+    "turned crossing following missing taking making using"
 )
 """Actions of which nothing is left to draw without the object or the direction."""
 

@@ -1,0 +1,65 @@
+"""Which model a configuration names: a local folder or a hub id, and a fingerprint that changes with its weights."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from generation.errors import GenerationError
+
+_DECIDING = frozenset({".safetensors", ".bin", ".ckpt", ".pt", ".json", ".txt", ".model"})
+"""Suffixes of the files that decide what a model does; model cards and pictures beside them do not count."""
+
+
+def local_folder(checkpoint: str) -> Path | None:
+    """The folder that ``checkpoint`` names, or None for a hub id.
+
+    Raises:
+        GenerationError: it looks like a path, but no folder is there.
+    """
+    folder = Path(checkpoint).expanduser()
+    if folder.is_dir():
+        return folder
+    if checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") != 1:
+        raise GenerationError(
+            f"there is no checkpoint folder {checkpoint}; give a folder in the Hugging Face layout, "
+            "or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
+        )
+    return None
+
+
+def fingerprint(checkpoint: str, revision: str | None = None) -> str:
+    """What identifies a model: ``sha256:...`` over the files of a folder, or ``id@revision`` of the hub."""
+    folder = local_folder(checkpoint)
+    return f"{checkpoint}@{revision or 'main'}" if folder is None else _folder_fingerprint(folder.resolve())
+
+
+@lru_cache(maxsize=32)
+def _folder_fingerprint(folder: Path) -> str:
+    """Cached, since a process reads a checkpoint's weights once."""
+    digest = hashlib.sha256()
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _DECIDING)
+    for path in files:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def resolved_device(device: str) -> torch.device:
+    """``auto`` is the first GPU (CUDA, then Apple's) and the CPU without one."""
+    if device != "auto":
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def resolved_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """``auto`` is half precision on a CUDA GPU and float32 elsewhere."""
+    if dtype == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[dtype]

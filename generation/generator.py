@@ -1,0 +1,117 @@
+"""Priors as a library: text in, picture and feature out.
+
+generator = PriorGenerator(PriorConfig(render=RenderConfig(checkpoint="stable-diffusion-v1-5/stable-diffusion-v1-5")))
+prior = generator("second man from left in a red shirt")
+prior.prompt, prior.image, prior.feature  # "a man in a red shirt", (512, 512, 3) uint8, (512,) float16
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from generation.attributes import AttributeParser, Attributes
+from generation.encode import Feature, ImageEncoder
+from generation.prior import PriorConfig, picture_settings, prior_id
+from generation.prompt import build_prompt
+from generation.render import Picture, Renderer
+from generation.seeds import image_seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """What a query looks like."""
+
+    prior_id: str
+    prompt: str
+    attributes: Attributes
+    images: tuple[Picture, ...] = field(repr=False)
+    feature: Feature = field(repr=False)
+    """(dim,), the mean over the pictures, of length 1."""
+
+    clip_score: float | None
+
+    @property
+    def image(self) -> Picture:
+        """The first picture, (height, width, 3)."""
+        return self.images[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    images: tuple[Picture, ...]
+    feature: Feature
+    clip_score: float | None
+
+
+class PriorGenerator:
+    """Makes the priors of queries; queries with the same prompt share one picture, drawn once.
+
+    Args:
+        config: checkpoints, wording and seed.
+        cache_size: priors kept in memory, the least recently used go first.
+    """
+
+    def __init__(self, config: PriorConfig, cache_size: int = 1024) -> None:
+        if cache_size < 1:
+            raise ValueError(f"cache_size must be at least 1, got {cache_size}")
+        self.config, self._cache_size = config, cache_size
+        self._settings = picture_settings(config)
+        self._parser = AttributeParser()
+        self._renderer, self._encoder = Renderer(config.render), ImageEncoder(config.encoder)
+        self._cache: OrderedDict[str, _Drawn] = OrderedDict()
+
+    @property
+    def dim(self) -> int:
+        """Length of a feature."""
+        return self._encoder.dim
+
+    def __call__(self, text: str) -> Prior:
+        """The prior of one query.
+
+        Raises:
+            EmptyQueryError: the text has neither a letter nor a digit.
+        """
+        return self.generate([text])[0]
+
+    def generate(self, texts: Sequence[str]) -> list[Prior]:
+        """The priors of queries, in order, drawn in batches."""
+        parsed = self._parser.parse(texts)
+        prompts = [build_prompt(attributes, self.config.prompt).text for attributes in parsed]
+        drawn = self._drawn(prompts)
+        return [
+            Prior(
+                prior_id=prior_id(prompt, self._settings),
+                prompt=prompt,
+                attributes=attributes,
+                images=drawn[prompt].images,
+                feature=drawn[prompt].feature,
+                clip_score=drawn[prompt].clip_score,
+            )
+            for attributes, prompt in zip(parsed, prompts, strict=True)
+        ]
+
+    def _drawn(self, prompts: Sequence[str]) -> dict[str, _Drawn]:
+        """Each prompt's pictures, from memory or drawn now."""
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._cache]
+        drawn = {prompt: self._cache[prompt] for prompt in prompts if prompt in self._cache}
+        drawn |= self._draw(new)
+        for prompt in drawn:
+            self._cache[prompt] = drawn[prompt]
+            self._cache.move_to_end(prompt)
+        while len(self._cache) > self._cache_size:
+            self._cache.popitem(last=False)
+        return drawn
+
+    def _draw(self, prompts: list[str]) -> dict[str, _Drawn]:
+        each = self.config.num_images
+        repeated = [prompt for prompt in prompts for _ in range(each)]
+        seeds = [image_seed(prompt, self.config.seed, i) for prompt in prompts for i in range(each)]
+        pictures = self._renderer.render(repeated, seeds, self.config.prompt.negative_prompt)
+        groups = [tuple(pictures[i * each : (i + 1) * each]) for i in range(len(prompts))]
+        encoded = self._encoder.encode(groups, prompts)
+        return {
+            prompt: _Drawn(images, feature, score)
+            for prompt, images, (feature, score) in zip(prompts, groups, encoded, strict=True)
+        }

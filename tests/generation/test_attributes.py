@@ -1,0 +1,213 @@
+"""Hand-written queries with what they say; the expected values were written by reading them, not by running."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from generation.attributes import MAX_WORDS, AttributeParser, Attributes, EmptyQueryError, normalised
+from generation.errors import GenerationError
+from generation.prompt import prior_prompt
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+
+HEADS = {
+    "left guy": "guy",
+    "blue shirt left": "shirt",
+    "2nd zebra from left": "zebra",
+    "bottom right donut with pink sprinkles": "donut",
+    "man in red shirt on the far right": "man",
+    "striped red cup": "cup",
+    "cup on the far left": "cup",
+    "second bottle from right": "bottle",
+    "bottle 2nd from left": "bottle",
+    "cup to the left of the ball": "cup",
+    "ball above the house": "ball",
+    "sky above the house": "sky",
+    "guy blue shirt": "guy",
+    "blue shirt guy": "guy",
+    "womans arm in front": "arm",
+    "elephant trunk": "trunk",
+    "baby elephant": "elephant",
+    "tennis player on left": "player",
+    "wine glass middle": "glass",
+    "slice of pizza on left": "slice",
+    "left half of sandwich": "sandwich",
+    "right side of couch": "couch",
+    "table that the food is on": "table",
+    "the motorcycle that the girl is riding": "motorcycle",
+    "parking meter on right": "meter",
+    "moving car": "car",
+    "kneeling man": "man",
+    "cow facing us": "cow",
+    "closest giraffe": "giraffe",
+    "giraffe closest to us": "giraffe",
+    "man behind woman in red": "man",
+    "zbra on right": "zebra",
+    "orange on left": "orange",
+    "orange cat": "cat",
+    "women in the back": "woman",
+    "black thing": "thing",
+    "left one": "",
+    "the big yellow one": "",
+    "left": "",
+    "top right corner": "",
+    "holding umbrella": "",
+}
+
+
+@pytest.mark.parametrize(("query", "head"), HEADS.items())
+def test_the_head_is_the_noun_of_the_target(parser: AttributeParser, query: str, head: str) -> None:
+    assert parser.parse([query])[0].target.lemma == head
+
+
+def _read(parser: AttributeParser, query: str) -> Attributes:
+    return parser.parse([query])[0]
+
+
+COLOURS = {
+    "blue shirt guy": {("blue", "shirt")},
+    "guy blue shirt": {("blue", "shirt")},
+    "man in red shirt and black pants": {("red", "shirt"), ("black", "pants")},
+    "red and white umbrella": {("red", "umbrella"), ("white", "umbrella")},
+    "woman in purple": {("purple", "")},
+    "woman purple left": {("purple", "")},
+    "donut with pink sprinkles": {("pink", "sprinkle")},
+    "girl holding orange umbrella": {("orange", "umbrella")},
+    "blk shirt": {("black", "shirt")},
+    "light blue car": {("light", "car"), ("blue", "car")},
+    "the big yellow one": {("yellow", "")},
+    "car left white": {("white", "car")},
+}
+
+
+@pytest.mark.parametrize(("query", "colours"), COLOURS.items())
+def test_colours_say_what_they_modify(parser: AttributeParser, query: str, colours: set[tuple[str, str]]) -> None:
+    assert set(_read(parser, query).colours) == colours
+
+
+LOCATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+    "bottom right donut": (("bottom", "right"), (), ()),
+    "cup on the far left": (("left",), (), ()),
+    "guy in the back": (("back",), (), ()),
+    "man in the middle of the picture": (("middle",), (), ()),
+    "2nd zebra from left": (("left",), ("2nd",), ()),
+    "second bottle from the right": (("right",), ("second",), ()),
+    "cup to the left of the ball": ((), (), ("left of",)),
+    "bike in front of the bus": ((), (), ("front of",)),
+    "chair next to the table": ((), (), ("next to",)),
+    "giraffe closest to the camera": (("closest",), (), ()),
+    "leftmost elephant": (("leftmost",), (), ()),
+    "third row second cake": ((), ("third", "second"), ()),
+    "red top": ((), (), ()),
+    "man with his back to us": ((), (), ()),
+}
+
+
+@pytest.mark.parametrize(("query", "expected"), LOCATIONS.items())
+def test_location_words_stand_apart(
+    parser: AttributeParser, query: str, expected: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+) -> None:
+    read = _read(parser, query)
+    assert (read.absolute_location, read.ordinals, read.relative_location) == expected
+
+
+def test_roles_are_told_apart_in_one_sentence(parser: AttributeParser) -> None:
+    read = _read(parser, "a bald man wearing a striped shirt and glasses holding a wooden bat behind the catcher")
+    assert read.kind == "person"
+    assert read.target.others == ("bald",)
+    assert [(t.lemma, t.patterns) for t in read.wearing] == [("shirt", ("striped",)), ("glasses", ())]
+    assert [(t.lemma, t.materials) for t in read.carrying] == [("bat", ("wooden",))]
+    assert [(r.relation, r.thing.lemma) for r in read.related] == [("behind", "catcher")]
+
+
+def test_clothes_belong_to_the_person_named_last(parser: AttributeParser) -> None:
+    assert _read(parser, "man behind woman in red").wearing == ()
+    assert [t.colours for t in _read(parser, "man next to bus in red shirt").wearing] == [("red",)]
+
+
+def test_negated_words_are_no_attributes(parser: AttributeParser) -> None:
+    read = _read(parser, "couch not the pink pillow")
+    assert read.negated == ("pink", "pillow")
+    assert read.colours == ()
+
+
+def test_counts_sizes_and_actions_are_read(parser: AttributeParser) -> None:
+    read = _read(parser, "three small dogs sleeping")
+    assert (read.target.count, read.target.sizes, read.target.plural) == (3, ("small",), True)
+    assert [action.verb for action in read.actions] == ["sleeping"]
+
+
+def test_an_action_keeps_its_object(parser: AttributeParser) -> None:
+    (action,) = _read(parser, "girl eating pizza").actions
+    assert action.verb == "eating"
+    assert action.thing is not None
+    assert action.thing.lemma == "pizza"
+
+
+def test_the_written_form_is_kept_beside_the_corrected_one(parser: AttributeParser) -> None:
+    target = _read(parser, "brocolli left").target
+    assert (target.surface, target.lemma) == ("brocolli", "broccoli")
+
+
+def test_control_characters_case_and_spaces_are_normalised() -> None:
+    assert normalised("  Left\x00 GUY\tw/ Hat!! ") == "left guy with hat"
+
+
+@pytest.mark.parametrize("text", ["", "   ", "?!...", "\x00\x01", "---"])
+def test_a_query_without_letters_is_refused_by_name(parser: AttributeParser, text: str) -> None:
+    with pytest.raises(EmptyQueryError, match="neither a letter nor a digit"):
+        parser.parse([text])
+
+
+def test_an_empty_query_is_an_error_of_the_room() -> None:
+    assert issubclass(EmptyQueryError, GenerationError)
+
+
+def test_a_query_of_500_words_keeps_head_and_colour(parser: AttributeParser) -> None:
+    read = _read(parser, "red cup " + "with a very long story about the table " * 62)
+    assert read.truncated
+    assert (read.target.lemma, read.target.colours) == ("cup", ("red",))
+    assert len(read.query.split()) > MAX_WORDS
+
+
+@pytest.mark.parametrize(
+    "text", ["红色的杯子", "la tasse rouge", "🙂 cup", "38", "a" * 3000, "of of of", "in in", "'s", "@@ a"]
+)
+def test_strange_input_is_read_without_an_error(parser: AttributeParser, text: str) -> None:
+    assert prior_prompt(_read(parser, text))
+
+
+def test_parsing_does_not_depend_on_the_batch(parser: AttributeParser) -> None:
+    queries = list(HEADS)
+    assert parser.parse(queries) == [parser.parse([query])[0] for query in queries]
+
+
+def test_json_holds_what_was_read_and_nothing_empty(parser: AttributeParser) -> None:
+    record = _read(parser, "left red cup").to_json()
+    assert record == {
+        "query": "left red cup",
+        "kind": "thing",
+        "target": {"surface": "cup", "lemma": "cup", "noun": "cup", "colours": ["red"]},
+        "absolute_location": ["left"],
+    }
+    assert json.loads(json.dumps(record)) == record
+
+
+@pytest.mark.parametrize(("name", "least"), [("refcoco", 0.89), ("refcoco_plus", 0.875), ("refcocog_umd", 0.865)])
+def test_heads_agree_with_the_annotated_ones(parser: AttributeParser, name: str, least: float) -> None:
+    path = SHARED / "real" / f"{name}_val.joined.jsonl.gz"
+    if not path.is_file():
+        pytest.skip("the real validation queries are not at hand")
+    with gzip.open(path, "rt") as lines:
+        rows = [json.loads(line) for line in lines][:3000]
+    rows = [row for row in rows if row["attr"].get("r1", ["none"]) != ["none"]]
+    read = parser.parse([row["query"] for row in rows])
+    agreed = sum(
+        bool({one.target.lemma, *one.target.surface.split()[-1:]} & set(row["attr"]["r1"]))
+        for row, one in zip(rows, read, strict=True)
+    )
+    assert agreed / len(rows) >= least

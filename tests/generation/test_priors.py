@@ -1,0 +1,401 @@
+"""Ids, pictures, features and the store, with tiny random models."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
+
+from generation.checkpoints import fingerprint
+from generation.encode import EncodedPrior, EncoderConfig, EncodeStage, ImageEncoder
+from generation.errors import GenerationError
+from generation.generator import PriorGenerator
+from generation.parse import ParsedQuery, ParsedSink, ParseStage
+from generation.prior import PriorConfig, encoder_fingerprint, picture_settings, prior_id
+from generation.prompt import PromptConfig
+from generation.render import RenderConfig, Rendered, Renderer, RenderStage
+from generation.seeds import image_seed
+from generation.store import PriorSink, PriorStore
+from pipeline.receipts import PipelineError
+from pipeline.run import ExecutorConfig, Job, PlanRow, run_job
+from pipeline.stage import Item, Rejected
+
+DIM = 12
+PROMPTS = ["a red cup", "a man", "two dogs", "a blue ball", "a cat"]
+
+
+@pytest.fixture(scope="module")
+def renderer(prior_config: PriorConfig) -> Renderer:
+    return Renderer(prior_config.render)
+
+
+@pytest.fixture(scope="module")
+def encoder(prior_config: PriorConfig) -> ImageEncoder:
+    return ImageEncoder(prior_config.encoder)
+
+
+# -- ids ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_id_is_the_same_in_every_process() -> None:
+    assert prior_id("a red cup", {"steps": 20, "model": "m"}) == prior_id("a red cup", {"model": "m", "steps": 20})
+    assert prior_id("a red cup", {}) == "545fe056425d2ce6571f9b7f200dd117"
+
+
+def test_everything_that_decides_the_picture_decides_the_id(prior_config: PriorConfig) -> None:
+    config = prior_config
+    variants = [
+        config,
+        replace(config, seed=1),
+        replace(config, num_images=2),
+        replace(config, prompt=PromptConfig(negative_prompt="blurry")),
+        replace(config, render=replace(config.render, steps=3)),
+        replace(config, render=replace(config.render, guidance=4.0)),
+        replace(config, render=replace(config.render, image_size_px=64)),
+        replace(config, render=replace(config.render, scheduler="DDIMScheduler")),
+    ]
+    assert len({prior_id("a red cup", picture_settings(variant)) for variant in variants}) == len(variants)
+    assert len({prior_id(prompt, picture_settings(config)) for prompt in PROMPTS}) == len(PROMPTS)
+
+
+def test_where_and_how_fast_a_picture_is_made_does_not_decide_the_id(prior_config: PriorConfig) -> None:
+    faster = replace(prior_config, render=replace(prior_config.render, batch_size=1, dtype="float32"))
+    assert picture_settings(faster) == picture_settings(prior_config)
+
+
+def test_a_fingerprint_changes_with_one_byte_of_the_weights_and_not_with_the_folder(tmp_path: Path) -> None:
+    for name, content in (("a", b"12345"), ("b", b"12345"), ("c", b"12346")):
+        (tmp_path / name / "unet").mkdir(parents=True)
+        (tmp_path / name / "unet" / "model.safetensors").write_bytes(content)
+        (tmp_path / name / "README.md").write_text(f"folder {name}")
+    a, b, c = (fingerprint(str(tmp_path / name)) for name in "abc")
+    assert a == b != c
+
+
+def test_a_hub_id_is_its_own_fingerprint_with_the_revision() -> None:
+    assert fingerprint("openai/clip-vit-base-patch32", "abc") == "openai/clip-vit-base-patch32@abc"
+
+
+def test_a_path_without_a_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(GenerationError, match=r"no checkpoint folder .*nowhere"):
+        fingerprint(str(tmp_path / "nowhere"))
+
+
+def test_seeds_differ_by_prompt_seed_and_number_and_fit_63_bits() -> None:
+    seeds = {image_seed(prompt, seed, index) for prompt in PROMPTS for seed in (0, 1) for index in (0, 1)}
+    assert len(seeds) == 20
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+# -- pictures -------------------------------------------------------------------------------------------------------
+
+
+def test_a_picture_does_not_depend_on_its_batch_or_place(renderer: Renderer) -> None:
+    seeds = [image_seed(prompt, 0, 0) for prompt in PROMPTS]
+    together = renderer.render(PROMPTS, seeds)
+    assert [picture.shape for picture in together] == [(32, 32, 3)] * 5
+    assert all(picture.dtype == np.uint8 for picture in together)
+    backwards = renderer.render(PROMPTS[::-1], seeds[::-1])[::-1]
+    for picture, other, prompt, seed in zip(together, backwards, PROMPTS, seeds, strict=True):
+        alone = renderer.render([prompt], [seed])[0]
+        assert np.abs(picture.astype(int) - alone.astype(int)).max() <= 1
+        assert np.abs(picture.astype(int) - other.astype(int)).max() <= 1
+
+
+def test_prompt_seed_and_negative_prompt_change_the_picture(renderer: Renderer) -> None:
+    plain = renderer.render(["a red cup"], [1])[0]
+    assert np.array_equal(plain, renderer.render(["a red cup"], [1])[0])
+    assert not np.array_equal(plain, renderer.render(["a red cup"], [2])[0])
+    assert not np.array_equal(plain, renderer.render(["a blue ball"], [1])[0])
+    assert not np.array_equal(plain, renderer.render(["a red cup"], [1], negative_prompt="blurry")[0])
+
+
+def test_another_scheduler_is_taken_by_name(prior_config: PriorConfig, renderer: Renderer) -> None:
+    other = Renderer(replace(prior_config.render, scheduler="EulerDiscreteScheduler"))
+    assert not np.array_equal(other.render(["a cup"], [1])[0], renderer.render(["a cup"], [1])[0])
+
+
+def test_an_unknown_scheduler_is_named(prior_config: PriorConfig) -> None:
+    with pytest.raises(GenerationError, match="no scheduler 'Quick'"):
+        Renderer(replace(prior_config.render, scheduler="Quick"))
+
+
+@pytest.mark.parametrize("content", [None, {"_class_name": "Something"}])
+def test_a_folder_that_is_no_pipeline_is_named(tmp_path: Path, content: dict[str, str] | None) -> None:
+    if content is not None:
+        (tmp_path / "model_index.json").write_text(json.dumps(content))
+    with pytest.raises(GenerationError, match="is no text-to-image pipeline"):
+        Renderer(RenderConfig(checkpoint=str(tmp_path)))
+
+
+@pytest.mark.parametrize("fault", [{"image_size_px": 100}, {"steps": 0}, {"guidance": -1.0}, {"batch_size": 0}])
+def test_impossible_settings_are_refused(fault: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="must"):
+        RenderConfig(checkpoint="some/model", **fault)  # type: ignore[arg-type]
+
+
+# -- features -------------------------------------------------------------------------------------------------------
+
+
+def _pictures(number: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+    random = np.random.default_rng(0)
+    return [random.integers(0, 256, (32, 32, 3), dtype=np.uint8) for _ in range(number)]
+
+
+def test_features_have_length_1_and_do_not_depend_on_the_batch(encoder: ImageEncoder) -> None:
+    pictures = _pictures(5)
+    together = encoder.images(pictures)
+    assert together.shape == (5, DIM) == (5, encoder.dim)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(together[3], encoder.images(pictures[3:4])[0], atol=1e-5)
+
+
+def test_several_pictures_are_averaged_after_normalisation(encoder: ImageEncoder) -> None:
+    pictures = _pictures(3)
+    singles = encoder.images(pictures)
+    mean = singles[:2].mean(0)
+    (feature, score), (other, _) = encoder.encode([pictures[:2], pictures[2:]], ["a cup", "a ball"])
+    np.testing.assert_allclose(feature, mean / np.linalg.norm(mean), atol=1e-3)
+    np.testing.assert_allclose(other, singles[2], atol=1e-3)
+    cosine = float(mean / np.linalg.norm(mean) @ encoder.texts(["a cup"])[0])
+    assert score == pytest.approx(max(0.0, 100 * cosine), abs=0.01)
+
+
+def test_a_prompt_longer_than_the_text_tower_reads_is_cut(encoder: ImageEncoder) -> None:
+    assert encoder.texts(["word " * 200]).shape == (1, DIM)
+
+
+def test_a_vision_tower_alone_gives_features_without_a_score(checkpoints: Path, tmp_path: Path) -> None:
+    CLIPVisionModelWithProjection.from_pretrained(checkpoints / "clip").save_pretrained(tmp_path)
+    CLIPImageProcessor.from_pretrained(checkpoints / "clip").save_pretrained(tmp_path)
+    alone = ImageEncoder(EncoderConfig(checkpoint=str(tmp_path), device="cpu"))
+    whole = ImageEncoder(EncoderConfig(checkpoint=str(checkpoints / "clip"), device="cpu"))
+    ((feature, score),) = alone.encode([_pictures(1)], ["a cup"])
+    np.testing.assert_allclose(feature, whole.images(_pictures(1))[0], atol=1e-3)
+    assert score is None
+
+
+def test_a_folder_that_is_no_clip_is_named(checkpoints: Path, tmp_path: Path) -> None:
+    with pytest.raises(GenerationError, match="is no CLIP"):
+        ImageEncoder(EncoderConfig(checkpoint=str(tmp_path)))
+
+
+# -- jobs -----------------------------------------------------------------------------------------------------------
+
+
+def _item(key: str, **payload: object) -> Item:
+    return Item(key=key, seed=0, payload=payload)
+
+
+def test_the_parse_stage_gives_queries_of_one_look_one_id_and_rejects_symbols(prior_config: PriorConfig) -> None:
+    stage = ParseStage(prior_config.prompt, picture_settings(prior_config))
+    stage.setup()
+    left, symbols, right = stage.process(
+        [_item("q1", text="left red cup"), _item("q2", text="?!"), _item("q3", text="red cup on the right")]
+    )
+    assert isinstance(left, ParsedQuery)
+    assert isinstance(right, ParsedQuery)
+    assert left.prior_id == right.prior_id == prior_id("a red cup", picture_settings(prior_config))
+    assert symbols == Rejected(key="q2", reason="empty_query", detail="'?!' has neither a letter nor a digit")
+
+
+def test_parsed_queries_are_written_as_parquet(prior_config: PriorConfig, tmp_path: Path) -> None:
+    stage = ParseStage(prior_config.prompt, picture_settings(prior_config))
+    stage.setup()
+    parsed = stage.process([_item("q1", text="left red cup"), _item("q2", text="the one"), _item("q3", text="red cup")])
+    written = ParsedSink().write([one for one in parsed if isinstance(one, ParsedQuery)], tmp_path)
+    assert written.summary == {"queries": 3, "unique_prompts": 2, "without_head": 1, "shortened": 0}
+    rows = pq.read_table(written.files["queries"]).to_pylist()
+    assert [row["head"] for row in rows] == ["cup", "", "cup"]
+    assert json.loads(rows[0]["attributes"])["absolute_location"] == ["left"]
+
+
+def _job(config: PriorConfig, prompts: list[str], quality: int | None = 90) -> Job:
+    settings = picture_settings(config)
+    render = RenderStage(config.render, num_images=config.num_images, seed=config.seed)
+    return Job(
+        name="priors",
+        fingerprint={"settings": settings},
+        inputs=lambda: [PlanRow(key=prior_id(p, settings), payload={"prompt": p}) for p in prompts],
+        items_per_shard=2,
+        seed=0,
+        stages=[render, EncodeStage(config.encoder)],
+        sink=PriorSink(settings, encoder_fingerprint(config), quality),
+    )
+
+
+@pytest.fixture(scope="module")
+def root(prior_config: PriorConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of two runs: three priors, then one more."""
+    folder = tmp_path_factory.mktemp("priors")
+    config = replace(prior_config, num_images=2)
+    run_job(_job(config, PROMPTS[:3], None), folder / "0001", ExecutorConfig(kind="inline"))
+    run_job(_job(config, PROMPTS[3:4], None), folder / "0002", ExecutorConfig(kind="inline"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def settings(prior_config: PriorConfig) -> dict[str, object]:
+    return picture_settings(replace(prior_config, num_images=2))
+
+
+def test_a_store_is_all_runs_below_a_folder(root: Path, settings: dict[str, object]) -> None:
+    store = PriorStore.open(root)
+    ids = [prior_id(prompt, settings) for prompt in PROMPTS]
+    assert len(store) == 4
+    assert store.dim == DIM
+    assert ids[0] in store
+    assert ids[4] not in store
+    assert store.missing([*ids, ids[4]]) == [ids[4]]
+    assert store.prompt(ids[1]) == PROMPTS[1]
+
+
+def test_features_come_in_the_order_asked_and_equal_the_encoders(
+    root: Path, settings: dict[str, object], renderer: Renderer, encoder: ImageEncoder
+) -> None:
+    store = PriorStore.open(root)
+    asked = [PROMPTS[3], PROMPTS[0], PROMPTS[3]]
+    features = store.features([prior_id(prompt, settings) for prompt in asked])
+    assert features.shape == (3, DIM)
+    assert features.dtype == np.float16
+    for prompt, feature in zip(asked, features, strict=True):
+        pictures = renderer.render([prompt] * 2, [image_seed(prompt, 0, 0), image_seed(prompt, 0, 1)])
+        np.testing.assert_allclose(feature, encoder.encode([pictures], [prompt])[0][0], atol=2e-3)
+
+
+def test_the_first_picture_is_kept_losslessly_if_asked(
+    root: Path, settings: dict[str, object], renderer: Renderer
+) -> None:
+    prompt = PROMPTS[2]
+    stored = PriorStore.open(root).image(prior_id(prompt, settings))
+    drawn = renderer.render([prompt], [image_seed(prompt, 0, 0)])[0]
+    assert np.abs(stored.astype(int) - drawn.astype(int)).max() <= 1
+
+
+def test_the_record_says_how_the_picture_was_made(root: Path, settings: dict[str, object]) -> None:
+    store = PriorStore.open(root)
+    identifier = prior_id(PROMPTS[0], settings)
+    record = store.record(identifier)
+    assert (record["prompt"], record["settings"]) == (PROMPTS[0], settings)
+    assert record["clip_score"] == pytest.approx(store.clip_score(identifier), abs=1e-3)
+
+
+def test_a_shard_is_a_webdataset_tar_with_every_picture_and_no_clock(root: Path, settings: dict[str, object]) -> None:
+    (tar, *_) = sorted((root / "0001" / "shards").glob("00000*.tar"))
+    key = prior_id(PROMPTS[0], settings)
+    with tarfile.open(tar) as archive:
+        members = archive.getmembers()
+        assert [m.name for m in members][:4] == [
+            f"{key}.webp",
+            f"{key}.1.webp",
+            f"{key}.json",
+            f"{key}.feature.npy",
+        ]
+        assert {member.mtime for member in members} == {0}
+
+
+def test_the_same_priors_give_the_same_bytes(tmp_path: Path) -> None:
+    prior = EncodedPrior(
+        key="a" * 32, prompt="a cup", images=tuple(_pictures(2)), feature=np.ones(DIM, np.float16), clip_score=21.5
+    )
+    contents = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        written = PriorSink({"steps": 2}, "clip").write([prior], tmp_path / name)
+        contents.append([path.read_bytes() for path in written.files.values()])
+    assert contents[0] == contents[1]
+    assert written.summary == {"priors": 1, "pictures": 2, "mean_clip_score": 21.5}
+
+
+def test_an_empty_shard_is_written(tmp_path: Path) -> None:
+    written = PriorSink({}, "clip").write([], tmp_path)
+    assert pq.read_table(written.files["index"]).num_rows == 0
+
+
+def test_a_store_that_is_not_there_names_the_folder_and_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(GenerationError, match=r"no prior store below .*generate-priors"):
+        PriorStore.open(tmp_path)
+
+
+def test_a_missing_prior_is_named(root: Path) -> None:
+    with pytest.raises(GenerationError, match="prior 0000 is not in the store of 4"):
+        PriorStore.open(root).features(["0000"])
+
+
+def test_a_feature_length_that_the_network_does_not_read_is_refused(root: Path) -> None:
+    store = PriorStore.open(root)
+    store.check_dim(DIM)
+    with pytest.raises(GenerationError, match=r"have 12 values .* reads 512"):
+        store.check_dim(512)
+
+
+def test_two_encoders_do_not_mix(root: Path, prior_config: PriorConfig, checkpoints: Path, tmp_path: Path) -> None:
+    other = tmp_path / "clip"
+    shutil.copytree(checkpoints / "clip", other)
+    (other / "config.json").write_text((other / "config.json").read_text() + "\n")
+    config = replace(prior_config, encoder=replace(prior_config.encoder, checkpoint=str(other)))
+    run_job(_job(config, PROMPTS[4:]), tmp_path / "run", ExecutorConfig(kind="inline"))
+    with pytest.raises(GenerationError, match="features of two encoders do not compare"):
+        PriorStore(root / "0001", tmp_path / "run")
+
+
+def test_a_damaged_tar_is_noticed_when_a_picture_is_read(
+    root: Path, settings: dict[str, object], tmp_path: Path
+) -> None:
+    shutil.copytree(root / "0002", tmp_path / "run")
+    (tar,) = (tmp_path / "run" / "shards").glob("*.tar")
+    content = bytearray(tar.read_bytes())
+    content[600] ^= 1
+    tar.chmod(0o644)
+    tar.write_bytes(bytes(content))
+    store = PriorStore(tmp_path / "run")
+    with pytest.raises(PipelineError, match="another hash"):
+        store.image(prior_id(PROMPTS[3], settings))
+
+
+@pytest.mark.parametrize("quality", [0, 101])
+def test_an_impossible_quality_is_refused(quality: int) -> None:
+    with pytest.raises(ValueError, match="webp_quality"):
+        PriorSink({}, "clip", quality)
+
+
+def test_the_render_stage_takes_its_seed_from_the_prompt_not_from_the_item(prior_config: PriorConfig) -> None:
+    stage = RenderStage(prior_config.render, num_images=2, seed=3)
+    stage.setup()
+    items = [Item(key="a", seed=1, payload={"prompt": "a cup"}), Item(key="b", seed=2, payload={"prompt": "a cup"})]
+    first, second = stage.process(items)
+    assert isinstance(first, Rendered)
+    assert isinstance(second, Rendered)
+    assert len(first.images) == 2
+    assert not np.array_equal(first.images[0], first.images[1])
+    assert np.abs(first.images[1].astype(int) - second.images[1].astype(int)).max() <= 1
+
+
+# -- the library ----------------------------------------------------------------------------------------------------
+
+
+def test_the_library_gives_picture_and_feature_and_draws_a_prompt_once(prior_config: PriorConfig) -> None:
+    generator = PriorGenerator(prior_config)
+    left, right, dog = generator.generate(["left red cup", "red cup on the right", "dog"])
+    assert (left.prompt, dog.prompt) == ("a red cup", "a dog")
+    assert left.images is right.images
+    assert left.image.shape == (32, 32, 3)
+    assert left.feature.shape == (generator.dim,) == (DIM,)
+    assert left.prior_id == prior_id("a red cup", picture_settings(prior_config))
+    assert generator("the red cup above the ball").images is left.images
+
+
+def test_the_librarys_memory_is_bounded(prior_config: PriorConfig) -> None:
+    generator = PriorGenerator(prior_config, cache_size=1)
+    first = generator("red cup")
+    generator("dog")
+    again = generator("red cup")
+    assert again.images is not first.images
+    np.testing.assert_array_equal(again.image, first.image)
