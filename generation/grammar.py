@@ -258,7 +258,7 @@ def _is_colour_here(word: Word, words: list[Word]) -> bool:
     if word.text not in _MODIFIERS:
         return False
     following = [one for one in words[words.index(word) + 1 :] if one.text != "and"][:1]
-    return bool(following) and (_is_noun(following[0]) or following[0].text in _MODIFIERS)
+    return bool(following) and (_is_noun(following[0]) or following[0].text in _MODIFIERS | lex.VAGUE)
 
 
 def _goes_on(thing: Thing, modifiers: Thing, word: Word, adjacent: bool) -> bool:

@@ -65,7 +65,9 @@ def build_prompt(attributes: Attributes, config: PromptConfig) -> Prompt:
     details = [
         _list("in", [_article(thing) for thing in wearing]),
         _list("holding", [_article(thing) for thing in attributes.carrying]),
-        _list("with", [_article(thing) for thing in attributes.parts if thing.noun]),
+        _list(
+            "with", [_article(thing) for thing in attributes.parts if thing.noun.strip("_") != "back" and thing.noun]
+        ),
         _list("", filter(None, (_action(action, attributes.kind) for action in attributes.actions))),
     ]
     caption, shortened = _fitted(head, [detail for detail in details if detail], config.max_words)
