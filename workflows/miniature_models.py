@@ -55,7 +55,7 @@ class MiniatureModelsConfig:
 
     autoencoder_steps: int = 2_200
     clip_steps: int = 1_500
-    unet_steps: int = 5_500
+    unet_steps: int = 4_300
     judge_steps: int = 1_500
     detector_steps: int = 2_600
     """On world scenes."""

@@ -1,0 +1,1 @@
+"""Named configurations: functions that return them."""

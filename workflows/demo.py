@@ -1,0 +1,124 @@
+"""The whole job on the miniature world: data set, priors, scenes, shards, two trainings, one table, pictures.
+
+make demo               # at most 15 minutes on two cores
+make demo SIZE=smoke    # everything once, too small to learn anything
+
+Generation and augmentation run on Ray, as they would on a cluster. The demo is resumable: run it again.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.table import Table
+
+from pipeline.executor import ExecutorConfig
+from workflows import augment, generate_priors, ingest, pack, train
+from workflows.console import console, lies_in, run
+from workflows.demo_pictures import draw_pictures
+from workflows.evaluate import EvaluateCommandConfig, evaluate_to, print_table
+from workflows.miniature.world import WorldConfig, write_dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much of everything."""
+
+    num_train: int
+    num_val: int
+    num_test: int
+    num_scenes: int
+    epochs_base: int
+    epochs_both: int
+    """Fewer epochs over more data: both networks take about the same number of steps."""
+
+
+SIZES = {
+    "full": Size(num_train=2000, num_val=250, num_test=400, num_scenes=900, epochs_base=12, epochs_both=9),
+    "smoke": Size(num_train=40, num_val=12, num_test=12, num_scenes=24, epochs_base=1, epochs_both=1),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """Size and place of the demo."""
+
+    size: Literal["full", "smoke"] = "full"
+    output: Path | None = None
+    """Folder for everything; ``runs/demo-<size>`` where not given."""
+
+    workers: int = 2
+    """Ray workers of each stage."""
+
+
+def main(config: DemoConfig) -> None:
+    """Run all steps, then print where the time went and what came out."""
+    size, output = SIZES[config.size], config.output or Path("runs") / f"demo-{config.size}"
+    data, executor = output / "data", ExecutorConfig(kind="ray", workers=config.workers)
+    refer = data / "miniature" / "refer"
+    networks = {"base": output / "base", "both": output / "both"}
+    reports: dict[str, dict[str, Any]] = {}
+
+    def evaluated(arm: str) -> None:
+        chosen = EvaluateCommandConfig(checkpoint=networks[arm] / "best", data=data, splits=("testA", "testB"))
+        reports[arm] = evaluate_to(chosen, networks[arm] / "evaluation")
+
+    def trained(arm: Literal["base", "both"], epochs: int) -> None:
+        train.main(train.TrainCommandConfig(arm=arm, output=networks[arm], data=data, epochs=epochs))
+
+    world = WorldConfig(output=refer, num_train=size.num_train, num_val=size.num_val, num_test=size.num_test)
+    annotations, images = refer / "miniature", refer / "images"
+    steps: list[tuple[str, Callable[[], object]]] = [
+        ("draw the world", lambda: write_dataset(world)),
+        ("ingest", lambda: ingest.main(ingest.IngestConfig(annotations=annotations, images=images, data=data))),
+        (
+            "generate priors",
+            lambda: generate_priors.main(generate_priors.GeneratePriorsConfig(data=data, executor=executor)),
+        ),
+        (
+            "augment",
+            lambda: augment.main(augment.AugmentConfig(num_scenes=size.num_scenes, data=data, executor=executor)),
+        ),
+        ("pack", lambda: pack.main(pack.PackConfig(data=data))),
+        ("train base", lambda: trained("base", size.epochs_base)),
+        ("train both", lambda: trained("both", size.epochs_both)),
+        ("evaluate base", lambda: evaluated("base")),
+        ("evaluate both", lambda: evaluated("both")),
+        ("pictures", lambda: draw_pictures(data, networks, output / "pictures")),
+    ]
+    seconds = {name: _timed(name, step) for name, step in steps}
+    print_table(reports)
+    _print_times(seconds)
+    peak_bytes = (
+        max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) * 1024
+    )
+    summary = {"seconds": seconds, "peak_bytes_of_one_process": peak_bytes, "reports": reports}
+    (output / "demo.json").write_text(json.dumps(summary, indent=1))
+    lies_in("everything", output)
+    lies_in("pictures of priors, scenes and predictions", output / "pictures")
+
+
+def _timed(name: str, step: Callable[[], object]) -> float:
+    console.rule(name)
+    started = time.monotonic()
+    step()
+    return round(time.monotonic() - started, 1)
+
+
+def _print_times(seconds: dict[str, float]) -> None:
+    table = Table(title="Time of each step")
+    table.add_column("step")
+    table.add_column("seconds", justify="right")
+    for name, value in {**seconds, "all": round(sum(seconds.values()), 1)}.items():
+        table.add_row(name, f"{value:.0f}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    run(main, DemoConfig, __doc__)

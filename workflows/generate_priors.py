@@ -1,0 +1,165 @@
+"""Queries to semantic priors: parse, prompt, draw each unique prompt once, encode, store.
+
+    make generate-priors                                        # the miniature data set with the miniature models
+    make generate-priors ARGS="--dataset refcoco --prior.render.image-size-px 512 --prior.encoder.checkpoint \\
+        openai/clip-vit-base-patch32 --prior.render.checkpoint stable-diffusion-v1-5/stable-diffusion-v1-5"
+
+All data sets share one store, and a prompt that is there is not drawn again. Photographs are not needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow.parquet as pq
+
+from generation.encode import EncodeStage
+from generation.parse import ParsedSink, ParseStage
+from generation.prior import PriorConfig, encoder_fingerprint, picture_settings
+from generation.render import RenderStage
+from generation.store import PriorSink, PriorStore
+from pipeline.executor import ExecutorConfig
+from pipeline.receipts import read_receipts, verified_path
+from pipeline.run import Job, PlanRow, run_job
+from shards.reader import SampleReader
+from workflows.console import UserError, console, lies_in, run
+from workflows.layout import DATA, folders, prior_store
+from workflows.presets import miniature
+
+Source = Literal["samples", "scenes"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratePriorsConfig:
+    """Whose queries, and how their priors are made."""
+
+    dataset: str = "miniature"
+    of: Source = "samples"
+    """``samples``: the queries that ``ingest`` read; ``scenes``: those of the generated scenes."""
+
+    prior: PriorConfig = field(default_factory=miniature.prior_config)
+    """Wording, text-to-image model and image encoder; any local folder or hub id."""
+
+    data: Path = DATA
+    limit: int | None = None
+    """Draw at most so many prompts, to have a look before the long run."""
+
+    priors_per_shard: int = 128
+    num_gpus: float = 0.0
+    """GPUs of each worker that draws."""
+
+    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+
+    def __post_init__(self) -> None:
+        if self.priors_per_shard < 1 or (self.limit is not None and self.limit < 1):
+            raise ValueError("priors_per_shard and limit must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParsedRow:
+    """What the parse job wrote of one query."""
+
+    key: str
+    text: str
+    prompt: str
+    prior_id: str
+    attributes: str
+
+
+def main(config: GeneratePriorsConfig) -> None:
+    """Parse all queries, then draw and encode the prompts that the store lacks."""
+    settings = picture_settings(config.prior)
+    rows = parse(config, settings)
+    unique = {row.prior_id: row for row in reversed(rows)}
+    console.print(f"{len(rows):,} queries ask for {len(unique):,} different pictures")
+    draw_missing(config, settings, sorted(unique.values(), key=lambda row: row.prior_id))
+
+
+def query_texts(config: GeneratePriorsConfig) -> dict[str, str]:
+    """Query id to text."""
+    place = folders(config.dataset, config.data)
+    if config.of == "scenes":
+        reader = SampleReader(place.scenes)
+        records = (reader.record(i) for i in range(len(reader)))
+        return {query["query_id"]: query["text"] for record in records for query in record["queries"]}
+    if not place.queries.is_file():
+        raise UserError(f"{place.queries} does not exist; run `make ingest` for data set {config.dataset!r} first")
+    lines = place.queries.read_text(encoding="utf-8").splitlines()
+    return {record["query_id"]: record["text"] for record in map(json.loads, lines)}
+
+
+def parse(config: GeneratePriorsConfig, settings: dict[str, Any]) -> list[ParsedRow]:
+    """Run the parse job, or read what it wrote for these very queries and settings before."""
+    texts = query_texts(config)
+    identity = json.dumps([texts, settings, repr(config.prior.prompt)]).encode()
+    digest = hashlib.sha256(identity).hexdigest()
+    output = folders(config.dataset, config.data).parsed(config.of) / digest[:16]
+    job = Job(
+        name="parse",
+        fingerprint={"queries_and_settings": digest},
+        inputs=lambda: (PlanRow(key=key, payload={"text": text}) for key, text in texts.items()),
+        items_per_shard=5000,
+        seed=0,
+        stages=[ParseStage(config.prior.prompt, settings)],
+        sink=ParsedSink(),
+    )
+    run_job(job, output, config.executor)
+    return list(parsed_rows(output))
+
+
+def parsed_rows(output: Path) -> Iterator[ParsedRow]:
+    """The rows that a parse job wrote, in the order of its plan."""
+    columns = ["key", "text", "prompt", "prior_id", "attributes"]
+    for receipt in read_receipts(output):
+        for row in pq.read_table(verified_path(output, receipt, "queries"), columns=columns).to_pylist():
+            yield ParsedRow(**row)
+
+
+def draw_missing(config: GeneratePriorsConfig, settings: dict[str, Any], wanted: Iterable[ParsedRow]) -> None:
+    """Draw and encode what the store lacks, as one more run of the store."""
+    root = prior_store(config.data)
+    stored = PriorStore.open(root) if any(root.glob("*/plan/plan.json")) else PriorStore()
+    missing = [row for row in wanted if row.prior_id not in stored][: config.limit]
+    if not missing:
+        lies_in("nothing is missing: the prior store", root)
+        return
+    encoder = encoder_fingerprint(config.prior)
+    if len(stored) and stored.encoder != encoder:
+        raise UserError(
+            f"the priors in {root} were encoded by {stored.encoder}, this configuration names {encoder}; "
+            "features of two encoders do not compare: use another --data folder for another encoder"
+        )
+    identity = hashlib.sha256("".join(row.prior_id for row in missing).encode()).hexdigest()
+    job = Job(
+        name="priors",
+        fingerprint={"priors": identity, "settings": settings, "encoder": encoder},
+        inputs=lambda: (_prior_row(row) for row in missing),
+        items_per_shard=config.priors_per_shard,
+        seed=config.prior.seed,
+        stages=[
+            RenderStage(
+                config.prior.render,
+                num_images=config.prior.num_images,
+                seed=config.prior.seed,
+                negative_prompt=config.prior.prompt.negative_prompt,
+                num_gpus=config.num_gpus,
+            ),
+            EncodeStage(config.prior.encoder),
+        ],
+        sink=PriorSink(settings, encoder),
+    )
+    run_job(job, root / identity[:16], config.executor)
+    lies_in("the prior store", root)
+
+
+def _prior_row(row: ParsedRow) -> PlanRow:
+    return PlanRow(key=row.prior_id, payload={"prompt": row.prompt, "attributes": json.loads(row.attributes)})
+
+
+if __name__ == "__main__":
+    run(main, GeneratePriorsConfig, __doc__)

@@ -1,0 +1,149 @@
+"""Annotations and photographs to sample shards.
+
+    make ingest                                                   # the miniature data set
+    make ingest ARGS="--dataset refcoco --format refer --annotations refer/refcoco --split-by unc \\
+                      --images refer/images --allow-missing-images"
+    make ingest ARGS="--dataset mine --format jsonl --annotations mine.jsonl --images photos"
+
+Every image becomes one sample with all its queries and all its instances. Queries whose photograph is missing, or
+whose box breaks a rule, are listed in ``problems.jsonl``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pipeline.executor import ExecutorConfig
+from pipeline.run import Job, PlanRow, run_job
+from shards.images import LoadImageStage
+from shards.sources.jsonl import Fields, read_jsonl
+from shards.sources.refer import read_refer
+from shards.sources.screen import Problem, Screening, screen
+from shards.sources.source import SourceSample
+from shards.sources.transvg import read_transvg
+from shards.writer import SampleSink
+from workflows.console import UserError, console, lies_in, run
+from workflows.layout import DATA, folders, write_lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestConfig:
+    """Which annotations, which photographs, and what to do where they do not fit."""
+
+    dataset: str = "miniature"
+    """Name of the data set; its output goes to ``<data>/<dataset>``."""
+
+    format: Literal["refer", "transvg", "jsonl"] = "refer"
+    """``refer``: refs(<split by>).p, instances.json; ``transvg``: <name>_<split>.pth; ``jsonl``: one query a line."""
+
+    annotations: Path = Path("data/miniature/refer/miniature")
+    """Folder of the annotations; for jsonl the file."""
+
+    images: Path = Path("data/miniature/refer/images")
+    """Folder of the photographs."""
+
+    split_by: str = "miniature"
+    """REFER: which refs(<split by>).p (unc, umd, google). TransVG: which name (unc, unc+, gref, gref_umd, referit,
+    flickr). JSON lines: the split of lines that do not say."""
+
+    fields: Fields = field(default_factory=Fields)
+    """JSON lines: what the fields are called in the file."""
+
+    allow_missing_images: bool = False
+    """Go on with the photographs that are there; otherwise missing ones stop the run before it begins."""
+
+    data: Path = DATA
+    samples_per_shard: int = 250
+    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+
+    def __post_init__(self) -> None:
+        if self.samples_per_shard < 1:
+            raise ValueError(f"samples_per_shard must be at least 1, got {self.samples_per_shard}")
+
+
+def read_annotations(config: IngestConfig) -> Iterator[SourceSample]:
+    """The annotations in their format."""
+    if config.format == "refer":
+        return read_refer(config.annotations, config.split_by, config.dataset)
+    if config.format == "transvg":
+        return read_transvg(config.annotations, config.split_by, config.dataset)
+    return read_jsonl(config.annotations, config.dataset, config.split_by, config.fields)
+
+
+def main(config: IngestConfig) -> None:
+    """Read, screen, say what is missing, and write the shards."""
+    if not config.images.is_dir():
+        raise UserError(f"{config.images} is not a folder; give the folder of the photographs with --images")
+    place = folders(config.dataset, config.data)
+    every = list(read_annotations(config))
+    screening = screen(every, config.images)
+    write_lines(place.problems, screening.problems)
+    write_lines(place.queries, _query_records(every))
+    report(every, screening, place.problems)
+    _stop_if_missing(screening, config, place.problems)
+    if not screening.samples:
+        raise UserError(f"no sample is left of {len(every)}; {place.problems} says why, one line each")
+    job = Job(
+        name="ingest",
+        fingerprint=_fingerprint(config, screening),
+        inputs=lambda: _rows(screening.samples),
+        items_per_shard=config.samples_per_shard,
+        seed=0,
+        stages=[LoadImageStage(config.images)],
+        sink=SampleSink(),
+    )
+    run_job(job, place.samples, config.executor)
+    lies_in(f"{config.dataset} as sample shards", place.samples)
+
+
+def _rows(samples: Iterable[SourceSample]) -> Iterator[PlanRow]:
+    for sample in sorted(samples, key=lambda s: s.split):
+        yield PlanRow(key=sample.key, payload=sample.to_payload(), group=sample.split)
+
+
+def _fingerprint(config: IngestConfig, screening: Screening) -> dict[str, str | int]:
+    digest = hashlib.sha256()
+    for sample in screening.samples:
+        digest.update(repr(sample).encode())
+    return {
+        "dataset": config.dataset,
+        "format": config.format,
+        "samples": digest.hexdigest(),
+        "samples_per_shard": config.samples_per_shard,
+    }
+
+
+def _query_records(samples: Iterable[SourceSample]) -> Iterator[dict[str, str]]:
+    for sample in samples:
+        for query in sample.queries:
+            if any(character.isalnum() for character in query.text):
+                yield {"query_id": query.query_id, "text": query.text, "split": query.split}
+
+
+def report(every: list[SourceSample], screening: Screening, problems: Path) -> None:
+    """Print what was read and what was found wrong with it."""
+    queries = Counter(query.split for sample in every for query in sample.queries)
+    counts = ", ".join(f"{split} {count:,}" for split, count in sorted(queries.items()))
+    console.print(f"read {queries.total():,} queries on {len({s.image_name for s in every}):,} images ({counts})")
+    for rule in sorted({problem.rule for problem in screening.problems}):
+        console.print(
+            f"  {rule}: {screening.count(rule):,} times, {screening.num_queries(rule):,} queries; listed in {problems}"
+        )
+
+
+def _stop_if_missing(screening: Screening, config: IngestConfig, problems: Path) -> None:
+    missing: list[Problem] = [problem for problem in screening.problems if problem.rule == "missing_image"]
+    if missing and not config.allow_missing_images:
+        raise UserError(
+            f"{len(missing):,} photographs are not in {config.images} (the first is {missing[0].image}); all are "
+            f"listed in {problems}. Complete the folder, or go on without them with --allow-missing-images"
+        )
+
+
+if __name__ == "__main__":
+    run(main, IngestConfig, __doc__)

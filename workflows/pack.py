@@ -1,0 +1,85 @@
+"""Training shards: samples (and generated scenes) joined with the features of their priors.
+
+    make pack
+
+Queries are bound to priors by id, through what `make generate-priors` parsed under the same configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from generation.prior import PriorConfig, encoder_fingerprint, picture_settings
+from pipeline.executor import ExecutorConfig
+from pipeline.run import Job, PlanRow, run_job
+from shards.reader import SampleReader
+from shards.writer import SampleSink
+from workflows.console import UserError, console, lies_in, run
+from workflows.generate_priors import GeneratePriorsConfig, Source, parse
+from workflows.joining import JoinStage
+from workflows.layout import DATA, folders, prior_store
+from workflows.presets import miniature
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackConfig:
+    """What is joined."""
+
+    dataset: str = "miniature"
+    prior: PriorConfig = field(default_factory=miniature.prior_config)
+    """As it was given to generate-priors."""
+
+    data: Path = DATA
+    samples_per_shard: int = 250
+    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+
+
+def main(config: PackConfig) -> None:
+    """Pack the photographs, and the scenes where there are any."""
+    place = folders(config.dataset, config.data)
+    if not place.samples.is_dir():
+        raise UserError(f"{place.samples} does not exist; run `make ingest` for data set {config.dataset!r} first")
+    pack(config, "samples")
+    if place.scenes.is_dir():
+        pack(config, "scenes")
+    else:
+        console.print("no scenes to pack; `make augment` makes them")
+
+
+def pack(config: PackConfig, of: Source) -> None:
+    """Pack one run of samples."""
+    place = folders(config.dataset, config.data)
+    settings = picture_settings(config.prior)
+    asked = GeneratePriorsConfig(dataset=config.dataset, of=of, prior=config.prior, data=config.data)
+    prior_ids = {row.key: row.prior_id for row in parse(asked, settings)}
+    source = getattr(place, of)
+    reader = SampleReader(source)
+    rows = list(_rows(reader, prior_ids))
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(repr((row.key, row.payload)).encode())
+    job = Job(
+        name=f"pack-{of}",
+        fingerprint={"samples_and_priors": digest.hexdigest(), "encoder": encoder_fingerprint(config.prior)},
+        inputs=lambda: rows,
+        items_per_shard=config.samples_per_shard,
+        seed=0,
+        stages=[JoinStage(source, prior_store(config.data))],
+        sink=SampleSink(),
+    )
+    run_job(job, place.packed(of), config.executor)
+    lies_in(f"training shards of the {of}", place.packed(of))
+
+
+def _rows(reader: SampleReader, prior_ids: dict[str, str]) -> Iterator[PlanRow]:
+    for number, entry in enumerate(reader.index):
+        queries = [query["query_id"] for query in reader.record(number)["queries"]]
+        ids = {query: prior_ids[query] for query in queries}
+        yield PlanRow(key=entry.key, payload={"number": number, "prior_ids": ids}, group=entry.split)
+
+
+if __name__ == "__main__":
+    run(main, PackConfig, __doc__)

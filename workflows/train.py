@@ -1,0 +1,83 @@
+"""Train the grounding network on packed shards, with ``accelerate launch``.
+
+    make train                                        # priors and scenes, the miniature network
+    make train ARGS="--arm base"                      # the same network without either (VLTVG)
+    make train ARGS="--dataset refcoco --recipe published --processes 4 -- --mixed-precision bf16"
+
+What follows ``--`` is passed on to ``trainer.train``; ``python -m trainer.train miniature --help`` lists it. The same
+command goes on with an interrupted training.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from workflows.console import UserError, lies_in, run
+from workflows.layout import DATA, folders
+from workflows.presets.miniature import WEIGHTS
+
+Arm = Literal["base", "priors", "scenes", "both"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainCommandConfig:
+    """Which data, which arm, which recipe."""
+
+    dataset: str = "miniature"
+    arm: Arm = "both"
+    """``base``: neither; ``priors``: the semantic priors; ``scenes``: the generated scenes as further training data."""
+
+    recipe: Literal["miniature", "published"] = "miniature"
+    output: Path | None = None
+    """Folder of the run; ``runs/<dataset>-<arm>`` where not given."""
+
+    data: Path = DATA
+    epochs: int | None = None
+    processes: int = 1
+    """Processes on this machine, one for each GPU."""
+
+    rest: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Options of ``trainer.train``."""
+
+    @property
+    def run_folder(self) -> Path:
+        return self.output or Path("runs") / f"{self.dataset}-{self.arm}"
+
+
+def arguments(config: TrainCommandConfig) -> list[str]:
+    """The command line of ``trainer.train``."""
+    place = folders(config.dataset, config.data)
+    train = [place.packed("samples")]
+    if config.arm in ("scenes", "both"):
+        train.append(place.packed("scenes"))
+    for folder in train:
+        if not folder.is_dir():
+            raise UserError(f"{folder} does not exist; run `make generate-priors augment pack` first")
+    chosen = [config.recipe, "--output", str(config.run_folder), "--train", *map(str, train)]
+    if config.recipe == "miniature":
+        chosen += ["--text-encoder", str(WEIGHTS / "bert"), "--visual-start", str(WEIGHTS / "detector")]
+    if config.arm in ("base", "scenes"):
+        chosen += ["--network.no-use-prior"]
+    if config.epochs is not None:
+        chosen += ["--epochs", str(config.epochs)]
+    return [*chosen, *config.rest]
+
+
+def main(config: TrainCommandConfig) -> None:
+    """Launch, wait, and pass the exit status on."""
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(config.processes)]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    done = subprocess.run([*launch, "-m", "trainer.train", *arguments(config)], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+    lies_in("the trained network", config.run_folder / "best")
+
+
+if __name__ == "__main__":
+    run(main, TrainCommandConfig, __doc__)
