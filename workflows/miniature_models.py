@@ -135,7 +135,7 @@ def export(
 ) -> None:
     """Write all models in half precision, in the folder layouts of diffusers and transformers."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("stable-diffusion", "clip", "detector", "bert"):
+    for name in ("stable-diffusion", "clip", "detector"):
         shutil.rmtree(folder / name, ignore_errors=True)
     pipeline.to(torch.float16).save_pretrained(folder / "stable-diffusion")
     clip.half().save_pretrained(folder / "clip")

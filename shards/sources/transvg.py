@@ -1,7 +1,8 @@
 """The split files of TransVG, VLTVG and ResVG: ``<folder>/<name>_<split>.pth``, a pickled list of rows.
 
 A row is (image file, mask file, box, phrase, attributes), for flickr (image file, box, phrase). Boxes are xywh for
-unc, unc+, gref and gref_umd, and xyxy for referit and flickr. Categories and other instances are not in these files.
+unc, unc+, gref and gref_umd, and xyxy for referit and flickr: referit's count from 0 and name the last pixel (no box of
+480 x 360 pictures ever reaches 480), flickr's count from 1. Categories and other instances are not in these files.
 """
 
 from __future__ import annotations
@@ -10,9 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from shards.schema import Query
+from shards.schema import Box, Query
 from shards.sources.errors import SourceError
 from shards.sources.source import SourceSample, four_numbers, key_of, xywh_to_xyxy
 from shards.sources.unpickle import read_pickle
@@ -67,7 +66,14 @@ def _read_row(row: Any, i: int, path: Path, split: str, name: str, dataset: str)
     image, box, phrase = (row[0], row[1], row[2]) if name == "flickr" else (row[0], row[2], row[3])
     if not isinstance(image, str) or not isinstance(phrase, str):
         raise SourceError(f"{where}: the image's name and the phrase must be text, got {image!r} and {phrase!r}")
-    values = box.tolist() if isinstance(box, np.ndarray) else box
-    xyxy = xywh_to_xyxy(values, where) if name in XYWH_NAMES else four_numbers(values, where)
+    xyxy = _to_xyxy(box, name, where)
     query = Query(query_id=f"{dataset}-{split}-{i}", text=phrase, box_xyxy=xyxy, split=split, source=dataset)
     return image, query
+
+
+def _to_xyxy(values: Any, name: str, where: str) -> Box:
+    """0-based, right and bottom exclusive."""
+    if name in XYWH_NAMES:
+        return xywh_to_xyxy(values, where)
+    x1, y1, x2, y2 = four_numbers(values, where)
+    return (x1, y1, x2 + 1, y2 + 1) if name == "referit" else (x1 - 1, y1 - 1, x2, y2)
