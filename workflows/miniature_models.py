@@ -56,14 +56,14 @@ class MiniatureModelsConfig:
     autoencoder_steps: int = 2_200
     clip_steps: int = 1_500
     unet_steps: int = 4_300
-    judge_steps: int = 1_500
-    detector_steps: int = 2_600
+    judge_steps: int = 450
+    detector_steps: int = 2_550
     """On world scenes."""
 
-    detector_drawn_steps: int = 600
+    detector_drawn_steps: int = 900
     """On world scenes and drawn pictures, after that."""
 
-    num_drawn: int = 2_400
+    num_drawn: int = 900
     """Pictures that Stable Diffusion draws for the detector to learn from."""
 
     num_measured: int = 300
@@ -101,7 +101,7 @@ def train_on_drawn(
     """
     random = Random("drawn")
     captions = [captioned_picture(random)[1] for _ in range(config.num_drawn)]
-    folder = config.work / "drawn"
+    folder = config.work / f"drawn-{config.num_drawn}"
     if not (folder / "done").exists():
         folder.mkdir(exist_ok=True)
         for i, picture in enumerate(diffusion.draw(pipeline, captions, seed=50_000)):
@@ -121,7 +121,7 @@ def train_on_drawn(
         return random.choice(agreed) if agreed and random.random() < 0.5 else detection.world_scene(random)
 
     return detection.train_detector(
-        config.work, "detector-drawn", config.detector_drawn_steps, sample_at, first, learning_rate=2e-4
+        config.work, "detector-drawn", config.detector_drawn_steps, sample_at, first, learning_rate=4e-4
     )
 
 

@@ -91,7 +91,8 @@ def test_an_export_has_the_published_names_and_shapes(
     exported = to_published(network)
     assert {name: list(tensor.shape) for name, tensor in exported.items()} == shapes
     assert len(exported) == 686
-    assert all(torch.equal(exported[name], tensor) for name, tensor in state.items())
+    # NumPy 2 makes some of the recipe's weights double; the network keeps single precision.
+    assert all(torch.equal(exported[name], tensor.to(exported[name].dtype)) for name, tensor in state.items())
 
 
 def test_a_missing_and_a_wrong_tensor_are_named(network: GroundingNetwork, state: dict[str, torch.Tensor]) -> None:
