@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+import tyro
+
+from shards.reader import SampleReader
+from workflows import ingest
+from workflows.console import UserError, run
+from workflows.miniature.world import WorldConfig, write_dataset
+
+COMMANDS = {
+    "ingest": "IngestConfig",
+    "generate_priors": "GeneratePriorsConfig",
+    "augment": "AugmentConfig",
+    "pack": "PackConfig",
+    "train": "TrainCommandConfig",
+    "evaluate": "EvaluateCommandConfig",
+    "demo": "DemoConfig",
+    "miniature_models": "MiniatureModelsConfig",
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_has_a_help_and_runs_without_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    module = importlib.import_module(f"workflows.{name}")
+    config = getattr(module, COMMANDS[name])
+    tyro.cli(config, args=[])
+    with pytest.raises(SystemExit) as exit_info:
+        tyro.cli(config, args=["--help"], description=module.__doc__)
+    assert exit_info.value.code == 0
+    assert "--data" in capsys.readouterr().out or name in ("demo", "miniature_models")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    write_dataset(WorldConfig(output=folder, num_train=6, num_val=2, num_test=2))
+    return folder
+
+
+def _config(world: Path, data: Path, **changes: object) -> ingest.IngestConfig:
+    values: dict[str, object] = {"annotations": world / "miniature", "images": world / "images", "data": data}
+    return ingest.IngestConfig(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_ingest_delivers_every_query_once(world: Path, tmp_path: Path) -> None:
+    ingest.main(_config(world, tmp_path))
+    reader = SampleReader(tmp_path / "miniature" / "samples")
+    found = [query.query_id for sample in reader for query in sample.queries]
+    listed = [json.loads(line)["query_id"] for line in (tmp_path / "miniature/queries.jsonl").read_text().splitlines()]
+    assert sorted(found) == sorted(listed)
+    assert reader.splits == ["testA", "testB", "train", "val"]
+
+
+def test_missing_photographs_stop_ingest_unless_allowed(world: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for path in sorted((world / "images").iterdir())[1:]:
+        (images / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(UserError, match=r"1 photographs are not in .*--allow-missing-images"):
+        ingest.main(_config(world, tmp_path / "data", images=images))
+    assert not (tmp_path / "data/miniature/samples").exists()
+    ingest.main(_config(world, tmp_path / "data", images=images, allow_missing_images=True))
+    problems = (tmp_path / "data/miniature/problems.jsonl").read_text().splitlines()
+    assert [json.loads(line)["rule"] for line in problems] == ["missing_image"]
+
+
+def test_a_users_error_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(config: ingest.IngestConfig) -> None:
+        raise UserError("the folder [x] is\nnot there")
+
+    monkeypatch.setattr("sys.argv", ["ingest"])
+    with pytest.raises(SystemExit) as exit_info:
+        run(fail, ingest.IngestConfig, "")
+    assert exit_info.value.code == 2
+    assert capsys.readouterr().err == "error: the folder [x] is not there\n"
