@@ -41,7 +41,6 @@ def user_errors() -> tuple[type[Exception], ...]:
     """The rooms' own errors for bad input, and the operating system's about files."""
     from augmentation.errors import AugmentationError
     from generation.errors import GenerationError
-
     from pipeline.errors import PipelineError
     from shards.schema import SchemaError
     from shards.sources.errors import SourceError
