@@ -1,1 +1,7 @@
 """What a person runs: one module per make target. Nothing imports this package."""
+
+import os
+
+# Before the libraries are imported, which is when they say things that concern no one here.
+for _name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
+    os.environ.setdefault(_name, "error")
