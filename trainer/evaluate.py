@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import tyro
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 
 from shards.reader import SampleReader
 from shards.schema import SchemaError
@@ -61,7 +62,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     Raises:
         TrainerError, SchemaError: something a person can mend.
     """
-    accelerator = Accelerator()
+    accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     answerer = Answerer(
         network=GroundingNetwork.from_pretrained(config.checkpoint).to(accelerator.device),
         processor=Processor.from_pretrained(config.checkpoint),
@@ -106,9 +107,10 @@ def main() -> None:
         report = evaluate(config)
     except (TrainerError, SchemaError) as error:
         sys.exit(f"error: {error}")
-    for split, metrics in report.items():
-        print(f"{split}: Acc@0.5 {metrics['accuracy']['0.50']:.4f} of {metrics['num_queries']} queries")
-    print(f"the report lies in {config.output}")
+    if PartialState().is_main_process:
+        for split, metrics in report.items():
+            print(f"{split}: Acc@0.5 {metrics['accuracy']['0.50']:.4f} of {metrics['num_queries']} queries")
+        print(f"the report lies in {config.output}")
 
 
 if __name__ == "__main__":

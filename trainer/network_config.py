@@ -138,7 +138,7 @@ def miniature() -> NetworkConfig:
     return NetworkConfig(
         image_size_px=128,
         backbone=BackboneConfig(
-            block="basic", stem_width=32, widths=(32, 64, 96), depths=(1, 1, 1), num_frozen_stages=0
+            block="basic", stem_width=32, widths=(32, 64, 96), depths=(1, 1, 1), num_frozen_stages=2
         ),
         width=128,
         num_heads=4,

@@ -14,12 +14,11 @@ import math
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 from torch import Tensor
 
@@ -294,6 +293,7 @@ def _new_accelerator(config: TrainConfig) -> Accelerator:
     """Parts that are frozen in early epochs give no gradients then, of which several processes must be told."""
     unused = DistributedDataParallelKwargs(find_unused_parameters=config.optimisation.freeze_epochs > 0)
     return Accelerator(
+        cpu=not torch.accelerator.is_available(),  # or several processes without a GPU would not find each other
         mixed_precision=config.mixed_precision,
         log_with="tensorboard",
         project_config=ProjectConfiguration(project_dir=str(config.output), logging_dir=str(config.output)),
@@ -309,10 +309,11 @@ def main() -> None:
     }
     config = tyro.extras.overridable_config_cli(recipes, description=__doc__)
     try:
-        train(config)
+        finished = train(config)["finished"]
     except (TrainerError, SchemaError) as error:
         sys.exit(f"error: {error}")
-    print(f"the trained network lies in {Path(config.output) / 'best'}")
+    if PartialState().is_main_process:
+        print(f"the network lies in {config.output / 'best'}" if finished else "paused; the same command goes on")
 
 
 if __name__ == "__main__":
