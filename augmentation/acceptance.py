@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from augmentation.detect import Detected, Found, iou
+from augmentation.detect import Detected, Found
 from pipeline.stage import Rejected
+from shards.boxes import iou
 from shards.schema import Box
 
 

@@ -15,6 +15,7 @@ from augmentation.scene import snapped
 from augmentation.vocabulary import SceneSpec
 from generation.checkpoints import resolved_device
 from pipeline.stage import Rejected, Resources, Stage
+from shards.boxes import area_px, iou
 from shards.schema import Box
 
 
@@ -158,19 +159,6 @@ def without_duplicates(found: Sequence[Found], nms_iou: float) -> tuple[Found, .
         if not any(other.category == one.category or not one.is_sure for other in rivals):
             kept.append(one)
     return tuple(kept)
-
-
-def iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes of positive area; 0 where they only touch."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    return width * height / (area_px(a) + area_px(b) - width * height)
-
-
-def area_px(box: Box) -> float:
-    """Area of a box in square pixels."""
-    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _judged(box: Any, category: str, score: float, size: tuple[int, ...], config: DetectorConfig) -> Found | None:

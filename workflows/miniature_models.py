@@ -2,7 +2,7 @@
 
     make miniature-models
 
-takes about two and a half hours on two CPU cores. It may be stopped and started again at any time: each model
+takes hours on two CPU cores. It may be stopped and started again at any time: each model
 goes on from its checkpoint in the work folder. The weights in the repository were made by this command.
 """
 

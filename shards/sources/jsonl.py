@@ -15,9 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shards.boxes import iou
 from shards.schema import Box, Instance, Query
 from shards.sources.errors import SourceError
 from shards.sources.source import SourceSample, four_numbers, key_of
+
+SAME_OBJECT_IOU = 0.5
+"""A listed instance that overlaps the target's box so much is the target."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,23 +120,11 @@ def _join(instances: list[Instance], boxes: Any, target: Box, category: str, whe
     if not isinstance(boxes, list):
         raise SourceError(f"{where}: instances must be a list of boxes, got {str(boxes)[:60]!r}")
     for box in [four_numbers(values, where) for values in boxes]:
-        if not any(i.category == category and overlap(i.box_xyxy, box) > 0.99 for i in instances):
+        if not any(i.category == category and iou(i.box_xyxy, box) > 0.99 for i in instances):
             instances.append(Instance(box_xyxy=box, category=category))
-    found = [(overlap(i.box_xyxy, target), n) for n, i in enumerate(instances) if i.category == category]
+    found = [(iou(i.box_xyxy, target), n) for n, i in enumerate(instances) if i.category == category]
     best, index = max(found, default=(0.0, -1))
     if best >= SAME_OBJECT_IOU:
         return index
     instances.append(Instance(box_xyxy=target, category=category))
     return len(instances) - 1
-
-
-SAME_OBJECT_IOU = 0.5
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    both = width * height
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)

@@ -13,13 +13,14 @@ from PIL import Image
 
 from augmentation.acceptance import AcceptanceConfig
 from augmentation.composed import Composed
-from augmentation.detect import Detected, Detector, DetectorConfig, DetectStage, Found, iou, without_duplicates
+from augmentation.detect import Detected, Detector, DetectorConfig, DetectStage, Found, without_duplicates
 from augmentation.errors import AugmentationError
 from augmentation.label import LabelConfig, LabelStage
 from augmentation.programs import from_json, run
 from augmentation.scene import Scene, Thing
 from augmentation.vocabulary import SceneSpec
 from pipeline.stage import Rejected
+from shards.boxes import iou
 from shards.schema import Box, Sample
 
 SPEC = SceneSpec(key="scene-1", category="cup", count=3, attributes={}, prompt="three cups")

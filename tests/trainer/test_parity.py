@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import importlib.util
 import json
@@ -19,6 +20,7 @@ from trainer.losses import box_losses
 from trainer.network import GroundingNetwork
 
 REFERENCE = Path(__file__).resolve().parents[2].parent / "shared" / "reference"
+BEFORE_THE_ENCODER = ("backbone", "input_proj")
 pytestmark = pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"{REFERENCE} is absent")
 
 
@@ -63,19 +65,38 @@ def test_the_published_numbers_come_out(network: GroundingNetwork) -> None:
     total = losses.per_query.mean()
     torch.testing.assert_close(total, torch.tensor(golden["total_loss"]), rtol=1e-4, atol=0)
     total.backward()
+    norms = _gradient_norms(network)
+    network.zero_grad(set_to_none=True)
+    for name in BEFORE_THE_ENCODER:
+        norms.pop(name)
+        golden["grad_norm"].pop(name)
+    assert norms == pytest.approx(golden["grad_norm"], rel=1e-3)
+
+
+def test_gradients_before_the_encoder_come_out_in_double_precision(network: GroundingNetwork) -> None:
+    """The weights saturate the first encoder layer's softmax, and rounding is amplified on the way back through it.
+
+    In single precision one or two threads already move these norms by up to 2 %. In double precision they do not
+    depend on that; golden was computed in single precision, which leaves the backbone 0.6 % from it.
+    """
+    golden = json.loads((REFERENCE / "golden.json").read_text())
+    image, padding, token_ids, token_mask, prior = _recipe().inputs()
+    double = copy.deepcopy(network).double()
+    boxes = double(image.double(), padding, token_ids, token_mask, torch.arange(2), prior.double()).boxes
+    box_losses(boxes, torch.tensor(golden["target_cxcywh"]).double()).per_query.mean().backward()
+    norms = _gradient_norms(double)
+    assert norms.pop("backbone") == pytest.approx(golden["grad_norm"].pop("backbone"), rel=1e-2)
+    assert norms == pytest.approx(golden["grad_norm"], rel=1e-3)
+
+
+def _gradient_norms(network: GroundingNetwork) -> dict[str, float]:
+    """L2 norm of the gradients by top-level module of the published layout."""
     squares: dict[str, float] = {}
     for name, parameter in network.named_parameters():
         if parameter.grad is not None:
             module = published_name(name).split(".")[0]
             squares[module] = squares.get(module, 0.0) + float(parameter.grad.double().square().sum())
-    norms = {module: square**0.5 for module, square in squares.items()}
-    # With these weights the first encoder layer's softmax saturates (features of deviation 230), so rounding is
-    # amplified on the way back to what lies before it: one or two threads, or an image changed by 1e-7, already give
-    # the backbone 467 to 479. In float64 it is 467.48, and golden, of float32, 470.17.
-    for before_encoder in ("backbone", "input_proj"):
-        assert norms.pop(before_encoder) == pytest.approx(golden["grad_norm"].pop(before_encoder), rel=3e-2)
-    assert norms == pytest.approx(golden["grad_norm"], rel=1e-3)
-    network.zero_grad(set_to_none=True)
+    return {module: square**0.5 for module, square in squares.items()}
 
 
 def test_the_text_may_be_trimmed_to_its_longest(network: GroundingNetwork) -> None:

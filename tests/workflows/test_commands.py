@@ -67,6 +67,9 @@ def test_missing_photographs_stop_ingest_unless_allowed(world: Path, tmp_path: P
     ingest.main(_config(world, tmp_path / "data", images=images, allow_missing_images=True))
     problems = (tmp_path / "data/miniature/problems.jsonl").read_text().splitlines()
     assert [json.loads(line)["rule"] for line in problems] == ["missing_image"]
+    ingest.main(_config(world, tmp_path / "whole"))
+    partial, whole = (SampleReader(tmp_path / name / "miniature/samples") for name in ("data", "whole"))
+    assert len(partial) == len(whole) - 1
 
 
 def test_a_users_error_is_one_line_and_status_2(

@@ -14,13 +14,14 @@ from PIL import Image
 from torch import Tensor
 from transformers import ResNetConfig, RTDetrConfig, RTDetrForObjectDetection, RTDetrImageProcessor
 
+from shards.boxes import iou
+from shards.schema import Box
 from workflows.miniature.drawing import CATEGORIES
 from workflows.miniature.loop import LoopConfig, learn
 from workflows.miniature.world import Scene, captioned_picture, scene_of_split
 
 INPUT_PX = 128
 BATCH = 16
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,16 +160,6 @@ def detect(
                 [Found(box_xyxy=tuple(box), category=CATEGORIES[label], score=score) for box, label, score in rows]
             )
     return found
-
-
-def iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    area = width * height
-    return area / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - area)
 
 
 def average_precision_50(found: Sequence[Sequence[Found]], truth: Sequence[Labelled]) -> float:

@@ -1,0 +1,18 @@
+"""Arithmetic of plain boxes, as tuples; batches of boxes as tensors are the trainer's."""
+
+from __future__ import annotations
+
+from shards.schema import Box
+
+
+def area_px(box: Box) -> float:
+    """Area of a box in square pixels."""
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes of positive area; 0 where they only touch."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    return width * height / (area_px(a) + area_px(b) - width * height)
