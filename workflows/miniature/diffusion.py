@@ -23,7 +23,7 @@ from workflows.miniature.loop import LoopConfig, learn
 from workflows.miniature.pictures import MAX_TOKENS, PictureBank, TokenCache, to_tensor
 
 STEPS = 20
-GUIDANCE = 4.0
+GUIDANCE = 2.5
 BATCH = 64
 
 
@@ -87,7 +87,7 @@ def train_unet(
     folder: Path,
     steps: int,
 ) -> UNet2DConditionModel:
-    """Train the UNet on the bank's latents; left-right mirrored half of the time."""
+    """Train the UNet on the bank's latents."""
     unet, scheduler, ids = new_unet(), new_scheduler(), TokenCache(tokenizer)
     tower = text_tower(clip)
     latents = encode_bank(autoencoder, bank, folder / f"latents-{len(bank.captions)}.npy")

@@ -161,7 +161,7 @@ def _surface(colour: str, pattern: str, w: int, h: int, unit: int) -> Image.Imag
 
 
 @lru_cache(maxsize=50_000)
-def sprite(category: str, colour: str, pattern: str, extent: int, flipped: bool = False) -> Image.Image:
+def sprite(category: str, colour: str, pattern: str, extent: int) -> Image.Image:
     """One object as an RGBA picture that it fills exactly.
 
     Args:
@@ -169,7 +169,6 @@ def sprite(category: str, colour: str, pattern: str, extent: int, flipped: bool 
         colour: a key of ``COLOURS``.
         pattern: one of ``PATTERNS``.
         extent: geometric mean of width and height, in pixels.
-        flipped: mirrored left to right.
     """
     width, height = object_size(category, extent)
     w, h = width * SUPERSAMPLING, height * SUPERSAMPLING
@@ -182,8 +181,7 @@ def sprite(category: str, colour: str, pattern: str, extent: int, flipped: bool 
     _details(painted, category, w, h)
     painted = Image.composite(painted, Image.new("RGB", (w, h), OUTLINE), inner)
     painted.putalpha(ImageChops.lighter(mask, inner))
-    painted = painted.resize((width, height), Image.Resampling.BOX)
-    return painted.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flipped else painted
+    return painted.resize((width, height), Image.Resampling.BOX)
 
 
 def _details(image: Image.Image, category: str, w: int, h: int) -> None:

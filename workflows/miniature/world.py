@@ -55,8 +55,6 @@ class Thing:
     y: int
     """Top left corner in pixels."""
 
-    flipped: bool = False
-
     @property
     def box_xyxy(self) -> tuple[float, float, float, float]:
         width, height = object_size(self.category, self.extent_px)
@@ -80,7 +78,7 @@ class Scene:
     def draw(self) -> Image.Image:
         image = background(self.width, self.height, self.background_kind, self.horizon)
         for thing in self.things:
-            picture = sprite(thing.category, thing.colour, thing.pattern, thing.extent_px, thing.flipped)
+            picture = sprite(thing.category, thing.colour, thing.pattern, thing.extent_px)
             image.paste(picture, (thing.x, thing.y), picture)
         return image
 
@@ -115,9 +113,9 @@ def _long_tail() -> tuple[tuple[Combination, ...], tuple[float, ...]]:
 
 
 def place(
-    combinations: list[Combination], extents_px: list[int], width: int, height: int, random: Random
+    combinations: list[Combination], extents_px: list[int], width: int, height: int, gap_px: int, random: Random
 ) -> tuple[Thing, ...] | None:
-    """Put things at random places without overlap, at least 2 px apart; None where they do not fit."""
+    """Put things at random places without overlap, at least ``gap_px`` apart; None where they do not fit."""
     things: list[Thing] = []
     taken: list[tuple[int, int, int, int]] = []
     for (category, colour, pattern), extent in zip(combinations, extents_px, strict=True):
@@ -126,7 +124,8 @@ def place(
             return None
         for _ in range(60):
             x, y = random.randint(1, width - w - 1), random.randint(1, height - h - 1)
-            if all(x + w + 2 <= a or c + 2 <= x or y + h + 2 <= b or d + 2 <= y for a, b, c, d in taken):
+            wide = (x - gap_px, y - gap_px, x + w + gap_px, y + h + gap_px)
+            if all(wide[2] <= a or c <= wide[0] or wide[3] <= b or d <= wide[1] for a, b, c, d in taken):
                 break
         else:
             return None
@@ -139,21 +138,24 @@ def place(
                 extent_px=extent,
                 x=x,
                 y=y,
-                flipped=random.random() < 0.5,
             )
         )
     return tuple(things)
 
 
 def compose(
-    combinations: list[Combination], extents: tuple[int, int], canvas: tuple[int, int], random: Random
+    combinations: list[Combination],
+    extents: tuple[int, int],
+    canvas: tuple[int, int],
+    random: Random,
+    gap_px: int = 2,
 ) -> Scene:
     """A scene with these things; they shrink until they fit."""
     low, high = extents
     while True:
         for _ in range(8):
             sizes = [random.randint(low, high) for _ in combinations]
-            things = place(combinations, sizes, *canvas, random)
+            things = place(combinations, sizes, *canvas, gap_px, random)
             if things is not None:
                 return Scene(
                     width=canvas[0],
@@ -328,6 +330,8 @@ def _referred(scene: Scene, split: str, random: Random) -> list[tuple[int, list[
 
 NUMBER_WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five"}
 PICTURE_PX = 64
+CAPTIONED_GAP_PX = 5
+"""Between the objects of a captioned picture: an autoencoder with 4 px cells runs nearer ones into each other."""
 
 
 def article(noun_phrase: str) -> str:
@@ -360,9 +364,9 @@ def captioned_picture(random: Random) -> tuple[Scene, str]:
             ]
             words = [first[0]]
         words[-1] = PLURALS[first[0]]
-        return compose(things, extents, canvas, random), " ".join([NUMBER_WORDS[count], *words])
+        return compose(things, extents, canvas, random, CAPTIONED_GAP_PX), " ".join([NUMBER_WORDS[count], *words])
     second = random.choice(all_combinations())
-    scene = compose([first, second], (19, 27), canvas, random)
+    scene = compose([first, second], (19, 27), canvas, random, CAPTIONED_GAP_PX)
     return scene, f"{article(described(first))} and {article(described(second))}"
 
 

@@ -19,7 +19,7 @@ def render_config() -> RenderConfig:
     return RenderConfig(
         checkpoint=str(WEIGHTS / "stable-diffusion"),
         steps=20,
-        guidance=4.0,
+        guidance=2.5,
         image_size_px=64,
         batch_size=32,
         dtype="float32",
