@@ -39,7 +39,11 @@ demo: setup ## the whole job on the miniature world: data, priors, scenes, two t
 miniature: setup ## draw the miniature data set
 	$(RUN) workflows.miniature.world $(ARGS)
 
-ingest: setup ## annotations and photographs -> sample shards
+MINIATURE := data/miniature/refer/miniature/instances.json
+$(MINIATURE): | setup
+	$(RUN) workflows.miniature.world
+
+ingest: setup $(if $(ARGS),,$(MINIATURE)) ## annotations and photographs -> sample shards
 	$(RUN) workflows.ingest $(ARGS)
 
 generate-priors: setup ## queries -> prompts -> pictures -> features in the prior store

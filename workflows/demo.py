@@ -3,7 +3,8 @@
 make demo               # at most 15 minutes on two cores
 make demo SIZE=smoke    # everything once, too small to learn anything
 
-Generation and augmentation run on Ray, as they would on a cluster. The demo is resumable: run it again.
+Generation and augmentation run on Ray, as they would on a cluster. The demo is resumable: run it again. In full size
+its data and networks lie where `make predict`, `make evaluate` and the other steps look for them.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class DemoConfig:
 
     size: Literal["full", "smoke"] = "full"
     output: Path | None = None
-    """Folder for everything; ``runs/demo-<size>`` where not given."""
+    """Folder for ``data`` and ``runs``; where not given, this one, for a smoke demo ``runs/demo-smoke``."""
 
     workers: int = 2
     """Ray workers of each stage."""
@@ -59,10 +60,11 @@ class DemoConfig:
 
 def main(config: DemoConfig) -> None:
     """Run all steps, then print where the time went and what came out."""
-    size, output = SIZES[config.size], config.output or Path("runs") / f"demo-{config.size}"
-    data, executor = output / "data", ExecutorConfig(kind="ray", workers=config.workers)
+    root = config.output or (Path() if config.size == "full" else Path("runs/demo-smoke"))
+    data, runs, output = root / "data", root / "runs", root / "runs" / "demo"
+    size, executor = SIZES[config.size], ExecutorConfig(kind="ray", workers=config.workers)
     refer = data / "miniature" / "refer"
-    networks = {"base": output / "base", "both": output / "both"}
+    networks = {arm: runs / f"miniature-{arm}" for arm in ("base", "both")}
     reports: dict[str, dict[str, Any]] = {}
 
     def evaluated(arm: str) -> None:
@@ -100,7 +102,7 @@ def main(config: DemoConfig) -> None:
     )
     summary = {"seconds": seconds, "peak_bytes_of_one_process": peak_bytes, "reports": reports}
     (output / "demo.json").write_text(json.dumps(summary, indent=1))
-    lies_in("everything", output)
+    lies_in("the table as JSON", output / "demo.json")
     lies_in("pictures of priors, scenes and predictions", output / "pictures")
 
 

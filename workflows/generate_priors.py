@@ -24,6 +24,7 @@ from generation.prior import PriorConfig, encoder_fingerprint, picture_settings
 from generation.render import RenderStage
 from generation.store import PriorSink, PriorStore
 from pipeline.executor import ExecutorConfig
+from pipeline.plan import open_plan
 from pipeline.receipts import read_receipts, verified_path
 from pipeline.run import Job, PlanRow, run_job
 from shards.reader import SampleReader
@@ -121,24 +122,45 @@ def parsed_rows(output: Path) -> Iterator[ParsedRow]:
 
 
 def draw_missing(config: GeneratePriorsConfig, settings: dict[str, Any], wanted: Iterable[ParsedRow]) -> None:
-    """Draw and encode what the store lacks, as one more run of the store."""
-    root = prior_store(config.data)
+    """Draw and encode what the store lacks, as one more run of the store; what was interrupted is finished first."""
+    root, encoder = prior_store(config.data), encoder_fingerprint(config.prior)
+    asked = {"of": [config.dataset, config.of, config.limit], "settings": settings, "encoder": encoder}
+    for run_folder, fingerprint in interrupted(root, asked):
+        run_job(_job(config, settings, fingerprint, []), run_folder, config.executor)
     stored = PriorStore.open(root) if any(root.glob("*/plan/plan.json")) else PriorStore()
     missing = [row for row in wanted if row.prior_id not in stored][: config.limit]
     if not missing:
         lies_in("nothing is missing: the prior store", root)
         return
-    encoder = encoder_fingerprint(config.prior)
     if len(stored) and stored.encoder != encoder:
         raise UserError(
             f"the priors in {root} were encoded by {stored.encoder}, this configuration names {encoder}; "
             "features of two encoders do not compare: use another --data folder for another encoder"
         )
     identity = hashlib.sha256("".join(row.prior_id for row in missing).encode()).hexdigest()
-    job = Job(
+    run_job(_job(config, settings, {"priors": identity, **asked}, missing), root / identity[:16], config.executor)
+    lies_in("the prior store", root)
+
+
+def interrupted(root: Path, asked: dict[str, Any]) -> list[tuple[Path, dict[str, Any]]]:
+    """Unfinished runs of the store that the same request began, with the fingerprints of their plans."""
+    found = []
+    for run_folder in sorted(path.parent.parent for path in root.glob("*/plan/plan.json")):
+        plan = open_plan(run_folder)
+        planned = dict(plan.settings.fingerprint)
+        same = {**planned, "priors": ""} == json.loads(json.dumps({**asked, "priors": ""}))
+        if same and len(read_receipts(run_folder, allow_partial=True)) < len(plan.shards):
+            found.append((run_folder, planned))
+    return found
+
+
+def _job(
+    config: GeneratePriorsConfig, settings: dict[str, Any], fingerprint: dict[str, Any], rows: list[ParsedRow]
+) -> Job:
+    return Job(
         name="priors",
-        fingerprint={"priors": identity, "settings": settings, "encoder": encoder},
-        inputs=lambda: (_prior_row(row) for row in missing),
+        fingerprint=fingerprint,
+        inputs=lambda: (_prior_row(row) for row in rows),
         items_per_shard=config.priors_per_shard,
         seed=config.prior.seed,
         stages=[
@@ -151,10 +173,8 @@ def draw_missing(config: GeneratePriorsConfig, settings: dict[str, Any], wanted:
             ),
             EncodeStage(config.prior.encoder),
         ],
-        sink=PriorSink(settings, encoder),
+        sink=PriorSink(settings, encoder_fingerprint(config.prior)),
     )
-    run_job(job, root / identity[:16], config.executor)
-    lies_in("the prior store", root)
 
 
 def _prior_row(row: ParsedRow) -> PlanRow:

@@ -17,7 +17,7 @@ from random import Random
 
 import torch
 import tyro
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 from transformers import (
     BertConfig,
     BertTokenizer,
@@ -55,13 +55,16 @@ class MiniatureModelsConfig:
 
     autoencoder_steps: int = 2_200
     clip_steps: int = 1_500
-    unet_steps: int = 4_300
+    unet_steps: int = 9_500
     judge_steps: int = 450
-    detector_steps: int = 2_550
-    """On world scenes."""
+    detector_steps: int = 4_500
+    """On world scenes, drawn and passed through the autoencoder."""
 
     detector_drawn_steps: int = 900
     """On world scenes and drawn pictures, after that."""
+
+    num_autoencoded: int = 4_000
+    """Pictures passed through the autoencoder for the detector to learn from."""
 
     num_drawn: int = 900
     """Pictures that Stable Diffusion draws for the detector to learn from."""
@@ -81,7 +84,7 @@ def main(config: MiniatureModelsConfig) -> None:
     autoencoder = train_autoencoder(bank, config.work, config.autoencoder_steps)
     clip = clips.train_clip(bank, tokenizer, config.work, config.clip_steps)
     judge = train_judge(autoencoder, config.work, config.judge_steps)
-    first = detection.train_detector(config.work, "detector", config.detector_steps)
+    first = train_on_world(config, autoencoder)
     unet = diffusion.train_unet(bank, autoencoder, clip, tokenizer, config.work, config.unet_steps)
     pipeline = diffusion.assemble(autoencoder, unet, clip, tokenizer)
     detector = train_on_drawn(config, first, pipeline)
@@ -89,6 +92,16 @@ def main(config: MiniatureModelsConfig) -> None:
     figures = measure_all(config)
     write_card(config.output, figures)
     console.print(f"weights, measurements and model card lie in {config.output}")
+
+
+def train_on_world(config: MiniatureModelsConfig, autoencoder: AutoencoderKL) -> RTDetrForObjectDetection:
+    """Learn from world scenes, half of them as the autoencoder gives them back."""
+    passed = detection.through_autoencoder(autoencoder, config.num_autoencoded)
+
+    def sample_at(random: Random) -> detection.Labelled:
+        return random.choice(passed) if random.random() < 0.4 else detection.world_scene(random)
+
+    return detection.train_detector(config.work, "detector", config.detector_steps, sample_at)
 
 
 def train_on_drawn(
@@ -99,6 +112,9 @@ def train_on_drawn(
     Nobody labelled those. A picture is used where the detector trained on the world, the caption's category and a
     count without any learned model all agree; its boxes are the detector's.
     """
+    teacher = config.work / "detector-of-the-world"
+    first.save_pretrained(teacher)
+    detection.new_processor().save_pretrained(teacher)
     random = Random("drawn")
     captions = [captioned_picture(random)[1] for _ in range(config.num_drawn)]
     folder = config.work / f"drawn-{config.num_drawn}"
@@ -109,8 +125,8 @@ def train_on_drawn(
         (folder / "done").touch()
     pictures = [detection.load_picture(folder / f"{i:05d}.png") for i in range(config.num_drawn)]
     agreed = []
-    for picture, caption, found in zip(pictures, captions, detection.detect(first, pictures, 0.4), strict=True):
-        if found and min(f.score for f in found) > 0.5 and len(found) == count_objects(picture):
+    for picture, caption, found in zip(pictures, captions, detection.found_in(teacher, pictures), strict=True):
+        if found and all(f.is_sure for f in found) and len(found) == count_objects(picture):
             names = tuple(f.category for f in found)
             if all(name[:3] in caption for name in names):
                 boxes = tuple(f.box_xyxy for f in found)
@@ -118,7 +134,7 @@ def train_on_drawn(
     console.print(f"{len(agreed)} of {len(pictures)} drawn pictures have labels that all readers agree on")
 
     def sample_at(random: Random) -> detection.Labelled:
-        return random.choice(agreed) if agreed and random.random() < 0.5 else detection.world_scene(random)
+        return random.choice(agreed) if agreed and random.random() < 0.4 else detection.world_scene(random)
 
     return detection.train_detector(
         config.work, "detector-drawn", config.detector_drawn_steps, sample_at, first, learning_rate=4e-4
@@ -172,7 +188,7 @@ def measure_all(config: MiniatureModelsConfig) -> dict[str, object]:
     pipeline.set_progress_bar_config(disable=True)
     clip = CLIPModel.from_pretrained(folder / "clip", dtype=torch.float32)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "clip")
-    detector = RTDetrForObjectDetection.from_pretrained(folder / "detector", dtype=torch.float32)
+    detector = folder / "detector"
     judge = Judge.load(folder)
     figures: dict[str, object] = {
         "autoencoder_psnr_db": measure.measure_autoencoder(pipeline, config.work),
@@ -191,7 +207,7 @@ def measure_all(config: MiniatureModelsConfig) -> dict[str, object]:
             "autoencoder": diffusion.num_parameters(pipeline.vae),
             "unet": diffusion.num_parameters(pipeline.unet),
             "clip": diffusion.num_parameters(clip),
-            "detector": diffusion.num_parameters(detector),
+            "detector": diffusion.num_parameters(RTDetrForObjectDetection.from_pretrained(detector)),
             "judge": diffusion.num_parameters(judge),
         },
         "size_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),

@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from PIL import Image
 from torch import Tensor
 from transformers import ResNetConfig, RTDetrConfig, RTDetrForObjectDetection, RTDetrImageProcessor
 
+from augmentation.detect import Detector, DetectorConfig, Found
 from shards.boxes import iou
 from shards.schema import Box
 from workflows.miniature.drawing import CATEGORIES
 from workflows.miniature.loop import LoopConfig, learn
+from workflows.miniature.pictures import to_images, to_tensor
 from workflows.miniature.world import Scene, captioned_picture, scene_of_split
 
 INPUT_PX = 128
@@ -90,6 +93,23 @@ def world_scene(random: Random) -> Labelled:
     return labelled(scene_of_split(random.choice(("val", "testA", "testB")), random))
 
 
+@torch.no_grad()
+def through_autoencoder(autoencoder: AutoencoderKL, count: int) -> list[Labelled]:
+    """Captioned pictures as the autoencoder gives them back, a little noise on their latents, with their true boxes.
+
+    They look as Stable Diffusion draws, and their boxes are known exactly.
+    """
+    scenes = [captioned_picture(Random(f"autoencoded/{i}"))[0] for i in range(count)]
+    noise = torch.Generator().manual_seed(0)
+    samples: list[Labelled] = []
+    for start in range(0, count, 128):
+        chosen = scenes[start : start + 128]
+        latents = autoencoder.encode(to_tensor(np.stack([np.asarray(s.draw()) for s in chosen]))).latent_dist.mean
+        latents = latents + 0.15 * latents.std() * torch.randn(latents.shape, generator=noise)
+        samples += map(labelled, chosen, to_images(autoencoder.decode(latents).sample))
+    return samples
+
+
 def prepared(samples: Sequence[Labelled]) -> tuple[Tensor, list[dict[str, Tensor]]]:
     """(n, 3, 128, 128) in 0..1 and the targets that the library's loss takes (normalised cxcywh)."""
     pixels, labels = [], []
@@ -112,7 +132,7 @@ def train_detector(
     folder: Path,
     name: str,
     steps: int,
-    sample_at: Callable[[Random], Labelled] = world_scene,
+    sample_at: Callable[[Random], Labelled],
     start: RTDetrForObjectDetection | None = None,
     learning_rate: float = 8e-4,
 ) -> RTDetrForObjectDetection:
@@ -133,33 +153,15 @@ def train_detector(
     return model
 
 
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """One detection."""
+def found_in(folder: Path, pictures: Sequence[Image.Image], **changes: Any) -> list[tuple[Found, ...]]:
+    """What the detector in ``folder`` finds in each picture, just as augmentation asks it.
 
-    box_xyxy: Box
-    category: str
-    score: float
-
-
-@torch.no_grad()
-def detect(
-    model: RTDetrForObjectDetection, pictures: Sequence[Image.Image], threshold: float = 0.5, batch_size: int = 64
-) -> list[list[Found]]:
-    """Detections of each picture in pixels of that picture, best first."""
-    processor = new_processor()
-    found: list[list[Found]] = []
-    for start in range(0, len(pictures), batch_size):
-        chosen = [picture.convert("RGB") for picture in pictures[start : start + batch_size]]
-        sizes = [(picture.height, picture.width) for picture in chosen]
-        outputs = model(**processor(chosen, return_tensors="pt"))
-        results: list[dict[str, Any]] = processor.post_process_object_detection(outputs, threshold, sizes)
-        for result in results:
-            rows = zip(result["boxes"].tolist(), result["labels"].tolist(), result["scores"].tolist(), strict=True)
-            found.append(
-                [Found(box_xyxy=tuple(box), category=CATEGORIES[label], score=score) for box, label, score in rows]
-            )
-    return found
+    Args:
+        changes: to the default ``DetectorConfig``.
+    """
+    detector = Detector(DetectorConfig(checkpoint=str(folder), device="cpu", **changes))
+    arrays = [np.asarray(picture.convert("RGB")) for picture in pictures]
+    return [found for start in range(0, len(arrays), 64) for found in detector.detect(arrays[start : start + 64])]
 
 
 def average_precision_50(found: Sequence[Sequence[Found]], truth: Sequence[Labelled]) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 from diffusers import StableDiffusionPipeline
 from PIL import Image
-from transformers import CLIPModel, CLIPTokenizer, RTDetrForObjectDetection
+from transformers import CLIPModel, CLIPTokenizer
 
 from workflows.miniature import detector as detection
 from workflows.miniature.autoencoder import psnr_db
@@ -57,7 +57,7 @@ def _share(truths: Sequence[Any], read: Sequence[Any]) -> float:
 def measure_diffusion(
     pipeline: StableDiffusionPipeline,
     judge: Judge,
-    detector: RTDetrForObjectDetection,
+    detector: Path,
     sheets: Path,
     singles: int,
     each: int,
@@ -65,6 +65,7 @@ def measure_diffusion(
     """What the drawings show: attributes of single objects, counts of several; contact sheets into ``sheets``.
 
     Args:
+        detector: folder of the detector; what augmentation would be sure of counts.
         singles: single-object prompts, over all combinations.
         each: pictures for each count and category, and for "three cups".
     """
@@ -75,17 +76,14 @@ def measure_diffusion(
     report: dict[str, Any] = {"single_object_prompts": singles, "read_right": _share(truths, read)}
     for i, name in enumerate(("category", "colour", "pattern")):
         report[f"{name}_right"] = _share([t[i] for t in truths], [r[i] for r in read])
-    found = detection.detect(detector, pictures)
-    report["detector_finds_single_object"] = _share(
-        [[t[0]] for t in truths], [[f.category for f in frame] for frame in found]
-    )
+    report["detector_finds_single_object"] = _share([[t[0]] for t in truths], _sure(detector, pictures))
     several: list[Image.Image] = []
     for number in (2, 3, 4, 5):
         prompts = [f"{NUMBER_WORDS[number]} {PLURALS[name]}" for name in CATEGORIES for _ in range(each)]
         drawn = draw(pipeline, prompts, seed=2000 + 500 * number)
         several += drawn[::each][:12]
         counted = [count_objects(picture) for picture in drawn]
-        detected = [len(frame) for frame in detection.detect(detector, drawn)]
+        detected = [len(categories) for categories in _sure(detector, drawn)]
         report[f"exactly_{number}_counted"] = _share([number] * len(drawn), counted)
         report[f"exactly_{number}_detected"] = _share([number] * len(drawn), detected)
         report[f"detector_agrees_on_{number}"] = _share(counted, detected)
@@ -95,10 +93,22 @@ def measure_diffusion(
     return report
 
 
-def measure_detector(detector: RTDetrForObjectDetection, count: int = 500) -> float:
-    """AP50 on held-out scenes of the data set's kind."""
+def _sure(detector: Path, pictures: Sequence[Image.Image]) -> list[list[str]]:
+    """Categories of the sure detections of each picture."""
+    return [[f.category for f in found if f.is_sure] for found in detection.found_in(detector, pictures)]
+
+
+def measure_detector(detector: Path, count: int = 500) -> float:
+    """AP50 on held-out scenes of the data set's and of the captioned pictures' kinds."""
     truth = [detection.world_scene(Random(f"held-out/{i}")) for i in range(count)]
-    found = detection.detect(detector, [sample.picture for sample in truth], threshold=0.01)
+    found = detection.found_in(
+        detector,
+        [sample.picture for sample in truth],
+        sure_score=0.01,
+        least_score=0.01,
+        least_area_share=0.0,
+        most_area_share=1.0,
+    )
     return round(detection.average_precision_50(found, truth), 4)
 
 

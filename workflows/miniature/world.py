@@ -240,7 +240,7 @@ class WorldConfig:
 
 
 def write_dataset(config: WorldConfig) -> dict[str, int]:
-    """Write the data set in the REFER layout.
+    """Write the data set in the REFER layout; ``instances.json`` comes last, and whole.
 
     Returns:
         Number of queries per split.
@@ -305,9 +305,11 @@ def write_dataset(config: WorldConfig) -> dict[str, int]:
                     }
                 )
                 counts[split] += len(texts)
-    (folder / "instances.json").write_text(json.dumps(coco))
     with (folder / "refs(miniature).p").open("wb") as file:
         pickle.dump(refs, file, protocol=2)
+    partial = folder / "instances.partial"
+    partial.write_text(json.dumps(coco))
+    partial.replace(folder / "instances.json")
     return counts
 
 

@@ -1,0 +1,94 @@
+"""Ingest, priors, scenes and packing on a small world, with the miniature models at few denoising steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from generation.prior import PriorConfig
+from generation.store import PriorStore
+from pipeline.receipts import read_receipts
+from shards.reader import SampleReader
+from workflows import augment, generate_priors, ingest, pack
+from workflows.console import UserError
+from workflows.miniature.world import WorldConfig, write_dataset
+from workflows.presets import miniature
+
+
+def _prior() -> PriorConfig:
+    config = miniature.prior_config()
+    return replace(config, render=replace(config.render, steps=2))
+
+
+def _priors(data: Path) -> generate_priors.GeneratePriorsConfig:
+    return generate_priors.GeneratePriorsConfig(prior=_prior(), data=data, priors_per_shard=4)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder after ingest, generate-priors, augment and pack."""
+    folder = tmp_path_factory.mktemp("job")
+    refer = folder / "refer"
+    write_dataset(WorldConfig(output=refer, num_train=4, num_val=1, num_test=2))
+    ingest.main(ingest.IngestConfig(annotations=refer / "miniature", images=refer / "images", data=folder))
+    generate_priors.main(_priors(folder))
+    scenes = augment.AugmentConfig(num_scenes=12, data=folder, prior=_prior())
+    augment.main(replace(scenes, render=replace(scenes.render, steps=8)))
+    pack.main(pack.PackConfig(data=folder, prior=_prior()))
+    return folder
+
+
+def test_every_query_is_packed_with_the_feature_of_its_own_prior(data: Path) -> None:
+    store = PriorStore.open(data / "priors")
+    for of in ("samples", "scenes"):
+        packed, plain = (SampleReader(data / "miniature" / name) for name in (f"packed-{of}", of))
+        assert [e.key for e in packed.index] == [e.key for e in plain.index]
+        for sample, before in zip(packed, plain, strict=True):
+            assert [q.query_id for q in sample.queries] == [q.query_id for q in before.queries]
+            assert sample.priors is not None
+            np.testing.assert_array_equal(sample.priors, store.features([q.prior_id or "" for q in sample.queries]))
+            assert sample.image == before.image
+
+
+def test_queries_that_differ_in_place_alone_share_a_prior(data: Path) -> None:
+    store = PriorStore.open(data / "priors")
+    queries = [q for sample in SampleReader(data / "miniature" / "packed-samples") for q in sample.queries]
+    assert len(store) < len(queries) + sum(len(s.queries) for s in SampleReader(data / "miniature" / "packed-scenes"))
+    assert not any(word in store.prompt(q.prior_id or "").split() for q in queries for word in ("left", "right"))
+
+
+def test_scenes_hold_rivals_and_only_for_training(data: Path) -> None:
+    reader = SampleReader(data / "miniature" / "packed-scenes")
+    assert len(reader) > 0
+    assert reader.splits == ["train"]
+    for sample in reader:
+        for query in sample.queries:
+            assert query.program
+            assert query.instance is not None
+            category = sample.instances[query.instance].category
+            assert sum(instance.category == category for instance in sample.instances) >= 2
+
+
+def test_an_interrupted_run_of_the_store_is_finished_not_begun_again(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    refer = data / "refer"
+    ingest.main(ingest.IngestConfig(annotations=refer / "miniature", images=refer / "images", data=folder))
+    config = _priors(folder)
+    generate_priors.main(config)
+    (run,) = (path.parent.parent for path in (folder / "priors").glob("*/plan/plan.json"))
+    whole = [receipt.to_bytes() for receipt in read_receipts(run)]
+    for receipt in sorted((run / "receipts").glob("*.json"))[1:]:
+        receipt.unlink()  # as if killed after the first shard
+    generate_priors.main(config)
+    assert [path.parent.parent for path in (folder / "priors").glob("*/plan/plan.json")] == [run]
+    again = read_receipts(run)
+    assert len(again) == len(whole) > 1
+    assert again[0].to_bytes() == whole[0]
+
+
+def test_packing_before_priors_says_what_to_run(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="run `make ingest`"):
+        pack.main(pack.PackConfig(data=tmp_path))
