@@ -6,6 +6,7 @@
         --render.image-size-px 512"
 
 A detector decides what is in each picture, and every query is built from what was found, never from what was asked.
+The priors of the queries are made as those of the data set were.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from augmentation.detect import DetectorConfig, DetectStage
 from augmentation.label import LabelConfig, LabelStage
 from augmentation.vocabulary import VocabularyConfig, scene_specs
 from generation.checkpoints import fingerprint
-from generation.prior import PriorConfig
 from generation.render import RenderConfig
 from pipeline.executor import ExecutorConfig
 from pipeline.run import Job, Limits, PlanRow, run_job
@@ -27,6 +27,7 @@ from workflows import generate_priors
 from workflows.console import lies_in, run
 from workflows.layout import DATA, folders
 from workflows.presets import miniature
+from workflows.prior_config import load_prior_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +47,6 @@ class AugmentConfig:
     negative_prompt: str = ""
     detector: DetectorConfig = field(default_factory=miniature.detector_config)
     label: LabelConfig = field(default_factory=LabelConfig)
-    prior: PriorConfig = field(default_factory=miniature.prior_config)
-    """How the priors of the scenes' queries are made."""
-
     seed: int = 0
     data: Path = DATA
     scenes_per_shard: int = 128
@@ -89,7 +87,7 @@ def main(config: AugmentConfig) -> None:
         generate_priors.GeneratePriorsConfig(
             dataset=config.dataset,
             of="scenes",
-            prior=config.prior,
+            prior=load_prior_config(folders(config.dataset, config.data).prior_config),
             data=config.data,
             num_gpus=config.num_gpus,
             executor=config.executor,

@@ -4,7 +4,8 @@
     make generate-priors ARGS="--dataset refcoco --prior.render.image-size-px 512 --prior.encoder.checkpoint \\
         openai/clip-vit-base-patch32 --prior.render.checkpoint stable-diffusion-v1-5/stable-diffusion-v1-5"
 
-All data sets share one store, and a prompt that is there is not drawn again. Photographs are not needed.
+All data sets share one store, and a prompt that is there is not drawn again. Photographs are not needed. How the
+priors are made is kept in ``prior.json`` beside the data set; augment, pack, train and predict go by it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from shards.reader import SampleReader
 from workflows.console import UserError, console, lies_in, run
 from workflows.layout import DATA, folders, prior_store
 from workflows.presets import miniature
+from workflows.prior_config import save_prior_config
 
 Source = Literal["samples", "scenes"]
 
@@ -74,6 +76,8 @@ class ParsedRow:
 
 def main(config: GeneratePriorsConfig) -> None:
     """Parse all queries, then draw and encode the prompts that the store lacks."""
+    if config.of == "samples":
+        save_prior_config(folders(config.dataset, config.data).prior_config, config.prior)
     settings = picture_settings(config.prior)
     rows = parse(config, settings)
     unique = {row.prior_id: row for row in reversed(rows)}

@@ -37,6 +37,11 @@ class DatasetFolders:
         """Run of ``augment``: generated scenes."""
         return self.root / "scenes"
 
+    @property
+    def prior_config(self) -> Path:
+        """JSON of how the priors of the data set are made."""
+        return self.root / "prior.json"
+
     def parsed(self, of: str) -> Path:
         """Run that reads attributes and prompts out of queries of the data set or of its scenes."""
         return self.root / f"parsed-{of}"
@@ -57,10 +62,13 @@ def prior_store(data: Path = DATA) -> Path:
 
 def write_lines(path: Path, records: Iterable[Any]) -> None:
     """Write dataclasses or dictionaries as JSON lines, whole or not at all."""
+    values = (record if isinstance(record, dict) else asdict(record) for record in records)
+    write_whole(path, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        for record in records:
-            values = record if isinstance(record, dict) else asdict(record)
-            file.write(json.dumps(values, ensure_ascii=False) + "\n")
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)

@@ -2,7 +2,7 @@
 
     make pack
 
-Queries are bound to priors by id, through what `make generate-priors` parsed under the same configuration.
+Queries are bound to priors by id, through what `make generate-priors` parsed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from generation.prior import PriorConfig, encoder_fingerprint, picture_settings
+from generation.prior import encoder_fingerprint, picture_settings
 from pipeline.executor import ExecutorConfig
 from pipeline.run import Job, PlanRow, run_job
 from shards.reader import SampleReader
@@ -21,7 +21,7 @@ from workflows.console import UserError, console, lies_in, run
 from workflows.generate_priors import GeneratePriorsConfig, Source, parse
 from workflows.joining import JoinStage
 from workflows.layout import DATA, folders, prior_store
-from workflows.presets import miniature
+from workflows.prior_config import load_prior_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,6 @@ class PackConfig:
     """What is joined."""
 
     dataset: str = "miniature"
-    prior: PriorConfig = field(default_factory=miniature.prior_config)
-    """As it was given to generate-priors."""
-
     data: Path = DATA
     samples_per_shard: int = 250
     executor: ExecutorConfig = field(default_factory=ExecutorConfig)
@@ -52,8 +49,9 @@ def main(config: PackConfig) -> None:
 def pack(config: PackConfig, of: Source) -> None:
     """Pack one run of samples."""
     place = folders(config.dataset, config.data)
-    settings = picture_settings(config.prior)
-    asked = GeneratePriorsConfig(dataset=config.dataset, of=of, prior=config.prior, data=config.data)
+    prior = load_prior_config(place.prior_config)
+    settings = picture_settings(prior)
+    asked = GeneratePriorsConfig(dataset=config.dataset, of=of, prior=prior, data=config.data)
     prior_ids = {row.key: row.prior_id for row in parse(asked, settings)}
     source = getattr(place, of)
     reader = SampleReader(source)
@@ -63,7 +61,7 @@ def pack(config: PackConfig, of: Source) -> None:
         digest.update(repr((row.key, row.payload)).encode())
     job = Job(
         name=f"pack-{of}",
-        fingerprint={"samples_and_priors": digest.hexdigest(), "encoder": encoder_fingerprint(config.prior)},
+        fingerprint={"samples_and_priors": digest.hexdigest(), "encoder": encoder_fingerprint(prior)},
         inputs=lambda: rows,
         items_per_shard=config.samples_per_shard,
         seed=0,

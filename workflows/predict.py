@@ -1,23 +1,24 @@
 """Ground a phrase in a picture: the prior is drawn, encoded and given to the network.
 
 make predict IMAGE=photo.jpg QUERY="second cup from the left"
+
+The prior is made as in training: by ``prior.json`` beside the checkpoint.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
 from generation.attributes import is_empty
 from generation.generator import PriorGenerator
-from generation.prior import PriorConfig
 from trainer.predict import Grounder, Prediction, opened
 from workflows.console import UserError, lies_in, run
-from workflows.presets import miniature
+from workflows.prior_config import load_prior_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +28,6 @@ class PredictConfig:
     image: Path
     query: str
     checkpoint: Path = Path("runs/miniature-both/best")
-    prior: PriorConfig = field(default_factory=miniature.prior_config)
-    """As in training."""
-
     use_prior: bool = True
     """False: leave the prior out, which is faster."""
 
@@ -47,7 +45,7 @@ def main(config: PredictConfig) -> None:
     stem = config.output / config.image.stem
     started, prompt, feature = time.monotonic(), None, None
     if config.use_prior and grounder.network.config.use_prior:
-        prior = PriorGenerator(config.prior)(config.query)
+        prior = PriorGenerator(load_prior_config(config.checkpoint.parent / "prior.json"))(config.query)
         prompt, feature = prior.prompt, prior.feature
         Image.fromarray(prior.image).save(stem.with_suffix(".prior.png"))
     prior_s, started = time.monotonic() - started, time.monotonic()

@@ -21,6 +21,7 @@ import tyro
 from workflows.console import UserError, lies_in, run
 from workflows.layout import DATA, folders
 from workflows.presets.miniature import WEIGHTS
+from workflows.prior_config import load_prior_config, save_prior_config
 
 Arm = Literal["base", "priors", "scenes", "both"]
 
@@ -70,10 +71,13 @@ def arguments(config: TrainCommandConfig) -> list[str]:
 
 
 def main(config: TrainCommandConfig) -> None:
-    """Launch, wait, and pass the exit status on."""
+    """Launch, wait, and pass the exit status on; how the priors were made is kept beside the network."""
+    chosen = arguments(config)
+    prior = load_prior_config(folders(config.dataset, config.data).prior_config)
+    save_prior_config(config.run_folder / "prior.json", prior)
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(config.processes)]
     launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    done = subprocess.run([*launch, "-m", "trainer.train", *arguments(config)], check=False)
+    done = subprocess.run([*launch, "-m", "trainer.train", *chosen], check=False)
     if done.returncode:
         sys.exit(done.returncode)
     lies_in("the trained network", config.run_folder / "best")

@@ -16,6 +16,7 @@ from workflows import augment, generate_priors, ingest, pack
 from workflows.console import UserError
 from workflows.miniature.world import WorldConfig, write_dataset
 from workflows.presets import miniature
+from workflows.prior_config import load_prior_config
 
 
 def _prior() -> PriorConfig:
@@ -35,9 +36,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_dataset(WorldConfig(output=refer, num_train=4, num_val=1, num_test=2))
     ingest.main(ingest.IngestConfig(annotations=refer / "miniature", images=refer / "images", data=folder))
     generate_priors.main(_priors(folder))
-    scenes = augment.AugmentConfig(num_scenes=12, data=folder, prior=_prior())
+    scenes = augment.AugmentConfig(num_scenes=12, data=folder)
     augment.main(replace(scenes, render=replace(scenes.render, steps=8)))
-    pack.main(pack.PackConfig(data=folder, prior=_prior()))
+    pack.main(pack.PackConfig(data=folder))
     return folder
 
 
@@ -87,6 +88,17 @@ def test_an_interrupted_run_of_the_store_is_finished_not_begun_again(data: Path,
     again = read_receipts(run)
     assert len(again) == len(whole) > 1
     assert again[0].to_bytes() == whole[0]
+
+
+def test_later_steps_make_priors_as_generate_priors_did(data: Path) -> None:
+    assert load_prior_config(data / "miniature" / "prior.json") == _prior()
+    assert load_prior_config(data / "nothing.json") == miniature.prior_config()
+
+
+def test_a_damaged_prior_configuration_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "prior.json").write_text('{"render": {"checkpoint": 1, "step": 3}}')
+    with pytest.raises(UserError, match=r"prior.json is damaged .*generate-priors"):
+        load_prior_config(tmp_path / "prior.json")
 
 
 def test_packing_before_priors_says_what_to_run(data: Path, tmp_path: Path) -> None:

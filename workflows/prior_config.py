@@ -1,0 +1,36 @@
+"""The prior configuration of a data set, kept beside its runs: given to generate-priors, read by every later step."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from generation.encode import EncoderConfig
+from generation.prior import PriorConfig
+from generation.prompt import PromptConfig
+from generation.render import RenderConfig
+from workflows.console import UserError
+from workflows.layout import write_whole
+from workflows.presets import miniature
+
+
+def save_prior_config(path: Path, config: PriorConfig) -> None:
+    """Write ``config`` as JSON, whole or not at all."""
+    write_whole(path, json.dumps(asdict(config), indent=1) + "\n")
+
+
+def load_prior_config(path: Path) -> PriorConfig:
+    """What ``save_prior_config`` wrote; the miniature's where there is no such file.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if not path.is_file():
+        return miniature.prior_config()
+    try:
+        record = json.loads(path.read_bytes())
+        parts = {"render": RenderConfig, "prompt": PromptConfig, "encoder": EncoderConfig}
+        return PriorConfig(**{**record, **{name: part(**record[name]) for name, part in parts.items()}})
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}); run `make generate-priors` again with your options") from error
