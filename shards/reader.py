@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from pipeline.receipts import Receipt, read_receipts, verified_path
+from pipeline.receipts import PipelineError, Receipt, read_receipts, verified_path
 from shards.schema import Sample, SchemaError
+
+__all__ = ["Entry", "PipelineError", "SampleReader"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ import torch
 import tyro
 from accelerate import Accelerator, PartialState
 
-from shards.reader import SampleReader
+from shards.reader import PipelineError, SampleReader
 from shards.schema import SchemaError
 from trainer.data import Samples
 from trainer.errors import TrainerError
@@ -60,7 +60,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         Split to its metrics (see ``trainer.metrics.metrics_of``), as in ``report.json``.
 
     Raises:
-        TrainerError, SchemaError: something a person can mend.
+        TrainerError, SchemaError, PipelineError: something a person can mend.
     """
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     answerer = Answerer(
@@ -105,7 +105,7 @@ def main() -> None:
     config = tyro.cli(EvaluateConfig, description=__doc__)
     try:
         report = evaluate(config)
-    except (TrainerError, SchemaError) as error:
+    except (TrainerError, SchemaError, PipelineError) as error:
         sys.exit(f"error: {error}")
     if PartialState().is_main_process:
         for split, metrics in report.items():

@@ -22,7 +22,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 from torch import Tensor
 
-from shards.reader import SampleReader
+from shards.reader import PipelineError, SampleReader
 from shards.schema import SchemaError
 from trainer.config import TrainConfig, miniature_recipe, published_recipe
 from trainer.data import Batch, EvaluationStream, Preparation, Samples, TrainStream
@@ -310,7 +310,7 @@ def main() -> None:
     config = tyro.extras.overridable_config_cli(recipes, description=__doc__)
     try:
         finished = train(config)["finished"]
-    except (TrainerError, SchemaError) as error:
+    except (TrainerError, SchemaError, PipelineError) as error:
         sys.exit(f"error: {error}")
     if PartialState().is_main_process:
         print(f"the network lies in {config.output / 'best'}" if finished else "paused; the same command goes on")
