@@ -34,7 +34,13 @@ class ExecutorConfig:
     max_restarts: int = 2
     """How often a Ray worker that died is started again, and its shard tried again, before the run stops."""
 
+    max_shards_in_flight: int | None = None
+    """Most shards that are begun and not yet committed on Ray: what bounds memory, whatever the size of the job.
+    Where not given, one for each worker of each stage and of the sink, and one waiting for each of them."""
+
     def __post_init__(self) -> None:
+        if self.max_shards_in_flight is not None and self.max_shards_in_flight < 1:
+            raise ValueError(f"max_shards_in_flight must be at least 1, got {self.max_shards_in_flight}")
         if self.workers < 1:
             raise ValueError(f"workers must be at least 1, got {self.workers}")
         if self.max_restarts < 0:

@@ -1,11 +1,13 @@
 """The chain of stages on Ray Data: a row is a shard, a stage is a bounded pool of actors.
 
 Between stages a shard flows pickled; the last operator runs the sink and commits, and only a receipt flows out.
+Ray Data alone would stage as many shards as its object store holds, so a gate lets no more in than the set limit.
 A worker's error flows out the same way and is raised in the driver, as one line instead of Ray's page.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import os
@@ -115,14 +117,46 @@ def _python_path() -> str:
     return os.pathsep.join(dict.fromkeys(paths))
 
 
-class _Worker:
-    """One actor: takes shards through one step. Its errors travel on in the row."""
+class _Gate:
+    """Counts the shards in flight; whoever brings one more than the limit waits. Both calls may be repeated."""
 
-    def __init__(self, plan: Plan, step: Step) -> None:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._inside: set[str] = set()
+        self._changed = asyncio.Condition()
+
+    async def enter(self, shard_id: str) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: shard_id in self._inside or len(self._inside) < self._limit)
+            self._inside.add(shard_id)
+
+    async def leave(self, shard_id: str) -> None:
+        async with self._changed:
+            self._inside.discard(shard_id)
+            self._changed.notify_all()
+
+
+class _Worker:
+    """One actor: takes shards through one step. Its errors travel on in the row.
+
+    Args:
+        gate: handle of a ``_Gate``; the first step's workers enter it, the last step's leave it.
+    """
+
+    def __init__(self, plan: Plan, step: Step, gate: Any, is_first: bool, is_last: bool) -> None:
         self._items = ShardItems(plan)
         self._step = step
+        self._gate, self._is_first, self._is_last = gate, is_first, is_last
 
     def __call__(self, row: Row) -> Row:
+        if self._is_first:
+            ray.get(self._gate.enter.remote(row["shard"]))
+        done = self._done(row)
+        if self._is_last:
+            ray.get(self._gate.leave.remote(row["shard"]))
+        return done
+
+    def _done(self, row: Row) -> Row:
         if row["error"]:
             return row
         try:
@@ -151,10 +185,13 @@ def _dataset(
     rows = [{"shard": shard_id, "state": b"", "error": "", "trace": ""} for shard_id in shard_ids]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     size = {"min_size": 1, "max_size": config.workers, "initial_size": config.workers}
-    for step, resources in zip(steps, pools, strict=True):
+    gate_options = {"num_cpus": 0, "max_restarts": config.max_restarts, "max_task_retries": -1}
+    limit = config.max_shards_in_flight or 2 * config.workers * len(steps)
+    gate = ray.remote(_Gate).options(max_concurrency=10_000, **gate_options).remote(limit)
+    for number, (step, resources) in enumerate(zip(steps, pools, strict=True)):
         dataset = dataset.map(
             _Worker,
-            fn_constructor_args=(plan, step),
+            fn_constructor_args=(plan, step, gate, number == 0, number == len(steps) - 1),
             compute=ActorPoolStrategy(**size, max_tasks_in_flight_per_actor=2),
             num_cpus=resources.num_cpus,
             num_gpus=resources.num_gpus,

@@ -1,10 +1,22 @@
 """One Ray session for all tests here, started from a folder that is not the checkout."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from toy_job import BrokenStage, DyingStage, FullDiskSink, SquareStage, delivered, toy_job
+from toy_job import (
+    BeginningStage,
+    BrokenStage,
+    DyingStage,
+    FullDiskSink,
+    NoiseStage,
+    SlowSink,
+    SquareStage,
+    delivered,
+    rows,
+    toy_job,
+)
 
 import pipeline
 from pipeline.errors import PipelineError
@@ -93,6 +105,21 @@ def test_an_error_of_a_worker_reaches_the_driver_as_one_line(
         run_job(toy_job(**changes), tmp_path, on_ray(1))
     assert len(str(error.value).splitlines()) == 1
     assert read_receipts(tmp_path, allow_partial=True) == []
+
+
+@pytest.mark.parametrize(("given", "limit"), [(2, 2), (None, 6)])
+def test_shards_in_flight_are_bounded_whatever_the_size_of_the_job(
+    ray_here: None, tmp_path: Path, given: int | None, limit: int
+) -> None:
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    job = toy_job(
+        stages=[BeginningStage(marks), NoiseStage()], sink=SlowSink(marks), inputs=lambda: rows(40), items_per_shard=1
+    )
+    run_job(job, tmp_path / "run", replace(on_ray(1), max_shards_in_flight=given))
+    in_flight = [int(path.read_text()) for path in marks.glob("begun-*")]
+    assert len(in_flight) == 40
+    assert 2 <= max(in_flight) <= limit
 
 
 def test_more_gpus_than_there_are_is_refused_at_once(ray_here: None, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import random
 import signal
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,6 +104,30 @@ class TarSink(Sink[Number]):
         files = {"tar": folder / "numbers.tar", "keys": folder / "keys.txt"}
         checkout = str(Path(pipeline.__file__).resolve().parents[1])
         return Written(files=files, summary={"numbers": len(items), "checkout": checkout})
+
+
+class BeginningStage(SquareStage):
+    """Notes for each shard of one item how many others were begun and not yet written."""
+
+    batch_size = 1
+
+    def __init__(self, marks: Path) -> None:
+        self._marks = marks
+
+    def process(self, items: list[Item]) -> list[Number | Rejected]:
+        begun = len(list(self._marks.glob("begun-*"))) + 1
+        (self._marks / f"begun-{items[0].key}").write_text(str(begun - len(list(self._marks.glob("written-*")))))
+        return [Number(key=item.key, seed=item.seed, value=1) for item in items]
+
+
+class SlowSink(TarSink):
+    def __init__(self, marks: Path) -> None:
+        self._marks = marks
+
+    def write(self, items: list[Number], folder: Path) -> Written:
+        time.sleep(0.05)
+        (self._marks / f"written-{items[0].key}").touch()
+        return super().write(items, folder)
 
 
 def rows(numbers: int) -> Iterator[PlanRow]:
