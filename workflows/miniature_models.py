@@ -191,6 +191,7 @@ def measure_all(config: MiniatureModelsConfig) -> dict[str, object]:
     detector = folder / "detector"
     judge = Judge.load(folder)
     figures: dict[str, object] = {
+        "sampler": f"{diffusion.STEPS} DDIM steps at guidance {diffusion.GUIDANCE}",
         "autoencoder_psnr_db": measure.measure_autoencoder(pipeline, config.work),
         "clip_caption_retrieval": measure.measure_clip(clip, tokenizer, config.work),
         "judge_on_world": measure.measure_judge(judge),
