@@ -22,7 +22,7 @@ from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 from workflows.miniature.loop import LoopConfig, learn
 from workflows.miniature.pictures import MAX_TOKENS, PictureBank, TokenCache, to_tensor
 
-STEPS = 20
+STEPS = 12
 GUIDANCE = 2.5
 BATCH = 64
 

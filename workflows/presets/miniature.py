@@ -18,7 +18,7 @@ WEIGHTS = Path(__file__).resolve().parents[1] / "miniature" / "weights"
 def render_config() -> RenderConfig:
     return RenderConfig(
         checkpoint=str(WEIGHTS / "stable-diffusion"),
-        steps=20,
+        steps=12,
         guidance=2.5,
         image_size_px=64,
         batch_size=32,
