@@ -65,10 +65,7 @@ class PriorSink(Sink[EncodedPrior]):
         places = member_places(tar) if items else {}
         rows = [self._row(item, places) for item in items]
         pq.write_table(pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), index)
-        scores = [item.clip_score for item in items if item.clip_score is not None]
-        summary: dict[str, int | float | str] = {"priors": len(items), "pictures": sum(len(i.images) for i in items)}
-        if scores:
-            summary["mean_clip_score"] = round(sum(scores) / len(scores), 3)
+        summary = {"priors": len(items), "pictures": sum(len(item.images) for item in items)}
         return Written(files={"tar": tar, "index": index}, summary=summary)
 
     def _members(self, item: EncodedPrior) -> dict[str, bytes]:
@@ -192,6 +189,11 @@ class PriorStore:
 
     def clip_score(self, prior_id: str) -> float | None:
         return self._scores[self._row(prior_id)]
+
+    def mean_clip_score(self) -> float | None:
+        """Over all priors that have one; None if none has."""
+        scores = [score for score in self._scores if score is not None]
+        return sum(scores) / len(scores) if scores else None
 
     def image(self, prior_id: str) -> Picture:
         """The first picture, (height, width, 3)."""

@@ -100,7 +100,7 @@ class Written:
     """Role (``tar``, ``index``, ...) to a file inside the folder that the sink was given."""
 
     summary: Mapping[str, int | float | str] = field(default_factory=dict)
-    """Small figures for the receipt and the report, such as the number of queries."""
+    """Small figures for the receipt, such as the number of queries; the report adds numbers up over the shards."""
 
 
 class Sink(ABC, Generic[In]):

@@ -41,7 +41,7 @@ class Size:
 
 
 SIZES = {
-    "full": Size(num_train=2000, num_val=250, num_test=400, num_scenes=900, epochs_base=12, epochs_both=9),
+    "full": Size(num_train=2000, num_val=250, num_test=400, num_scenes=900, epochs_base=10, epochs_both=7),
     "smoke": Size(num_train=40, num_val=12, num_test=12, num_scenes=24, epochs_base=1, epochs_both=1),
 }
 

@@ -143,6 +143,9 @@ def draw_missing(config: GeneratePriorsConfig, settings: dict[str, Any], wanted:
         )
     identity = hashlib.sha256("".join(row.prior_id for row in missing).encode()).hexdigest()
     run_job(_job(config, settings, {"priors": identity, **asked}, missing), root / identity[:16], config.executor)
+    store = PriorStore.open(root)
+    score = store.mean_clip_score()
+    console.print(f"{len(store):,} priors" + ("" if score is None else f", CLIP score {score:.1f} on average"))
     lies_in("the prior store", root)
 
 
