@@ -85,6 +85,8 @@ def _bases(scene: Scene, category: str) -> Iterator[Program]:
     kinds = in_adjective_order(dict.fromkeys(known, ""))
     for chosen in chain.from_iterable(combinations(kinds, n) for n in range(len(kinds) + 1)):
         for values in sorted({tuple(thing.attributes[kind] for kind in chosen) for thing in members}):
+            if "" in values:
+                continue  # such as the pattern of a plain cup: known, but nothing to say
             base: Program = bare
             for kind, value in zip(chosen, values, strict=True):
                 base = WithAttribute(of=base, kind=kind, value=value)

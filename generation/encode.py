@@ -76,6 +76,11 @@ class ImageEncoder:
         """Length of a feature."""
         return int(self._model.config.projection_dim)
 
+    @property
+    def logit_scale(self) -> float:
+        """What cosines are multiplied by before a softmax, as learned: the inverse of CLIP's temperature."""
+        return float(self._model.logit_scale.detach().exp())
+
     @torch.inference_mode()
     def images(self, pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
         """(N, dim) projected embeddings of length 1."""

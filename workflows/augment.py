@@ -5,7 +5,8 @@
         --detector.checkpoint PekingU/rtdetr_r50vd --render.checkpoint stable-diffusion-v1-5/stable-diffusion-v1-5 \\
         --render.image-size-px 512"
 
-A detector decides what is in each picture, and every query is built from what was found, never from what was asked.
+A detector decides what is in each picture and a CLIP what it looks like; every query is built from what was found,
+never from what was asked.
 The priors of the queries are made as those of the data set were.
 """
 
@@ -17,8 +18,10 @@ from pathlib import Path
 from augmentation.compose import PromptedComposer
 from augmentation.detect import DetectorConfig, DetectStage
 from augmentation.label import LabelConfig, LabelStage
+from augmentation.verify import VerifyConfig, VerifyStage
 from augmentation.vocabulary import VocabularyConfig, scene_specs
 from generation.checkpoints import fingerprint
+from generation.prior import encoder_fingerprint
 from generation.render import RenderConfig
 from pipeline.executor import ExecutorConfig
 from pipeline.run import Job, Limits, PlanRow, run_job
@@ -46,6 +49,9 @@ class AugmentConfig:
     render: RenderConfig = field(default_factory=miniature.render_config)
     negative_prompt: str = ""
     detector: DetectorConfig = field(default_factory=miniature.detector_config)
+    verify: VerifyConfig = field(default_factory=VerifyConfig)
+    """When the CLIP that encodes the data set's priors is believed about colours and patterns."""
+
     label: LabelConfig = field(default_factory=LabelConfig)
     seed: int = 0
     data: Path = DATA
@@ -59,7 +65,8 @@ class AugmentConfig:
 def main(config: AugmentConfig) -> None:
     """Make the scenes, then the priors of their queries."""
     vocabulary = VocabularyConfig.from_file(config.vocabulary) if config.vocabulary else miniature.vocabulary()
-    output = folders(config.dataset, config.data).scenes
+    place = folders(config.dataset, config.data)
+    prior = load_prior_config(place.prior_config)
     specs = scene_specs(vocabulary, config.num_scenes, config.seed)
     job = Job(
         name="scenes",
@@ -69,6 +76,7 @@ def main(config: AugmentConfig) -> None:
             "render": {**asdict(config.render), "checkpoint": fingerprint(config.render.checkpoint)},
             "negative_prompt": config.negative_prompt,
             "detector": {**asdict(config.detector), "checkpoint": fingerprint(config.detector.checkpoint)},
+            "verify": {**asdict(config.verify), "encoder": encoder_fingerprint(prior)},
             "label": asdict(config.label),
         },
         inputs=lambda: (PlanRow(key=spec.key, payload=spec.to_payload(), group=config.label.split) for spec in specs),
@@ -77,17 +85,18 @@ def main(config: AugmentConfig) -> None:
         stages=[
             PromptedComposer(config.render, negative_prompt=config.negative_prompt, num_gpus=config.num_gpus),
             DetectStage(config.detector, sorted(vocabulary.categories), num_gpus=config.num_gpus),
+            VerifyStage(config.verify, prior.encoder, vocabulary, num_gpus=config.num_gpus),
             LabelStage(config.label),
         ],
         sink=SampleSink(),
     )
-    run_job(job, output, config.executor, Limits())
-    lies_in("the scenes", output)
+    run_job(job, place.scenes, config.executor, Limits())
+    lies_in("the scenes", place.scenes)
     generate_priors.main(
         generate_priors.GeneratePriorsConfig(
             dataset=config.dataset,
             of="scenes",
-            prior=load_prior_config(folders(config.dataset, config.data).prior_config),
+            prior=prior,
             data=config.data,
             num_gpus=config.num_gpus,
             executor=config.executor,
