@@ -98,9 +98,11 @@ class _Segment:
 def read_phrase(words: list[Word]) -> Phrase:
     """Read tagged words, location taken out, into a phrase."""
     phrase = Phrase()
-    negating = False
+    negating, pending = False, False  # pending: a "not" whose object is still to come ("not holding a glass")
     for segment in _segments(words):
-        negating = segment.role == "negated" or (negating and segment.role in ("in", "of", "having", "wearing"))
+        negates = segment.role == "negated"
+        negating = negates or (negating and (pending or segment.role in ("in", "of", "having", "wearing")))
+        pending = (negates or pending) and all(word.text in lex.SKIPPED for word in segment.words)
         things = list(_things(segment.words))
         if segment.role == "joined" and not phrase.target.noun and not phrase.wearing and not phrase.related:
             segment.role = "target"

@@ -133,6 +133,14 @@ def test_negated_words_are_no_attributes(parser: AttributeParser) -> None:
     read = _read(parser, "couch not the pink pillow")
     assert read.negated == ("pink", "pillow")
     assert read.colours == ()
+    assert _read(parser, "chips that is neither red nor green").negated == ("red", "green")
+
+
+def test_a_negation_takes_the_object_of_the_verb_after_it_and_no_more(parser: AttributeParser) -> None:
+    read = _read(parser, "person in a white shirt not holding a glass")
+    assert (read.carrying, read.negated) == ((), ("glass",))
+    read = _read(parser, "man not wearing hat holding a bat")
+    assert ([thing.noun for thing in read.carrying], read.negated) == (["bat"], ("hat",))
 
 
 def test_counts_sizes_and_actions_are_read(parser: AttributeParser) -> None:
