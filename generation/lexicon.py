@@ -153,7 +153,8 @@ WEARING = _words("wearing wears wear dressed wearig waring weearing clad")
 HOLDING = _words("holding holds hold carrying carries holing grabbing gripping clutching swinging lifting")
 HAVING = _words("with w having has have w/ featuring containing wit whit whose")
 NEGATIONS = _words(
-    "doesnt didnt cant wont hasnt isn't doesn't not no without except but minus isnt dont ignore excluding never neither nor"
+    "doesnt didnt cant wont hasnt isn't doesn't not no without except but minus isnt dont ignore excluding never "
+    "neither nor"
 )
 OBJECT_ACTIONS = _words(
     "riding eating drinking playing cutting reading pushing pulling throwing catching hitting kicking feeding "
