@@ -76,13 +76,13 @@ class ParsedRow:
 
 def main(config: GeneratePriorsConfig) -> None:
     """Parse all queries, then draw and encode the prompts that the store lacks."""
-    if config.of == "samples":
-        save_prior_config(folders(config.dataset, config.data).prior_config, config.prior)
     settings = picture_settings(config.prior)
     rows = parse(config, settings)
     unique = {row.prior_id: row for row in reversed(rows)}
     console.print(f"{len(rows):,} queries ask for {len(unique):,} different pictures")
     draw_missing(config, settings, sorted(unique.values(), key=lambda row: row.prior_id))
+    if config.of == "samples":
+        save_prior_config(folders(config.dataset, config.data).prior_config, config.prior)
 
 
 def query_texts(config: GeneratePriorsConfig) -> dict[str, str]:

@@ -76,7 +76,7 @@ def main(config: TrainCommandConfig) -> None:
     prior = load_prior_config(folders(config.dataset, config.data).prior_config)
     save_prior_config(config.run_folder / "prior.json", prior)
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(config.processes)]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--quiet"]
     done = subprocess.run([*launch, "-m", "trainer.train", *chosen], check=False)
     if done.returncode:
         sys.exit(done.returncode)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 
 from generation.prior import PriorConfig
 from generation.store import PriorStore
+from pipeline.errors import PipelineError
 from pipeline.receipts import read_receipts
 from shards.reader import SampleReader
 from workflows import augment, generate_priors, ingest, pack
@@ -104,3 +108,26 @@ def test_a_damaged_prior_configuration_is_refused(tmp_path: Path) -> None:
 def test_packing_before_priors_says_what_to_run(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run `make ingest`"):
         pack.main(pack.PackConfig(data=tmp_path))
+
+
+def test_a_configuration_that_fails_is_not_kept(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    refer = data / "refer"
+    ingest.main(ingest.IngestConfig(annotations=refer / "miniature", images=refer / "images", data=folder))
+    bad = replace(_prior(), render=replace(_prior().render, checkpoint=str(tmp_path)))
+    with pytest.raises(PipelineError, match="is no text-to-image pipeline"):
+        generate_priors.main(replace(_priors(folder), prior=bad))
+    assert not (folder / "miniature" / "prior.json").exists()
+
+
+def test_training_on_a_truncated_shard_ends_with_one_line(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(data / "miniature", folder / "miniature")
+    tar = next((folder / "miniature/packed-samples/shards").glob("train*.tar"))
+    tar.write_bytes(tar.read_bytes()[:-600])
+    command = [sys.executable, "-m", "workflows.train", "--data", str(folder), "--output", str(tmp_path / "run")]
+    done = subprocess.run([*command, "--epochs", "1"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"{tar.name} has " in done.stderr
+    assert "to redo this shard" in done.stderr
