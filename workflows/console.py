@@ -15,7 +15,7 @@ from rich.console import Console
 
 Config = TypeVar("Config")
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
 
 
 class UserError(Exception):
