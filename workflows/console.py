@@ -69,4 +69,4 @@ def quieten_libraries() -> None:
 
 def lies_in(what: str, path: Path) -> None:
     """Say where output lies."""
-    console.print(f"[green]{what}[/] lies in {path}", soft_wrap=True)
+    console.print(f"[green]{what}:[/] {path}", soft_wrap=True)
