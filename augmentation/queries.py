@@ -26,7 +26,7 @@ from augmentation.programs import (
     WithAttribute,
     run,
 )
-from augmentation.scene import Scene
+from augmentation.scene import NONE, Scene
 
 MOST_ORDINAL = 4
 """Nobody counts to "fifth from the left"."""
@@ -85,8 +85,8 @@ def _bases(scene: Scene, category: str) -> Iterator[Program]:
     kinds = in_adjective_order(dict.fromkeys(known, ""))
     for chosen in chain.from_iterable(combinations(kinds, n) for n in range(len(kinds) + 1)):
         for values in sorted({tuple(thing.attributes[kind] for kind in chosen) for thing in members}):
-            if "" in values:
-                continue  # such as the pattern of a plain cup: known, but nothing to say
+            if NONE in values:
+                continue
             base: Program = bare
             for kind, value in zip(chosen, values, strict=True):
                 base = WithAttribute(of=base, kind=kind, value=value)

@@ -17,6 +17,10 @@ def snapped(box: Box) -> Box:
     return (x1, y1, x2, y2)
 
 
+NONE = ""
+"""The value of a kind of attribute that a thing has none of: a plain cup has no pattern. Known, and never said."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Thing:
     """One thing of a scene."""

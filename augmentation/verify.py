@@ -16,13 +16,11 @@ import numpy.typing as npt
 
 from augmentation.composed import Picture
 from augmentation.detect import Detected, Found
+from augmentation.scene import NONE
 from augmentation.vocabulary import VocabularyConfig
 from generation.encode import EncoderConfig, ImageEncoder
 from pipeline.stage import Rejected, Resources, Stage
 from shards.schema import Box
-
-NONE = ""
-"""The value of a kind that a thing has none of: a plain cup has no pattern. Known, and never said."""
 
 
 @dataclass(frozen=True, kw_only=True)

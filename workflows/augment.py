@@ -40,7 +40,7 @@ class AugmentConfig:
     dataset: str = "miniature"
     """Data set that the scenes are for; they go to ``<data>/<dataset>/scenes``."""
 
-    num_scenes: int = 1200
+    num_scenes: int = 900
     """Scenes to ask for; those of which nothing can be proved are rejected with their reason."""
 
     vocabulary: Path | None = None

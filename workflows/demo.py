@@ -35,14 +35,13 @@ class Size:
     num_val: int
     num_test: int
     num_scenes: int
-    epochs_base: int
-    epochs_both: int
-    """Fewer epochs over more data: both networks take about the same number of steps."""
+    epochs: int | None = None
+    """Of each training; None: as `make train` has it."""
 
 
 SIZES = {
-    "full": Size(num_train=2000, num_val=250, num_test=400, num_scenes=900, epochs_base=10, epochs_both=7),
-    "smoke": Size(num_train=40, num_val=12, num_test=12, num_scenes=24, epochs_base=1, epochs_both=1),
+    "full": Size(num_train=2000, num_val=250, num_test=400, num_scenes=900),
+    "smoke": Size(num_train=40, num_val=12, num_test=12, num_scenes=24, epochs=1),
 }
 
 
@@ -71,8 +70,8 @@ def main(config: DemoConfig) -> None:
         chosen = EvaluateCommandConfig(checkpoint=networks[arm] / "best", data=data, splits=("testA", "testB"))
         reports[arm] = evaluate_to(chosen, networks[arm] / "evaluation")
 
-    def trained(arm: Literal["base", "both"], epochs: int) -> None:
-        train.main(train.TrainCommandConfig(arm=arm, output=networks[arm], data=data, epochs=epochs))
+    def trained(arm: Literal["base", "both"]) -> None:
+        train.main(train.TrainCommandConfig(arm=arm, output=networks[arm], data=data, epochs=size.epochs))
 
     world = WorldConfig(output=refer, num_train=size.num_train, num_val=size.num_val, num_test=size.num_test)
     annotations, images = refer / "miniature", refer / "images"
@@ -88,8 +87,8 @@ def main(config: DemoConfig) -> None:
             lambda: augment.main(augment.AugmentConfig(num_scenes=size.num_scenes, data=data, executor=executor)),
         ),
         ("pack", lambda: pack.main(pack.PackConfig(data=data))),
-        ("train base", lambda: trained("base", size.epochs_base)),
-        ("train both", lambda: trained("both", size.epochs_both)),
+        ("train base", lambda: trained("base")),
+        ("train both", lambda: trained("both")),
         ("evaluate base", lambda: evaluated("base")),
         ("evaluate both", lambda: evaluated("both")),
         ("pictures", lambda: draw_pictures(data, networks, output / "pictures")),

@@ -9,7 +9,9 @@ import tyro
 
 from shards.reader import SampleReader
 from workflows import ingest
+from workflows.augment import AugmentConfig
 from workflows.console import UserError, run
+from workflows.demo import SIZES
 from workflows.miniature.world import WorldConfig, write_dataset
 
 COMMANDS = {
@@ -83,3 +85,10 @@ def test_a_users_error_is_one_line_and_status_2(
         run(fail, ingest.IngestConfig, "")
     assert exit_info.value.code == 2
     assert capsys.readouterr().err == "error: the folder [x] is not there\n"
+
+
+def test_the_full_demo_and_the_single_steps_share_their_defaults() -> None:
+    size, world = SIZES["full"], WorldConfig()
+    assert (size.num_train, size.num_val, size.num_test) == (world.num_train, world.num_val, world.num_test)
+    assert size.num_scenes == AugmentConfig().num_scenes
+    assert size.epochs is None
