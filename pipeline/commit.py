@@ -1,45 +1,67 @@
 """Exactly once: an attempt writes under names of its own, and the first receipt wins.
 
-1. The sink writes into ``RUN/attempts/<shard>.<attempt>/files``.
-2. Its files are flushed, hashed and renamed to ``RUN/shards/<shard>.<attempt>.<file name>``.
-3. The receipt is linked, never overwriting, from the attempt's folder to ``RUN/receipts/<shard>.json``.
+1. The sink writes into a staging folder (``RUN/attempts/<shard>.<attempt>``; of an object store, a temporary one).
+2. Its files are flushed, hashed and delivered as ``RUN/shards/<shard>.<attempt>.<file name>``.
+3. The receipt is created, never overwriting, as ``RUN/receipts/<shard>.json``.
 
-A process that dies before 3 leaves files that no reader looks at; one that comes late finds the receipt taken
-and deletes its own. ``recover`` removes what the dead left. It first renames their folders: step 3 links from
-there, so an attempt that was given up but still lives can no longer commit, and its files can go without a race.
+A process that dies before 3 leaves files that no reader looks at; one that comes late finds the receipt taken and
+removes its own. What the dead left is removed only once its shard has a receipt: from then on no late attempt at it
+can win, so nothing that a receipt may come to name is ever in danger.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
+from upath import UPath
+
 from pipeline.chain import ShardWork
-from pipeline.durable import sha256_of, sync, write_synced
 from pipeline.errors import PipelineError
 from pipeline.plan import Plan
 from pipeline.receipts import PublishedFile, Receipt, damaged_file, read_receipts
-from pipeline.stage import Sink, Written
+from pipeline.stage import Written
+from pipeline.storage import create, deliver, local, remove, sha256_of, sizes, staging_folder, sync
+from pipeline.worker import Worker
 
 
-def commit(plan: Plan, sink: Sink[Any], work: ShardWork) -> Receipt:
-    """Write and publish one shard.
+def commit(plan: Plan, worker: Worker, work: ShardWork) -> Receipt:
+    """Let the worker's sink write one shard, and publish it.
 
     Returns:
         The receipt that counts: this attempt's, or that of another which came first.
 
     Raises:
-        PipelineError: the sink failed, the disk refused, or another run gave this attempt up.
+        PipelineError: the sink failed, or the disk or the object store refused.
     """
+    started = time.perf_counter()
+    attempt = f"{work.shard_id}.{uuid4().hex[:12]}"
     try:
-        return _commit(plan, sink, work)
+        staging = staging_folder(plan.run, attempt)
+        try:
+            paths, written = _write(worker, work, staging)
+            files = _publish(paths, plan.run / "shards", attempt)
+            receipt = Receipt(
+                shard_id=work.shard_id,
+                plan_hash=plan.plan_hash,
+                files=files,
+                attempted=work.attempted,
+                accepted=len(work.items),
+                rejected=work.count("rejected"),
+                failed=work.count("failed"),
+                summary=dict(written.summary),
+                stage_seconds={**work.stage_seconds, "commit": time.perf_counter() - started},
+                finished_at=time.time(),
+            )
+            return _create_receipt(plan.run, receipt)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         raise PipelineError(
             f"shard {work.shard_id} could not be committed to {plan.run}: {error}; "
@@ -48,102 +70,84 @@ def commit(plan: Plan, sink: Sink[Any], work: ShardWork) -> Receipt:
 
 
 def recover(plan: Plan) -> list[Receipt]:
-    """Clean up what dead attempts left.
+    """Clean up what dead attempts left at shards that are done.
 
     Returns:
-        The receipts of the shards that are done.
+        The receipts of those shards.
 
     Raises:
         PipelineError: a receipt or a file that it names is damaged or gone.
     """
-    shards, attempts = plan.run / "shards", plan.run / "attempts"
-    for folder in (shards, attempts, plan.run / "receipts"):
-        folder.mkdir(exist_ok=True)
-    published = {entry.name: entry.stat().st_size for entry in os.scandir(shards)}
-    for attempt in attempts.iterdir():
-        attempt.rename(attempts / f"{uuid4().hex[:12]}.dead")
     receipts = read_receipts(plan.run, allow_partial=True)
+    published = sizes(plan.run / "shards")
     for receipt in receipts:
         _check_published(plan.run, receipt, published)
-    delivered = {file.name for receipt in receipts for file in receipt.files.values()}
-    for name in published.keys() - delivered:
-        (shards / name).unlink(missing_ok=True)
-    for dead in attempts.glob("*.dead"):
-        shutil.rmtree(dead)
-    for draft in plan.run.glob(".*.tmp"):
-        shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
+    sweep(plan, receipts, published)
     return receipts
 
 
-def _commit(plan: Plan, sink: Sink[Any], work: ShardWork) -> Receipt:
-    started = time.perf_counter()
-    attempt = plan.run / "attempts" / f"{work.shard_id}.{uuid4().hex[:12]}"
-    folder = attempt / "files"
-    folder.mkdir(parents=True)
-    written = _write(sink, work, folder)
-    ledger = folder / "ledger.jsonl"
-    ledger.write_text("".join(json.dumps(asdict(row), sort_keys=True) + "\n" for row in work.ledger))
-    files = _publish({**written.files, "ledger": ledger}, plan.run / "shards", attempt.name)
-    receipt = Receipt(
-        shard_id=work.shard_id,
-        plan_hash=plan.plan_hash,
-        files=files,
-        attempted=work.attempted,
-        accepted=len(work.items),
-        rejected=work.count("rejected"),
-        failed=work.count("failed"),
-        summary=dict(written.summary),
-        stage_seconds={**work.stage_seconds, "commit": time.perf_counter() - started},
-    )
-    winner = _link_receipt(plan.run, attempt, receipt)
-    shutil.rmtree(attempt)
-    return winner
+def sweep(plan: Plan, receipts: Iterable[Receipt], published: Iterable[str] | None = None) -> None:
+    """Remove all of the given shards that their receipts do not name.
+
+    Args:
+        published: what lies in ``RUN/shards``, if it was listed already.
+    """
+    kept = {receipt.shard_id: {file.name for file in receipt.files.values()} for receipt in receipts}
+    listed = sizes(plan.run / "shards") if published is None else published
+    remove(plan.run / "shards", [name for name in listed if name not in kept.get(_shard_of(name), {name})])
+    if local(plan.run):
+        for folder in ("attempts", "receipts"):
+            names = [name for name in sizes(plan.run / folder) if _shard_of(name) in kept]
+            remove(plan.run / folder, [name for name in names if not name.endswith(".json")])
+        for place in (plan.run, plan.run / "plan"):
+            remove(place, [name for name in sizes(place) if name.startswith(".") and name.endswith(".tmp")])
 
 
-def _write(sink: Sink[Any], work: ShardWork, folder: Path) -> Written:
-    """Let the sink write, and check what it says it wrote."""
-    where = f"{type(sink).__name__} for shard {work.shard_id}"
-    try:
-        written = sink.write(work.items, folder)
-    except (OSError, PipelineError):
-        raise
-    except Exception as error:
-        raise PipelineError(f"{where} could not write: {type(error).__name__}: {error}") from error
+def _shard_of(name: str) -> str:
+    """Of a delivered file, a staging folder or a draft."""
+    return name.removeprefix(".").split(".", 1)[0]
+
+
+def _write(worker: Worker, work: ShardWork, staging: Path) -> tuple[dict[str, Path], Written]:
+    """Let the sink write, check what it says it wrote, and add the ledger."""
+    written = worker.write(work.items, staging)
     for role, path in written.files.items():
-        if path.parent != folder or not path.is_file():
-            raise PipelineError(f"{where}: file {role!r} must lie in the folder it was given, got {path}")
-    if "ledger" in written.files or (folder / "ledger.jsonl").exists():
-        raise PipelineError(f"{where}: the role 'ledger' and the name ledger.jsonl belong to the engine")
-    return written
+        if path.parent != staging or not path.is_file():
+            raise PipelineError(f"the sink's file {role!r} must lie in the folder it was given, got {path}")
+    ledger = staging / "ledger.jsonl"
+    if "ledger" in written.files or ledger.exists():
+        raise PipelineError("the role 'ledger' and the name ledger.jsonl belong to the engine, not to the sink")
+    ledger.write_text("".join(json.dumps(asdict(row), sort_keys=True) + "\n" for row in work.ledger))
+    return {**written.files, "ledger": ledger}, written
 
 
-def _publish(paths: Mapping[str, Path], shards: Path, attempt: str) -> dict[str, PublishedFile]:
-    """Flush, hash and rename the files of an attempt."""
-    files = {}
-    for role, path in paths.items():
-        sync(path)
-        file = PublishedFile(name=f"{attempt}.{path.name}", size_bytes=path.stat().st_size, sha256=sha256_of(path))
-        path.rename(shards / file.name)
-        files[role] = file
-    sync(shards)
+def _publish(paths: Mapping[str, Path], shards: UPath, attempt: str) -> dict[str, PublishedFile]:
+    """Hash and deliver the files of an attempt: all of them or none."""
+    files: dict[str, PublishedFile] = {}
+    try:
+        for role, path in paths.items():
+            name = f"{attempt}.{path.name}"
+            files[role] = PublishedFile(name=name, size_bytes=path.stat().st_size, sha256=sha256_of(path))
+            deliver(path, shards / name)
+    except OSError:
+        with suppress(OSError):
+            remove(shards, [file.name for file in files.values()])
+        raise
+    if here := local(shards):
+        sync(here)
     return files
 
 
-def _link_receipt(run: Path, attempt: Path, receipt: Receipt) -> Receipt:
-    """Commit, unless another attempt has; then delete this one's files."""
-    draft, final = attempt / "receipt.json", run / "receipts" / f"{receipt.shard_id}.json"
-    write_synced(draft, receipt.to_bytes())
-    try:
-        os.link(draft, final)
-    except FileExistsError:
-        for file in receipt.files.values():
-            (run / "shards" / file.name).unlink()
-        return Receipt.from_bytes(final.read_bytes(), str(final))
-    sync(final.parent)
-    return receipt
+def _create_receipt(run: UPath, receipt: Receipt) -> Receipt:
+    """Commit, unless another attempt has; then remove this one's files."""
+    path = run / "receipts" / f"{receipt.shard_id}.json"
+    if create(path, receipt.to_bytes()):
+        return receipt
+    remove(run / "shards", [file.name for file in receipt.files.values()])
+    return Receipt.from_bytes(path.read_bytes(), str(path))
 
 
-def _check_published(run: Path, receipt: Receipt, published: Mapping[str, int]) -> None:
+def _check_published(run: UPath, receipt: Receipt, published: Mapping[str, int]) -> None:
     """Names and sizes only, from one listing: hashing everything at every resume would take hours."""
     for file in receipt.files.values():
         if file.name not in published:

@@ -1,7 +1,8 @@
 """The plan of a run: an immutable list of all its shards and their inputs, made once before any work.
 
 ``RUN/plan/plan.json`` is the header: schema version, name, fingerprint, seed, counts, and the hash of
-``RUN/plan/items.parquet``, which holds one row group per shard, so that a worker reads only its own shard.
+``RUN/plan/items.<hash>.parquet``, which holds one row group per shard, so that a worker reads only its own shard. The
+header is created last and never overwritten: without it there is no plan, and of two planners the first wins.
 """
 
 from __future__ import annotations
@@ -9,22 +10,25 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
+import tempfile
+from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from upath import UPath
 
-from pipeline.durable import sha256_of, sync, write_synced
 from pipeline.errors import PipelineError
 from pipeline.stage import Item
+from pipeline.storage import Location, create, deliver, local, local_copy, located, sha256_of, sync
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _ITEMS = pa.schema([("key", pa.string()), ("payload", pa.string())])
 _NOTHING = type("Nothing", (), {"__repr__": lambda self: "nothing"})()
@@ -70,12 +74,14 @@ class PlanSettings:
 class Plan:
     """A plan on disk, by its header; items are read shard by shard with ``ShardItems``."""
 
-    run: Path
+    run: UPath
     settings: PlanSettings
     shards: Mapping[str, int]
     """Shard id to number of items, in the order of the row groups."""
 
     items_sha256: str
+    """Of the Parquet file of items, which is named by it."""
+
     plan_hash: str
     """SHA-256 of the header, hence of everything; every receipt carries it."""
 
@@ -83,13 +89,18 @@ class Plan:
     def num_items(self) -> int:
         return sum(self.shards.values())
 
+    @property
+    def items(self) -> UPath:
+        return self.run / "plan" / f"items.{self.items_sha256[:16]}.parquet"
 
-def open_plan(run: Path) -> Plan:
+
+def open_plan(run: Location) -> Plan:
     """Read the header of the plan in the folder of a run.
 
     Raises:
         PipelineError: the folder has no plan, a damaged one, or one of another schema version.
     """
+    run = located(run)
     path = run / "plan" / "plan.json"
     try:
         content = path.read_bytes()
@@ -109,14 +120,15 @@ def open_plan(run: Path) -> Plan:
     return Plan(run=run, settings=settings, shards=shards, items_sha256=items_sha256, plan_hash=plan_hash)
 
 
-def open_or_make_plan(run: Path, settings: PlanSettings, rows: Iterable[PlanRow]) -> Plan:
+def open_or_make_plan(run: Location, settings: PlanSettings, rows: Iterable[PlanRow]) -> Plan:
     """The plan of a run: made from ``rows`` at the first call, read and checked at every later one.
 
     Raises:
         PipelineError: the folder holds the plan of other settings (they are named) or a damaged one, or
             ``rows`` are empty, repeat a key, or hold values that are not JSON.
     """
-    if not (run / "plan").exists():
+    run = located(run)
+    if not (run / "plan" / "plan.json").exists():
         _publish_plan(run, settings, rows)
     plan = open_plan(run)
     if changed := _differences(plan.settings.to_json(), settings.to_json()):
@@ -124,10 +136,23 @@ def open_or_make_plan(run: Path, settings: PlanSettings, rows: Iterable[PlanRow]
             f"{run} was planned with other settings: {'; '.join(changed)}. "
             f"Choose another output folder, go back to those settings, or remove {run} to start anew"
         )
-    items = run / "plan" / "items.parquet"
-    if not items.exists() or sha256_of(items) != plan.items_sha256:
-        raise PipelineError(f"{items} is missing or not what its plan.json says; remove {run} and run again")
+    verified_items(plan)
     return plan
+
+
+def verified_items(plan: Plan) -> Path:
+    """A local path of the plan's items, after their hash was checked.
+
+    Raises:
+        PipelineError: they are missing or damaged.
+    """
+    try:
+        path = local_copy(plan.items, plan.items_sha256)
+        if sha256_of(path) == plan.items_sha256:
+            return path
+    except FileNotFoundError:
+        pass
+    raise PipelineError(f"{plan.items} is missing or not what its plan.json says; remove {plan.run} and run again")
 
 
 class ShardItems:
@@ -142,7 +167,7 @@ class ShardItems:
 
     @cached_property
     def _file(self) -> Any:
-        return pq.ParquetFile(self._plan.run / "plan" / "items.parquet", page_checksum_verification=True)
+        return pq.ParquetFile(local_copy(self._plan.items, self._plan.items_sha256), page_checksum_verification=True)
 
     def read(self, shard_id: str) -> list[Item]:
         """The items of a shard, in the plan's order."""
@@ -160,58 +185,72 @@ def item_seed(settings: PlanSettings, key: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def _publish_plan(run: Path, settings: PlanSettings, rows: Iterable[PlanRow]) -> None:
-    """Make the plan in a draft folder and rename that; of two planners the first wins."""
-    draft = run / f".plan.{uuid4().hex[:12]}.tmp"
-    draft.mkdir(parents=True)
-    try:
-        shards = _write_items(draft / "items.parquet", settings, rows)
-        header = {
-            "schema_version": SCHEMA_VERSION,
-            "settings": settings.to_json(),
-            "num_items": sum(shards.values()),
-            "num_shards": len(shards),
-            "items_sha256": sha256_of(draft / "items.parquet"),
-            "shards": shards,
-        }
-        write_synced(draft / "plan.json", json.dumps(header, indent=1).encode())
-        sync(draft)
-        try:
-            draft.rename(run / "plan")
-        except OSError:
-            if not (run / "plan" / "plan.json").exists():
-                raise
-        sync(run)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+def _publish_plan(run: UPath, settings: PlanSettings, rows: Iterable[PlanRow]) -> None:
+    """Write the items, then create the header."""
+    folder = run / "plan"
+    here = local(folder)
+    if here:
+        here.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=here, prefix=".items.", suffix=".tmp") as name:
+        draft = Path(name) / "items.parquet"
+        shards = _write_items(draft, settings, rows)
+        items_sha256 = sha256_of(draft)
+        deliver(draft, folder / f"items.{items_sha256[:16]}.parquet")
+        if here:
+            sync(here)
+    header = {
+        "schema_version": SCHEMA_VERSION,
+        "settings": settings.to_json(),
+        "num_items": sum(shards.values()),
+        "num_shards": len(shards),
+        "items_sha256": items_sha256,
+        "shards": shards,
+    }
+    create(folder / "plan.json", json.dumps(header, indent=1).encode())
 
 
 def _write_items(path: Path, settings: PlanSettings, rows: Iterable[PlanRow]) -> dict[str, int]:
     """Stream rows to Parquet, a row group per shard; returns shard id to number of items."""
     shards: dict[str, int] = {}
+    hashes = array("Q")
     options = {"use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
     with pq.ParquetWriter(path, _ITEMS, compression="zstd", **options) as writer:
         for shard_id, shard in _shards(_checked(rows), settings.items_per_shard):
             columns = [[row.key for row in shard], [_payload_json(row) for row in shard]]
             writer.write_table(pa.table(columns, schema=_ITEMS), row_group_size=len(shard))
             shards[shard_id] = len(shard)
+            hashes.extend(_key_hash(row.key) for row in shard)
     if not shards:
         raise PipelineError(f"job {settings.name!r} has no items; check its inputs")
-    sync(path)
+    _refuse_repeated_keys(path, hashes)
     return shards
 
 
 def _checked(rows: Iterable[PlanRow]) -> Iterator[PlanRow]:
-    seen: set[str] = set()
     for row in rows:
         if not row.key:
             raise PipelineError(f"keys must not be empty, got {row}")
-        if row.key in seen:
-            raise PipelineError(f"keys must be unique, {row.key!r} comes twice")
         if not _GROUP.fullmatch(row.group):
             raise PipelineError(f"item {row.key}: a group may hold only a-z, A-Z, 0-9, _ and -, got {row.group!r}")
-        seen.add(row.key)
         yield row
+
+
+def _refuse_repeated_keys(items: Path, hashes: array[int]) -> None:
+    """By hashes, eight bytes a key, so that plans of any size fit; only keys whose hashes meet are compared."""
+    ordered = np.sort(np.frombuffer(hashes, np.uint64))
+    suspects = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+    if not suspects:
+        return
+    counts: Counter[str] = Counter()
+    for batch in pq.ParquetFile(items).iter_batches(columns=["key"]):
+        counts.update(key for key in batch["key"].to_pylist() if _key_hash(key) in suspects)
+    for key, count in counts.most_common(1):
+        if count > 1:
+            raise PipelineError(f"keys must be unique, {key!r} comes {count} times")
+
+
+def _key_hash(key: str) -> int:
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big")
 
 
 def _shards(rows: Iterable[PlanRow], items_per_shard: int) -> Iterator[tuple[str, list[PlanRow]]]:

@@ -56,7 +56,7 @@ class ProgressView:
 
     def _render(self) -> Group:
         bar = ProgressBar(total=self._report.num_items, completed=self._report.attempted)
-        return Group(bar, Text(self.line()))
+        return Group(bar, Text("\n".join([self.line(), *self._report.details()])))
 
 
 def _duration(seconds: float) -> str:

@@ -1,214 +1,321 @@
-"""The chain of stages on Ray Data: a row is a shard, a stage is a bounded pool of actors.
+"""The chain of stages on Ray: each stage, and the sink, is a bounded pool of actors; a shard is one call.
 
-Between stages a shard flows pickled; the last operator runs the sink and commits, and only a receipt flows out.
-Ray Data alone would stage as many shards as its object store holds, so a gate lets no more in than the set limit.
-A worker's error flows out the same way and is raised in the driver, as one line instead of Ray's page.
+The driver holds references only. A shard goes from pool to pool through Ray's object store, and no more shards are in
+flight than the set limit. A call that is lost with its worker or node sends its shard back to the first stage.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import os
 import re
-import sys
+import signal
+import threading
+import time
 import traceback
-import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-import ray.cloudpickle as pickle
-from ray.data import ActorPoolStrategy, DataContext, Dataset
 
 from pipeline.chain import ShardWork
 from pipeline.errors import PipelineError
-from pipeline.executor import ExecutorConfig, Step
-from pipeline.plan import Plan, ShardItems
+from pipeline.executor import ExecutorConfig, ShardRunner
+from pipeline.plan import Plan
 from pipeline.receipts import Receipt
-from pipeline.stage import Resources
+from pipeline.stage import Resources, Sink, Stage
+from pipeline.worker import python_path
 
-Row = dict[str, Any]
-"""``shard``: its id; ``state``: pickled ``ShardWork``, at the end ``Receipt``; ``error`` and ``trace``: text."""
-
-CHECKOUT = Path(__file__).resolve().parents[1]
 SINK_RESOURCES = Resources(num_cpus=0.5)
+PATIENCE_S = 5.0
+"""So long a pool may be without actors before the others make room for it."""
+
 LEFT_OUT = [".git", ".venv", "data", "runs", "**/__pycache__"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Outcome:
+    """What the driver needs to know of a call; the shard itself stays in the object store."""
+
+    receipt: Receipt | None = None
+    error: str = ""
+    trace: str = ""
+
+
+class _Actor:
+    """One worker of a pool."""
+
+    def __init__(
+        self, plan: Plan, stages: Sequence[Stage[Any, Any]], sink: Sink[Any] | None, config: ExecutorConfig
+    ) -> None:
+        self._runner = ShardRunner(plan, stages, sink, config)
+
+    def is_ready(self) -> bool:
+        return True
+
+    def run(self, shard_id: str, work: ShardWork | None) -> tuple[_Outcome, ShardWork | None]:
+        """Take a shard, from the plan or from the pool before, through this pool's step."""
+        try:
+            done = self._runner.run(work or self._runner.begin(shard_id))
+        except Exception as error:  # noqa: BLE001 - the worker's boundary; the driver raises it
+            message = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
+            return _Outcome(error=message, trace="".join(traceback.format_exception(error))), None
+        return (_Outcome(receipt=done), None) if isinstance(done, Receipt) else (_Outcome(), done)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    shard_id: str
+    work: Any
+    """Reference to the shard's work after the pool before; None before the first."""
+
+
+@dataclass(kw_only=True)
+class _Pool:
+    """The actors of one step, and the shards that wait for them."""
+
+    name: str
+    resources: Resources
+    make: Callable[[], Any]
+    """A new actor's handle."""
+
+    starting: dict[Any, Any] = field(default_factory=dict)
+    """Reference to ``is_ready`` to actor: new, or to be heard of again."""
+
+    idle: list[Any] = field(default_factory=list)
+    busy: dict[Any, tuple[Any, _Call, Any]] = field(default_factory=dict)
+    """Reference to the outcome to actor, call, and reference to the work."""
+
+    queue: deque[_Call] = field(default_factory=deque)
+
+    @property
+    def num_live(self) -> int:
+        return len(self.idle) + len(self.busy)
+
+    def grow(self, count: int) -> None:
+        for _ in range(count):
+            self.ask(self.make())
+
+    def ask(self, actor: Any) -> None:
+        """Use the actor again once it has answered."""
+        self.starting[actor.is_ready.remote()] = actor
+
+    def dispatch(self) -> None:
+        while self.queue and self.idle:
+            actor, call = self.idle.pop(), self.queue.popleft()
+            outcome, work = actor.run.options(num_returns=2).remote(call.shard_id, call.work)
+            self.busy[outcome] = (actor, call, work)
+
+    def shrink(self) -> None:
+        """Give back what is not at work, but for one actor."""
+        spare = self.idle if self.busy else self.idle[1:]
+        for actor in (*self.starting.values(), *spare):
+            ray.kill(actor)
+        self.starting.clear()
+        self.idle = [] if self.busy else self.idle[:1]
+
+    def kill(self) -> None:
+        for actor in (*self.starting.values(), *self.idle, *(actor for actor, _, _ in self.busy.values())):
+            ray.kill(actor)
 
 
 def execute_on_ray(
     plan: Plan,
-    steps: Sequence[Step],
-    resources: Sequence[Resources],
+    stages: Sequence[Stage[Any, Any]],
+    sink: Sink[Any],
     shard_ids: Sequence[str],
     config: ExecutorConfig,
+    is_stopping: Callable[[], bool],
 ) -> Generator[Receipt, None, None]:
     """Yield the receipts of shards. Uses the Ray session of this process if there is one.
-
-    Args:
-        steps: the stages' and, at the end, the sink's.
-        resources: the stages'.
 
     Raises:
         PipelineError: a stage or the sink failed as a whole, workers died too often, or Ray is not there.
     """
-    pools = [*resources, SINK_RESOURCES]
-    with ray_session(config, pools):
-        _check_resources(pools)
-        dataset = _dataset(plan, steps, pools, shard_ids, config)
+    pools = [
+        *(_pool(stage.name, stage.resources, plan, [stage], None, config) for stage in stages),
+        _pool("commit", SINK_RESOURCES, plan, [], sink, config),
+    ]
+    with ray_session(config, [pool.resources for pool in pools]):
+        _wait_for_room(pools, config)
         try:
-            # Nothing is fetched ahead, so that progress is live.
-            for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                for row in batch.to_pylist():
-                    yield _receipt(row)
-        except ray.exceptions.RayError as error:
+            yield from _Driver(pools, shard_ids, config, is_stopping).receipts()
+        finally:
+            for pool in pools:
+                pool.kill()
+
+
+def _pool(
+    name: str,
+    resources: Resources,
+    plan: Plan,
+    stages: Sequence[Stage[Any, Any]],
+    sink: Sink[Any] | None,
+    config: ExecutorConfig,
+) -> _Pool:
+    options = {"num_cpus": resources.num_cpus, "num_gpus": resources.num_gpus, "max_restarts": 0}
+    actor = ray.remote(_Actor).options(**options)
+    return _Pool(name=name, resources=resources, make=lambda: actor.remote(plan, stages, sink, config))
+
+
+class _Driver:
+    """Feeds the first pool, hands shards on, and brings lost ones back."""
+
+    def __init__(
+        self,
+        pools: Sequence[_Pool],
+        shard_ids: Sequence[str],
+        config: ExecutorConfig,
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        self._pools, self._config, self._is_stopping = pools, config, is_stopping
+        self._todo = deque(shard_ids)
+        self._in_flight: set[str] = set()
+        self._limit = config.max_shards_in_flight or 2 * config.workers * len(pools)
+        self._losses: dict[str, int] = {}
+        self._complete_since = time.monotonic()
+
+    def receipts(self) -> Generator[Receipt, None, None]:
+        while self._in_flight or (self._todo and not self._is_stopping()):
+            while self._todo and len(self._in_flight) < self._limit and not self._is_stopping():
+                shard_id = self._todo.popleft()
+                self._in_flight.add(shard_id)
+                self._pools[0].queue.append(_Call(shard_id, None))
+            self._size_pools()
+            waiting = [reference for pool in self._pools for reference in (*pool.starting, *pool.busy)]
+            ready, _ = ray.wait(waiting, num_returns=1, timeout=1.0)
+            if ready:
+                ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
+            for pool, following in zip(self._pools, [*self._pools[1:], None], strict=True):
+                for reference in ready:
+                    if reference in pool.starting:
+                        self._started(pool, reference)
+                    elif reference in pool.busy:
+                        yield from self._done(pool, following, reference)
+
+    def _size_pools(self) -> None:
+        """One actor for each pool comes first: as long as one has none, the others do not grow."""
+        for pool in self._pools:
+            pool.dispatch()
+        lacking = [pool for pool in self._pools if not pool.num_live]
+        if not lacking:
+            self._complete_since = time.monotonic()
+        lacking_s = time.monotonic() - self._complete_since
+        if lacking_s > self._config.start_timeout_s:
+            names = ", ".join(f"{pool.name} ({_text(pool.resources)})" for pool in lacking)
             raise PipelineError(
-                f"Ray gave up, after {config.max_restarts} restarts of a worker: {_one_line(error)}; "
+                f"no worker could be started within {self._config.start_timeout_s:g} s for {names}; "
+                "has the cluster lost a node? Run the same command again to go on"
+            )
+        for pool in self._pools:
+            if pool in lacking:
+                pool.grow(0 if pool.starting else 1)
+            elif lacking_s > PATIENCE_S:
+                pool.shrink()
+            elif not lacking:
+                size = pool.num_live + len(pool.starting)
+                pool.grow(max(0, min(len(pool.queue) - len(pool.starting), self._config.workers - size)))
+
+    def _started(self, pool: _Pool, reference: Any) -> None:
+        actor = pool.starting.pop(reference)
+        try:
+            ray.get(reference)
+            pool.idle.append(actor)
+        except ray.exceptions.RayTaskError as error:  # its constructor raised
+            raise PipelineError(f"a worker of {pool.name} could not start: {_one_line(error)}") from error
+        except ray.exceptions.RayError:  # it died while nobody used it; another takes its place when needed
+            pass
+
+    def _done(self, pool: _Pool, following: _Pool | None, reference: Any) -> Generator[Receipt, None, None]:
+        actor, call, work = pool.busy.pop(reference)
+        try:
+            outcome: _Outcome = ray.get(reference)
+        except ray.exceptions.RayError as error:
+            self._lost(pool, actor, call, error)
+            return
+        pool.idle.append(actor)
+        if outcome.error:
+            problem = PipelineError(outcome.error)
+            problem.add_note(f"raised by the worker of shard {call.shard_id}:\n{outcome.trace}")
+            raise problem
+        if following is not None:
+            following.queue.append(_Call(call.shard_id, work))
+        elif outcome.receipt is not None:
+            self._in_flight.discard(call.shard_id)
+            yield outcome.receipt
+
+    def _lost(self, pool: _Pool, actor: Any, call: _Call, error: Exception) -> None:
+        """Begin the shard anew, and use no actor again before it has answered: a whole node may be gone."""
+        losses = self._losses[call.shard_id] = self._losses.get(call.shard_id, 0) + 1
+        if losses > self._config.max_restarts:
+            raise PipelineError(
+                f"shard {call.shard_id} was lost {losses} times with its Ray worker or node: {_one_line(error)}; "
                 "run the same command again to go on"
             ) from error
+        pool.ask(actor)
+        for other in self._pools:
+            idle, other.idle = other.idle, []
+            for waiting in idle:
+                other.ask(waiting)
+        self._pools[0].queue.append(_Call(call.shard_id, None))
 
 
 @contextmanager
-def ray_session(config: ExecutorConfig, pools: Sequence[Resources]) -> Iterator[None]:
+def ray_session(config: ExecutorConfig, needs: Sequence[Resources]) -> Iterator[None]:
     """A Ray session that can hold all pools; ends with the block, unless it was there before."""
     if ray.is_initialized():
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else a false alarm for every pool (ray issue 57733)
-    runtime_env: dict[str, Any] = {"env_vars": {"PYTHONPATH": _python_path()}}
+    runtime_env: dict[str, Any] = {"env_vars": {"PYTHONPATH": python_path()}}
     if config.working_dir:
         runtime_env |= {"working_dir": str(config.working_dir), "excludes": LEFT_OUT}
     where: dict[str, Any] = {"address": config.ray_address}
     if config.ray_address is None:
-        # These CPUs are tickets, not cores: with fewer of them than pools ask for, the pools would wait for ever.
-        num_cpus = 1 + math.ceil(config.workers * sum(pool.num_cpus for pool in pools))
+        # These CPUs are tickets, not cores: with fewer of them than pools ask for, pools would wait for each other.
+        num_cpus = 1 + math.ceil(config.workers * sum(need.num_cpus for need in needs))
         where = {"address": "local", "_node_ip_address": "127.0.0.1", "num_cpus": num_cpus}
         where |= {"include_dashboard": False}
     try:
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         ray.init(**where, runtime_env=runtime_env, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        message = f"no Ray session at address {where['address']!r}: {_one_line(error)}; check it with `ray status`"
-        raise PipelineError(message) from error
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        raise PipelineError(
+            f"no Ray session at address {where['address']!r}: {_one_line(error)}; check it with `ray status`, and "
+            "where `ray start` made a token, set RAY_AUTH_MODE=token"
+        ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray put its own in its place
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _check_resources(pools: Sequence[Resources]) -> None:
-    """One worker of every pool must fit at the same time, or the run would wait for ever."""
+def _wait_for_room(pools: Sequence[_Pool], config: ExecutorConfig) -> None:
+    """One worker of every pool must fit at the same time; a cluster may still be growing."""
+    deadline = time.monotonic() + (config.start_timeout_s if config.ray_address else 0)
+    while lacks := _lacks([pool.resources for pool in pools]):
+        if time.monotonic() > deadline:
+            raise PipelineError(f"one worker of each stage needs {lacks}; ask for less, or use a larger machine")
+        time.sleep(1)
+
+
+def _lacks(needs: Sequence[Resources]) -> str:
     has = ray.cluster_resources()
-    for name, needed in (("CPU", sum(p.num_cpus for p in pools)), ("GPU", sum(p.num_gpus for p in pools))):
+    for name, needed in (("CPU", sum(n.num_cpus for n in needs)), ("GPU", sum(n.num_gpus for n in needs))):
         if needed > has.get(name, 0):
-            raise PipelineError(
-                f"one worker of each stage needs {needed:g} {name} in all, the Ray session has "
-                f"{has.get(name, 0):g}; ask for less in the stages' resources, or use a larger machine"
-            )
+            return f"{needed:g} {name} in all, the Ray session has {has.get(name, 0):g}"
+    return ""
 
 
-def _python_path() -> str:
-    """Workers import what the driver can, whatever folder it was started from; Python's own folders are theirs."""
-    own = (sys.prefix, sys.base_prefix)
-    paths = [str(CHECKOUT), *(path for path in sys.path if path and not path.startswith(own))]
-    return os.pathsep.join(dict.fromkeys(paths))
-
-
-class _Gate:
-    """Counts the shards in flight; whoever brings one more than the limit waits. Both calls may be repeated."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._inside: set[str] = set()
-        self._changed = asyncio.Condition()
-
-    async def enter(self, shard_id: str) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: shard_id in self._inside or len(self._inside) < self._limit)
-            self._inside.add(shard_id)
-
-    async def leave(self, shard_id: str) -> None:
-        async with self._changed:
-            self._inside.discard(shard_id)
-            self._changed.notify_all()
-
-
-class _Worker:
-    """One actor: takes shards through one step. Its errors travel on in the row.
-
-    Args:
-        gate: handle of a ``_Gate``; the first step's workers enter it, the last step's leave it.
-    """
-
-    def __init__(self, plan: Plan, step: Step, gate: Any, is_first: bool, is_last: bool) -> None:
-        self._items = ShardItems(plan)
-        self._step = step
-        self._gate, self._is_first, self._is_last = gate, is_first, is_last
-
-    def __call__(self, row: Row) -> Row:
-        if self._is_first:
-            ray.get(self._gate.enter.remote(row["shard"]))
-        done = self._done(row)
-        if self._is_last:
-            ray.get(self._gate.leave.remote(row["shard"]))
-        return done
-
-    def _done(self, row: Row) -> Row:
-        if row["error"]:
-            return row
-        try:
-            state = row["state"]
-            work = pickle.loads(state) if state else ShardWork.begin(self._items, row["shard"])
-            return {**row, "state": pickle.dumps(self._step(work))}
-        except Exception as error:  # noqa: BLE001 - the worker's boundary; the driver raises it
-            message = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
-            trace = "".join(traceback.format_exception(error))
-            return {**row, "state": b"", "error": message, "trace": trace}
-
-
-def _dataset(
-    plan: Plan,
-    steps: Sequence[Step],
-    pools: Sequence[Resources],
-    shard_ids: Sequence[str],
-    config: ExecutorConfig,
-) -> Dataset:
-    """A block per shard, so that a shard is what is scheduled, retried and handed on."""
-    context = DataContext.get_current()
-    context.enable_progress_bars = context.print_on_execution_start = False
-    context.execution_no_progress_timeout_s = -1  # a slow shard is no reason to stop
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")  # max_restarts has no other way
-    rows = [{"shard": shard_id, "state": b"", "error": "", "trace": ""} for shard_id in shard_ids]
-    dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
-    size = {"min_size": 1, "max_size": config.workers, "initial_size": config.workers}
-    gate_options = {"num_cpus": 0, "max_restarts": config.max_restarts, "max_task_retries": -1}
-    limit = config.max_shards_in_flight or 2 * config.workers * len(steps)
-    gate = ray.remote(_Gate).options(max_concurrency=10_000, **gate_options).remote(limit)
-    for number, (step, resources) in enumerate(zip(steps, pools, strict=True)):
-        dataset = dataset.map(
-            _Worker,
-            fn_constructor_args=(plan, step, gate, number == 0, number == len(steps) - 1),
-            compute=ActorPoolStrategy(**size, max_tasks_in_flight_per_actor=2),
-            num_cpus=resources.num_cpus,
-            num_gpus=resources.num_gpus,
-            max_restarts=config.max_restarts,
-            max_task_retries=config.max_restarts,
-        )
-    return dataset
-
-
-def _receipt(row: Row) -> Receipt:
-    """What the last step made of a shard, or the error of any step."""
-    if row["error"]:
-        error = PipelineError(row["error"])
-        error.add_note(f"raised by the worker of shard {row['shard']}:\n{row['trace']}")
-        raise error
-    receipt: Receipt = pickle.loads(row["state"])
-    return receipt
+def _text(resources: Resources) -> str:
+    return f"{resources.num_cpus:g} CPU, {resources.num_gpus:g} GPU"
 
 
 def _one_line(error: Exception) -> str:

@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.durable import sha256_of
+from upath import UPath
+
 from pipeline.errors import PipelineError
 from pipeline.plan import Plan, open_plan
+from pipeline.storage import Location, local_copy, located, read_all, sha256_of, sizes
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 __all__ = ["PipelineError", "PublishedFile", "Receipt", "read_ledger", "read_receipts", "verified_path"]
 
@@ -27,6 +29,10 @@ class PublishedFile:
     name: str
     size_bytes: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        if "/" in self.name or self.name.startswith("."):
+            raise ValueError(f"a delivered file lies in RUN/shards, got the name {self.name!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +50,15 @@ class Receipt:
     """Reason to count."""
 
     failed: Mapping[str, int] = field(default_factory=dict)
-    """Exception's type to count."""
+    """Exception's type, or how the process ended, to count."""
 
     summary: Mapping[str, int | float | str] = field(default_factory=dict)
     """The sink's figures."""
 
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
+
+    finished_at: float
+    """Seconds since 1970 by the clock of the machine that committed."""
 
     def __post_init__(self) -> None:
         accounted = self.accepted + sum(self.rejected.values()) + sum(self.failed.values())
@@ -83,17 +92,20 @@ class Receipt:
             ) from error
 
 
-def read_receipts(run: Path, *, allow_partial: bool = False) -> list[Receipt]:
+def read_receipts(run: Location, *, allow_partial: bool = False) -> list[Receipt]:
     """The receipts of a run, sorted by shard id.
 
     Args:
+        run: a folder, or a prefix of an object store.
         allow_partial: do not insist that every shard of the plan has one.
 
     Raises:
         PipelineError: the run is missing, unfinished, or damaged.
     """
     plan = open_plan(run)
-    receipts = [_read(path, plan) for path in sorted((run / "receipts").glob("*.json"))]
+    folder = plan.run / "receipts"
+    names = [name for name in sizes(folder) if name.endswith(".json")]
+    receipts = [_checked(folder / name, content, plan) for name, content in read_all(folder, names).items()]
     if len(receipts) < len(plan.shards) and not allow_partial:
         missing = sorted(plan.shards.keys() - {receipt.shard_id for receipt in receipts})
         raise PipelineError(
@@ -103,32 +115,34 @@ def read_receipts(run: Path, *, allow_partial: bool = False) -> list[Receipt]:
     return sorted(receipts, key=lambda receipt: receipt.shard_id)
 
 
-def verified_path(run: Path, receipt: Receipt, role: str) -> Path:
-    """The path of a delivered file, after its size and hash were checked.
+def verified_path(run: Location, receipt: Receipt, role: str) -> Path:
+    """A local path of a delivered file, after its size and hash were checked.
 
     Raises:
         PipelineError: the shard has no such role, or the file is gone or was changed.
     """
     if role not in receipt.files:
         raise PipelineError(f"shard {receipt.shard_id} of {run} has files {sorted(receipt.files)}, not {role!r}")
-    file = receipt.files[role]
-    path = run / "shards" / file.name
-    if not path.is_file():
-        raise damaged_file(run, receipt, file, "is gone")
-    if path.stat().st_size != file.size_bytes:
-        raise damaged_file(run, receipt, file, f"has {path.stat().st_size} bytes, not {file.size_bytes}")
+    file, run = receipt.files[role], located(run)
+    try:
+        path = local_copy(run / "shards" / file.name, file.sha256)
+        size_bytes = path.stat().st_size
+    except FileNotFoundError as error:
+        raise damaged_file(run, receipt, file, "is gone") from error
+    if size_bytes != file.size_bytes:
+        raise damaged_file(run, receipt, file, f"has {size_bytes} bytes, not {file.size_bytes}")
     if sha256_of(path) != file.sha256:
         raise damaged_file(run, receipt, file, "has another hash than its receipt")
     return path
 
 
-def read_ledger(run: Path, receipt: Receipt) -> list[dict[str, str]]:
+def read_ledger(run: Location, receipt: Receipt) -> list[dict[str, str]]:
     """One row for each item that was not accepted: key, outcome, reason, detail, stage."""
     lines = verified_path(run, receipt, "ledger").read_text().splitlines()
     return [json.loads(line) for line in lines]
 
 
-def damaged_file(run: Path, receipt: Receipt, file: PublishedFile, what: str) -> PipelineError:
+def damaged_file(run: Location, receipt: Receipt, file: PublishedFile, what: str) -> PipelineError:
     """The error for a delivered file that is not what its receipt says."""
     return PipelineError(
         f"{run / 'shards' / file.name} {what}; delete {run / 'receipts' / receipt.shard_id}.json "
@@ -136,8 +150,8 @@ def damaged_file(run: Path, receipt: Receipt, file: PublishedFile, what: str) ->
     )
 
 
-def _read(path: Path, plan: Plan) -> Receipt:
-    receipt = Receipt.from_bytes(path.read_bytes(), str(path))
+def _checked(path: UPath, content: bytes, plan: Plan) -> Receipt:
+    receipt = Receipt.from_bytes(content, str(path))
     if receipt.plan_hash != plan.plan_hash or plan.shards.get(receipt.shard_id) != receipt.attempted:
         raise PipelineError(f"{path} belongs to another plan than {plan.run / 'plan'}; remove {plan.run}, run again")
     if path.stem != receipt.shard_id:

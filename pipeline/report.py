@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from pipeline.durable import replace_file
+from upath import UPath
+
 from pipeline.plan import Plan
 from pipeline.receipts import Receipt
+from pipeline.storage import replace
 
 
 @dataclass(kw_only=True)
@@ -17,7 +18,7 @@ class Report:
     """Grows receipt by receipt; attempted = accepted + rejected + failed at any time."""
 
     name: str
-    run: Path
+    run: UPath
     plan_hash: str
     num_shards: int
     """Of the plan."""
@@ -64,25 +65,31 @@ class Report:
         self.summary.update({k: v for k, v in receipt.summary.items() if not isinstance(v, str)})
         self.stage_seconds.update(receipt.stage_seconds)
 
-    def write(self) -> Path:
+    def write(self) -> UPath:
         """Write ``RUN/report.json``; returns its path."""
         path = self.run / "report.json"
         record = {**vars(self), "run": str(self.run), "is_complete": self.is_complete}
-        replace_file(path, json.dumps(record, indent=1).encode())
+        replace(path, json.dumps(record, indent=1).encode())
         return path
 
     def lines(self) -> list[str]:
         """A summary for people."""
         state = "finished" if self.is_complete else "not finished"
-        text = [
+        return [
             f"{self.name}: {state}, {self.shards_done:,} of {self.num_shards:,} shards, {self.wall_seconds:.1f} s",
             f"  {self.attempted:,} attempted = {self.accepted:,} accepted + "
             f"{self.rejected.total():,} rejected + {self.failed.total():,} failed",
+            *self.details(),
+            f"  output: {self.run}",
         ]
-        text += [f"  rejected {count:>8,}  {reason}" for reason, count in self.rejected.most_common()]
+
+    def details(self) -> list[str]:
+        """Reasons, the sinks' figures, and how the working time is shared."""
+        text = [f"  rejected {count:>8,}  {reason}" for reason, count in self.rejected.most_common()]
         text += [f"  failed   {count:>8,}  {reason}" for reason, count in self.failed.most_common()]
         if self.summary:
             text.append("  " + ", ".join(f"{figure} {value:,}" for figure, value in sorted(self.summary.items())))
-        seconds = sum(self.stage_seconds.values()) or 1.0
-        shares = ", ".join(f"{stage} {s / seconds:.0%}" for stage, s in self.stage_seconds.most_common())
-        return [*text, f"  time: {shares}", f"  output: {self.run}"]
+        if seconds := sum(self.stage_seconds.values()):
+            shares = ", ".join(f"{stage} {s / seconds:.0%}" for stage, s in self.stage_seconds.most_common())
+            text.append(f"  time: {shares}")
+        return text

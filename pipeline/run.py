@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import fcntl
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from upath import UPath
 
-from pipeline.commit import recover
-from pipeline.errors import PipelineError
+from pipeline.commit import recover, sweep
+from pipeline.errors import PipelineError, Preempted
 from pipeline.executor import ExecutorConfig, execute
 from pipeline.plan import PlanRow, PlanSettings, open_or_make_plan
 from pipeline.progress import ProgressView
 from pipeline.report import Report
 from pipeline.stage import Sink, Stage
+from pipeline.storage import Location, local, located
 
-__all__ = ["ExecutorConfig", "Job", "Limits", "PipelineError", "PlanRow", "Report", "run_job"]
+__all__ = ["ExecutorConfig", "Job", "Limits", "PipelineError", "PlanRow", "Preempted", "Report", "run_job"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +68,14 @@ class Limits:
 
 def run_job(
     job: Job,
-    output: Path,
+    output: Location,
     executor: ExecutorConfig | None = None,
     limits: Limits | None = None,
     console: Console | None = None,
 ) -> Report:
-    """Run a job into a folder, or go on with it there.
+    """Run a job into a folder or a prefix of an object store, or go on with it there.
+
+    SIGTERM, the notice of Slurm and Kubernetes, lets the shards in flight finish within ``executor.grace_s``.
 
     Args:
         console: where progress and the summary go; standard error by default.
@@ -80,27 +85,32 @@ def run_job(
 
     Raises:
         PipelineError: with one line that says what to do.
+        Preempted: after SIGTERM; the same call goes on.
     """
     console, limits, started = console or Console(stderr=True), limits or Limits(), time.monotonic()
-    run = output.resolve()
-    with _locked(run):
+    executor, run = executor or ExecutorConfig(), located(output)
+    with _locked(run), _stopping_on_sigterm(job.name, executor.grace_s) as is_stopping:
         settings = PlanSettings(
             name=job.name, fingerprint=job.fingerprint, seed=job.seed, items_per_shard=job.items_per_shard
         )
         plan = open_or_make_plan(run, settings, _rows(job))
-        report = Report.of(plan)
-        done = recover(plan)
+        report, done = Report.of(plan), recover(plan)
         for receipt in done:
             report.add(receipt)
         todo = sorted(plan.shards.keys() - {receipt.shard_id for receipt in done})
         try:
-            receipts = execute(plan, job.stages, job.sink, todo, executor or ExecutorConfig())
+            receipts = execute(plan, job.stages, job.sink, todo, executor, is_stopping)
             with ProgressView(report, console) as progress, closing(receipts):
                 for receipt in receipts:
                     report.add(receipt)
+                    done.append(receipt)
                     progress.update()
                     _check_failures(report, limits)
+            if is_stopping() and not report.is_complete:
+                raise _preempted(job.name)
             _check_failures(report, limits)
+            if todo:
+                sweep(plan, done)
         finally:
             report.wall_seconds = time.monotonic() - started
             report.write()
@@ -123,24 +133,57 @@ def _check_failures(report: Report, limits: Limits) -> None:
     raise PipelineError(
         f"{report.name}: {failed} of {report.attempted} items failed, more than the limit of "
         f"{limits.max_failure_rate:.1%}; the worst reason is {reason} ({count} items), "
-        f"see *.ledger.jsonl in {report.run / 'shards'}. "
+        f"see `python -m workflows.status {report.run} --failures`. "
         "Mend the cause and start in a new folder, or allow a higher rate"
     )
 
 
 @contextmanager
-def _locked(run: Path) -> Iterator[None]:
-    """Keep a second run out of the folder: a courtesy that saves work, receipts alone keep the output right."""
+def _stopping_on_sigterm(name: str, grace_s: float) -> Iterator[Callable[[], bool]]:
+    """Whether SIGTERM has come; ``grace_s`` later the block is left."""
+    asked = threading.Event()
+
+    def on_notice(*_: object) -> None:
+        asked.set()
+        signal.setitimer(signal.ITIMER_REAL, grace_s)
+
+    def on_end_of_grace(*_: object) -> None:
+        raise _preempted(name)
+
+    if threading.current_thread() is not threading.main_thread():  # only that one may listen to signals
+        yield asked.is_set
+        return
+    before = signal.signal(signal.SIGTERM, on_notice), signal.signal(signal.SIGALRM, on_end_of_grace)
     try:
-        run.mkdir(parents=True, exist_ok=True)
-        with (run / ".lock").open("w") as lock:
+        yield asked.is_set
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGALRM, before[1])
+
+
+def _preempted(name: str) -> Preempted:
+    return Preempted(f"{name} was asked to stop; what is committed stays, run the same command again to go on")
+
+
+@contextmanager
+def _locked(run: UPath) -> Iterator[None]:
+    """Keep a second run out of a local folder: a courtesy that saves work, receipts alone keep the output right."""
+    try:
+        here = local(run)
+        if here is None:
+            yield
+            return
+        for folder in ("shards", "attempts", "receipts"):
+            (here / folder).mkdir(parents=True, exist_ok=True)
+        with (here / ".lock").open("w") as lock:
             _lock(lock.fileno(), run)
             yield
     except OSError as error:
         raise PipelineError(f"run {run} stopped: {error}; mend that and run the same command again") from error
 
 
-def _lock(descriptor: int, run: Path) -> None:
+def _lock(descriptor: int, run: UPath) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -27,7 +27,7 @@ from pipeline.executor import ExecutorConfig
 from pipeline.run import Job, Limits, PlanRow, run_job
 from shards.writer import SampleSink
 from workflows import generate_priors
-from workflows.console import lies_in, run
+from workflows.console import Executor, lies_in, run
 from workflows.layout import DATA, folders
 from workflows.presets import miniature
 from workflows.prior_config import load_prior_config
@@ -59,7 +59,7 @@ class AugmentConfig:
     num_gpus: float = 0.0
     """GPUs of each worker that draws or detects."""
 
-    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+    executor: Executor = field(default_factory=ExecutorConfig)
 
 
 def main(config: AugmentConfig) -> None:

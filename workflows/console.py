@@ -8,12 +8,18 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import tyro
 from rich.console import Console
 
+from pipeline.errors import Preempted
+from pipeline.executor import ExecutorConfig
+
 Config = TypeVar("Config")
+
+Executor = Annotated[ExecutorConfig, tyro.conf.arg(name="")]
+"""Its options stand beside the command's own: ``--executor ray --workers 4``."""
 
 console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
 
@@ -25,7 +31,7 @@ class UserError(Exception):
 def run(main: Callable[[Config], object], config: type[Config], description: str | None) -> None:
     """Parse the command line into ``config`` and run ``main`` with it.
 
-    Exits with status 2 and one line on standard error for a user's error, 130 when interrupted.
+    Exits with status 2 and one line on standard error for a user's error, 130 when interrupted, 143 after SIGTERM.
     """
     quieten_libraries()
     try:
@@ -33,6 +39,9 @@ def run(main: Callable[[Config], object], config: type[Config], description: str
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on where this one stopped")
         sys.exit(130)
+    except Preempted as notice:
+        console.print(_one_line(notice), soft_wrap=True)
+        sys.exit(143)
     except user_errors() as error:
         console.print(f"[bold red]error:[/] {_one_line(error)}", soft_wrap=True)
         sys.exit(2)

@@ -61,7 +61,7 @@ def main(config: DemoConfig) -> None:
     """Run all steps, then print where the time went and what came out."""
     root = config.output or (Path() if config.size == "full" else Path("runs/demo-smoke"))
     data, runs, output = root / "data", root / "runs", root / "runs" / "demo"
-    size, executor = SIZES[config.size], ExecutorConfig(kind="ray", workers=config.workers)
+    size, executor = SIZES[config.size], ExecutorConfig(executor="ray", workers=config.workers)
     refer = data / "miniature" / "refer"
     networks = {arm: runs / f"miniature-{arm}" for arm in ("base", "both")}
     reports: dict[str, dict[str, Any]] = {}

@@ -29,7 +29,7 @@ from pipeline.plan import open_plan
 from pipeline.receipts import read_receipts, verified_path
 from pipeline.run import Job, PlanRow, run_job
 from shards.reader import SampleReader
-from workflows.console import UserError, console, lies_in, run
+from workflows.console import Executor, UserError, console, lies_in, run
 from workflows.layout import DATA, folders, prior_store
 from workflows.presets import miniature
 from workflows.prior_config import save_prior_config
@@ -56,7 +56,7 @@ class GeneratePriorsConfig:
     num_gpus: float = 0.0
     """GPUs of each worker that draws."""
 
-    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+    executor: Executor = field(default_factory=ExecutorConfig)
 
     def __post_init__(self) -> None:
         if self.priors_per_shard < 1 or (self.limit is not None and self.limit < 1):

@@ -27,7 +27,7 @@ from shards.sources.screen import Problem, Screening, screen
 from shards.sources.source import SourceSample
 from shards.sources.transvg import read_transvg
 from shards.writer import SampleSink
-from workflows.console import UserError, console, lies_in, run
+from workflows.console import Executor, UserError, console, lies_in, run
 from workflows.layout import DATA, folders, write_lines
 
 
@@ -59,7 +59,7 @@ class IngestConfig:
 
     data: Path = DATA
     samples_per_shard: int = 250
-    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+    executor: Executor = field(default_factory=ExecutorConfig)
 
     def __post_init__(self) -> None:
         if self.samples_per_shard < 1:

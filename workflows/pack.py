@@ -17,7 +17,7 @@ from pipeline.executor import ExecutorConfig
 from pipeline.run import Job, PlanRow, run_job
 from shards.reader import SampleReader
 from shards.writer import SampleSink
-from workflows.console import UserError, console, lies_in, run
+from workflows.console import Executor, UserError, console, lies_in, run
 from workflows.generate_priors import GeneratePriorsConfig, Source, parse
 from workflows.joining import JoinStage
 from workflows.layout import DATA, folders, prior_store
@@ -31,7 +31,7 @@ class PackConfig:
     dataset: str = "miniature"
     data: Path = DATA
     samples_per_shard: int = 250
-    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+    executor: Executor = field(default_factory=ExecutorConfig)
 
 
 def main(config: PackConfig) -> None:

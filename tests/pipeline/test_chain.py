@@ -1,11 +1,14 @@
+import errno
+import pickle
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pipeline.chain import ShardWork, StageRunner
+from pipeline.chain import ShardWork, run_stage
 from pipeline.errors import PipelineError
 from pipeline.stage import Item, Rejected, Stage
+from pipeline.worker import Worker, WorkerLimits, seal
 
 ITEMS = [Item(key=str(n), seed=0, payload={"number": n}) for n in range(6)]
 
@@ -24,16 +27,21 @@ class CalledStage(Stage[Item, Item]):
         return self._function(items)
 
 
+def new_work() -> ShardWork:
+    return ShardWork(shard_id="s", attempted=6, items=[seal(item) for item in ITEMS])
+
+
 def run(function: Any) -> tuple[ShardWork, CalledStage]:
-    stage = CalledStage(function)
-    return StageRunner(stage).run(ShardWork(shard_id="s", attempted=6, items=list(ITEMS))), stage
+    stage, work = CalledStage(function), new_work()
+    run_stage(Worker([stage], None, WorkerLimits(isolate=False)), 0, stage, work)
+    return work, stage
 
 
 def test_a_shard_is_cut_into_batches_of_its_own() -> None:
     stage = CalledStage(lambda items: items)
-    runner = StageRunner(stage)
-    for shard_id in "ab":
-        runner.run(ShardWork(shard_id=shard_id, attempted=6, items=list(ITEMS)))
+    worker = Worker([stage], None, WorkerLimits(isolate=False))
+    for _ in range(2):
+        run_stage(worker, 0, stage, new_work())
     assert stage.batch_sizes == [4, 2, 4, 2]
 
 
@@ -44,7 +52,7 @@ def test_an_item_that_raises_fails_alone() -> None:
 
     work, stage = run(halve)
     assert [item.key for item in work.items] == ["0", "1", "3", "4", "5"]
-    assert stage.batch_sizes == [4, 1, 1, 1, 1, 2]
+    assert stage.batch_sizes == [4, 2, 2, 1, 1, 2]
     row = work.ledger[0]
     assert (row.key, row.outcome, row.reason, row.stage) == ("2", "failed", "AssertionError", "called")
     assert row.detail.startswith("two is odd here") and "(test_chain.py:" in row.detail
@@ -69,7 +77,7 @@ def test_a_wrong_result_is_a_failure_of_every_item_that_gets_one(results_of: Any
 def test_results_in_another_order_are_caught_and_each_item_is_still_delivered() -> None:
     work, stage = run(lambda items: items[::-1])
     assert [item.key for item in work.items] == ["0", "1", "2", "3", "4", "5"]
-    assert stage.batch_sizes == [4, 1, 1, 1, 1, 2, 1, 1]
+    assert stage.batch_sizes == [4, 2, 1, 1, 2, 1, 1, 2, 1, 1]
 
 
 def test_rejected_items_leave_with_their_reason() -> None:
@@ -95,6 +103,26 @@ def test_a_stage_is_set_up_once_and_its_error_names_it() -> None:
         def setup(self) -> None:
             raise FileNotFoundError("weights.safetensors")
 
-    runner = StageRunner(BrokenStage(lambda items: items))
+    stage = BrokenStage(lambda items: items)
     with pytest.raises(PipelineError, match="stage 'broken' could not be set up: FileNotFoundError: weights"):
-        runner.run(ShardWork(shard_id="s", attempted=6, items=list(ITEMS)))
+        run_stage(Worker([stage], None, WorkerLimits(isolate=False)), 0, stage, new_work())
+
+
+def test_an_item_that_a_stage_changed_before_it_raised_is_tried_again_as_it_was() -> None:
+    def spoil(items: list[Item]) -> list[Item]:
+        for item in items:
+            item.payload["number"] += 100  # type: ignore[index]
+        assert len(items) == 1, "not all at once"
+        return items
+
+    work, _ = run(spoil)
+    assert [pickle.loads(item.content).payload["number"] for item in work.items] == [100, 101, 102, 103, 104, 105]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), ConnectionResetError("gone")])
+def test_for_a_full_disk_or_a_lost_connection_no_item_is_blamed(error: OSError) -> None:
+    def fail(items: list[Item]) -> list[Item]:
+        raise error
+
+    with pytest.raises(PipelineError, match=r"stage 'called': .*; mend that and run again"):
+        run(fail)

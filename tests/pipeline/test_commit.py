@@ -12,19 +12,25 @@ from pipeline.errors import PipelineError
 from pipeline.plan import Plan, PlanSettings, open_or_make_plan
 from pipeline.receipts import read_receipts
 from pipeline.stage import Sink, Written
+from pipeline.worker import Worker, WorkerLimits, seal
 
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     settings = PlanSettings(name="toy", fingerprint={}, seed=1, items_per_shard=6)
     plan = open_or_make_plan(tmp_path, settings, rows(6))
-    recover(plan)
+    for folder in ("shards", "attempts", "receipts"):
+        (plan.run / folder).mkdir()
     return plan
 
 
 def work() -> ShardWork:
-    items = [Number(key=f"n00{n}", seed=0, value=n) for n in (0, 2, 4)]
+    items = [seal(Number(key=f"n00{n}", seed=0, value=n)) for n in (0, 2, 4)]
     return ShardWork(shard_id="even-00000", attempted=3, items=items)
+
+
+def with_sink(sink: Sink[Number]) -> Worker:
+    return Worker([], sink, WorkerLimits(isolate=False))
 
 
 def files(plan: Plan, folder: str) -> set[str]:
@@ -41,7 +47,9 @@ def test_of_four_writers_of_one_shard_one_receipt_counts_and_only_its_files_stay
             return written
 
     receipts = []
-    writers = [threading.Thread(target=lambda: receipts.append(commit(plan, MeetingSink(), work()))) for _ in "1234"]
+    writers = [
+        threading.Thread(target=lambda: receipts.append(commit(plan, with_sink(MeetingSink()), work()))) for _ in "1234"
+    ]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -54,11 +62,11 @@ def test_of_four_writers_of_one_shard_one_receipt_counts_and_only_its_files_stay
 
 
 def test_a_late_writer_does_not_replace_what_was_delivered(plan: Plan) -> None:
-    first = commit(plan, TarSink(), work())
+    first = commit(plan, with_sink(TarSink()), work())
     late = work()
     late.items = late.items[:1]
     late.attempted = 1
-    assert commit(plan, TarSink(), late) == first
+    assert commit(plan, with_sink(TarSink()), late) == first
     assert files(plan, "shards") == {file.name for file in first.files.values()}
 
 
@@ -74,29 +82,36 @@ def call_before_link(function: Callable[[], object]) -> None:
     sys.addaudithook(hook)
 
 
-def test_an_attempt_that_another_run_gave_up_can_no_longer_commit(plan: Plan) -> None:
-    # The worst moment: its files are published, its receipt is not, and a new run cleans up.
+def test_an_attempt_at_work_while_another_run_cleans_up_still_commits_whole(plan: Plan) -> None:
+    # The worst moment: its files are delivered, its receipt is not.
     call_before_link(lambda: recover(plan))
-    with pytest.raises(PipelineError, match="shard even-00000 could not be committed"):
-        commit(plan, TarSink(), work())
-    assert files(plan, "receipts") == files(plan, "shards") == files(plan, "attempts") == set()
-
-
-def test_recovery_removes_what_no_receipt_names_and_nothing_else(plan: Plan) -> None:
-    receipt = commit(plan, TarSink(), work())
-    (plan.run / "shards" / "odd-00000.dead.numbers.tar").write_bytes(b"half")
-    (plan.run / "attempts" / "odd-00000.dead" / "files").mkdir(parents=True)
+    receipt = commit(plan, with_sink(TarSink()), work())
     assert recover(plan) == [receipt]
     assert files(plan, "shards") == {file.name for file in receipt.files.values()}
-    assert files(plan, "attempts") == set()
+
+
+def test_what_dead_attempts_left_goes_once_their_shard_is_delivered_and_not_before(plan: Plan) -> None:
+    for shard_id in ("even-00000", "odd-00000"):
+        (plan.run / "shards" / f"{shard_id}.dead.numbers.tar").write_bytes(b"half")
+        (plan.run / "attempts" / f"{shard_id}.dead").mkdir()
+        (plan.run / "receipts" / f".{shard_id}.json.dead.tmp").write_bytes(b"{")
+    receipt = commit(plan, with_sink(TarSink()), work())
+    assert recover(plan) == [receipt]
+    named = {file.name for file in receipt.files.values()}
+    assert files(plan, "shards") == named | {"odd-00000.dead.numbers.tar"}
+    assert files(plan, "attempts") == {"odd-00000.dead"}
+    assert files(plan, "receipts") == {"even-00000.json", ".odd-00000.json.dead.tmp"}
 
 
 @pytest.mark.parametrize(
     ("written", "message"),
     [
         (lambda folder: {"tar": folder / "absent.tar"}, "file 'tar' must lie in the folder it was given"),
-        (lambda folder: {"ledger": folder / "x"}, "the role 'ledger' and the name ledger.jsonl belong to the engine"),
-        (lambda folder: {"tar": 1 / 0}, "BadSink for shard even-00000 could not write: ZeroDivisionError"),
+        (
+            lambda folder: {"ledger": folder / "x"},
+            "the role 'ledger' and the name ledger.jsonl belong to the engine, not to the sink",
+        ),
+        (lambda folder: {"tar": 1 / 0}, "BadSink: ZeroDivisionError: division by zero"),
     ],
 )
 def test_a_sink_that_breaks_its_promise_commits_nothing(
@@ -108,5 +123,5 @@ def test_a_sink_that_breaks_its_promise_commits_nothing(
             return Written(files=written(folder))
 
     with pytest.raises(PipelineError, match=message):
-        commit(plan, BadSink(), work())
-    assert files(plan, "receipts") == files(plan, "shards") == set()
+        commit(plan, with_sink(BadSink()), work())
+    assert files(plan, "receipts") == files(plan, "shards") == files(plan, "attempts") == set()

@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from toy_job import rows, toy_job
 
+import pipeline.plan
 from pipeline.errors import PipelineError
 from pipeline.plan import PlanRow, PlanSettings, ShardItems, open_or_make_plan, open_plan
 
@@ -16,7 +17,7 @@ def test_a_plan_has_one_row_group_per_shard_and_shards_never_mix_groups(tmp_path
     # Groups alternate, so both shards of six fill at their sixth number; the rest of three each comes last.
     sizes = {"even-00000": 6, "odd-00000": 6, "even-00001": 6, "odd-00001": 6, "even-00002": 3, "odd-00002": 3}
     assert plan.shards == sizes
-    parquet = pq.ParquetFile(tmp_path / "plan" / "items.parquet")
+    parquet = pq.ParquetFile(plan.items)
     assert [parquet.metadata.row_group(i).num_rows for i in range(6)] == list(sizes.values())
     keys = [item.key for item in ShardItems(plan).read("odd-00001")]
     assert keys == ["n013", "n015", "n017", "n019", "n021", "n023"]
@@ -30,7 +31,7 @@ def test_shards_without_a_group_are_numbered(tmp_path: Path) -> None:
 def test_the_header_counts_and_hashes(tmp_path: Path) -> None:
     open_or_make_plan(tmp_path, SETTINGS, rows(30))
     header = json.loads((tmp_path / "plan" / "plan.json").read_text())
-    assert (header["schema_version"], header["num_items"], header["num_shards"]) == (1, 30, 6)
+    assert (header["schema_version"], header["num_items"], header["num_shards"]) == (2, 30, 6)
     assert header["settings"]["fingerprint"] == {"render": {"steps": 20}, "model": "a"}
 
 
@@ -68,7 +69,7 @@ def test_a_plan_of_another_fingerprint_is_refused_and_says_what_differs(tmp_path
     ("inputs", "message"),
     [
         ([], "job 'toy' has no items"),
-        ([PlanRow(key="a"), PlanRow(key="a")], "keys must be unique, 'a' comes twice"),
+        ([PlanRow(key="b"), PlanRow(key="a"), PlanRow(key="b")], "keys must be unique, 'b' comes 2 times"),
         ([PlanRow(key="")], "keys must not be empty"),
         ([PlanRow(key="a", payload={"path": Path("x")})], "item a: its payload must hold JSON values only"),
         ([PlanRow(key="a", payload={"score": float("nan")})], "item a: its payload must hold JSON values only"),
@@ -78,21 +79,32 @@ def test_a_plan_of_another_fingerprint_is_refused_and_says_what_differs(tmp_path
 def test_bad_inputs_are_refused_and_leave_no_plan(tmp_path: Path, inputs: list[PlanRow], message: str) -> None:
     with pytest.raises(PipelineError, match=message):
         open_or_make_plan(tmp_path, SETTINGS, inputs)
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("plan.json", b'{"schema_version": 1, "settings"', "plan.json is damaged"),
-        ("plan.json", b'{"schema_version": 2}', "has schema version 2, this code reads 1"),
-        ("items.parquet", b"PAR1", "items.parquet is missing or not what its plan.json says"),
+        ("plan.json", b'{"schema_version": 2, "settings"', "plan.json is damaged"),
+        ("plan.json", b'{"schema_version": 1}', "has schema version 1, this code reads 2"),
+        ("items.*.parquet", b"PAR1", r"items\.\w+\.parquet is missing or not what its plan.json says"),
     ],
 )
 def test_a_damaged_plan_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     open_or_make_plan(tmp_path, SETTINGS, rows(30))
-    (tmp_path / "plan" / name).write_bytes(content)
+    next((tmp_path / "plan").glob(name)).write_bytes(content)
     with pytest.raises(PipelineError, match=message):
+        open_or_make_plan(tmp_path, SETTINGS, rows(30))
+
+
+def test_keys_whose_hashes_meet_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline.plan, "_key_hash", lambda key: 7)
+    assert open_or_make_plan(tmp_path, SETTINGS, rows(30)).num_items == 30
+
+
+def test_a_header_without_its_items_is_refused(tmp_path: Path) -> None:
+    open_or_make_plan(tmp_path, SETTINGS, rows(30)).items.unlink()
+    with pytest.raises(PipelineError, match=r"is missing or not what its plan\.json says; remove"):
         open_or_make_plan(tmp_path, SETTINGS, rows(30))
 
 

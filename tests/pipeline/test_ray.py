@@ -27,7 +27,7 @@ from pipeline.stage import Resources
 
 
 def on_ray(workers: int) -> ExecutorConfig:
-    return ExecutorConfig(kind="ray", workers=workers, max_restarts=1)
+    return ExecutorConfig(executor="ray", workers=workers, max_restarts=1)
 
 
 @pytest.fixture(scope="module")

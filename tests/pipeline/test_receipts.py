@@ -67,10 +67,13 @@ def test_a_damaged_receipt_is_refused(run: Path) -> None:
     with pytest.raises(PipelineError, match="6 items attempted, 7 accounted for"):
         read_receipts(run)
     changed(path, accepted=5, schema_version=9)
-    with pytest.raises(PipelineError, match="has schema version 9, this code reads 1"):
+    with pytest.raises(PipelineError, match="has schema version 9, this code reads 2"):
         read_receipts(run)
-    changed(path, schema_version=1, plan_hash="0")
+    changed(path, schema_version=2, plan_hash="0")
     with pytest.raises(PipelineError, match="belongs to another plan"):
+        read_receipts(run)
+    path.write_text(good.replace("odd-00001.", "../odd-00001."))
+    with pytest.raises(PipelineError, match=r"a delivered file lies in RUN/shards, got the name '\.\./odd-"):
         read_receipts(run)
 
 

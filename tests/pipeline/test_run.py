@@ -149,6 +149,6 @@ def test_progress_is_plain_lines_without_a_terminal_and_a_bar_with_one(tmp_path:
 
 def test_executor_settings_are_checked() -> None:
     with pytest.raises(ValueError, match="the inline executor has one worker"):
-        ExecutorConfig(kind="inline", workers=2)
+        ExecutorConfig(executor="inline", workers=2)
     with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
-        ExecutorConfig(kind="ray", workers=0)
+        ExecutorConfig(executor="ray", workers=0)

@@ -1,7 +1,8 @@
 """A job small enough to work out by hand, and a program that runs it: ``python toy_job.py RUN [options]``.
 
 Items carry a number. Stage ``square`` raises for 13 and rejects multiples of ten; stage ``noise`` adds a number
-from the item's seed; the sink writes a tar. The program can die at a chosen file operation.
+from the item's seed; the sink writes a tar. The program can kill itself or one of its workers at a chosen call of a
+chosen function, and its number 4 can be as bad as a sample gets.
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ import argparse
 import errno
 import hashlib
 import io
+import itertools
 import os
+import pkgutil
 import random
+import re
+import resource
 import signal
 import sys
 import tarfile
@@ -23,12 +28,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from upath import UPath
+
 import pipeline
+from pipeline.errors import PipelineError
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import PlanRow
 from pipeline.receipts import read_receipts, verified_path
-from pipeline.run import Job, run_job
+from pipeline.run import Job, Limits, run_job
 from pipeline.stage import Item, Rejected, Resources, Sink, Stage, Written
+from pipeline.storage import Location
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +77,98 @@ class NoiseStage(Stage[Number, Number]):
         ]
 
 
-class DyingStage(NoiseStage):
-    """Kills its process at number 4, as often as the folder says."""
+@dataclass(frozen=True, kw_only=True)
+class Killer:
+    """Kills its process, once, at a call of a function."""
 
-    def __init__(self, folder: Path, deaths: int) -> None:
-        self._folder, self._deaths = folder, deaths
+    function: str
+    """Such as ``os.link``."""
+
+    fragment: str
+    """Pattern of an argument; a file descriptor counts as the path of its file."""
+
+    count: int = 1
+    """Which of the matching calls."""
+
+    when: str = "before"
+    """Or ``after``."""
+
+    mark: Path
+    """A file that it leaves, and which keeps it from killing again."""
+
+    def arm(self) -> None:
+        """Wrap the function in this process."""
+        module, name = self.function.rsplit(".", 1)
+        owner = pkgutil.resolve_name(module)
+        wrapped, seen = getattr(owner, name), itertools.count(1)
+
+        def deadly(*arguments: Any, **named: Any) -> Any:
+            chosen = (
+                any(re.search(self.fragment, _text(argument)) for argument in arguments) and next(seen) == self.count
+            )
+            if chosen and self.when == "before":
+                self._kill()
+            result = wrapped(*arguments, **named)
+            if chosen:
+                self._kill()
+            return result
+
+        setattr(owner, name, deadly)
+
+    def _kill(self) -> None:
+        if not self.mark.exists():
+            self.mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _text(argument: object) -> str:
+    return str(Path(f"/proc/self/fd/{argument}").readlink()) if type(argument) is int else str(argument)
+
+
+class DyingStage(NoiseStage):
+    """Treats its sample as ``kind`` says, at most so many times as files fit into the folder."""
+
+    name = "noise"
+
+    def __init__(self, kind: str, folder: Path, times: int = 10**9, key: str = "n004") -> None:
+        self._kind, self._folder, self._times, self._key = kind, folder, times, key
 
     def process(self, items: list[Number]) -> list[Number | Rejected]:
-        died = len(list(self._folder.iterdir()))
-        if died < self._deaths and any(item.key == "n004" for item in items):
-            (self._folder / str(died)).touch()
-            os._exit(1)
+        done = len(list(self._folder.iterdir()))
+        if done < self._times and any(item.key == self._key for item in items):
+            (self._folder / str(done)).touch()
+            nonsense = getattr(self, f"_{self._kind}")()
+            if nonsense is not None:
+                return nonsense
         return super().process(items)
+
+    def _raise(self) -> None:
+        raise RuntimeError("bad sample")
+
+    def _nonsense(self) -> Any:
+        return ["nonsense"]
+
+    def _exit(self) -> None:
+        os._exit(3)
+
+    def _segfault(self) -> None:
+        signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    def _forever(self) -> None:
+        time.sleep(10**6)
+
+    def _memory(self) -> None:
+        held = []
+        while True:
+            held.append(bytearray(50_000_000))
+            time.sleep(0.05)
+
+    def _kill(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _slow(self) -> None:
+        time.sleep(1.5)
 
 
 class BrokenStage(NoiseStage):
@@ -104,6 +193,32 @@ class TarSink(Sink[Number]):
         files = {"tar": folder / "numbers.tar", "keys": folder / "keys.txt"}
         checkout = str(Path(pipeline.__file__).resolve().parents[1])
         return Written(files=files, summary={"numbers": len(items), "checkout": checkout})
+
+
+class ArmedSink(TarSink):
+    """Arms a killer wherever it is unpickled: in its Ray actor, and in that one's worker process."""
+
+    def __init__(self, killer: Killer) -> None:
+        self._killer = killer
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._killer.arm()
+
+
+class HalfTarSink(TarSink):
+    """Writes half a tar and kills the one that asked for it, or itself; once."""
+
+    def __init__(self, folder: Path, victim: str) -> None:
+        self._folder, self._victim = folder, victim
+
+    def write(self, items: list[Number], folder: Path) -> Written:
+        if items[0].key == "n012" and not any(self._folder.iterdir()):
+            (self._folder / "0").touch()
+            (folder / "numbers.tar").write_bytes(b"half a tar" * 100)
+            os.kill(os.getpid() if self._victim == "itself" else os.getppid(), signal.SIGKILL)
+            time.sleep(60)
+        return super().write(items, folder)
 
 
 class BeginningStage(SquareStage):
@@ -150,7 +265,7 @@ def toy_job(**changes: Any) -> Job:
     return replace(job, **changes)
 
 
-def delivered(run: Path) -> dict[tuple[str, str], str]:
+def delivered(run: Location) -> dict[tuple[str, str], str]:
     """(shard, role) to the hash of the file as it lies on the disk."""
     return {
         (receipt.shard_id, role): hashlib.sha256(verified_path(run, receipt, role).read_bytes()).hexdigest()
@@ -159,30 +274,52 @@ def delivered(run: Path) -> dict[tuple[str, str], str]:
     }
 
 
-def die_at(event: str, fragment: str, count: int) -> None:
-    """Kill this process just before the ``count``-th audited operation whose first paths contain ``fragment``."""
-    seen = 0
-
-    def hook(name: str, arguments: tuple[object, ...]) -> None:
-        nonlocal seen
-        if name == event and fragment in " ".join(str(argument) for argument in arguments[:2]):
-            seen += 1
-            if seen == count:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--workers", type=int, default=0, help="0: in this process, else on Ray")
-    parser.add_argument("--die-at", nargs=3, metavar=("EVENT", "FRAGMENT", "COUNT"))
+    parser.add_argument("run", type=UPath)
+    parser.add_argument("--workers", type=int, default=0, help="0: inline, else on Ray")
+    parser.add_argument("--ray-address")
+    parser.add_argument("--kill", nargs=4, metavar=("FUNCTION", "FRAGMENT", "COUNT", "WHEN"))
+    parser.add_argument("--half-tar", choices=["itself", "parent"])
+    parser.add_argument(
+        "--sample", choices=["raise", "nonsense", "exit", "segfault", "forever", "memory", "kill", "slow"]
+    )
+    parser.add_argument("--times", type=int, default=10**9)
+    parser.add_argument("--marks", type=Path, help="folder for what must happen only so often")
+    parser.add_argument("--max-file-bytes", type=int)
+    parser.add_argument("--grace-s", type=float, default=20)
+    parser.add_argument("--max-shards-in-flight", type=int)
     options = parser.parse_args()
-    if options.die_at:
-        die_at(options.die_at[0], options.die_at[1], int(options.die_at[2]))
-    executor = ExecutorConfig(kind="ray", workers=options.workers) if options.workers else ExecutorConfig()
-    run_job(toy_job(), options.run, executor)
+    job = toy_job()
+    if options.marks:
+        options.marks.mkdir(exist_ok=True, parents=True)
+    if options.kill:
+        function, fragment, count, when = options.kill
+        mark = options.marks / "killed"
+        killer = Killer(function=function, fragment=fragment, count=int(count), when=when, mark=mark)
+        if options.workers:
+            job = replace(job, sink=ArmedSink(killer))
+        else:
+            killer.arm()
+    if options.half_tar:
+        job = replace(job, sink=HalfTarSink(options.marks, options.half_tar))
+    if options.sample:
+        job = replace(job, stages=[SquareStage(), DyingStage(options.sample, options.marks, options.times)])
+    if options.max_file_bytes:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (options.max_file_bytes, options.max_file_bytes))
+    executor = ExecutorConfig(
+        executor="ray" if options.workers else "inline",
+        workers=max(1, options.workers),
+        ray_address=options.ray_address,
+        batch_time_limit_s=3,
+        memory_limit_gb=0.5,
+        grace_s=options.grace_s,
+        max_shards_in_flight=options.max_shards_in_flight,
+    )
+    try:
+        run_job(job, options.run, executor, Limits(max_failure_rate=0.2))
+    except PipelineError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

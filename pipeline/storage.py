@@ -1,0 +1,172 @@
+"""Where a run lies: a local folder, or a prefix of an object store (``s3://``, ``gs://``) through fsspec.
+
+Both offer what exactly-once needs: a file appears whole or not at all, ``create`` never overwrites (a hard link here,
+a conditional put there), and what is in a folder is known from one listing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+from upath import UPath
+
+from pipeline.errors import PipelineError
+
+Location = Path | UPath
+
+
+def located(path: Location | str) -> UPath:
+    """A path or URI, made absolute.
+
+    Raises:
+        PipelineError: the URI's protocol needs a package that is not installed.
+    """
+    try:
+        found = UPath(path)
+        return found.absolute() if local(found) else UPath(found, use_listings_cache=False)
+    except (ImportError, ValueError) as error:
+        raise PipelineError(
+            f"{path} cannot be reached: {error}; object stores need `pip install s3fs` (s3://) or `gcsfs` (gs://)"
+        ) from error
+
+
+def local(path: Location) -> Path | None:
+    """The path on this machine; None in an object store."""
+    return path if isinstance(path, Path) else None
+
+
+def create(path: UPath, content: bytes) -> bool:
+    """Put a new file in one step; false if there is one already, which is left as it is."""
+    if here := local(path):
+        draft = _draft(here, content)
+        try:
+            os.link(draft, here)
+        except FileExistsError:
+            return False
+        finally:
+            draft.unlink(missing_ok=True)
+        sync(here.parent)
+        return True
+    try:
+        path.fs.pipe_file(path.path, content, mode="create")
+    except FileExistsError:
+        # A put whose answer was lost is sent again, and then finds its own file.
+        return path.read_bytes() == content
+    return True
+
+
+def replace(path: UPath, content: bytes) -> None:
+    """Put a file in one step: a reader sees the old one or the new one, never a part."""
+    if here := local(path):
+        _draft(here, content).replace(here)
+        sync(here.parent)
+    else:
+        path.fs.pipe_file(path.path, content)
+
+
+def deliver(file: Path, path: UPath) -> None:
+    """Move a local file to a name that nobody else uses; ``sync`` its folder after the last one."""
+    if here := local(path):
+        sync(file)
+        file.rename(here)
+    else:
+        path.fs.put_file(str(file), path.path)
+
+
+def staging_folder(run: UPath, name: str) -> Path:
+    """A new local folder to write files into before they are delivered; local runs hold it, so that moving is free."""
+    here = local(run)
+    if here is None:
+        return Path(tempfile.mkdtemp(prefix=f"{name}."))
+    folder = here / "attempts" / name
+    folder.mkdir(parents=True)
+    return folder
+
+
+def sizes(folder: UPath) -> dict[str, int]:
+    """Name to size in bytes of all that lies in a folder; empty where there is none."""
+    if here := local(folder):
+        if not here.is_dir():
+            return {}
+        with os.scandir(here) as entries:
+            return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in entries}
+    try:
+        found = folder.fs.ls(folder.path, detail=True, refresh=True)
+    except FileNotFoundError:
+        return {}
+    return {entry["name"].rsplit("/", 1)[-1]: int(entry["size"]) for entry in found if entry["type"] == "file"}
+
+
+def read_all(folder: UPath, names: Iterable[str]) -> dict[str, bytes]:
+    """Name to content; from an object store many at a time."""
+    if here := local(folder):
+        return {name: (here / name).read_bytes() for name in names}
+    paths = [f"{folder.path}/{name}" for name in names]
+    found = folder.fs.cat(paths) if paths else {}
+    return {path.rsplit("/", 1)[-1]: content for path, content in found.items()}
+
+
+def remove(folder: UPath, names: Iterable[str]) -> None:
+    """Remove files, and folders of a local run; what is gone already is no error."""
+    here = local(folder)
+    if here is None:
+        paths = [f"{folder.path}/{name}" for name in names]
+        with suppress(FileNotFoundError):
+            folder.fs.rm(paths) if paths else None
+        return
+    for name in names:
+        path = here / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def local_copy(path: UPath, sha256: str) -> Path:
+    """The file itself, or of an object store's its copy in ``RESVG_CACHE`` (``~/.cache/resvg``), kept by its hash."""
+    if here := local(path):
+        return here
+    copy = Path(os.environ.get("RESVG_CACHE", "~/.cache/resvg")).expanduser() / sha256[:2] / sha256
+    if not copy.exists() or sha256_of(copy) != sha256:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        draft = copy.with_name(f".{uuid4().hex[:12]}.tmp")
+        try:
+            path.fs.get_file(path.path, str(draft))
+            draft.replace(copy)
+        finally:
+            draft.unlink(missing_ok=True)
+    return copy
+
+
+def sync(path: Path) -> None:
+    """Flush a file's content, or a folder's list of names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _draft(path: Path, content: bytes) -> Path:
+    """A flushed file beside ``path``, under a name that no reader looks at."""
+    draft = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
+    try:
+        draft.write_bytes(content)
+        sync(draft)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    return draft
