@@ -236,8 +236,8 @@ def root(prior_config: PriorConfig, tmp_path_factory: pytest.TempPathFactory) ->
     """A store of two runs: three priors, then one more."""
     folder = tmp_path_factory.mktemp("priors")
     config = replace(prior_config, num_images=2)
-    run_job(_job(config, PROMPTS[:3], None), folder / "0001", ExecutorConfig(kind="inline"))
-    run_job(_job(config, PROMPTS[3:4], None), folder / "0002", ExecutorConfig(kind="inline"))
+    run_job(_job(config, PROMPTS[:3], None), folder / "0001", ExecutorConfig(executor="inline"))
+    run_job(_job(config, PROMPTS[3:4], None), folder / "0002", ExecutorConfig(executor="inline"))
     return folder
 
 
@@ -349,7 +349,7 @@ def test_two_encoders_do_not_mix(root: Path, prior_config: PriorConfig, checkpoi
     shutil.copytree(checkpoints / "clip", other)
     (other / "config.json").write_text((other / "config.json").read_text() + "\n")
     config = replace(prior_config, encoder=replace(prior_config.encoder, checkpoint=str(other)))
-    run_job(_job(config, PROMPTS[4:]), tmp_path / "run", ExecutorConfig(kind="inline"))
+    run_job(_job(config, PROMPTS[4:]), tmp_path / "run", ExecutorConfig(executor="inline"))
     with pytest.raises(GenerationError, match="features of two encoders do not compare"):
         PriorStore(root / "0001", tmp_path / "run")
 

@@ -28,6 +28,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import psutil
 import toy_job
 from rich.console import Console
 from rich.table import Table
@@ -233,7 +234,7 @@ def full_disk(trial: Trial) -> None:
 def two_writers(trial: Trial) -> None:
     slow = ("--sample", "slow", "--times", "2", "--marks", str(trial.folder / "marks"))
     first = trial.start(*slow)
-    _until(lambda: (trial.folder / "marks").is_dir() and any((trial.folder / "marks").iterdir()))
+    until(lambda: (trial.folder / "marks").is_dir() and any((trial.folder / "marks").iterdir()))
     Path(trial.run, ".lock").unlink(missing_ok=True)  # as on a file system without locks
     second = trial.start(*slow)
     assert trial.finish(second) == 0, trial.errors
@@ -243,7 +244,7 @@ def two_writers(trial: Trial) -> None:
 def preempted(trial: Trial, *, grace_s: float = 20.0, options: tuple[str, ...] = ()) -> None:
     slow = ("--sample", "slow", "--times", "1", "--marks", str(trial.folder / "marks"))
     process = trial.start(*slow, "--grace-s", str(grace_s), *options)
-    _until(lambda: (trial.folder / "marks").is_dir() and any((trial.folder / "marks").iterdir()))
+    until(lambda: (trial.folder / "marks").is_dir() and any((trial.folder / "marks").iterdir()))
     process.send_signal(signal.SIGTERM)
     assert trial.finish(process) == 1, trial.errors
     assert "was asked to stop" in trial.errors[-1], trial.errors
@@ -283,7 +284,7 @@ def node_killed(trial: Trial) -> None:
         job = ["--sample", "slow", "--times", "6", "--marks", str(marks), "--workers", "3", "--ray-address", "auto"]
         command = [sys.executable, toy_job.__file__, str(trial.run), *job]
         submitted = cluster.submit(command)
-        _until(lambda: len(read_quietly(trial.run)) >= 1, 120)
+        until(lambda: len(read_quietly(trial.run)) >= 1, 120)
         cluster.kill_second_node()
         started = time.monotonic()
         output = submitted.communicate(timeout=240)[0]
@@ -322,8 +323,6 @@ class Cluster:
 
     def kill_second_node(self) -> None:
         """The raylet dies first, so that it cannot end its workers in order; then they do."""
-        import psutil
-
         raylet = psutil.Process(self._second)
         workers = raylet.children(recursive=True)
         assert any("pipeline.worker" in process.cmdline() for process in workers), "the second node had nothing to do"
@@ -346,8 +345,6 @@ def ray_cluster(folder: Path) -> Iterator[Cluster]:
 
 
 def _raylets() -> set[int]:
-    import psutil
-
     return {process.pid for process in psutil.process_iter(["name"]) if process.info["name"] == "raylet"}
 
 
@@ -366,7 +363,7 @@ def s3_server() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
-        _until(lambda: _answers(port), 60)
+        until(lambda: _answers(port), 60)
         located("s3://bucket").fs.mkdir("bucket")
         yield
     finally:
@@ -388,7 +385,7 @@ def _answers(port: int) -> bool:
     return False
 
 
-def _until(holds: Callable[[], bool], timeout_s: float = 60) -> None:
+def until(holds: Callable[[], bool], timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < deadline, "waited in vain"

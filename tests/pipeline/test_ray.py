@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from toy_job import (
+    ArmedSink,
     BeginningStage,
     BrokenStage,
-    DyingStage,
     FullDiskSink,
+    Killer,
     NoiseStage,
     SlowSink,
     SquareStage,
@@ -72,23 +73,22 @@ def test_a_run_begun_in_this_process_is_finished_by_three_workers(
     assert delivered(tmp_path) == reference
 
 
-def test_a_worker_that_dies_once_is_started_again_and_nothing_is_lost(
-    ray_here: None, tmp_path: Path, reference: dict[tuple[str, str], str]
+@pytest.mark.parametrize("function", ["pipeline.commit.deliver", "pipeline.commit.create"])
+def test_a_worker_that_dies_once_is_replaced_and_nothing_is_lost(
+    ray_here: None, tmp_path: Path, reference: dict[tuple[str, str], str], function: str
 ) -> None:
-    (tmp_path / "deaths").mkdir()
-    dying = DyingStage(tmp_path / "deaths", deaths=1)
-    run_job(toy_job(stages=[SquareStage(), dying]), tmp_path / "run", on_ray(1))
-    assert len(list((tmp_path / "deaths").iterdir())) == 1
-    tars = {key: digest for key, digest in reference.items() if key[1] == "tar"}
-    assert {key: digest for key, digest in delivered(tmp_path / "run").items() if key[1] == "tar"} == tars
+    killer = Killer(function=function, fragment="even-00001", when="after", mark=tmp_path / "killed")
+    run_job(toy_job(sink=ArmedSink(killer)), tmp_path / "run", on_ray(2))
+    assert killer.mark.exists()
+    assert delivered(tmp_path / "run") == reference
 
 
-def test_a_worker_that_dies_again_and_again_stops_the_run_with_one_line(ray_here: None, tmp_path: Path) -> None:
-    (tmp_path / "deaths").mkdir()
-    dying = DyingStage(tmp_path / "deaths", deaths=99)
-    with pytest.raises(PipelineError, match=r"^Ray gave up, after 1 restarts of a worker: .* run the same command"):
-        run_job(toy_job(stages=[SquareStage(), dying]), tmp_path / "run", on_ray(1))
-    assert len(list((tmp_path / "deaths").iterdir())) == 2
+def test_a_shard_whose_worker_dies_again_and_again_stops_the_run_with_one_line(ray_here: None, tmp_path: Path) -> None:
+    killer = Killer(function="pipeline.commit.deliver", fragment="even-00001", mark=tmp_path / "no" / "folder")
+    with pytest.raises(
+        PipelineError, match=r"^shard even-00001 was lost 2 times with its Ray worker or node: .* run the"
+    ):
+        run_job(toy_job(sink=ArmedSink(killer)), tmp_path / "run", on_ray(1))
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ class Killer:
     """Or ``after``."""
 
     mark: Path
-    """A file that it leaves, and which keeps it from killing again."""
+    """A file that it leaves, and which keeps it from killing again; where its folder is missing nothing does."""
 
     def arm(self) -> None:
         """Wrap the function in this process."""
@@ -117,7 +117,8 @@ class Killer:
 
     def _kill(self) -> None:
         if not self.mark.exists():
-            self.mark.touch()
+            if self.mark.parent.is_dir():
+                self.mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -311,7 +312,7 @@ def main() -> None:
         executor="ray" if options.workers else "inline",
         workers=max(1, options.workers),
         ray_address=options.ray_address,
-        batch_time_limit_s=3,
+        batch_time_limit_s=1,
         memory_limit_gb=0.5,
         grace_s=options.grace_s,
         max_shards_in_flight=options.max_shards_in_flight,
