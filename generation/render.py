@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from diffusers import AutoPipelineForText2Image, DiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from diffusers.utils.logging import disable_progress_bar
 
 from generation.checkpoints import local_folder, resolved_device, resolved_dtype
 from generation.errors import GenerationError
@@ -189,6 +190,7 @@ def _load_pipeline(config: RenderConfig, dtype: torch.dtype) -> Any:
         parts = DiffusionPipeline.load_config(config.checkpoint, **arguments)
         if "safety_checker" in parts and not config.safety_checker:
             arguments |= {"safety_checker": None, "requires_safety_checker": False}
+        disable_progress_bar()
         pipeline = AutoPipelineForText2Image.from_pretrained(config.checkpoint, torch_dtype=dtype, **arguments)
     except (OSError, ValueError, KeyError) as error:
         raise GenerationError(

@@ -24,7 +24,7 @@ from PIL import Image
 from generation.encode import EncodedPrior
 from generation.errors import GenerationError
 from generation.render import Picture
-from pipeline.receipts import Receipt, read_receipts, verified_path
+from pipeline.receipts import Location, Receipt, read_receipts, runs_below, verified_path
 from pipeline.stage import Sink, Written
 from shards.writer import member_places, npy_bytes, write_tar
 
@@ -132,8 +132,8 @@ class PriorStore:
         GenerationError: the runs were made with different encoders.
     """
 
-    def __init__(self, *runs: Path) -> None:
-        self._shards: list[tuple[Path, Receipt]] = []
+    def __init__(self, *runs: Location) -> None:
+        self._shards: list[tuple[Location, Receipt]] = []
         self._tars: dict[int, Path] = {}
         self._places: dict[str, _Place] = {}
         self._rows: dict[str, int] = {}
@@ -147,13 +147,13 @@ class PriorStore:
         self._features = np.stack(features) if features else np.zeros((0, 0), np.float16)
 
     @staticmethod
-    def open(root: Path) -> PriorStore:
-        """Every run at or below ``root``, in the order of their paths.
+    def open(root: Location) -> PriorStore:
+        """Every run directly in ``root``, or ``root`` itself, in the order of their names.
 
         Raises:
             GenerationError: there is none.
         """
-        runs = sorted(plan.parent.parent for plan in root.rglob("plan/plan.json"))
+        runs = runs_below(root)
         if not runs:
             raise GenerationError(f"there is no prior store below {root}; make one with `make generate-priors`")
         return PriorStore(*runs)
@@ -218,7 +218,7 @@ class PriorStore:
                 f"set its prior size to {self.dim}, or encode with another model"
             )
 
-    def _read_index(self, run: Path, receipt: Receipt) -> list[npt.NDArray[np.float16]]:
+    def _read_index(self, run: Location, receipt: Receipt) -> list[npt.NDArray[np.float16]]:
         shard = len(self._shards)
         self._shards.append((run, receipt))
         added = []
@@ -237,7 +237,7 @@ class PriorStore:
             added.append(feature)
         return added
 
-    def _check_encoder(self, run: Path, encoder: str, dim: int) -> None:
+    def _check_encoder(self, run: Location, encoder: str, dim: int) -> None:
         if self._rows and (encoder, dim) != (self.encoder, self._dim):
             raise GenerationError(
                 f"{run} was encoded by {encoder} ({dim} values), the runs before it by {self.encoder} "

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from pipeline.plan import ShardItems
-from pipeline.stage import Rejected, Stage
+from pipeline.stage import Rejected
 from pipeline.worker import ItemError, Sealed, Worker, seal
 
 
@@ -50,7 +50,7 @@ class ShardWork:
         return dict(sorted(Counter(row.reason for row in self.ledger if row.outcome == outcome).items()))
 
 
-def run_stage(worker: Worker, index: int, stage: Stage[Any, Any], work: ShardWork) -> None:
+def run_stage(worker: Worker, index: int, name: str, batch_size: int, work: ShardWork) -> None:
     """Pass what is alive in a shard through a stage, batch by batch.
 
     Args:
@@ -61,14 +61,14 @@ def run_stage(worker: Worker, index: int, stage: Stage[Any, Any], work: ShardWor
     """
     started = time.perf_counter()
     alive: list[Sealed] = []
-    for start in range(0, len(work.items), stage.batch_size):
-        for result in _process(worker, index, stage.name, work.items[start : start + stage.batch_size]):
+    for start in range(0, len(work.items), batch_size):
+        for result in _process(worker, index, name, work.items[start : start + batch_size]):
             if isinstance(result, LedgerRow):
                 work.ledger.append(result)
             else:
                 alive.append(result)
     work.items = alive
-    work.stage_seconds[stage.name] = time.perf_counter() - started
+    work.stage_seconds[name] = time.perf_counter() - started
 
 
 def _process(worker: Worker, index: int, name: str, batch: list[Sealed]) -> list[Sealed | LedgerRow]:

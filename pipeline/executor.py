@@ -12,7 +12,7 @@ from pipeline.commit import commit
 from pipeline.plan import Plan, ShardItems
 from pipeline.receipts import Receipt
 from pipeline.stage import Sink, Stage
-from pipeline.worker import Worker, WorkerLimits
+from pipeline.worker import Bench, Worker, WorkerLimits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,23 +58,35 @@ class ExecutorConfig(WorkerLimits):
             raise ValueError("the inline executor has one worker and no cluster; choose --executor ray")
 
 
-class ShardRunner:
-    """Takes shards through stages with one worker process, and commits them if it has a sink."""
+@dataclass(frozen=True)
+class Steps:
+    """What one who watches over a bench knows of it."""
 
-    def __init__(
-        self, plan: Plan, stages: Sequence[Stage[Any, Any]], sink: Sink[Any] | None, limits: WorkerLimits
-    ) -> None:
-        self._plan, self._stages, self._has_sink = plan, stages, sink is not None
+    stages: Sequence[tuple[str, int]]
+    """Name and batch size."""
+
+    has_sink: bool
+
+    @staticmethod
+    def of(stages: Sequence[Stage[Any, Any]], sink: Sink[Any] | None) -> Steps:
+        return Steps([(stage.name, stage.batch_size) for stage in stages], sink is not None)
+
+
+class ShardRunner:
+    """Takes shards through stages with one worker process, and commits them if there is a sink."""
+
+    def __init__(self, plan: Plan, steps: Steps, bench: Bench | bytes, limits: WorkerLimits) -> None:
+        self._plan, self._steps = plan, steps
         self._items = ShardItems(plan)
-        self._worker = Worker(stages, sink, limits)
+        self._worker = Worker(bench, limits)
 
     def begin(self, shard_id: str) -> ShardWork:
         return ShardWork.begin(self._items, shard_id)
 
     def run(self, work: ShardWork) -> ShardWork | Receipt:
-        for index, stage in enumerate(self._stages):
-            run_stage(self._worker, index, stage, work)
-        return commit(self._plan, self._worker, work) if self._has_sink else work
+        for index, (name, batch_size) in enumerate(self._steps.stages):
+            run_stage(self._worker, index, name, batch_size, work)
+        return commit(self._plan, self._worker, work) if self._steps.has_sink else work
 
     def close(self) -> None:
         self._worker.close()
@@ -108,7 +120,7 @@ def _execute_inline(
     config: ExecutorConfig,
     is_stopping: Callable[[], bool],
 ) -> Generator[Receipt, None, None]:
-    runner = ShardRunner(plan, stages, sink, config)
+    runner = ShardRunner(plan, Steps.of(stages, sink), Bench(stages, sink), config)
     try:
         for shard_id in shard_ids:
             if is_stopping():

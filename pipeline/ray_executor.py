@@ -20,15 +20,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import cloudpickle
 import ray
 
 from pipeline.chain import ShardWork
 from pipeline.errors import PipelineError
-from pipeline.executor import ExecutorConfig, ShardRunner
+from pipeline.executor import ExecutorConfig, ShardRunner, Steps
 from pipeline.plan import Plan
 from pipeline.receipts import Receipt
 from pipeline.stage import Resources, Sink, Stage
-from pipeline.worker import python_path
+from pipeline.worker import Bench, python_path
 
 SINK_RESOURCES = Resources(num_cpus=0.5)
 PATIENCE_S = 5.0
@@ -49,10 +50,8 @@ class _Outcome:
 class _Actor:
     """One worker of a pool."""
 
-    def __init__(
-        self, plan: Plan, stages: Sequence[Stage[Any, Any]], sink: Sink[Any] | None, config: ExecutorConfig
-    ) -> None:
-        self._runner = ShardRunner(plan, stages, sink, config)
+    def __init__(self, plan: Plan, steps: Steps, bench: bytes, config: ExecutorConfig) -> None:
+        self._runner = ShardRunner(plan, steps, bench, config)
 
     def is_ready(self) -> bool:
         return True
@@ -157,9 +156,10 @@ def _pool(
     sink: Sink[Any] | None,
     config: ExecutorConfig,
 ) -> _Pool:
+    steps, bench = Steps.of(stages, sink), cloudpickle.dumps(Bench(stages, sink))
     options = {"num_cpus": resources.num_cpus, "num_gpus": resources.num_gpus, "max_restarts": 0}
     actor = ray.remote(_Actor).options(**options)
-    return _Pool(name=name, resources=resources, make=lambda: actor.remote(plan, stages, sink, config))
+    return _Pool(name=name, resources=resources, make=lambda: actor.remote(plan, steps, bench, config))
 
 
 class _Driver:

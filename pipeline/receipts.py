@@ -19,7 +19,17 @@ from pipeline.storage import Location, local_copy, located, read_all, sha256_of,
 
 SCHEMA_VERSION = 2
 
-__all__ = ["PipelineError", "PublishedFile", "Receipt", "read_ledger", "read_receipts", "verified_path"]
+__all__ = [
+    "Location",
+    "PipelineError",
+    "PublishedFile",
+    "Receipt",
+    "located",
+    "read_ledger",
+    "read_receipts",
+    "runs_below",
+    "verified_path",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +123,17 @@ def read_receipts(run: Location, *, allow_partial: bool = False) -> list[Receipt
             f"{missing[0]}; run the command that made it again to finish it"
         )
     return sorted(receipts, key=lambda receipt: receipt.shard_id)
+
+
+def runs_below(root: Location) -> list[UPath]:
+    """The runs that lie directly in a folder, by name; the folder itself if it is a run."""
+    root = located(root)
+    if (root / "plan" / "plan.json").exists():
+        return [root]
+    try:
+        return sorted((run for run in root.iterdir() if (run / "plan" / "plan.json").exists()), key=str)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def verified_path(run: Location, receipt: Receipt, role: str) -> Path:

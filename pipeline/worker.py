@@ -131,11 +131,15 @@ class Bench:
 
 
 class Worker:
-    """A bench in a process of its own, started when first needed and again whenever it dies."""
+    """A bench in a process of its own, started when first needed and again whenever it dies.
 
-    def __init__(self, stages: Sequence[Stage[Any, Any]], sink: Sink[Any] | None, limits: WorkerLimits) -> None:
+    Args:
+        bench: as it is or pickled; a pickled one is opened in its process only, which spares this one the imports.
+    """
+
+    def __init__(self, bench: Bench | bytes, limits: WorkerLimits) -> None:
         self._limits = limits
-        self._bench = Bench(stages, sink)
+        self._bench = bench
         self._process: _Process | None = None
         self._ready: set[int] = set()
         self._lone_deaths = self._setup_deaths = 0
@@ -182,7 +186,8 @@ class Worker:
 
     def _once(self, method: str, index: int | None, *arguments: Any) -> Any:
         if self._limits.isolate and self._process is None:
-            self._process, self._ready = _Process(self._bench, self._limits.memory_limit_gb), set()
+            bench = self._bench if isinstance(self._bench, bytes) else cloudpickle.dumps(self._bench)
+            self._process, self._ready = _Process(bench, self._limits.memory_limit_gb), set()
         if index is None:
             return self._call(method, self._limits.batch_time_limit_s, *arguments)
         if index not in self._ready:
@@ -205,6 +210,8 @@ class Worker:
 
     def _call(self, method: str, time_limit_s: float | None, *arguments: Any) -> Any:
         if self._process is None:
+            if isinstance(self._bench, bytes):
+                self._bench = pickle.loads(self._bench)
             return getattr(self._bench, method)(*arguments)
         try:
             return self._process.call(method, time_limit_s, arguments)
@@ -218,7 +225,7 @@ class Worker:
 class _Process:
     """A Python process that runs ``main`` below. It ends when the parent does."""
 
-    def __init__(self, bench: Bench, memory_limit_gb: float | None) -> None:
+    def __init__(self, bench: bytes, memory_limit_gb: float | None) -> None:
         self._memory_limit_gb = memory_limit_gb
         self._calls, theirs = Pipe()
         lifeline, self._lifeline = Pipe(duplex=False)
@@ -230,14 +237,14 @@ class _Process:
         )
         theirs.close()
         lifeline.close()
-        self._greeting: bytes | None = cloudpickle.dumps(bench)
+        self._bench: bytes | None = bench
 
     def call(self, method: str, time_limit_s: float | None, arguments: tuple[Any, ...]) -> Any:
         started = time.monotonic()
         try:
-            if self._greeting is not None:
-                self._calls.send_bytes(self._greeting)
-                self._greeting = None
+            if self._bench is not None:
+                self._calls.send_bytes(self._bench)
+                self._bench = None
             self._calls.send_bytes(pickle.dumps((method, arguments)))
             while not self._calls.poll(POLL_S):
                 if time_limit_s is not None and time.monotonic() - started > time_limit_s:

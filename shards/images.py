@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
+from typing import IO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pipeline.receipts import Location, located
 from pipeline.stage import Item, Rejected, Resources, Stage
 from shards.schema import Sample
 from shards.sources.source import SourceSample
@@ -26,9 +27,9 @@ class ImageError(Exception):
         self.rule = rule
 
 
-def _open(path: Path) -> Image.Image:
+def _open(file: IO[bytes], path: Location) -> Image.Image:
     try:
-        image = Image.open(path, formats=("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"))
+        image = Image.open(file, formats=("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"))
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError("unreadable_image", f"{path} is not a JPEG, PNG, WebP, BMP, GIF or TIFF ({error})") from error
     if image.width * image.height > MOST_PIXELS:
@@ -36,18 +37,18 @@ def _open(path: Path) -> Image.Image:
     return image
 
 
-def upright_size(path: Path) -> tuple[int, int]:
+def upright_size(path: Location) -> tuple[int, int]:
     """(width, height) after the EXIF rotation, from the header alone.
 
     Raises:
         ImageError: the file is no image, or too large to be unpacked.
     """
-    with _open(path) as image:
+    with path.open("rb") as file, _open(file, path) as image:
         turned = image.getexif().get(_ORIENTATION) in _TURNED
         return (image.height, image.width) if turned else (image.width, image.height)
 
 
-def read_image(path: Path) -> tuple[bytes, tuple[int, int]]:
+def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
     """The encoded image, upright RGB, as JPEG or PNG, with its (width, height).
 
     The file's own bytes where they already are that; otherwise it is encoded again, JPEGs as JPEG at quality 95 and
@@ -57,7 +58,7 @@ def read_image(path: Path) -> tuple[bytes, tuple[int, int]]:
         ImageError: the file is no image, too large, or truncated.
     """
     content = path.read_bytes()
-    with _open(path) as image:
+    with _open(io.BytesIO(content), path) as image:
         try:
             image.load()
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -93,8 +94,8 @@ class LoadImageStage(Stage[Item, Sample]):
     resources = Resources(num_cpus=1)
     batch_size = 16
 
-    def __init__(self, images: Path) -> None:
-        self._images = images.resolve()
+    def __init__(self, images: Location) -> None:
+        self._images = located(images)
 
     def process(self, items: list[Item]) -> list[Sample | Rejected]:
         return [self._load(item) for item in items]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from pipeline.receipts import PipelineError, Receipt, read_receipts, verified_path
+from pipeline.receipts import Location, PipelineError, Receipt, read_receipts, verified_path
 from shards.schema import Sample, SchemaError
 
 __all__ = ["Entry", "PipelineError", "SampleReader"]
@@ -45,7 +45,7 @@ class SampleReader:
     """Random access to the samples of a run. A shard's size and hash are checked when it is first read.
 
     Args:
-        run: folder of a complete run whose sink was ``SampleSink``.
+        run: folder, or prefix of an object store, of a complete run whose sink was ``SampleSink``.
         split: only this split's samples.
 
     Raises:
@@ -53,7 +53,7 @@ class SampleReader:
         SchemaError: the run has no such split, or no samples.
     """
 
-    def __init__(self, run: Path, split: str | None = None) -> None:
+    def __init__(self, run: Location, split: str | None = None) -> None:
         self.run = run
         self._receipts: list[Receipt] = read_receipts(run)
         every = list(self._entries())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tyro import MISSING
+from upath import UPath
 
 from trainer.network_config import NetworkConfig, miniature, published
 from trainer.optimisation import OptimisationConfig
@@ -27,13 +28,13 @@ class TrainConfig:
     output: Path
     """Folder of the run: ``last`` and ``best`` (checkpoints), ``metrics.json``, ``log`` (tensorboard)."""
 
-    train: tuple[Path, ...]
+    train: tuple[UPath, ...]
     """Runs of training samples, such as the real ones and generated scenes; all their queries are asked."""
 
     train_split: str | None = "train"
     """Split of the first of ``train``; the others are taken whole. None for the whole first one, too."""
 
-    validate: Path | None = None
+    validate: UPath | None = None
     """Run of validation samples; the first of ``train`` where not given."""
 
     validate_split: str | None = "val"
@@ -108,12 +109,12 @@ class TrainConfig:
         ]
 
 
-def published_recipe(output: Path = MISSING, train: tuple[Path, ...] = MISSING) -> TrainConfig:
+def published_recipe(output: Path = MISSING, train: tuple[UPath, ...] = MISSING) -> TrainConfig:
     """ResVG on RefCOCO-like data sets: 90 epochs of the network of the published sizes."""
     return TrainConfig(output=output, train=train)
 
 
-def miniature_recipe(output: Path = MISSING, train: tuple[Path, ...] = MISSING) -> TrainConfig:
+def miniature_recipe(output: Path = MISSING, train: tuple[UPath, ...] = MISSING) -> TrainConfig:
     """The miniature network on the miniature world: minutes on two CPU cores.
 
     Its backbone comes from the miniature detector, which takes pixels in 0..1 as they are. Not the published recipe in

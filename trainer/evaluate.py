@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import tyro
 from accelerate import Accelerator, PartialState
+from upath import UPath
 
 from shards.reader import PipelineError, SampleReader
 from shards.schema import SchemaError
@@ -36,7 +37,7 @@ class EvaluateConfig:
     checkpoint: Path
     """Folder that training has saved, such as ``output/best``."""
 
-    data: Path
+    data: UPath
     """Run of samples, with priors if the network takes them."""
 
     splits: tuple[str, ...]

@@ -15,6 +15,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from upath import UPath
+
 from augmentation.compose import PromptedComposer
 from augmentation.detect import DetectorConfig, DetectStage
 from augmentation.label import LabelConfig, LabelStage
@@ -54,7 +56,7 @@ class AugmentConfig:
 
     label: LabelConfig = field(default_factory=LabelConfig)
     seed: int = 0
-    data: Path = DATA
+    data: UPath = DATA
     scenes_per_shard: int = 128
     num_gpus: float = 0.0
     """GPUs of each worker that draws or detects."""

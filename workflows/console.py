@@ -7,7 +7,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, TypeVar
 
 import tyro
@@ -15,6 +14,7 @@ from rich.console import Console
 
 from pipeline.errors import Preempted
 from pipeline.executor import ExecutorConfig
+from pipeline.storage import Location
 
 Config = TypeVar("Config")
 
@@ -69,6 +69,7 @@ def quieten_libraries() -> None:
     """No progress bars and notices of libraries in between ours."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")  # of worker processes
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning, module="transformers|diffusers|torch")
     for library in ("transformers", "diffusers"):
@@ -76,6 +77,6 @@ def quieten_libraries() -> None:
             importlib.import_module(f"{library}.utils.logging").disable_progress_bar()
 
 
-def lies_in(what: str, path: Path) -> None:
+def lies_in(what: str, path: Location) -> None:
     """Say where output lies."""
     console.print(f"[green]{what}:[/] {path}", soft_wrap=True)

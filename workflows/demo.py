@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.table import Table
+from upath import UPath
 
 from pipeline.executor import ExecutorConfig
 from workflows import augment, generate_priors, ingest, pack, train
@@ -60,9 +61,9 @@ class DemoConfig:
 def main(config: DemoConfig) -> None:
     """Run all steps, then print where the time went and what came out."""
     root = config.output or (Path() if config.size == "full" else Path("runs/demo-smoke"))
-    data, runs, output = root / "data", root / "runs", root / "runs" / "demo"
+    data, runs, output = UPath(root / "data"), root / "runs", root / "runs" / "demo"
     size, executor = SIZES[config.size], ExecutorConfig(executor="ray", workers=config.workers)
-    refer = data / "miniature" / "refer"
+    refer = root / "data" / "miniature" / "refer"
     networks = {arm: runs / f"miniature-{arm}" for arm in ("base", "both")}
     reports: dict[str, dict[str, Any]] = {}
 
@@ -74,7 +75,7 @@ def main(config: DemoConfig) -> None:
         train.main(train.TrainCommandConfig(arm=arm, output=networks[arm], data=data, epochs=size.epochs))
 
     world = WorldConfig(output=refer, num_train=size.num_train, num_val=size.num_val, num_test=size.num_test)
-    annotations, images = refer / "miniature", refer / "images"
+    annotations, images = UPath(refer / "miniature"), UPath(refer / "images")
     steps: list[tuple[str, Callable[[], object]]] = [
         ("draw the world", lambda: write_dataset(world)),
         ("ingest", lambda: ingest.main(ingest.IngestConfig(annotations=annotations, images=images, data=data))),

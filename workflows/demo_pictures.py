@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw
+from upath import UPath
 
 from generation.store import PriorStore
 from shards.reader import SampleReader
@@ -20,7 +21,7 @@ TRUTH, PREDICTED = (0, 150, 60), (255, 0, 90)
 Boxes = Sequence[tuple[tuple[float, float, float, float], tuple[int, int, int]]]
 
 
-def draw_pictures(data: Path, networks: Mapping[str, Path], output: Path, count: int = 24) -> None:
+def draw_pictures(data: UPath, networks: Mapping[str, Path], output: Path, count: int = 24) -> None:
     """Write ``priors.png``, ``scenes.png`` and ``predictions-<network>.png``."""
     output.mkdir(parents=True, exist_ok=True)
     place = folders("miniature", data)
@@ -32,7 +33,7 @@ def draw_pictures(data: Path, networks: Mapping[str, Path], output: Path, count:
         sheet(tiles).save(output / f"predictions-{name}.png")
 
 
-def prior_tiles(samples: Path, store: Path, count: int) -> list[Image.Image]:
+def prior_tiles(samples: UPath, store: UPath, count: int) -> list[Image.Image]:
     """One query of each of ``count`` test pictures, with the prior drawn for it."""
     reader, priors = SampleReader(samples, "testA"), PriorStore.open(store)
     step = max(1, len(reader) // count)
@@ -44,7 +45,7 @@ def prior_tiles(samples: Path, store: Path, count: int) -> list[Image.Image]:
     ]
 
 
-def scene_tiles(scenes: Path, count: int) -> list[Image.Image]:
+def scene_tiles(scenes: UPath, count: int) -> list[Image.Image]:
     """Generated scenes, each with one query and its box."""
     reader = SampleReader(scenes)
     tiles = []
@@ -55,7 +56,7 @@ def scene_tiles(scenes: Path, count: int) -> list[Image.Image]:
     return tiles
 
 
-def prediction_tiles(samples: Path, lines: Sequence[str]) -> list[Image.Image]:
+def prediction_tiles(samples: UPath, lines: Sequence[str]) -> list[Image.Image]:
     """Test pictures with truth (green) and prediction (red)."""
     reader = SampleReader(samples)
     number = {entry.key: i for i, entry in enumerate(reader.index)}

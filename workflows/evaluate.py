@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from upath import UPath
 
 from trainer.evaluate import EvaluateConfig, evaluate
 from workflows.console import console, lies_in, run
@@ -30,7 +31,7 @@ class EvaluateCommandConfig:
     output: Path | None = None
     """Folder for ``report.json`` and ``predictions.jsonl``; ``evaluation`` beside the checkpoint where not given."""
 
-    data: Path = DATA
+    data: UPath = DATA
     use_prior: bool = True
     """False: see what the network does without its priors."""
 

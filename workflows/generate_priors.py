@@ -14,10 +14,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
+from upath import UPath
 
 from generation.encode import EncodeStage
 from generation.parse import ParsedSink, ParseStage
@@ -26,7 +26,7 @@ from generation.render import RenderStage
 from generation.store import PriorSink, PriorStore
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import open_plan
-from pipeline.receipts import read_receipts, verified_path
+from pipeline.receipts import read_receipts, runs_below, verified_path
 from pipeline.run import Job, PlanRow, run_job
 from shards.reader import SampleReader
 from workflows.console import Executor, UserError, console, lies_in, run
@@ -48,7 +48,7 @@ class GeneratePriorsConfig:
     prior: PriorConfig = field(default_factory=miniature.prior_config)
     """Wording, text-to-image model and image encoder; any local folder or hub id."""
 
-    data: Path = DATA
+    data: UPath = DATA
     limit: int | None = None
     """Draw at most so many prompts, to have a look before the long run."""
 
@@ -117,7 +117,7 @@ def parse(config: GeneratePriorsConfig, settings: dict[str, Any]) -> list[Parsed
     return list(parsed_rows(output))
 
 
-def parsed_rows(output: Path) -> Iterator[ParsedRow]:
+def parsed_rows(output: UPath) -> Iterator[ParsedRow]:
     """The rows that a parse job wrote, in the order of its plan."""
     columns = ["key", "text", "prompt", "prior_id", "attributes"]
     for receipt in read_receipts(output):
@@ -131,7 +131,7 @@ def draw_missing(config: GeneratePriorsConfig, settings: dict[str, Any], wanted:
     asked = {"of": [config.dataset, config.of, config.limit], "settings": settings, "encoder": encoder}
     for run_folder, fingerprint in interrupted(root, asked):
         run_job(_job(config, settings, fingerprint, []), run_folder, config.executor)
-    stored = PriorStore.open(root) if any(root.glob("*/plan/plan.json")) else PriorStore()
+    stored = PriorStore(*runs_below(root))
     missing = [row for row in wanted if row.prior_id not in stored][: config.limit]
     if not missing:
         lies_in("nothing is missing: the prior store", root)
@@ -149,10 +149,10 @@ def draw_missing(config: GeneratePriorsConfig, settings: dict[str, Any], wanted:
     lies_in("the prior store", root)
 
 
-def interrupted(root: Path, asked: dict[str, Any]) -> list[tuple[Path, dict[str, Any]]]:
+def interrupted(root: UPath, asked: dict[str, Any]) -> list[tuple[UPath, dict[str, Any]]]:
     """Unfinished runs of the store that the same request began, with the fingerprints of their plans."""
     found = []
-    for run_folder in sorted(path.parent.parent for path in root.glob("*/plan/plan.json")):
+    for run_folder in runs_below(root):
         plan = open_plan(run_folder)
         planned = dict(plan.settings.fingerprint)
         same = {**planned, "priors": ""} == json.loads(json.dumps({**asked, "priors": ""}))

@@ -12,14 +12,19 @@ whose box breaks a rule, are listed in ``problems.jsonl``.
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from upath import UPath
+
 from pipeline.executor import ExecutorConfig
 from pipeline.run import Job, PlanRow, run_job
+from pipeline.storage import local
 from shards.images import LoadImageStage
 from shards.sources.jsonl import Fields, read_jsonl
 from shards.sources.refer import read_refer
@@ -41,11 +46,11 @@ class IngestConfig:
     format: Literal["refer", "transvg", "jsonl"] = "refer"
     """``refer``: refs(<split by>).p, instances.json; ``transvg``: <name>_<split>.pth; ``jsonl``: one query a line."""
 
-    annotations: Path = Path("data/miniature/refer/miniature")
-    """Folder of the annotations; for jsonl the file."""
+    annotations: UPath = UPath("data/miniature/refer/miniature")
+    """Folder of the annotations, or a prefix of an object store; for jsonl the file."""
 
-    images: Path = Path("data/miniature/refer/images")
-    """Folder of the photographs."""
+    images: UPath = UPath("data/miniature/refer/images")
+    """Folder of the photographs, or a prefix of an object store."""
 
     split_by: str = "miniature"
     """REFER: which refs(<split by>).p (unc, umd, google). TransVG: which name (unc, unc+, gref, gref_umd, referit,
@@ -57,7 +62,7 @@ class IngestConfig:
     allow_missing_images: bool = False
     """Go on with the photographs that are there; otherwise missing ones stop the run before it begins."""
 
-    data: Path = DATA
+    data: UPath = DATA
     samples_per_shard: int = 250
     executor: Executor = field(default_factory=ExecutorConfig)
 
@@ -68,11 +73,25 @@ class IngestConfig:
 
 def read_annotations(config: IngestConfig) -> Iterator[SourceSample]:
     """The annotations in their format."""
-    if config.format == "refer":
-        return read_refer(config.annotations, config.split_by, config.dataset)
-    if config.format == "transvg":
-        return read_transvg(config.annotations, config.split_by, config.dataset)
-    return read_jsonl(config.annotations, config.dataset, config.split_by, config.fields)
+    with _on_this_machine(config.annotations) as annotations:
+        if config.format == "refer":
+            yield from read_refer(annotations, config.split_by, config.dataset)
+        elif config.format == "transvg":
+            yield from read_transvg(annotations, config.split_by, config.dataset)
+        else:
+            yield from read_jsonl(annotations, config.dataset, config.split_by, config.fields)
+
+
+@contextmanager
+def _on_this_machine(annotations: UPath) -> Iterator[Path]:
+    """The annotations themselves, or those of an object store copied for as long as they are read."""
+    if here := local(annotations):
+        yield here
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / annotations.name
+        annotations.fs.get(annotations.path, str(copy), recursive=annotations.is_dir())
+        yield copy
 
 
 def main(config: IngestConfig) -> None:
@@ -125,7 +144,7 @@ def _query_records(samples: Iterable[SourceSample]) -> Iterator[dict[str, str]]:
                 yield {"query_id": query.query_id, "text": query.text, "split": query.split}
 
 
-def report(every: list[SourceSample], screening: Screening, problems: Path) -> None:
+def report(every: list[SourceSample], screening: Screening, problems: UPath) -> None:
     """Print what was read and what was found wrong with it."""
     queries = Counter(query.split for sample in every for query in sample.queries)
     counts = ", ".join(f"{split} {count:,}" for split, count in sorted(queries.items()))
@@ -136,7 +155,7 @@ def report(every: list[SourceSample], screening: Screening, problems: Path) -> N
         )
 
 
-def _stop_if_missing(screening: Screening, config: IngestConfig, problems: Path) -> None:
+def _stop_if_missing(screening: Screening, config: IngestConfig, problems: UPath) -> None:
     missing: list[Problem] = [problem for problem in screening.problems if problem.rule == "missing_image"]
     if missing and not config.allow_missing_images:
         raise UserError(

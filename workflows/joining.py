@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from generation.store import PriorStore
+from pipeline.receipts import Location, located
 from pipeline.stage import Item, Rejected, Stage
 from shards.reader import SampleReader
 from shards.schema import Sample
@@ -22,8 +22,8 @@ class JoinStage(Stage[Item, Sample]):
 
     batch_size = 64
 
-    def __init__(self, samples: Path, store: Path) -> None:
-        self._samples, self._store = samples.resolve(), store.resolve()
+    def __init__(self, samples: Location, store: Location) -> None:
+        self._samples, self._store = located(samples), located(store)
 
     def setup(self) -> None:
         self._reader = SampleReader(self._samples)

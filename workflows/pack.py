@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from upath import UPath
 
 from generation.prior import encoder_fingerprint, picture_settings
 from pipeline.executor import ExecutorConfig
@@ -29,7 +30,7 @@ class PackConfig:
     """What is joined."""
 
     dataset: str = "miniature"
-    data: Path = DATA
+    data: UPath = DATA
     samples_per_shard: int = 250
     executor: Executor = field(default_factory=ExecutorConfig)
 

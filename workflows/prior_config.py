@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 from generation.encode import EncoderConfig
 from generation.prior import PriorConfig
 from generation.prompt import PromptConfig
 from generation.render import RenderConfig
+from pipeline.storage import Location
 from workflows.console import UserError
 from workflows.layout import write_whole
 from workflows.presets import miniature
 
 
-def save_prior_config(path: Path, config: PriorConfig) -> None:
+def save_prior_config(path: Location, config: PriorConfig) -> None:
     """Write ``config`` as JSON, whole or not at all."""
     write_whole(path, json.dumps(asdict(config), indent=1) + "\n")
 
 
-def load_prior_config(path: Path) -> PriorConfig:
+def load_prior_config(path: Location) -> PriorConfig:
     """What ``save_prior_config`` wrote; the miniature's where there is no such file.
 
     Raises:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from upath import UPath
 
 from workflows.console import UserError, lies_in, run
 from workflows.layout import DATA, folders
@@ -41,7 +42,7 @@ class TrainCommandConfig:
     output: Path | None = None
     """Folder of the run; ``runs/<dataset>-<arm>`` where not given."""
 
-    data: Path = DATA
+    data: UPath = DATA
     epochs: int | None = None
     """Where not given, the recipe's; for the miniature as many as give every arm about the same number of steps."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
+from pipeline.receipts import Location, located
 from shards.images import ImageError, upright_size
 from shards.schema import Box, Instance, SchemaError, checked_box
 from shards.sources.source import SourceSample
@@ -44,15 +44,15 @@ class Screening:
         return sum(problem.num_queries for problem in self.problems if problem.rule == rule)
 
 
-def screen(samples: Iterable[SourceSample], images: Path) -> Screening:
+def screen(samples: Iterable[SourceSample], images: Location) -> Screening:
     """Check each sample against its photograph's header; nothing is decoded yet.
 
     Args:
         samples: from a reader.
-        images: folder of the photographs; a sample's image must lie inside it.
+        images: folder of the photographs, or a prefix of an object store; a sample's image must lie inside it.
     """
     result = Screening()
-    root = images.resolve()
+    root = located(images).resolve()
     for sample in samples:
         checked = _screened(sample, root, result.problems)
         if checked is not None:
@@ -60,7 +60,7 @@ def screen(samples: Iterable[SourceSample], images: Path) -> Screening:
     return result
 
 
-def _screened(sample: SourceSample, root: Path, problems: list[Problem]) -> SourceSample | None:
+def _screened(sample: SourceSample, root: Location, problems: list[Problem]) -> SourceSample | None:
     try:
         size = _checked_size(sample, root)
     except ImageError as error:
@@ -70,9 +70,9 @@ def _screened(sample: SourceSample, root: Path, problems: list[Problem]) -> Sour
     return _with_sound_boxes(replace(sample, size=size), size, problems)
 
 
-def _checked_size(sample: SourceSample, root: Path) -> tuple[int, int]:
+def _checked_size(sample: SourceSample, root: Location) -> tuple[int, int]:
     path = (root / sample.image_name).resolve()
-    if not path.is_relative_to(root):
+    if root not in path.parents:
         raise ImageError("outside_images", f"{sample.image_name} leads out of {root}")
     if not path.is_file():
         raise ImageError("missing_image", f"{path} does not exist")

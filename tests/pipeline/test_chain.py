@@ -8,7 +8,7 @@ import pytest
 from pipeline.chain import ShardWork, run_stage
 from pipeline.errors import PipelineError
 from pipeline.stage import Item, Rejected, Stage
-from pipeline.worker import Worker, WorkerLimits, seal
+from pipeline.worker import Bench, Worker, WorkerLimits, seal
 
 ITEMS = [Item(key=str(n), seed=0, payload={"number": n}) for n in range(6)]
 
@@ -33,15 +33,15 @@ def new_work() -> ShardWork:
 
 def run(function: Any) -> tuple[ShardWork, CalledStage]:
     stage, work = CalledStage(function), new_work()
-    run_stage(Worker([stage], None, WorkerLimits(isolate=False)), 0, stage, work)
+    run_stage(Worker(Bench([stage], None), WorkerLimits(isolate=False)), 0, stage.name, stage.batch_size, work)
     return work, stage
 
 
 def test_a_shard_is_cut_into_batches_of_its_own() -> None:
     stage = CalledStage(lambda items: items)
-    worker = Worker([stage], None, WorkerLimits(isolate=False))
+    worker = Worker(Bench([stage], None), WorkerLimits(isolate=False))
     for _ in range(2):
-        run_stage(worker, 0, stage, new_work())
+        run_stage(worker, 0, stage.name, stage.batch_size, new_work())
     assert stage.batch_sizes == [4, 2, 4, 2]
 
 
@@ -105,7 +105,9 @@ def test_a_stage_is_set_up_once_and_its_error_names_it() -> None:
 
     stage = BrokenStage(lambda items: items)
     with pytest.raises(PipelineError, match="stage 'broken' could not be set up: FileNotFoundError: weights"):
-        run_stage(Worker([stage], None, WorkerLimits(isolate=False)), 0, stage, new_work())
+        run_stage(
+            Worker(Bench([stage], None), WorkerLimits(isolate=False)), 0, stage.name, stage.batch_size, new_work()
+        )
 
 
 def test_an_item_that_a_stage_changed_before_it_raised_is_tried_again_as_it_was() -> None:

@@ -12,7 +12,7 @@ from pipeline.errors import PipelineError
 from pipeline.plan import Plan, PlanSettings, open_or_make_plan
 from pipeline.receipts import read_receipts
 from pipeline.stage import Sink, Written
-from pipeline.worker import Worker, WorkerLimits, seal
+from pipeline.worker import Bench, Worker, WorkerLimits, seal
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def work() -> ShardWork:
 
 
 def with_sink(sink: Sink[Number]) -> Worker:
-    return Worker([], sink, WorkerLimits(isolate=False))
+    return Worker(Bench([], sink), WorkerLimits(isolate=False))
 
 
 def files(plan: Plan, folder: str) -> set[str]:

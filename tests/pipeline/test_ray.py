@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from toy_job import (
-    ArmedSink,
+    ArmedConfig,
     BeginningStage,
     BrokenStage,
     FullDiskSink,
@@ -78,7 +78,7 @@ def test_a_worker_that_dies_once_is_replaced_and_nothing_is_lost(
     ray_here: None, tmp_path: Path, reference: dict[tuple[str, str], str], function: str
 ) -> None:
     killer = Killer(function=function, fragment="even-00001", when="after", mark=tmp_path / "killed")
-    run_job(toy_job(sink=ArmedSink(killer)), tmp_path / "run", on_ray(2))
+    run_job(toy_job(), tmp_path / "run", ArmedConfig(**vars(on_ray(2)), killer=killer))
     assert killer.mark.exists()
     assert delivered(tmp_path / "run") == reference
 
@@ -88,7 +88,7 @@ def test_a_shard_whose_worker_dies_again_and_again_stops_the_run_with_one_line(r
     with pytest.raises(
         PipelineError, match=r"^shard even-00001 was lost 2 times with its Ray worker or node: .* run the"
     ):
-        run_job(toy_job(sink=ArmedSink(killer)), tmp_path / "run", on_ray(1))
+        run_job(toy_job(), tmp_path / "run", ArmedConfig(**vars(on_ray(1)), killer=killer))
 
 
 @pytest.mark.parametrize(

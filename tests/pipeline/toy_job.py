@@ -196,15 +196,15 @@ class TarSink(Sink[Number]):
         return Written(files=files, summary={"numbers": len(items), "checkout": checkout})
 
 
-class ArmedSink(TarSink):
-    """Arms a killer wherever it is unpickled: in its Ray actor, and in that one's worker process."""
+@dataclass(frozen=True, kw_only=True)
+class ArmedConfig(ExecutorConfig):
+    """Arms a killer wherever it is unpickled: in each Ray actor."""
 
-    def __init__(self, killer: Killer) -> None:
-        self._killer = killer
+    killer: Killer
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._killer.arm()
+        self.killer.arm()
 
 
 class HalfTarSink(TarSink):
@@ -298,9 +298,7 @@ def main() -> None:
         function, fragment, count, when = options.kill
         mark = options.marks / "killed"
         killer = Killer(function=function, fragment=fragment, count=int(count), when=when, mark=mark)
-        if options.workers:
-            job = replace(job, sink=ArmedSink(killer))
-        else:
+        if not options.workers:
             killer.arm()
     if options.half_tar:
         job = replace(job, sink=HalfTarSink(options.marks, options.half_tar))
@@ -317,6 +315,8 @@ def main() -> None:
         grace_s=options.grace_s,
         max_shards_in_flight=options.max_shards_in_flight,
     )
+    if options.kill and options.workers:
+        executor = ArmedConfig(**vars(executor), killer=killer)
     try:
         run_job(job, options.run, executor, Limits(max_failure_rate=0.2))
     except PipelineError as error:
