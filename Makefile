@@ -3,11 +3,12 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup format check test demo miniature ingest generate-priors augment pack train evaluate predict \
-        miniature-models clean
+        status faults benchmark-engine miniature-models clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-RUN := $(BIN)/python -m
+PYTHON_M := $(BIN)/python -m
+RUN ?=
 SIZE ?= full
 ARGS ?=
 
@@ -34,38 +35,47 @@ test: setup ## all tests
 	$(BIN)/python -m pytest $(ARGS)
 
 demo: setup ## the whole job on the miniature world: data, priors, scenes, two trainings, one table (SIZE=smoke for a glance)
-	$(RUN) workflows.demo --size $(SIZE) $(ARGS)
+	$(PYTHON_M) workflows.demo --size $(SIZE) $(ARGS)
 
 miniature: setup ## draw the miniature data set
-	$(RUN) workflows.miniature.world $(ARGS)
+	$(PYTHON_M) workflows.miniature.world $(ARGS)
 
 MINIATURE := data/miniature/refer/miniature/instances.json
 $(MINIATURE): | setup
-	$(RUN) workflows.miniature.world
+	$(PYTHON_M) workflows.miniature.world
 
 ingest: setup $(if $(ARGS),,$(MINIATURE)) ## annotations and photographs -> sample shards
-	$(RUN) workflows.ingest $(ARGS)
+	$(PYTHON_M) workflows.ingest $(ARGS)
 
 generate-priors: setup ## queries -> prompts -> pictures -> features in the prior store
-	$(RUN) workflows.generate_priors $(ARGS)
+	$(PYTHON_M) workflows.generate_priors $(ARGS)
 
 augment: setup ## generated scenes with proved queries, and their priors
-	$(RUN) workflows.augment $(ARGS)
+	$(PYTHON_M) workflows.augment $(ARGS)
 
 pack: setup ## join samples with their priors: training shards
-	$(RUN) workflows.pack $(ARGS)
+	$(PYTHON_M) workflows.pack $(ARGS)
 
 train: setup ## train the grounding network with accelerate
-	$(RUN) workflows.train $(ARGS)
+	$(PYTHON_M) workflows.train $(ARGS)
 
 evaluate: setup ## accuracy of a trained network on the test splits
-	$(RUN) workflows.evaluate $(ARGS)
+	$(PYTHON_M) workflows.evaluate $(ARGS)
 
 predict: setup ## make predict IMAGE=photo.jpg QUERY="second cup from the left"
-	$(RUN) workflows.predict --image "$(IMAGE)" --query "$(QUERY)" $(ARGS)
+	$(PYTHON_M) workflows.predict --image "$(IMAGE)" --query "$(QUERY)" $(ARGS)
+
+status: setup ## make status RUN=data/miniature/scenes: how far a run is, from its receipts (ARGS="--failures")
+	$(PYTHON_M) workflows.status "$(RUN)" $(ARGS)
+
+faults: setup ## break a small job in every way we know, run it again, compare the bytes; one table (6 minutes)
+	$(BIN)/python tests/pipeline/faults.py $(ARGS)
+
+benchmark-engine: setup ## what plans, resumes, memory and workers of the engine cost (half an hour)
+	$(PYTHON_M) benchmarks.engine $(ARGS)
 
 miniature-models: setup ## train the miniature CLIP, Stable Diffusion and detector (hours; resumable)
-	$(RUN) workflows.miniature_models $(ARGS)
+	$(PYTHON_M) workflows.miniature_models $(ARGS)
 
 clean: ## remove what runs made; keeps .venv
 	rm -rf data runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -10,6 +11,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
+from pipeline.receipts import Receipt
 from pipeline.report import Report
 
 
@@ -40,15 +42,9 @@ class ProgressView:
             self._print()
 
     def line(self) -> str:
-        """``demo: 3/10 shards, 96/320 samples, 41.2/s, 6 s left, 90 accepted, 4 rejected, 2 failed``."""
-        report = self._report
-        rate = (report.attempted - self._attempted_before) / max(time.monotonic() - self._started, 1e-9)
-        left = f"{_duration((report.num_items - report.attempted) / rate)} left" if rate else "time left unknown"
-        return (
-            f"{report.name}: {report.shards_done:,}/{report.num_shards:,} shards, "
-            f"{report.attempted:,}/{report.num_items:,} samples, {rate:,.1f}/s, {left}, "
-            f"{report.accepted:,} accepted, {report.rejected.total():,} rejected, {report.failed.total():,} failed"
-        )
+        """``progress_line`` at the rate since the view was made."""
+        done = self._report.attempted - self._attempted_before
+        return progress_line(self._report, done / max(time.monotonic() - self._started, 1e-9))
 
     def _print(self) -> None:
         self._printed = time.monotonic()
@@ -59,7 +55,28 @@ class ProgressView:
         return Group(bar, Text("\n".join([self.line(), *self._report.details()])))
 
 
-def _duration(seconds: float) -> str:
+def progress_line(report: Report, items_per_s: float) -> str:
+    """``demo: 3/10 shards, 96/320 samples, 41.2/s, 6 s left, 90 accepted, 4 rejected, 2 failed``."""
+    waiting = report.num_items - report.attempted
+    left = f"{duration(waiting / items_per_s)} left" if items_per_s else "time left unknown"
+    return (
+        f"{report.name}: {report.shards_done:,}/{report.num_shards:,} shards, "
+        f"{report.attempted:,}/{report.num_items:,} samples, {items_per_s:,.1f}/s, {left}, "
+        f"{report.accepted:,} accepted, {report.rejected.total():,} rejected, {report.failed.total():,} failed"
+    )
+
+
+def recent_rate(receipts: Sequence[Receipt], window_s: float = 600.0) -> float:
+    """Items per second over the last minutes before the last receipt; 0 where less than two receipts tell."""
+    ordered = sorted(receipts, key=lambda receipt: receipt.finished_at)
+    recent = [receipt for receipt in ordered if receipt.finished_at >= ordered[-1].finished_at - window_s]
+    if len(recent) < 2:
+        return 0.0
+    span_s = recent[-1].finished_at - recent[0].finished_at
+    return sum(receipt.attempted for receipt in recent[1:]) / max(span_s, 1e-9)
+
+
+def duration(seconds: float) -> str:
     """``42 s``, ``7 min`` or ``3.5 h``."""
     if seconds < 100:
         return f"{seconds:.0f} s"

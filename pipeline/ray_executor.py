@@ -11,6 +11,7 @@ import math
 import os
 import re
 import signal
+import socket
 import threading
 import time
 import traceback
@@ -281,6 +282,7 @@ def ray_session(config: ExecutorConfig, needs: Sequence[Resources]) -> Iterator[
         num_cpus = 1 + math.ceil(config.workers * sum(need.num_cpus for need in needs))
         where = {"address": "local", "_node_ip_address": "127.0.0.1", "num_cpus": num_cpus}
         where |= {"include_dashboard": False}
+    _refuse_silent_address(config.ray_address)
     try:
         on_sigterm = signal.getsignal(signal.SIGTERM)
         ray.init(**where, runtime_env=runtime_env, log_to_driver=False, logging_level=logging.ERROR)
@@ -295,6 +297,19 @@ def ray_session(config: ExecutorConfig, needs: Sequence[Resources]) -> Iterator[
         yield
     finally:
         ray.shutdown()
+
+
+def _refuse_silent_address(address: str | None) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise PipelineError(
+            f"nothing answers at the Ray address {address}: {error}; check it with `ray status`, or start a head there"
+        ) from error
 
 
 def _wait_for_room(pools: Sequence[_Pool], config: ExecutorConfig) -> None:

@@ -1,0 +1,327 @@
+"""What the engine costs: plans, resumes, memory, overhead, waiting workers, and a job of ten million samples.
+
+    make benchmark-engine                                 # about 20 minutes on two cores
+    python -m benchmarks.engine --only plan resume
+
+Prints a table and writes the figures as JSON. Compared are ratios within one run, in turn, several times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import statistics
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.commit import recover
+from pipeline.executor import ExecutorConfig
+from pipeline.plan import PlanRow, PlanSettings, ShardItems, open_or_make_plan
+from pipeline.receipts import read_receipts
+from pipeline.run import Job, run_job
+from pipeline.stage import Item, Rejected, Resources, Sink, Stage, Written
+
+Figures = dict[str, float | int | str]
+quiet = Console(file=io.StringIO())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blob:
+    key: str
+    content: bytes
+
+
+class NothingStage(Stage[Item, Blob]):
+    batch_size = 100
+
+    def process(self, items: list[Item]) -> list[Blob | Rejected]:
+        return [Blob(key=item.key, content=b"") for item in items]
+
+
+class BlobStage(Stage[Item, Blob]):
+    """A tenth of a megabyte an item."""
+
+    batch_size = 10
+
+    def process(self, items: list[Item]) -> list[Blob | Rejected]:
+        return [Blob(key=item.key, content=bytes(100_000)) for item in items]
+
+
+class ComputeStage(Stage[Item, Blob]):
+    """About 20 ms of one core an item, and a result of the size of a picture."""
+
+    resources = Resources(num_cpus=1)
+    batch_size = 8
+
+    def process(self, items: list[Item]) -> list[Blob | Rejected]:
+        return [self._computed(item) for item in items]
+
+    def _computed(self, item: Item) -> Blob:
+        noise = np.random.default_rng(item.seed).integers(0, 256, 200_000, np.uint8)
+        for _ in range(6):
+            noise = np.sort(np.roll(noise, 1).astype(np.int32) * 7 % 251).astype(np.uint8)
+        return Blob(key=item.key, content=noise.tobytes())
+
+
+class WaitStage(Stage[Item, Blob]):
+    resources = Resources(num_cpus=0.01)
+    batch_size = 1
+
+    def process(self, items: list[Item]) -> list[Blob | Rejected]:
+        time.sleep(0.2)
+        return [Blob(key=item.key, content=b"") for item in items]
+
+
+class TarSink(Sink[Blob]):
+    def write(self, items: list[Blob], folder: Path) -> Written:
+        with tarfile.open(folder / "blobs.tar", "w") as tar:
+            for item in items:
+                info = tarfile.TarInfo(item.key)
+                info.size = len(item.content)
+                tar.addfile(info, io.BytesIO(item.content))
+        return Written(files={"tar": folder / "blobs.tar"})
+
+
+class NothingSink(Sink[Blob]):
+    def write(self, items: list[Blob], folder: Path) -> Written:
+        (folder / "count").write_text(str(len(items)))
+        return Written(files={"count": folder / "count"})
+
+
+def rows(count: int) -> Iterator[PlanRow]:
+    for number in range(count):
+        yield PlanRow(key=f"refcoco_train_{number:09d}", payload={"text": "second cup from the left", "n": number})
+
+
+def job(count: int, per_shard: int, stage: Stage[Any, Any], sink: Sink[Any]) -> Job:
+    return Job(
+        name="benchmark",
+        fingerprint={},
+        inputs=lambda: rows(count),
+        items_per_shard=per_shard,
+        seed=0,
+        stages=[stage],
+        sink=sink,
+    )
+
+
+def apart(function: Callable[..., Figures], *arguments: Any) -> Figures:
+    """Run in a fresh process, so that its peak memory is its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def own_peak_mb() -> float:
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000, 1)
+
+
+def plan(folder: Path, count: int, per_shard: int) -> Figures:
+    """Make a plan, and open it again."""
+    settings = PlanSettings(name="benchmark", fingerprint={}, seed=0, items_per_shard=per_shard)
+    started = time.perf_counter()
+    made = open_or_make_plan(folder, settings, rows(count))
+    made_s = time.perf_counter() - started
+    started = time.perf_counter()
+    open_or_make_plan(folder, settings, iter(()))
+    opened_s = time.perf_counter() - started
+    started = time.perf_counter()
+    ShardItems(made).read(list(made.shards)[-1])
+    return {
+        "samples": count,
+        "shards": len(made.shards),
+        "make_s": round(made_s, 2),
+        "open_and_check_s": round(opened_s, 2),
+        "read_one_shard_s": round(time.perf_counter() - started, 2),
+        "peak_mb": own_peak_mb(),
+        "plan_json_mb": round((folder / "plan" / "plan.json").stat().st_size / 1e6, 2),
+        "items_parquet_mb": round(made.items.stat().st_size / 1e6, 1),
+    }
+
+
+def resume(folder: Path) -> Figures:
+    """What a resumed run does before it works: open the plan, read and check every receipt."""
+    started = time.perf_counter()
+    settings = PlanSettings(name="benchmark", fingerprint={}, seed=0, items_per_shard=_per_shard(folder))
+    found = open_or_make_plan(folder, settings, iter(()))
+    receipts = recover(found)
+    seconds = time.perf_counter() - started
+    size = sum(path.stat().st_size for path in (folder / "receipts").iterdir())
+    return {
+        "receipts": len(receipts),
+        "resume_s": round(seconds, 2),
+        "receipts_mb": round(size / 1e6, 1),
+        "peak_mb": own_peak_mb(),
+    }
+
+
+def _per_shard(folder: Path) -> int:
+    return int(json.loads((folder / "plan" / "plan.json").read_bytes())["settings"]["items_per_shard"])
+
+
+def run_alone(folder: Path, count: int, per_shard: int, kind: str) -> Figures:
+    """A run's time, and the peak of driver and worker process."""
+    stage, sink = (BlobStage(), TarSink()) if kind == "blobs" else (NothingStage(), NothingSink())
+    peaks: dict[int, int] = {}
+    ended: list[bool] = []
+
+    def watch() -> None:
+        me = psutil.Process()
+        while not ended:
+            for process in me.children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    peaks[process.pid] = max(peaks.get(process.pid, 0), process.memory_info().rss)
+            time.sleep(0.05)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    started = time.perf_counter()
+    report = run_job(job(count, per_shard, stage, sink), folder, ExecutorConfig(), console=quiet)
+    seconds = time.perf_counter() - started
+    ended.append(True)
+    watcher.join()
+    return {
+        "samples": report.attempted,
+        "shards": report.shards_done,
+        "run_s": round(seconds, 1),
+        "driver_peak_mb": own_peak_mb(),
+        "worker_peak_mb": round(max(peaks.values(), default=0) / 1e6, 1),
+    }
+
+
+def plain_loop(folder: Path, count: int, per_shard: int) -> None:
+    """The same stage functions and sink without the engine."""
+    stage, sink = ComputeStage(), TarSink()
+    settings = PlanSettings(name="benchmark", fingerprint={}, seed=0, items_per_shard=per_shard)
+    made = open_or_make_plan(folder, settings, rows(count))
+    items = ShardItems(made)
+    for shard_id in made.shards:
+        read, done = items.read(shard_id), []
+        for start in range(0, len(read), stage.batch_size):
+            done += stage.process(read[start : start + stage.batch_size])
+        (folder / shard_id).mkdir()
+        sink.write([blob for blob in done if isinstance(blob, Blob)], folder / shard_id)
+
+
+def overhead(scratch: Path, count: int, rounds: int) -> Figures:
+    """Plain loop, engine in one process, engine with one Ray worker, in turn."""
+    from pipeline.ray_executor import SINK_RESOURCES, ray_session
+
+    on_ray = ExecutorConfig(executor="ray")
+    started = time.perf_counter()
+    seconds: dict[str, list[float]] = {"plain": [], "inline": [], "ray": []}
+    with ray_session(on_ray, [ComputeStage.resources, SINK_RESOURCES]):
+        session_s = time.perf_counter() - started
+        started = time.perf_counter()
+        run_job(job(8, 8, ComputeStage(), TarSink()), scratch / "first", on_ray, console=quiet)
+        first_s = time.perf_counter() - started
+        for number in range(rounds):
+            for name in seconds:
+                folder = scratch / f"{name}{number}"
+                started = time.perf_counter()
+                if name == "plain":
+                    plain_loop(folder, count, 64)
+                else:
+                    config = on_ray if name == "ray" else ExecutorConfig()
+                    run_job(job(count, 64, ComputeStage(), TarSink()), folder, config, console=quiet)
+                seconds[name].append(time.perf_counter() - started)
+    ratio = {
+        name: statistics.median(a / b for a, b in zip(seconds[name], seconds["plain"], strict=True)) for name in seconds
+    }
+    return {
+        "rounds": rounds,
+        "plain_s": " ".join(f"{s:.1f}" for s in seconds["plain"]),
+        "inline_s": " ".join(f"{s:.1f}" for s in seconds["inline"]),
+        "ray_s": " ".join(f"{s:.1f}" for s in seconds["ray"]),
+        "inline_to_plain": round(ratio["inline"], 3),
+        "ray_to_plain": round(ratio["ray"], 3),
+        "ray_session_start_s": round(session_s, 1),
+        "first_ray_job_s": round(first_s, 1),
+    }
+
+
+def waiting(scratch: Path) -> Figures:
+    """Shards a second in steady state, with one worker and with eight, of a stage that sleeps."""
+    from pipeline.ray_executor import ray_session
+
+    rates: dict[int, list[float]] = {1: [], 8: []}
+    needs = [WaitStage.resources, Resources(num_cpus=4)]
+    with ray_session(ExecutorConfig(executor="ray", workers=1), needs):
+        for number in range(3):
+            for workers in rates:
+                config = ExecutorConfig(executor="ray", workers=workers)
+                count = 12 * workers
+                folder = scratch / f"{workers}-{number}"
+                run_job(job(count * 5, 5, WaitStage(), NothingSink()), folder, config, console=quiet)
+                ends = sorted(receipt.finished_at for receipt in read_receipts(folder))
+                rates[workers].append((len(ends) - 2 * workers) / (ends[-1 - workers] - ends[workers - 1]))
+    speedups = [eight / one for eight, one in zip(rates[8], rates[1], strict=True)]
+    return {
+        "one_worker_shards_per_s": " ".join(f"{rate:.2f}" for rate in rates[1]),
+        "eight_workers_shards_per_s": " ".join(f"{rate:.2f}" for rate in rates[8]),
+        "speedup": round(statistics.median(speedups), 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = ["plan", "resume", "memory", "overhead", "waiting", "scale"]
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--output", type=Path, default=Path("docs/engine.json"))
+    options = parser.parse_args()
+    figures: dict[str, Figures] = {}
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        measures: dict[str, list[tuple[str, Callable[[], Figures]]]] = {
+            "plan": [("plan of 1 M samples", lambda: apart(plan, scratch / "plan", 1_000_000, 100))],
+            "resume": [
+                ("run of 10,000 shards that do nothing", lambda: apart(run_alone, scratch / "r", 10_000, 1, "nothing")),
+                ("resume over 10,000 receipts", lambda: apart(resume, scratch / "r")),
+            ],
+            "memory": [
+                ("10 shards of 2 MB", lambda: apart(run_alone, scratch / "m10", 200, 20, "blobs")),
+                ("1,000 shards of 2 MB", lambda: apart(run_alone, scratch / "m1000", 20_000, 20, "blobs")),
+            ],
+            "overhead": [("one worker against a plain loop", lambda: apart(overhead, scratch, 3200, 3))],
+            "waiting": [("eight workers that wait", lambda: apart(waiting, scratch))],
+            "scale": [
+                ("plan of 10 M samples", lambda: apart(plan, scratch / "plan10", 10_000_000, 100)),
+                ("run of 10 M samples, 100,000 shards", lambda: apart(run_alone, scratch / "s", 10**7, 100, "nothing")),
+                ("resume over 100,000 receipts", lambda: apart(resume, scratch / "s")),
+            ],
+        }
+        for part in options.only:
+            for title, measure in measures[part]:
+                figures[title] = measure()
+                Console().print(title, figures[title])
+    table = Table("measured", "figure", "value")
+    for title, values in figures.items():
+        for figure, value in values.items():
+            table.add_row(title, figure, f"{value:,}" if not isinstance(value, str) else value)
+            title = ""
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    kept = json.loads(options.output.read_text()) if options.output.exists() else {}
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps({**kept, **figures, "machine": machine}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
