@@ -324,4 +324,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from benchmarks import engine  # not __main__, so that worker processes can import the stages
+
+    engine.main()

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 from upath import UPath
 
 from pipeline.errors import PipelineError
@@ -84,7 +86,7 @@ def staging_folder(run: UPath, name: str) -> Path:
     """A new local folder to write files into before they are delivered; local runs hold it, so that moving is free."""
     here = local(run)
     if here is None:
-        return Path(tempfile.mkdtemp(prefix=f"{name}."))
+        return _temporary_folder(name)
     folder = here / "attempts" / name
     folder.mkdir(parents=True)
     return folder
@@ -158,6 +160,16 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _temporary_folder(name: str) -> Path:
+    """A new one below the system's; what processes of this machine that are gone left there is removed."""
+    top, owner = Path(tempfile.gettempdir()), f"resvg.{socket.gethostname()}"
+    for left in top.glob(f"{owner}.*"):
+        process = left.name.removeprefix(f"{owner}.").split(".")[0]
+        if process.isdigit() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{owner}.{os.getpid()}.{name}."))
 
 
 def _draft(path: Path, content: bytes) -> Path:

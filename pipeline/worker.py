@@ -277,15 +277,24 @@ def main(calls: Connection, lifeline: Connection) -> None:
         signal.signal(notice, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     try:
-        bench: Bench = pickle.loads(calls.recv_bytes())
+        bench = _opened(calls.recv_bytes())
         while True:
-            method, arguments = pickle.loads(calls.recv_bytes())
-            calls.send_bytes(_answer(bench, method, arguments))
+            calls.send_bytes(_answer(bench, *pickle.loads(calls.recv_bytes())))
     except (EOFError, ConnectionError):
         pass
 
 
-def _answer(bench: Bench, method: str, arguments: tuple[Any, ...]) -> bytes:
+def _opened(bench: bytes) -> Bench | PipelineError:
+    try:
+        opened: Bench = pickle.loads(bench)
+    except Exception as error:  # noqa: BLE001 - the parent raises it
+        return PipelineError(f"a worker process could not load the stages: {type(error).__name__}: {error}")
+    return opened
+
+
+def _answer(bench: Bench | PipelineError, method: str, arguments: tuple[Any, ...]) -> bytes:
+    if isinstance(bench, PipelineError):
+        return pickle.dumps((bench, None))
     try:
         return pickle.dumps((None, getattr(bench, method)(*arguments)))
     except (ItemError, PipelineError, OSError) as error:

@@ -47,10 +47,29 @@ class TrainCommandConfig:
     """Where not given, the recipe's; for the miniature as many as give every arm about the same number of steps."""
 
     processes: int = 1
-    """Processes on this machine, one for each GPU."""
+    """Processes on each machine, one for each GPU."""
+
+    machines: int = 1
+    """Machines that train together; this command runs on each of them, into one folder that all of them share."""
+
+    machine_rank: int = 0
+    """Which of the machines this is; 0 writes the checkpoints."""
+
+    main_address: str = "127.0.0.1:29500"
+    """Host and port at which machine 0 can be reached."""
 
     rest: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Options of ``trainer.train``."""
+
+    def __post_init__(self) -> None:
+        if self.processes < 1 or self.machines < 1 or not 0 <= self.machine_rank < self.machines:
+            raise UserError(
+                f"processes and machines must be at least 1 and machine_rank below machines, got {self.processes}, "
+                f"{self.machines} and {self.machine_rank}"
+            )
+        host, _, port = self.main_address.rpartition(":")
+        if not host or not port.isdigit():
+            raise UserError(f"main_address must be host:port, got {self.main_address!r}")
 
     @property
     def run_folder(self) -> Path:
@@ -79,14 +98,25 @@ def arguments(config: TrainCommandConfig) -> list[str]:
     return [*chosen, *config.rest]
 
 
+def launcher(config: TrainCommandConfig) -> list[str]:
+    """The command line of accelerate; with several processes torchrun starts them, on GPUs or CPUs."""
+    total = config.processes * config.machines
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(total)]
+    launch += ["--num_machines", str(config.machines), "--mixed_precision", "no", "--dynamo_backend", "no", "--quiet"]
+    if total > 1:
+        host, _, port = config.main_address.rpartition(":")
+        launch += ["--multi_gpu", "--machine_rank", str(config.machine_rank)]
+        launch += ["--main_process_ip", host, "--main_process_port", port]
+    return launch
+
+
 def main(config: TrainCommandConfig) -> None:
     """Launch, wait, and pass the exit status on; how the priors were made is kept beside the network."""
     chosen = arguments(config)
     prior = load_prior_config(folders(config.dataset, config.data).prior_config)
-    save_prior_config(config.run_folder / "prior.json", prior)
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(config.processes)]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--quiet"]
-    done = subprocess.run([*launch, "-m", "trainer.train", *chosen], check=False)
+    if config.machine_rank == 0:
+        save_prior_config(config.run_folder / "prior.json", prior)
+    done = subprocess.run([*launcher(config), "-m", "trainer.train", *chosen], check=False)
     if done.returncode:
         sys.exit(done.returncode)
     lies_in("the trained network", config.run_folder / "best")

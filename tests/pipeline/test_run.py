@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import toy_job as toy
+from faults import free_port
 from rich.console import Console
 from toy_job import delivered, toy_job
 
@@ -153,3 +154,10 @@ def test_a_stage_is_loaded_once_for_all_shards(tmp_path: Path) -> None:
 
     run_job(toy_job(stages=[toy.SquareStage(), CountedStage()]), tmp_path / "run")
     assert (tmp_path / "loads").read_text() == "x"
+
+
+def test_an_address_at_which_nothing_answers_is_refused_at_once(tmp_path: Path) -> None:
+    config = ExecutorConfig(executor="ray", ray_address=f"127.0.0.1:{free_port()}")
+    with pytest.raises(PipelineError, match=r"nothing answers at the Ray address 127\.0\.0\.1:\d+: .*check it with"):
+        run_job(toy_job(), tmp_path, config)
+    assert read_receipts(tmp_path, allow_partial=True) == []

@@ -1,0 +1,82 @@
+"""The data job with everything in an object store: a real S3 server in a process of its own, on loopback."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from pipeline.executor import ExecutorConfig
+from pipeline.receipts import read_receipts, verified_path
+from shards.reader import SampleReader
+from workflows import generate_priors, ingest, pack
+from workflows.console import UserError
+from workflows.miniature.world import WorldConfig, write_dataset
+from workflows.train import TrainCommandConfig, arguments
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UPath]:
+    """An empty bucket; the environment names the server."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "anything")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        patch.setenv("RESVG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        for _ in range(600):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        place = UPath("s3://bucket")
+        place.fs.mkdir("bucket")
+        try:
+            yield place
+        finally:
+            server.kill()
+            server.wait()
+
+
+def test_annotations_photographs_and_shards_in_a_bucket_give_the_bytes_that_folders_give(
+    bucket: UPath, tmp_path: Path
+) -> None:
+    write_dataset(WorldConfig(output=tmp_path / "refer", num_train=6, num_val=2, num_test=2))
+    bucket.fs.put(str(tmp_path / "refer"), "bucket/refer", recursive=True)
+    here = ExecutorConfig(isolate=False)
+    tars = []
+    for root, data in ((bucket / "refer", bucket / "data"), (UPath(tmp_path / "refer"), UPath(tmp_path / "data"))):
+        config = ingest.IngestConfig(annotations=root / "miniature", images=root / "images", data=data, executor=here)
+        ingest.main(config)
+        generate_priors.main(generate_priors.GeneratePriorsConfig(data=data, limit=400, executor=here))
+        pack.main(pack.PackConfig(data=data, executor=here))
+        run = data / "miniature" / "packed-samples"
+        tars.append([verified_path(run, receipt, "tar").read_bytes() for receipt in read_receipts(run)])
+        assert SampleReader(run).has_priors
+        assert str(run) in arguments(TrainCommandConfig(data=data, arm="priors"))
+    assert tars[0] == tars[1]
+    before = (bucket / "data/miniature/packed-samples/receipts/train-00000.json").read_bytes()
+    pack.main(pack.PackConfig(data=bucket / "data", executor=here))
+    assert (bucket / "data/miniature/packed-samples/receipts/train-00000.json").read_bytes() == before
+
+
+def test_a_bucket_without_photographs_is_one_clear_line(bucket: UPath) -> None:
+    with pytest.raises(UserError, match="s3://bucket/nowhere is not a folder"):
+        ingest.main(ingest.IngestConfig(images=bucket / "nowhere", data=bucket / "data"))
+
+
+def test_a_protocol_without_its_package_names_the_package() -> None:
+    from pipeline.errors import PipelineError
+    from pipeline.storage import located
+
+    with pytest.raises(PipelineError, match="object stores need `pip install s3fs`"):
+        located("nosuchstore://bucket/run")
