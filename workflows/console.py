@@ -35,7 +35,7 @@ def run(main: Callable[[Config], object], config: type[Config], description: str
     """
     quieten_libraries()
     try:
-        main(tyro.cli(config, description=description))
+        main(_parsed(config, description))
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on where this one stopped")
         sys.exit(130)
@@ -45,6 +45,14 @@ def run(main: Callable[[Config], object], config: type[Config], description: str
     except user_errors() as error:
         console.print(f"[bold red]error:[/] {_one_line(error)}", soft_wrap=True)
         sys.exit(2)
+
+
+def _parsed(config: type[Config], description: str | None) -> Config:
+    """The command line, whose values the configurations themselves check."""
+    try:
+        return tyro.cli(config, description=description)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def user_errors() -> tuple[type[Exception], ...]:

@@ -229,12 +229,14 @@ def commands() -> list[str]:
         if path.suffix in (".md", ".sbatch", ".yaml"):
             text = re.sub(r"\\\n\s*#?\s*", " ", path.read_text())
             found += re.findall(r"(workflows\.[a-z_]+ +[-\w][^\n`|&>)]*)", text)
-    return [command for command in found if "MODULE" not in command and '"$' not in command]
+    return [command for command in found if '"' not in command]
 
 
 @pytest.mark.parametrize("command", commands())
 def test_every_command_of_the_pages_is_understood(command: str) -> None:
     module, *options = shlex.split(command)
+    if "--workers" in options and "--executor" not in options:
+        options += ["--executor", "ray"]  # as generate.sbatch adds
     config = getattr(__import__(module, fromlist=["main"]), CONFIGS[module])
     tyro.cli(config, args=options)
 
