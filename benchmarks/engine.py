@@ -27,17 +27,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 from rich.console import Console
 from rich.table import Table
 
+from generation.prior import picture_settings
 from pipeline.commit import recover
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import PlanRow, PlanSettings, ShardItems, open_or_make_plan
 from pipeline.receipts import read_receipts
 from pipeline.run import Job, run_job
 from pipeline.stage import Item, Rejected, Resources, Sink, Stage, Written
+from workflows import generate_priors
+from workflows.console import quieten_libraries
+from workflows.miniature.drawing import CATEGORIES, COLOURS, PATTERNS
 
 Figures = dict[str, float | int | str]
 quiet = Console(file=io.StringIO())
@@ -63,22 +66,6 @@ class BlobStage(Stage[Item, Blob]):
 
     def process(self, items: list[Item]) -> list[Blob | Rejected]:
         return [Blob(key=item.key, content=bytes(100_000)) for item in items]
-
-
-class ComputeStage(Stage[Item, Blob]):
-    """About 20 ms of one core an item, and a result of the size of a picture."""
-
-    resources = Resources(num_cpus=1)
-    batch_size = 8
-
-    def process(self, items: list[Item]) -> list[Blob | Rejected]:
-        return [self._computed(item) for item in items]
-
-    def _computed(self, item: Item) -> Blob:
-        noise = np.random.default_rng(item.seed).integers(0, 256, 200_000, np.uint8)
-        for _ in range(6):
-            noise = np.sort(np.roll(noise, 1).astype(np.int32) * 7 % 251).astype(np.uint8)
-        return Blob(key=item.key, content=noise.tobytes())
 
 
 class WaitStage(Stage[Item, Blob]):
@@ -206,54 +193,73 @@ def run_alone(folder: Path, count: int, per_shard: int, kind: str) -> Figures:
     }
 
 
-def plain_loop(folder: Path, count: int, per_shard: int) -> None:
+def priors(count: int) -> Job:
+    """The job of ``make generate-priors`` with the miniature models: two real stages and their sink."""
+    config = generate_priors.GeneratePriorsConfig()
+    settings = picture_settings(config.prior)
+    names = [f"a {colour} {pattern} {thing}" for thing in CATEGORIES for colour in COLOURS for pattern in PATTERNS]
+    prompts = [f"{names[number % len(names)]}{' on grass' * (number // len(names))}" for number in range(count)]
+    texts = [
+        generate_priors.ParsedRow(key=str(i), text=prompt, prompt=prompt, prior_id=f"{i:06d}", attributes="{}")
+        for i, prompt in enumerate(prompts)
+    ]
+    return generate_priors.prior_job(config, settings, {}, texts)
+
+
+def plain_loop(folder: Path, job: Job) -> None:
     """The same stage functions and sink without the engine."""
-    stage, sink = ComputeStage(), TarSink()
-    settings = PlanSettings(name="benchmark", fingerprint={}, seed=0, items_per_shard=per_shard)
-    made = open_or_make_plan(folder, settings, rows(count))
+    settings = PlanSettings(name=job.name, fingerprint={}, seed=job.seed, items_per_shard=job.items_per_shard)
+    made = open_or_make_plan(folder, settings, job.inputs())
     items = ShardItems(made)
+    for stage in job.stages:
+        stage.setup()
     for shard_id in made.shards:
-        read, done = items.read(shard_id), []
-        for start in range(0, len(read), stage.batch_size):
-            done += stage.process(read[start : start + stage.batch_size])
+        alive: list[Any] = list(items.read(shard_id))
+        for stage in job.stages:
+            batches = [alive[start : start + stage.batch_size] for start in range(0, len(alive), stage.batch_size)]
+            alive = [result for batch in batches for result in stage.process(batch)]
         (folder / shard_id).mkdir()
-        sink.write([blob for blob in done if isinstance(blob, Blob)], folder / shard_id)
+        job.sink.write(alive, folder / shard_id)
 
 
 def overhead(scratch: Path, count: int, rounds: int) -> Figures:
-    """Plain loop, engine in one process, engine with one Ray worker, in turn."""
+    """Plain loop, engine in one process, engine with one Ray worker, in turn; first each with a single item."""
     from pipeline.ray_executor import SINK_RESOURCES, ray_session
 
     on_ray = ExecutorConfig(executor="ray")
-    started = time.perf_counter()
     seconds: dict[str, list[float]] = {"plain": [], "inline": [], "ray": []}
-    with ray_session(on_ray, [ComputeStage.resources, SINK_RESOURCES]):
-        session_s = time.perf_counter() - started
+    starts: dict[str, float] = {}
+
+    def timed(name: str, folder: Path, job: Job) -> float:
         started = time.perf_counter()
-        run_job(job(8, 8, ComputeStage(), TarSink()), scratch / "first", on_ray, console=quiet)
-        first_s = time.perf_counter() - started
+        if name == "plain":
+            plain_loop(folder, job)
+        else:
+            run_job(job, folder, on_ray if name == "ray" else ExecutorConfig(), console=quiet)
+        return time.perf_counter() - started
+
+    started = time.perf_counter()
+    with ray_session(on_ray, [*(stage.resources for stage in priors(1).stages), SINK_RESOURCES]):
+        session_s = time.perf_counter() - started
+        plain_loop(scratch / "imports", priors(1))
+        for name in seconds:
+            starts[name] = timed(name, scratch / f"{name}-start", priors(1))
         for number in range(rounds):
             for name in seconds:
-                folder = scratch / f"{name}{number}"
-                started = time.perf_counter()
-                if name == "plain":
-                    plain_loop(folder, count, 64)
-                else:
-                    config = on_ray if name == "ray" else ExecutorConfig()
-                    run_job(job(count, 64, ComputeStage(), TarSink()), folder, config, console=quiet)
-                seconds[name].append(time.perf_counter() - started)
-    ratio = {
-        name: statistics.median(a / b for a, b in zip(seconds[name], seconds["plain"], strict=True)) for name in seconds
-    }
+                seconds[name].append(timed(name, scratch / f"{name}{number}", priors(count)))
+
+    def ratio(name: str, apart: bool) -> float:
+        a, b = starts[name] * apart, starts["plain"] * apart
+        pairs = zip(seconds[name], seconds["plain"], strict=True)
+        return round(statistics.median((one - a) / (other - b) for one, other in pairs), 3)
+
     return {
-        "rounds": rounds,
-        "plain_s": " ".join(f"{s:.1f}" for s in seconds["plain"]),
-        "inline_s": " ".join(f"{s:.1f}" for s in seconds["inline"]),
-        "ray_s": " ".join(f"{s:.1f}" for s in seconds["ray"]),
-        "inline_to_plain": round(ratio["inline"], 3),
-        "ray_to_plain": round(ratio["ray"], 3),
+        "items": count,
+        **{f"{name}_s": " ".join(f"{s:.1f}" for s in values) for name, values in seconds.items()},
+        **{f"{name}_with_one_item_s": round(value, 1) for name, value in starts.items()},
         "ray_session_start_s": round(session_s, 1),
-        "first_ray_job_s": round(first_s, 1),
+        **{f"{name}_to_plain": ratio(name, False) for name in ("inline", "ray")},
+        **{f"{name}_to_plain_start_apart": ratio(name, True) for name in ("inline", "ray")},
     }
 
 
@@ -286,6 +292,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     parser.add_argument("--output", type=Path, default=Path("docs/engine.json"))
     options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"  # as Ray gives its actors, so that like is compared with like
+    quieten_libraries()
     figures: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
@@ -299,7 +307,7 @@ def main() -> None:
                 ("10 shards of 2 MB", lambda: apart(run_alone, scratch / "m10", 200, 20, "blobs")),
                 ("1,000 shards of 2 MB", lambda: apart(run_alone, scratch / "m1000", 20_000, 20, "blobs")),
             ],
-            "overhead": [("one worker against a plain loop", lambda: apart(overhead, scratch, 3200, 3))],
+            "overhead": [("one worker against a plain loop", lambda: apart(overhead, scratch, 400, 3))],
             "waiting": [("eight workers that wait", lambda: apart(waiting, scratch))],
             "scale": [
                 ("plan of 10 M samples", lambda: apart(plan, scratch / "plan10", 10_000_000, 100)),

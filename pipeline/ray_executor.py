@@ -179,6 +179,7 @@ class _Driver:
         self._limit = config.max_shards_in_flight or 2 * config.workers * len(pools)
         self._losses: dict[str, int] = {}
         self._complete_since = time.monotonic()
+        self._last_loss = ""
 
     def receipts(self) -> Generator[Receipt, None, None]:
         while self._in_flight or (self._todo and not self._is_stopping()):
@@ -210,7 +211,7 @@ class _Driver:
             names = ", ".join(f"{pool.name} ({_text(pool.resources)})" for pool in lacking)
             raise PipelineError(
                 f"no worker could be started within {self._config.start_timeout_s:g} s for {names}; "
-                "has the cluster lost a node? Run the same command again to go on"
+                f"has the cluster lost a node? {self._last_loss} Run the same command again to go on"
             )
         for pool in self._pools:
             if pool in lacking:
@@ -228,8 +229,8 @@ class _Driver:
             pool.idle.append(actor)
         except ray.exceptions.RayTaskError as error:  # its constructor raised
             raise PipelineError(f"a worker of {pool.name} could not start: {_one_line(error)}") from error
-        except ray.exceptions.RayError:  # it died while nobody used it; another takes its place when needed
-            pass
+        except ray.exceptions.RayError as error:  # it died unused; another takes its place when needed
+            self._last_loss = f"The last worker was lost by: {_one_line(error)}."
 
     def _done(self, pool: _Pool, following: _Pool | None, reference: Any) -> Generator[Receipt, None, None]:
         actor, call, work = pool.busy.pop(reference)

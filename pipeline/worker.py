@@ -45,7 +45,8 @@ class WorkerLimits:
     """What a batch may cost."""
 
     isolate: bool = True
-    """Stages run in a process of their own. Without it a debugger reaches them, and what kills them kills the run."""
+    """Stages run in a process of their own. Without it a debugger reaches them, no limit is kept, and what kills them
+    kills the run."""
 
     batch_time_limit_s: float = 600.0
     """A batch that takes longer is stopped, and its guilty items are quarantined; loading of weights is not timed."""

@@ -130,7 +130,7 @@ def draw_missing(config: GeneratePriorsConfig, settings: dict[str, Any], wanted:
     root, encoder = prior_store(config.data), encoder_fingerprint(config.prior)
     asked = {"of": [config.dataset, config.of, config.limit], "settings": settings, "encoder": encoder}
     for run_folder, fingerprint in interrupted(root, asked):
-        run_job(_job(config, settings, fingerprint, []), run_folder, config.executor)
+        run_job(prior_job(config, settings, fingerprint, []), run_folder, config.executor)
     stored = PriorStore(*runs_below(root))
     missing = [row for row in wanted if row.prior_id not in stored][: config.limit]
     if not missing:
@@ -142,7 +142,7 @@ def draw_missing(config: GeneratePriorsConfig, settings: dict[str, Any], wanted:
             "features of two encoders do not compare: use another --data folder for another encoder"
         )
     identity = hashlib.sha256("".join(row.prior_id for row in missing).encode()).hexdigest()
-    run_job(_job(config, settings, {"priors": identity, **asked}, missing), root / identity[:16], config.executor)
+    run_job(prior_job(config, settings, {"priors": identity, **asked}, missing), root / identity[:16], config.executor)
     store = PriorStore.open(root)
     score = store.mean_clip_score()
     console.print(f"{len(store):,} priors" + ("" if score is None else f", CLIP score {score:.1f} on average"))
@@ -161,9 +161,10 @@ def interrupted(root: UPath, asked: dict[str, Any]) -> list[tuple[UPath, dict[st
     return found
 
 
-def _job(
+def prior_job(
     config: GeneratePriorsConfig, settings: dict[str, Any], fingerprint: dict[str, Any], rows: list[ParsedRow]
 ) -> Job:
+    """The job that draws and encodes the prompts of some rows."""
     return Job(
         name="priors",
         fingerprint=fingerprint,

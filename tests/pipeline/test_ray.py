@@ -9,6 +9,7 @@ from toy_job import (
     ArmedConfig,
     BeginningStage,
     BrokenStage,
+    CountedStage,
     FullDiskSink,
     Killer,
     NoiseStage,
@@ -105,6 +106,14 @@ def test_an_error_of_a_worker_reaches_the_driver_as_one_line(
         run_job(toy_job(**changes), tmp_path, on_ray(1))
     assert len(str(error.value).splitlines()) == 1
     assert read_receipts(tmp_path, allow_partial=True) == []
+
+
+def test_each_actor_loads_its_stage_once(ray_here: None, tmp_path: Path) -> None:
+    loads = tmp_path / "loads"
+    loads.mkdir()
+    job = toy_job(stages=[SquareStage(), CountedStage(loads)], inputs=lambda: rows(60), items_per_shard=2)
+    run_job(job, tmp_path / "run", on_ray(2))
+    assert 1 <= len(list(loads.iterdir())) <= 2
 
 
 @pytest.mark.parametrize(("given", "limit"), [(2, 2), (None, 6)])

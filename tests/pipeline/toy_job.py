@@ -177,6 +177,19 @@ class BrokenStage(NoiseStage):
         raise FileNotFoundError("no weights here")
 
 
+class CountedStage(NoiseStage):
+    """Leaves a file for each process that loads it."""
+
+    name = "noise"
+
+    def __init__(self, loads: Path) -> None:
+        self._loads = loads
+
+    def setup(self) -> None:
+        super().setup()
+        (self._loads / str(os.getpid())).touch()
+
+
 class FullDiskSink(Sink[Number]):
     def write(self, items: list[Number], folder: Path) -> Written:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
