@@ -120,6 +120,8 @@ def _execute_inline(
     config: ExecutorConfig,
     is_stopping: Callable[[], bool],
 ) -> Generator[Receipt, None, None]:
+    if not shard_ids:
+        return
     runner = ShardRunner(plan, Steps.of(stages, sink), Bench(stages, sink), config)
     try:
         for shard_id in shard_ids:

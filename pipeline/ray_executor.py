@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import cloudpickle
 import ray
 
 from pipeline.chain import ShardWork
@@ -157,7 +156,7 @@ def _pool(
     sink: Sink[Any] | None,
     config: ExecutorConfig,
 ) -> _Pool:
-    steps, bench = Steps.of(stages, sink), cloudpickle.dumps(Bench(stages, sink))
+    steps, bench = Steps.of(stages, sink), Bench(stages, sink).pickled()
     options = {"num_cpus": resources.num_cpus, "num_gpus": resources.num_gpus, "max_restarts": 0}
     actor = ray.remote(_Actor).options(**options)
     return _Pool(name=name, resources=resources, make=lambda: actor.remote(plan, steps, bench, config))

@@ -92,6 +92,20 @@ class Bench:
     def __init__(self, stages: Sequence[Stage[Any, Any]], sink: Sink[Any] | None) -> None:
         self._stages, self._sink = stages, sink
 
+    def pickled(self) -> bytes:
+        """To be opened elsewhere.
+
+        Raises:
+            PipelineError: a stage or the sink holds what cannot travel.
+        """
+        try:
+            return cloudpickle.dumps(self)
+        except Exception as error:
+            raise PipelineError(
+                f"the stages cannot be sent to a worker process ({error}); "
+                "a stage's __init__ stores configuration only, everything else belongs into setup"
+            ) from error
+
     def setup(self, index: int) -> None:
         """Load what a stage needs."""
         stage = self._stages[index]
@@ -132,7 +146,7 @@ class Bench:
 
 
 class Worker:
-    """A bench in a process of its own, started when first needed and again whenever it dies.
+    """A bench in a process of its own, started at once, so that its imports take nobody's time, and whenever it dies.
 
     Args:
         bench: as it is or pickled; a pickled one is opened in its process only, which spares this one the imports.
@@ -144,6 +158,7 @@ class Worker:
         self._process: _Process | None = None
         self._ready: set[int] = set()
         self._lone_deaths = self._setup_deaths = 0
+        self._start()
 
     def process(self, index: int, batch: list[Sealed]) -> list[Sealed | Rejected]:
         """``Bench.process``; a batch that its process did not survive is tried a second time.
@@ -179,6 +194,11 @@ class Worker:
             self._process.kill()
         self._process = None
 
+    def _start(self) -> None:
+        if self._limits.isolate and self._process is None:
+            bench = self._bench if isinstance(self._bench, bytes) else self._bench.pickled()
+            self._process, self._ready = _Process(bench, self._limits.memory_limit_gb), set()
+
     def _twice(self, method: str, index: int | None, *arguments: Any) -> Any:
         try:
             return self._once(method, index, *arguments)
@@ -186,9 +206,7 @@ class Worker:
             return self._once(method, index, *arguments)
 
     def _once(self, method: str, index: int | None, *arguments: Any) -> Any:
-        if self._limits.isolate and self._process is None:
-            bench = self._bench if isinstance(self._bench, bytes) else cloudpickle.dumps(self._bench)
-            self._process, self._ready = _Process(bench, self._limits.memory_limit_gb), set()
+        self._start()
         if index is None:
             return self._call(method, self._limits.batch_time_limit_s, *arguments)
         if index not in self._ready:
@@ -238,14 +256,12 @@ class _Process:
         )
         theirs.close()
         lifeline.close()
-        self._bench: bytes | None = bench
+        with contextlib.suppress(ConnectionError):  # it died; the first call tells
+            self._calls.send_bytes(bench)
 
     def call(self, method: str, time_limit_s: float | None, arguments: tuple[Any, ...]) -> Any:
         started = time.monotonic()
         try:
-            if self._bench is not None:
-                self._calls.send_bytes(self._bench)
-                self._bench = None
             self._calls.send_bytes(pickle.dumps((method, arguments)))
             while not self._calls.poll(POLL_S):
                 if time_limit_s is not None and time.monotonic() - started > time_limit_s:

@@ -2,6 +2,7 @@ import fcntl
 import io
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +144,13 @@ def test_a_process_that_does_not_survive_loading_stops_the_run(tmp_path: Path) -
 
     with pytest.raises(PipelineError, match=r"did not survive the loading of a stage: WorkerDied \(exit status 9\)"):
         run_job(toy_job(stages=[toy.SquareStage(), HeavyStage()]), tmp_path)
+
+
+def test_a_stage_that_cannot_travel_is_one_clear_line(tmp_path: Path) -> None:
+    stage = toy.NoiseStage()
+    stage.lock = threading.Lock()  # type: ignore[attr-defined]
+    with pytest.raises(PipelineError, match=r"cannot be sent to a worker process \(cannot pickle .*belongs into setup"):
+        run_job(toy_job(stages=[toy.SquareStage(), stage]), tmp_path)
 
 
 def test_a_stage_is_loaded_once_for_all_shards(tmp_path: Path) -> None:

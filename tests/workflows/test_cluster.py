@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -69,8 +70,8 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def slurm(tmp_path: Path) -> dict[str, str]:
-    """The environment of a batch script on the first of two nodes, both of them this machine."""
+def slurm(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of a batch script on the first of two nodes, both of them this machine; no Ray may outlive it."""
     programs = tmp_path / "programs"
     programs.mkdir()
     for name, text in STAND_INS.items():
@@ -79,7 +80,7 @@ def slurm(tmp_path: Path) -> dict[str, str]:
     ray_folder = Path("/tmp") / f"ray-{os.getpid()}-{free_port()}"  # sockets' paths must be short
     ray_folder.mkdir()
     loopback = "--node-ip-address=127.0.0.1 --object-store-memory=80000000 --min-worker-port=0 --max-worker-port=0"
-    return {
+    yield {
         **os.environ,
         "PATH": f"{programs}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
@@ -97,20 +98,19 @@ def slurm(tmp_path: Path) -> dict[str, str]:
         "MAIN_ADDRESS": f"127.0.0.1:{free_port()}",
         "PROCESSES": "1",
     }
-
-
-@pytest.fixture(autouse=True)
-def no_ray_is_left_behind() -> Iterator[None]:
-    before = raylets()
-    yield
     deadline = time.monotonic() + 30
-    while raylets() - before:
-        assert time.monotonic() < deadline, "a Ray node was left running"
+    while (left := processes_of(ray_folder)) and time.monotonic() < deadline:
         time.sleep(0.2)
+    for process in left:
+        process.kill()
+    shutil.rmtree(ray_folder)
+    assert not left, f"Ray was left running: {left}"
 
 
-def raylets() -> set[int]:
-    return {process.pid for process in psutil.process_iter(["name"]) if process.info["name"] == "raylet"}
+def processes_of(ray_folder: Path) -> list[psutil.Process]:
+    """Ray's servers and agents have the session's folder in their command lines."""
+    found = psutil.process_iter(["cmdline"])
+    return [process for process in found if any(str(ray_folder) in word for word in process.info["cmdline"] or ())]
 
 
 def submit(script: str, slurm: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
@@ -154,6 +154,18 @@ def test_a_preempted_slurm_job_finishes_what_it_began_and_is_queued_again(
     assert job.returncode == 143, output
     assert (tmp_path / "requeued").read_text() == "7\n"
     assert 1 <= len(read_receipts(run, allow_partial=True)) < 20
+
+
+def test_a_slurm_job_preempted_before_its_command_began_is_queued_again(slurm: dict[str, str], tmp_path: Path) -> None:
+    job = submit("generate.sbatch", slurm, "slow_job", str(tmp_path / "run"))
+    deadline = time.monotonic() + 60
+    while not processes_of(Path(slurm["RAY_TMPDIR"])):
+        assert time.monotonic() < deadline and job.poll() is None, "Ray did not start"
+        time.sleep(0.05)
+    job.send_signal(signal.SIGTERM)
+    output = job.communicate(timeout=120)[0]
+    assert job.returncode == 143, output
+    assert (tmp_path / "requeued").read_text() == "7\n"
 
 
 def test_a_slurm_job_without_a_command_says_how_it_is_used(slurm: dict[str, str]) -> None:
@@ -212,6 +224,27 @@ def test_the_schema_refuses_what_kuberay_would(change: Any, message: str) -> Non
         test_a_manifest_uses_fields_as_their_schema_has_them(manifest)
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_pod_of_the_training_knows_its_rank_and_where_the_first_one_is(rank: int, tmp_path: Path) -> None:
+    service, job = (manifest for manifest in manifests() if manifest["kind"] in ("Service", "Job"))
+    pod = job["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    (tmp_path / "python").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")  # tells how it was called
+    (tmp_path / "python").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "JOB_COMPLETION_INDEX": str(rank)}
+    command = [*container["command"], *container["args"]]
+    called = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert called[:2] == ["-m", "workflows.train"]
+    config = tyro.cli(TrainCommandConfig, args=called[2:])
+    assert (config.machines, config.machine_rank) == (job["spec"]["completions"], rank)
+    assert config.machines == job["spec"]["parallelism"]
+    # Kubernetes calls the first pod <job>-0, and gives it an address below the service that its subdomain names.
+    assert config.main_address.split(":")[0] == f"{job['metadata']['name']}-0.{service['metadata']['name']}"
+    assert pod["subdomain"] == service["metadata"]["name"]
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
+    assert config.processes == int(container["resources"]["limits"]["nvidia.com/gpu"])
+
+
 CONFIGS = {
     "workflows.ingest": "IngestConfig",
     "workflows.generate_priors": "GeneratePriorsConfig",
@@ -229,6 +262,7 @@ def commands() -> list[str]:
         if path.suffix in (".md", ".sbatch", ".yaml"):
             text = re.sub(r"\\\n\s*#?\s*", " ", path.read_text())
             found += re.findall(r"(workflows\.[a-z_]+ +[-\w][^\n`|&>)]*)", text)
+            found += [f"workflows.train {options}" for options in re.findall(r"train\.sbatch (--[^\n`]*)", text)]
     return [command for command in found if '"' not in command]
 
 
