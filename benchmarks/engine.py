@@ -286,9 +286,17 @@ def waiting(scratch: Path) -> Figures:
     }
 
 
+def hand_on(folder: Path) -> Figures:
+    """Shards a second that the Ray driver hands from pool to pool when there is nothing to do."""
+    config = ExecutorConfig(executor="ray", workers=2)
+    run_job(job(2000, 1, NothingStage(), NothingSink()), folder, config, console=quiet)
+    ends = sorted(receipt.finished_at for receipt in read_receipts(folder))
+    return {"shards": len(ends), "shards_per_s": round((len(ends) - 100) / (ends[-1] - ends[99]), 1)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ["plan", "resume", "memory", "overhead", "waiting", "scale"]
+    parts = ["plan", "resume", "memory", "overhead", "waiting", "driver", "scale"]
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     parser.add_argument("--output", type=Path, default=Path("docs/engine.json"))
     options = parser.parse_args()
@@ -309,6 +317,7 @@ def main() -> None:
             ],
             "overhead": [("one worker against a plain loop", lambda: apart(overhead, scratch, 400, 3))],
             "waiting": [("eight workers that wait", lambda: apart(waiting, scratch))],
+            "driver": [("Ray driver, nothing to do", lambda: apart(hand_on, scratch / "h"))],
             "scale": [
                 ("plan of 10 M samples", lambda: apart(plan, scratch / "plan10", 10_000_000, 100)),
                 ("run of 10 M samples, 100,000 shards", lambda: apart(run_alone, scratch / "s", 10**7, 100, "nothing")),

@@ -99,12 +99,13 @@ class Bench:
             PipelineError: a stage or the sink holds what cannot travel.
         """
         try:
-            return cloudpickle.dumps(self)
+            content: bytes = cloudpickle.dumps(self)
         except Exception as error:
             raise PipelineError(
                 f"the stages cannot be sent to a worker process ({error}); "
                 "a stage's __init__ stores configuration only, everything else belongs into setup"
             ) from error
+        return content
 
     def setup(self, index: int) -> None:
         """Load what a stage needs."""

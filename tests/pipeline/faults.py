@@ -206,7 +206,8 @@ def half_tar(victim: str, *options: str) -> Fault:
 
 def bad_sample(kind: str, *options: str) -> Fault:
     def fault(trial: Trial) -> None:
-        command = ("--sample", kind, "--marks", str(trial.folder / "marks"), *options)
+        limit = ("--batch-time-limit-s", "1") if kind == "forever" else ()
+        command = ("--sample", kind, "--marks", str(trial.folder / "marks"), *limit, *options)
         assert trial.go(*command) == 0, trial.errors
         healing_s = trial.last_s
         assert trial.go(*command) == 0, trial.errors

@@ -301,6 +301,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=10**9)
     parser.add_argument("--marks", type=Path, help="folder for what must happen only so often")
     parser.add_argument("--max-file-bytes", type=int)
+    parser.add_argument("--batch-time-limit-s", type=float, default=60)
     parser.add_argument("--grace-s", type=float, default=20)
     parser.add_argument("--max-shards-in-flight", type=int)
     options = parser.parse_args()
@@ -323,7 +324,7 @@ def main() -> None:
         executor="ray" if options.workers else "inline",
         workers=max(1, options.workers),
         ray_address=options.ray_address,
-        batch_time_limit_s=1,
+        batch_time_limit_s=options.batch_time_limit_s,
         memory_limit_gb=0.5,
         grace_s=options.grace_s,
         max_shards_in_flight=options.max_shards_in_flight,
