@@ -42,7 +42,7 @@ POLL_S = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerLimits:
-    """What a batch may cost."""
+    """How a worker process runs, and what a batch may cost."""
 
     isolate: bool = True
     """Stages run in a process of their own. Without it a debugger reaches them, no limit is kept, and what kills them
@@ -54,7 +54,13 @@ class WorkerLimits:
     memory_limit_gb: float | None = None
     """The same for a worker process that holds more than so many gigabytes (10^9 bytes); no limit where not given."""
 
+    threads: int = 1
+    """Threads of numerical libraries in each worker process. Their last digits depend on it, and with them the bytes:
+    go on with a run as it was begun."""
+
     def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
         if self.batch_time_limit_s <= 0 or (self.memory_limit_gb is not None and self.memory_limit_gb <= 0):
             raise ValueError("batch_time_limit_s and memory_limit_gb must be positive")
 
@@ -198,7 +204,7 @@ class Worker:
     def _start(self) -> None:
         if self._limits.isolate and self._process is None:
             bench = self._bench if isinstance(self._bench, bytes) else self._bench.pickled()
-            self._process, self._ready = _Process(bench, self._limits.memory_limit_gb), set()
+            self._process, self._ready = _Process(bench, self._limits), set()
 
     def _twice(self, method: str, index: int | None, *arguments: Any) -> Any:
         try:
@@ -245,15 +251,15 @@ class Worker:
 class _Process:
     """A Python process that runs ``main`` below. It ends when the parent does."""
 
-    def __init__(self, bench: bytes, memory_limit_gb: float | None) -> None:
-        self._memory_limit_gb = memory_limit_gb
+    def __init__(self, bench: bytes, limits: WorkerLimits) -> None:
+        self._memory_limit_gb = limits.memory_limit_gb
         self._calls, theirs = Pipe()
         lifeline, self._lifeline = Pipe(duplex=False)
         descriptors = (theirs.fileno(), lifeline.fileno())
         self._popen = subprocess.Popen(
             [sys.executable, "-m", "pipeline.worker", *map(str, descriptors)],
             pass_fds=descriptors,
-            env={**os.environ, "PYTHONPATH": python_path()},
+            env={**os.environ, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": str(limits.threads)},
         )
         theirs.close()
         lifeline.close()

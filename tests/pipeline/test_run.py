@@ -153,6 +153,18 @@ def test_a_stage_that_cannot_travel_is_one_clear_line(tmp_path: Path) -> None:
         run_job(toy_job(stages=[toy.SquareStage(), stage]), tmp_path)
 
 
+def test_numerical_libraries_get_the_same_number_of_threads_everywhere(tmp_path: Path) -> None:
+    class ThreadsStage(toy.NoiseStage):
+        def process(self, items: list[toy.Number]) -> list[toy.Number | Rejected]:
+            (tmp_path / "threads").write_text(os.environ["OMP_NUM_THREADS"])
+            return list(items)
+
+    for threads in (1, 3):
+        job = toy_job(stages=[toy.SquareStage(), ThreadsStage()])
+        run_job(job, tmp_path / str(threads), ExecutorConfig(threads=threads))
+        assert (tmp_path / "threads").read_text() == str(threads)
+
+
 def test_a_stage_is_loaded_once_for_all_shards(tmp_path: Path) -> None:
     (tmp_path / "loads").mkdir()
     run_job(toy_job(stages=[toy.SquareStage(), toy.CountedStage(tmp_path / "loads")]), tmp_path / "run")
