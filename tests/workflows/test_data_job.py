@@ -14,13 +14,16 @@ import pytest
 from generation.prior import PriorConfig
 from generation.store import PriorStore
 from pipeline.errors import PipelineError
-from pipeline.receipts import read_receipts
+from pipeline.executor import ExecutorConfig
+from pipeline.receipts import read_receipts, runs_below
 from shards.reader import SampleReader
 from workflows import augment, generate_priors, ingest, pack
 from workflows.console import UserError
 from workflows.miniature.world import WorldConfig, write_dataset
 from workflows.presets import miniature
 from workflows.prior_config import load_prior_config
+
+HERE = ExecutorConfig(isolate=False)
 
 
 def _prior() -> PriorConfig:
@@ -38,12 +41,26 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("job")
     refer = folder / "refer"
     write_dataset(WorldConfig(output=refer, num_train=4, num_val=1, num_test=2))
-    ingest.main(ingest.IngestConfig(annotations=refer / "miniature", images=refer / "images", data=folder))
+    annotations, images = refer / "miniature", refer / "images"
+    ingest.main(ingest.IngestConfig(annotations=annotations, images=images, data=folder, executor=HERE))
     generate_priors.main(_priors(folder))
-    scenes = augment.AugmentConfig(num_scenes=12, data=folder)
+    scenes = augment.AugmentConfig(num_scenes=12, data=folder, executor=HERE)
     augment.main(replace(scenes, render=replace(scenes.render, steps=8)))
-    pack.main(pack.PackConfig(data=folder))
+    pack.main(pack.PackConfig(data=folder, executor=HERE))
     return folder
+
+
+def test_priors_are_the_same_bytes_with_two_workers_of_ray(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "miniature").mkdir()
+    shutil.copy(data / "miniature" / "queries.jsonl", tmp_path / "miniature")
+    generate_priors.main(replace(_priors(tmp_path), executor=ExecutorConfig(executor="ray", workers=2)))
+    (on_ray,) = runs_below(tmp_path / "priors")
+    here = data / "priors" / on_ray.name
+    hashes = [
+        [file.sha256 for receipt in read_receipts(run) for file in receipt.files.values()] for run in (here, on_ray)
+    ]
+    assert len(hashes[0]) >= 6
+    assert hashes[0] == hashes[1]
 
 
 def test_every_query_is_packed_with_the_feature_of_its_own_prior(data: Path) -> None:
