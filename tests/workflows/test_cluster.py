@@ -52,6 +52,8 @@ for pid in "${pids[@]}"; do
     done
     ((one == 0)) || status=$one
 done
+# Slurm ends what is left of a step.
+pkill -KILL -f "$RAY_TMPDIR" || true
 exit "$status"
 """,
     "scontrol": """#!/bin/bash

@@ -38,6 +38,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UPath]:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.1)
+        UPath("s3://bucket").fs.clear_instance_cache()  # of another server's
         place = UPath("s3://bucket")
         place.fs.mkdir("bucket")
         try:
