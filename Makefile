@@ -68,7 +68,7 @@ predict: setup ## make predict IMAGE=photo.jpg QUERY="second cup from the left"
 status: setup ## make status RUN=data/miniature/scenes: how far a run is, from its receipts (ARGS="--failures")
 	$(PYTHON_M) workflows.status "$(RUN)" $(ARGS)
 
-faults: setup ## break a small job in every way we know, run it again, compare the bytes; one table (6 minutes)
+faults: setup ## break a small job in every way we know, run it again, compare the bytes; one table (4 minutes)
 	$(BIN)/python tests/pipeline/faults.py $(ARGS)
 
 benchmark-engine: setup ## what plans, resumes, memory and workers of the engine cost (half an hour)
