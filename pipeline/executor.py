@@ -98,7 +98,7 @@ def execute(
     sink: Sink[Any],
     shard_ids: Sequence[str],
     config: ExecutorConfig,
-    is_stopping: Callable[[], bool] = lambda: False,
+    is_stopping: Callable[[], bool],
 ) -> Generator[Receipt, None, None]:
     """Work on shards and yield each one's receipt as soon as it is committed, in any order.
 

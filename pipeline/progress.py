@@ -58,7 +58,8 @@ class ProgressView:
 def progress_line(report: Report, items_per_s: float) -> str:
     """``demo: 3/10 shards, 96/320 samples, 41.2/s, 6 s left, 90 accepted, 4 rejected, 2 failed``."""
     waiting = report.num_items - report.attempted
-    left = f"{duration(waiting / items_per_s)} left" if items_per_s else "time left unknown"
+    seconds = 0.0 if not waiting else waiting / items_per_s if items_per_s else None
+    left = "time left unknown" if seconds is None else f"{duration(seconds)} left"
     return (
         f"{report.name}: {report.shards_done:,}/{report.num_shards:,} shards, "
         f"{report.attempted:,}/{report.num_items:,} samples, {items_per_s:,.1f}/s, {left}, "

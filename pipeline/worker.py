@@ -142,8 +142,10 @@ class Bench:
             raise ItemError(type(error).__name__, _detail(error)) from error
 
     def write(self, items: list[Sealed], folder: Path) -> Written:
-        """Let the sink write a shard."""
+        """Let the sink write a shard into the folder, without what a try that died may have left there."""
         assert self._sink is not None
+        for left in folder.iterdir():
+            left.unlink()
         try:
             return self._sink.write([pickle.loads(item.content) for item in items], folder)
         except (OSError, PipelineError):

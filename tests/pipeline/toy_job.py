@@ -197,6 +197,7 @@ class FullDiskSink(Sink[Number]):
 
 class TarSink(Sink[Number]):
     def write(self, items: list[Number], folder: Path) -> Written:
+        assert not any(folder.iterdir()), "a sink is promised an empty folder"
         with tarfile.open(folder / "numbers.tar", "w") as tar:
             for item in items:
                 content = str(item.value).encode()
