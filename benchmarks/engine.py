@@ -31,16 +31,13 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from generation.prior import picture_settings
 from pipeline.commit import recover
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import PlanRow, PlanSettings, ShardItems, open_or_make_plan
 from pipeline.receipts import read_receipts
 from pipeline.run import Job, run_job
 from pipeline.stage import Item, Rejected, Resources, Sink, Stage, Written
-from workflows import generate_priors
 from workflows.console import quieten_libraries
-from workflows.miniature.drawing import CATEGORIES, COLOURS, PATTERNS
 
 Figures = dict[str, float | int | str]
 quiet = Console(file=io.StringIO())
@@ -195,6 +192,11 @@ def run_alone(folder: Path, count: int, per_shard: int, kind: str) -> Figures:
 
 def priors(count: int) -> Job:
     """The job of ``make generate-priors`` with the miniature models: two real stages and their sink."""
+    # Only here, so that the peaks of the other measurements are the engine's own.
+    from generation.prior import picture_settings
+    from workflows import generate_priors
+    from workflows.miniature.drawing import CATEGORIES, COLOURS, PATTERNS
+
     config = generate_priors.GeneratePriorsConfig()
     settings = picture_settings(config.prior)
     names = [f"a {colour} {pattern} {thing}" for thing in CATEGORIES for colour in COLOURS for pattern in PATTERNS]

@@ -6,6 +6,7 @@ from pathlib import Path
 import faults
 import psutil
 import pytest
+from loopback import s3_server, until
 
 SLOW = {name for name in faults.ON_RAY if "half a tar" not in name and "node" not in name and "SIGTERM" not in name}
 NAMES = [name for name in {**faults.INLINE, **faults.ON_RAY, **faults.ON_S3} if name not in SLOW]
@@ -13,7 +14,7 @@ NAMES = [name for name in {**faults.INLINE, **faults.ON_RAY, **faults.ON_S3} if 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch, faults.s3_server():
+    with pytest.MonkeyPatch.context() as patch, s3_server():
         patch.setenv("RESVG_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
@@ -50,8 +51,8 @@ def test_the_judge_sees_what_is_lost_doubled_or_changed(server: None, tmp_path: 
 def test_a_dead_parent_takes_its_worker_process_along(tmp_path: Path) -> None:
     trial = faults.Trial(tmp_path, tmp_path / "run")
     process = trial.start("--sample", "forever", "--marks", str(tmp_path / "marks"))
-    faults.until(lambda: (tmp_path / "marks").is_dir() and any((tmp_path / "marks").iterdir()))
+    until(lambda: (tmp_path / "marks").is_dir() and any((tmp_path / "marks").iterdir()))
     (worker,) = psutil.Process(process.pid).children()
     process.kill()
     trial.finish(process)
-    faults.until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)

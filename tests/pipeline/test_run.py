@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import toy_job as toy
-from faults import free_port
+from loopback import free_port
 from rich.console import Console
 from toy_job import delivered, toy_job
 

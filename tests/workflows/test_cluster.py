@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import psutil
 import pytest
 import tyro
 import yaml
+from loopback import free_port
 from upath import UPath
 
 from pipeline.executor import ExecutorConfig
@@ -63,12 +63,6 @@ case "$1" in
 esac
 """,
 }
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

@@ -1,13 +1,10 @@
 """The data job with everything in an object store: a real S3 server in a process of its own, on loopback."""
 
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from loopback import s3_server
 from upath import UPath
 
 from pipeline.executor import ExecutorConfig
@@ -22,30 +19,9 @@ from workflows.train import TrainCommandConfig, arguments
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UPath]:
     """An empty bucket; the environment names the server."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "anything")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    with pytest.MonkeyPatch.context() as patch, s3_server():
         patch.setenv("RESVG_CACHE", str(tmp_path_factory.mktemp("cache")))
-        for _ in range(600):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        UPath("s3://bucket").fs.clear_instance_cache()  # of another server's
-        place = UPath("s3://bucket")
-        place.fs.mkdir("bucket")
-        try:
-            yield place
-        finally:
-            server.kill()
-            server.wait()
+        yield UPath("s3://bucket")
 
 
 def test_annotations_photographs_and_shards_in_a_bucket_give_the_bytes_that_folders_give(
