@@ -3,12 +3,13 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup format check test demo miniature ingest generate-priors augment pack train evaluate predict \
-        status faults benchmark-engine miniature-models clean
+        status faults benchmark-engine benchmark-attributes miniature-models clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PYTHON_M := $(BIN)/python -m
 RUN ?=
+REAL ?=
 SIZE ?= full
 ARGS ?=
 
@@ -73,6 +74,9 @@ faults: setup ## break a small job in every way we know, run it again, compare t
 
 benchmark-engine: setup ## what plans, resumes, memory and workers of the engine cost (half an hour)
 	$(PYTHON_M) benchmarks.engine $(ARGS)
+
+benchmark-attributes: setup ## make benchmark-attributes REAL=FOLDER: how often attributes agree with the data sets' own
+	$(PYTHON_M) benchmarks.attributes "$(REAL)" $(ARGS)
 
 miniature-models: setup ## train the miniature CLIP, Stable Diffusion and detector (hours; resumable)
 	$(PYTHON_M) workflows.miniature_models $(ARGS)

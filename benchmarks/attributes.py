@@ -1,0 +1,142 @@
+"""How often the parser's attributes agree with those that the data sets come with, and how fast it parses.
+
+    make benchmark-attributes REAL=../shared/real
+    python -m benchmarks.attributes ../shared/real --confusions 40
+
+REAL is a folder of TransVG split files, ``transvg/<name>/<name>_val.pth``, whose rows carry the attributes r1 ... r8
+of the data sets' own parser. They are for measuring only; r1 is wrong now and then ("man bottom left": "bottom").
+Prints a table and the confusions, and writes the figures as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from generation import lexicon as lex
+from generation.attributes import AttributeParser, Attributes, is_empty, normalised
+from generation.prompt import prior_prompt
+from shards.sources.unpickle import read_pickle
+
+DATASETS = {"RefCOCO": "unc", "RefCOCO+": "unc+", "RefCOCOg": "gref_umd", "ReferIt": "referit"}
+"""As people name them, and as TransVG does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """One query of which the parser says something else than the annotation."""
+
+    what: str
+    query: str
+    annotated: str
+    read: str
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("real", type=Path, help="folder that holds transvg/<name>/<name>_val.pth")
+    parser.add_argument("--confusions", type=int, default=15, metavar="N", help="most frequent ones shown of each kind")
+    parser.add_argument("--output", type=Path, default=Path("docs/attributes.json"))
+    options = parser.parse_args()
+    attributes = AttributeParser()
+    figures: dict[str, dict[str, float | int]] = {}
+    confusions: list[Confusion] = []
+    for name, folder in DATASETS.items():
+        rows = read_pickle(options.real / "transvg" / folder / f"{folder}_val.pth")
+        rows = [row for row in rows if not is_empty(row[3])]
+        figures[name] = _measured(attributes, [row[3] for row in rows], [dict(row[4]) for row in rows], confusions)
+    _show(figures, confusions, options.confusions)
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps({**figures, "machine": machine}, indent=1) + "\n")
+
+
+def _measured(
+    parser: AttributeParser, queries: list[str], given: list[dict[str, Any]], confusions: list[Confusion]
+) -> dict[str, float | int]:
+    """Agreement over the rows that have the attribute; unique prompts and speed over all."""
+    started = time.process_time()
+    read = parser.parse(queries)
+    seconds = time.process_time() - started
+    right: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for attr, one in zip(given, read, strict=True):
+        for what, expected, got in (
+            ("head", _words(attr, "r1"), _heads(one)),
+            ("colour", _words(attr, "r2") & lex.COLOURS, _colours(one)),
+            ("location", _words(attr, "r4"), _locations(one)),
+        ):
+            if not expected:
+                continue
+            total[what] += 1
+            if got & expected if what == "head" else expected <= got:
+                right[what] += 1
+            else:
+                lost = expected if what == "head" else expected - got
+                confusions.append(
+                    Confusion(what=what, query=one.query, annotated=_text(lost), read=one.target.lemma or "none")
+                )
+    return {
+        "queries": len(queries),
+        **{f"{what} agrees": right[what] / max(total[what], 1) for what in ("head", "colour", "location")},
+        "unique prompts": len({prior_prompt(one) for one in read}),
+        "queries/s": round(len(queries) / seconds),
+    }
+
+
+def _words(attr: dict[str, Any], name: str) -> set[str]:
+    """The annotated words, spelling corrected as the parser's; "none" says that there is no such attribute."""
+    given = {word for text in attr.get(name, ()) for word in normalised(str(text)).split() if word != "none"}
+    return {lex.SPELLING.get(word, word) for word in given}
+
+
+def _heads(one: Attributes) -> set[str]:
+    target = one.target
+    forms = {target.lemma, *target.surface.split()[-1:], *target.noun.split()[-1:]} - {""}
+    return {lex.SPELLING.get(form, form) for form in forms}
+
+
+def _colours(one: Attributes) -> set[str]:
+    """Colours of the target and of whatever else the query names; those of the others stay out of the prompt."""
+    related = {colour for other in one.related for colour in other.thing.colours}
+    acted = {colour for action in one.actions if action.thing for colour in action.thing.colours}
+    return {colour for colour, _ in one.colours} | related | acted | set(one.negated)
+
+
+def _locations(one: Attributes) -> set[str]:
+    relations = {word for relation in one.relative_location for word in relation.split()}
+    return {*one.absolute_location, *one.ordinals, *relations}
+
+
+def _text(words: set[str]) -> str:
+    return " ".join(sorted(words))
+
+
+def _show(figures: dict[str, dict[str, float | int]], confusions: list[Confusion], shown: int) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    table = Table("data set, val", *next(iter(figures.values())))
+    for name, values in figures.items():
+        table.add_row(name, *(f"{v:.1%}" if isinstance(v, float) else f"{v:,}" for v in values.values()))
+    console.print(table)
+    for what in ("head", "colour", "location"):
+        pairs = Counter((one.annotated, one.read) for one in confusions if one.what == what)
+        examples = {(one.annotated, one.read): one.query for one in confusions if one.what == what}
+        table = Table("times", "annotated, missed", "head read", "such as", title=f"{what}: most frequent confusions")
+        for (annotated, head), times in pairs.most_common(shown):
+            table.add_row(str(times), annotated, head, examples[annotated, head])
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main()
