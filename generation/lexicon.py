@@ -14,14 +14,14 @@ def _words(text: str) -> frozenset[str]:
 COLOURS = _words(
     "red orange yellow green blue purple pink brown black white gray grey tan beige teal maroon gold golden "
     "silver navy turquoise violet magenta cyan cream khaki burgundy lavender aqua crimson ivory peach reddish "
-    "bluish greenish yellowish pinkish brownish whitish colorful multicolored multicolor dark light bright "
-    "blond blonde pale"
+    "bluish greenish yellowish pinkish brownish whitish blackish colorful multicolored multicolor dark light bright "
+    "blond blonde pale darker darkest lighter lightest brighter"
 )
-SHADES = _words("dark light bright pale deep")
+SHADES = _words("dark light bright pale deep darker darkest lighter lightest brighter")
 """Colour words that may stand before another one ("dark blue") and say little alone."""
 
 PATTERNS = _words(
-    "striped stripes stripe plaid checkered checked polka dotted dots spotted floral flowered flowery "
+    "striped stripes stripe plaid checkered checked polka dotted dots dot spotted floral flowered flowery "
     "patterned camo camouflage swirly zigzag argyle paisley printed tie-dye speckled"
 )
 MATERIALS = _words(
@@ -46,6 +46,13 @@ NUMBER_WORDS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 ORDINALS = _words(
     "first second third fourth fifth sixth seventh eighth ninth tenth last 1st 2nd 3rd 4th 5th 6th 7th 8th 9th 10th"
 )
+
+LOCATION_WORDS = _words(
+    "left right top bottom middle center front back rear upper lower leftmost rightmost topmost bottommost "
+    "uppermost lowermost frontmost foreground background forefront corner side edge row end distance closest "
+    "nearest closer nearer furthest farthest further farther far foremost near anywhere central up down higher"
+)
+"""What counts as said about the place in the photograph."""
 
 PEOPLE = _words(
     "man woman person guy girl boy lady kid child dude gentleman gal male female adult baby toddler infant "
@@ -76,7 +83,7 @@ BODY_PARTS = _words(
     "hand hands arm arms leg legs head face hair foot feet butt finger fingers thumb shoulder shoulders knee "
     "knees elbow back_ ear ears nose eye eyes mouth beard mustache chin neck tail trunk horns horn tusk tusks "
     "chest lap body torso ass wrist afro bun braid braids mane stomach belly boobs skin forehead buttocks "
-    "wing wings beak fur paw"
+    "wing wings beak fur paw paws backside rear_ rump snout hoof hooves toe toes shadow reflection"
 )
 CARRIED = _words(
     "umbrella bat racket racquet phone cellphone bag purse backpack suitcase frisbee ball surfboard "
@@ -106,18 +113,35 @@ THINGS = _words(
     "beans potato corn onion pepper pickle olive pineapple kiwi pear melon watermelon scissors backpack purse "
     "tray basket rack shelf cabinet drawer dresser counter board case jar can pitcher stick rod toy doll lid "
     "straw cover layer page cushion stool loveseat recliner futon crib controller printer speaker camera "
-    "vehicle jeep suv minivan motor engine jet helicopter ship canoe raft sail ladder statue poster rhino tow"
+    "vehicle jeep suv minivan motor engine jet helicopter ship canoe raft sail ladder statue poster rhino tow "
+    "frosting icing topping stuffing pudding dressing awning railing ceiling painting drawing lettering string wing "
+    "ring sling swing lighting opening half piece triangle square circle oval rectangle wineglass highchair armchair "
+    "tablecloth bookshelf bookcase flowerpot lamppost streetlight signpost post column pillar arch gate sidewalk "
+    "stairs steps stair balcony roof chimney tent hut shack cottage church castle temple ruins monument fountain "
+    "pool cactus palm peach shed sled rug mat board bricks logs log stump branch leaf leaves"
 )
-VAGUE_NOUNS = _words("thing object item stuff something things items objects half")
-VAGUE = VAGUE_NOUNS | _words("one ones thingy it that this those these spot anything z")
+PICTURES = _words("picture pictures photo photos photograph image images painting poster")
+"""A picture of something is seldom meant: "a picture of a sheep" is about the sheep."""
+
+STUFF = _words(
+    "sky cloud clouds grass ground water sea ocean lake river beach sand snow ice dirt mud road street path "
+    "pavement sidewalk floor wall ceiling mountain mountains hill hills cliff rock rocks stone stones field meadow "
+    "desert forest woods tree trees bush bushes shrub shrubs foliage vegetation leaves land landscape horizon "
+    "building buildings city town skyline house houses fence stairs steps bricks gravel fog smoke shadow waves "
+    "waterfall pond canyon valley hillside mountainside mountaintop grassland greenery plants crowd_ scenery terrain"
+)
+"""What fills a landscape and has no bounds of its own; drawn as a scene."""
+
+VAGUE_NOUNS = _words("thing object item stuff something anything things items objects thingy")
+VAGUE = VAGUE_NOUNS | _words("one ones it that this those these spot anything z")
 """Nouns that name no category: the target's head is then unknown."""
 
 ARTICLES = _words("the a an")
-INSCRIBED = _words("says say saying called labeled labelled named reads")
+INSCRIBED = _words("says say saying called labeled labelled named reads entitled titled")
 ADJECTIVES = _words(
     "bald balding empty full old older oldest young younger youngest naked nude shirtless asian new dirty "
     "clean open closed cute ugly fancy plain round square happy dead broken fresh hot cold wet dry weird "
-    "standing nearest bare hairy curly solid curved pointy shiny fluffy messy normal real fake left right"
+    "standing nearest bare upright hairy curly solid curved pointy shiny fluffy messy normal real fake left right"
 )
 """Common words that are never the head, however the tagger reads them."""
 
@@ -142,10 +166,11 @@ SAME_IN_SINGULAR = _words(
 
 FRAMING = _words(
     "partial partially partly visible blurry blurred blur main other whole entire same only actual prominent "
-    "weird picture pic photo image cut cutoff off half_ shown seen view sorry lol please click pick haha oops "
+    "weird cut cutoff off half_ shown seen view sorry lol please click pick haha oops "
     "yep yeah wow wtf just very most almost barely really kinda sort slightly nearly mostly maybe probably "
     "also too either not_ another different extreme complete particular obvious clear clearly located "
-    "position whatever directly photograph way more less exact definitely super second-most"
+    "position whatever directly way more less exact definitely super second-most okay ok "
+    " think seem seems uhh uhhh um aint couldn't"
 )
 """What is said about the photograph or to the listener: nothing that a picture of the target would show."""
 
@@ -156,10 +181,22 @@ NEGATIONS = _words(
     "doesnt didnt cant wont hasnt isn't doesn't not no without except but minus isnt dont ignore excluding never "
     "neither nor"
 )
+GERUND_COMPOUNDS = {
+    "parking": "meter lot sign", "cutting": "board", "baking": "sheet pan tray dish", "dining": "table room chair",
+    "washing": "machine", "rocking": "chair horse", "rolling": "pin bag suitcase", "serving": "dish tray plate spoon",
+    "mixing": "bowl spoon", "frying": "pan", "ironing": "board", "sewing": "machine", "swimming": "pool trunks suit",
+    "shopping": "cart bag bags", "reading": "glasses lamp", "sleeping": "bag", "drinking": "glass fountain straw",
+    "cooking": "pot pan", "landing": "gear", "steering": "wheel", "wrapping": "paper", "playing": "cards card field",
+    "folding": "chair table", "skating": "rink", "building": "block blocks", "boxing": "gloves", "chewing": "gum",
+    "measuring": "cup spoon", "carving": "knife", "vending": "machine", "hanging": "lamp light plant",
+    "knitting": "needle needles",
+}  # fmt: skip
+"""Nouns whose first word looks like an action: a "cutting board" cuts nothing."""
+
 OBJECT_ACTIONS = _words(
     "riding eating drinking playing cutting reading pushing pulling throwing catching hitting kicking feeding "
     "brushing texting talking using driving flying cooking pouring blowing taking making serving petting "
-    "hugging kissing biting licking chewing sipping typing washing swinging"
+    "doing hugging kissing biting licking chewing sipping typing washing swinging"
 )
 """Actions whose object belongs into the picture ("eating pizza")."""
 
@@ -179,11 +216,27 @@ RELATIONS = _words(
 SKIPPED = _words(
     "and the a an is are was were be been being am 's s i you we they he she him them his her its their my "
     "our your me us there here who whom whose which what when where while if because so then than do does did "
-    "doing can could will would should shall may might must see seeing find choose get got let go going gets "
+    "can could will would should shall may might must see seeing find choose get got let go going gets "
     "im thats hes shes theyre its whos youre please all any some each every own self still away even already "
-    "again right_ anywhere & , ; : . - color colored coloured shade look looks showing said trying about kind "
+    "again right_ anywhere & , ; : . - color colour colored coloured shade look looks showing said trying about kind "
     "type"
 )
+
+PERSONS = _words("man woman person guy girl boy lady kid child dude gentleman gal men women people")
+"""General words for people: a noun after one is something of theirs, not the second half of a compound."""
+
+JOINED = {
+    "lap top": "laptop", "motor cycle": "motorcycle", "motor bike": "motorbike", "cell phone": "cellphone",
+    "base ball": "baseball", "key board": "keyboard", "skate board": "skateboard", "surf board": "surfboard",
+    "snow board": "snowboard", "skate boarder": "skateboarder", "snow boarder": "snowboarder", "back pack": "backpack",
+    "suit case": "suitcase", "hand bag": "handbag", "sun glasses": "sunglasses", "eye glasses": "glasses",
+    "arm chair": "armchair", "book shelf": "bookshelf", "wheel chair": "wheelchair", "tooth brush": "toothbrush",
+    "hot dog": "hotdog", "hot dogs": "hotdog", "t shirt": "tshirt", "hair cut": "haircut",
+    "water melon": "watermelon", "pony tail": "ponytail", "sweat shirt": "sweatshirt", "head phones": "headphones",
+    "door way": "doorway", "side walk": "sidewalk", "lamp post": "lamppost", "bath tub": "bathtub",
+    "note book": "notebook", "air plane": "airplane", "tea pot": "teapot", "flower pot": "flowerpot",
+}  # fmt: skip
+"""One noun, written as two."""
 
 SPELLING = {
     "blk": "black", "bk": "black", "wht": "white", "wh": "white", "grn": "green", "greem": "green", "ylw": "yellow",
@@ -209,7 +262,9 @@ SPELLING = {
     "mtrcycle": "motorcycle", "mtorcycle": "motorcycle", "elephan": "elephant", "elephent": "elephant",
     "eleph": "elephant", "coutch": "couch", "hodog": "hotdog", "refridgerator": "refrigerator",
     "suitecase": "suitcase", "w": "with", "n": "and", "shrt": "shirt", "shir": "shirt", "hotdogs": "hotdog",
-    "doughnut": "donut", "kittie": "kitty", "horsey": "horse", "ithe": "in the", "midfle": "middle",
+    "doughnut": "donut", "kittie": "kitty", "horsey": "horse", "ithe": "in the",
+    "whit": "white", "sking": "skiing", "gras": "grass", "gyu": "guy",
+    "teh": "the", "pic": "picture", "pics": "pictures", "midfle": "middle",
 }  # fmt: skip
 """How people type, and what they mean; the written form is kept as the head's surface."""
 
@@ -224,11 +279,12 @@ MASS = _words(
 COLOUR_FORMS = {
     "grey": "gray", "blonde": "blond", "golden": "gold", "reddish": "red", "bluish": "blue", "greenish": "green",
     "yellowish": "yellow", "pinkish": "pink", "brownish": "brown", "whitish": "white", "multicolor": "colorful",
-    "multicolored": "colorful",
+    "multicolored": "colorful", "blackish": "black", "darker": "dark", "darkest": "dark", "lighter": "light",
+    "lightest": "light", "brighter": "bright",
 }  # fmt: skip
 PATTERN_FORMS = {
-    "stripe": "striped", "stripes": "striped", "checked": "checkered", "dots": "dotted", "polka": "dotted",
-    "spotted": "dotted", "flowered": "floral", "flowery": "floral", "camouflage": "camo",
+    "stripe": "striped", "stripes": "striped", "checked": "checkered", "dots": "dotted", "dot": "dotted",
+    "polka": "dotted", "spotted": "dotted", "flowered": "floral", "flowery": "floral", "camouflage": "camo",
 }  # fmt: skip
 OTHER_FORMS = {
     "older": "old", "oldest": "old", "elderly": "old", "younger": "young", "youngest": "young", "balding": "bald",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from generation.lexicon import COLOURS, ORDINALS
+from generation.lexicon import COLOURS, LOCATION_WORDS, ORDINALS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,9 @@ class Located:
 
     ordinals: tuple[str, ...]
     """Such as ``("2nd",)``."""
+
+    part: str = ""
+    """The part of the thing that the text begins with: "top" of "top of the building"; what follows is its whole."""
 
 
 _SIDE = (
@@ -40,6 +43,17 @@ _PART = r"(?:most|hand side|hand corner|side|corner|edge|row|area|portion|sectio
 _ORDINAL = rf"(?:{'|'.join(sorted(ORDINALS))})"
 _COLOUR = rf"(?:{'|'.join(sorted(COLOURS))}|striped|tank|halter|plaid|tube)"
 
+_SAID = re.compile(rf"\b(?:{'|'.join(sorted(LOCATION_WORDS, key=len, reverse=True))})\b")
+_SEEN_PARTS = frozenset({"half", "piece"})
+"""Parts that one sees as such; the others ("left part of the sky") look like the whole."""
+
+_CLOCK = re.compile(
+    r"\b(?:at |on |in )?(?:the )?(\d{1,2}|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)"
+    r" ?o(?: ?'? ?| )clock(?: position)?\b"
+)
+_NUMBER = re.compile(r"^(?:number|num|no) (one|two|three|four|five|six|seven|eight|nine|ten)\b")
+_LETTER = re.compile(r"^(?:the )?([lr]) (?=[a-z]{3})|(?<=[a-z]{3} )([lr])$")
+
 _GARMENT_TOP = re.compile(
     rf"\b((?:in|wearing) (?:a |the )?|{_COLOUR} )top\b(?! (?:left|right|row|corner|of|middle|center|half|bun))"
 )
@@ -55,8 +69,10 @@ _TO_VIEWER = re.compile(
     rf"(?: (?:to|of|from|towards|toward|away from|by))?(?: to)? {_VIEWER}\b"
 )
 _PART_OF = re.compile(
-    rf"^(?:the |on |in |at )*((?:{_DEGREE} )*{_SIDE}(?: {_SIDE})*)(?: (?:most|hand))?"
-    r"(?: (?:side|part|portion|end|section|corner|edge|area|half|piece))? of (?:the )?(?=\w)"
+    rf"^(?:the |on |in |at |just |a |an )*((?:(?:{_COLOUR}|wooden|metal|plastic) )*)"
+    rf"(?:((?:{_DEGREE} )*{_SIDE}(?:(?: and| -)? {_SIDE})*)(?: (?:most|hand))?)?"
+    r"(?: ?\b(side|part|portion|end|section|corner|edge|area|inside|outside|rest|half|piece))?"
+    r" of (?:the |a |an |this |his |her )*(?=\w)"
 )
 _BESIDE = re.compile(
     r"\b(?:(?:to|on|at|in|from) )?(?:the |his |her )?(?:immediate |direct |directly |just |far |very )*"
@@ -79,7 +95,14 @@ _DISTANCE = re.compile(
     r"\b(?:the )?(closest|nearest|closer|furthest|farthest|further|farther|far|foremost)"
     r"(?: (?:away|out|one|up|back))?\b"
 )
-_PLACE = re.compile(r"\b(?:in|on|at|near|from) (?:the |a )?(?:far )?(corner|side|edge|end|row|distance|line)\b(?! of)")
+_PLACE = re.compile(
+    r"\b(?:in|on|at|near|from) (?:the |a )?(?:far )?(corner|side|edge|end|row|distance|line)\b(?! of)"
+    r"|^(?:the )?(?:corner|side|edge)(?= [a-z])|\b(?:corner|anywhere)$|^anywhere (?:in|on|along|near|at)\b"
+)
+_UP = re.compile(
+    r"(?<!ing )(?<!ed )(?<!nt )\b"
+    r"(?:(?:a little |way |higher |further |farther |right )?(?:up|down)|higher)\b(?! to| the)"
+)
 
 
 def take_out_location(text: str) -> Located:
@@ -91,21 +114,42 @@ def take_out_location(text: str) -> Located:
     absolute: list[str] = []
     ordinals: list[str] = []
 
+    part = ""
+
     def noted(match: re.Match[str]) -> str:
-        absolute.extend(re.findall(r"[a-z]+", match[1].replace(" and ", " ")))
+        absolute.extend(_SAID.findall(match[0]))
+        return " , "
+
+    def parted(match: re.Match[str]) -> str:
+        nonlocal part
+        attributes, side, named = match.groups()
+        if side is None and named is None:
+            return match[0]
+        absolute.extend(_SAID.findall(side or ""))
+        if named in _SEEN_PARTS:
+            return f"{attributes}{named} of "
+        part = part or named or side.split()[-1]
+        return str(attributes)
+
+    def timed(match: re.Match[str]) -> str:
+        absolute.append(f"{match[1]} o'clock")
         return " , "
 
     def counted(match: re.Match[str]) -> str:
         ordinals.append(match[1])
         return " "
 
+    text = _CLOCK.sub(timed, text)
+    text = _NUMBER.sub(counted, text)
+    text = _LETTER.sub(lambda match: {"l": " left ", "r": " right "}[match[1] or match[2]], text)
     text = _GARMENT_TOP.sub(r"\1top_", text)
     text = _OWN_BACK.sub(r"\1back_", text)
     text = _SCREEN.sub(r"\1", text)
     text = _IN_FRAME.sub(" ", text)
     text = _FACING.sub(r"facing-camera", text)
     text = _TO_VIEWER.sub(noted, _single(text))
-    text = _PART_OF.sub(noted, _single(text)) if not re.match(r"(left|right) of", text) else text
+    if not re.match(r"(left|right) of", text):
+        text = _PART_OF.sub(parted, _PART_OF.sub(parted, _single(text)))
     text = _BESIDE.sub(lambda match: f" @{match[1]}_of", _single(text))
     text = _FROM.sub(noted, _single(text))
     text = _LEFT_FROM.sub(lambda match: f" @{match[1]}_of ", text)
@@ -114,7 +158,8 @@ def take_out_location(text: str) -> Located:
     text = _NEXT_TO.sub(lambda match: f" @{match[1]}_to ", _single(text))
     text = _DISTANCE.sub(noted, text)
     text = _PLACE.sub(noted, _single(text))
-    return Located(text=_single(text), absolute=tuple(absolute), ordinals=tuple(ordinals))
+    text = _UP.sub(noted, text)
+    return Located(text=_single(text), absolute=tuple(absolute), ordinals=tuple(ordinals), part=part)
 
 
 def _single(text: str) -> str:

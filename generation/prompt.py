@@ -91,6 +91,8 @@ def _head(target: Thing, attributes: Attributes, config: PromptConfig) -> str:
     if attributes.owner is not None and target is attributes.target:
         head = f"{_article(replace(attributes.owner, plural=False))}'s {_described(named)}"
     contents = [_described(thing) for thing in attributes.contents]
+    if named.noun == "half" and contents:
+        return f"half of {_list('', map(_article, attributes.contents))}"
     return f"{head} {_list('of', contents)}".strip()
 
 
@@ -129,7 +131,7 @@ def _article(thing: Thing) -> str:
 
 
 def _described(thing: Thing) -> str:
-    others = [lex.OTHER_FORMS.get(word, word) for word in thing.others if word.isalpha()]
+    others = [lex.OTHER_FORMS.get(word, word) for word in thing.others if word.replace("-", "").isalpha()]
     sizes = [lex.SIZE_FORMS.get(word, word) for word in thing.sizes]
     patterns = [lex.PATTERN_FORMS.get(word, word) for word in thing.patterns]
     words = [

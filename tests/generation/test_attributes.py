@@ -35,8 +35,8 @@ HEADS = {
     "tennis player on left": "player",
     "wine glass middle": "glass",
     "slice of pizza on left": "slice",
-    "left half of sandwich": "sandwich",
-    "right side of couch": "couch",
+    "left half of sandwich": "half",
+    "right side of couch": "side",
     "table that the food is on": "table",
     "the motorcycle that the girl is riding": "motorcycle",
     "parking meter on right": "meter",
@@ -54,8 +54,28 @@ HEADS = {
     "left one": "",
     "the big yellow one": "",
     "left": "",
-    "top right corner": "",
+    "top right corner": "corner",
     "holding umbrella": "",
+    "umbrealla on left": "umbrella",
+    "cutting board": "board",
+    "white frosting": "frosting",
+    "guy glasses": "guy",
+    "frisbee guy": "guy",
+    "balding older man wearing a hat": "man",
+    "cut off person on left": "person",
+    "a zebra sniffs the ground": "zebra",
+    "partially eaten pepperoni pizza": "pizza",
+    "bat shaped cake": "cake",
+    "orange and black raft": "raft",
+    "not full zebra": "zebra",
+    "picture of a white sheep": "sheep",
+    "a wooden back of a chair": "back",
+    "dogs nose": "nose",
+    "l tree": "tree",
+    "paper on desk": "paper",
+    "number one bear": "bear",
+    "1 o clock slice": "slice",
+    "lap top on the right": "laptop",
 }
 
 
@@ -81,6 +101,10 @@ COLOURS = {
     "light blue car": {("light", "car"), ("blue", "car")},
     "the big yellow one": {("yellow", "")},
     "car left white": {("white", "car")},
+    "boy in orange": {("orange", "")},
+    "darker laptop": {("darker", "laptop")},
+    "black horse butt": {("black", "horse")},
+    "couch behind the lady in red": set(),
 }
 
 
@@ -91,7 +115,7 @@ def test_colours_say_what_they_modify(parser: AttributeParser, query: str, colou
 
 LOCATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "bottom right donut": (("bottom", "right"), (), ()),
-    "cup on the far left": (("left",), (), ()),
+    "cup on the far left": (("far", "left"), (), ()),
     "guy in the back": (("back",), (), ()),
     "man in the middle of the picture": (("middle",), (), ()),
     "2nd zebra from left": (("left",), ("2nd",), ()),
@@ -103,6 +127,9 @@ LOCATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] =
     "leftmost elephant": (("leftmost",), (), ()),
     "third row second cake": ((), ("third", "second"), ()),
     "red top": ((), (), ()),
+    "bottom left corner": (("bottom", "left", "corner"), (), ()),
+    "bus 3 o clock": (("3 o'clock",), (), ()),
+    "person furthest right": (("furthest", "right"), (), ()),
     "man with his back to us": ((), (), ()),
 }
 
@@ -127,6 +154,16 @@ def test_roles_are_told_apart_in_one_sentence(parser: AttributeParser) -> None:
 def test_clothes_belong_to_the_person_named_last(parser: AttributeParser) -> None:
     assert _read(parser, "man behind woman in red").wearing == ()
     assert [t.colours for t in _read(parser, "man next to bus in red shirt").wearing] == [("red",)]
+
+
+def test_colours_of_a_related_person_are_kept_with_it(parser: AttributeParser) -> None:
+    (related,) = _read(parser, "couch behind the lady in red").related
+    assert [thing.colours for thing in related.details] == [("red",)]
+
+
+def test_a_part_is_the_head_and_its_whole_is_drawn(parser: AttributeParser) -> None:
+    read = _read(parser, "left part of the blue sky")
+    assert (read.target.lemma, read.target.noun, read.kind) == ("part", "sky", "stuff")
 
 
 def test_negated_words_are_no_attributes(parser: AttributeParser) -> None:
