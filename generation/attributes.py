@@ -105,6 +105,18 @@ class _Prepared:
     truncated: bool
 
 
+_COARSE = {"NN": "NOUN", "NNP": "PROPN", "VB": "VERB", "JJ": "ADJ", "CD": "NUM", "UH": "INTJ", "FW": "X", "RB": "ADV"}
+
+
+@Language.component("coarse_tags")
+def _coarse_tags(doc: Doc) -> Doc:
+    """The part of speech that the grammar looks at, from the fine tag: spaCy's own rules take as long as its tagger."""
+    for token in doc:
+        tag = token.tag_
+        token.pos_ = _COARSE.get(tag[:3] if tag.startswith("NNP") else tag[:2], "X" if tag == "XX" else "PART")
+    return doc
+
+
 class AttributeParser:
     """Parses queries in batches; the spaCy model is loaded once, without what is not needed.
 
@@ -117,7 +129,8 @@ class AttributeParser:
     """
 
     def __init__(self, model: str = SPACY_MODEL, batch_size: int = 512) -> None:
-        self._nlp: Language = spacy.load(model, exclude=["ner", "parser", "senter"])
+        self._nlp: Language = spacy.load(model, exclude=["ner", "parser", "senter", "attribute_ruler"])
+        self._nlp.add_pipe("coarse_tags", before="lemmatizer")
         self._batch_size = batch_size
 
     def parse(self, texts: Iterable[str]) -> list[Attributes]:
