@@ -108,13 +108,15 @@ class _Prepared:
 _COARSE = {"NN": "NOUN", "NNP": "PROPN", "VB": "VERB", "JJ": "ADJ", "CD": "NUM", "UH": "INTJ", "FW": "X", "RB": "ADV"}
 
 
-@Language.component("coarse_tags")
 def _coarse_tags(doc: Doc) -> Doc:
     """The part of speech that the grammar looks at, from the fine tag: spaCy's own rules take as long as its tagger."""
     for token in doc:
         tag = token.tag_
         token.pos_ = _COARSE.get(tag[:3] if tag.startswith("NNP") else tag[:2], "X" if tag == "XX" else "PART")
     return doc
+
+
+Language.component("coarse_tags", func=_coarse_tags)
 
 
 class AttributeParser:
