@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -15,8 +15,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenize
 
 from generation.checkpoints import local_folder, resolved_device, resolved_dtype
 from generation.errors import GenerationError
-from generation.render import Picture, Rendered
-from pipeline.stage import Rejected, Resources, Stage
+from generation.render import Picture
 
 Feature = npt.NDArray[np.float16]
 """(dim,), of length 1 up to rounding."""
@@ -39,22 +38,6 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncodedPrior:
-    """A prompt's pictures with their feature."""
-
-    key: str
-    """The prior id."""
-
-    prompt: str
-    images: tuple[Picture, ...] = field(repr=False)
-    feature: Feature = field(repr=False)
-    clip_score: float | None
-    """100 times the cosine of prompt and feature, at least 0; None where the encoder reads no text."""
-
-    payload: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 class ImageEncoder:
@@ -136,37 +119,6 @@ class ImageEncoder:
         if self._tokenizer is None:
             return _unit(self._model(pixel_values=pixels).image_embeds)
         return _unit(_pooled(self._model.get_image_features(pixel_values=pixels)))
-
-
-class EncodeStage(Stage[Rendered, EncodedPrior]):
-    """Gives rendered prompts their feature and score."""
-
-    def __init__(self, config: EncoderConfig, *, num_gpus: float = 0.0) -> None:
-        self.config = config
-        self.batch_size = config.batch_size
-        self.resources = Resources(num_cpus=1.0, num_gpus=num_gpus)
-        self._encoder: ImageEncoder | None = None
-
-    def setup(self) -> None:
-        self._encoder = ImageEncoder(self.config)
-
-    def process(self, items: list[Rendered]) -> list[EncodedPrior | Rejected]:
-        if self._encoder is None:
-            raise RuntimeError("call setup before process")
-        encoded = self._encoder.encode([item.images for item in items], [item.prompt for item in items])
-        return [
-            EncodedPrior(
-                key=item.key,
-                prompt=item.prompt,
-                images=item.images,
-                feature=feature,
-                clip_score=score,
-                payload=item.payload,
-            )
-            if np.isfinite(feature).all()
-            else Rejected(key=item.key, reason="feature_not_finite", detail=item.prompt)
-            for item, (feature, score) in zip(items, encoded, strict=True)
-        ]
 
 
 def _load_encoder(config: EncoderConfig) -> tuple[Any, Any, Any]:

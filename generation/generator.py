@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from generation.attributes import AttributeParser, Attributes
-from generation.encode import Feature, ImageEncoder
+from generation.draw import Drawn, PriorDrawer
+from generation.encode import Feature
 from generation.prior import PriorConfig, picture_settings, prior_id
 from generation.prompt import build_prompt
-from generation.render import Picture, Renderer
-from generation.seeds import image_seed
+from generation.render import Picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +38,6 @@ class Prior:
         return self.images[0]
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawn:
-    images: tuple[Picture, ...]
-    feature: Feature
-    clip_score: float | None
-
-
 class PriorGenerator:
     """Makes the priors of queries; queries with the same prompt share one picture, drawn once.
 
@@ -59,13 +52,13 @@ class PriorGenerator:
         self.config, self._cache_size = config, cache_size
         self._settings = picture_settings(config)
         self._parser = AttributeParser()
-        self._renderer, self._encoder = Renderer(config.render), ImageEncoder(config.encoder)
-        self._cache: OrderedDict[str, _Drawn] = OrderedDict()
+        self._drawer = PriorDrawer(config)
+        self._cache: OrderedDict[str, Drawn] = OrderedDict()
 
     @property
     def dim(self) -> int:
         """Length of a feature."""
-        return self._encoder.dim
+        return self._drawer.encoder.dim
 
     def __call__(self, text: str) -> Prior:
         """The prior of one query.
@@ -92,26 +85,14 @@ class PriorGenerator:
             for attributes, prompt in zip(parsed, prompts, strict=True)
         ]
 
-    def _drawn(self, prompts: Sequence[str]) -> dict[str, _Drawn]:
+    def _drawn(self, prompts: Sequence[str]) -> dict[str, Drawn]:
         """Each prompt's pictures, from memory or drawn now."""
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._cache]
         drawn = {prompt: self._cache[prompt] for prompt in prompts if prompt in self._cache}
-        drawn |= self._draw(new)
+        drawn |= {one.prompt: one for one in self._drawer.draw(new)}
         for prompt in drawn:
             self._cache[prompt] = drawn[prompt]
             self._cache.move_to_end(prompt)
         while len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)
         return drawn
-
-    def _draw(self, prompts: list[str]) -> dict[str, _Drawn]:
-        each = self.config.num_images
-        repeated = [prompt for prompt in prompts for _ in range(each)]
-        seeds = [image_seed(prompt, self.config.seed, i) for prompt in prompts for i in range(each)]
-        pictures = self._renderer.render(repeated, seeds, self.config.prompt.negative_prompt)
-        groups = [tuple(pictures[i * each : (i + 1) * each]) for i in range(len(prompts))]
-        encoded = self._encoder.encode(groups, prompts)
-        return {
-            prompt: _Drawn(images, feature, score)
-            for prompt, images, (feature, score) in zip(prompts, groups, encoded, strict=True)
-        }

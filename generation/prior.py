@@ -34,9 +34,20 @@ class PriorConfig:
     seed: int = 0
     """Together with the prompt it decides the noise of each picture."""
 
+    min_clip_score: float = 0.0
+    """A prompt whose pictures score less (100 times the cosine) is drawn again, and the best try kept; 0 never."""
+
+    max_redraws: int = 3
+    """Tries beyond the first."""
+
     def __post_init__(self) -> None:
         if self.num_images < 1:
             raise ValueError(f"num_images must be at least 1, got {self.num_images}")
+        if not 0 <= self.min_clip_score < 100 or self.max_redraws < 1:
+            raise ValueError(
+                f"min_clip_score must be 0 to 100 (20 to 30 suits CLIP) and max_redraws at least 1, "
+                f"got {self.min_clip_score} and {self.max_redraws}"
+            )
 
 
 def picture_settings(config: PriorConfig) -> dict[str, Any]:
@@ -45,6 +56,7 @@ def picture_settings(config: PriorConfig) -> dict[str, Any]:
     Reads a local checkpoint once to hash it; make it once and pass it on.
     """
     render = config.render
+    gate = {"min_clip_score": config.min_clip_score, "max_redraws": config.max_redraws}
     return {
         "model": fingerprint(render.checkpoint, render.revision),
         "negative_prompt": config.prompt.negative_prompt,
@@ -55,6 +67,7 @@ def picture_settings(config: PriorConfig) -> dict[str, Any]:
         "safety_checker": render.safety_checker,
         "num_images": config.num_images,
         "seed": config.seed,
+        **(gate if config.min_clip_score > 0 else {}),
     }
 
 

@@ -8,8 +8,11 @@ CPU, so neither the batch it is in nor the worker that draws it matters (up to t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import inspect
+import logging
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import diffusers
@@ -19,11 +22,12 @@ import torch
 from diffusers import AutoPipelineForText2Image, DiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils.logging import disable_progress_bar
+from torch import Tensor
 
 from generation.checkpoints import local_folder, resolved_device, resolved_dtype
 from generation.errors import GenerationError
-from generation.seeds import image_seed
-from pipeline.stage import Item, Rejected, Resources, Stage
+
+logger = logging.getLogger(__name__)
 
 Picture = npt.NDArray[np.uint8]
 """(height, width, 3) RGB."""
@@ -52,10 +56,16 @@ class RenderConfig:
     """Side of the square picture; a multiple of 8, the VAE's stride."""
 
     batch_size: int = 8
-    """Pictures drawn at a time."""
+    """Pictures drawn at a time; halved, and said so, where the GPU's memory does not hold as many."""
+
+    compile: bool = False
+    """``torch.compile`` the denoiser: minutes at the start, faster steps on a GPU; worth it for long runs."""
 
     safety_checker: bool = False
-    """Load the checkpoint's own filter, which turns what it objects to black; off, as priors are never shown."""
+    """Load the checkpoint's own filter, which turns what it objects to black; off, as priors are never shown.
+
+    Pictures that it made black are counted.
+    """
 
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     device: str = "auto"
@@ -72,15 +82,13 @@ class RenderConfig:
             raise ValueError(f"guidance must not be negative, got {self.guidance}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rendered:
-    """The pictures of one prompt."""
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """One picture as it came out."""
 
-    key: str
-    prompt: str
-    images: tuple[Picture, ...] = field(repr=False)
-    payload: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """The plan's row, kept for the record."""
+    picture: Picture
+    blacked_out: bool = False
+    """Whether the safety checker objected, and so made it black."""
 
 
 class Renderer:
@@ -92,95 +100,172 @@ class Renderer:
 
     def __init__(self, config: RenderConfig) -> None:
         self.config = config
+        self.batch_size = config.batch_size
+        """Pictures drawn at a time; less than configured once memory ran out."""
+
         device = resolved_device(config.device)
-        self._pipeline = _load_pipeline(config, resolved_dtype(config.dtype, device)).to(device)
+        self._dtype = resolved_dtype(config.dtype, device)
+        self._pipeline = _load_pipeline(config, self._dtype).to(device)
         self._pipeline.set_progress_bar_config(disable=True)
+        if device.type == "cuda":
+            _suit_gpu(self._pipeline)
+        if config.compile:
+            _compile_denoiser(self._pipeline)
+        self._embeddings: OrderedDict[tuple[str, str], tuple[Tensor | None, ...]] = OrderedDict()
 
     def render(self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str = "") -> list[Picture]:
         """Draw one picture for each prompt with its seed.
 
         Raises:
-            GenerationError: a picture holds NaN, as half-precision VAEs give at times.
+            GenerationError: a picture holds NaN even in float32, or memory does not hold a single one.
         """
+        return [one.picture for batch in self.batches(prompts, seeds, negative_prompt) for one in batch]
+
+    def batches(
+        self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str = "", multiple_of: int = 1
+    ) -> Iterator[list[Drawing]]:
+        """As ``render``, batch by batch as they are drawn; each batch's size is a multiple of ``multiple_of``."""
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts need as many seeds, got {len(seeds)}")
-        pictures: list[Picture] = []
-        for start in range(0, len(prompts), self.config.batch_size):
-            batch = slice(start, start + self.config.batch_size)
-            pictures += self._render_batch(prompts[batch], seeds[batch], negative_prompt)
-        return pictures
+        done = 0
+        while done < len(prompts):
+            size = max(multiple_of, self.batch_size // multiple_of * multiple_of)
+            batch = slice(done, done + size)
+            yield self._drawn(prompts[batch], seeds[batch], negative_prompt)
+            done += size
+
+    def _drawn(self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str) -> list[Drawing]:
+        """One batch, in as many parts as the device's memory asks for; what holds NaN once more in float32."""
+        found: list[Drawing] = []
+        while len(found) < len(prompts):
+            part = slice(len(found), len(found) + self.batch_size)
+            try:
+                values, blacked_out = self._values(prompts[part], seeds[part], negative_prompt)
+            except torch.OutOfMemoryError as error:
+                self._halve(error)
+                continue
+            bad = [i for i in range(len(values)) if not np.isfinite(values[i]).all()]
+            if bad:
+                values[bad] = self._in_full_precision(
+                    [prompts[part][i] for i in bad], [seeds[part][i] for i in bad], negative_prompt
+                )
+            pictures = (values * 255).round().astype(np.uint8)
+            found += [Drawing(picture, black) for picture, black in zip(pictures, blacked_out, strict=True)]
+        return found
+
+    def _halve(self, error: torch.OutOfMemoryError) -> None:
+        torch.cuda.empty_cache()
+        if self.batch_size == 1:
+            raise GenerationError(
+                f"the device's memory does not hold one picture of {self.config.image_size_px} px by "
+                f"{self.config.checkpoint} ({str(error).splitlines()[0]}); try a smaller image size, or float16"
+            ) from error
+        self.batch_size = max(1, self.batch_size // 2)
+        logger.warning("out of memory: from here on %d pictures are drawn at a time", self.batch_size)
+
+    def _in_full_precision(
+        self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str
+    ) -> npt.NDArray[np.float32]:
+        """(N, height, width, 3) of pictures that overflowed half precision."""
+        if self._dtype == torch.float32:
+            raise GenerationError(
+                f"{self.config.checkpoint} drew NaN in float32 for {prompts[0]!r}; its weights may be damaged"
+            )
+        logger.warning("%d picture(s) held NaN in %s and are drawn again in float32", len(prompts), self._dtype)
+        half, self._dtype = self._dtype, torch.float32
+        self._embeddings.clear()
+        self._pipeline.to(torch.float32)
+        try:
+            parts = [
+                self._values([prompt], [seed], negative_prompt)[0] for prompt, seed in zip(prompts, seeds, strict=True)
+            ]
+        finally:
+            self._dtype = half
+            self._embeddings.clear()
+            self._pipeline.to(half)
+        values = np.concatenate(parts)
+        if not np.isfinite(values).all():
+            raise GenerationError(
+                f"{self.config.checkpoint} drew NaN in float32 for {prompts[0]!r}; its weights may be damaged"
+            )
+        return values
 
     @torch.inference_mode()
-    def _render_batch(self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str) -> list[Picture]:
-        arguments: dict[str, Any] = {}
-        if negative_prompt and self.config.guidance > 1:
-            arguments["negative_prompt"] = [negative_prompt] * len(prompts)
-        values = self._pipeline(
-            prompt=list(prompts),
+    def _values(
+        self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str
+    ) -> tuple[npt.NDArray[np.float32], list[bool]]:
+        """(N, height, width, 3) in 0..1, perhaps with NaN; and which ones the safety checker made black."""
+        output = self._pipeline(
+            **self._wording(prompts, negative_prompt),
             height=self.config.image_size_px,
             width=self.config.image_size_px,
             num_inference_steps=self.config.steps,
             guidance_scale=self.config.guidance,
             generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
             output_type="np",
-            **arguments,
-        ).images  # (batch, height, width, 3) in 0..1
-        if not np.isfinite(values).all():
-            raise GenerationError(
-                f"{self.config.checkpoint} drew NaN in {self.config.dtype} precision; set dtype to float32"
+        )
+        flags = getattr(output, "nsfw_content_detected", None) or [False] * len(prompts)
+        return output.images, [bool(flag) for flag in flags]
+
+    def _wording(self, prompts: Sequence[str], negative_prompt: str) -> dict[str, Any]:
+        """The pipeline's arguments for the text: embeddings, each encoded once, where the pipeline takes them."""
+        guided = self.config.guidance > 1
+        negative = negative_prompt if guided else ""
+        rows = self._embedded(prompts, negative) if self._takes_embeddings() else []
+        names = _EMBEDDINGS.get(len(rows[0])) if rows else None
+        if names is None:
+            return {"prompt": list(prompts)} | ({"negative_prompt": [negative] * len(prompts)} if negative else {})
+        columns = zip(names, zip(*rows, strict=True), strict=True)
+        return {name: torch.cat(column) for name, column in columns if guided or "negative" not in name}
+
+    def _takes_embeddings(self) -> bool:
+        parameters = inspect.signature(type(self._pipeline).__call__).parameters
+        return hasattr(self._pipeline, "encode_prompt") and "negative_prompt_embeds" in parameters
+
+    def _embedded(self, prompts: Sequence[str], negative_prompt: str) -> list[tuple[Tensor | None, ...]]:
+        """What the text encoders make of each prompt, (1, ...) each; those not remembered are encoded together."""
+        remembered = self._embeddings
+        new = [prompt for prompt in dict.fromkeys(prompts) if (prompt, negative_prompt) not in remembered]
+        if new:
+            encode = self._pipeline.encode_prompt
+            others = {name: None for name in ("prompt_2", "prompt_3") if name in inspect.signature(encode).parameters}
+            encoded = encode(
+                prompt=new,
+                **others,
+                device=self._pipeline.device,
+                num_images_per_prompt=1,
+                do_classifier_free_guidance=self.config.guidance > 1,
+                negative_prompt=[negative_prompt] * len(new) if negative_prompt else None,
             )
-        return list((values * 255).round().astype(np.uint8))
+            for i, prompt in enumerate(new):
+                row = tuple(None if part is None else part[i : i + 1] for part in encoded)
+                remembered[prompt, negative_prompt] = row
+        rows = [remembered[prompt, negative_prompt] for prompt in prompts]
+        for prompt in prompts:
+            remembered.move_to_end((prompt, negative_prompt))
+        while len(remembered) > _EMBEDDINGS_KEPT:
+            remembered.popitem(last=False)
+        return rows
 
 
-class RenderStage(Stage[Item, Rendered]):
-    """Draws the pictures of unique prompts; an item's payload has ``prompt`` and may have more for the record.
+_EMBEDDINGS_KEPT = 64
+_EMBEDDINGS = {
+    2: ("prompt_embeds", "negative_prompt_embeds"),
+    4: ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"),
+}
+"""What ``encode_prompt`` returns, by its length: Stable Diffusion 1 and 2; XL and 3."""
 
-    Seeds come from the prompt, not from the item: the same prompt gives the same picture in every plan.
 
-    Args:
-        config: the checkpoint.
-        num_images: pictures of each prompt.
-        seed: of the priors, as in ``PriorConfig``.
-        negative_prompt: the same for all.
-        num_gpus: of one worker; 0 on machines without.
-    """
+def _suit_gpu(pipeline: Any) -> None:
+    """Channels last is what a GPU's convolutions in half precision are fastest with."""
+    for part in (getattr(pipeline, "unet", None), getattr(pipeline, "vae", None)):
+        if part is not None:
+            part.to(memory_format=torch.channels_last)
 
-    def __init__(
-        self,
-        config: RenderConfig,
-        *,
-        num_images: int = 1,
-        seed: int = 0,
-        negative_prompt: str = "",
-        num_gpus: float = 0.0,
-    ) -> None:
-        self.config, self.num_images, self.seed, self.negative_prompt = config, num_images, seed, negative_prompt
-        self.batch_size = max(1, config.batch_size // num_images)
-        self.resources = Resources(num_cpus=1.0, num_gpus=num_gpus)
-        self._renderer: Renderer | None = None
 
-    def setup(self) -> None:
-        self._renderer = Renderer(self.config)
-
-    def process(self, items: list[Item]) -> list[Rendered | Rejected]:
-        if self._renderer is None:
-            raise RuntimeError("call setup before process")
-        prompts = [str(item.payload["prompt"]) for item in items for _ in range(self.num_images)]
-        seeds = [
-            image_seed(str(item.payload["prompt"]), self.seed, index)
-            for item in items
-            for index in range(self.num_images)
-        ]
-        pictures = self._renderer.render(prompts, seeds, self.negative_prompt)
-        return [
-            Rendered(
-                key=item.key,
-                prompt=str(item.payload["prompt"]),
-                images=tuple(pictures[i * self.num_images : (i + 1) * self.num_images]),
-                payload=item.payload,
-            )
-            for i, item in enumerate(items)
-        ]
+def _compile_denoiser(pipeline: Any) -> None:
+    name = "unet" if getattr(pipeline, "unet", None) is not None else "transformer"
+    setattr(pipeline, name, torch.compile(getattr(pipeline, name)))
 
 
 def _load_pipeline(config: RenderConfig, dtype: torch.dtype) -> Any:

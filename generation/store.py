@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from generation.encode import EncodedPrior
+from generation.draw import DrawnPrior
 from generation.errors import GenerationError
 from generation.render import Picture
 from pipeline.receipts import Location, Receipt, read_receipts, runs_below, verified_path
@@ -44,7 +44,7 @@ INDEX_SCHEMA = pa.schema(
 """One row a prior, in the order of the tar; ``feature`` is little-endian float16, offsets are of the contents."""
 
 
-class PriorSink(Sink[EncodedPrior]):
+class PriorSink(Sink[DrawnPrior]):
     """Writes one shard of priors; the same priors give the same bytes.
 
     Args:
@@ -58,33 +58,40 @@ class PriorSink(Sink[EncodedPrior]):
             raise ValueError(f"webp_quality must be 1 to 100, or None for lossless, got {webp_quality}")
         self.settings, self.encoder, self.webp_quality = settings, encoder, webp_quality
 
-    def write(self, items: list[EncodedPrior], folder: Path) -> Written:
+    def write(self, items: list[DrawnPrior], folder: Path) -> Written:
         tar, index = folder / "priors.tar", folder / "index.parquet"
         with tar.open("wb") as file:
             write_tar(file, [self._members(item) for item in items])
         places = member_places(tar) if items else {}
         rows = [self._row(item, places) for item in items]
         pq.write_table(pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), index)
-        summary = {"priors": len(items), "pictures": sum(len(item.images) for item in items)}
+        counts = {
+            "redrawn": sum(item.drawn.redraws > 0 for item in items),
+            "blacked_out": sum(item.drawn.blacked_out for item in items),
+        }
+        summary = {"priors": len(items), "pictures": sum(len(item.drawn.images) for item in items)}
+        summary |= {name: count for name, count in counts.items() if count}
         return Written(files={"tar": tar, "index": index}, summary=summary)
 
-    def _members(self, item: EncodedPrior) -> dict[str, bytes]:
+    def _members(self, item: DrawnPrior) -> dict[str, bytes]:
         members = {
             f"{item.key}.webp" if i == 0 else f"{item.key}.{i}.webp": self._webp(image)
-            for i, image in enumerate(item.images)
+            for i, image in enumerate(item.drawn.images)
         }
         members[f"{item.key}.json"] = json.dumps(self._record(item), sort_keys=True).encode()
-        members[f"{item.key}.feature.npy"] = npy_bytes(item.feature)
+        members[f"{item.key}.feature.npy"] = npy_bytes(item.drawn.feature)
         return members
 
-    def _record(self, item: EncodedPrior) -> dict[str, Any]:
+    def _record(self, item: DrawnPrior) -> dict[str, Any]:
         return {
             "prior_id": item.key,
-            "prompt": item.prompt,
+            "prompt": item.drawn.prompt,
             "attributes": item.payload.get("attributes"),
-            "clip_score": item.clip_score,
+            "clip_score": item.drawn.clip_score,
             "settings": self.settings,
             "encoder": self.encoder,
+            "redraws": item.drawn.redraws,
+            "blacked_out": item.drawn.blacked_out,
         }
 
     def _webp(self, image: Picture) -> bytes:
@@ -95,14 +102,14 @@ class PriorSink(Sink[EncodedPrior]):
             Image.fromarray(image).save(buffer, "WEBP", quality=self.webp_quality)
         return buffer.getvalue()
 
-    def _row(self, item: EncodedPrior, places: dict[str, tuple[int, int]]) -> dict[str, object]:
+    def _row(self, item: DrawnPrior, places: dict[str, tuple[int, int]]) -> dict[str, object]:
         image, record = places[f"{item.key}.webp"], places[f"{item.key}.json"]
         return {
             "prior_id": item.key,
-            "prompt": item.prompt,
-            "clip_score": item.clip_score,
+            "prompt": item.drawn.prompt,
+            "clip_score": item.drawn.clip_score,
             "encoder": self.encoder,
-            "feature": item.feature.astype("<f2").tobytes(),
+            "feature": item.drawn.feature.astype("<f2").tobytes(),
             "image_offset": image[0],
             "image_bytes": image[1],
             "json_offset": record[0],

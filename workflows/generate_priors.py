@@ -19,10 +19,9 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 from upath import UPath
 
-from generation.encode import EncodeStage
+from generation.draw import DrawStage
 from generation.parse import ParsedSink, ParseStage
 from generation.prior import PriorConfig, encoder_fingerprint, picture_settings
-from generation.render import RenderStage
 from generation.store import PriorSink, PriorStore
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import open_plan
@@ -171,16 +170,7 @@ def prior_job(
         inputs=lambda: (_prior_row(row) for row in rows),
         items_per_shard=config.priors_per_shard,
         seed=config.prior.seed,
-        stages=[
-            RenderStage(
-                config.prior.render,
-                num_images=config.prior.num_images,
-                seed=config.prior.seed,
-                negative_prompt=config.prior.prompt.negative_prompt,
-                num_gpus=config.num_gpus,
-            ),
-            EncodeStage(config.prior.encoder),
-        ],
+        stages=[DrawStage(config.prior, num_gpus=config.num_gpus)],
         sink=PriorSink(settings, encoder_fingerprint(config.prior)),
     )
 

@@ -11,21 +11,24 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from generation.checkpoints import fingerprint
-from generation.encode import EncodedPrior, EncoderConfig, EncodeStage, ImageEncoder
+from generation.draw import Drawn, DrawnPrior, DrawStage, PriorDrawer
+from generation.encode import EncoderConfig, ImageEncoder
 from generation.errors import GenerationError
 from generation.generator import PriorGenerator
 from generation.parse import ParsedQuery, ParsedSink, ParseStage
 from generation.prior import PriorConfig, encoder_fingerprint, picture_settings, prior_id
 from generation.prompt import PromptConfig
-from generation.render import RenderConfig, Rendered, Renderer, RenderStage
+from generation.render import RenderConfig, Renderer
 from generation.seeds import image_seed
 from generation.store import PriorSink, PriorStore
 from pipeline.receipts import PipelineError
 from pipeline.run import ExecutorConfig, Job, PlanRow, run_job
 from pipeline.stage import Item, Rejected
+from workflows.presets import miniature
 
 DIM = 12
 PROMPTS = ["a red cup", "a man", "two dogs", "a blue ball", "a cat"]
@@ -219,14 +222,13 @@ def test_parsed_queries_are_written_as_parquet(prior_config: PriorConfig, tmp_pa
 
 def _job(config: PriorConfig, prompts: list[str], quality: int | None = 90) -> Job:
     settings = picture_settings(config)
-    render = RenderStage(config.render, num_images=config.num_images, seed=config.seed)
     return Job(
         name="priors",
         fingerprint={"settings": settings},
         inputs=lambda: [PlanRow(key=prior_id(p, settings), payload={"prompt": p}) for p in prompts],
         items_per_shard=2,
         seed=0,
-        stages=[render, EncodeStage(config.encoder)],
+        stages=[DrawStage(config)],
         sink=PriorSink(settings, encoder_fingerprint(config), quality),
     )
 
@@ -310,9 +312,8 @@ def test_a_shard_is_a_webdataset_tar_with_every_picture_and_no_clock(root: Path,
 
 
 def test_the_same_priors_give_the_same_bytes(tmp_path: Path) -> None:
-    prior = EncodedPrior(
-        key="a" * 32, prompt="a cup", images=tuple(_pictures(2)), feature=np.ones(DIM, np.float16), clip_score=21.5
-    )
+    drawn = Drawn(prompt="a cup", images=tuple(_pictures(2)), feature=np.ones(DIM, np.float16), clip_score=21.5)
+    prior = DrawnPrior(key="a" * 32, drawn=drawn)
     contents = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -374,16 +375,113 @@ def test_an_impossible_quality_is_refused(quality: int) -> None:
         PriorSink({}, "clip", quality)
 
 
-def test_the_render_stage_takes_its_seed_from_the_prompt_not_from_the_item(prior_config: PriorConfig) -> None:
-    stage = RenderStage(prior_config.render, num_images=2, seed=3)
+def test_the_draw_stage_takes_its_seed_from_the_prompt_not_from_the_item(prior_config: PriorConfig) -> None:
+    stage = DrawStage(replace(prior_config, num_images=2, seed=3))
     stage.setup()
     items = [Item(key="a", seed=1, payload={"prompt": "a cup"}), Item(key="b", seed=2, payload={"prompt": "a cup"})]
     first, second = stage.process(items)
-    assert isinstance(first, Rendered)
-    assert isinstance(second, Rendered)
-    assert len(first.images) == 2
-    assert not np.array_equal(first.images[0], first.images[1])
-    assert np.abs(first.images[1].astype(int) - second.images[1].astype(int)).max() <= 1
+    assert isinstance(first, DrawnPrior)
+    assert isinstance(second, DrawnPrior)
+    assert len(first.drawn.images) == 2
+    assert not np.array_equal(first.drawn.images[0], first.drawn.images[1])
+    assert np.abs(first.drawn.images[1].astype(int) - second.drawn.images[1].astype(int)).max() <= 1
+
+
+# -- the gate, memory and precision ----------------------------------------------------------------------------------
+
+
+def test_what_scores_too_little_is_drawn_again_and_the_best_try_is_kept() -> None:
+    config = miniature.prior_config()
+    prompts = ["a red cup", "a striped blue star", "a dotted green house", "a purple ball"]
+    plain = PriorDrawer(config).draw(prompts)
+    scores = [one.clip_score or 0.0 for one in plain]
+    bar = (min(scores) + sorted(scores)[1]) / 2  # one prompt falls short of it
+    drawer = PriorDrawer(replace(config, min_clip_score=bar, max_redraws=2))
+    gated = drawer.draw(prompts)
+    assert [one.redraws > 0 for one in gated] == [score < bar for score in scores]
+    (poor,) = [i for i, score in enumerate(scores) if score < bar]
+    tries = [image_seed(prompts[poor], config.seed, number) for number in range(gated[poor].redraws + 1)]
+    pictures = drawer.renderer.render([prompts[poor]] * len(tries), tries)
+    encoded = drawer.encoder.encode([[picture] for picture in pictures], [prompts[poor]] * len(tries))
+    assert gated[poor].clip_score == pytest.approx(max(score or 0.0 for _, score in encoded), abs=0.2)
+
+
+def test_a_gate_is_part_of_the_id_only_where_it_is_set(prior_config: PriorConfig) -> None:
+    assert "min_clip_score" not in picture_settings(prior_config)
+    gated = picture_settings(replace(prior_config, min_clip_score=20.0))
+    assert prior_id("a cup", gated) != prior_id("a cup", picture_settings(prior_config))
+
+
+def test_priors_are_equal_whatever_the_batch_size(prior_config: PriorConfig) -> None:
+    drawn = [
+        PriorDrawer(replace(prior_config, render=replace(prior_config.render, batch_size=size))).draw(PROMPTS)
+        for size in (1, 3, 8)
+    ]
+    for one, *others in zip(*drawn, strict=True):
+        for other in others:
+            assert float(one.feature.astype(float) @ other.feature.astype(float)) >= 1 - 1e-3
+
+
+def _out_of_memory_beyond(renderer: Renderer, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the real UNet run out of memory for larger batches (guidance doubles the rows)."""
+    unet = renderer._pipeline.unet
+    forward = unet.forward
+
+    def bounded(sample: torch.Tensor, *args: object, **kwargs: object) -> object:
+        if len(sample) > rows:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return forward(sample, *args, **kwargs)
+
+    monkeypatch.setattr(unet, "forward", bounded)
+
+
+def test_out_of_memory_halves_the_batch_says_so_and_goes_on(
+    prior_config: PriorConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    renderer = Renderer(prior_config.render)
+    whole = renderer.render(PROMPTS[:4], [1, 2, 3, 4])
+    _out_of_memory_beyond(renderer, 2, monkeypatch)
+    halved = renderer.render(PROMPTS[:4], [1, 2, 3, 4])
+    assert renderer.batch_size == 1
+    assert "2 pictures are drawn at a time" in caplog.text
+    assert max(np.abs(a.astype(int) - b.astype(int)).max() for a, b in zip(whole, halved, strict=True)) <= 1
+
+
+def test_a_picture_that_no_memory_holds_names_the_remedy(
+    prior_config: PriorConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renderer = Renderer(prior_config.render)
+    _out_of_memory_beyond(renderer, 1, monkeypatch)
+    with pytest.raises(GenerationError, match="try a smaller image size"):
+        renderer.render(PROMPTS[:1], [1])
+
+
+def test_nan_of_half_precision_is_drawn_again_in_float32(
+    prior_config: PriorConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    right = Renderer(prior_config.render).render(PROMPTS[:2], [1, 2])
+    renderer = Renderer(replace(prior_config.render, dtype="bfloat16"))
+    decode = renderer._pipeline.vae.decode
+
+    def overflowing(latents: torch.Tensor, *args: object, **kwargs: object) -> object:
+        (picture,) = decode(latents, *args, **kwargs)
+        if latents.dtype != torch.float32:
+            picture[:1] = torch.nan  # the first of the batch
+        return (picture,)
+
+    monkeypatch.setattr(renderer._pipeline.vae, "decode", overflowing)
+    pictures = renderer.render(PROMPTS[:2], [1, 2])
+    assert "1 picture(s) held NaN" in caplog.text
+    assert np.abs(pictures[0].astype(int) - right[0].astype(int)).max() <= 1
+    assert renderer._pipeline.unet.dtype == torch.bfloat16
+
+
+def test_nan_in_full_precision_is_an_error_that_names_the_prompt(prior_config: PriorConfig) -> None:
+    renderer = Renderer(prior_config.render)
+    with torch.no_grad():
+        renderer._pipeline.vae.post_quant_conv.weight.fill_(torch.nan)
+    with pytest.raises(GenerationError, match="NaN in float32 for 'a"):
+        renderer.render(PROMPTS[:1], [1])
 
 
 # -- the library ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,153 @@
+"""From prompts to priors: draw, look at the pictures with CLIP, draw again what does not fit, keep the best.
+
+While one batch is looked at, the next one is drawn. The pictures of a prompt depend on the prompt and the
+configuration alone, so the same prior comes out of every batch, worker and order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from generation.encode import Feature, ImageEncoder
+from generation.prior import PriorConfig
+from generation.render import Drawing, Picture, Renderer
+from generation.seeds import image_seed
+from pipeline.stage import Item, Rejected, Resources, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """The pictures of one prompt with their feature."""
+
+    prompt: str
+    images: tuple[Picture, ...] = field(repr=False)
+    feature: Feature = field(repr=False)
+    """(dim,), the mean over the pictures, of length 1 up to rounding."""
+
+    clip_score: float | None
+    """100 times the cosine of prompt and feature, at least 0; None where the encoder reads no text."""
+
+    redraws: int = 0
+    """How often it was drawn again because of its CLIP score, whichever try was kept."""
+
+    blacked_out: int = 0
+    """Pictures that the checkpoint's safety checker made black."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnPrior:
+    """A drawn prompt under its id, for the store."""
+
+    key: str
+    """The prior id."""
+
+    drawn: Drawn
+    payload: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The plan's row, kept for the record."""
+
+
+class PriorDrawer:
+    """A text-to-image model and an image encoder, loaded once.
+
+    Raises:
+        GenerationError: one of the checkpoints is not what it has to be, or a score is asked of an encoder that
+            reads no text.
+    """
+
+    def __init__(self, config: PriorConfig) -> None:
+        self.config = config
+        self.renderer, self.encoder = Renderer(config.render), ImageEncoder(config.encoder)
+        if config.min_clip_score > 0:
+            self.encoder.texts(["a picture"])  # refuses an encoder without a text tower now, not after the first batch
+
+    def draw(self, prompts: Sequence[str]) -> list[Drawn]:
+        """The prior of each prompt, in order.
+
+        Raises:
+            GenerationError: a picture could not be drawn, not even in full precision or alone.
+        """
+        drawn = list(self._round(prompts, 0))
+        for attempt in range(1, self.config.max_redraws + 1):
+            poor = [i for i, one in enumerate(drawn) if self._is_poor(one)]
+            if not poor:
+                break
+            again = self._round([prompts[i] for i in poor], attempt)
+            for i, other in zip(poor, again, strict=True):
+                drawn[i] = replace(max(drawn[i], other, key=_score), redraws=attempt)
+        return drawn
+
+    def _is_poor(self, one: Drawn) -> bool:
+        return one.clip_score is not None and one.clip_score < self.config.min_clip_score
+
+    def _round(self, prompts: Sequence[str], attempt: int) -> Iterator[Drawn]:
+        """Every prompt drawn once; a batch is encoded while the next one is drawn."""
+        each, config = self.config.num_images, self.config
+        numbers = range(attempt * each, (attempt + 1) * each)
+        seeds = [image_seed(prompt, config.seed, number) for prompt in prompts for number in numbers]
+        repeated = [prompt for prompt in prompts for _ in numbers]
+        batches = self.renderer.batches(repeated, seeds, config.prompt.negative_prompt, multiple_of=each)
+        done = 0
+        with ThreadPoolExecutor(1) as beside:
+            waiting: list[Future[list[Drawn]]] = []
+            for batch in batches:
+                count = len(batch) // each
+                waiting.append(beside.submit(self._encoded, prompts[done : done + count], batch))
+                done += count
+                if len(waiting) > 1:
+                    yield from waiting.pop(0).result()
+            for future in waiting:
+                yield from future.result()
+
+    def _encoded(self, prompts: Sequence[str], drawings: Sequence[Drawing]) -> list[Drawn]:
+        each = self.config.num_images
+        groups = [drawings[i * each : (i + 1) * each] for i in range(len(prompts))]
+        encoded = self.encoder.encode([[one.picture for one in group] for group in groups], prompts)
+        return [
+            Drawn(
+                prompt=prompt,
+                images=tuple(one.picture for one in group),
+                feature=feature,
+                clip_score=score,
+                blacked_out=sum(one.blacked_out for one in group),
+            )
+            for prompt, group, (feature, score) in zip(prompts, groups, encoded, strict=True)
+        ]
+
+
+def _score(one: Drawn) -> float:
+    return one.clip_score if one.clip_score is not None else 0.0
+
+
+class DrawStage(Stage[Item, DrawnPrior]):
+    """Draws the priors of unique prompts; an item's payload has ``prompt`` and may have more for the record.
+
+    Args:
+        config: checkpoints, seed, gate; seeds come from the prompt, so the same prompt gives the same picture in
+            every plan.
+        num_gpus: of one worker; 0 on machines without.
+    """
+
+    def __init__(self, config: PriorConfig, *, num_gpus: float = 0.0) -> None:
+        self.config = config
+        self.batch_size = max(1, 4 * config.render.batch_size // config.num_images)
+        self.resources = Resources(num_cpus=1.0, num_gpus=num_gpus)
+        self._drawer: PriorDrawer | None = None
+
+    def setup(self) -> None:
+        self._drawer = PriorDrawer(self.config)
+
+    def process(self, items: list[Item]) -> list[DrawnPrior | Rejected]:
+        if self._drawer is None:
+            raise RuntimeError("call setup before process")
+        drawn = self._drawer.draw([str(item.payload["prompt"]) for item in items])
+        return [
+            DrawnPrior(key=item.key, drawn=one, payload=item.payload)
+            if np.isfinite(one.feature).all()
+            else Rejected(key=item.key, reason="feature_not_finite", detail=one.prompt)
+            for item, one in zip(items, drawn, strict=True)
+        ]
