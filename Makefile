@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup format check test demo miniature ingest generate-priors augment pack train evaluate predict \
-        status faults benchmark-engine benchmark-attributes miniature-models clean
+        status faults benchmark-engine benchmark-attributes benchmark-render miniature-models clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -77,6 +77,9 @@ benchmark-engine: setup ## what plans, resumes, memory and workers of the engine
 
 benchmark-attributes: setup ## make benchmark-attributes REAL=FOLDER: how often attributes agree with the data sets' own
 	$(PYTHON_M) benchmarks.attributes "$(REAL)" $(ARGS)
+
+benchmark-render: setup ## priors a second against the loop that one writes first, in turn
+	$(PYTHON_M) benchmarks.render $(ARGS)
 
 miniature-models: setup ## train the miniature CLIP, Stable Diffusion and detector (hours; resumable)
 	$(PYTHON_M) workflows.miniature_models $(ARGS)

@@ -1,0 +1,329 @@
+"""How fast priors are made, against the loop that one writes first; in turn, in one process, with the same models.
+
+    make benchmark-render                                        # the miniature models, a few minutes on a CPU
+    make benchmark-render ARGS="--full-size --prompts 32 --size 512 --steps 20 --dtype float16"   # on a GPU
+
+The loop: for each query ``pipeline(prompt)``, save the PNG, open it, CLIP. Ours: ``PriorDrawer`` and the store's sink.
+Same checkpoint, size, steps, scheduler, guidance, precision and threads. ``--full-size`` builds the architectures of
+Stable Diffusion 1.5 and CLIP ViT-B/32 with random weights. Prints a table and writes the figures as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from diffusers import AutoPipelineForText2Image
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
+
+from generation.attributes import AttributeParser, is_empty
+from generation.draw import DrawnPrior, PriorDrawer
+from generation.prior import PriorConfig, encoder_fingerprint, picture_settings, prior_id
+from generation.prompt import build_prompt
+from generation.seeds import image_seed
+from generation.store import PriorSink
+from shards.sources.unpickle import read_pickle
+from workflows.console import quieten_libraries
+from workflows.presets import miniature
+
+Figures = dict[str, float | int | str]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full-size", action="store_true", help="SD 1.5 and CLIP ViT-B/32 with random weights")
+    parser.add_argument("--prompts", type=int, default=96, help="different prompts drawn in each round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--size", type=int, help="side of the picture in pixels; the preset's if not given")
+    parser.add_argument("--steps", type=int, help="denoising steps; the preset's if not given")
+    parser.add_argument("--guidance", type=float, help="the preset's if not given")
+    parser.add_argument("--batch-size", type=int, help="ours; the loop draws one at a time")
+    parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], default="float32")
+    parser.add_argument("--loop-dtype", choices=["float32", "float16", "bfloat16"], help="of the loop, if another")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--queries", type=Path, help="TransVG split file, to count how many queries share a prompt")
+    parser.add_argument("--output", type=Path, default=Path("docs/render.json"))
+    options = parser.parse_args()
+    quieten_libraries()
+    with tempfile.TemporaryDirectory() as name:
+        config = _configured(_full_size(Path(name)) if options.full_size else miniature.prior_config(), options)
+        figures = _measured(config, options, Path(name))
+    _show(figures)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    kept = json.loads(options.output.read_text()) if options.output.exists() else {}
+    title = f"{'SD 1.5, random weights' if options.full_size else 'miniature'}, {config.render.device}, {options.dtype}"
+    options.output.write_text(json.dumps({**kept, title: figures}, indent=1) + "\n")
+
+
+def _configured(config: PriorConfig, options: argparse.Namespace) -> PriorConfig:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = {"image_size_px": options.size, "steps": options.steps, "guidance": options.guidance}
+    chosen |= {"batch_size": options.batch_size}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    render = replace(config.render, device=device, dtype=options.dtype, compile=options.compile, **given)
+    return replace(config, render=render, encoder=replace(config.encoder, device=device))
+
+
+def _measured(config: PriorConfig, options: argparse.Namespace, scratch: Path) -> Figures:
+    prompts = _prompts(options.prompts)
+    loop_dtype = options.loop_dtype or options.dtype
+    drawer = PriorDrawer(config)
+    loop = Loop(replace(config, render=replace(config.render, dtype=loop_dtype)), drawer, scratch)
+    ours = Ours(config, drawer, scratch)
+    for warm_up in (loop, ours):
+        warm_up(prompts[: config.render.batch_size])
+    seconds: dict[str, list[float]] = {"loop": [], "ours": []}
+    peaks: dict[str, float] = {}
+    for _ in range(options.rounds):
+        for name, way in (("loop", loop), ("ours", ours)):
+            with _peak_memory() as peak:
+                seconds[name].append(_seconds(partial(way, prompts)))
+            peaks[name] = max(peaks.get(name, 0.0), peak())
+    ratios = [a / b for a, b in zip(seconds["loop"], seconds["ours"], strict=True)]
+    rate = len(prompts) / statistics.median(seconds["ours"])
+    share = _share_of_models(drawer, lambda: ours(prompts))
+    queries, unique = _sharing(options.queries)
+    flops = _flops_of_one(drawer, prompts[0])
+    matmul = _matmul_rate(config)
+    return {
+        "images/s, loop": round(len(prompts) / statistics.median(seconds["loop"]), 3),
+        "images/s, ours": round(rate, 3),
+        "times as fast, median of rounds": round(statistics.median(ratios), 2),
+        "times as fast, by round": ", ".join(f"{ratio:.2f}" for ratio in ratios),
+        "queries a prompt": round(queries / unique, 2),
+        "queries/s, ours": round(rate * queries / unique, 3),
+        "peak memory, loop, MB": round(peaks["loop"]),
+        "peak memory, ours, MB": round(peaks["ours"]),
+        "share of time in denoiser and VAE": round(share, 3),
+        "GFLOP a picture, denoiser and VAE": round(flops / 1e9, 2),
+        "matmul rate, GFLOP/s": round(matmul / 1e9, 1),
+        "share of what the matmul rate allows": round(rate * flops / matmul, 3),
+        "prompts": len(prompts),
+        "picture": f"{config.render.image_size_px} px, {config.render.steps} steps, guidance {config.render.guidance}",
+        "batch": config.render.batch_size,
+        "precision": f"ours {options.dtype}, loop {loop_dtype}",
+        "threads": torch.get_num_threads(),
+        "machine": _machine(),
+    }
+
+
+class Loop:
+    """What one writes first; the models are the same objects as ours, but in the loop's precision its own."""
+
+    def __init__(self, config: PriorConfig, drawer: PriorDrawer, scratch: Path) -> None:
+        self.config, self.encoder, self.folder = config, drawer.encoder, scratch / "loop"
+        self.folder.mkdir()
+        dtype = getattr(torch, config.render.dtype)
+        pipeline = AutoPipelineForText2Image.from_pretrained(config.render.checkpoint, torch_dtype=dtype)
+        self.pipeline = pipeline.to(config.render.device)
+        self.pipeline.set_progress_bar_config(disable=True)
+
+    def __call__(self, prompts: Sequence[str]) -> None:
+        render = self.config.render
+        for i, prompt in enumerate(prompts):
+            picture = self.pipeline(
+                prompt,
+                height=render.image_size_px,
+                width=render.image_size_px,
+                num_inference_steps=render.steps,
+                guidance_scale=render.guidance,
+                generator=torch.Generator("cpu").manual_seed(image_seed(prompt, 0, 0)),
+            ).images[0]
+            picture.save(self.folder / f"{i}.png")
+            with Image.open(self.folder / f"{i}.png") as opened:
+                self.encoder.encode([[np.asarray(opened.convert("RGB"))]], [prompt])
+
+
+class Ours:
+    """Draw and encode in batches, then write a shard."""
+
+    def __init__(self, config: PriorConfig, drawer: PriorDrawer, scratch: Path) -> None:
+        self.drawer, self.folder = drawer, scratch / "ours"
+        self.folder.mkdir()
+        self.settings = picture_settings(config)
+        self.sink = PriorSink(self.settings, encoder_fingerprint(config))
+
+    def __call__(self, prompts: Sequence[str]) -> None:
+        drawn = self.drawer.draw(prompts)
+        items = [DrawnPrior(key=prior_id(one.prompt, self.settings), drawn=one) for one in drawn]
+        self.sink.write(items, self.folder)
+
+
+def _prompts(count: int) -> list[str]:
+    colours, things = (
+        ["red", "green", "blue", "yellow", "purple", "orange"],
+        ["cup", "ball", "star", "house", "bottle", "hat"],
+    )
+    patterns = ["", "striped ", "dotted "]
+    found = [f"a {pattern}{colour} {thing}" for pattern in patterns for colour in colours for thing in things]
+    if not 1 <= count <= len(found):
+        raise SystemExit(f"--prompts must be 1 to {len(found)}, got {count}")
+    return found[:count]
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    _synchronise()
+    started = time.perf_counter()
+    work()
+    _synchronise()
+    return time.perf_counter() - started
+
+
+def _synchronise() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+@contextmanager
+def _peak_memory() -> Iterator[Callable[[], float]]:
+    """Peak in MB: of the GPU where there is one, else of this process, looked at every 20 ms."""
+    process, stop, highest = psutil.Process(), threading.Event(), [0.0]
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        yield lambda: torch.cuda.max_memory_allocated() / 1e6
+        return
+
+    def watch() -> None:
+        while not stop.wait(0.02):
+            highest[0] = max(highest[0], process.memory_info().rss / 1e6)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield lambda: highest[0]
+    finally:
+        stop.set()
+        watcher.join()
+
+
+def _denoiser(pipeline: Any) -> Any:
+    return getattr(pipeline, "unet", None) or pipeline.transformer
+
+
+def _share_of_models(drawer: PriorDrawer, work: Callable[[], object]) -> float:
+    """Share of the wall clock of ``work`` spent in the denoiser's and the VAE decoder's forward."""
+    pipeline = drawer.renderer._pipeline
+    spent = [0.0]
+
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            _synchronise()
+            started = time.perf_counter()
+            result = function(*args, **kwargs)
+            _synchronise()
+            spent[0] += time.perf_counter() - started
+            return result
+
+        return wrapped
+
+    denoiser, vae = _denoiser(pipeline), pipeline.vae
+    originals = denoiser.forward, vae.decode
+    denoiser.forward, vae.decode = timed(originals[0]), timed(originals[1])
+    try:
+        whole = _seconds(work)
+        return spent[0] / whole
+    finally:
+        denoiser.forward, vae.decode = originals
+
+
+def _flops_of_one(drawer: PriorDrawer, prompt: str) -> int:
+    """Floating-point operations of the denoiser and the VAE for one picture."""
+    with FlopCounterMode(display=False) as counter:
+        drawer.renderer.render([prompt], [0])
+    return int(counter.get_total_flops())
+
+
+def _matmul_rate(config: PriorConfig) -> float:
+    """FLOP/s of a large matrix product in the same precision, best of several."""
+    device, dtype = config.render.device, getattr(torch, config.render.dtype)
+    n = 8192 if device == "cuda" else 1024
+    a, b = torch.randn(n, n, device=device, dtype=dtype), torch.randn(n, n, device=device, dtype=dtype)
+    return 2 * n**3 / min(_seconds(lambda: a @ b) for _ in range(10))
+
+
+def _sharing(path: Path | None) -> tuple[int, int]:
+    """Queries and different prompts of a split; 1 and 1 without one."""
+    if path is None:
+        return 1, 1
+    queries = [str(row[3]) for row in read_pickle(path) if not is_empty(str(row[3]))]
+    config = miniature.prior_config().prompt
+    wording = replace(config, garments_mean_wearers=True)
+    return len(queries), len({build_prompt(one, wording).text for one in AttributeParser().parse(queries)})
+
+
+def _full_size(folder: Path) -> PriorConfig:
+    """The architectures of Stable Diffusion 1.5 and CLIP ViT-B/32 with random weights, saved and loaded as others."""
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    tokenizer = CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=77)
+    special = {"bos_token_id": 52, "eos_token_id": 53, "pad_token_id": 53}
+    text = CLIPTextConfig(
+        hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, **special
+    )
+    StableDiffusionPipeline(
+        vae=AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            layers_per_block=2,
+            latent_channels=4,
+        ),
+        text_encoder=CLIPTextModel(text),
+        tokenizer=tokenizer,
+        unet=UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8),
+        scheduler=DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder / "stable-diffusion")
+    CLIPModel(CLIPConfig(text_config=special)).save_pretrained(folder / "clip")
+    tokenizer.save_pretrained(folder / "clip")
+    CLIPImageProcessor().save_pretrained(folder / "clip")
+    config = miniature.prior_config()
+    render = replace(
+        config.render,
+        checkpoint=str(folder / "stable-diffusion"),
+        steps=20,
+        guidance=7.5,
+        image_size_px=512,
+        batch_size=16,
+    )
+    return replace(config, render=render, encoder=replace(config.encoder, checkpoint=str(folder / "clip")))
+
+
+def _machine() -> str:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{os.cpu_count()} cores, {platform.machine()}, {device}, torch {torch.__version__}"
+
+
+def _show(figures: Figures) -> None:
+    table = Table("figure", "value")
+    for figure, value in figures.items():
+        table.add_row(figure, f"{value:,}" if not isinstance(value, str) else value)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+if __name__ == "__main__":
+    main()
