@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from generation import attributes, grammar, lexicon, location, prompt, spelling
 from generation.attributes import AttributeParser, Attributes, is_empty
 from generation.prior import prior_id
 from generation.prompt import PromptConfig, build_prompt
@@ -28,6 +31,15 @@ PARSED_SCHEMA = pa.schema(
     ]
 )
 """One row a query; ``attributes`` is JSON, ``head`` the lemma or empty."""
+
+
+@cache
+def parser_fingerprint() -> str:
+    """Changes with every change of how queries are read and worded, so that none is read as it was before."""
+    digest = hashlib.sha256()
+    for module in (attributes, grammar, lexicon, location, prompt, spelling):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from PIL import Image
 from generation.draw import DrawnPrior
 from generation.errors import GenerationError
 from generation.render import Picture
-from pipeline.receipts import Location, Receipt, read_receipts, runs_below, verified_path
-from pipeline.stage import Sink, Written
+from pipeline.receipts import Location, Receipt, located, read_receipts, runs_below, verified_path
+from pipeline.stage import Item, Rejected, Sink, Stage, Written
 from shards.writer import member_places, npy_bytes, write_tar
 
 INDEX_SCHEMA = pa.schema(
@@ -44,6 +44,23 @@ INDEX_SCHEMA = pa.schema(
 """One row a prior, in the order of the tar; ``feature`` is little-endian float16, offsets are of the contents."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoredPrior:
+    """A prior as it lies in the store."""
+
+    key: str
+    """The prior id."""
+
+    prompt: str
+    clip_score: float | None
+    encoder: str
+    feature: bytes = field(repr=False)
+    """Little-endian float16."""
+
+    members: Mapping[str, bytes] = field(repr=False)
+    """Names and contents in the tar, in order."""
+
+
 class PriorSink(Sink[DrawnPrior]):
     """Writes one shard of priors; the same priors give the same bytes.
 
@@ -59,19 +76,24 @@ class PriorSink(Sink[DrawnPrior]):
         self.settings, self.encoder, self.webp_quality = settings, encoder, webp_quality
 
     def write(self, items: list[DrawnPrior], folder: Path) -> Written:
-        tar, index = folder / "priors.tar", folder / "index.parquet"
-        with tar.open("wb") as file:
-            write_tar(file, [self._members(item) for item in items])
-        places = member_places(tar) if items else {}
-        rows = [self._row(item, places) for item in items]
-        pq.write_table(pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), index)
+        files = _write_shard(folder, [self._stored(item) for item in items])
         counts = {
             "redrawn": sum(item.drawn.redraws > 0 for item in items),
             "blacked_out": sum(item.drawn.blacked_out for item in items),
         }
         summary = {"priors": len(items), "pictures": sum(len(item.drawn.images) for item in items)}
         summary |= {name: count for name, count in counts.items() if count}
-        return Written(files={"tar": tar, "index": index}, summary=summary)
+        return Written(files=files, summary=summary)
+
+    def _stored(self, item: DrawnPrior) -> StoredPrior:
+        return StoredPrior(
+            key=item.key,
+            prompt=item.drawn.prompt,
+            clip_score=item.drawn.clip_score,
+            encoder=self.encoder,
+            feature=item.drawn.feature.astype("<f2").tobytes(),
+            members=self._members(item),
+        )
 
     def _members(self, item: DrawnPrior) -> dict[str, bytes]:
         members = {
@@ -102,19 +124,53 @@ class PriorSink(Sink[DrawnPrior]):
             Image.fromarray(image).save(buffer, "WEBP", quality=self.webp_quality)
         return buffer.getvalue()
 
-    def _row(self, item: DrawnPrior, places: dict[str, tuple[int, int]]) -> dict[str, object]:
-        image, record = places[f"{item.key}.webp"], places[f"{item.key}.json"]
-        return {
-            "prior_id": item.key,
-            "prompt": item.drawn.prompt,
-            "clip_score": item.drawn.clip_score,
-            "encoder": self.encoder,
-            "feature": item.drawn.feature.astype("<f2").tobytes(),
-            "image_offset": image[0],
-            "image_bytes": image[1],
-            "json_offset": record[0],
-            "json_bytes": record[1],
-        }
+
+class CopySink(Sink[StoredPrior]):
+    """Writes priors of other runs again, byte for byte: what is kept when a store is pruned."""
+
+    def write(self, items: list[StoredPrior], folder: Path) -> Written:
+        return Written(files=_write_shard(folder, items), summary={"priors": len(items)})
+
+
+class CopyStage(Stage[Item, StoredPrior]):
+    """Reads priors by id, an item's key, out of runs of a store."""
+
+    def __init__(self, runs: Sequence[str]) -> None:
+        self.runs = tuple(runs)
+        self._store: PriorStore | None = None
+
+    def setup(self) -> None:
+        self._store = PriorStore(*map(located, self.runs))
+
+    def process(self, items: list[Item]) -> list[StoredPrior | Rejected]:
+        if self._store is None:
+            raise RuntimeError("call setup before process")
+        return [self._store.stored(item.key) for item in items]
+
+
+def _write_shard(folder: Path, items: Sequence[StoredPrior]) -> dict[str, Path]:
+    """The tar and its index."""
+    tar, index = folder / "priors.tar", folder / "index.parquet"
+    with tar.open("wb") as file:
+        write_tar(file, [dict(item.members) for item in items])
+    places = member_places(tar) if items else {}
+    pq.write_table(pa.Table.from_pylist([_row(item, places) for item in items], schema=INDEX_SCHEMA), index)
+    return {"tar": tar, "index": index}
+
+
+def _row(item: StoredPrior, places: dict[str, tuple[int, int]]) -> dict[str, object]:
+    image, record = places[f"{item.key}.webp"], places[f"{item.key}.json"]
+    return {
+        "prior_id": item.key,
+        "prompt": item.prompt,
+        "clip_score": item.clip_score,
+        "encoder": item.encoder,
+        "feature": item.feature,
+        "image_offset": image[0],
+        "image_bytes": image[1],
+        "json_offset": record[0],
+        "json_bytes": record[1],
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +198,7 @@ class PriorStore:
     def __init__(self, *runs: Location) -> None:
         self._shards: list[tuple[Location, Receipt]] = []
         self._tars: dict[int, Path] = {}
+        self._members: dict[int, dict[str, dict[str, tuple[int, int]]]] = {}
         self._places: dict[str, _Place] = {}
         self._rows: dict[str, int] = {}
         self._prompts: list[str] = []
@@ -213,6 +270,23 @@ class PriorStore:
         record: dict[str, Any] = json.loads(self._content(prior_id, self._place(prior_id).record))
         return record
 
+    def stored(self, prior_id: str) -> StoredPrior:
+        """All that the store holds of a prior, byte for byte."""
+        row, shard = self._row(prior_id), self._place(prior_id).shard
+        if shard not in self._members:
+            self._members[shard] = {}
+            for name, place in member_places(self._tar(shard)).items():
+                self._members[shard].setdefault(name.split(".", 1)[0], {})[name] = place
+        places = self._members[shard][prior_id]
+        return StoredPrior(
+            key=prior_id,
+            prompt=self._prompts[row],
+            clip_score=self._scores[row],
+            encoder=self.encoder,
+            feature=self._features[row].astype("<f2").tobytes(),
+            members={name: self._content(prior_id, place) for name, place in places.items()},
+        )
+
     def check_dim(self, dim: int) -> None:
         """Refuse a network that reads features of another length.
 
@@ -262,10 +336,12 @@ class PriorStore:
         return self._places[prior_id]
 
     def _content(self, prior_id: str, place: tuple[int, int]) -> bytes:
-        shard = self._places[prior_id].shard
+        with self._tar(self._places[prior_id].shard).open("rb") as file:
+            file.seek(place[0])
+            return file.read(place[1])
+
+    def _tar(self, shard: int) -> Path:
         if shard not in self._tars:
             run, receipt = self._shards[shard]
             self._tars[shard] = verified_path(run, receipt, "tar")
-        with self._tars[shard].open("rb") as file:
-            file.seek(place[0])
-            return file.read(place[1])
+        return self._tars[shard]

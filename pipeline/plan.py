@@ -26,7 +26,7 @@ from upath import UPath
 
 from pipeline.errors import PipelineError
 from pipeline.stage import Item
-from pipeline.storage import Location, create, deliver, local, local_copy, located, sha256_of, sync
+from pipeline.storage import Location, create, deliver, local, local_copy, located, remove_tree, sha256_of, sync
 
 SCHEMA_VERSION = 2
 
@@ -138,6 +138,13 @@ def open_or_make_plan(run: Location, settings: PlanSettings, rows: Iterable[Plan
         )
     verified_items(plan)
     return plan
+
+
+def remove_run(run: Location) -> None:
+    """Remove a run with all that it delivered; without its header, the first to go, nothing takes it for a run."""
+    run = located(run)
+    (run / "plan" / "plan.json").unlink(missing_ok=True)
+    remove_tree(run)
 
 
 def verified_items(plan: Plan) -> Path:

@@ -131,6 +131,11 @@ def remove(folder: UPath, names: Iterable[str]) -> None:
             path.unlink(missing_ok=True)
 
 
+def remove_tree(folder: UPath) -> None:
+    """Remove a folder with all that is in it."""
+    folder.fs.rm(folder.path, recursive=True)
+
+
 def local_copy(path: UPath, sha256: str) -> Path:
     """The file itself, or of an object store's its copy in ``RESVG_CACHE`` (``~/.cache/resvg``), kept by its hash."""
     if here := local(path):

@@ -12,28 +12,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-import pyarrow.parquet as pq
 from upath import UPath
 
 from generation.draw import DrawStage
-from generation.parse import ParsedSink, ParseStage
 from generation.prior import PriorConfig, encoder_fingerprint, picture_settings
 from generation.store import PriorSink, PriorStore
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import open_plan
-from pipeline.receipts import read_receipts, runs_below, verified_path
+from pipeline.receipts import read_receipts, runs_below
 from pipeline.run import Job, PlanRow, run_job
-from shards.reader import SampleReader
 from workflows.console import Executor, UserError, console, lies_in, run
 from workflows.layout import DATA, folders, prior_store
+from workflows.parsing import ParsedRow, Queries, Source, parse
 from workflows.presets import miniature
 from workflows.prior_config import save_prior_config
-
-Source = Literal["samples", "scenes"]
+from workflows.stale import prune, report, stale_priors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +45,12 @@ class GeneratePriorsConfig:
     """Wording, text-to-image model and image encoder; any local folder or hub id."""
 
     data: UPath = DATA
+    report_stale: bool = False
+    """Say which priors of the store no query of any data set asks for any more, and change nothing."""
+
+    prune: bool = False
+    """Remove those, after the missing ones are drawn."""
+
     limit: int | None = None
     """Draw at most so many prompts, to have a look before the long run."""
 
@@ -62,66 +65,20 @@ class GeneratePriorsConfig:
             raise ValueError("priors_per_shard and limit must be at least 1")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ParsedRow:
-    """What the parse job wrote of one query."""
-
-    key: str
-    text: str
-    prompt: str
-    prior_id: str
-    attributes: str
-
-
 def main(config: GeneratePriorsConfig) -> None:
     """Parse all queries, then draw and encode the prompts that the store lacks."""
     settings = picture_settings(config.prior)
-    rows = parse(config, settings)
+    rows = parse(Queries(dataset=config.dataset, of=config.of, data=config.data), config.prior, config.executor)
     unique = {row.prior_id: row for row in reversed(rows)}
     console.print(f"{len(rows):,} queries ask for {len(unique):,} different pictures")
     draw_missing(config, settings, sorted(unique.values(), key=lambda row: row.prior_id))
     if config.of == "samples":
         save_prior_config(folders(config.dataset, config.data).prior_config, config.prior)
-
-
-def query_texts(config: GeneratePriorsConfig) -> dict[str, str]:
-    """Query id to text."""
-    place = folders(config.dataset, config.data)
-    if config.of == "scenes":
-        reader = SampleReader(place.scenes)
-        records = (reader.record(i) for i in range(len(reader)))
-        return {query["query_id"]: query["text"] for record in records for query in record["queries"]}
-    if not place.queries.is_file():
-        raise UserError(f"{place.queries} does not exist; run `make ingest` for data set {config.dataset!r} first")
-    lines = place.queries.read_text(encoding="utf-8").splitlines()
-    return {record["query_id"]: record["text"] for record in map(json.loads, lines)}
-
-
-def parse(config: GeneratePriorsConfig, settings: dict[str, Any]) -> list[ParsedRow]:
-    """Run the parse job, or read what it wrote for these very queries and settings before."""
-    texts = query_texts(config)
-    identity = json.dumps([texts, settings, repr(config.prior.prompt)]).encode()
-    digest = hashlib.sha256(identity).hexdigest()
-    output = folders(config.dataset, config.data).parsed(config.of) / digest[:16]
-    job = Job(
-        name="parse",
-        fingerprint={"queries_and_settings": digest},
-        inputs=lambda: (PlanRow(key=key, payload={"text": text}) for key, text in texts.items()),
-        items_per_shard=5000,
-        seed=0,
-        stages=[ParseStage(config.prior.prompt, settings)],
-        sink=ParsedSink(),
-    )
-    run_job(job, output, config.executor)
-    return list(parsed_rows(output))
-
-
-def parsed_rows(output: UPath) -> Iterator[ParsedRow]:
-    """The rows that a parse job wrote, in the order of its plan."""
-    columns = ["key", "text", "prompt", "prior_id", "attributes"]
-    for receipt in read_receipts(output):
-        for row in pq.read_table(verified_path(output, receipt, "queries"), columns=columns).to_pylist():
-            yield ParsedRow(**row)
+    if config.report_stale or config.prune:
+        stale = stale_priors(config.data, config.executor)
+        report(stale, config.data)
+        if config.prune and stale:
+            prune(stale, config.data, config.executor, config.priors_per_shard)
 
 
 def draw_missing(config: GeneratePriorsConfig, settings: dict[str, Any], wanted: Iterable[ParsedRow]) -> None:

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 
 from upath import UPath
 
-from generation.prior import encoder_fingerprint, picture_settings
+from generation.prior import encoder_fingerprint
 from pipeline.executor import ExecutorConfig
 from pipeline.run import Job, PlanRow, run_job
 from shards.reader import SampleReader
 from shards.writer import SampleSink
 from workflows.console import Executor, UserError, console, lies_in, run
-from workflows.generate_priors import GeneratePriorsConfig, Source, parse
 from workflows.joining import JoinStage
 from workflows.layout import DATA, folders, prior_store
+from workflows.parsing import Queries, Source, parse
 from workflows.prior_config import load_prior_config
 
 
@@ -51,9 +51,8 @@ def pack(config: PackConfig, of: Source) -> None:
     """Pack one run of samples."""
     place = folders(config.dataset, config.data)
     prior = load_prior_config(place.prior_config)
-    settings = picture_settings(prior)
-    asked = GeneratePriorsConfig(dataset=config.dataset, of=of, prior=prior, data=config.data)
-    prior_ids = {row.key: row.prior_id for row in parse(asked, settings)}
+    queries = Queries(dataset=config.dataset, of=of, data=config.data)
+    prior_ids = {row.key: row.prior_id for row in parse(queries, prior, config.executor)}
     source = getattr(place, of)
     reader = SampleReader(source)
     rows = list(_rows(reader, prior_ids))
