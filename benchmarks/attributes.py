@@ -25,9 +25,10 @@ from rich.console import Console
 from rich.table import Table
 
 from generation import lexicon as lex
-from generation.attributes import AttributeParser, Attributes, is_empty, normalised
+from generation.attributes import AttributeParser, Attributes
 from generation.prompt import prior_prompt
 from generation.spelling import corrected
+from generation.wording import is_empty, normalised
 from shards.sources.unpickle import read_pickle
 
 DATASETS = {"RefCOCO": "unc", "RefCOCO+": "unc+", "RefCOCOg": "gref_umd", "ReferIt": "referit"}
@@ -115,7 +116,11 @@ def _same(one: str, other: str) -> bool:
     """Whether two words are forms of one: the annotation's lemmas are often none ("glass", "brocollus", "va")."""
     shorter, longer = sorted((one, other), key=len)
     stem = shorter if len(shorter) < 5 else shorter[:-2]
-    return one == other or (longer.startswith(stem) and len(longer) - len(stem) <= 3 and len(stem) >= 2)
+    return (
+        one == other
+        or longer == f"{shorter}es"
+        or (longer.startswith(stem) and len(longer) - len(stem) <= 3 and len(stem) >= 2)
+    )
 
 
 _BASE = {

@@ -35,12 +35,13 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from generation.attributes import AttributeParser, is_empty
+from generation.attributes import AttributeParser
 from generation.draw import DrawnPrior, PriorDrawer
 from generation.prior import PriorConfig, encoder_fingerprint, picture_settings, prior_id
 from generation.prompt import build_prompt
 from generation.seeds import image_seed
 from generation.store import PriorSink
+from generation.wording import is_empty
 from shards.sources.unpickle import read_pickle
 from workflows.console import quieten_libraries
 from workflows.presets import miniature

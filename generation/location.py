@@ -63,6 +63,15 @@ _IN_FRAME = re.compile(
     rf"(?!screen|frame){_FRAME}|(?<=side )of (?:the )?screen)\b"
 )
 _SCREEN = re.compile(rf"\b({_SIDE}|side|corner|edge|half|part) (?:of|in|on) (?:the )?(?:{_FRAME})\b")
+_SIDES = frozenset(
+    ["left", "right", "top", "bottom", "middle", "center", "front", "rear", "back", "upper", "lower", "half", "part"]
+)
+
+_RIGHT_AT = re.compile(
+    r"(?<!the )(?<!on )(?<!to )(?<!far )(?<!and )\bright (?=(?:above|below|behind|under|beneath|beside|next|on top)\b)"
+)
+""" "right above the dog" is directly above it."""
+
 _FACING = re.compile(rf"\b(facing|looking at|watching)(?: (?:at|to|towards|toward))? {_VIEWER}\b")
 _TO_VIEWER = re.compile(
     rf"\b(?:(?:in|to) )?(?:the )?(closest|nearest|closer|nearer|close|near|next|front|furthest|farthest|far|away)"
@@ -76,7 +85,8 @@ _PART_OF = re.compile(
 )
 _BESIDE = re.compile(
     r"\b(?:(?:to|on|at|in|from) )?(?:the |his |her )?(?:immediate |direct |directly |just |far |very )*"
-    r"(left|right|front|back|rear|top|bottom|middle|center|side)(?: hand)?(?: side)? of\b"
+    r"(left|right|front|back|rear|top|bottom|middle|center|side|ahead|inside|outside|north|south|east|west)"
+    r"(?: hand)?(?: side)? of\b"
 )
 _NEXT_TO = re.compile(
     r"\b(?:right |directly |just |immediately |the )?"
@@ -92,15 +102,15 @@ _ABSOLUTE = re.compile(
     rf"({_SIDE}(?:[ -](?:and )?{_SIDE})*)(?:[ -]{_PART}(?! of))*\b(?![-'])"
 )
 _DISTANCE = re.compile(
-    r"\b(?:the )?(closest|nearest|closer|furthest|farthest|further|farther|far|foremost)"
+    r"\b(?:the )?(closest|nearest|closer|furthest|farthest|further|farther|far|foremost|lowest|highest)"
     r"(?: (?:away|out|one|up|back))?\b"
 )
 _PLACE = re.compile(
-    r"\b(?:in|on|at|near|from) (?:the |a )?(?:far )?(corner|side|edge|end|row|distance|line)\b(?! of)"
+    r"\b(?:in|on|at|near|from) (?:the |a |our |your )?(?:far )?(corner|side|edge|end|row|distance|line)\b(?! of)"
     r"|^(?:the )?(?:corner|side|edge)(?= [a-z])|\b(?:corner|anywhere)$|^anywhere (?:in|on|along|near|at)\b"
 )
 _UP = re.compile(
-    r"(?<!ing )(?<!ed )(?<!nt )\b"
+    r"(?<!ing )(?<!ed )(?<!nt )(?<!holds )(?<!lifts )(?<!picks )\b"
     r"(?:(?:a little |way |higher |further |farther |right )?(?:up|down)|higher)\b(?! to| the)"
 )
 
@@ -144,7 +154,8 @@ def take_out_location(text: str) -> Located:
     text = _LETTER.sub(lambda match: {"l": " left ", "r": " right "}[match[1] or match[2]], text)
     text = _GARMENT_TOP.sub(r"\1top_", text)
     text = _OWN_BACK.sub(r"\1back_", text)
-    text = _SCREEN.sub(r"\1", text)
+    text = _RIGHT_AT.sub("", text)
+    text = _SCREEN.sub(lambda match: match[1] if match[1] in _SIDES else f"at {match[1]}", text)
     text = _IN_FRAME.sub(" ", text)
     text = _FACING.sub(r"facing-camera", text)
     text = _TO_VIEWER.sub(noted, _single(text))

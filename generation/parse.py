@@ -12,10 +12,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from generation import attributes, grammar, lexicon, location, prompt, spelling
-from generation.attributes import AttributeParser, Attributes, is_empty
+from generation import (
+    attributes,
+    grammar,
+    lexicon,
+    location,
+    prompt,
+    segments,
+    spelling,
+    tagging,
+    things,
+    wording,
+    words,
+)
+from generation.attributes import AttributeParser, Attributes
 from generation.prior import prior_id
 from generation.prompt import PromptConfig, build_prompt
+from generation.wording import is_empty
 from pipeline.stage import Item, Rejected, Sink, Stage, Written
 
 PARSED_SCHEMA = pa.schema(
@@ -33,11 +46,14 @@ PARSED_SCHEMA = pa.schema(
 """One row a query; ``attributes`` is JSON, ``head`` the lemma or empty."""
 
 
+_READING = (attributes, grammar, lexicon, location, prompt, segments, spelling, tagging, things, wording, words)
+
+
 @cache
 def parser_fingerprint() -> str:
     """Changes with every change of how queries are read and worded, so that none is read as it was before."""
     digest = hashlib.sha256()
-    for module in (attributes, grammar, lexicon, location, prompt, spelling):
+    for module in _READING:
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()
 

@@ -6,12 +6,14 @@ prompt, and so one picture. "left guy in red shirt" and "man with a red shirt on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from generation import lexicon as lex
 from generation.attributes import Attributes
-from generation.grammar import Action, Thing
+from generation.grammar import Action
+from generation.things import Thing
 
 PHOTO_NEGATIVE_PROMPT = "blurry, low quality, distorted, deformed, cropped, text, watermark, collage"
 """A negative prompt that suits Stable Diffusion 1.x, 2.x and XL; the default is none."""
@@ -62,12 +64,12 @@ def build_prompt(attributes: Attributes, config: PromptConfig) -> Prompt:
     """The caption in its template: the head and its attributes first, then clothes, things carried, parts, actions."""
     target, wearing = _person_or_thing(attributes, config)
     head = _head(target, attributes, config)
+    worn_with = [thing for thing in wearing if _is_accessory(thing)]
+    parts = [thing for thing in attributes.parts if thing.noun.strip("_") not in ("", "back", "body")]
     details = [
-        _list("in", [_article(thing) for thing in wearing]),
+        _list("in", [_article(thing) for thing in wearing if thing not in worn_with]),
         _list("holding", [_article(thing) for thing in attributes.carrying]),
-        _list(
-            "with", [_article(thing) for thing in attributes.parts if thing.noun.strip("_") != "back" and thing.noun]
-        ),
+        _list("with", [_article(thing) for thing in (*worn_with, *parts)]),
         _list("", filter(None, (_action(action, attributes.kind) for action in attributes.actions))),
     ]
     caption, shortened = _fitted(head, [detail for detail in details if detail], config.max_words)
@@ -85,15 +87,19 @@ def _person_or_thing(attributes: Attributes, config: PromptConfig) -> tuple[Thin
     return target, wearing
 
 
+def _is_accessory(thing: Thing) -> bool:
+    """What one has on, yet is not "in": "a man with a backpack"."""
+    return thing.lemma in lex.ACCESSORIES or (thing.lemma in lex.THINGS and thing.lemma not in lex.GARMENTS)
+
+
 def _head(target: Thing, attributes: Attributes, config: PromptConfig) -> str:
     named = target if target.noun else replace(target, noun=config.unknown_noun)
     head = _article(named)
     if attributes.owner is not None and target is attributes.target:
         head = f"{_article(replace(attributes.owner, plural=False))}'s {_described(named)}"
-    contents = [_described(thing) for thing in attributes.contents]
-    if named.noun == "half" and contents:
-        return f"half of {_list('', map(_article, attributes.contents))}"
-    return f"{head} {_list('of', contents)}".strip()
+    if named.noun == "half" and named.contents:
+        return f"half of {_list('', map(_article, named.contents))}"
+    return head
 
 
 def _fitted(head: str, details: list[str], max_words: int) -> tuple[str, bool]:
@@ -127,7 +133,10 @@ def _article(thing: Thing) -> str:
     plural_form = last in lex.SAME_IN_SINGULAR and last not in lex.SINGULAR_WITH_S
     if not thing.noun or thing.plural or plural_form or last in lex.MASS:
         return phrase
-    return f"{'an' if phrase.startswith(('a', 'e', 'i', 'o', 'um')) else 'a'} {phrase}"
+    return f"{'an' if _VOWEL.match(phrase) else 'a'} {phrase}"
+
+
+_VOWEL = re.compile(r"[aei]|o(?!ne\b)|u(?:m|g|p|n(?!i))")
 
 
 def _described(thing: Thing) -> str:
@@ -142,7 +151,9 @@ def _described(thing: Thing) -> str:
         *sorted(thing.materials),
         _noun(thing),
     ]
-    return " ".join(_unique(filter(None, words)))
+    shows = thing.lemma in lex.PICTURES
+    contents = [_article(content) if shows else _described(content) for content in thing.contents]
+    return f"{' '.join(_unique(filter(None, words)))} {_list('of', contents)}".strip()
 
 
 def _colours(colours: tuple[str, ...]) -> str:
@@ -151,11 +162,11 @@ def _colours(colours: tuple[str, ...]) -> str:
     shade = ""
     for colour in colours:
         if colour in lex.SHADES:
-            shade = colour
+            shade = lex.COLOUR_FORMS.get(colour, colour)
         else:
             combined.append(f"{shade} {lex.COLOUR_FORMS.get(colour, colour)}".strip())
             shade = ""
-    return " and ".join(sorted(set(combined))) if combined else shade
+    return " and ".join(sorted(set(combined))) if combined else lex.COLOUR_FORMS.get(shade, shade)
 
 
 def _noun(thing: Thing) -> str:

@@ -16,7 +16,7 @@ from symspellpy import SymSpell, Verbosity
 from generation import lexicon as lex
 
 MIN_LETTERS = 4
-LONG_WORD = 8
+LONG_WORD = 9
 """Letters from which two edits are allowed."""
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from generation.attributes import is_empty
 from generation.generator import PriorGenerator
+from generation.wording import is_empty
 from trainer.predict import Grounder, Prediction, opened
 from workflows.console import UserError, lies_in, run
 from workflows.prior_config import load_prior_config
