@@ -1,4 +1,4 @@
-"""Which of COCO's 80 categories a head noun most likely names: a hypothesis, for counting rivals and for choosing scenes.
+"""Which of COCO's 80 categories a head noun most likely names; a hypothesis, for counting rivals.
 
 category_of(Thing(noun="wine glass", lemma="glass", ...), "thing") == "wine glass"
 """
@@ -59,10 +59,10 @@ _NOUNS = {
     "orange": "orange",
     "broccoli": "broccoli",
     "carrot": "carrot",
-    "hot dog": "hotdog",
+    "hot dog": "hotdog sausage frankfurter",
     "pizza": "pizza",
     "donut": "donut doughnut",
-    "cake": "cake cupcake",
+    "cake": "cake cupcake muffin",
     "chair": "chair armchair stool recliner seat",
     "couch": "couch sofa loveseat futon",
     "potted plant": "plant flowerpot flower planter",
@@ -70,7 +70,7 @@ _NOUNS = {
     "dining table": "table tablecloth",
     "toilet": "toilet urinal",
     "tv": "tv television monitor screen",
-    "laptop": "laptop",
+    "laptop": "laptop computer",
     "mouse": "mouse",
     "remote": "remote controller wiimote",
     "keyboard": "keyboard",
@@ -103,6 +103,6 @@ def category_of(target: Thing, kind: str, owner: Thing | None = None) -> str:
         *compound, last = [*thing.noun.split()[:-1], thing.lemma or thing.noun]
         both = f"{compound[-1]} {last}" if compound else last
         found = _CATEGORY.get(both) or _CATEGORY.get(last) or _CATEGORY.get(thing.noun)
-        if found and kind not in ("person",):
+        if found and kind != "person":
             return found
     return "person" if kind in ("person", "garment", "part") else ""

@@ -221,6 +221,8 @@ def _attach_thing(phrase: Phrase, segment: Segment, thing: Thing, *, first: bool
         phrase.carrying.append(thing)
     elif kind == "person" and role in ("having", "on", "in"):
         _add_related(phrase, _relation(segment), thing)
+    elif role == "having" and not thing.noun and target != "person":
+        phrase.target = with_modifiers(phrase.target, thing)
     elif role == "having":
         (phrase.carrying if _is_carried(thing) and target == "person" else phrase.parts).append(thing)
     elif role == "of":
@@ -281,6 +283,13 @@ def _is_object(verb: str, thing: Thing) -> bool:
     )
 
 
+def _one_of(thing: Thing) -> Thing:
+    """ "the larger of the two zebras" is one zebra."""
+    if thing.count is None:
+        return thing
+    return replace(thing, count=None, plural=False, noun=" ".join([*thing.noun.split()[:-1], thing.lemma]))
+
+
 _GROUPS = frozenset(
     [
         "group",
@@ -307,8 +316,8 @@ def _attach_of(phrase: Phrase, thing: Thing) -> None:
     if not thing.noun:
         return
     target, kind = phrase.target, kind_of(thing)
-    if (not target.noun and not phrase.related) or target.noun in lex.PICTURES:
-        phrase.target = with_modifiers(thing, target)
+    if (not target.noun and not phrase.related) or target.lemma in lex.PICTURES:
+        phrase.target = with_modifiers(_one_of(thing), target)
     elif kind_of(target) in ("part", "garment") and kind in ("person", "animal") and phrase.owner is None:
         phrase.owner = thing
     elif kind == "person" and target.lemma not in _GROUPS:

@@ -125,12 +125,12 @@ FURTHER_NOUNS = _words(
     "lighthouse hedge bucket barrel structure cluster branches headboard boulder squirrel whale sculpture ridge gazebo "
     "stadium bracelet ribbon sticker letters writing words toothbrush toothpick burger sausage cupcake noodles pasta "
     "macaroni fireplace blueberries chardonnay mattress carriage ottoman burner basin faucet ramp track tracks "
-    "platform suv pickup wagon cone balloon ornament calendar magnet faces mitt equipment gear trash "
-    "garbage bin recycle"
+    "platform suv pickup wagon cone balloon ornament calendar magnet faces mitt equipment gear trash garbage bin "
+    "recycle"
 )
 """Other nouns that are frequent in grounding queries."""
 
-PICTURES = _words("picture pictures photo photos photograph image images painting poster")
+PICTURES = _words("shot shots picture pictures photo photos photograph image images painting poster")
 """A picture of something is seldom meant: "a picture of a sheep" is about the sheep."""
 
 STUFF = _words(
@@ -147,11 +147,11 @@ VAGUE = VAGUE_NOUNS | _words("one ones it that this those these spot anything z"
 """Nouns that name no category: the target's head is then unknown."""
 
 ARTICLES = _words("the a an")
-INSCRIBED = _words("says say saying called labeled labelled named reads entitled titled")
+INSCRIBED = _words("stating displaying says say saying called labeled labelled named reads entitled titled")
 ADJECTIVES = _words(
-    "bald balding empty full old older oldest young younger youngest naked nude shirtless asian new dirty clean open "
-    "closed cute ugly fancy plain round square happy dead broken fresh hot cold wet dry weird standing nearest bare "
-    "upright hairy curly solid curved pointy shiny fluffy messy normal real fake left right"
+    "upsidedown clear bald balding empty full old older oldest young younger youngest naked nude shirtless asian new "
+    "dirty clean open closed cute ugly fancy plain round square happy dead broken fresh hot cold wet dry weird "
+    "standing nearest bare upright hairy curly solid curved pointy shiny fluffy messy normal real fake left right"
 )
 """Common words that are never the head, however the tagger reads them."""
 
@@ -159,8 +159,8 @@ RELATIVES = _words("that which who whom whose where")
 DETERMINERS = _words("the a an his her their he she it they we you i")
 IRREGULAR = {
     "tshirt": "shirt", "men": "man", "women": "woman", "children": "child", "people": "person", "feet": "foot",
-    "teeth": "tooth", "geese": "goose", "mice": "mouse", "knives": "knife", "wolves": "wolf", "leaves": "leaf",
-    "calves": "calf", "scarves": "scarf", "shelves": "shelf", "veggies": "veggie", "ladies": "lady",
+    "hooves": "hoof", "teeth": "tooth", "geese": "goose", "mice": "mouse", "knives": "knife", "wolves": "wolf",
+    "leaves": "leaf", "calves": "calf", "scarves": "scarf", "shelves": "shelf", "veggies": "veggie", "ladies": "lady",
     "puppies": "puppy", "dishes": "dish", "benches": "bench", "couches": "couch", "boxes": "box", "buses": "bus",
     "fries": "fries", "sandwiches": "sandwich", "slices": "slice", "glass": "glass", "babies": "baby",
     "cherries": "cherry", "strawberries": "strawberry", "berries": "berry", "potatoes": "potato", "tomatoes": "tomato",
@@ -174,11 +174,11 @@ SAME_IN_SINGULAR = _words(
 """Nouns whose plain form ends like a plural, or that have no singular."""
 
 FRAMING = _words(
-    "partial partially partly visible blurry blurred blur main other whole entire same only actual prominent weird cut "
-    "cutoff off half_ stuck closeup shown seen view sorry lol please click pick haha oops yep yeah wow wtf just very "
-    "most almost barely really kinda sort slightly nearly mostly maybe probably also too either not_ another different "
-    "extreme complete particular obvious clear clearly located position whatever directly way more less exact "
-    "definitely super second-most okay ok think seem seems uhh uhhh um aint couldn't"
+    "oh hmm hey omg er lead viewed partial partially partly visible blurry blurred blur main other whole entire same "
+    "only actual prominent weird cut cutoff off half_ stuck closeup shown seen view sorry lol please click pick haha "
+    "oops yep yeah wow wtf just very most almost barely really kinda sort slightly nearly mostly maybe probably also "
+    "too either not_ another different extreme complete particular obvious clearly located position whatever directly "
+    "way more less exact definitely super second-most okay ok think seem seems uhh uhhh um aint couldn't"
 )
 """What is said about the photograph or to the listener: nothing that a picture of the target would show."""
 
@@ -217,7 +217,7 @@ POSTURES = _words(
 FILLED = _words("covered filled topped wrapped decorated made cut stuffed loaded trimmed sprinkled stacked piled")
 """States whose complement is seen: "covered in snow", "cut into a triangle"."""
 
-PLACED = _words("held worn shown hung stuck sat kept seen taken given led driven laid set put")
+PLACED = _words("viewed held worn shown hung stuck sat kept seen taken given led driven laid set put")
 """Participles that say where or by whom, beside those in -ed."""
 
 RELATIONS = _words(
@@ -253,14 +253,14 @@ JOINED = {
 """One noun, written as two."""
 
 SPELLING = {
-    "blk": "black", "bk": "black", "wht": "white", "wh": "white", "grn": "green", "greem": "green", "ylw": "yellow",
-    "yello": "yellow", "purp": "purple", "orng": "orange", "grey": "gray", "brwn": "brown", "blu": "blue",
-    "drk": "dark", "stripped": "striped", "strip": "striped", "stiped": "striped", "stripy": "striped",
-    "stripey": "striped", "checkerd": "checkered", "lft": "left", "leftt": "left", "lef": "left", "leff": "left",
-    "leftest": "leftmost", "letf": "left", "rigth": "right", "rihgt": "right", "rt": "right", "righ": "right",
-    "rite": "right", "ight": "right", "rght": "right", "frm": "from", "fromt": "front", "frt": "front",
-    "fron": "front", "botom": "bottom", "botttom": "bottom", "bottm": "bottom", "midlle": "middle", "mid": "middle",
-    "midle": "middle", "middel": "middle", "centre": "center", "cntr": "center", "ctr": "center",
+    "blk": "black", "blck": "black", "blak": "black", "bk": "black", "wht": "white", "wh": "white", "grn": "green",
+    "greem": "green", "ylw": "yellow", "yello": "yellow", "purp": "purple", "orng": "orange", "grey": "gray",
+    "brwn": "brown", "blu": "blue", "drk": "dark", "stripped": "striped", "strip": "striped", "stiped": "striped",
+    "stripy": "striped", "stripey": "striped", "checkerd": "checkered", "lft": "left", "leftt": "left", "lef": "left",
+    "leff": "left", "leftest": "leftmost", "letf": "left", "rigth": "right", "rihgt": "right", "rt": "right",
+    "righ": "right", "rite": "right", "ight": "right", "rght": "right", "frm": "from", "fromt": "front",
+    "frt": "front", "fron": "front", "botom": "bottom", "botttom": "bottom", "bottm": "bottom", "midlle": "middle",
+    "mid": "middle", "midle": "middle", "middel": "middle", "centre": "center", "cntr": "center", "ctr": "center",
     "furtherest": "furthest", "closes": "closest", "closet": "closest", "bottomright": "bottom right",
     "bottomleft": "bottom left", "topleft": "top left", "topright": "top right", "farleft": "far left",
     "farright": "far right", "upperleft": "upper left", "infront": "in front", "ontop": "on top", "leftish": "left",
@@ -288,6 +288,9 @@ ACCESSORIES = _words(
 )
 """What people have on without being "in" it."""
 
+AGES = _words("old older oldest elderly young younger youngest")
+"""Said of a garment's wearer, not of the garment."""
+
 PERSONAL = _words("bald balding shirtless naked nude barefoot bearded")
 """Said of people alone: "the bald one" is somebody."""
 
@@ -311,7 +314,7 @@ PATTERN_FORMS = {
 }  # fmt: skip
 OTHER_FORMS = {
     "older": "old", "oldest": "old", "elderly": "old", "younger": "young", "youngest": "young", "balding": "bald",
-    "wooden": "wood",
+    "wooden": "wood", "upsidedown": "upside-down",
 }  # fmt: skip
 UNSEEN_ACTIONS = _words(
     "looking facing watching staring showing being having going coming doing getting trying pointing touching turned "

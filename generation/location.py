@@ -36,8 +36,8 @@ _SIDE = (
 _FRAME = r"(?:pic|picture|photo|photograph|image|frame|shot|scene|view|page|screen|photos?)"
 _VIEWER = r"(?:us|you|me|the camera|camera|the viewer|viewer|cam|the cam|the photographer|the screen|screen)"
 _DEGREE = (
-    r"(?:far|very|extreme|most|way|all the way|almost|slightly|just|directly|further|furthest|farthest|immediate|"
-    r"closest|nearest|close|near|more|absolute|total|even|the|our|your|my)"
+    r"(?:far|very|dead|smack|extreme|most|way|all the way|almost|slightly|just|directly|further|furthest|"
+    r"farthest|immediate|closest|nearest|close|near|more|absolute|total|even|the|our|your|my)"
 )
 _PART = r"(?:most|hand side|hand corner|side|corner|edge|row|area|portion|section|end|part|center|ish)"
 _ORDINAL = rf"(?:{'|'.join(sorted(ORDINALS))})"
@@ -58,6 +58,10 @@ _GARMENT_TOP = re.compile(
     rf"\b((?:in|wearing) (?:a |the )?|{_COLOUR} )top\b(?! (?:left|right|row|corner|of|middle|center|half|bun))"
 )
 _OWN_BACK = re.compile(r"\b((?:his|her|their|its|with|whose) )back\b")
+_BACK_TO_VIEWER = re.compile(
+    rf"\b(?:with )?(?:(?:his|her|their|its|whose|the) )?backs? (?:is |turned |facing )*(?:to|towards?) {_VIEWER}\b"
+)
+_THAN = re.compile(r"\b(closer|nearer|further|farther|higher|lower)(?: \w+)? than\b")
 _IN_FRAME = re.compile(
     r"\b(?:(?:in|of|on|from) (?:the |this |our )?(?:(?:left|right) hand )?(?:whole |entire )?"
     rf"(?!screen|frame){_FRAME}|(?<=side )of (?:the )?screen)\b"
@@ -153,6 +157,8 @@ def take_out_location(text: str) -> Located:
     text = _NUMBER.sub(counted, text)
     text = _LETTER.sub(lambda match: {"l": " left ", "r": " right "}[match[1] or match[2]], text)
     text = _GARMENT_TOP.sub(r"\1top_", text)
+    text = _BACK_TO_VIEWER.sub(" ", text)
+    text = _THAN.sub(r"@\1_than", text)
     text = _OWN_BACK.sub(r"\1back_", text)
     text = _RIGHT_AT.sub("", text)
     text = _SCREEN.sub(lambda match: match[1] if match[1] in _SIDES else f"at {match[1]}", text)

@@ -81,7 +81,10 @@ def _person_or_thing(attributes: Attributes, config: PromptConfig) -> tuple[Thin
     """The thing to draw and what it wears: a garment alone stands for its wearer, if so configured."""
     target, wearing = attributes.target, list(attributes.wearing)
     if attributes.kind == "garment" and config.garments_mean_wearers:
-        return attributes.owner or Thing(noun="person"), [target, *wearing]
+        ages = tuple(other for other in target.others if other in lex.AGES)
+        garment = replace(target, others=tuple(other for other in target.others if other not in ages))
+        wearer = attributes.owner or Thing(noun="person")
+        return replace(wearer, others=(*wearer.others, *ages)), [garment, *wearing]
     if not target.noun and attributes.actions and target == Thing():
         return Thing(noun="person"), wearing
     return target, wearing
@@ -136,7 +139,7 @@ def _article(thing: Thing) -> str:
     return f"{'an' if _VOWEL.match(phrase) else 'a'} {phrase}"
 
 
-_VOWEL = re.compile(r"[aei]|o(?!ne\b)|u(?:m|g|p|n(?!i))")
+_VOWEL = re.compile(r"[ai]|e(?!u)|o(?!ne\b)|u(?:m|g|p|n(?!i))")
 
 
 def _described(thing: Thing) -> str:

@@ -23,6 +23,8 @@ class Segment:
     connector: str
     words: list[Word]
     things: list[Thing] = field(default_factory=list)
+    goes_on: bool = False
+    """Whether it goes on with an enumeration: "and glasses" after "with a hat"."""
 
     @property
     def names_nothing(self) -> bool:
@@ -68,6 +70,9 @@ def _folded_of(before: Segment, segment: Segment) -> bool:
     """ "holding a piece of bread", "behind a group of people"; the target's own "of" is the grammar's to read."""
     if before.role == "target" or not segment.things:
         return False
+    if segment.goes_on and before.role == "of":
+        before.things, before.words = [*before.things, *segment.things], [*before.words, *segment.words]
+        return True
     if before.names_nothing:
         if before.role == "action":
             segment.role = "related"  # "eating out of a basket"
@@ -76,7 +81,8 @@ def _folded_of(before: Segment, segment: Segment) -> bool:
         return before.role == "related"
     if before.role == "joined" and kind_of(before.things[-1]) == "part":
         return False
-    before.things[-1] = replace(before.things[-1], contents=tuple(thing for thing in segment.things if thing.noun))
+    last = before.things[-1]
+    before.things[-1] = replace(last, contents=(*last.contents, *(thing for thing in segment.things if thing.noun)))
     before.words = [*before.words, *segment.words]
     return True
 
@@ -101,13 +107,13 @@ def _cut(words: list[Word]) -> Iterator[Segment]:
         if role is None:
             current.words.append(word)
             continue
-        connector = word.text
+        goes_on = role == "and" and word.text == "and" and current.role != "target"
+        connector = current.connector if goes_on else word.text
         if role == "and":
-            goes_on = word.text == "and" and current.role != "target"
-            role, connector = (current.role, current.connector) if goes_on else ("joined", word.text)
+            role = current.role if goes_on else "joined"
         if current.words or current.role != "target":
             yield current
-        current = Segment(role, connector, [])
+        current = Segment(role, connector, [], goes_on=goes_on)
     yield current
 
 
@@ -119,6 +125,8 @@ def _role(word: Word, words: list[Word], i: int, current: Segment) -> str | None
     if text in lex.ARTICLES and any(is_noun(one) for one in current.words):
         return "joined"
     if text in lex.RELATIVES and _opens_clause(words, i, current):
+        return "related"
+    if text in lex.PEOPLE and _opens_reduced_clause(words, i, current):
         return "related"
     if text in ("and", ","):
         return _role_of_and(words, i, current)
@@ -138,6 +146,13 @@ def _opens_clause(words: list[Word], i: int, current: Segment) -> bool:
     """Whether "that" opens a clause about another thing: "chair that the girl is on", not "man that is sitting"."""
     following = words[i + 1].text if i + 1 < len(words) else ""
     return any(is_noun(word) for word in current.words) and (following in lex.DETERMINERS or words[i].text == "where")
+
+
+def _opens_reduced_clause(words: list[Word], i: int, current: Segment) -> bool:
+    """ "chair girl is sitting on": a clause about another one, without "that"."""
+    before, after = words[i - 1 : i], words[i + 1 : i + 2]
+    clause = bool(after) and after[0].text in ("is", "are", "was")
+    return clause and current.role == "target" and bool(before) and before[0].text in lex.THINGS
 
 
 _CONNECTORS = {

@@ -29,9 +29,26 @@ def corrected(word: str) -> str:
         return word
     if word in _english() or word.removesuffix("s") in _english():
         return word
+    return _split(word) or _nearest(word)
+
+
+def _split(word: str) -> str:
+    """ "plaidman", "leftguy": what stands before the noun, written with it."""
+    for end in range(3, len(word) - 2):
+        if word[:end] in _BEFORE_NOUNS and word[end:] in _NOUNS:
+            return f"{word[:end]} {word[end:]}"
+    return ""
+
+
+def _nearest(word: str) -> str:
+    """The word of the lexicon with the same first letter that differs least; the word itself where there is none."""
     edits = 2 if len(word) >= LONG_WORD else 1
-    found = _speller().lookup(word, Verbosity.TOP, max_edit_distance=edits)
-    return found[0].term if found and found[0].term[0] == word[0] else word
+    found = _speller().lookup(word, Verbosity.CLOSEST, max_edit_distance=edits)
+    return next((one.term for one in found if one.term[0] == word[0]), word)
+
+
+_NOUNS = lex.PEOPLE | lex.ANIMALS | lex.GARMENTS | lex.BODY_PARTS | lex.CARRIED | lex.THINGS | lex.STUFF
+_BEFORE_NOUNS = lex.COLOURS | lex.PATTERNS | lex.SIZES | lex.LOCATION_WORDS
 
 
 @cache
@@ -43,10 +60,9 @@ def _english() -> dict[str, int]:
 
 @cache
 def _vocabulary() -> frozenset[str]:
-    nouns = lex.PEOPLE | lex.ANIMALS | lex.GARMENTS | lex.BODY_PARTS | lex.CARRIED | lex.THINGS | lex.STUFF
     others = lex.COLOURS | lex.PATTERNS | lex.MATERIALS | lex.WEARING | lex.HOLDING | lex.POSTURES | lex.OBJECT_ACTIONS
     others |= lex.HAVING | lex.NEGATIONS | lex.VAGUE | lex.FRAMING | lex.SKIPPED | lex.RELATIONS | lex.ADJECTIVES
-    words = nouns | {f"{noun}s" for noun in nouns} | others | lex.LOCATION_WORDS
+    words = _NOUNS | {f"{noun}s" for noun in _NOUNS} | others | lex.LOCATION_WORDS
     return frozenset(word for word in words if word.isalpha())
 
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from generation.lexicon import ANIMALS, BODY_PARTS, GARMENTS, JOINED, PEOPLE
+from generation.lexicon import ANIMALS, BODY_PARTS, COLOURS, GARMENTS, JOINED, PEOPLE
 
 
 def is_empty(text: str) -> bool:
@@ -46,11 +46,18 @@ _PICTURE = r"(?:frame|picture|pic|photo|shot|view)"
 _REWORDED: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
+        (r"(\w) ' ?(s|t|re|m|ll|ve|d)\b", r"\1'\2"),
         (r"\bw/\s*", "with "),
         (rf"\b(?:{'|'.join(JOINED)})\b".replace(" ", "[ -]"), _joined),
         (r"\b(?:cut|cropped|chopped)[ -]?(?:off|out)\b", " "),
         (rf"\b{_NUMBER}[ -](?:years?|months?)[ -]old\b", "young"),
-        (r"\b(upside) (down)\b|\b(cut|half|fold) (\w+e[dn]|visible|full|open|up)\b", _hyphened),
+        (r"\bupside[ -]down\b", "upsidedown"),
+        (r"\b(cut|half|fold) (\w+e[dn]|visible|full|empty|open|up)\b", _hyphened),
+        (r"\bbeing (?!\w+ing\b)\w+", " "),
+        (rf"\b({'|'.join(sorted(COLOURS))})[ -]colou?r(?:ed)?\b", r"\1"),
+        (r"\b(\w+)[ -]haired (\w+)", r"\2 with \1 hair"),
+        (r"\b(two|three|four|five|six|both) of (?:the|his|her|their|its|these|those|my)\b", r"\1"),
+        (r"\b(leaning|looking|turned|pulled|lying|laying|tied|sitting) back\b", r"\1"),
         (r"(?<=\w) ?/ ?(?=\w)", " and "),
         (r"\b(hands?|arms?) (?:up|raised|in the air)\b(?! to)", r"raised \1"),
         (r"\b(?:with )?(?:no|without an?|without|not wearing an?) shirt\b(?: on)?", " shirtless "),

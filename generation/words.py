@@ -31,14 +31,14 @@ def prepared(words: list[Word]) -> Iterator[Word]:
         if following.text in lex.COMPOUNDS.get(word.text, "").split():
             one = Word(f"{word.text} {following.text}", f"{word.surface} {following.surface}", following.lemma, "NOUN")
             skip = True
-        elif following.text in ("shaped", "sized", "patterned", "colored", "coloured") and word.pos in (
-            "NOUN",
-            "PROPN",
-            "ADJ",
-        ):
+        elif following.text in _SHAPED and word.pos in ("NOUN", "PROPN", "ADJ"):
             if word.text not in MODIFIERS:
                 one = Word(f"{word.text}-{following.text}", f"{word.surface} {following.surface}", word.lemma, "ADJ")
             skip = True
+        elif following.text in _COVERED and word.pos in ("NOUN", "PROPN") and i + 2 < len(words):
+            if words[i + 2].pos in ("NOUN", "PROPN", "ADJ"):
+                one = Word(f"{word.text}-{following.text}", f"{word.surface} {following.surface}", word.lemma, "ADJ")
+                skip = True
         elif word.text in _PARTICLES and (previous.text in lex.POSTURES or previous.text in lex.OBJECT_ACTIONS):
             continue
         elif word.text.endswith("ing") and word.pos == "NOUN" and previous.text in lex.PEOPLE | lex.ANIMALS:
@@ -50,6 +50,10 @@ def prepared(words: list[Word]) -> Iterator[Word]:
         yield one
         previous = one
 
+
+_SHAPED = frozenset({"shaped", "sized", "patterned", "colored", "coloured"})
+_COVERED = frozenset({"covered", "filled", "topped", "glazed", "frosted", "coated", "flavored", "sleeved", "lined"})
+""" "chocolate covered donut": one modifier."""
 
 _PARTICLES = frozenset({"over", "down", "up", "out"})
 
@@ -79,7 +83,7 @@ def is_noun(word: Word) -> bool:
     ) and not (
         word.text in lex.ADJECTIVES - KNOWN_NOUNS
         or _is_modifier_only(word)
-        or "-shaped" in word.text
+        or ("-" in word.text and word.pos == "ADJ")
         or is_participle(word)
     )
 

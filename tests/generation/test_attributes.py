@@ -237,6 +237,7 @@ def test_json_holds_what_was_read_and_nothing_empty(parser: AttributeParser) -> 
     assert record == {
         "query": "left red cup",
         "kind": "thing",
+        "category": "cup",
         "target": {"surface": "cup", "lemma": "cup", "noun": "cup", "colours": ["red"]},
         "absolute_location": ["left"],
     }
