@@ -70,13 +70,13 @@ ANIMALS = _words(
     "turkey penguin rabbit mouse camel bison buffalo ram creature teddy"
 )
 GARMENTS = _words(
-    "shirt tshirt t-shirt tee jacket coat hat cap pants jeans shorts dress suit sweater hoodie hoody sweatshirt vest "
-    "skirt tie scarf glasses sunglasses shades helmet uniform jersey apron shoe shoes boots boot sneakers sandals "
-    "gloves glove mask tuxedo tux robe blouse tanktop tank-top top_ polo headband bandana beanie visor swimsuit bikini "
-    "trunks wetsuit overalls clothes clothing outfit gown kimono cardigan blazer raincoat poncho leggings tights socks "
-    "sock turban veil belt beret fedora goggles earring earrings headphones headset wig bib backpack pajamas pjs "
-    "sweats trousers bowtie necktie sleeve sleeves watch necklace bra cape costume parka slacks capris khakis pantsuit "
-    "sari leotard jumper jumpsuit ponytail plaid_"
+    "fatigues scrubs smock shirt tshirt t-shirt tee jacket coat hat cap pants jeans shorts dress suit sweater hoodie "
+    "hoody sweatshirt vest skirt tie scarf glasses sunglasses shades helmet uniform jersey apron shoe shoes boots boot "
+    "sneakers sandals gloves glove mask tuxedo tux robe blouse tanktop tank-top top_ polo headband bandana beanie "
+    "visor swimsuit bikini trunks wetsuit overalls clothes clothing outfit gown kimono cardigan blazer raincoat poncho "
+    "leggings tights socks sock turban veil belt beret fedora goggles earring earrings headphones headset wig bib "
+    "backpack pajamas pjs sweats trousers bowtie necktie sleeve sleeves watch necklace bra cape costume parka slacks "
+    "capris khakis pantsuit sari leotard jumper jumpsuit ponytail plaid_"
 )
 BODY_PARTS = _words(
     "hand hands arm arms leg legs head face hair foot feet butt bum finger fingers thumb shoulder shoulders knee knees "
@@ -165,20 +165,20 @@ IRREGULAR = {
     "fries": "fries", "sandwiches": "sandwich", "slices": "slice", "glass": "glass", "babies": "baby",
     "cherries": "cherry", "strawberries": "strawberry", "berries": "berry", "potatoes": "potato", "tomatoes": "tomato",
 }  # fmt: skip
-PLURALS = frozenset({"men", "women", "children", "feet", "teeth", "geese", "mice"})
+PLURALS = frozenset({"people", "men", "women", "children", "feet", "teeth", "geese", "mice"})
 SAME_IN_SINGULAR = _words(
-    "glasses pants jeans shorts sunglasses goggles shades trunks overalls clothes tights leggings headphones pajamas "
-    "sweats trousers slacks capris khakis skis woods scissors chips fries bus glass dress grass police sheep fish "
-    "tennis"
+    "fatigues scrubs glasses pants jeans shorts sunglasses goggles shades trunks overalls clothes tights leggings "
+    "headphones pajamas sweats trousers slacks capris khakis skis woods scissors chips fries bus glass dress grass "
+    "police sheep fish tennis"
 )
 """Nouns whose plain form ends like a plural, or that have no singular."""
 
 FRAMING = _words(
     "oh hmm hey omg er lead viewed partial partially partly visible blurry blurred blur main other whole entire same "
-    "only actual prominent weird cut cutoff off half_ stuck closeup shown seen view sorry lol please click pick haha "
-    "oops yep yeah wow wtf just very most almost barely really kinda sort slightly nearly mostly maybe probably also "
-    "too either not_ another different extreme complete particular obvious clearly located position whatever directly "
-    "way more less exact definitely super second-most okay ok think seem seems uhh uhhh um aint couldn't"
+    "only actual prominent weird cutoff off half_ stuck closeup shown seen view sorry lol please click pick haha oops "
+    "yep yeah wow wtf just very most almost barely really kinda sort slightly nearly mostly maybe probably also too "
+    "either not_ another different extreme complete particular obvious clearly located position whatever directly way "
+    "more less exact definitely super second-most okay ok think seem seems uhh uhhh um aint couldn't"
 )
 """What is said about the photograph or to the listener: nothing that a picture of the target would show."""
 
@@ -230,9 +230,10 @@ RELATIONS = _words(
 SKIPPED = _words(
     "and the a an is are was were be been being am 's s i you we they he she him them his her its their my our your me "
     "us there here who whom whose which what when where while if because so then than do does did can could will would "
-    "should shall may might must see seeing find choose get got let go going gets im thats hes shes theyre whos youre "
-    "they're he's she's it's you're i'm that's who's please all any some each every own self still away even already "
-    "again right_ anywhere & , ; : . - color colour colored coloured shade look looks said trying about kind type"
+    "should shall may might must see seeing find choose get got let go going gets im whats thats hes shes theyre whos "
+    "youre they're he's she's it's you're i'm that's who's please all any some each every own self still away even "
+    "already again right_ anywhere & , ; : . - color colour colored coloured shade look looks said trying about kind "
+    "type"
 )
 
 PERSONS = _words("man woman person guy girl boy lady kid child dude gentleman gal men women people")
@@ -261,24 +262,24 @@ SPELLING = {
     "righ": "right", "rite": "right", "ight": "right", "rght": "right", "frm": "from", "fromt": "front",
     "frt": "front", "fron": "front", "botom": "bottom", "botttom": "bottom", "bottm": "bottom", "midlle": "middle",
     "mid": "middle", "midle": "middle", "middel": "middle", "centre": "center", "cntr": "center", "ctr": "center",
-    "furtherest": "furthest", "closes": "closest", "closet": "closest", "bottomright": "bottom right",
-    "bottomleft": "bottom left", "topleft": "top left", "topright": "top right", "farleft": "far left",
-    "farright": "far right", "upperleft": "upper left", "infront": "in front", "ontop": "on top", "leftish": "left",
-    "brocolli": "broccoli", "brocoli": "broccoli", "broccolli": "broccoli", "broccli": "broccoli", "broc": "broccoli",
-    "zbra": "zebra", "zeb": "zebra", "giraffee": "giraffe", "girafe": "giraffe", "girafee": "giraffe",
-    "girrafe": "giraffe", "giraff": "giraffe", "girraff": "giraffe", "gir": "girl", "grl": "girl",
-    "sandwhich": "sandwich", "sandwitch": "sandwich", "skiier": "skier", "moniter": "monitor", "bananna": "banana",
-    "banna": "banana", "bananan": "banana", "unbrella": "umbrella", "umbre": "umbrella", "umberella": "umbrella",
-    "batta": "batter", "doge": "dog", "veh": "vehicle", "choc": "chocolate", "metor": "meter", "perso": "person",
-    "persn": "person", "persons": "person's", "womans": "woman's", "mans": "man's", "guys": "guy's", "ladys": "lady's",
-    "girls": "girl's", "boys": "boy's", "wglasses": "with glasses", "pl": "player", "womn": "woman", "womna": "woman",
-    "wman": "woman", "ppl": "people", "moto": "motorcycle", "mtrcycle": "motorcycle", "mtorcycle": "motorcycle",
-    "elephan": "elephant", "elephent": "elephant", "eleph": "elephant", "coutch": "couch", "hodog": "hotdog",
-    "refridgerator": "refrigerator", "suitecase": "suitcase", "w": "with", "n": "and", "t": "tshirt", "buss": "bus",
-    "trailor": "trailer", "shrt": "shirt", "shir": "shirt", "sleep": "sleeping", "asleep": "sleeping",
-    "inbetween": "between", "doughnut": "donut", "kittie": "kitty", "horsey": "horse", "ithe": "in the",
-    "whit": "white", "sking": "skiing", "gras": "grass", "gyu": "guy", "teh": "the", "pic": "picture",
-    "pics": "pictures", "midfle": "middle",
+    "furtherest": "furthest", "farest": "farthest", "fartherest": "farthest", "closes": "closest", "closet": "closest",
+    "bottomright": "bottom right", "bottomleft": "bottom left", "topleft": "top left", "topright": "top right",
+    "farleft": "far left", "farright": "far right", "upperleft": "upper left", "infront": "in front",
+    "ontop": "on top", "leftish": "left", "brocolli": "broccoli", "brocoli": "broccoli", "broccolli": "broccoli",
+    "broccli": "broccoli", "broc": "broccoli", "zbra": "zebra", "zeb": "zebra", "giraffee": "giraffe",
+    "girafe": "giraffe", "girafee": "giraffe", "girrafe": "giraffe", "giraff": "giraffe", "girraff": "giraffe",
+    "gir": "girl", "grl": "girl", "sandwhich": "sandwich", "sandwitch": "sandwich", "skiier": "skier",
+    "moniter": "monitor", "bananna": "banana", "banna": "banana", "bananan": "banana", "unbrella": "umbrella",
+    "umbre": "umbrella", "umberella": "umbrella", "batta": "batter", "doge": "dog", "veh": "vehicle",
+    "choc": "chocolate", "metor": "meter", "perso": "person", "persn": "person", "persons": "person's",
+    "womans": "woman's", "mans": "man's", "guys": "guy's", "ladys": "lady's", "girls": "girl's", "boys": "boy's",
+    "wglasses": "with glasses", "pl": "player", "womn": "woman", "womna": "woman", "wman": "woman", "ppl": "people",
+    "moto": "motorcycle", "mtrcycle": "motorcycle", "mtorcycle": "motorcycle", "elephan": "elephant",
+    "elephent": "elephant", "eleph": "elephant", "coutch": "couch", "hodog": "hotdog", "refridgerator": "refrigerator",
+    "suitecase": "suitcase", "w": "with", "n": "and", "t": "tshirt", "buss": "bus", "trailor": "trailer",
+    "shrt": "shirt", "shir": "shirt", "sleep": "sleeping", "asleep": "sleeping", "inbetween": "between",
+    "doughnut": "donut", "kittie": "kitty", "horsey": "horse", "ithe": "in the", "whit": "white", "sking": "skiing",
+    "gras": "grass", "gyu": "guy", "teh": "the", "pic": "picture", "pics": "pictures", "midfle": "middle",
 }  # fmt: skip
 """How people type, and what they mean; the written form is kept as the head's surface."""
 
@@ -296,9 +297,9 @@ PERSONAL = _words("bald balding shirtless naked nude barefoot bearded")
 
 SINGULAR_WITH_S = _words("bus glass dress grass police sheep fish tennis")
 MASS = _words(
-    "broccoli rice water food bread grass sky snow sand cheese lettuce meat beer wine coffee milk juice soup hair "
-    "fruit luggage people police clothing furniture ketchup mustard sauce ice corn art tennis dirt soda tea wood fur "
-    "skin pasta ground mud gravel fog smoke steam lettering writing text popcorn spaghetti"
+    "frosting icing broccoli rice water food bread grass sky snow sand cheese lettuce meat beer wine coffee milk juice "
+    "soup hair fruit luggage people police clothing furniture ketchup mustard sauce ice corn art tennis dirt soda tea "
+    "wood fur skin pasta ground mud gravel fog smoke steam lettering writing text popcorn spaghetti"
 )
 """Nouns that take no article."""
 

@@ -44,6 +44,9 @@ _ORDINAL = rf"(?:{'|'.join(sorted(ORDINALS))})"
 _COLOUR = rf"(?:{'|'.join(sorted(COLOURS))}|striped|tank|halter|plaid|tube)"
 
 _SAID = re.compile(rf"\b(?:{'|'.join(sorted(LOCATION_WORDS, key=len, reverse=True))})\b")
+_ONE_OF = re.compile(r"(?:two|three|four|five|six|\d) ")
+""" "middle of the three zebras" is one zebra, no part."""
+
 _SEEN_PARTS = frozenset({"half", "piece"})
 """Parts that one sees as such; the others ("left part of the sky") look like the whole."""
 
@@ -140,6 +143,8 @@ def take_out_location(text: str) -> Located:
         if side is None and named is None:
             return match[0]
         absolute.extend(_SAID.findall(side or ""))
+        if _ONE_OF.match(match.string, match.end()):
+            return f"{attributes}of "
         if named in _SEEN_PARTS:
             return f"{attributes}{named} of "
         part = part or named or side.split()[-1]
@@ -157,7 +162,7 @@ def take_out_location(text: str) -> Located:
     text = _NUMBER.sub(counted, text)
     text = _LETTER.sub(lambda match: {"l": " left ", "r": " right "}[match[1] or match[2]], text)
     text = _GARMENT_TOP.sub(r"\1top_", text)
-    text = _BACK_TO_VIEWER.sub(" ", text)
+    text = _BACK_TO_VIEWER.sub(noted, text)
     text = _THAN.sub(r"@\1_than", text)
     text = _OWN_BACK.sub(r"\1back_", text)
     text = _RIGHT_AT.sub("", text)
@@ -165,7 +170,7 @@ def take_out_location(text: str) -> Located:
     text = _IN_FRAME.sub(" ", text)
     text = _FACING.sub(r"facing-camera", text)
     text = _TO_VIEWER.sub(noted, _single(text))
-    if not re.match(r"(left|right) of", text):
+    if not re.match(r"(?:(?:left|right)|on (?:the )?top) of", text):
         text = _PART_OF.sub(parted, _PART_OF.sub(parted, _single(text)))
     text = _BESIDE.sub(lambda match: f" @{match[1]}_of", _single(text))
     text = _FROM.sub(noted, _single(text))

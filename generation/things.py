@@ -104,7 +104,9 @@ def _is_colour_here(word: Word, words: list[Word]) -> bool:
 def _goes_on(thing: Thing, modifiers: Thing, word: Word, adjacent: bool) -> bool:
     """Whether a further noun goes on with the compound ("wine" + "glass") instead of naming another thing."""
     last = thing.noun.split()[-1]
-    if word.text in lex.GARMENTS and not (last in lex.GARMENTS or last in lex.THINGS):
+    if word.text in lex.GARMENTS and last in lex.GARMENTS:
+        return adjacent and last in _GARMENT_KINDS
+    if word.text in lex.GARMENTS and last not in lex.THINGS:
         return (adjacent and last in _CRAFTS) or (last not in lex.PEOPLE | lex.ANIMALS and adjacent)
     if last in lex.GARMENTS and word.text in lex.PEOPLE:
         return False
@@ -114,6 +116,9 @@ def _goes_on(thing: Thing, modifiers: Thing, word: Word, adjacent: bool) -> bool
         return False
     return adjacent or modifiers == Thing()
 
+
+_GARMENT_KINDS = frozenset(["dress", "suit", "polo", "uniform", "jersey", "sweater", "swimsuit"])
+""" "suit jacket" is one garment, "shirt jeans" are two."""
 
 _CRAFTS = frozenset(["snow", "police", "fire", "repair", "tennis", "bus", "cow", "business", "delivery"])
 

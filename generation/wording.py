@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from generation.lexicon import ANIMALS, BODY_PARTS, COLOURS, GARMENTS, JOINED, PEOPLE
+from generation.lexicon import ANIMALS, BODY_PARTS, COLOURS, GARMENTS, JOINED, PEOPLE, THINGS
 
 
 def is_empty(text: str) -> bool:
@@ -41,6 +41,7 @@ def _joined(match: re.Match[str]) -> str:
     return JOINED[match[0].replace("-", " ")]
 
 
+_POSED = r"(?:crossed|folded|clasped|outstretched)"
 _NUMBER = r"(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten)"
 _PICTURE = r"(?:frame|picture|pic|photo|shot|view)"
 _REWORDED: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
@@ -55,7 +56,9 @@ _REWORDED: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = 
         (r"\b(cut|half|fold) (\w+e[dn]|visible|full|empty|open|up)\b", _hyphened),
         (r"\bbeing (?!\w+ing\b)\w+", " "),
         (rf"\b({'|'.join(sorted(COLOURS))})[ -]colou?r(?:ed)?\b", r"\1"),
-        (r"\b(\w+)[ -]haired (\w+)", r"\2 with \1 hair"),
+        (r"\b(\w+)[ -](hair|skin)n?ed (\w+)", r"\3 with \1 \2"),
+        (rf"(?<!with )\b(hands?|arms?|legs?) ({_POSED})\b", r"with \2 \1"),
+        (rf"\bhalf (?=(?:{'|'.join(sorted(THINGS))})\b)", "half of "),
         (r"\b(two|three|four|five|six|both) of (?:the|his|her|their|its|these|those|my)\b", r"\1"),
         (r"\b(leaning|looking|turned|pulled|lying|laying|tied|sitting) back\b", r"\1"),
         (r"(?<=\w) ?/ ?(?=\w)", " and "),

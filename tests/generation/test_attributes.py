@@ -131,7 +131,7 @@ LOCATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] =
     "bottom left corner": (("bottom", "left", "corner"), (), ()),
     "bus 3 o clock": (("3 o'clock",), (), ()),
     "person furthest right": (("furthest", "right"), (), ()),
-    "man with his back to us": ((), (), ()),
+    "man with his back to us": (("back",), (), ()),
 }
 
 
