@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from generation.attributes import AttributeParser, Attributes
 from generation.draw import Drawn, PriorDrawer
-from generation.encode import Feature
+from generation.encode import Feature, ImageEncoder
 from generation.prior import PriorConfig, picture_settings, prior_id
 from generation.prompt import build_prompt
 from generation.render import Picture
@@ -56,9 +56,14 @@ class PriorGenerator:
         self._cache: OrderedDict[str, Drawn] = OrderedDict()
 
     @property
+    def encoder(self) -> ImageEncoder:
+        """The model that makes the features, for other pictures to compare with them."""
+        return self._drawer.encoder
+
+    @property
     def dim(self) -> int:
         """Length of a feature."""
-        return self._drawer.encoder.dim
+        return self.encoder.dim
 
     def __call__(self, text: str) -> Prior:
         """The prior of one query.

@@ -1,0 +1,112 @@
+"""Do priors show what the query means? The nearest of 2,160 crops of the world's objects says.
+
+    make benchmark-priors
+
+300 queries of the miniature world, each about an object by its attributes; their priors are made as
+``generate-priors`` makes them. A prior is right where the crop whose CLIP feature is nearest to the prior's shows the
+same category, colour and pattern. Crops are cut out of drawn scenes and took no part in any training. Prints a table
+and writes the figures as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from itertools import cycle, islice
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from generation.generator import PriorGenerator
+from generation.render import Picture
+from workflows.console import quieten_libraries
+from workflows.miniature.drawing import PATTERNS
+from workflows.miniature.world import Combination, all_combinations, compose
+from workflows.presets import miniature
+
+CROPS_EACH = 6
+"""Crops of every combination of category, colour and pattern."""
+
+SIDE = 1.6
+"""Side of a square crop as a multiple of the box's longer side."""
+
+ATTRIBUTES = ("category", "colour", "pattern")
+PLACES = ("", "left {}", "{} on the right", "second {} from left", "the {} in the middle", "{} closest to us")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--queries", type=int, default=300)
+    parser.add_argument("--output", type=Path, default=Path("docs/priors.json"))
+    options = parser.parse_args()
+    quieten_libraries()
+    figures = judged(PriorGenerator(miniature.prior_config()), options.queries)
+    table = Table("of the nearest crops", "right")
+    for what, share in figures.items():
+        table.add_row(what, f"{share:.1%}" if isinstance(share, float) else f"{share:,}")
+    Console().print(table)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def judged(generator: PriorGenerator, num_queries: int, crops_each: int = CROPS_EACH) -> dict[str, float | int]:
+    """Shares of the priors whose nearest crop has the right category, colour, pattern, and all three."""
+    truths, queries = attribute_queries(num_queries)
+    shown, crops = world_crops(crops_each)
+    priors = np.stack([prior.feature for prior in generator.generate(queries)]).astype(np.float32)
+    nearest = [shown[i] for i in (priors @ generator.encoder.images(crops).T).argmax(1)]
+    pairs = list(zip(truths, nearest, strict=True))
+    parts = {name: sum(a[i] == b[i] for a, b in pairs) / len(pairs) for i, name in enumerate(ATTRIBUTES)}
+    return {
+        "queries": len(pairs),
+        "crops": len(crops),
+        **parts,
+        "all three": sum(a == b for a, b in pairs) / len(pairs),
+    }
+
+
+def attribute_queries(count: int, seed: int = 0) -> tuple[list[Combination], list[str]]:
+    """Objects, and a query for each that names all of its attributes, some with a place besides."""
+    random = Random(seed)
+    combinations = list(all_combinations())
+    random.shuffle(combinations)
+    truths = list(islice(cycle(combinations), count))
+    return truths, [_query(truth, random) for truth in truths]
+
+
+def _query(truth: Combination, random: Random) -> str:
+    category, colour, pattern = truth
+    words = [colour] if pattern == PATTERNS[0] else [pattern, colour]
+    random.shuffle(words)
+    named = " ".join([*words, category])
+    return (random.choice(PLACES) or "{}").format(named)
+
+
+def world_crops(each: int) -> tuple[list[Combination], list[Picture]]:
+    """Objects cut out of scenes in which another object stands, too."""
+    shown, crops = [], []
+    for number, truth in enumerate(all_combinations()):
+        for i in range(each):
+            random = Random(f"crop/{number}/{i}")
+            other = random.choice([one for one in all_combinations() if one[0] != truth[0]])
+            scene = compose([truth, other], (26, 40), (96, 96), random)
+            shown.append(truth)
+            crops.append(_cropped(np.asarray(scene.draw().convert("RGB")), scene.things[0].box_xyxy))
+    return shown, crops
+
+
+def _cropped(picture: Picture, box: tuple[float, float, float, float]) -> Picture:
+    """The square around a box, moved into the picture where it would reach over the edge."""
+    left, top, right, bottom = box
+    height, width = picture.shape[:2]
+    side = min(round(SIDE * max(right - left, bottom - top)), height, width)
+    x = min(max(0, round((left + right - side) / 2)), width - side)
+    y = min(max(0, round((top + bottom - side) / 2)), height - side)
+    return picture[y : y + side, x : x + side]
+
+
+if __name__ == "__main__":
+    main()
