@@ -3,7 +3,8 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup format check test demo miniature ingest generate-priors augment pack train evaluate predict \
-        status faults benchmark-engine benchmark-attributes benchmark-render miniature-models clean
+        status faults benchmark-engine benchmark-attributes benchmark-render benchmark-priors \
+        miniature-models clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -80,6 +81,9 @@ benchmark-attributes: setup ## make benchmark-attributes REAL=FOLDER: how often 
 
 benchmark-render: setup ## priors a second against the loop that one writes first, in turn
 	$(PYTHON_M) benchmarks.render $(ARGS)
+
+benchmark-priors: setup ## do the miniature's priors show what the query means? the nearest crops say
+	$(PYTHON_M) benchmarks.priors $(ARGS)
 
 miniature-models: setup ## train the miniature CLIP, Stable Diffusion and detector (hours; resumable)
 	$(PYTHON_M) workflows.miniature_models $(ARGS)

@@ -14,10 +14,16 @@ from typing import Any
 import numpy as np
 
 from generation.encode import Feature, ImageEncoder
+from generation.errors import GenerationError
 from generation.prior import PriorConfig
 from generation.render import Drawing, Picture, Renderer
 from generation.seeds import image_seed
 from pipeline.stage import Item, Rejected, Resources, Stage
+
+LEAST_VAE_COSINE = 0.97
+"""Between the features of a picture decoded by the small VAE and by the checkpoint's own."""
+
+_VAE_PROMPTS = ("a red cup", "a man in a blue shirt", "a black and white dog", "a wooden chair")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +70,20 @@ class PriorDrawer:
         self.renderer, self.encoder = Renderer(config.render), ImageEncoder(config.encoder)
         if config.min_clip_score > 0:
             self.encoder.texts(["a picture"])  # refuses an encoder without a text tower now, not after the first batch
+        if config.render.small_vae:
+            self._check_small_vae()
+
+    def _check_small_vae(self) -> None:
+        """Take the small VAE if the same latents give the same features as with the checkpoint's own; else refuse."""
+        seeds = [image_seed(prompt, self.config.seed, 0) for prompt in _VAE_PROMPTS]
+        own = self.encoder.images(self.renderer.render(_VAE_PROMPTS, seeds))
+        self.renderer.take_small_vae()
+        least = float((own * self.encoder.images(self.renderer.render(_VAE_PROMPTS, seeds))).sum(1).min())
+        if least < LEAST_VAE_COSINE:
+            raise GenerationError(
+                f"with {self.config.render.small_vae} a picture's feature has a cosine of {least:.3f} with that of the "
+                f"checkpoint's own VAE, less than {LEAST_VAE_COSINE}; leave small_vae out"
+            )
 
     def draw(self, prompts: Sequence[str]) -> list[Drawn]:
         """The prior of each prompt, in order.

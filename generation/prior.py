@@ -68,6 +68,7 @@ def picture_settings(config: PriorConfig) -> dict[str, Any]:
         "num_images": config.num_images,
         "seed": config.seed,
         **(gate if config.min_clip_score > 0 else {}),
+        **({"small_vae": fingerprint(render.small_vae)} if render.small_vae else {}),
     }
 
 

@@ -28,14 +28,22 @@ class UserError(Exception):
     """Something a person can mend; the message says what and how."""
 
 
-def run(main: Callable[[Config], object], config: type[Config], description: str | None) -> None:
+def run(
+    main: Callable[[Config], object],
+    config: type[Config],
+    description: str | None,
+    default: Callable[[list[str]], Config] | None = None,
+) -> None:
     """Parse the command line into ``config`` and run ``main`` with it.
+
+    Args:
+        default: makes what the options start from, out of the command line; else the class's own defaults are.
 
     Exits with status 2 and one line on standard error for a user's error, 130 when interrupted, 143 after SIGTERM.
     """
     quieten_libraries()
     try:
-        main(_parsed(config, description))
+        main(_parsed(config, description, default))
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on where this one stopped")
         sys.exit(130)
@@ -47,10 +55,12 @@ def run(main: Callable[[Config], object], config: type[Config], description: str
         sys.exit(2)
 
 
-def _parsed(config: type[Config], description: str | None) -> Config:
+def _parsed(config: type[Config], description: str | None, default: Callable[[list[str]], Config] | None) -> Config:
     """The command line, whose values the configurations themselves check."""
     try:
-        return tyro.cli(config, description=description)
+        if default is None:
+            return tyro.cli(config, description=description)
+        return tyro.cli(config, description=description, default=default(sys.argv[1:]))
     except ValueError as error:
         raise UserError(str(error)) from error
 

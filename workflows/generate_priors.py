@@ -1,8 +1,7 @@
 """Queries to semantic priors: parse, prompt, draw each unique prompt once, encode, store.
 
     make generate-priors                                        # the miniature data set with the miniature models
-    make generate-priors ARGS="--dataset refcoco --prior.render.image-size-px 512 --prior.encoder.checkpoint \\
-        openai/clip-vit-base-patch32 --prior.render.checkpoint stable-diffusion-v1-5/stable-diffusion-v1-5"
+    make generate-priors ARGS="--dataset refcoco --preset sd15 --num-gpus 1"
 
 All data sets share one store, and a prompt that is there is not drawn again. Photographs are not needed. How the
 priors are made is kept in ``prior.json`` beside the data set; augment, pack, train and predict go by it.
@@ -10,11 +9,12 @@ priors are made is kept in ``prior.json`` beside the data set; augment, pack, tr
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from upath import UPath
 
@@ -29,6 +29,7 @@ from workflows.console import Executor, UserError, console, lies_in, run
 from workflows.layout import DATA, folders, prior_store
 from workflows.parsing import ParsedRow, Queries, Source, parse
 from workflows.presets import miniature
+from workflows.presets.full_size import PRESETS
 from workflows.prior_config import save_prior_config
 from workflows.stale import prune, report, stale_priors
 
@@ -40,6 +41,9 @@ class GeneratePriorsConfig:
     dataset: str = "miniature"
     of: Source = "samples"
     """``samples``: the queries that ``ingest`` read; ``scenes``: those of the generated scenes."""
+
+    preset: Literal["miniature", "sd15", "sdxl", "lcm", "sd-turbo", "sdxl-turbo"] = "miniature"
+    """What the options of ``prior`` start from."""
 
     prior: PriorConfig = field(default_factory=miniature.prior_config)
     """Wording, text-to-image model and image encoder; any local folder or hub id."""
@@ -65,12 +69,27 @@ class GeneratePriorsConfig:
             raise ValueError("priors_per_shard and limit must be at least 1")
 
 
+def from_preset(arguments: list[str]) -> GeneratePriorsConfig:
+    """The defaults, with ``prior`` of the preset that a command line names."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="miniature")
+    try:
+        name = parser.parse_known_args(arguments)[0].preset
+    except argparse.ArgumentError:
+        name = "miniature"  # the parser of all options says what is wrong
+    return GeneratePriorsConfig(preset=name, prior=PRESETS[name]())
+
+
 def main(config: GeneratePriorsConfig) -> None:
     """Parse all queries, then draw and encode the prompts that the store lacks."""
     settings = picture_settings(config.prior)
     rows = parse(Queries(dataset=config.dataset, of=config.of, data=config.data), config.prior, config.executor)
     unique = {row.prior_id: row for row in reversed(rows)}
     console.print(f"{len(rows):,} queries ask for {len(unique):,} different pictures")
+    if shortened := sum(row.shortened for row in rows):
+        console.print(
+            f"{shortened:,} queries are longer than CLIP reads: head and attributes went into the prompt first"
+        )
     draw_missing(config, settings, sorted(unique.values(), key=lambda row: row.prior_id))
     if config.of == "samples":
         save_prior_config(folders(config.dataset, config.data).prior_config, config.prior)
@@ -137,4 +156,4 @@ def _prior_row(row: ParsedRow) -> PlanRow:
 
 
 if __name__ == "__main__":
-    run(main, GeneratePriorsConfig, __doc__)
+    run(main, GeneratePriorsConfig, __doc__, from_preset)

@@ -66,6 +66,9 @@ class ParsedRow:
     prompt: str
     prior_id: str
     kind: str
+    shortened: bool
+    """Whether details were left out, since the query is longer than what CLIP reads."""
+
     attributes: str
     """JSON."""
 
@@ -92,7 +95,7 @@ def parse(queries: Queries, prior: PriorConfig, executor: ExecutorConfig) -> lis
 
 def _rows(output: UPath) -> Iterator[ParsedRow]:
     """In the order of the plan."""
-    columns = ["key", "text", "prompt", "prior_id", "kind", "attributes"]
+    columns = ["key", "text", "prompt", "prior_id", "kind", "shortened", "attributes"]
     for receipt in read_receipts(output):
         for row in pq.read_table(verified_path(output, receipt, "queries"), columns=columns).to_pylist():
             yield ParsedRow(**row)

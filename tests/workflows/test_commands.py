@@ -8,11 +8,12 @@ import pytest
 import tyro
 
 from shards.reader import SampleReader
-from workflows import ingest
+from workflows import generate_priors, ingest
 from workflows.augment import AugmentConfig
 from workflows.console import UserError, run
 from workflows.demo import SIZES
 from workflows.miniature.world import WorldConfig, write_dataset
+from workflows.presets.full_size import PRESETS
 
 COMMANDS = {
     "ingest": "IngestConfig",
@@ -92,3 +93,21 @@ def test_the_full_demo_and_the_single_steps_share_their_defaults() -> None:
     assert (size.num_train, size.num_val, size.num_test) == (world.num_train, world.num_val, world.num_test)
     assert size.num_scenes == AugmentConfig().num_scenes
     assert size.epochs is None
+
+
+def test_a_preset_is_what_the_options_start_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[generate_priors.GeneratePriorsConfig] = []
+    options = ["--dataset", "refcoco", "--preset", "sd-turbo", "--prior.render.steps", "2"]
+    monkeypatch.setattr("sys.argv", ["generate_priors", *options])
+    run(given.append, generate_priors.GeneratePriorsConfig, "", generate_priors.from_preset)
+    (config,) = given
+    assert (config.prior.render.checkpoint, config.prior.render.steps) == ("stabilityai/sd-turbo", 2)
+    assert config.prior.render.guidance == 0
+    assert all(make().encoder for make in PRESETS.values())
+
+
+def test_an_unknown_preset_is_refused_by_the_parser_of_all_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["generate_priors", "--preset", "sd99"])
+    with pytest.raises(SystemExit) as exit_info:
+        run(print, generate_priors.GeneratePriorsConfig, "", generate_priors.from_preset)
+    assert exit_info.value.code == 2
