@@ -41,6 +41,7 @@ from generation.prior import PriorConfig, encoder_fingerprint, picture_settings,
 from generation.prompt import build_prompt
 from generation.seeds import image_seed
 from generation.store import PriorSink
+from generation.webp import webp_bytes
 from generation.wording import is_empty
 from shards.sources.unpickle import read_pickle
 from workflows.console import quieten_libraries
@@ -87,7 +88,7 @@ def _configured(config: PriorConfig, options: argparse.Namespace) -> PriorConfig
 def _measured(config: PriorConfig, options: argparse.Namespace, scratch: Path) -> Figures:
     prompts = _prompts(options.prompts)
     loop_dtype = options.loop_dtype or options.dtype
-    drawer = PriorDrawer(config)
+    drawer = PriorDrawer(config, partial(webp_bytes, quality=90))
     loop = Loop(replace(config, render=replace(config.render, dtype=loop_dtype)), drawer, scratch)
     ours = Ours(config, drawer, scratch)
     for warm_up in (loop, ours):

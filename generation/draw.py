@@ -6,9 +6,10 @@ configuration alone, so the same prior comes out of every batch, worker and orde
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from generation.errors import GenerationError
 from generation.prior import PriorConfig
 from generation.render import Drawing, Picture, Renderer
 from generation.seeds import image_seed
+from generation.webp import webp_bytes
 from pipeline.stage import Item, Rejected, Resources, Stage
 
 LEAST_VAE_COSINE = 0.97
@@ -44,10 +46,13 @@ class Drawn:
     blacked_out: int = 0
     """Pictures that the checkpoint's safety checker made black."""
 
+    compressed: tuple[bytes, ...] = field(default=(), repr=False)
+    """The pictures as files, where the drawer was given a way to make them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnPrior:
-    """A drawn prompt under its id, for the store."""
+    """A drawn prompt under its id, for the store; its pictures are compressed, so that less goes to the sink."""
 
     key: str
     """The prior id."""
@@ -60,13 +65,17 @@ class DrawnPrior:
 class PriorDrawer:
     """A text-to-image model and an image encoder, loaded once.
 
+    Args:
+        config: checkpoints, seed, gate.
+        compress: what makes a file of a picture; done beside the drawing, as the encoding is.
+
     Raises:
         GenerationError: one of the checkpoints is not what it has to be, or a score is asked of an encoder that
             reads no text.
     """
 
-    def __init__(self, config: PriorConfig) -> None:
-        self.config = config
+    def __init__(self, config: PriorConfig, compress: Callable[[Picture], bytes] | None = None) -> None:
+        self.config, self._compress = config, compress
         self.renderer, self.encoder = Renderer(config.render), ImageEncoder(config.encoder)
         if config.min_clip_score > 0:
             self.encoder.texts(["a picture"])  # refuses an encoder without a text tower now, not after the first batch
@@ -134,6 +143,7 @@ class PriorDrawer:
                 feature=feature,
                 clip_score=score,
                 blacked_out=sum(one.blacked_out for one in group),
+                compressed=tuple(self._compress(one.picture) for one in group) if self._compress else (),
             )
             for prompt, group, (feature, score) in zip(prompts, groups, encoded, strict=True)
         ]
@@ -149,24 +159,27 @@ class DrawStage(Stage[Item, DrawnPrior]):
     Args:
         config: checkpoints, seed, gate; seeds come from the prompt, so the same prompt gives the same picture in
             every plan.
+        webp_quality: of the pictures that are kept, 1 to 100, or None for lossless.
         num_gpus: of one worker; 0 on machines without.
     """
 
-    def __init__(self, config: PriorConfig, *, num_gpus: float = 0.0) -> None:
-        self.config = config
+    def __init__(self, config: PriorConfig, *, webp_quality: int | None = 90, num_gpus: float = 0.0) -> None:
+        if webp_quality is not None and not 1 <= webp_quality <= 100:
+            raise ValueError(f"webp_quality must be 1 to 100, or None for lossless, got {webp_quality}")
+        self.config, self.webp_quality = config, webp_quality
         self.batch_size = max(1, 4 * config.render.batch_size // config.num_images)
         self.resources = Resources(num_cpus=1.0, num_gpus=num_gpus)
         self._drawer: PriorDrawer | None = None
 
     def setup(self) -> None:
-        self._drawer = PriorDrawer(self.config)
+        self._drawer = PriorDrawer(self.config, partial(webp_bytes, quality=self.webp_quality))
 
     def process(self, items: list[Item]) -> list[DrawnPrior | Rejected]:
         if self._drawer is None:
             raise RuntimeError("call setup before process")
         drawn = self._drawer.draw([str(item.payload["prompt"]) for item in items])
         return [
-            DrawnPrior(key=item.key, drawn=one, payload=item.payload)
+            DrawnPrior(key=item.key, drawn=replace(one, images=()), payload=item.payload)
             if np.isfinite(one.feature).all()
             else Rejected(key=item.key, reason="feature_not_finite", detail=one.prompt)
             for item, one in zip(items, drawn, strict=True)

@@ -7,13 +7,24 @@ prompt, and so one picture. "left guy in red shirt" and "man with a red shirt on
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from generation import lexicon as lex
 from generation.attributes import Attributes
 from generation.grammar import Action
 from generation.things import Thing
+
+PHOTO_TEMPLATES = {
+    "person": "a photo of {caption}, full body",
+    "animal": "a photo of {caption}, whole animal",
+    "garment": "a photo of {caption}",
+    "part": "a close-up photo of {caption}",
+    "stuff": "a wide photo of {caption}",
+    "thing": "a photo of {caption}",
+    "unknown": "a photo of {caption}",
+}
+"""Wordings that suit Stable Diffusion and its kind, by the kind of the target; the default is the caption alone."""
 
 PHOTO_NEGATIVE_PROMPT = "blurry, low quality, distorted, deformed, cropped, text, watermark, collage"
 """A negative prompt that suits Stable Diffusion 1.x, 2.x and XL; the default is none."""
@@ -25,6 +36,10 @@ class PromptConfig:
 
     template: str = "{caption}"
     """Text around the caption, such as ``"a photo of {caption}, realistic"``; must hold ``{caption}`` once."""
+
+    templates: Mapping[str, str] = field(default_factory=dict)
+    """Templates for targets of one kind (``person``, ``animal``, ``garment``, ``part``, ``stuff``, ``thing``,
+    ``unknown``), in place of ``template``."""
 
     negative_prompt: str = ""
     """What the picture should not show; the same for all prompts."""
@@ -39,8 +54,11 @@ class PromptConfig:
     """Longest caption; details at the end are left out first. CLIP reads 77 tokens, about 55 words."""
 
     def __post_init__(self) -> None:
-        if self.template.count("{caption}") != 1:
-            raise ValueError(f"template must hold {{caption}} exactly once, got {self.template!r}")
+        for template in (self.template, *self.templates.values()):
+            if template.count("{caption}") != 1:
+                raise ValueError(f"template must hold {{caption}} exactly once, got {template!r}")
+        if unknown := sorted(self.templates.keys() - PHOTO_TEMPLATES.keys()):
+            raise ValueError(f"templates are for {', '.join(PHOTO_TEMPLATES)}, got {', '.join(unknown)}")
         if not self.unknown_noun.strip():
             raise ValueError("unknown_noun must not be empty; try 'object'")
         if self.max_words < 5:
@@ -73,7 +91,8 @@ def build_prompt(attributes: Attributes, config: PromptConfig) -> Prompt:
         _list("", filter(None, (_action(action, attributes.kind) for action in attributes.actions))),
     ]
     caption, shortened = _fitted(head, [detail for detail in details if detail], config.max_words)
-    text = config.template.replace("{caption}", caption)
+    kind = attributes.kind if target is attributes.target else "person"
+    text = config.templates.get(kind, config.template).replace("{caption}", caption)
     return Prompt(text=text, shortened=shortened or attributes.truncated)
 
 

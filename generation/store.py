@@ -67,13 +67,10 @@ class PriorSink(Sink[DrawnPrior]):
     Args:
         settings: ``picture_settings``, for the records.
         encoder: fingerprint of the encoder.
-        webp_quality: 1 to 100, or None for lossless.
     """
 
-    def __init__(self, settings: dict[str, Any], encoder: str, webp_quality: int | None = 90) -> None:
-        if webp_quality is not None and not 1 <= webp_quality <= 100:
-            raise ValueError(f"webp_quality must be 1 to 100, or None for lossless, got {webp_quality}")
-        self.settings, self.encoder, self.webp_quality = settings, encoder, webp_quality
+    def __init__(self, settings: dict[str, Any], encoder: str) -> None:
+        self.settings, self.encoder = settings, encoder
 
     def write(self, items: list[DrawnPrior], folder: Path) -> Written:
         files = _write_shard(folder, [self._stored(item) for item in items])
@@ -81,7 +78,7 @@ class PriorSink(Sink[DrawnPrior]):
             "redrawn": sum(item.drawn.redraws > 0 for item in items),
             "blacked_out": sum(item.drawn.blacked_out for item in items),
         }
-        summary = {"priors": len(items), "pictures": sum(len(item.drawn.images) for item in items)}
+        summary = {"priors": len(items), "pictures": sum(len(item.drawn.compressed) for item in items)}
         summary |= {name: count for name, count in counts.items() if count}
         return Written(files=files, summary=summary)
 
@@ -97,8 +94,8 @@ class PriorSink(Sink[DrawnPrior]):
 
     def _members(self, item: DrawnPrior) -> dict[str, bytes]:
         members = {
-            f"{item.key}.webp" if i == 0 else f"{item.key}.{i}.webp": self._webp(image)
-            for i, image in enumerate(item.drawn.images)
+            f"{item.key}.webp" if i == 0 else f"{item.key}.{i}.webp": content
+            for i, content in enumerate(item.drawn.compressed)
         }
         members[f"{item.key}.json"] = json.dumps(self._record(item), sort_keys=True).encode()
         members[f"{item.key}.feature.npy"] = npy_bytes(item.drawn.feature)
@@ -115,14 +112,6 @@ class PriorSink(Sink[DrawnPrior]):
             "redraws": item.drawn.redraws,
             "blacked_out": item.drawn.blacked_out,
         }
-
-    def _webp(self, image: Picture) -> bytes:
-        buffer = io.BytesIO()
-        if self.webp_quality is None:
-            Image.fromarray(image).save(buffer, "WEBP", lossless=True, exact=True)
-        else:
-            Image.fromarray(image).save(buffer, "WEBP", quality=self.webp_quality)
-        return buffer.getvalue()
 
 
 class CopySink(Sink[StoredPrior]):

@@ -55,6 +55,9 @@ class MiniatureModelsConfig:
 
     autoencoder_steps: int = 2_200
     clip_steps: int = 1_500
+    clip_sharpening_steps: int = 900
+    """Of its vision tower alone, after that."""
+
     unet_steps: int = 9_500
     judge_steps: int = 450
     detector_steps: int = 4_500
@@ -88,6 +91,7 @@ def main(config: MiniatureModelsConfig) -> None:
     unet = diffusion.train_unet(bank, autoencoder, clip, tokenizer, config.work, config.unet_steps)
     pipeline = diffusion.assemble(autoencoder, unet, clip, tokenizer)
     detector = train_on_drawn(config, first, pipeline)
+    clip = clips.sharpen_vision(clip, autoencoder, bank, tokenizer, config.work, config.clip_sharpening_steps)
     export(config.output, pipeline, clip, tokenizer, detector, judge)
     figures = measure_all(config)
     write_card(config.output, figures)
@@ -199,7 +203,7 @@ def measure_all(config: MiniatureModelsConfig) -> dict[str, object]:
         **measure.measure_diffusion(pipeline, judge, detector, config.work, config.num_measured, each=4),
         "steps": {
             "autoencoder": config.autoencoder_steps,
-            "clip": config.clip_steps,
+            "clip": config.clip_steps + config.clip_sharpening_steps,
             "unet": config.unet_steps,
             "judge": config.judge_steps,
             "detector": config.detector_steps + config.detector_drawn_steps,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from generation.attributes import AttributeParser
-from generation.prompt import PromptConfig, build_prompt, prior_prompt
+from generation.prompt import PHOTO_TEMPLATES, PromptConfig, build_prompt, prior_prompt
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
@@ -171,6 +171,27 @@ def test_a_garment_can_stand_for_itself(parser: AttributeParser) -> None:
 def test_the_template_goes_around_the_caption(parser: AttributeParser) -> None:
     config = PromptConfig(template="a photo of {caption}, realistic")
     assert prior_prompt(parser.parse(["left guy"])[0], config) == "a photo of a man, realistic"
+
+
+@pytest.mark.parametrize(
+    ("query", "prompt"),
+    [
+        ("left guy", "a photo of a man, full body"),
+        ("blue shirt", "a photo of a person in a blue shirt, full body"),
+        ("second zebra from left", "a photo of a zebra, whole animal"),
+        ("man's arm", "a close-up photo of a man's arm"),
+        ("sky above the house", "a wide photo of sky"),
+        ("red cup", "a photo of a red cup"),
+        ("left one", "a photo of an object"),
+    ],
+)
+def test_every_kind_can_have_its_template(parser: AttributeParser, query: str, prompt: str) -> None:
+    assert build_prompt(parser.parse([query])[0], PromptConfig(templates=PHOTO_TEMPLATES)).text == prompt
+
+
+def test_a_template_of_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"templates are for person, .*, got people"):
+        PromptConfig(templates={"people": "{caption}"})
 
 
 def test_a_long_query_keeps_head_and_attributes_and_says_that_it_was_shortened(parser: AttributeParser) -> None:

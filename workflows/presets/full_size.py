@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from generation.prior import PriorConfig
-from generation.prompt import PHOTO_NEGATIVE_PROMPT, PromptConfig
+from generation.prompt import PHOTO_NEGATIVE_PROMPT, PHOTO_TEMPLATES, PromptConfig
 from generation.render import RenderConfig
 from workflows.presets import miniature
 
@@ -22,7 +22,7 @@ def sd15() -> PriorConfig:
             scheduler="DPMSolverMultistepScheduler",
             batch_size=16,
         ),
-        prompt=PromptConfig(negative_prompt=PHOTO_NEGATIVE_PROMPT),
+        prompt=PromptConfig(templates=PHOTO_TEMPLATES, negative_prompt=PHOTO_NEGATIVE_PROMPT),
     )
 
 
@@ -32,7 +32,7 @@ def sdxl() -> PriorConfig:
         render=RenderConfig(
             checkpoint="stabilityai/stable-diffusion-xl-base-1.0", image_size_px=1024, guidance=6.0, batch_size=4
         ),
-        prompt=PromptConfig(negative_prompt=PHOTO_NEGATIVE_PROMPT),
+        prompt=PromptConfig(templates=PHOTO_TEMPLATES, negative_prompt=PHOTO_NEGATIVE_PROMPT),
     )
 
 
@@ -45,7 +45,8 @@ def lcm() -> PriorConfig:
             guidance=8.0,
             batch_size=16,
             small_vae="madebyollin/taesd",
-        )
+        ),
+        prompt=PromptConfig(templates=PHOTO_TEMPLATES),
     )
 
 
@@ -54,7 +55,8 @@ def sd_turbo() -> PriorConfig:
     return PriorConfig(
         render=RenderConfig(
             checkpoint="stabilityai/sd-turbo", steps=1, guidance=0.0, batch_size=16, small_vae="madebyollin/taesd"
-        )
+        ),
+        prompt=PromptConfig(templates=PHOTO_TEMPLATES),
     )
 
 
@@ -63,7 +65,8 @@ def sdxl_turbo() -> PriorConfig:
     return PriorConfig(
         render=RenderConfig(
             checkpoint="stabilityai/sdxl-turbo", steps=4, guidance=0.0, batch_size=16, small_vae="madebyollin/taesdxl"
-        )
+        ),
+        prompt=PromptConfig(templates=PHOTO_TEMPLATES),
     )
 
 
