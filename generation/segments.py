@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from generation import lexicon as lex
 from generation.things import Thing, kind_of, things_in, with_modifiers
-from generation.words import MODIFIERS, Word, is_noun, is_participle, is_verb
+from generation.words import LIVING, MODIFIERS, Word, is_noun, is_participle, is_verb
 
 
 @dataclass(slots=True)
@@ -201,5 +201,5 @@ _PREPOSITIONS = lex.RELATIONS | {"of", "with"}
 def _is_before_noun(verb: Word, following: Word) -> bool:
     """Whether a verb describes the noun after it ("moving car") instead of taking it as object ("eating pizza")."""
     if verb.text in lex.OBJECT_ACTIONS:
-        return following.text in lex.PEOPLE | lex.ANIMALS
+        return following.text in LIVING
     return verb.text in lex.POSTURES or is_noun(following) or following.text in MODIFIERS

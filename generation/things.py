@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from generation import lexicon as lex
-from generation.words import KNOWN_NOUNS, MODIFIERS, NEVER_NOUNS, Word, is_noun
+from generation.words import KNOWN_NOUNS, LIVING, MODIFIERS, NEVER_NOUNS, Word, is_noun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ def _is_colour_here(word: Word, words: list[Word]) -> bool:
     if word.text not in MODIFIERS:
         return False
     following = [one for one in words[words.index(word) + 1 :] if one.text != "and"][:1]
-    return bool(following) and (is_noun(following[0]) or following[0].text in MODIFIERS | lex.VAGUE)
+    return bool(following) and (is_noun(following[0]) or following[0].text in _BEFORE_HEADS)
 
 
 def _goes_on(thing: Thing, modifiers: Thing, word: Word, adjacent: bool) -> bool:
@@ -107,12 +107,12 @@ def _goes_on(thing: Thing, modifiers: Thing, word: Word, adjacent: bool) -> bool
     if word.text in lex.GARMENTS and last in lex.GARMENTS:
         return adjacent and last in _GARMENT_KINDS
     if word.text in lex.GARMENTS and last not in lex.THINGS:
-        return (adjacent and last in _CRAFTS) or (last not in lex.PEOPLE | lex.ANIMALS and adjacent)
+        return (adjacent and last in _CRAFTS) or (last not in LIVING and adjacent)
     if last in lex.GARMENTS and word.text in lex.PEOPLE:
         return False
-    if (last in lex.PEOPLE and not adjacent) or (last in lex.PERSONS and word.text not in lex.PEOPLE | lex.ANIMALS):
+    if (last in lex.PEOPLE and not adjacent) or (last in lex.PERSONS and word.text not in LIVING):
         return False
-    if word.text in lex.PERSONS and last in KNOWN_NOUNS - lex.PEOPLE - _CRAFTS:
+    if word.text in lex.PERSONS and last in _THINGS_OF_PEOPLE:
         return False
     return adjacent or modifiers == Thing()
 
@@ -121,6 +121,10 @@ _GARMENT_KINDS = frozenset(["dress", "suit", "polo", "uniform", "jersey", "sweat
 """ "suit jacket" is one garment, "shirt jeans" are two."""
 
 _CRAFTS = frozenset(["snow", "police", "fire", "repair", "tennis", "bus", "cow", "business", "delivery"])
+
+
+_THINGS_OF_PEOPLE = KNOWN_NOUNS - lex.PEOPLE - _CRAFTS
+_BEFORE_HEADS = MODIFIERS | lex.VAGUE
 
 
 def _modified(thing: Thing, word: Word) -> Thing:

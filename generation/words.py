@@ -41,7 +41,7 @@ def prepared(words: list[Word]) -> Iterator[Word]:
                 skip = True
         elif word.text in _PARTICLES and (previous.text in lex.POSTURES or previous.text in lex.OBJECT_ACTIONS):
             continue
-        elif word.text.endswith("ing") and word.pos == "NOUN" and previous.text in lex.PEOPLE | lex.ANIMALS:
+        elif word.text.endswith("ing") and word.pos == "NOUN" and previous.text in LIVING:
             one = replace(word, pos="VERB")
         elif word.text == "number" and following.text.isdigit():
             continue
@@ -64,8 +64,8 @@ def _is_finite(word: Word, previous: Word, following: Word) -> bool:
         return False
     if word.pos == "VERB":
         return word.text in (word.lemma, f"{word.lemma}s", f"{word.lemma}es")
-    subject = previous.text in lex.PEOPLE | lex.ANIMALS
-    return subject and word.text.endswith("s") and following.text in lex.DETERMINERS | lex.RELATIONS
+    subject = previous.text in LIVING
+    return subject and word.text.endswith("s") and following.text in _AFTER_VERBS
 
 
 def _participle(verb: Word) -> str:
@@ -81,7 +81,7 @@ def is_noun(word: Word) -> bool:
     return (
         word.text in KNOWN_NOUNS or word.lemma in KNOWN_NOUNS or word.pos in ("NOUN", "PROPN", "X", "INTJ")
     ) and not (
-        word.text in lex.ADJECTIVES - KNOWN_NOUNS
+        word.text in _NEVER_HEADS
         or _is_modifier_only(word)
         or ("-" in word.text and word.pos == "ADJ")
         or is_participle(word)
@@ -98,6 +98,11 @@ KNOWN_NOUNS = (
     | (lex.THINGS | lex.PICTURES | lex.STUFF | lex.FURTHER_NOUNS)
 ) - {"stone", "brick"}
 MODIFIERS = lex.COLOURS | lex.PATTERNS | lex.MATERIALS | lex.SIZES
+LIVING = lex.PEOPLE | lex.ANIMALS
+_AFTER_VERBS = lex.DETERMINERS | lex.RELATIONS
+_VERBS = lex.POSTURES | lex.OBJECT_ACTIONS | lex.FILLED
+_NEVER_VERBS = lex.ADJECTIVES - lex.POSTURES
+_NEVER_HEADS = lex.ADJECTIVES - KNOWN_NOUNS
 NEVER_NOUNS = lex.FRAMING | lex.SKIPPED | lex.VAGUE | lex.ORDINALS | frozenset(lex.COUNTS)
 
 
@@ -107,6 +112,6 @@ def _is_modifier_only(word: Word) -> bool:
 
 def is_verb(word: Word) -> bool:
     text = word.text
-    if text in KNOWN_NOUNS or text in MODIFIERS or text in NEVER_NOUNS or text in lex.ADJECTIVES - lex.POSTURES:
+    if text in KNOWN_NOUNS or text in MODIFIERS or text in NEVER_NOUNS or text in _NEVER_VERBS:
         return False
-    return text in lex.POSTURES | lex.OBJECT_ACTIONS | lex.FILLED or (text.endswith("ing") and word.pos == "VERB")
+    return text in _VERBS or (text.endswith("ing") and word.pos == "VERB")

@@ -3,7 +3,7 @@
     make ingest                                                   # the miniature data set
     make ingest ARGS="--dataset refcoco --format refer --annotations refer/refcoco --split-by unc \\
                       --images refer/images --allow-missing-images"
-    make ingest ARGS="--dataset mine --format jsonl --annotations mine.jsonl --images photos"
+    make ingest ARGS="--dataset mine --format table --annotations mine.csv --images photos"
 
 Every image becomes one sample with all its queries and all its instances. Queries whose photograph is missing, or
 whose box breaks a rule, are listed in ``problems.jsonl``.
@@ -26,10 +26,10 @@ from pipeline.executor import ExecutorConfig
 from pipeline.run import Job, PlanRow, run_job
 from pipeline.storage import local
 from shards.images import LoadImageStage
-from shards.sources.jsonl import Fields, read_jsonl
 from shards.sources.refer import read_refer
 from shards.sources.screen import Problem, Screening, screen
 from shards.sources.source import SourceSample
+from shards.sources.table import Fields, read_table
 from shards.sources.transvg import read_transvg
 from shards.writer import SampleSink
 from workflows.console import Executor, UserError, console, lies_in, run
@@ -43,21 +43,22 @@ class IngestConfig:
     dataset: str = "miniature"
     """Name of the data set; its output goes to ``<data>/<dataset>``."""
 
-    format: Literal["refer", "transvg", "jsonl"] = "refer"
-    """``refer``: refs(<split by>).p, instances.json; ``transvg``: <name>_<split>.pth; ``jsonl``: one query a line."""
+    format: Literal["refer", "transvg", "table"] = "refer"
+    """``refer``: refs(<split by>).p, instances.json; ``transvg``: <name>_<split>.pth; ``table``: JSON lines, CSV or
+    Parquet, one query a row."""
 
     annotations: UPath = UPath("data/miniature/refer/miniature")
-    """Folder of the annotations, or a prefix of an object store; for jsonl the file."""
+    """Folder of the annotations, or a prefix of an object store; for a table the file."""
 
     images: UPath = UPath("data/miniature/refer/images")
     """Folder of the photographs, or a prefix of an object store."""
 
     split_by: str = "miniature"
     """REFER: which refs(<split by>).p (unc, umd, google). TransVG: which name (unc, unc+, gref, gref_umd, referit,
-    flickr). JSON lines: the split of lines that do not say."""
+    flickr). Table: the split of rows that do not say."""
 
     fields: Fields = field(default_factory=Fields)
-    """JSON lines: what the fields are called in the file."""
+    """Table: what the fields are called in it."""
 
     allow_missing_images: bool = False
     """Go on with the photographs that are there; otherwise missing ones stop the run before it begins."""
@@ -79,7 +80,7 @@ def read_annotations(config: IngestConfig) -> Iterator[SourceSample]:
         elif config.format == "transvg":
             yield from read_transvg(annotations, config.split_by, config.dataset)
         else:
-            yield from read_jsonl(annotations, config.dataset, config.split_by, config.fields)
+            yield from read_table(annotations, config.dataset, config.split_by, config.fields)
 
 
 @contextmanager

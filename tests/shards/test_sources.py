@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
 from shards.sources.errors import SourceError
-from shards.sources.jsonl import Fields, read_jsonl
 from shards.sources.refer import read_refer
 from shards.sources.screen import screen
 from shards.sources.source import SourceSample
+from shards.sources.table import Fields, read_table
 from shards.sources.transvg import read_transvg
 from shards.sources.unpickle import read_pickle
 
@@ -195,7 +197,7 @@ def test_own_annotations_join_queries_of_an_image(tmp_path: Path) -> None:
         {"image": "a.png", "query": "right cup", "box": [5, 0, 9, 4], "category": "cup", "instances": boxes},
         {"image": "b.png", "query": "sky", "box": [0, 0, 9, 2], "split": "test"},
     )
-    first, second = read_jsonl(path, "own")
+    first, second = read_table(path, "own")
     assert [i.box_xyxy for i in first.instances] == [(0, 0, 4, 4), (5, 0, 9, 4)]
     assert [q.instance for q in first.queries] == [0, 1]
     assert (second.split, second.queries[0].instance) == ("test", None)
@@ -204,8 +206,8 @@ def test_own_annotations_join_queries_of_an_image(tmp_path: Path) -> None:
 def test_own_annotations_with_other_field_names_are_read_by_them(tmp_path: Path) -> None:
     path = _lines(tmp_path / "own.jsonl", {"file": "a.png", "phrase": "cup", "bbox": [0, 0, 4, 4]})
     with pytest.raises(SourceError, match="line 1: no field 'image'; it has bbox, file, phrase"):
-        list(read_jsonl(path, "own"))
-    (sample,) = read_jsonl(path, "own", fields=Fields(image="file", query="phrase", box="bbox"))
+        list(read_table(path, "own"))
+    (sample,) = read_table(path, "own", fields=Fields(image="file", query="phrase", box="bbox"))
     assert sample.queries[0].text == "cup"
 
 
@@ -213,7 +215,70 @@ def test_own_annotations_with_other_field_names_are_read_by_them(tmp_path: Path)
 def test_a_broken_line_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "own.jsonl").write_text(content)
     with pytest.raises(SourceError, match=r"own\.jsonl"):
-        list(read_jsonl(tmp_path / "own.jsonl", "own"))
+        list(read_table(tmp_path / "own.jsonl", "own"))
+
+
+OWN_ROWS = [
+    {"image": "a.png", "query": "left cup", "box": [0, 0, 4, 4], "category": "cup", "split": "test"},
+    {"image": "a.png", "query": "red cup, right", "box": [5, 0, 9, 4], "category": "cup", "split": "test"},
+]
+OWN_CSV = """image,query,box,category,split
+a.png,left cup,"[0, 0, 4, 4]",cup,test
+a.png,"red cup, right","[5, 0, 9, 4]",cup,test
+"""
+
+
+def test_json_lines_csv_and_parquet_say_the_same(tmp_path: Path) -> None:
+    lines = _lines(tmp_path / "own.jsonl", *OWN_ROWS)
+    (tmp_path / "own.csv").write_text(OWN_CSV, encoding="utf-8-sig")
+    pq.write_table(pa.Table.from_pylist(OWN_ROWS), tmp_path / "own.parquet")
+    samples = [list(read_table(tmp_path / name, "own")) for name in ("own.jsonl", "own.csv", "own.parquet")]
+    assert [[q.text for q in sample.queries] for (sample,) in samples] == [["left cup", "red cup, right"]] * 3
+    assert [[q.box_xyxy for q in sample.queries] for (sample,) in samples] == [[(0, 0, 4, 4), (5, 0, 9, 4)]] * 3
+    assert [[q.instance for q in sample.queries] for (sample,) in samples] == [[0, 1]] * 3
+    assert lines.exists()
+
+
+def test_a_folder_of_parquet_files_with_lists_of_queries_and_xywh_is_read_by_column_names(tmp_path: Path) -> None:
+    rows = [{"file_name": "a.jpg", "captions": ["man left", "left guy"], "bbox": [1.5, 2.0, 3.0, 4.0], "split": "val"}]
+    for name in ("val-00000-of-00002.parquet", "val-00001-of-00002.parquet"):
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+    named = Fields(image="file_name", query="captions", box="bbox", box_format="xywh")
+    (sample,) = read_table(tmp_path, "hub", fields=named)
+    assert sample.split == "val"
+    assert [q.text for q in sample.queries] == ["man left", "left guy"] * 2
+    assert {q.box_xyxy for q in sample.queries} == {(1.5, 2.0, 4.5, 6.0)}  # x + width, y + height
+    assert [q.query_id for q in sample.queries] == ["hub-0-0-0", "hub-0-0-1", "hub-1-0-0", "hub-1-0-1"]
+
+
+def test_a_box_can_stand_in_four_columns(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("image,query,x1,y1,x2,y2\na.png,cup,1,2,3.5,4\n")
+    (sample,) = read_table(tmp_path / "own.csv", "own", fields=Fields(box="x1,y1,x2,y2"))
+    assert sample.queries[0].box_xyxy == (1, 2, 3.5, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("own.csv", b"image,query,box\na.png,cup\n", r"own\.csv, line 2: the row has not as many fields"),
+        ("own.csv", b'image,query,box\na.png,"cup,"[1,2,3,4]"\n', r"own\.csv, line \d"),
+        ("own.csv", b"image,query,box\na.png,cup,far left\n", r"line 2: a box is four numbers, got 'far left'"),
+        ("own.csv", b"image,query,box\na.png,\xff\xfe,1\n", r"own\.csv, line \d.*UTF-8"),
+        ("own.parquet", b"PAR1 and then nothing", r"own\.parquet, row 0: not a Parquet file"),
+        ("own.xlsx", b"PK", r"must end in \.jsonl, \.json, \.csv, \.parquet"),
+    ],
+)
+def test_a_broken_table_is_named_with_its_row(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError, match=message):
+        list(read_table(tmp_path / name, "own"))
+
+
+def test_a_folder_without_tables_and_a_missing_file_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"holds no \.parquet file"):
+        list(read_table(tmp_path, "own"))
+    with pytest.raises(SourceError, match="does not exist"):
+        list(read_table(tmp_path / "own.csv", "own"))
 
 
 def test_screening_lists_what_is_left_out_and_keeps_the_rest(tmp_path: Path) -> None:
@@ -232,7 +297,7 @@ def test_screening_lists_what_is_left_out_and_keeps_the_rest(tmp_path: Path) -> 
         {"image": "text.png", "query": "cup", "box": [0, 0, 4, 4]},
         {"image": "../own.jsonl", "query": "cup", "box": [0, 0, 4, 4]},
     )
-    result = screen(read_jsonl(path, "own"), images)
+    result = screen(read_table(path, "own"), images)
     (sample,) = result.samples
     assert [(q.text, q.box_xyxy) for q in sample.queries] == [
         ("cup", (0, 0, 4, 4)),

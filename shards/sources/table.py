@@ -1,0 +1,220 @@
+"""Tables of people's own, and as Hugging Face publishes data sets: JSON lines, CSV or Parquet, one query a row.
+
+    {"image": "kitchen.jpg", "query": "left cup", "box": [10, 20, 60, 90], "category": "cup"}
+
+``box`` is four numbers in pixels, 0-based, xyxy with right and bottom exclusive where ``Fields`` says nothing else.
+Optional: ``category``; ``instances`` (boxes of all objects of that category in the image, the target among them);
+``split``; ``id``; ``size`` ([width, height]). ``query`` may be a list of several about the same box. In CSV, lists are
+written as JSON ("[10, 20, 60, 90]"). Tables with other names for these fields are read with ``Fields``.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shards.boxes import iou
+from shards.schema import Box, Instance, Query
+from shards.sources.errors import SourceError
+from shards.sources.source import SourceSample, four_numbers, key_of, xywh_to_xyxy
+
+SAME_OBJECT_IOU = 0.5
+"""A listed instance that overlaps the target's box so much is the target."""
+
+SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fields:
+    """What the fields are called in the table."""
+
+    image: str = "image"
+    """The photograph's file below the folder of images."""
+
+    query: str = "query"
+    """Text, or a list of texts."""
+
+    box: str = "box"
+    """Four numbers, or the names of four fields with commas between them: ``x1,y1,x2,y2``."""
+
+    box_format: Literal["xyxy", "xywh"] = "xyxy"
+    category: str = "category"
+    instances: str = "instances"
+    split: str = "split"
+    id: str = "id"
+    size: str = "size"
+
+
+def read_table(path: Path, dataset: str, split: str = "train", fields: Fields | None = None) -> Iterator[SourceSample]:
+    """One sample for each image and split, in the order of their first rows.
+
+    Args:
+        path: a .jsonl, .csv or .parquet file, or a folder of .parquet files, read in the order of their names.
+        dataset: name that keys and queries carry.
+        split: for rows that do not say.
+        fields: the table's own names for the fields.
+
+    Raises:
+        SourceError: naming the file, the row and the rule.
+    """
+    named = fields or Fields()
+    grouped: dict[tuple[str, str], list[tuple[str, str, dict[str, Any]]]] = {}
+    for where, number, record in _rows(path):
+        row = _row(record, named, where)
+        grouped.setdefault((row["image"], str(row["split"] or split)), []).append((where, number, row))
+    for (image, part), rows in grouped.items():
+        yield _sample(image, part, rows, dataset)
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(where, for errors; number; the row) of each row."""
+    if not path.exists():
+        raise SourceError(f"{path} does not exist")
+    if path.is_dir():
+        parts = sorted(path.glob("*.parquet"))
+        if not parts:
+            raise SourceError(f"{path} holds no .parquet file; give the folder of them, or a .jsonl or .csv file")
+        for number, part in enumerate(parts):
+            for where, row, record in _parquet(part):
+                yield where, f"{number}-{row}", record
+    elif path.suffix == ".parquet":
+        yield from _parquet(path)
+    elif path.suffix == ".csv":
+        yield from _csv(path)
+    elif path.suffix in (".jsonl", ".json"):
+        yield from _json_lines(path)
+    else:
+        raise SourceError(f"{path} is no table that is read here; the name must end in {', '.join(SUFFIXES)}")
+
+
+def _json_lines(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    with path.open(encoding="utf-8-sig", errors="strict") as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                if not line.strip():
+                    continue
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise SourceError(f"{path}, line {number}: a line is a JSON object, got {line.strip()[:60]!r}")
+                yield f"{path}, line {number}", str(number), record
+        except (ValueError, RecursionError) as error:
+            raise SourceError(f"{path} is not a file of JSON lines ({error})") from error
+
+
+def _csv(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    with path.open(encoding="utf-8-sig", errors="strict", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        try:
+            for record in reader:
+                where = f"{path}, line {reader.line_num}"
+                if None in record or None in record.values():
+                    raise SourceError(f"{where}: the row has not as many fields as the first line has names")
+                yield where, str(reader.line_num), {name: _from_cell(cell) for name, cell in record.items()}
+        except (csv.Error, ValueError) as error:
+            raise SourceError(f"{path}, line {reader.line_num}: not CSV in UTF-8 ({error})") from error
+
+
+def _from_cell(cell: str) -> Any:
+    """Lists are JSON, everything else is text; an empty cell says nothing."""
+    if not cell.startswith("["):
+        return cell or None
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        return cell
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=4096):
+                for record in batch.to_pylist():
+                    yield f"{path}, row {number}", str(number), record
+                    number += 1
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise SourceError(f"{path}, row {number}: not a Parquet file that can be read ({error})") from error
+
+
+def _row(record: Mapping[str, Any], named: Fields, where: str) -> dict[str, Any]:
+    """The values under our own names; box and instances as xyxy, queries as a list."""
+    corners = named.box.split(",")
+    for name in (named.image, named.query, *corners):
+        if name not in record:
+            known = ", ".join(sorted(map(str, record)))
+            raise SourceError(f"{where}: no field {name!r}; it has {known}. Name it with --fields")
+    image, query = record[named.image], record[named.query]
+    queries = list(query) if isinstance(query, (list, tuple)) else [query]
+    if not isinstance(image, str) or not image or not all(isinstance(text, str) for text in queries):
+        raise SourceError(f"{where}: {named.image} and {named.query} must be text")
+    box = [record[name] for name in corners] if len(corners) > 1 else record[named.box]
+    to_xyxy = xywh_to_xyxy if named.box_format == "xywh" else four_numbers
+    boxes = record.get(named.instances)
+    if boxes is not None and not isinstance(boxes, list):
+        raise SourceError(f"{where}: instances must be a list of boxes, got {str(boxes)[:60]!r}")
+    optional = {field.name: record.get(getattr(named, field.name)) for field in _OPTIONAL}
+    return {
+        **optional,
+        "image": image,
+        "queries": queries,
+        "box": to_xyxy(box, where),
+        "instances": [to_xyxy(values, where) for values in boxes or ()],
+    }
+
+
+_OPTIONAL = tuple(field for field in fields(Fields) if field.name in ("category", "split", "id", "size"))
+
+
+def _sample(image: str, split: str, rows: list[tuple[str, str, dict[str, Any]]], dataset: str) -> SourceSample:
+    instances: list[Instance] = []
+    queries = []
+    for _, number, row in rows:
+        category, target = row["category"], None
+        if isinstance(category, str) and category.strip():
+            target = _join(instances, row["instances"], row["box"], category.strip().lower())
+        name = f"{dataset}-{number if row['id'] is None else row['id']}"
+        for i, text in enumerate(row["queries"]):
+            queries.append(
+                Query(
+                    query_id=name if len(row["queries"]) == 1 else f"{name}-{i}",
+                    text=text,
+                    box_xyxy=row["box"],
+                    split=split,
+                    source=dataset,
+                    instance=target,
+                )
+            )
+    return SourceSample(
+        key=key_of(dataset, str(Path(image).with_suffix("")), split),
+        split=split,
+        image_name=image,
+        instances=tuple(instances),
+        queries=tuple(queries),
+        size=_size(rows[0][2]["size"]),
+    )
+
+
+def _size(size: Any) -> tuple[int, int] | None:
+    if not isinstance(size, list) or len(size) != 2 or not all(isinstance(value, (int, float)) for value in size):
+        return None
+    return (int(size[0]), int(size[1]))
+
+
+def _join(instances: list[Instance], boxes: list[Box], target: Box, category: str) -> int:
+    """Add boxes that are not there yet; the index of the target, which is the box it overlaps most, or a new one."""
+    for box in boxes:
+        if not any(i.category == category and iou(i.box_xyxy, box) > 0.99 for i in instances):
+            instances.append(Instance(box_xyxy=box, category=category))
+    found = [(iou(i.box_xyxy, target), n) for n, i in enumerate(instances) if i.category == category]
+    best, index = max(found, default=(0.0, -1))
+    if best >= SAME_OBJECT_IOU:
+        return index
+    instances.append(Instance(box_xyxy=target, category=category))
+    return len(instances) - 1
