@@ -27,6 +27,7 @@ from pipeline.run import Job, PlanRow, run_job
 from pipeline.storage import local
 from shards.images import LoadImageStage
 from shards.sources.refer import read_refer
+from shards.sources.referit import read_referit
 from shards.sources.screen import Problem, Screening, screen
 from shards.sources.source import SourceSample
 from shards.sources.table import Fields, read_table
@@ -43,9 +44,9 @@ class IngestConfig:
     dataset: str = "miniature"
     """Name of the data set; its output goes to ``<data>/<dataset>``."""
 
-    format: Literal["refer", "transvg", "table"] = "refer"
-    """``refer``: refs(<split by>).p, instances.json; ``transvg``: <name>_<split>.pth; ``table``: JSON lines, CSV or
-    Parquet, one query a row."""
+    format: Literal["refer", "transvg", "referit", "table"] = "refer"
+    """``refer``: refs(<split by>).p, instances.json; ``transvg``: <name>_<split>.pth; ``referit``:
+    ReferItGame's own referit_query_<split>.json and mask/; ``table``: JSON lines, CSV or Parquet, one query a row."""
 
     annotations: UPath = UPath("data/miniature/refer/miniature")
     """Folder of the annotations, or a prefix of an object store; for a table the file."""
@@ -79,6 +80,8 @@ def read_annotations(config: IngestConfig) -> Iterator[SourceSample]:
             yield from read_refer(annotations, config.split_by, config.dataset)
         elif config.format == "transvg":
             yield from read_transvg(annotations, config.split_by, config.dataset)
+        elif config.format == "referit":
+            yield from read_referit(annotations, config.dataset)
         else:
             yield from read_table(annotations, config.dataset, config.split_by, config.fields)
 
