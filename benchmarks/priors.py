@@ -1,4 +1,4 @@
-"""Do priors show what the query means? The nearest of 2,160 crops of the world's objects says.
+"""Do priors show what the query means? The nearest of 4,320 crops of the world's objects says.
 
     make benchmark-priors
 
@@ -27,7 +27,7 @@ from workflows.miniature.drawing import PATTERNS
 from workflows.miniature.world import Combination, all_combinations, compose
 from workflows.presets import miniature
 
-CROPS_EACH = 6
+CROPS_EACH = 12
 """Crops of every combination of category, colour and pattern."""
 
 SIDE = 1.6

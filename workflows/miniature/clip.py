@@ -25,6 +25,10 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
+KEPT_SHARE = 0.25
+"""Of the weights before sharpening in those after it."""
+
+
 def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
     text = {
         "vocab_size": len(tokenizer),
@@ -84,8 +88,11 @@ def sharpen_vision(
 
     Half of each batch is captioned pictures as before, half pairs of views of one object: alone or cut out of a scene,
     drawn or as the autoencoder gives it back. Beside captions against pictures, pictures stand against pictures
-    (Khosla et al. 2020, arXiv:2004.11362). The text tower, which Stable Diffusion shares, stays as it is.
+    (Khosla et al. 2020, arXiv:2004.11362). The text tower, which Stable Diffusion shares, stays as it is. What comes
+    out is averaged with the weights before, which keeps what they knew of several objects (Wortsman et al. 2022,
+    arXiv:2109.01903).
     """
+    before = {name: value.detach().clone() for name, value in model.state_dict().items()}
     texts, views = _text_features(model, tokenizer), ObjectViews(autoencoder, folder)
     for part in (model.text_model, model.text_projection):
         part.requires_grad_(False)
@@ -106,6 +113,8 @@ def sharpen_vision(
 
     config = LoopConfig(name="clip-sharpened", steps=steps, learning_rate=6e-4, weight_decay=0.05)
     learn(config, model, loss_at, folder)
+    after = model.state_dict()
+    model.load_state_dict({name: value.lerp(before[name], KEPT_SHARE) for name, value in after.items()})
     return model.requires_grad_(True)
 
 
