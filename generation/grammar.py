@@ -337,6 +337,8 @@ def _infer_target(phrase: Phrase, words: list[Word]) -> None:
         phrase.target = replace(phrase.target, noun="person")
     elif vague:
         phrase.target = replace(phrase.target, surface=vague, lemma=lex.IRREGULAR.get(vague, vague.removesuffix("s")))
+    elif not phrase.target.surface and any(word.text in ("one", "ones") for word in words):
+        phrase.target = replace(phrase.target, surface="one")
 
 
 _MARKS = frozenset(["stripe", "stripes", "dots", "spot", "spots"])

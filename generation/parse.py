@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from generation import (
     attributes,
+    categories,
     grammar,
     lexicon,
     location,
@@ -46,7 +47,20 @@ PARSED_SCHEMA = pa.schema(
 """One row a query; ``attributes`` is JSON, ``head`` the lemma or empty."""
 
 
-_READING = (attributes, grammar, lexicon, location, prompt, segments, spelling, tagging, things, wording, words)
+_READING = (
+    attributes,
+    categories,
+    grammar,
+    lexicon,
+    location,
+    prompt,
+    segments,
+    spelling,
+    tagging,
+    things,
+    wording,
+    words,
+)
 
 
 @cache

@@ -104,7 +104,7 @@ def _person_or_thing(attributes: Attributes, config: PromptConfig) -> tuple[Thin
         garment = replace(target, others=tuple(other for other in target.others if other not in ages))
         wearer = attributes.owner or Thing(noun="person")
         return replace(wearer, others=(*wearer.others, *ages)), [garment, *wearing]
-    if not target.noun and attributes.actions and target == Thing():
+    if attributes.actions and replace(target, surface="") == Thing():
         return Thing(noun="person"), wearing
     return target, wearing
 

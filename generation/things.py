@@ -17,7 +17,7 @@ class Thing:
     """A noun with what is said of it."""
 
     surface: str = ""
-    """The noun as written, with its compound ("wine glass"); empty where only attributes are known."""
+    """The noun as written, with its compound ("wine glass"); "one" in its place, or empty where neither was said."""
 
     lemma: str = ""
     """Its last word, spelling corrected, singular."""
