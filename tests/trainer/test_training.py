@@ -42,7 +42,7 @@ def test_a_few_samples_are_learned_by_heart(make_run: MakeRun, tiny_config: Make
         validate_split="train",
         validate_every_epochs=1000,
         augmentation=STILL,
-        epochs=50,
+        epochs=100,
         max_queries=1,
         attention_weight=1.0,
         save_every_steps=10_000,
