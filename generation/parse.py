@@ -12,20 +12,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from generation import (
-    attributes,
-    categories,
-    grammar,
-    lexicon,
-    location,
-    prompt,
-    segments,
-    spelling,
-    tagging,
-    things,
-    wording,
-    words,
-)
 from generation.attributes import AttributeParser, Attributes
 from generation.prior import prior_id
 from generation.prompt import PromptConfig, build_prompt
@@ -47,20 +33,21 @@ PARSED_SCHEMA = pa.schema(
 """One row a query; ``attributes`` is JSON, ``head`` the lemma or empty."""
 
 
-_READING = (
-    attributes,
-    categories,
-    grammar,
-    lexicon,
-    location,
-    prompt,
-    segments,
-    spelling,
-    tagging,
-    things,
-    wording,
-    words,
-)
+_READING = [
+    "attributes",
+    "categories",
+    "grammar",
+    "lexicon",
+    "location",
+    "prompt",
+    "segments",
+    "spelling",
+    "tagging",
+    "things",
+    "wording",
+    "words",
+]
+"""Modules that decide how a query is read and worded."""
 
 
 @cache
@@ -68,7 +55,7 @@ def parser_fingerprint() -> str:
     """Changes with every change of how queries are read and worded, so that none is read as it was before."""
     digest = hashlib.sha256()
     for module in _READING:
-        digest.update(Path(str(module.__file__)).read_bytes())
+        digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
     return digest.hexdigest()
 
 
