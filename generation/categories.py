@@ -35,7 +35,7 @@ _NOUNS = {
     "umbrella": "umbrella parasol",
     "handbag": "handbag purse bag",
     "tie": "tie necktie bowtie",
-    "suitcase": "suitcase luggage briefcase trunk_ case",
+    "suitcase": "suitcase luggage briefcase case",
     "frisbee": "frisbee",
     "skis": "ski skis",
     "snowboard": "snowboard",

@@ -126,6 +126,8 @@ class Renderer:
             GenerationError: it is no VAE of diffusers, or one of other latents.
         """
         self._pipeline.vae = _load_vae(str(self.config.small_vae), self._pipeline.vae, self._dtype)
+        if self._pipeline.device.type == "cuda":
+            _suit_gpu(self._pipeline)
 
     def render(self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str = "") -> list[Picture]:
         """Draw one picture for each prompt with its seed.

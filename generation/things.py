@@ -107,7 +107,7 @@ def _goes_on(thing: Thing, modifiers: Thing, word: Word, adjacent: bool) -> bool
     if word.text in lex.GARMENTS and last in lex.GARMENTS:
         return adjacent and last in _GARMENT_KINDS
     if word.text in lex.GARMENTS and last not in lex.THINGS:
-        return (adjacent and last in _CRAFTS) or (last not in LIVING and adjacent)
+        return adjacent and (last in _CRAFTS or last not in LIVING)
     if last in lex.GARMENTS and word.text in lex.PEOPLE:
         return False
     if (last in lex.PEOPLE and not adjacent) or (last in lex.PERSONS and word.text not in LIVING):
