@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path, PurePath
 from typing import IO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -35,6 +36,33 @@ def _open(file: IO[bytes], path: Location) -> Image.Image:
     if image.width * image.height > MOST_PIXELS:
         raise ImageError("too_large_image", f"{path} has {image.width} x {image.height} pixels")
     return image
+
+
+def image_path(root: Location, name: str, *, allow_links: bool = False) -> Location:
+    """The file of an image that lies in a folder.
+
+    Args:
+        root: folder of the photographs, or a prefix of an object store.
+        name: path below it, as annotations say.
+        allow_links: a symbolic link may lead out of it.
+
+    Raises:
+        ImageError: the name leads out of the folder, or there is no such file.
+    """
+    path = root / name
+    if "\0" in name or PurePath(name).is_absolute() or "://" in name or ".." in PurePath(name).parts:
+        raise ImageError("outside_images", f"{name!r} leads out of {root}")
+    if not path.is_file():
+        raise ImageError("missing_image", f"{path} does not exist")
+    if not allow_links and isinstance(path, Path) and isinstance(root, Path) and not _inside(path, root):
+        raise ImageError(
+            "outside_images", f"{path} is a link that leads out of {root}; --allow-links if the folder is yours"
+        )
+    return path
+
+
+def _inside(path: Path, root: Path) -> bool:
+    return root.resolve() in path.resolve().parents
 
 
 def upright_size(path: Location) -> tuple[int, int]:

@@ -6,14 +6,14 @@ Boxes are ``xyxy`` in pixels of the stored image: float, 0-based, right and bott
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Box = tuple[float, float, float, float]
 """(x1, y1, x2, y2) in pixels of the stored image, 0-based, right and bottom exclusive."""
@@ -40,6 +40,12 @@ def checked_box(values: Any, width: int, height: int, where: str) -> Box:
     if x1 < 0 or y1 < 0 or x2 > width or y2 > height:
         raise SchemaError(f"{where}: box ({x1}, {y1}, {x2}, {y2}) reaches outside the {width} x {height} image")
     return (x1, y1, x2, y2)
+
+
+def around(boxes: Sequence[Box]) -> Box:
+    """The smallest box around one or more."""
+    x1, y1, x2, y2 = zip(*boxes, strict=True)
+    return (min(x1), min(y1), max(x2), max(y2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +75,10 @@ class Query:
 
     source: str
     """Where the query comes from: ``refcoco``, ``miniature``, ``prompted`` (a composer), ..."""
+
+    boxes_xyxy: tuple[Box, ...] = ()
+    """Where the phrase means several things ("two men"), the box of each; ``box_xyxy`` is then the smallest around
+    all of them. Empty where it means one."""
 
     instance: int | None = None
     """Index of the target in the sample's instances; None where it is not known."""
@@ -108,6 +118,10 @@ class Sample:
         for query in self.queries:
             where = f"sample {self.key}, query {query.query_id!r}"
             checked_box(query.box_xyxy, self.width, self.height, where)
+            for box in query.boxes_xyxy:
+                checked_box(box, self.width, self.height, where)
+            if query.boxes_xyxy and query.box_xyxy != around(query.boxes_xyxy):
+                raise SchemaError(f"{where}: box {query.box_xyxy} is not the smallest around {query.boxes_xyxy}")
             if not query.text.strip():
                 raise SchemaError(f"{where}: the text is empty")
             if query.instance is not None and not 0 <= query.instance < len(self.instances):
@@ -147,6 +161,7 @@ class Sample:
                     "query_id": query.query_id,
                     "text": query.text,
                     "box_xyxy": list(query.box_xyxy),
+                    "boxes_xyxy": [list(box) for box in query.boxes_xyxy],
                     "split": query.split,
                     "source": query.source,
                     "instance": query.instance,
@@ -191,6 +206,7 @@ class Sample:
                         query_id=query["query_id"],
                         text=query["text"],
                         box_xyxy=tuple(query["box_xyxy"]),
+                        boxes_xyxy=tuple(tuple(box) for box in query["boxes_xyxy"]),
                         split=query["split"],
                         source=query["source"],
                         instance=query["instance"],

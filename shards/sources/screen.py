@@ -7,25 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.receipts import Location, located
-from shards.images import ImageError, upright_size
+from shards.images import ImageError, image_path, upright_size
 from shards.schema import Box, Instance, SchemaError, checked_box
-from shards.sources.source import SourceSample
+from shards.sources.source import Problem, SourceSample
 
 ROUNDING_PX = 2.0
 """A box that reaches at most this far outside its image is clipped: annotators' boxes are often rounded outwards."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """One image or query that is left out, or one box that was clipped."""
-
-    rule: str
-    """``missing_image``, ``unreadable_image``, ``other_size``, ``bad_box``, ``empty_query``, ``clipped_box``, ..."""
-
-    image: str
-    num_queries: int
-    query_id: str = ""
-    detail: str = ""
 
 
 @dataclass(kw_only=True)
@@ -44,25 +31,29 @@ class Screening:
         return sum(problem.num_queries for problem in self.problems if problem.rule == rule)
 
 
-def screen(samples: Iterable[SourceSample], images: Location) -> Screening:
+def screen(samples: Iterable[SourceSample], images: Location, *, allow_links: bool = False) -> Screening:
     """Check each sample against its photograph's header; nothing is decoded yet.
 
     Args:
         samples: from a reader.
         images: folder of the photographs, or a prefix of an object store; a sample's image must lie inside it.
+        allow_links: symbolic links may lead out of it.
     """
     result = Screening()
-    root = located(images).resolve()
+    root = located(images)
     for sample in samples:
-        checked = _screened(sample, root, result.problems)
+        result.problems.extend(sample.problems)
+        checked = _screened(sample, root, allow_links, result.problems)
         if checked is not None:
             result.samples.append(checked)
     return result
 
 
-def _screened(sample: SourceSample, root: Location, problems: list[Problem]) -> SourceSample | None:
+def _screened(sample: SourceSample, root: Location, allow_links: bool, problems: list[Problem]) -> SourceSample | None:
+    if not sample.queries:
+        return None
     try:
-        size = _checked_size(sample, root)
+        size = _checked_size(sample, root, allow_links)
     except ImageError as error:
         count = len(sample.queries)
         problems.append(Problem(rule=error.rule, image=sample.image_name, num_queries=count, detail=str(error)))
@@ -70,13 +61,8 @@ def _screened(sample: SourceSample, root: Location, problems: list[Problem]) -> 
     return _with_sound_boxes(replace(sample, size=size), size, problems)
 
 
-def _checked_size(sample: SourceSample, root: Location) -> tuple[int, int]:
-    path = (root / sample.image_name).resolve()
-    if root not in path.parents:
-        raise ImageError("outside_images", f"{sample.image_name} leads out of {root}")
-    if not path.is_file():
-        raise ImageError("missing_image", f"{path} does not exist")
-    size = upright_size(path)
+def _checked_size(sample: SourceSample, root: Location, allow_links: bool) -> tuple[int, int]:
+    size = upright_size(image_path(root, sample.image_name, allow_links=allow_links))
     if sample.size is not None and size != sample.size:
         raise ImageError("other_size", f"annotated {sample.size}, the file is {size}")
     return size
@@ -96,16 +82,18 @@ def _with_sound_boxes(sample: SourceSample, size: tuple[int, int], problems: lis
     queries = []
     for query in sample.queries:
         about: dict[str, Any] = {"image": sample.image_name, "num_queries": 1, "query_id": query.query_id}
-        box = _clipped(query.box_xyxy, size)
-        if isinstance(box, str):
-            problems.append(Problem(rule="bad_box", detail=box, **about))
+        box, parts = _clipped(query.box_xyxy, size), [_clipped(part, size) for part in query.boxes_xyxy]
+        unsound = next((part for part in (box, *parts) if isinstance(part, str)), None)
+        if isinstance(box, str) or unsound:
+            problems.append(Problem(rule="bad_box", detail=str(unsound), **about))
         elif not any(character.isalnum() for character in query.text):
             problems.append(Problem(rule="empty_query", detail=repr(query.text), **about))
         else:
             if box != query.box_xyxy:
                 problems.append(Problem(rule="clipped_box", detail=f"{query.box_xyxy} in {size}", **about))
             target = None if query.instance is None else kept.get(query.instance)
-            queries.append(replace(query, box_xyxy=box, instance=target))
+            boxes = tuple(part for part in parts if not isinstance(part, str))
+            queries.append(replace(query, box_xyxy=box, boxes_xyxy=boxes, instance=target))
     return replace(sample, instances=tuple(instances), queries=tuple(queries)) if queries else None
 
 

@@ -12,6 +12,19 @@ from shards.sources.errors import SourceError
 
 
 @dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One image or query that is left out, or one box that was clipped."""
+
+    rule: str
+    """``missing_image``, ``unreadable_image``, ``bad_box``, ``empty_query``, ``no_box``, ``clipped_box``, ..."""
+
+    image: str
+    num_queries: int
+    query_id: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SourceSample:
     """One image and the queries of one split about it; boxes are xyxy as read, not yet checked against the image."""
 
@@ -25,9 +38,19 @@ class SourceSample:
     size: tuple[int, int] | None = field(default=None)
     """(width, height) in pixels where the annotations say so."""
 
+    problems: tuple[Problem, ...] = field(default=(), compare=False, repr=False)
+    """What the annotations hold of this image that is no query, such as phrases without a box."""
+
     def to_payload(self) -> dict[str, Any]:
-        """JSON values, for a plan."""
-        return asdict(self)
+        """JSON values, for a plan; without the problems."""
+        return {
+            "key": self.key,
+            "split": self.split,
+            "image_name": self.image_name,
+            "instances": [asdict(instance) for instance in self.instances],
+            "queries": [asdict(query) for query in self.queries],
+            "size": self.size,
+        }
 
     @staticmethod
     def from_payload(payload: Mapping[str, Any]) -> SourceSample:
@@ -36,19 +59,31 @@ class SourceSample:
             key=payload["key"],
             split=payload["split"],
             image_name=payload["image_name"],
-            instances=tuple(Instance(**_with_box(record)) for record in payload["instances"]),
-            queries=tuple(Query(**_with_box(record)) for record in payload["queries"]),
+            instances=tuple(Instance(**_with_boxes(record)) for record in payload["instances"]),
+            queries=tuple(Query(**_with_boxes(record)) for record in payload["queries"]),
             size=None if payload["size"] is None else (payload["size"][0], payload["size"][1]),
         )
 
 
-def _with_box(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {**record, "box_xyxy": tuple(record["box_xyxy"])}
+def _with_boxes(record: Mapping[str, Any]) -> dict[str, Any]:
+    tuples = {"box_xyxy": tuple(record["box_xyxy"])}
+    if "boxes_xyxy" in record:
+        tuples["boxes_xyxy"] = tuple(map(tuple, record["boxes_xyxy"]))
+    return {**record, **tuples}
 
 
 def key_of(*parts: object) -> str:
     """A sample's key from names of the source, with everything but letters, digits, _ and - replaced by _."""
     return "-".join(re.sub(r"[^A-Za-z0-9_-]+", "_", str(part)) for part in parts)
+
+
+_WITH_ANNOTATION = re.compile(r"(COCO_(?:train|val)2014_\d{12})_\d+(\.jpg)\Z")
+
+
+def photograph_name(name: str) -> str:
+    """The file that a name means: REFER's carry an annotation's number, ``COCO_train2014_000000000716_225429.jpg``,
+    which no photograph of COCO has."""
+    return _WITH_ANNOTATION.sub(r"\1\2", name)
 
 
 def xywh_to_xyxy(values: Any, where: str) -> Box:
@@ -69,6 +104,18 @@ def four_numbers(values: Any, where: str) -> Box:
     """
     try:
         a, b, c, d = (float(value) for value in values)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise SourceError(f"{where}: a box is four numbers, got {str(values)[:80]!r}") from error
     return (a, b, c, d)
+
+
+def checked_size(width: Any, height: Any, where: str) -> tuple[int, int]:
+    """(width, height) in pixels; MDETR's files write some of them as text.
+
+    Raises:
+        SourceError: naming ``where``.
+    """
+    try:
+        return int(width), int(height)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SourceError(f"{where}: width and height are whole numbers, got {width!r} and {height!r}") from error

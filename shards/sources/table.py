@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 from shards.boxes import iou
 from shards.schema import Box, Instance, Query
 from shards.sources.errors import SourceError
-from shards.sources.source import SourceSample, four_numbers, key_of, xywh_to_xyxy
+from shards.sources.json_lines import json_lines
+from shards.sources.source import SourceSample, four_numbers, key_of, photograph_name
 
 SAME_OBJECT_IOU = 0.5
 """A listed instance that overlaps the target's box so much is the target."""
@@ -45,6 +46,9 @@ class Fields:
     """Four numbers, or the names of four fields with commas between them: ``x1,y1,x2,y2``."""
 
     box_format: Literal["xyxy", "xywh"] = "xyxy"
+    one_based: bool = False
+    """Whether boxes count pixels from 1 and, as xyxy, name the last one, as MATLAB and Pascal VOC do."""
+
     category: str = "category"
     instances: str = "instances"
     split: str = "split"
@@ -89,23 +93,9 @@ def _rows(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     elif path.suffix == ".csv":
         yield from _csv(path)
     elif path.suffix in (".jsonl", ".json"):
-        yield from _json_lines(path)
+        yield from json_lines(path)
     else:
         raise SourceError(f"{path} is no table that is read here; the name must end in {', '.join(SUFFIXES)}")
-
-
-def _json_lines(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig", errors="strict") as file:
-        try:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise SourceError(f"{path}, line {number}: a line is a JSON object, got {line.strip()[:60]!r}")
-                yield f"{path}, line {number}", str(number), record
-        except (ValueError, RecursionError) as error:
-            raise SourceError(f"{path} is not a file of JSON lines ({error})") from error
 
 
 def _csv(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -155,21 +145,29 @@ def _row(record: Mapping[str, Any], named: Fields, where: str) -> dict[str, Any]
     if not isinstance(image, str) or not image or not all(isinstance(text, str) for text in queries):
         raise SourceError(f"{where}: {named.image} and {named.query} must be text")
     box = [record[name] for name in corners] if len(corners) > 1 else record[named.box]
-    to_xyxy = xywh_to_xyxy if named.box_format == "xywh" else four_numbers
     boxes = record.get(named.instances)
     if boxes is not None and not isinstance(boxes, list):
         raise SourceError(f"{where}: instances must be a list of boxes, got {str(boxes)[:60]!r}")
     optional = {field.name: record.get(getattr(named, field.name)) for field in _OPTIONAL}
     return {
         **optional,
-        "image": image,
+        "image": photograph_name(image),
         "queries": queries,
-        "box": to_xyxy(box, where),
-        "instances": [to_xyxy(values, where) for values in boxes or ()],
+        "box": _to_xyxy(box, named, where),
+        "instances": [_to_xyxy(values, named, where) for values in boxes or ()],
     }
 
 
 _OPTIONAL = tuple(field for field in fields(Fields) if field.name in ("category", "split", "id", "size"))
+
+
+def _to_xyxy(values: Any, named: Fields, where: str) -> Box:
+    """0-based, right and bottom exclusive."""
+    x1, y1, x2, y2 = four_numbers(values, where)
+    first = 1 if named.one_based else 0
+    if named.box_format == "xywh":
+        x2, y2 = x1 - first + x2, y1 - first + y2
+    return (x1 - first, y1 - first, x2, y2)
 
 
 def _sample(image: str, split: str, rows: list[tuple[str, str, dict[str, Any]]], dataset: str) -> SourceSample:

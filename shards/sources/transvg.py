@@ -2,7 +2,8 @@
 
 A row is (image file, mask file, box, phrase, attributes), for flickr (image file, box, phrase). Boxes are xywh for
 unc, unc+, gref and gref_umd, and xyxy for referit and flickr: referit's count from 0 and name the last pixel (no box of
-480 x 360 pictures ever reaches 480), flickr's count from 1. Categories and other instances are not in these files.
+480 x 360 pictures ever reaches 480), flickr's count from 1. Categories and other instances are not in these files; for
+photographs of COCO they come from its instances file, since the mask file is named after the annotation.
 """
 
 from __future__ import annotations
@@ -12,63 +13,96 @@ from pathlib import Path
 from typing import Any
 
 from shards.schema import Box, Query
+from shards.sources.coco import CocoImage, CocoInstances, check_same_object
 from shards.sources.errors import SourceError
-from shards.sources.source import SourceSample, four_numbers, key_of, xywh_to_xyxy
+from shards.sources.source import SourceSample, four_numbers, key_of, photograph_name, xywh_to_xyxy
 from shards.sources.unpickle import read_pickle
 
 XYWH_NAMES = ("unc", "unc+", "gref", "gref_umd")
 XYXY_NAMES = ("referit", "flickr")
 
 
-def read_transvg(folder: Path, name: str, dataset: str) -> Iterator[SourceSample]:
+def read_transvg(folder: Path, name: str, dataset: str, instances: Path | None = None) -> Iterator[SourceSample]:
     """One sample for each image and split, in the order of the files; every ``<name>_<split>.pth`` is a split.
 
     Args:
         folder: holds the split files.
         name: one of unc, unc+, gref, gref_umd, referit, flickr.
         dataset: name that keys and queries carry.
+        instances: COCO's instances file of the photographs, for the first four names.
 
     Raises:
         SourceError: naming the file, the row and the rule.
     """
     if name not in XYWH_NAMES + XYXY_NAMES:
         raise SourceError(f"no TransVG data set {name!r}; choose one of {', '.join(XYWH_NAMES + XYXY_NAMES)}")
+    if instances and name in XYXY_NAMES:
+        raise SourceError(f"{instances}: the photographs of {name} are not COCO's; leave the instances file out")
     paths = sorted(path for path in folder.glob(f"{name}_*.pth") if not path.stem.endswith("_fea"))
     if not paths:
         raise SourceError(f"{folder} holds no {name}_<split>.pth; give the folder of TransVG's split files")
+    coco = CocoInstances(instances) if instances else None
     for path in paths:
-        yield from _read_split(path, path.stem.removeprefix(f"{name}_"), name, dataset)
+        yield from _read_split(path, path.stem.removeprefix(f"{name}_"), name, dataset, coco)
 
 
-def _read_split(path: Path, split: str, name: str, dataset: str) -> Iterator[SourceSample]:
+def query_id(dataset: str, split: str, row: int) -> str:
+    """The id of the query in a row; features of priors are published row by row, too."""
+    return f"{dataset}-{split}-{row}"
+
+
+def _read_split(path: Path, split: str, name: str, dataset: str, coco: CocoInstances | None) -> Iterator[SourceSample]:
     rows = read_pickle(path)
     if not isinstance(rows, (list, tuple)):
         raise SourceError(f"{path} holds a {type(rows).__name__}, not a list of rows")
     grouped: dict[str, list[Query]] = {}
+    present: dict[str, CocoImage] = {}
     for i, row in enumerate(rows):
-        image, query = _read_row(row, i, path, split, name, dataset)
-        grouped.setdefault(image, []).append(query)
+        image, box, phrase = _read_row(row, f"{path}, row {i}", name)
+        target = None
+        if coco:
+            annotation = _annotation_of(row[1], f"{path}, row {i}")
+            present[image] = coco.image_of(annotation, f"{path}, row {i}")
+            target = present[image].position[annotation]
+            check_same_object(box, present[image].instances[target], f"{path}, row {i}")
+        grouped.setdefault(image, []).append(
+            Query(
+                query_id=query_id(dataset, split, i),
+                text=phrase,
+                box_xyxy=box,
+                split=split,
+                source=dataset,
+                instance=target,
+            )
+        )
     for image, queries in grouped.items():
         yield SourceSample(
             key=key_of(dataset, Path(image).stem, split),
             split=split,
             image_name=image,
-            instances=(),
+            instances=present[image].instances if image in present else (),
             queries=tuple(queries),
+            size=present[image].size if image in present else None,
         )
 
 
-def _read_row(row: Any, i: int, path: Path, split: str, name: str, dataset: str) -> tuple[str, Query]:
-    where = f"{path}, row {i}"
+def _annotation_of(mask: Any, where: str) -> int:
+    """``225429.pth`` is the mask of COCO's annotation 225429."""
+    stem = Path(mask).stem if isinstance(mask, str) else ""
+    if not stem.isascii() or not stem.isdigit():
+        raise SourceError(f"{where}: the mask file is named <annotation id>.pth, got {str(mask)[:60]!r}")
+    return int(stem)
+
+
+def _read_row(row: Any, where: str, name: str) -> tuple[str, Box, str]:
+    """(image, box, phrase)"""
     width = 3 if name == "flickr" else 5
     if not isinstance(row, (list, tuple)) or len(row) != width:
         raise SourceError(f"{where}: a row of {name} has {width} fields, got {str(row)[:80]}")
     image, box, phrase = (row[0], row[1], row[2]) if name == "flickr" else (row[0], row[2], row[3])
     if not isinstance(image, str) or not isinstance(phrase, str):
         raise SourceError(f"{where}: the image's name and the phrase must be text, got {image!r} and {phrase!r}")
-    xyxy = _to_xyxy(box, name, where)
-    query = Query(query_id=f"{dataset}-{split}-{i}", text=phrase, box_xyxy=xyxy, split=split, source=dataset)
-    return image, query
+    return photograph_name(image), _to_xyxy(box, name, where), phrase
 
 
 def _to_xyxy(values: Any, name: str, where: str) -> Box:

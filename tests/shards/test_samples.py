@@ -80,7 +80,7 @@ def test_a_box_without_area_or_sense_is_refused(box: Any) -> None:
 
 
 def test_another_schema_version_is_refused() -> None:
-    with pytest.raises(SchemaError, match="schema version 99, this code reads 1"):
+    with pytest.raises(SchemaError, match="schema version 99, this code reads 2"):
         Sample.from_json({**_sample().to_json(), "schema_version": 99}, b"")
 
 

@@ -21,40 +21,14 @@ from shards.sources.source import SourceSample
 from shards.sources.table import Fields, read_table
 from shards.sources.transvg import read_transvg
 from shards.sources.unpickle import read_pickle
+from tests.shards.annotation_files import write_refer
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real annotations are not at hand")
 
 
-def _refer(folder: Path, **changes: Any) -> Path:
-    """One 10 x 8 image with two cups, the first referred to twice."""
-    folder.mkdir(parents=True, exist_ok=True)
-    ref = {
-        "ref_id": 5,
-        "ann_id": 11,
-        "image_id": 3,
-        "split": "val",
-        "category_id": 1,
-        "file_name": "photo_11.jpg",
-        "sent_ids": [7, 8],
-        "sentences": [{"sent": "left cup", "sent_id": 7}, {"sent": "small cup", "sent_id": 8}],
-        **changes,
-    }
-    coco = {
-        "images": [{"id": 3, "file_name": "photo.png", "width": 10, "height": 8}],
-        "annotations": [
-            {"id": 11, "image_id": 3, "category_id": 1, "bbox": [1, 2, 3, 4], "iscrowd": 0},
-            {"id": 12, "image_id": 3, "category_id": 1, "bbox": [5, 2, 5, 6], "iscrowd": 1},
-        ],
-        "categories": [{"id": 1, "name": "Cup"}],
-    }
-    (folder / "refs(unc).p").write_bytes(pickle.dumps([ref], protocol=2))
-    (folder / "instances.json").write_text(json.dumps(coco))
-    return folder
-
-
 def test_refer_boxes_become_xyxy_and_all_instances_are_kept(tmp_path: Path) -> None:
-    (sample,) = read_refer(_refer(tmp_path), "unc", "toy")
+    (sample,) = read_refer(write_refer(tmp_path), "unc", "toy")
     assert sample.key == "toy-3-val"
     assert sample.image_name == "photo.png"
     assert [(i.box_xyxy, i.category, i.is_crowd) for i in sample.instances] == [
@@ -78,11 +52,11 @@ def test_refer_boxes_become_xyxy_and_all_instances_are_kept(tmp_path: Path) -> N
 )
 def test_a_broken_ref_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(SourceError, match=message):
-        list(read_refer(_refer(tmp_path, **change), "unc", "toy"))
+        list(read_refer(write_refer(tmp_path, **change), "unc", "toy"))
 
 
 def test_damaged_annotation_files_are_named(tmp_path: Path) -> None:
-    folder = _refer(tmp_path)
+    folder = write_refer(tmp_path)
     (folder / "instances.json").write_text('{"images": [')
     with pytest.raises(SourceError, match=r"instances\.json is not a COCO instances file"):
         list(read_refer(folder, "unc", "toy"))
@@ -316,11 +290,52 @@ def test_screening_lists_what_is_left_out_and_keeps_the_rest(tmp_path: Path) -> 
 
 def test_an_image_of_another_size_than_annotated_is_left_out(tmp_path: Path) -> None:
     Image.new("RGB", (20, 16)).save(tmp_path / "photo.png")
-    result = screen(read_refer(_refer(tmp_path / "refer"), "unc", "toy"), tmp_path)
+    result = screen(read_refer(write_refer(tmp_path / "refer"), "unc", "toy"), tmp_path)
     assert result.samples == []
     assert (result.count("other_size"), result.num_queries("other_size")) == (1, 2)
 
 
 def test_a_source_sample_survives_its_plan(tmp_path: Path) -> None:
-    (sample,) = read_refer(_refer(tmp_path), "unc", "toy")
+    (sample,) = read_refer(write_refer(tmp_path), "unc", "toy")
     assert SourceSample.from_payload(json.loads(json.dumps(sample.to_payload()))) == sample
+
+
+def test_names_with_annotation_numbers_mean_the_photograph(tmp_path: Path) -> None:
+    path = _lines(
+        tmp_path / "own.jsonl",
+        {"image": "coco/COCO_train2014_000000000716_225429.jpg", "query": "cup", "box": [0, 0, 4, 4]},
+        {"image": "IMG_716_225429.jpg", "query": "cup", "box": [0, 0, 4, 4]},
+    )
+    assert [s.image_name for s in read_table(path, "own")] == [
+        "coco/COCO_train2014_000000000716.jpg",
+        "IMG_716_225429.jpg",
+    ]
+
+
+@pytest.mark.parametrize(("box_format", "box"), [("xyxy", (0, 1, 3, 4)), ("xywh", (0, 1, 3, 5))])
+def test_boxes_that_count_from_one_are_read_as_such(tmp_path: Path, box_format: Any, box: tuple[int, ...]) -> None:
+    path = _lines(tmp_path / "own.jsonl", {"image": "a.png", "query": "cup", "box": [1, 2, 3, 4]})
+    (sample,) = read_table(path, "own", fields=Fields(box_format=box_format, one_based=True))
+    assert sample.queries[0].box_xyxy == box
+
+
+def test_links_out_of_the_folder_of_images_need_leave(tmp_path: Path) -> None:
+    images, elsewhere = tmp_path / "images", tmp_path / "elsewhere"
+    images.mkdir()
+    elsewhere.mkdir()
+    Image.new("RGB", (10, 8)).save(elsewhere / "a.png")
+    (images / "a.png").symlink_to(elsewhere / "a.png")
+    (images / "folder").symlink_to(elsewhere)
+    path = _lines(
+        tmp_path / "own.jsonl",
+        {"image": "a.png", "query": "cup", "box": [0, 0, 4, 4]},
+        {"image": "folder/a.png", "query": "cup", "box": [0, 0, 4, 4]},
+        {"image": "folder/../../elsewhere/a.png", "query": "cup", "box": [0, 0, 4, 4]},
+        {"image": str(elsewhere / "a.png"), "query": "cup", "box": [0, 0, 4, 4]},
+    )
+    strict, lenient = (screen(read_table(path, "own"), images, allow_links=allowed) for allowed in (False, True))
+    assert (len(strict.samples), strict.count("outside_images")) == (0, 4)
+    assert "--allow-links" in strict.problems[0].detail
+    assert (len(lenient.samples), lenient.count("outside_images")) == (2, 2)
+    (tmp_path / "link").symlink_to(images)  # the folder itself may be one
+    assert screen(read_table(path, "own"), tmp_path / "link", allow_links=True).samples == lenient.samples

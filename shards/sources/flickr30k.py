@@ -1,0 +1,131 @@
+"""Flickr30k Entities as its authors publish it: ``Sentences/<id>.txt``, ``Annotations/<id>.xml``, ``<split>.txt``.
+
+Five sentences tell of an image; their phrases, ``[/EN#<chain>/<type> two men]``, are the queries. The XML gives the
+boxes of each chain: one, several (a query then keeps each of them and the smallest box around all), or none, where
+the chain is the whole scene or cannot be seen; such phrases are counted as ``no_box``. Coordinates count from 1 and
+name the last pixel.
+
+Source: Plummer et al., ICCV 2015 (arXiv:1505.04870).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from shards.schema import Box, Query, around
+from shards.sources.errors import SourceError
+from shards.sources.source import Problem, SourceSample, checked_size, four_numbers, key_of
+
+SPLITS = ("train", "val", "test")
+MAX_BYTES = 1 << 22
+"""Of one image's sentences or boxes, 4 MiB; the published ones have a few thousand."""
+
+_OPENING = "[/EN#"
+_PHRASE = re.compile(r"\[/EN#(?P<chain>\d{1,12})(?:/[^\s\[\]/]+)+\s+(?P<text>[^\[\]]+)\]")
+_IMAGE_ID = re.compile(r"\d{1,20}")
+
+
+def read_flickr30k(folder: Path, dataset: str) -> Iterator[SourceSample]:
+    """One sample for each image, in the order of ``train.txt``, ``val.txt`` and ``test.txt``, where they are.
+
+    Args:
+        folder: holds ``Sentences``, ``Annotations`` and the lists of the splits, one image id a line.
+        dataset: name that keys and queries carry.
+
+    Raises:
+        SourceError: naming the file, the line and the rule.
+    """
+    lists = [folder / f"{split}.txt" for split in SPLITS if (folder / f"{split}.txt").is_file()]
+    if not lists:
+        raise SourceError(f"{folder} holds no train.txt, val.txt or test.txt; give the folder of Flickr30k Entities")
+    for path in lists:
+        for number, line in enumerate(_text(path, limit=None).splitlines(), start=1):
+            if not line.strip():
+                continue
+            if not _IMAGE_ID.fullmatch(line.strip()):
+                raise SourceError(f"{path}, line {number}: a line is an image's number, got {line[:40]!r}")
+            yield _sample(folder, line.strip(), path.stem, dataset)
+
+
+def _sample(folder: Path, image: str, split: str, dataset: str) -> SourceSample:
+    size, boxes = _read_boxes(folder / "Annotations" / f"{image}.xml")
+    queries: list[Query] = []
+    problems: list[Problem] = []
+    path = folder / "Sentences" / f"{image}.txt"
+    for number, sentence in enumerate(_text(path).splitlines(), start=1):
+        phrases = list(_PHRASE.finditer(sentence))
+        unread = sentence.count(_OPENING) - len(phrases)
+        if unread:
+            problems.append(_problem("malformed_phrase", image, unread, f"{path}, line {number}: {sentence[:80]}"))
+        for i, phrase in enumerate(phrases):
+            name, found = f"{dataset}-{image}-{number}-{i}", boxes.get(int(phrase["chain"]), [])
+            if not found:
+                problems.append(_problem("no_box", image, 1, f"{phrase['text']!r}, chain {phrase['chain']}", name))
+                continue
+            queries.append(
+                Query(
+                    query_id=name,
+                    text=phrase["text"].strip(),
+                    box_xyxy=around(found),
+                    boxes_xyxy=tuple(found) if len(found) > 1 else (),
+                    split=split,
+                    source=dataset,
+                )
+            )
+    return SourceSample(
+        key=key_of(dataset, image, split),
+        split=split,
+        image_name=f"{image}.jpg",
+        instances=(),
+        queries=tuple(queries),
+        size=size,
+        problems=tuple(problems),
+    )
+
+
+def _problem(rule: str, image: str, count: int, detail: str, query_id: str = "") -> Problem:
+    return Problem(rule=rule, image=f"{image}.jpg", num_queries=count, query_id=query_id, detail=detail)
+
+
+def _text(path: Path, limit: int | None = MAX_BYTES) -> str:
+    return _bytes(path, limit).decode("utf-8", errors="replace")
+
+
+def _bytes(path: Path, limit: int | None) -> bytes:
+    if not path.is_file():
+        raise SourceError(f"{path} does not exist; unpack Flickr30k Entities' annotations.zip again")
+    if limit and path.stat().st_size > limit:
+        raise SourceError(f"{path} has {path.stat().st_size:,} bytes, more than the {limit:,} of one image")
+    return path.read_bytes()
+
+
+def _read_boxes(path: Path) -> tuple[tuple[int, int], dict[int, list[Box]]]:
+    """(width, height) of the image, and the boxes of each chain that has any."""
+    try:
+        root: Element = fromstring(_bytes(path, MAX_BYTES), forbid_dtd=True)
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
+        raise SourceError(f"{path} is not XML that can be read: {error or type(error).__name__}") from error
+    boxes: dict[int, list[Box]] = defaultdict(list)
+    for number, entry in enumerate(root.findall("object")):
+        where = f"{path}, object {number}"
+        corners = entry.find("bndbox")
+        if corners is None:
+            continue
+        x1, y1, x2, y2 = four_numbers([corners.findtext(c) for c in ("xmin", "ymin", "xmax", "ymax")], where)
+        for name in entry.findall("name"):
+            boxes[_chain(name.text, where)].append((x1 - 1, y1 - 1, x2, y2))
+    return checked_size(root.findtext("size/width"), root.findtext("size/height"), path.name), boxes
+
+
+def _chain(text: Any, where: str) -> int:
+    if not isinstance(text, str) or not _IMAGE_ID.fullmatch(text.strip()):
+        raise SourceError(f"{where}: a name is the number of a chain, got {str(text)[:40]!r}")
+    return int(text)

@@ -1,0 +1,174 @@
+"""Captions with boxes in COCO's JSON, as MDETR, GLIP and Grounding DINO are trained on.
+
+An entry of ``images`` is an image *with a caption*, so an image of five captions stands there five times. Boxes are
+xywh; ``tokens_positive`` says which characters of the caption a box belongs to. In entries of ``flickr`` and ``mixed``
+(their ``dataset_name``) each such phrase is a query. In all others, those of referring expressions, the caption is the
+query, and the characters only mark its head noun. MDETR's Flickr boxes count from 1 and stop short of the last pixel.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from shards.schema import Box, Query, around
+from shards.sources.coco import CocoImage, CocoInstances, check_same_object
+from shards.sources.errors import SourceError
+from shards.sources.source import Problem, SourceSample, checked_size, key_of, photograph_name, xywh_to_xyxy
+
+OF_PHRASES = ("flickr", "mixed")
+"""Values of ``dataset_name`` whose captions hold several phrases, each a query."""
+
+KNOWN_SPLITS = ("train", "val", "test", "testA", "testB", "testC")
+
+
+def read_grounding(path: Path, dataset: str, split: str, instances: Path | None = None) -> Iterator[SourceSample]:
+    """One sample for each photograph and split, in the order of the files.
+
+    Args:
+        path: a .json file, or a folder of them.
+        dataset: name that keys and queries carry.
+        split: for files whose names do not end in one, as ``finetune_refcoco_testA.json`` does.
+        instances: COCO's instances file; joined by the ``original_id`` of annotations.
+
+    Raises:
+        SourceError: naming the file, the entry and the rule.
+    """
+    coco = CocoInstances(instances) if instances else None
+    for file in files_in(path, ".json"):
+        yield from _read_file(file, dataset, split_of(file, split), coco)
+
+
+def files_in(path: Path, suffix: str) -> list[Path]:
+    """The file itself, or those of the folder.
+
+    Raises:
+        SourceError: there is none.
+    """
+    files = sorted(path.glob(f"*{suffix}")) if path.is_dir() else [path]
+    if not files or not all(file.is_file() for file in files):
+        raise SourceError(f"{path} is no {suffix} file and no folder of them")
+    return files
+
+
+def split_of(path: Path, otherwise: str) -> str:
+    """The last part of a file's name where that is a split."""
+    last = path.stem.rsplit("_", 1)[-1]
+    return last if last in KNOWN_SPLITS else otherwise
+
+
+def _read_file(path: Path, dataset: str, split: str, coco: CocoInstances | None) -> Iterator[SourceSample]:
+    images, annotations = _load(path)
+    grouped: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for image in images:
+        grouped[photograph_name(image["file_name"])].append(image)
+    for name, entries in grouped.items():
+        first = entries[0]
+        whole = _coco_image(coco, entries, annotations, path)
+        yield SourceSample(
+            key=key_of(dataset, str(Path(name).with_suffix("")), split),
+            split=split,
+            image_name=name,
+            size=checked_size(first["width"], first["height"], f"{path}, image {first['id']}"),
+            instances=whole.instances if whole else (),
+            queries=tuple(
+                query
+                for entry in entries
+                for query in _queries(entry, annotations.get(entry["id"], []), whole, dataset, split, path)
+            ),
+            problems=tuple(
+                Problem(rule="no_box", image=name, num_queries=1, detail=entry["caption"])
+                for entry in entries
+                if entry["id"] not in annotations
+            ),
+        )
+
+
+def _load(path: Path) -> tuple[list[Mapping[str, Any]], Mapping[Any, list[Mapping[str, Any]]]]:
+    """The entries, and the annotations of each."""
+    try:
+        content = json.loads(path.read_bytes())
+        images: list[Mapping[str, Any]] = list(content["images"])
+        annotations: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
+        for annotation in content["annotations"]:
+            _ = (annotation["id"], annotation["bbox"])
+            annotations[annotation["image_id"]].append(annotation)
+        for number, image in enumerate(images):
+            _ = (hash(image["id"]), image["width"], image["height"])
+            if not isinstance(image["file_name"], str) or not isinstance(image["caption"], str):
+                raise SourceError(f"{path}, image {number}: file_name and caption must be text")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SourceError(f"{path} is not COCO's JSON with captions ({error!r}); is it of MDETR's kind?") from error
+    return images, annotations
+
+
+def _coco_image(
+    coco: CocoInstances | None,
+    entries: list[Mapping[str, Any]],
+    annotations: Mapping[Any, list[Mapping[str, Any]]],
+    path: Path,
+) -> CocoImage | None:
+    first = next((a for entry in entries for a in annotations.get(entry["id"], [])), None)
+    if coco is None or first is None:
+        return None
+    return coco.image_of(first.get("original_id"), f"{path}, annotation {first['id']}")
+
+
+def _queries(
+    entry: Mapping[str, Any],
+    annotations: list[Mapping[str, Any]],
+    whole: CocoImage | None,
+    dataset: str,
+    split: str,
+    path: Path,
+) -> Iterator[Query]:
+    caption, kind = entry["caption"], entry.get("dataset_name")
+    found: dict[tuple[int, int], list[tuple[Box, int | None]]] = defaultdict(list)
+    for annotation in annotations:
+        where = f"{path}, annotation {annotation['id']}"
+        box = xywh_to_xyxy(annotation["bbox"], where)
+        if kind == "flickr":
+            box = (box[0] - 1, box[1] - 1, box[2], box[3])
+        target = _target(annotation.get("original_id"), box, whole, where)
+        for span in _spans(annotation, caption, where) if kind in OF_PHRASES else [(0, len(caption))]:
+            found[span].append((box, target))
+    for number, (span, meant) in enumerate(sorted(found.items(), key=lambda item: item[0])):
+        boxes = tuple(box for box, _ in meant)
+        yield Query(
+            query_id=f"{dataset}-{split}-{entry['id']}-{number}",
+            text=caption[span[0] : span[1]],
+            box_xyxy=around(boxes),
+            boxes_xyxy=boxes if len(boxes) > 1 else (),
+            split=split,
+            source=dataset,
+            instance=meant[0][1] if len(boxes) == 1 else None,
+        )
+
+
+def _target(annotation_id: Any, box: Box, whole: CocoImage | None, where: str) -> int | None:
+    if whole is None:
+        return None
+    if not isinstance(annotation_id, (int, str)) or annotation_id not in whole.position:
+        raise SourceError(f"{where}: original_id {str(annotation_id)[:40]} is no annotation of its image")
+    target = whole.position[annotation_id]
+    check_same_object(box, whole.instances[target], where)
+    return target
+
+
+def _spans(annotation: Mapping[str, Any], caption: str, where: str) -> list[tuple[int, int]]:
+    """The phrases of a box; pieces with nothing but a space between them are one."""
+    spans: list[tuple[int, int]] = []
+    try:
+        for start, end in sorted((int(start), int(end)) for start, end in annotation["tokens_positive"]):
+            if not 0 <= start < end <= len(caption):
+                raise ValueError(f"({start}, {end}) of {len(caption)} characters")
+            if spans and not caption[spans[-1][1] : start].strip() and start >= spans[-1][1]:
+                spans[-1] = (spans[-1][0], end)
+            else:
+                spans.append((start, end))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise SourceError(f"{where}: tokens_positive is a list of pieces of the caption ({error})") from error
+    return spans

@@ -1,0 +1,111 @@
+"""ODVG, the JSON lines that Grounding DINO and MM-Grounding-DINO are trained on: one image a line.
+
+    {"filename": "a.jpg", "height": 480, "width": 640,
+     "grounding": {"caption": "a man with two dogs", "regions": [{"bbox": [1, 2, 30, 40], "phrase": "a man"},
+                                                                 {"bbox": [[...], [...]], "phrase": "two dogs"}]}}
+    {"filename": ..., "referring": [{"bbox": [1, 2, 30, 40], "phrase": ["man on the left", "the left man"]}]}
+    {"filename": ..., "detection": {"instances": [{"bbox": [1, 2, 30, 40], "label": 0, "category": "person"}]}}
+
+Boxes are xyxy in pixels, 0-based. Every phrase is a query; a line's ``detection`` gives the instances of its image.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from shards.schema import Box, Instance, Query, around
+from shards.sources.errors import SourceError
+from shards.sources.grounding import files_in, split_of
+from shards.sources.json_lines import json_lines
+from shards.sources.source import SourceSample, checked_size, four_numbers, key_of, photograph_name
+
+
+def read_odvg(path: Path, dataset: str, split: str) -> Iterator[SourceSample]:
+    """One sample for each photograph and split, in the order of the files' lines.
+
+    Args:
+        path: a .jsonl file, or a folder of them.
+        dataset: name that keys and queries carry.
+        split: for files whose names do not end in one, as ``flickr_train.jsonl`` does.
+
+    Raises:
+        SourceError: naming the file, the line and the rule.
+    """
+    for file in files_in(path, ".jsonl"):
+        grouped: dict[str, list[tuple[str, str, dict[str, Any]]]] = defaultdict(list)
+        for where, number, line in json_lines(file):
+            if not isinstance(line.get("filename"), str):
+                raise SourceError(f"{where}: a line needs a filename, got {str(line)[:60]}")
+            grouped[photograph_name(line["filename"])].append((where, number, line))
+        for image, lines in grouped.items():
+            yield _sample(image, lines, split_of(file, split), dataset)
+
+
+def _sample(image: str, lines: list[tuple[str, str, dict[str, Any]]], split: str, dataset: str) -> SourceSample:
+    where, _, first = lines[0]
+    instances = tuple(instance for where, _, line in lines for instance in _instances(line, where))
+    queries = []
+    for where, number, line in lines:
+        for i, (text, boxes) in enumerate(_phrases(line, where)):
+            box = around(boxes)
+            same = [n for n, instance in enumerate(instances) if instance.box_xyxy == box]
+            queries.append(
+                Query(
+                    query_id=f"{dataset}-{split}-{number}-{i}",
+                    text=text,
+                    box_xyxy=box,
+                    boxes_xyxy=tuple(boxes) if len(boxes) > 1 else (),
+                    split=split,
+                    source=dataset,
+                    instance=same[0] if same else None,
+                )
+            )
+    return SourceSample(
+        key=key_of(dataset, str(Path(image).with_suffix("")), split),
+        split=split,
+        image_name=image,
+        instances=instances,
+        queries=tuple(queries),
+        size=checked_size(first.get("width"), first.get("height"), where),
+    )
+
+
+def _instances(line: Mapping[str, Any], where: str) -> Iterator[Instance]:
+    for entry in _entries(line.get("detection"), "instances", where):
+        yield Instance(box_xyxy=four_numbers(entry.get("bbox"), where), category=_category(entry, where))
+
+
+def _category(entry: Mapping[str, Any], where: str) -> str:
+    if not isinstance(entry.get("category"), str):
+        raise SourceError(f"{where}: an instance needs the name of its category, got {str(entry)[:60]}")
+    return str(entry["category"]).strip().lower()
+
+
+def _phrases(line: Mapping[str, Any], where: str) -> Iterator[tuple[str, list[Box]]]:
+    """(text, boxes) of each query."""
+    regions = _entries(line.get("grounding"), "regions", where) + _entries(line, "referring", where)
+    for region in regions:
+        phrase, boxes = region.get("phrase"), region.get("bbox")
+        asked = phrase if isinstance(phrase, list) else [phrase]
+        texts = [text for text in asked if isinstance(text, str)]
+        if not texts or len(texts) < len(asked) or not isinstance(boxes, list) or not boxes:
+            raise SourceError(f"{where}: a region has a phrase and a bbox, got {str(region)[:60]}")
+        several = boxes if isinstance(boxes[0], list) else [boxes]
+        found = [four_numbers(box, where) for box in several]
+        for text in texts:
+            yield text, found
+
+
+def _entries(holder: Any, name: str, where: str) -> list[Mapping[str, Any]]:
+    """The list of objects under a name; empty where the line has none."""
+    if holder is None:
+        return []
+    if not isinstance(holder, dict):
+        raise SourceError(f"{where}: {name} stand in an object, got {str(holder)[:60]}")
+    entries = holder.get(name, [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise SourceError(f"{where}: {name} is a list of objects, got {str(entries)[:60]}")
+    return entries

@@ -1,0 +1,33 @@
+"""How many queries each split of the public data sets has, to compare with what was read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+PUBLISHED_QUERIES: Mapping[str, Mapping[str, int]] = {
+    "refcoco": {"train": 120_624, "val": 10_834, "testA": 5_657, "testB": 5_095},
+    "refcoco+": {"train": 120_191, "val": 10_758, "testA": 5_726, "testB": 4_889},
+    "refcocog-google": {"train": 85_474, "val": 9_536},
+    "refcocog-umd": {"train": 80_512, "val": 4_896, "test": 9_602},
+    "referit": {"train": 54_127, "val": 5_842},
+    "flickr30k": {"train": 427_193, "val": 14_433, "test": 14_481},
+}
+"""As in the split files of TransVG (ICCV 2021), which the field compares on. referit's test split is not listed: its
+size is not given alike everywhere. RefCOCOg's google split has no test part."""
+
+_TRANSVG_NAMES = {
+    "unc": "refcoco",
+    "unc+": "refcoco+",
+    "gref": "refcocog-google",
+    "gref_umd": "refcocog-umd",
+    "flickr": "flickr30k",
+}
+
+
+def published_queries(dataset: str, format: str, split_by: str) -> Mapping[str, int]:
+    """Split to number of queries; empty where the data set is not a published one."""
+    if format == "transvg":
+        return PUBLISHED_QUERIES.get(_TRANSVG_NAMES.get(split_by, split_by), {})
+    if dataset == "refcocog":
+        return PUBLISHED_QUERIES.get(f"refcocog-{split_by}", {})
+    return PUBLISHED_QUERIES.get(_TRANSVG_NAMES.get(dataset, dataset), {})

@@ -1,0 +1,70 @@
+"""All readers of annotations under one call: a format, where it lies, and how the data set is to be called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from shards.sources.errors import SourceError
+from shards.sources.flickr30k import read_flickr30k
+from shards.sources.grounding import read_grounding
+from shards.sources.odvg import read_odvg
+from shards.sources.refer import read_refer
+from shards.sources.referit import read_referit
+from shards.sources.source import SourceSample
+from shards.sources.table import Fields, read_table
+from shards.sources.transvg import read_transvg
+
+Format = Literal["refer", "transvg", "flickr30k", "referit", "grounding", "odvg", "table"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+WITH_INSTANCES = ("refer", "transvg", "grounding")
+"""Formats that name the annotations of COCO, so that all instances of an image can be joined."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotations:
+    """What a reader is asked for; each takes what its format needs."""
+
+    path: Path
+    """A folder, or a file where the format is one."""
+
+    dataset: str
+    """Name that keys and queries carry."""
+
+    split_by: str = ""
+    """refer: which ``refs(<split_by>).p``; transvg: which ``<split_by>_<split>.pth``."""
+
+    split: str = "train"
+    """Where the annotations do not say."""
+
+    instances: Path | None = None
+    """COCO's instances file of the photographs."""
+
+    fields: Fields = field(default_factory=Fields)
+
+
+def read_annotations(format: Format, asked: Annotations) -> Iterator[SourceSample]:
+    """One sample for each image and split.
+
+    Raises:
+        SourceError: naming the file, the row, the rule and the remedy.
+    """
+    if asked.instances and format not in WITH_INSTANCES:
+        raise SourceError(
+            f"{asked.instances}: {format} does not name COCO's annotations, so that nothing can be joined by them; "
+            f"leave the instances file out (it goes with {', '.join(WITH_INSTANCES)})"
+        )
+    return _READERS[format](asked)
+
+
+_READERS: Mapping[Format, Callable[[Annotations], Iterator[SourceSample]]] = {
+    "refer": lambda a: read_refer(a.path, a.split_by, a.dataset, a.instances),
+    "transvg": lambda a: read_transvg(a.path, a.split_by, a.dataset, a.instances),
+    "flickr30k": lambda a: read_flickr30k(a.path, a.dataset),
+    "referit": lambda a: read_referit(a.path, a.dataset),
+    "grounding": lambda a: read_grounding(a.path, a.dataset, a.split, a.instances),
+    "odvg": lambda a: read_odvg(a.path, a.dataset, a.split),
+    "table": lambda a: read_table(a.path, a.dataset, a.split, a.fields),
+}
