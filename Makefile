@@ -2,7 +2,7 @@
 # ARGS is passed on to the module:  make train ARGS="--help"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test demo miniature ingest generate-priors augment pack train evaluate predict \
+.PHONY: help setup format check test fuzz demo miniature ingest generate-priors augment pack train evaluate predict \
         status faults benchmark-engine benchmark-attributes benchmark-render benchmark-priors \
         miniature-models clean
 
@@ -12,6 +12,7 @@ PYTHON_M := $(BIN)/python -m
 RUN ?=
 REAL ?=
 SIZE ?= full
+CASES ?= 10000
 ARGS ?=
 
 help: ## list the targets
@@ -35,6 +36,9 @@ check: setup ## ruff and mypy --strict
 
 test: setup ## all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: setup ## feed every reader with damaged files, 10,000 cases each (CASES=1000 for fewer)
+	FUZZ_CASES=$(CASES) $(BIN)/python -m pytest tests/shards/test_fuzz.py $(ARGS)
 
 demo: setup ## the whole job on the miniature world: data, priors, scenes, two trainings, one table (SIZE=smoke for a glance)
 	$(PYTHON_M) workflows.demo --size $(SIZE) $(ARGS)

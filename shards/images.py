@@ -72,8 +72,7 @@ def upright_size(path: Location) -> tuple[int, int]:
         ImageError: the file is no image, or too large to be unpacked.
     """
     with path.open("rb") as file, _open(file, path) as image:
-        turned = image.getexif().get(_ORIENTATION) in _TURNED
-        return (image.height, image.width) if turned else (image.width, image.height)
+        return (image.height, image.width) if _orientation(image) in _TURNED else (image.width, image.height)
 
 
 def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
@@ -87,20 +86,29 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
     """
     content = path.read_bytes()
     with _open(io.BytesIO(content), path) as image:
+        orientation = _orientation(image)
         try:
             image.load()
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise ImageError("truncated_image", f"{path} does not decode to its end ({error})") from error
-        rotated = image.getexif().get(_ORIENTATION, 1) != 1
-        if image.format in ("JPEG", "PNG") and image.mode == "RGB" and not rotated:
+        if image.format in ("JPEG", "PNG") and image.mode == "RGB" and orientation == 1:
             return content, image.size
-        upright = _rgb(ImageOps.exif_transpose(image))
+        upright = _rgb(image if orientation == 1 else ImageOps.exif_transpose(image))
         buffer = io.BytesIO()
         if image.format == "JPEG":
             upright.save(buffer, "JPEG", quality=JPEG_QUALITY)
         else:
             upright.save(buffer, "PNG")
         return buffer.getvalue(), upright.size
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's, 1 where nothing is said. A PNG that says it behind its pixels is taken as it lies: Pillow would decode
+    all of it to find out."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -11,7 +11,7 @@ from typing import Any
 
 from shards.boxes import iou
 from shards.schema import Box, Instance
-from shards.sources.errors import SourceError
+from shards.sources.errors import SourceError, shown
 from shards.sources.source import checked_size, xywh_to_xyxy
 
 SAME_OBJECT_IOU = 0.5
@@ -65,7 +65,7 @@ class CocoInstances:
             SourceError: it is not in the file; names ``where``.
         """
         if not _is_id(image_id) or image_id not in self._images:
-            raise SourceError(f"{where}: image {str(image_id)[:40]} is not in {self.path}")
+            raise SourceError(f"{where}: image {shown(image_id)} is not in {self.path}")
         image = self._images[image_id]
         annotations = self._by_image[image_id]
         return CocoImage(
@@ -83,7 +83,7 @@ class CocoInstances:
         """
         if not _is_id(annotation_id) or annotation_id not in self._image_of:
             raise SourceError(
-                f"{where}: annotation {str(annotation_id)[:40]} is not in {self.path}; "
+                f"{where}: annotation {shown(annotation_id)} is not in {self.path}; "
                 "is that the instances file of these photographs?"
             )
         return self.image(self._image_of[annotation_id], where)
@@ -92,7 +92,7 @@ class CocoInstances:
         where = f"{self.path}, annotation {annotation['id']}"
         category = annotation["category_id"]
         if not _is_id(category) or category not in self._names:
-            raise SourceError(f"{where}: category {category} is not among the categories")
+            raise SourceError(f"{where}: category {shown(category)} is not among the categories")
         return Instance(
             box_xyxy=xywh_to_xyxy(annotation["bbox"], where),
             category=self._names[category],

@@ -1,5 +1,15 @@
-"""The one error of annotation files that cannot be read."""
+"""The one error of annotation files that cannot be read, and how values from outside are shown in it."""
+
+from __future__ import annotations
+
+import reprlib
 
 
 class SourceError(Exception):
     """A file from outside that breaks a rule; the message names the file, the row, the rule and the remedy."""
+
+
+def shown(value: object) -> str:
+    """A value for an error's message, 80 characters at most, and quick whatever it holds: a pickle of a few bytes can
+    make tuples of tuples that would take ``str`` for ever."""
+    return reprlib.repr(value)[:80]

@@ -21,7 +21,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from shards.schema import Box, Query, around
-from shards.sources.errors import SourceError
+from shards.sources.errors import SourceError, shown
 from shards.sources.source import Problem, SourceSample, checked_size, four_numbers, key_of
 
 SPLITS = ("train", "val", "test")
@@ -127,5 +127,5 @@ def _read_boxes(path: Path) -> tuple[tuple[int, int], dict[int, list[Box]]]:
 
 def _chain(text: Any, where: str) -> int:
     if not isinstance(text, str) or not _IMAGE_ID.fullmatch(text.strip()):
-        raise SourceError(f"{where}: a name is the number of a chain, got {str(text)[:40]!r}")
+        raise SourceError(f"{where}: a name is the number of a chain, got {shown(text)}")
     return int(text)

@@ -16,7 +16,7 @@ from typing import Any
 
 from shards.schema import Box, Query, around
 from shards.sources.coco import CocoImage, CocoInstances, check_same_object
-from shards.sources.errors import SourceError
+from shards.sources.errors import SourceError, shown
 from shards.sources.source import Problem, SourceSample, checked_size, key_of, photograph_name, xywh_to_xyxy
 
 OF_PHRASES = ("flickr", "mixed")
@@ -152,7 +152,7 @@ def _target(annotation_id: Any, box: Box, whole: CocoImage | None, where: str) -
     if whole is None:
         return None
     if not isinstance(annotation_id, (int, str)) or annotation_id not in whole.position:
-        raise SourceError(f"{where}: original_id {str(annotation_id)[:40]} is no annotation of its image")
+        raise SourceError(f"{where}: original_id {shown(annotation_id)} is no annotation of its image")
     target = whole.position[annotation_id]
     check_same_object(box, whole.instances[target], where)
     return target

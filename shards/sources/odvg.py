@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from shards.schema import Box, Instance, Query, around
-from shards.sources.errors import SourceError
+from shards.sources.errors import SourceError, shown
 from shards.sources.grounding import files_in, split_of
 from shards.sources.json_lines import json_lines
 from shards.sources.source import SourceSample, checked_size, four_numbers, key_of, photograph_name
@@ -38,7 +38,7 @@ def read_odvg(path: Path, dataset: str, split: str) -> Iterator[SourceSample]:
         grouped: dict[str, list[tuple[str, str, dict[str, Any]]]] = defaultdict(list)
         for where, number, line in json_lines(file):
             if not isinstance(line.get("filename"), str):
-                raise SourceError(f"{where}: a line needs a filename, got {str(line)[:60]}")
+                raise SourceError(f"{where}: a line needs a filename, got {shown(line)}")
             grouped[photograph_name(line["filename"])].append((where, number, line))
         for image, lines in grouped.items():
             yield _sample(image, lines, split_of(file, split), dataset)
@@ -80,7 +80,7 @@ def _instances(line: Mapping[str, Any], where: str) -> Iterator[Instance]:
 
 def _category(entry: Mapping[str, Any], where: str) -> str:
     if not isinstance(entry.get("category"), str):
-        raise SourceError(f"{where}: an instance needs the name of its category, got {str(entry)[:60]}")
+        raise SourceError(f"{where}: an instance needs the name of its category, got {shown(entry)}")
     return str(entry["category"]).strip().lower()
 
 
@@ -92,7 +92,7 @@ def _phrases(line: Mapping[str, Any], where: str) -> Iterator[tuple[str, list[Bo
         asked = phrase if isinstance(phrase, list) else [phrase]
         texts = [text for text in asked if isinstance(text, str)]
         if not texts or len(texts) < len(asked) or not isinstance(boxes, list) or not boxes:
-            raise SourceError(f"{where}: a region has a phrase and a bbox, got {str(region)[:60]}")
+            raise SourceError(f"{where}: a region has a phrase and a bbox, got {shown(region)}")
         several = boxes if isinstance(boxes[0], list) else [boxes]
         found = [four_numbers(box, where) for box in several]
         for text in texts:
@@ -104,8 +104,8 @@ def _entries(holder: Any, name: str, where: str) -> list[Mapping[str, Any]]:
     if holder is None:
         return []
     if not isinstance(holder, dict):
-        raise SourceError(f"{where}: {name} stand in an object, got {str(holder)[:60]}")
+        raise SourceError(f"{where}: {name} stand in an object, got {shown(holder)}")
     entries = holder.get(name, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise SourceError(f"{where}: {name} is a list of objects, got {str(entries)[:60]}")
+        raise SourceError(f"{where}: {name} is a list of objects, got {shown(entries)}")
     return entries

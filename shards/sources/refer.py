@@ -14,7 +14,7 @@ from typing import Any
 
 from shards.schema import Query
 from shards.sources.coco import CocoImage, CocoInstances
-from shards.sources.errors import SourceError
+from shards.sources.errors import SourceError, shown
 from shards.sources.source import SourceSample, key_of
 from shards.sources.unpickle import read_pickle
 
@@ -71,7 +71,7 @@ def _in_order(entry: tuple[tuple[Any, str], object]) -> tuple[str, str]:
 def _check_ref(ref: Any, where: str) -> None:
     needed = ("ref_id", "ann_id", "image_id", "split", "sentences")
     if not isinstance(ref, dict) or any(name not in ref for name in needed):
-        raise SourceError(f"{where}: a ref needs {', '.join(needed)}; got {str(ref)[:80]}")
+        raise SourceError(f"{where}: a ref needs {', '.join(needed)}; got {shown(ref)}")
     if not isinstance(ref["split"], str) or not isinstance(ref["sentences"], list):
         raise SourceError(f"{where}: split must be a string and sentences a list")
     if not isinstance(ref["image_id"], (int, str)) or not isinstance(ref["ann_id"], (int, str)):

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from shards.schema import Box, Instance, Query
-from shards.sources.errors import SourceError
+from shards.sources.errors import SourceError, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ def four_numbers(values: Any, where: str) -> Box:
     try:
         a, b, c, d = (float(value) for value in values)
     except (TypeError, ValueError, OverflowError) as error:
-        raise SourceError(f"{where}: a box is four numbers, got {str(values)[:80]!r}") from error
+        raise SourceError(f"{where}: a box is four numbers, got {shown(values)}") from error
     return (a, b, c, d)
 
 
@@ -118,4 +118,6 @@ def checked_size(width: Any, height: Any, where: str) -> tuple[int, int]:
     try:
         return int(width), int(height)
     except (TypeError, ValueError, OverflowError) as error:
-        raise SourceError(f"{where}: width and height are whole numbers, got {width!r} and {height!r}") from error
+        raise SourceError(
+            f"{where}: width and height are whole numbers, got {shown(width)} and {shown(height)}"
+        ) from error

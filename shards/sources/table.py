@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from shards.boxes import iou
 from shards.schema import Box, Instance, Query
-from shards.sources.errors import SourceError
+from shards.sources.errors import SourceError, shown
 from shards.sources.json_lines import json_lines
 from shards.sources.source import SourceSample, four_numbers, key_of, photograph_name
 
@@ -147,7 +147,7 @@ def _row(record: Mapping[str, Any], named: Fields, where: str) -> dict[str, Any]
     box = [record[name] for name in corners] if len(corners) > 1 else record[named.box]
     boxes = record.get(named.instances)
     if boxes is not None and not isinstance(boxes, list):
-        raise SourceError(f"{where}: instances must be a list of boxes, got {str(boxes)[:60]!r}")
+        raise SourceError(f"{where}: instances must be a list of boxes, got {shown(boxes)}")
     optional = {field.name: record.get(getattr(named, field.name)) for field in _OPTIONAL}
     return {
         **optional,

@@ -14,7 +14,7 @@ from typing import Any
 
 from shards.schema import Box, Query
 from shards.sources.coco import CocoImage, CocoInstances, check_same_object
-from shards.sources.errors import SourceError
+from shards.sources.errors import SourceError, shown
 from shards.sources.source import SourceSample, four_numbers, key_of, photograph_name, xywh_to_xyxy
 from shards.sources.unpickle import read_pickle
 
@@ -90,7 +90,7 @@ def _annotation_of(mask: Any, where: str) -> int:
     """``225429.pth`` is the mask of COCO's annotation 225429."""
     stem = Path(mask).stem if isinstance(mask, str) else ""
     if not stem.isascii() or not stem.isdigit():
-        raise SourceError(f"{where}: the mask file is named <annotation id>.pth, got {str(mask)[:60]!r}")
+        raise SourceError(f"{where}: the mask file is named <annotation id>.pth, got {shown(mask)}")
     return int(stem)
 
 
@@ -98,10 +98,12 @@ def _read_row(row: Any, where: str, name: str) -> tuple[str, Box, str]:
     """(image, box, phrase)"""
     width = 3 if name == "flickr" else 5
     if not isinstance(row, (list, tuple)) or len(row) != width:
-        raise SourceError(f"{where}: a row of {name} has {width} fields, got {str(row)[:80]}")
+        raise SourceError(f"{where}: a row of {name} has {width} fields, got {shown(row)}")
     image, box, phrase = (row[0], row[1], row[2]) if name == "flickr" else (row[0], row[2], row[3])
     if not isinstance(image, str) or not isinstance(phrase, str):
-        raise SourceError(f"{where}: the image's name and the phrase must be text, got {image!r} and {phrase!r}")
+        raise SourceError(
+            f"{where}: the image's name and the phrase must be text, got {shown(image)} and {shown(phrase)}"
+        )
     return photograph_name(image), _to_xyxy(box, name, where), phrase
 
 

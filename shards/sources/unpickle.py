@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from shards.sources.errors import SourceError
+from shards.sources.errors import SourceError, shown
 
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 _NUMBER_TYPE = re.compile(r"[<>=|]?(b1|\?|[iu][1248]|f[248])")
@@ -38,10 +38,9 @@ _DAMAGED = (
     ImportError,
     OverflowError,
     MemoryError,
-    RecursionError,
-    NotImplementedError,
+    RuntimeError,
 )
-"""What a damaged pickle can make the unpickler raise."""
+"""What a damaged pickle can make the unpickler raise; too deep a one and an encrypted archive are RuntimeErrors."""
 
 
 class ForbiddenName(pickle.UnpicklingError):
@@ -56,10 +55,9 @@ def read_pickle(path: Path) -> Any:
     """
     if not path.is_file():
         raise SourceError(f"{path} does not exist; check the folder and the name of the split")
-    with path.open("rb") as file:
-        is_zip = file.read(4) == b"PK\x03\x04"
-        file.seek(0)
-        return _guarded(path, lambda: _load_zip(file) if is_zip else _load_plain_or_legacy(file))
+    content = path.read_bytes()
+    load = _load_zip if content.startswith(b"PK\x03\x04") else _load_plain_or_legacy
+    return _guarded(path, lambda: load(io.BytesIO(content)))
 
 
 def _guarded(path: Path, load: Callable[[], Any]) -> Any:
@@ -122,7 +120,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
     def persistent_load(self, persistent_id: Any) -> Any:
         """Tensors keep their numbers outside of the pickle."""
-        raise ForbiddenName(f"it holds a tensor or another outside object ({str(persistent_id)[:60]})")
+        raise ForbiddenName(f"it holds a tensor or another outside object ({shown(persistent_id)})")
 
     def _no_bytes(self) -> bytes:
         return b""
@@ -132,7 +130,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
     def _encode(self, text: str, codec: str) -> bytes:
         if codec not in ("latin1", "latin-1"):
-            raise ForbiddenName(f"it asks for the codec {codec!r}")
+            raise ForbiddenName(f"it asks for the codec {shown(codec)}")
         return text.encode("latin1")
 
     def _dtype(self, code: str, align: bool = False, copy: bool = False) -> _NumberType:
@@ -156,7 +154,7 @@ class _NumberType:
 
     def __init__(self, code: str) -> None:
         if not isinstance(code, str) or not _NUMBER_TYPE.fullmatch(code):
-            raise ForbiddenName(f"it asks for arrays of type {code!r}")
+            raise ForbiddenName(f"it asks for arrays of type {shown(code)}")
         self._code = code
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:

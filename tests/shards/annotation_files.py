@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from scipy.io import savemat
+
+from shards.sources.readers import Annotations, Format
+from shards.sources.unpickle import read_pickle
+
+REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real"
 
 
 def write_refer(folder: Path, **changes: Any) -> Path:
@@ -33,3 +47,124 @@ def write_refer(folder: Path, **changes: Any) -> Path:
     (folder / "refs(unc).p").write_bytes(pickle.dumps([ref], protocol=2))
     (folder / "instances.json").write_text(json.dumps(coco))
     return folder
+
+
+def _refer(folder: Path) -> Annotations:
+    """Part of the real RefCOCO where it is at hand."""
+    write_refer(folder)
+    real = REAL / "refer" / "refcoco"
+    if real.is_dir():
+        refs = read_pickle(real / "refs(unc).p")[:12]
+        images, annotations = {ref["image_id"] for ref in refs}, {ref["ann_id"] for ref in refs}
+        coco = json.loads((real / "instances.json").read_text())
+        coco["images"] = [image for image in coco["images"] if image["id"] in images]
+        coco["annotations"] = [annotation for annotation in coco["annotations"] if annotation["id"] in annotations]
+        coco["categories"] = [{"id": c, "name": f"c{c}"} for c in {a["category_id"] for a in coco["annotations"]}]
+        (folder / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
+        (folder / "instances.json").write_text(json.dumps(coco))
+    return Annotations(path=folder, dataset="refcoco", split_by="unc")
+
+
+def _transvg(folder: Path) -> Annotations:
+    rows: list[Any] = [("photo.png", "11.pth", [1, 2, 3, 4], "left cup", [("r1", ["cup"])])]
+    real = REAL / "transvg" / "unc" / "unc_val.pth"
+    if real.is_file():
+        rows = [tuple(row) for row in read_pickle(real)[:12]]
+    torch.save(rows, folder / "unc_val.pth")
+    torch.save(rows, folder / "unc_testA.pth", _use_new_zipfile_serialization=False)
+    return Annotations(path=folder, dataset="unc", split_by="unc")
+
+
+def _flickr30k(folder: Path) -> Annotations:
+    (folder / "Sentences").mkdir()
+    (folder / "Annotations").mkdir()
+    (folder / "val.txt").write_text("77\n")
+    (folder / "Sentences" / "77.txt").write_text(
+        "[/EN#1/people Two men] look at [/EN#2/animals a dog] .\n[/EN#0/notvisual It] barks .\n"
+    )
+    (folder / "Annotations" / "77.xml").write_text(
+        "<annotation><filename>77.jpg</filename><size><width>10</width><height>8</height></size>"
+        "<object><name>1</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>8</ymax></bndbox></object>"
+        "<object><name>1</name><name>2</name>"
+        "<bndbox><xmin>5</xmin><ymin>1</ymin><xmax>9</xmax><ymax>8</ymax></bndbox></object></annotation>"
+    )
+    return Annotations(path=folder, dataset="flickr30k")
+
+
+def _referit(folder: Path) -> Annotations:
+    (folder / "mask").mkdir()
+    (folder / "referit_query_val.json").write_text(json.dumps({"1_1": ["left cup"], "1_2": ["the sky", "sky"]}))
+    for region, compressed in ((1, False), (2, True)):
+        mask = np.full((8, 10), 255, np.uint8)
+        mask[2:6, region : region + 3] = 0
+        savemat(str(folder / "mask" / f"1_{region}.mat"), {"segimg_t": mask}, do_compression=compressed)
+    return Annotations(path=folder, dataset="referit")
+
+
+def _grounding(folder: Path) -> Annotations:
+    image = {"file_name": "photo.png", "height": 8, "width": 10, "caption": "two cups and a ball"}
+    content = {
+        "images": [{"id": 1, **image, "dataset_name": "flickr"}, {"id": 2, **image, "dataset_name": "refcoco"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "bbox": [1, 1, 3, 4], "tokens_positive": [[0, 8]]},
+            {"id": 2, "image_id": 1, "bbox": [5, 1, 3, 4], "tokens_positive": [[0, 8], [13, 19]]},
+            {"id": 3, "image_id": 2, "bbox": [5, 1, 3, 4], "tokens_positive": [[4, 8]]},
+        ],
+    }
+    (folder / "mixed_val.json").write_text(json.dumps(content))
+    return Annotations(path=folder, dataset="grounding")
+
+
+def _odvg(folder: Path) -> Annotations:
+    about = {"filename": "photo.png", "height": 8, "width": 10}
+    box = [1, 1, 4, 5]
+    lines = [
+        {**about, "grounding": {"caption": "a cup", "regions": [{"bbox": [box, box], "phrase": ["a cup", "cup"]}]}},
+        {**about, "referring": [{"bbox": box, "phrase": "left cup"}]},
+        {**about, "detection": {"instances": [{"bbox": box, "category": "cup", "label": 0}]}},
+    ]
+    (folder / "refcoco_val.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return Annotations(path=folder, dataset="odvg")
+
+
+_ROWS = [
+    {"image": "photo.png", "query": "left cup", "box": [1, 1, 4, 5], "category": "cup", "split": "val"},
+    {"image": "photo.png", "query": "right cup", "box": [5, 1, 9, 5], "category": "cup", "instances": [[1, 1, 4, 5]]},
+]
+
+
+def _json_lines(folder: Path) -> Annotations:
+    (folder / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in _ROWS))
+    return Annotations(path=folder / "own.jsonl", dataset="own")
+
+
+def _csv(folder: Path) -> Annotations:
+    (folder / "own.csv").write_text('image,query,box,category\nphoto.png,"left cup, near","[1, 1, 4, 5]",cup\n')
+    return Annotations(path=folder / "own.csv", dataset="own")
+
+
+def _parquet(folder: Path) -> Annotations:
+    pq.write_table(pa.Table.from_pylist(_ROWS * 3), folder / "own.parquet")
+    return Annotations(path=folder / "own.parquet", dataset="own")
+
+
+SOUND: Mapping[str, tuple[Format, Callable[[Path], Annotations]]] = {
+    "refer": ("refer", _refer),
+    "transvg": ("transvg", _transvg),
+    "flickr30k": ("flickr30k", _flickr30k),
+    "referit": ("referit", _referit),
+    "grounding": ("grounding", _grounding),
+    "odvg": ("odvg", _odvg),
+    "json lines": ("table", _json_lines),
+    "csv": ("table", _csv),
+    "parquet": ("table", _parquet),
+}
+"""Name to the format, and what writes sound files of it into an empty folder."""
+
+
+def encoded(kind: str) -> bytes:
+    """A small photograph of the formats that are read."""
+    pixels = np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()

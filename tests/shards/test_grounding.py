@@ -67,7 +67,7 @@ def test_a_caption_without_boxes_is_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tokens_positive": [[4, 99]]}, r"annotation 4: tokens_positive .* \(4, 99\) of 7"),
+        ({"tokens_positive": [[4, 99]]}, r"annotation 4: tokens_positive .*\(4, 99\) of 7"),
         ({"tokens_positive": "all"}, "annotation 4: tokens_positive"),
         ({"bbox": [1, 2]}, "annotation 4: a box is four numbers"),
     ],

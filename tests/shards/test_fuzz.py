@@ -1,0 +1,165 @@
+"""Every reader, fed with damaged files: it reads them or names the file, in time, whatever the damage.
+
+``make fuzz`` runs many more cases than the test suite.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shards.images import ImageError, read_image, upright_size
+from shards.sources.errors import SourceError
+from shards.sources.readers import FORMATS, read_annotations
+from shards.sources.screen import screen
+from shards.sources.source import SourceSample
+from tests.shards.annotation_files import SOUND, encoded
+
+NUM_CASES = int(os.environ.get("FUZZ_CASES", "200"))
+TIME_LIMIT_S = 10.0
+
+fuzzed = settings(
+    max_examples=NUM_CASES,
+    deadline=None,
+    derandomize="FUZZ_CASES" not in os.environ,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+)
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    def stop(*_: Any) -> None:
+        raise TimeoutError(f"longer than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def damaged(data: st.DataObject, content: bytes) -> bytes:
+    """Some bytes changed, removed, doubled or put in; or the end cut off."""
+    broken = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, max(len(broken) - 1, 0)))
+        length = data.draw(st.integers(1, 16))
+        match data.draw(st.sampled_from(("set", "flip", "remove", "double", "insert", "cut"))):
+            case "set":
+                broken[place : place + 1] = bytes([data.draw(st.integers(0, 255))])
+            case "flip":
+                broken[place : place + 1] = bytes(b ^ (1 << (length % 8)) for b in broken[place : place + 1])
+            case "remove":
+                del broken[place : place + length]
+            case "double":
+                broken[place:place] = broken[place : place + length]
+            case "insert":
+                broken[place:place] = data.draw(st.binary(max_size=16))
+            case "cut":
+                del broken[place:]
+    return bytes(broken)
+
+
+def with_another_value(data: st.DataObject, record: Any) -> Any:
+    """The same JSON with one value somewhere in it replaced, or one field left out."""
+    inner = list(record) if isinstance(record, dict) else list(range(len(record))) if isinstance(record, list) else []
+    if not inner or data.draw(st.integers(0, 4)) == 0:
+        return data.draw(JSON_VALUES)
+    place = data.draw(st.sampled_from(inner))
+    changed = record.copy()
+    if data.draw(st.integers(0, 7)) == 0:
+        del changed[place]
+    else:
+        changed[place] = with_another_value(data, record[place])
+    return changed
+
+
+def mutated(data: st.DataObject, path: Path, content: bytes) -> bytes:
+    """Damaged as bytes, or as JSON of other values."""
+    if path.suffix not in (".json", ".jsonl") or data.draw(st.booleans()):
+        return damaged(data, content)
+    lines = content.decode().splitlines() if path.suffix == ".jsonl" else [content.decode()]
+    number = data.draw(st.integers(0, len(lines) - 1))
+    lines[number] = json.dumps(with_another_value(data, json.loads(lines[number])))
+    return "\n".join(lines).encode()
+
+
+def test_every_format_is_fuzzed() -> None:
+    assert {format for format, _ in SOUND.values()} == set(FORMATS)
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_sound_files_are_read(name: str, tmp_path: Path) -> None:
+    format, write = SOUND[name]
+    samples = list(read_annotations(format, write(tmp_path)))
+    assert sum(len(sample.queries) for sample in samples) >= 1
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_a_mutated_file_is_read_or_named(name: str) -> None:
+    format, write = SOUND[name]
+    with TemporaryDirectory() as folder:
+        asked = write(Path(folder))
+        files = {path: path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
+        images = Path(folder) / "images"
+        images.mkdir()
+        (images / "photo.png").write_bytes(encoded("PNG"))
+
+        @fuzzed
+        @given(st.data())
+        def run(data: st.DataObject) -> None:
+            path = data.draw(st.sampled_from(sorted(files)))
+            path.write_bytes(mutated(data, path, files[path]))
+            try:
+                with time_limit(TIME_LIMIT_S):
+                    samples = list(read_annotations(format, asked))
+                    for sample in samples:
+                        SourceSample.from_payload(json.loads(json.dumps(sample.to_payload())))
+                    screen((replace(sample, size=None) for sample in samples), images)
+            except SourceError as error:
+                assert folder in str(error)
+            finally:
+                path.write_bytes(files[path])
+
+        run()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_a_mutated_photograph_is_read_or_named(kind: str) -> None:
+    content = encoded(kind)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "photo"
+
+        @fuzzed
+        @given(st.data())
+        def run(data: st.DataObject) -> None:
+            path.write_bytes(damaged(data, content))
+            try:
+                with time_limit(TIME_LIMIT_S):
+                    upright_size(path)
+                    read_image(path)
+            except ImageError as error:
+                assert str(path) in str(error)
+
+        run()
