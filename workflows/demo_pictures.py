@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image
 from upath import UPath
 
 from generation.store import PriorStore
 from shards.reader import SampleReader
-from shards.schema import Sample
 from workflows.layout import folders, prior_store
-
-TILE_PX = 200
-CAPTION_PX = 34
-TRUTH, PREDICTED = (0, 150, 60), (255, 0, 90)
-Boxes = Sequence[tuple[tuple[float, float, float, float], tuple[int, int, int]]]
+from workflows.tiles import PREDICTED, TRUTH, picture_of, sheet, tile
 
 
 def draw_pictures(data: UPath, networks: Mapping[str, Path], output: Path, count: int = 24) -> None:
@@ -66,30 +60,3 @@ def prediction_tiles(samples: UPath, lines: Sequence[str]) -> list[Image.Image]:
         picture = picture_of(reader.read(number[record["key"]]))
         tiles.append(tile(picture, f"{record['text']}\nIoU {record['iou']:.2f}", boxes))
     return tiles
-
-
-def picture_of(sample: Sample) -> Image.Image:
-    with Image.open(io.BytesIO(sample.image)) as image:
-        return image.convert("RGB")
-
-
-def tile(picture: Image.Image, caption: str, boxes: Boxes = ()) -> Image.Image:
-    """A picture enlarged to a square of ``TILE_PX``, its boxes, and two lines of text above."""
-    zoom = TILE_PX / max(picture.size)
-    shown = picture.resize((round(picture.width * zoom), round(picture.height * zoom)), Image.Resampling.NEAREST)
-    draw = ImageDraw.Draw(shown)
-    for box, colour in boxes:
-        draw.rectangle(tuple(value * zoom for value in box), outline=colour, width=3)
-    whole = Image.new("RGB", (TILE_PX, TILE_PX + CAPTION_PX), "white")
-    ImageDraw.Draw(whole).text((3, 2), caption, fill="black", font_size=12)
-    whole.paste(shown, (0, CAPTION_PX))
-    return whole
-
-
-def sheet(tiles: Sequence[Image.Image], columns: int = 6) -> Image.Image:
-    """Tiles in rows."""
-    width, height = TILE_PX + 6, TILE_PX + CAPTION_PX + 6
-    whole = Image.new("RGB", (columns * width, max(1, -(-len(tiles) // columns)) * height), "white")
-    for i, one in enumerate(tiles):
-        whole.paste(one, ((i % columns) * width, (i // columns) * height))
-    return whole

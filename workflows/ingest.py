@@ -88,8 +88,7 @@ def _fingerprint(config: IngestConfig, screening: Screening) -> dict[str, str | 
 def _query_records(samples: Iterable[SourceSample]) -> Iterator[dict[str, str]]:
     for sample in samples:
         for query in sample.queries:
-            if any(character.isalnum() for character in query.text):
-                yield {"query_id": query.query_id, "text": query.text, "split": query.split}
+            yield {"query_id": query.query_id, "text": query.text, "split": query.split}
 
 
 def report(every: list[SourceSample], screening: Screening, problems: UPath) -> None:

@@ -27,7 +27,7 @@ class DatasetFolders:
 
     @property
     def queries(self) -> UPath:
-        """JSON lines of all sound queries, with or without a photograph at hand."""
+        """JSON lines of all queries as read, with or without words and a photograph at hand."""
         return self.root / "queries.jsonl"
 
     @property

@@ -1,8 +1,10 @@
 """Training shards: samples (and generated scenes) joined with the features of their priors.
 
     make pack
+    make pack ARGS="--dataset unc --features semantic/unc"       # features published with TransVG's split files
 
-Queries are bound to priors by id, through what `make generate-priors` parsed.
+Queries are bound to priors by id, through what `make generate-priors` parsed. Published features lie row by row beside
+the split files that the queries were read from; they are bound to the queries of these rows.
 """
 
 from __future__ import annotations
@@ -10,19 +12,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from upath import UPath
 
 from generation.prior import encoder_fingerprint
 from pipeline.executor import ExecutorConfig
 from pipeline.run import Job, PlanRow, run_job
+from pipeline.stage import Item, Stage
 from shards.reader import SampleReader
+from shards.schema import Sample
 from shards.writer import SampleSink
 from workflows.console import Executor, UserError, console, lies_in, run
 from workflows.joining import JoinStage
 from workflows.layout import DATA, folders, prior_store
 from workflows.parsing import Queries, Source, parse
 from workflows.prior_config import load_prior_config
+from workflows.published_features import JoinPublishedStage, PublishedFeatures, num_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +36,9 @@ class PackConfig:
     """What is joined."""
 
     dataset: str = "miniature"
+    features: Path | None = None
+    """Folder of ``<split>_fea.pth``, a row for each row of TransVG's split files, in place of our own priors."""
+
     data: UPath = DATA
     samples_per_shard: int = 250
     executor: Executor = field(default_factory=ExecutorConfig)
@@ -40,7 +49,10 @@ def main(config: PackConfig) -> None:
     place = folders(config.dataset, config.data)
     if not place.samples.is_dir():
         raise UserError(f"{place.samples} does not exist; run `make ingest` for data set {config.dataset!r} first")
-    pack(config, "samples")
+    if config.features:
+        pack_published(config, config.features)
+    else:
+        pack(config, "samples")
     if place.scenes.is_dir():
         pack(config, "scenes")
     else:
@@ -54,22 +66,47 @@ def pack(config: PackConfig, of: Source) -> None:
     queries = Queries(dataset=config.dataset, of=of, data=config.data)
     prior_ids = {row.key: row.prior_id for row in parse(queries, prior, config.executor)}
     source = getattr(place, of)
-    reader = SampleReader(source)
-    rows = list(_rows(reader, prior_ids))
+    rows = list(_rows(SampleReader(source), prior_ids))
+    _run(config, of, rows, JoinStage(source, prior_store(config.data)), encoder_fingerprint(prior))
+
+
+def pack_published(config: PackConfig, features: Path) -> None:
+    """Pack the samples with features from elsewhere.
+
+    Raises:
+        UserError: the samples are not of TransVG's split files.
+        SourceError: a split has no features, or not one for each row.
+    """
+    place = folders(config.dataset, config.data)
+    reader = SampleReader(place.samples)
+    counts = num_rows(place.queries, config.dataset)
+    missing = [split for split in reader.splits if split not in counts]
+    if missing:
+        raise UserError(
+            f"the queries of {', '.join(missing)} are not rows of TransVG's split files, to which published features "
+            "are bound; run `make ingest` with --format transvg"
+        )
+    published = PublishedFeatures(features, config.dataset, {split: counts[split] for split in reader.splits})
+    rows = [PlanRow(key=e.key, payload={"number": i}, group=e.split) for i, e in enumerate(reader.index)]
+    _run(config, "samples", rows, JoinPublishedStage(place.samples, published), published.fingerprint())
+
+
+def _run(config: PackConfig, of: Source, rows: list[PlanRow], join: Stage[Item, Sample], encoder: str) -> None:
     digest = hashlib.sha256()
     for row in rows:
         digest.update(repr((row.key, row.payload)).encode())
     job = Job(
         name=f"pack-{of}",
-        fingerprint={"samples_and_priors": digest.hexdigest(), "encoder": encoder_fingerprint(prior)},
+        fingerprint={"samples_and_priors": digest.hexdigest(), "encoder": encoder},
         inputs=lambda: rows,
         items_per_shard=config.samples_per_shard,
         seed=0,
-        stages=[JoinStage(source, prior_store(config.data))],
+        stages=[join],
         sink=SampleSink(),
     )
-    run_job(job, place.packed(of), config.executor)
-    lies_in(f"training shards of the {of}", place.packed(of))
+    packed = folders(config.dataset, config.data).packed(of)
+    run_job(job, packed, config.executor)
+    lies_in(f"training shards of the {of}", packed)
 
 
 def _rows(reader: SampleReader, prior_ids: dict[str, str]) -> Iterator[PlanRow]:

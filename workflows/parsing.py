@@ -38,7 +38,7 @@ class Queries:
         return folders(self.dataset, self.data)
 
     def texts(self) -> dict[str, str]:
-        """Query id to text.
+        """Query id to text, of those that have words.
 
         Raises:
             UserError: the data set was not ingested.
@@ -52,7 +52,7 @@ class Queries:
                 f"{self.place.queries} does not exist; run `make ingest` for data set {self.dataset!r} first"
             )
         lines = self.place.queries.read_text(encoding="utf-8").splitlines()
-        return {record["query_id"]: record["text"] for record in map(json.loads, lines)}
+        return {r["query_id"]: r["text"] for r in map(json.loads, lines) if any(c.isalnum() for c in r["text"])}
 
 
 @dataclass(frozen=True, kw_only=True)

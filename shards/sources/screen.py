@@ -58,7 +58,7 @@ def _screened(sample: SourceSample, root: Location, allow_links: bool, problems:
         count = len(sample.queries)
         problems.append(Problem(rule=error.rule, image=sample.image_name, num_queries=count, detail=str(error)))
         return None
-    return _with_sound_boxes(replace(sample, size=size), size, problems)
+    return with_sound_boxes(replace(sample, size=size), size, problems)
 
 
 def _checked_size(sample: SourceSample, root: Location, allow_links: bool) -> tuple[int, int]:
@@ -68,8 +68,16 @@ def _checked_size(sample: SourceSample, root: Location, allow_links: bool) -> tu
     return size
 
 
-def _with_sound_boxes(sample: SourceSample, size: tuple[int, int], problems: list[Problem]) -> SourceSample | None:
-    """Clip what sticks out by rounding; leave out queries and instances that have no sound box or no text."""
+def with_sound_boxes(sample: SourceSample, size: tuple[int, int], problems: list[Problem]) -> SourceSample | None:
+    """Clip what sticks out by rounding; leave out queries and instances that have no sound box or no text.
+
+    Args:
+        size: (width, height) of the photograph.
+        problems: gets a line for each box that was clipped and each query or instance that was left out.
+
+    Returns:
+        None where no query is left.
+    """
     kept: dict[int, int] = {}
     instances: list[Instance] = []
     for i, instance in enumerate(sample.instances):

@@ -1,0 +1,70 @@
+"""Samples as COCO's JSON with captions, which MDETR, GLIP and Grounding DINO train on: ``<name>_<split>.json``."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from shards.schema import Query, Sample
+from shards.sources.grounding import OF_PHRASES
+
+
+class GroundingExport:
+    """Collects an image entry a query, whose whole text is the caption, and an annotation for each of its boxes.
+
+    Args:
+        name: ``dataset_name`` of the entries; flickr and mixed stand for captions of several phrases and are given a
+            suffix.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = f"{name}-queries" if name in OF_PHRASES else name
+        self._images: dict[str, list[Any]] = defaultdict(list)
+        self._annotations: dict[str, list[Any]] = defaultdict(list)
+        self._categories: dict[str, int] = {"object": 1}
+
+    def add(self, sample: Sample, image_file: str) -> None:
+        """Add a sample's queries."""
+        for query in sample.queries:
+            number = len(self._images[query.split]) + 1
+            self._images[query.split].append(
+                {
+                    "id": number,
+                    "file_name": image_file,
+                    "width": sample.width,
+                    "height": sample.height,
+                    "caption": query.text,
+                    "dataset_name": self._name,
+                    "tokens_negative": [],
+                }
+            )
+            for box in query.boxes_xyxy or (query.box_xyxy,):
+                self._add_box(sample, query, box, number)
+
+    def _add_box(self, sample: Sample, query: Query, box: tuple[float, float, float, float], image: int) -> None:
+        x1, y1, x2, y2 = box
+        category = (sample.instances[query.instance].category if query.instance is not None else "") or "object"
+        self._annotations[query.split].append(
+            {
+                "id": len(self._annotations[query.split]) + 1,
+                "image_id": image,
+                "category_id": self._categories.setdefault(category, len(self._categories) + 1),
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": (x2 - x1) * (y2 - y1),
+                "iscrowd": 0,
+                "tokens_positive": [[0, len(query.text)]],
+            }
+        )
+
+    def write(self, folder: Path) -> dict[str, int]:
+        """
+        Returns:
+            Split to number of queries.
+        """
+        categories = [{"id": number, "name": name} for name, number in self._categories.items()]
+        for split, images in self._images.items():
+            content = {"images": images, "annotations": self._annotations[split], "categories": categories}
+            (folder / f"{self._name}_{split}.json").write_text(json.dumps(content), encoding="utf-8")
+        return {split: len(images) for split, images in self._images.items()}

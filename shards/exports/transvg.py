@@ -1,0 +1,45 @@
+"""Samples as the split files of TransVG, VLTVG and ResVG: ``<name>_<split>.pth``, and ``<split>_fea.pth`` of priors."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from shards.schema import Sample
+
+
+class TransvgExport:
+    """Collects rows (image file, mask file, box xywh, phrase, attributes); mask and attributes are left empty.
+
+    Args:
+        name: one that those trainers know: unc, unc+, gref or gref_umd.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._rows: dict[str, list[Any]] = defaultdict(list)
+        self._features: dict[str, list[Any]] = defaultdict(list)
+
+    def add(self, sample: Sample, image_file: str) -> None:
+        """Add a sample's queries; those of several boxes as the smallest box around them."""
+        for i, query in enumerate(sample.queries):
+            x1, y1, x2, y2 = query.box_xyxy
+            self._rows[query.split].append((image_file, "", [x1, y1, x2 - x1, y2 - y1], query.text, []))
+            if sample.priors is not None:
+                self._features[query.split].append(sample.priors[i])
+
+    def write(self, folder: Path) -> dict[str, int]:
+        """
+        Returns:
+            Split to number of queries.
+        """
+        for split, rows in self._rows.items():
+            torch.save(rows, folder / f"{self._name}_{split}.pth")
+            if len(self._features[split]) == len(rows):
+                features = torch.from_numpy(np.stack(self._features[split]).astype(np.float32))
+                torch.save(features, folder / f"{split}_fea.pth")
+        return {split: len(rows) for split, rows in self._rows.items()}

@@ -1,0 +1,38 @@
+"""Features of priors that were published beside TransVG's split files: ``<split>_fea.pth``, one row a query."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from shards.sources.errors import SourceError
+
+
+def read_features(path: Path) -> npt.NDArray[np.float16]:
+    """(rows, features) of a tensor that ``torch.save`` wrote; nothing else in the file is admitted.
+
+    Raises:
+        SourceError: the file is missing, damaged, asks for more than tensors, or is no table of finite numbers.
+    """
+    if not path.is_file():
+        raise SourceError(f"{path} does not exist")
+    try:
+        features = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise SourceError(f"{path} is no tensor that can be read safely ({reason}); get it again") from error
+    if not isinstance(features, torch.Tensor) or features.ndim != 2 or not features.is_floating_point():
+        found = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
+        raise SourceError(f"{path} must hold a tensor of numbers, a row for each query, got {found}")
+    half: npt.NDArray[np.float16] = features.detach().to(torch.float16).numpy()
+    if not np.isfinite(half).all():
+        raise SourceError(f"{path} has rows that are not finite in half precision, the first {_first_bad(half)}")
+    return half
+
+
+def _first_bad(features: npt.NDArray[np.float16]) -> int:
+    return int(np.flatnonzero(~np.isfinite(features).all(1))[0])

@@ -1,0 +1,153 @@
+"""Data from other trainers and for them: published features, exports, and back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from upath import UPath
+
+from pipeline.executor import ExecutorConfig
+from shards.reader import SampleReader
+from shards.sources.errors import SourceError
+from shards.sources.features import read_features
+from shards.sources.grounding import read_grounding
+from shards.sources.screen import screen
+from shards.sources.transvg import read_transvg
+from workflows import export, ingest, pack
+from workflows.console import UserError
+
+HERE = ExecutorConfig(isolate=False)
+ROWS = [
+    ("a.png", "1.pth", [0, 0, 4, 4], "left cup", []),
+    ("b.png", "2.pth", [1, 1, 5, 5], " ?! ", []),  # no words: the query is left out, its row still counts
+    ("a.png", "3.pth", [5.5, 0, 3, 4], "right cup", []),
+]
+
+
+@pytest.fixture
+def transvg(tmp_path: Path) -> Path:
+    """Two pictures with three rows, ingested as data set unc."""
+    for name in ("a", "b"):
+        Image.new("RGB", (10, 8), "red").save(tmp_path / f"{name}.png")
+    torch.save(ROWS, tmp_path / "unc_val.pth")
+    ingest.main(
+        ingest.IngestConfig(
+            dataset="unc",
+            format="transvg",
+            split_by="unc",
+            annotations=UPath(tmp_path),
+            images=UPath(tmp_path),
+            data=UPath(tmp_path / "data"),
+            executor=HERE,
+        )
+    )
+    return tmp_path
+
+
+def _pack(folder: Path, features: Path) -> SampleReader:
+    data = UPath(folder / "data")
+    pack.main(pack.PackConfig(dataset="unc", features=features, data=data, executor=HERE))
+    return SampleReader(data / "unc" / "packed-samples")
+
+
+def test_published_features_are_bound_to_the_queries_of_their_rows(transvg: Path) -> None:
+    torch.save(torch.arange(12.0).reshape(3, 4), transvg / "val_fea.pth")
+    (sample,) = _pack(transvg, transvg)
+    assert [q.text for q in sample.queries] == ["left cup", "right cup"]
+    assert sample.priors is not None
+    assert sample.priors.tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]  # rows 0 and 2
+    assert [str(q.prior_id)[-2:] for q in sample.queries] == ["-0", "-2"]
+
+
+def test_features_of_another_split_file_are_refused(transvg: Path) -> None:
+    torch.save(torch.zeros(2, 4), transvg / "val_fea.pth")
+    with pytest.raises(SourceError, match=r"val_fea\.pth has 2 rows, split val of unc has 3 queries"):
+        _pack(transvg, transvg)
+    with pytest.raises(SourceError, match=r"val_fea\.pth does not exist"):
+        _pack(transvg, transvg / "data")
+
+
+def test_features_for_queries_that_are_no_rows_are_refused(transvg: Path) -> None:
+    path = transvg / "data" / "unc" / "queries.jsonl"
+    path.write_text(path.read_text().replace("unc-val-1", "unc-17"))
+    with pytest.raises(UserError, match="val are not rows of TransVG's split files"):
+        _pack(transvg, transvg)
+
+
+class _Evil:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> object:
+        return (Path.touch, (self.marker,))
+
+
+def test_a_feature_file_holds_a_tensor_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "val_fea.pth"
+    torch.save({"a": _Evil(tmp_path / "marker")}, path)
+    with pytest.raises(SourceError, match="no tensor that can be read safely"):
+        read_features(path)
+    assert not (tmp_path / "marker").exists()
+    torch.save(torch.zeros(3), path)
+    with pytest.raises(SourceError, match=r"a row for each query, got \(3,\)"):
+        read_features(path)
+    torch.save(torch.tensor([[1.0], [1e9]]), path)
+    with pytest.raises(SourceError, match="not finite in half precision, the first 1"):
+        read_features(path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(SourceError, match="val_fea"):
+        read_features(path)
+
+
+def _export(folder: Path, **options: object) -> Path:
+    output = folder / "exported"
+    values = {"dataset": "unc", "data": UPath(folder / "data"), "output": output, **options}
+    export.main(export.ExportConfig(**values))  # type: ignore[arg-type]
+    return output
+
+
+def test_samples_come_back_from_transvg_files_with_their_features(transvg: Path) -> None:
+    torch.save(torch.arange(12.0).reshape(3, 4), transvg / "val_fea.pth")
+    (packed,) = _pack(transvg, transvg)
+    output = _export(transvg, format="transvg", of="packed-samples")
+    (back,) = screen(read_transvg(output, "unc", "unc"), output / "images").samples
+    assert [(q.text, q.box_xyxy) for q in back.queries] == [(q.text, q.box_xyxy) for q in packed.queries]
+    assert (output / "images" / back.image_name).read_bytes() == packed.image
+    assert packed.priors is not None
+    np.testing.assert_array_equal(read_features(output / "val_fea.pth"), packed.priors)
+    rows = torch.load(output / "unc_val.pth", weights_only=True)  # as other trainers read it
+    assert rows[1] == ("unc-a-val.png", "", [5.5, 0, 3, 4], "right cup", [])
+
+
+@pytest.mark.parametrize("name", ["", "flickr"])
+def test_samples_come_back_from_grounding_json(transvg: Path, name: str) -> None:
+    output = _export(transvg, format="grounding", of="samples", name=name)
+    (sample,) = SampleReader(UPath(transvg / "data" / "unc" / "samples"))
+    (back,) = screen(read_grounding(output, "unc", "train"), output / "images").samples
+    assert [(q.text, q.box_xyxy, q.split) for q in back.queries] == [
+        (q.text, q.box_xyxy, q.split) for q in sample.queries
+    ]
+
+
+def test_an_export_does_not_touch_what_is_there(transvg: Path) -> None:
+    (transvg / "exported").mkdir()
+    with pytest.raises(UserError, match="exists; give a new folder"):
+        _export(transvg, format="grounding", of="samples")
+    with pytest.raises(ValueError, match="name must be one of unc"):
+        _export(transvg, format="transvg", of="samples", name="mine")
+
+
+def test_an_export_that_fails_leaves_nothing(transvg: Path) -> None:
+    shard = next((transvg / "data" / "unc" / "samples" / "shards").glob("*.tar"))
+    record = json.dumps(["no sample"]).encode()
+    content = shard.read_bytes()
+    shard.write_bytes(content[: len(content) - len(record)] + record)
+    before = sorted(transvg.iterdir())
+    with pytest.raises(Exception, match="hash"):
+        _export(transvg, format="grounding", of="samples")
+    assert sorted(transvg.iterdir()) == before

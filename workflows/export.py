@@ -1,0 +1,84 @@
+"""Samples or generated scenes in the formats of other trainers.
+
+    python -m workflows.export --dataset miniature --of scenes --format transvg --output exported
+    python -m workflows.export --dataset refcoco --of packed-samples --format grounding --output exported
+
+``transvg`` writes ``<name>_<split>.pth`` for TransVG, VLTVG and ResVG (with ``<split>_fea.pth`` where the samples carry
+priors), ``grounding`` the JSON of MDETR, GLIP and Grounding DINO; both with the pictures in ``images``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.progress import track
+from upath import UPath
+
+from shards.exports.grounding import GroundingExport
+from shards.exports.transvg import TransvgExport
+from shards.reader import SampleReader
+from shards.sources.transvg import XYWH_NAMES
+from shards.writer import image_extension
+from workflows.console import UserError, console, lies_in, run
+from workflows.layout import DATA, folders
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """What is written, in which format, and where."""
+
+    output: Path
+    """A folder that does not exist yet."""
+
+    format: Literal["transvg", "grounding"]
+    dataset: str = "miniature"
+    of: Literal["samples", "scenes", "packed-samples", "packed-scenes"] = "scenes"
+    """Which run of the data set; the packed ones carry priors."""
+
+    name: str = ""
+    """transvg: the data set that the trainer is told it has, one of unc, unc+, gref, gref_umd (unc where not given).
+    grounding: ``dataset_name`` of the entries, the data set where not given."""
+
+    data: UPath = DATA
+
+    def __post_init__(self) -> None:
+        if self.format == "transvg" and (self.name or "unc") not in XYWH_NAMES:
+            raise ValueError(f"name must be one of {', '.join(XYWH_NAMES)}, which TransVG knows, got {self.name!r}")
+
+
+def main(config: ExportConfig) -> None:
+    """Write the folder, whole or not at all."""
+    if config.output.exists():
+        raise UserError(f"{config.output} exists; give a new folder, or remove that one")
+    reader = SampleReader(folders(config.dataset, config.data).root / config.of)
+    draft = config.output.with_name(f".{config.output.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        counts = _write(config, reader, draft)
+        draft.rename(config.output)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    told = ", ".join(f"{split} {count:,}" for split, count in sorted(counts.items()))
+    console.print(f"{len(reader):,} pictures with {sum(counts.values()):,} queries ({told})")
+    lies_in(f"{config.of} for {config.format}", config.output)
+
+
+def _write(config: ExportConfig, reader: SampleReader, folder: Path) -> dict[str, int]:
+    export: TransvgExport | GroundingExport
+    if config.format == "transvg":
+        export = TransvgExport(config.name or "unc")
+    else:
+        export = GroundingExport(config.name or config.dataset)
+    (folder / "images").mkdir(parents=True)
+    for sample in track(reader, "exporting", total=len(reader), console=console, transient=True):
+        name = f"{sample.key}.{image_extension(sample.image)}"
+        (folder / "images" / name).write_bytes(sample.image)
+        export.add(sample, name)
+    return export.write(folder)
+
+
+if __name__ == "__main__":
+    run(main, ExportConfig, __doc__)

@@ -1,0 +1,199 @@
+"""What a data set holds and what is wrong with it, before anything is made of it.
+
+    python -m workflows.inspect refcoco --annotations refer/refcoco --split-by unc --images train2014
+    python -m workflows.inspect mine --format table --annotations mine.csv --images photos --against test-pictures.txt
+
+Prints the counts beside the published ones, what is missing or broken, rivals, words and sizes, and the photographs
+that splits share; writes them as ``inspection.json``, every problem as a line of ``problems.jsonl`` and pictures of
+some samples as ``samples.png``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import tyro
+from PIL import Image
+from rich.table import Table
+from upath import UPath
+
+from shards.images import ImageError, image_path, read_image
+from shards.sources.published import published_queries
+from shards.sources.screen import Screening, with_sound_boxes
+from shards.sources.source import Problem, SourceSample
+from workflows import inspection
+from workflows.annotations import AnnotationsConfig, read, screened
+from workflows.console import UserError, console, lies_in, run
+from workflows.layout import DATA, folders, write_lines, write_whole
+from workflows.tiles import RIVAL, TRUTH, decoded, sheet, tile
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectConfig(AnnotationsConfig):
+    """Which data set, and what to compare it with."""
+
+    dataset: tyro.conf.Positional[str]
+    """Name of the data set; the published counts are known of refcoco, refcoco+, refcocog, referit and flickr30k."""
+
+    against: Path | None = None
+    """Photographs that must not be in it: a text file with one name a line, or their folder, which is compared by
+    content, too."""
+
+    num_pictures: int = 32
+    seed: int = 0
+    data: UPath = DATA
+    output: UPath | None = None
+    """Folder for what is written; ``<data>/<dataset>/inspection`` where not given."""
+
+    def __post_init__(self) -> None:
+        if self.num_pictures < 0:
+            raise ValueError(f"num_pictures must not be negative, got {self.num_pictures}")
+        if self.against and not self.against.exists():
+            raise ValueError(f"{self.against} does not exist; give a list of names or a folder of photographs")
+
+
+def main(config: InspectConfig) -> None:
+    """Read, screen, count, print and write."""
+    output = config.output or folders(config.dataset, config.data).root / "inspection"
+    samples = read(config)
+    if not samples:
+        raise UserError(f"{config.annotations} holds no query")
+    screening = screened(config, samples)
+    problems = all_problems(samples, screening)
+    figures = inspect(config, samples, screening, problems)
+    print_figures(config.dataset, figures)
+    write_whole(output / "inspection.json", json.dumps(figures, indent=1))
+    write_lines(output / "problems.jsonl", problems)
+    lies_in("figures and problems", output)
+    draw_samples(config, screening, output / "samples.png")
+
+
+def all_problems(samples: list[SourceSample], screening: Screening) -> list[Problem]:
+    """Those of photographs, and those of boxes and words also where the photograph is missing but its size is known."""
+    of_queries = ("bad_box", "bad_instance", "clipped_box", "empty_query")
+    problems = [problem for problem in screening.problems if problem.rule not in of_queries]
+    size_of = {sample.key: sample.size for sample in screening.samples}
+    for sample in samples:
+        if size := size_of.get(sample.key, sample.size):
+            with_sound_boxes(sample, size, problems)
+    return problems
+
+
+def inspect(
+    config: InspectConfig, samples: list[SourceSample], screening: Screening, problems: list[Problem]
+) -> dict[str, Any]:
+    """All figures, as in ``inspection.json``."""
+    names = [sample.image_name for sample in screening.samples]
+    folder = UPath(config.against) if config.against and config.against.is_dir() else None
+    against = inspection.listed_pictures(config.against) if config.against else []
+    return {
+        "splits": inspection.split_counts(samples, published_queries(config.dataset, config.format, config.split_by)),
+        "photographs_at_hand": len(set(names)),
+        "problems": inspection.problem_counts(problems),
+        "doubles": inspection.doubles(samples),
+        "rivals": inspection.rivals(samples),
+        "words": inspection.words(samples),
+        "box_sizes": inspection.box_sizes(samples),
+        "shared_pictures": inspection.shared_pictures(samples, against),
+        "same_content": inspection.same_content(names, config.images, folder),
+    }
+
+
+def print_figures(dataset: str, figures: Mapping[str, Any]) -> None:
+    """One table of the splits, and lines of the rest."""
+    table = Table(title=f"{dataset}: queries, refs (different targets) and images of each split")
+    for column in ("split", "queries", "published", "refs", "images"):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    for split, counts in figures["splits"].items():
+        published = counts["published_queries"]
+        remark = (
+            "" if published in (None, counts["queries"]) else " (not read)" if not counts["queries"] else " (differs)"
+        )
+        told = "" if published is None else f"{published:,}{remark}"
+        table.add_row(split, f"{counts['queries']:,}", told, f"{counts['refs']:,}", f"{counts['images']:,}")
+    console.print(table)
+    num_queries = sum(counts["queries"] for counts in figures["splits"].values())
+    console.print(f"photographs at hand: {figures['photographs_at_hand']:,}")
+    for rule, counts in figures["problems"].items():
+        console.print(f"  {rule}: {counts['times']:,} times, {counts['queries']:,} queries")
+    doubles = figures["doubles"]
+    console.print(
+        f"doubles: {doubles['same_words_same_target']:,} queries say of a thing what another has said; "
+        f"{doubles['same_words_another_target']:,} have words that also mean another thing of their image"
+    )
+    groups = (f"{group} {_percent(count / num_queries)}" for group, count in figures["rivals"].items())
+    console.print(f"rivals of the target's category: {', '.join(groups)}")
+    _print_words(figures["words"], figures["box_sizes"])
+    _print_leaks(figures["shared_pictures"], figures["same_content"])
+
+
+def _compared(published: int | None, found: int) -> str:
+    if published is None:
+        return ""
+    return f"{published:,}{'' if found == published else ' (differs)' if found else ' (not read)'}"
+
+
+def _print_words(words: Mapping[str, float], sizes: Mapping[str, float]) -> None:
+    if words:
+        console.print(
+            f"words: {words['mean_words']:.1f} a query (median {words['median_words']:g}, 95 % up to "
+            f"{words['p95_words']:g}, longest {words['longest']}), {words['different_words']:,} different; a spatial "
+            f"word in {_percent(words['spatial_share'])}, a colour in {_percent(words['colour_share'])}"
+        )
+    if "median_share" in sizes:
+        console.print(
+            f"targets: median {_percent(sizes['median_share'])} of the image (90 % between "
+            f"{_percent(sizes['p5_share'])} and {_percent(sizes['p95_share'])}); small {_percent(sizes['small'])}, "
+            f"medium {_percent(sizes['medium'])}, large {_percent(sizes['large'])}"
+        )
+
+
+def _print_leaks(shared: Mapping[str, int], same: list[list[str]]) -> None:
+    for pair, count in shared.items():
+        console.print(f"[yellow]leak:[/] {pair} share {count:,} photographs")
+    if not shared:
+        console.print("leaks: no photograph is in two splits, by name")
+    if same:
+        console.print(
+            f"[yellow]the same file under different names:[/] {len(same):,} times, first {', '.join(same[0])}"
+        )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def draw_samples(config: InspectConfig, screening: Screening, path: UPath) -> None:
+    """A sheet of samples with one query each: its box green, rivals of its category orange."""
+    chosen = Random(config.seed).sample(screening.samples, min(config.num_pictures, len(screening.samples)))
+    tiles = []
+    for number, sample in enumerate(chosen):
+        query = sample.queries[number % len(sample.queries)]
+        try:
+            content, _ = read_image(image_path(config.images, sample.image_name, allow_links=config.allow_links))
+        except ImageError as error:
+            console.print(f"not drawn: {error}")
+            continue
+        boxes = [(box, RIVAL) for box in inspection.rival_boxes(sample, query)]
+        targets = [(box, TRUTH) for box in query.boxes_xyxy or (query.box_xyxy,)]
+        tiles.append(tile(decoded(content), query.text, [*boxes, *targets]))
+    if not tiles:
+        console.print("no photograph is at hand, so that no sample could be drawn")
+        return
+    _save(sheet(tiles, columns=8), path)
+    lies_in(f"{len(tiles)} samples as pictures", path)
+
+
+def _save(picture: Image.Image, path: UPath) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        picture.save(file, "PNG")
+
+
+if __name__ == "__main__":
+    run(main, InspectConfig, __doc__)

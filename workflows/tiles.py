@@ -1,0 +1,50 @@
+"""Pictures with boxes under a line of text, in rows: for looking at samples, priors and predictions."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from textwrap import wrap
+
+from PIL import Image, ImageDraw
+
+from shards.schema import Sample
+
+TILE_PX = 200
+CAPTION_PX = 34
+LINE_CHARACTERS = 33
+TRUTH, PREDICTED, RIVAL = (0, 150, 60), (255, 0, 90), (240, 160, 0)
+Boxes = Sequence[tuple[tuple[float, float, float, float], tuple[int, int, int]]]
+
+
+def picture_of(sample: Sample) -> Image.Image:
+    return decoded(sample.image)
+
+
+def decoded(content: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(content)) as image:
+        return image.convert("RGB")
+
+
+def tile(picture: Image.Image, caption: str, boxes: Boxes = ()) -> Image.Image:
+    """A picture that fills a square of ``TILE_PX``, its boxes, and two lines of text above."""
+    zoom = TILE_PX / max(picture.size)
+    resampling = Image.Resampling.NEAREST if zoom > 1 else Image.Resampling.LANCZOS
+    shown = picture.resize((round(picture.width * zoom), round(picture.height * zoom)), resampling)
+    draw = ImageDraw.Draw(shown)
+    for box, colour in boxes:
+        draw.rectangle(tuple(value * zoom for value in box), outline=colour, width=3)
+    whole = Image.new("RGB", (TILE_PX, TILE_PX + CAPTION_PX), "white")
+    lines = [part for line in caption.splitlines() for part in wrap(line, LINE_CHARACTERS)]
+    ImageDraw.Draw(whole).text((3, 2), "\n".join(lines[:2]), fill="black", font_size=12)
+    whole.paste(shown, (0, CAPTION_PX))
+    return whole
+
+
+def sheet(tiles: Sequence[Image.Image], columns: int = 6) -> Image.Image:
+    """Tiles in rows."""
+    width, height = TILE_PX + 6, TILE_PX + CAPTION_PX + 6
+    whole = Image.new("RGB", (columns * width, max(1, -(-len(tiles) // columns)) * height), "white")
+    for i, one in enumerate(tiles):
+        whole.paste(one, ((i % columns) * width, (i // columns) * height))
+    return whole
