@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import IO
 
@@ -28,11 +31,33 @@ class ImageError(Exception):
         self.rule = rule
 
 
-def _open(file: IO[bytes], path: Location) -> Image.Image:
+_DAMAGED = (
+    Image.DecompressionBombError,
+    UnidentifiedImageError,
+    OSError,
+    RuntimeError,
+    ArithmeticError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    SyntaxError,
+    struct.error,
+)
+"""What Pillow raises at damaged files, as fuzzing has shown."""
+
+
+@contextmanager
+def _blamed(rule: str, message: str) -> Iterator[None]:
     try:
+        yield
+    except _DAMAGED as error:
+        raise ImageError(rule, f"{message} ({error})") from error
+
+
+def _open(file: IO[bytes], path: Location) -> Image.Image:
+    with _blamed("unreadable_image", f"{path} is not a JPEG, PNG, WebP, BMP, GIF or TIFF"):
         image = Image.open(file, formats=("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError("unreadable_image", f"{path} is not a JPEG, PNG, WebP, BMP, GIF or TIFF ({error})") from error
     if image.width * image.height > MOST_PIXELS:
         raise ImageError("too_large_image", f"{path} has {image.width} x {image.height} pixels")
     return image
@@ -71,7 +96,11 @@ def upright_size(path: Location) -> tuple[int, int]:
     Raises:
         ImageError: the file is no image, or too large to be unpacked.
     """
-    with path.open("rb") as file, _open(file, path) as image:
+    with (
+        path.open("rb") as file,
+        _open(file, path) as image,
+        _blamed("unreadable_image", f"{path} has a damaged header"),
+    ):
         return (image.height, image.width) if _orientation(image) in _TURNED else (image.width, image.height)
 
 
@@ -85,14 +114,15 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
         ImageError: the file is no image, too large, or truncated.
     """
     content = path.read_bytes()
-    with _open(io.BytesIO(content), path) as image:
-        orientation = _orientation(image)
-        try:
-            image.load()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ImageError("truncated_image", f"{path} does not decode to its end ({error})") from error
-        if image.format in ("JPEG", "PNG") and image.mode == "RGB" and orientation == 1:
-            return content, image.size
+    broken = _blamed("truncated_image", f"{path} does not decode to its end")
+    with _open(io.BytesIO(content), path) as image, broken:
+        orientation, size = _orientation(image), image.size
+        kept = image.format in ("JPEG", "PNG") and image.mode == "RGB" and orientation == 1
+        if kept:
+            image.draft("RGB", (1, 1))  # a JPEG is still read to its end, but an eighth of its pixels is enough
+        image.load()
+        if kept:
+            return content, size
         upright = _rgb(image if orientation == 1 else ImageOps.exif_transpose(image))
         buffer = io.BytesIO()
         if image.format == "JPEG":

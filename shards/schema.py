@@ -60,6 +60,25 @@ class Instance:
     score: float | None = None
     """Detector's confidence for generated scenes; None for annotated ones."""
 
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "box_xyxy": list(self.box_xyxy),
+            "category": self.category,
+            "is_crowd": self.is_crowd,
+            "score": self.score,
+        }
+
+    @staticmethod
+    def from_json(record: Mapping[str, Any]) -> Instance:
+        """The inverse of ``to_json``."""
+        return Instance(
+            box_xyxy=tuple(record["box_xyxy"]),
+            category=record["category"],
+            is_crowd=record["is_crowd"],
+            score=record["score"],
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
@@ -86,6 +105,35 @@ class Query:
     prior_id: str | None = None
     program: Mapping[str, Any] | None = None
     """For pseudo-queries: the relation program that selects the target, and only it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "query_id": self.query_id,
+            "text": self.text,
+            "box_xyxy": list(self.box_xyxy),
+            "boxes_xyxy": [list(box) for box in self.boxes_xyxy],
+            "split": self.split,
+            "source": self.source,
+            "instance": self.instance,
+            "prior_id": self.prior_id,
+            "program": None if self.program is None else dict(self.program),
+        }
+
+    @staticmethod
+    def from_json(record: Mapping[str, Any]) -> Query:
+        """The inverse of ``to_json``."""
+        return Query(
+            query_id=record["query_id"],
+            text=record["text"],
+            box_xyxy=tuple(record["box_xyxy"]),
+            boxes_xyxy=tuple(tuple(box) for box in record["boxes_xyxy"]),
+            split=record["split"],
+            source=record["source"],
+            instance=record["instance"],
+            prior_id=record["prior_id"],
+            program=record["program"],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,29 +195,8 @@ class Sample:
             "width": self.width,
             "height": self.height,
             "image_name": self.image_name,
-            "instances": [
-                {
-                    "box_xyxy": list(instance.box_xyxy),
-                    "category": instance.category,
-                    "is_crowd": instance.is_crowd,
-                    "score": instance.score,
-                }
-                for instance in self.instances
-            ],
-            "queries": [
-                {
-                    "query_id": query.query_id,
-                    "text": query.text,
-                    "box_xyxy": list(query.box_xyxy),
-                    "boxes_xyxy": [list(box) for box in query.boxes_xyxy],
-                    "split": query.split,
-                    "source": query.source,
-                    "instance": query.instance,
-                    "prior_id": query.prior_id,
-                    "program": None if query.program is None else dict(query.program),
-                }
-                for query in self.queries
-            ],
+            "instances": [instance.to_json() for instance in self.instances],
+            "queries": [query.to_json() for query in self.queries],
         }
 
     @staticmethod
@@ -192,29 +219,8 @@ class Sample:
                 height=record["height"],
                 image_name=record["image_name"],
                 image=image,
-                instances=tuple(
-                    Instance(
-                        box_xyxy=tuple(instance["box_xyxy"]),
-                        category=instance["category"],
-                        is_crowd=instance["is_crowd"],
-                        score=instance["score"],
-                    )
-                    for instance in record["instances"]
-                ),
-                queries=tuple(
-                    Query(
-                        query_id=query["query_id"],
-                        text=query["text"],
-                        box_xyxy=tuple(query["box_xyxy"]),
-                        boxes_xyxy=tuple(tuple(box) for box in query["boxes_xyxy"]),
-                        split=query["split"],
-                        source=query["source"],
-                        instance=query["instance"],
-                        prior_id=query["prior_id"],
-                        program=query["program"],
-                    )
-                    for query in record["queries"]
-                ),
+                instances=tuple(map(Instance.from_json, record["instances"])),
+                queries=tuple(map(Query.from_json, record["queries"])),
                 priors=priors,
             )
         except (KeyError, TypeError) as error:

@@ -122,7 +122,7 @@ def _read_boxes(path: Path) -> tuple[tuple[int, int], dict[int, list[Box]]]:
         x1, y1, x2, y2 = four_numbers([corners.findtext(c) for c in ("xmin", "ymin", "xmax", "ymax")], where)
         for name in entry.findall("name"):
             boxes[_chain(name.text, where)].append((x1 - 1, y1 - 1, x2, y2))
-    return checked_size(root.findtext("size/width"), root.findtext("size/height"), path.name), boxes
+    return checked_size(root.findtext("size/width"), root.findtext("size/height"), str(path)), boxes
 
 
 def _chain(text: Any, where: str) -> int:

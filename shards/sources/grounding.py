@@ -17,7 +17,7 @@ from typing import Any
 from shards.schema import Box, Query, around
 from shards.sources.coco import CocoImage, CocoInstances, check_same_object
 from shards.sources.errors import SourceError, shown
-from shards.sources.source import Problem, SourceSample, checked_size, key_of, photograph_name, xywh_to_xyxy
+from shards.sources.source import Problem, SourceSample, checked_size, image_key, photograph_name, xywh_to_xyxy
 
 OF_PHRASES = ("flickr", "mixed")
 """Values of ``dataset_name`` whose captions hold several phrases, each a query."""
@@ -69,7 +69,7 @@ def _read_file(path: Path, dataset: str, split: str, coco: CocoInstances | None)
         first = entries[0]
         whole = _coco_image(coco, entries, annotations, path)
         yield SourceSample(
-            key=key_of(dataset, str(Path(name).with_suffix("")), split),
+            key=image_key(dataset, name, split),
             split=split,
             image_name=name,
             size=checked_size(first["width"], first["height"], f"{path}, image {first['id']}"),

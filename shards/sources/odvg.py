@@ -20,7 +20,7 @@ from shards.schema import Box, Instance, Query, around
 from shards.sources.errors import SourceError, shown
 from shards.sources.grounding import files_in, split_of
 from shards.sources.json_lines import json_lines
-from shards.sources.source import SourceSample, checked_size, four_numbers, key_of, photograph_name
+from shards.sources.source import SourceSample, checked_size, four_numbers, image_key, photograph_name
 
 
 def read_odvg(path: Path, dataset: str, split: str) -> Iterator[SourceSample]:
@@ -64,7 +64,7 @@ def _sample(image: str, lines: list[tuple[str, str, dict[str, Any]]], split: str
                 )
             )
     return SourceSample(
-        key=key_of(dataset, str(Path(image).with_suffix("")), split),
+        key=image_key(dataset, image, split),
         split=split,
         image_name=image,
         instances=instances,

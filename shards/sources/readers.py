@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+import operator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -56,7 +58,26 @@ def read_annotations(format: Format, asked: Annotations) -> Iterator[SourceSampl
             f"{asked.instances}: {format} does not name COCO's annotations, so that nothing can be joined by them; "
             f"leave the instances file out (it goes with {', '.join(WITH_INSTANCES)})"
         )
-    return _READERS[format](asked)
+    return _with_unique_names(_READERS[format](asked))
+
+
+def _with_unique_names(samples: Iterable[SourceSample]) -> Iterator[SourceSample]:
+    """Names that occur again, as where ``a b.jpg`` and ``a_b.jpg`` give one key, get a number behind."""
+    keys: Counter[str] = Counter()
+    ids: Counter[str] = Counter()
+    for sample in samples:
+        queries = []
+        for query in sample.queries:
+            name = _numbered(query.query_id, ids)
+            queries.append(query if name == query.query_id else replace(query, query_id=name))
+        key = _numbered(sample.key, keys)
+        is_same = key == sample.key and all(map(operator.is_, queries, sample.queries))
+        yield sample if is_same else replace(sample, key=key, queries=tuple(queries))
+
+
+def _numbered(name: str, seen: Counter[str]) -> str:
+    seen[name] += 1
+    return name if seen[name] == 1 else _numbered(f"{name}-{seen[name]}", seen)
 
 
 _READERS: Mapping[Format, Callable[[Annotations], Iterator[SourceSample]]] = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.receipts import Location, located
 from shards.images import ImageError, image_path, upright_size
-from shards.schema import Box, Instance, SchemaError, checked_box
+from shards.schema import Box, Instance, Query, SchemaError, checked_box
 from shards.sources.source import Problem, SourceSample
 
 ROUNDING_PX = 2.0
@@ -86,28 +86,38 @@ def with_sound_boxes(sample: SourceSample, size: tuple[int, int], problems: list
             problems.append(Problem(rule="bad_instance", image=sample.image_name, num_queries=0, detail=box))
             continue
         kept[i] = len(instances)
-        instances.append(replace(instance, box_xyxy=box))
-    queries = []
-    for query in sample.queries:
-        about: dict[str, Any] = {"image": sample.image_name, "num_queries": 1, "query_id": query.query_id}
-        box, parts = _clipped(query.box_xyxy, size), [_clipped(part, size) for part in query.boxes_xyxy]
-        unsound = next((part for part in (box, *parts) if isinstance(part, str)), None)
-        if isinstance(box, str) or unsound:
-            problems.append(Problem(rule="bad_box", detail=str(unsound), **about))
-        elif not any(character.isalnum() for character in query.text):
-            problems.append(Problem(rule="empty_query", detail=repr(query.text), **about))
-        else:
-            if box != query.box_xyxy:
-                problems.append(Problem(rule="clipped_box", detail=f"{query.box_xyxy} in {size}", **about))
-            target = None if query.instance is None else kept.get(query.instance)
-            boxes = tuple(part for part in parts if not isinstance(part, str))
-            queries.append(replace(query, box_xyxy=box, boxes_xyxy=boxes, instance=target))
-    return replace(sample, instances=tuple(instances), queries=tuple(queries)) if queries else None
+        instances.append(instance if box == instance.box_xyxy else replace(instance, box_xyxy=box))
+    sound = (_sound_query(query, sample.image_name, size, kept, problems) for query in sample.queries)
+    queries = tuple(query for query in sound if query is not None)
+    return replace(sample, instances=tuple(instances), queries=queries) if queries else None
+
+
+def _sound_query(
+    query: Query, image: str, size: tuple[int, int], kept: Mapping[int, int], problems: list[Problem]
+) -> Query | None:
+    about: dict[str, Any] = {"image": image, "num_queries": 1, "query_id": query.query_id}
+    box, parts = _clipped(query.box_xyxy, size), [_clipped(part, size) for part in query.boxes_xyxy]
+    unsound = next((part for part in (box, *parts) if isinstance(part, str)), None)
+    if isinstance(box, str) or unsound:
+        problems.append(Problem(rule="bad_box", detail=str(unsound), **about))
+        return None
+    if not any(character.isalnum() for character in query.text):
+        problems.append(Problem(rule="empty_query", detail=repr(query.text), **about))
+        return None
+    target = None if query.instance is None else kept.get(query.instance)
+    if box == query.box_xyxy and target == query.instance:
+        return query
+    if box != query.box_xyxy:
+        problems.append(Problem(rule="clipped_box", detail=f"{query.box_xyxy} in {size}", **about))
+    boxes = tuple(part for part in parts if not isinstance(part, str))
+    return replace(query, box_xyxy=box, boxes_xyxy=boxes, instance=target)
 
 
 def _clipped(box: Box, size: tuple[int, int]) -> Box | str:
     """The box inside the image, or why it is not sound."""
     width, height = size
+    if 0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height:
+        return box
     if not all(-ROUNDING_PX <= v <= most + ROUNDING_PX for v, most in zip(box, (width, height) * 2, strict=True)):
         return f"box {box} reaches outside the {width} x {height} image"
     inside = tuple(min(max(v, 0.0), float(most)) for v, most in zip(box, (width, height) * 2, strict=True))

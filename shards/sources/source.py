@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from shards.schema import Box, Instance, Query
@@ -47,8 +47,8 @@ class SourceSample:
             "key": self.key,
             "split": self.split,
             "image_name": self.image_name,
-            "instances": [asdict(instance) for instance in self.instances],
-            "queries": [asdict(query) for query in self.queries],
+            "instances": [instance.to_json() for instance in self.instances],
+            "queries": [query.to_json() for query in self.queries],
             "size": self.size,
         }
 
@@ -59,22 +59,20 @@ class SourceSample:
             key=payload["key"],
             split=payload["split"],
             image_name=payload["image_name"],
-            instances=tuple(Instance(**_with_boxes(record)) for record in payload["instances"]),
-            queries=tuple(Query(**_with_boxes(record)) for record in payload["queries"]),
+            instances=tuple(map(Instance.from_json, payload["instances"])),
+            queries=tuple(map(Query.from_json, payload["queries"])),
             size=None if payload["size"] is None else (payload["size"][0], payload["size"][1]),
         )
-
-
-def _with_boxes(record: Mapping[str, Any]) -> dict[str, Any]:
-    tuples = {"box_xyxy": tuple(record["box_xyxy"])}
-    if "boxes_xyxy" in record:
-        tuples["boxes_xyxy"] = tuple(map(tuple, record["boxes_xyxy"]))
-    return {**record, **tuples}
 
 
 def key_of(*parts: object) -> str:
     """A sample's key from names of the source, with everything but letters, digits, _ and - replaced by _."""
     return "-".join(re.sub(r"[^A-Za-z0-9_-]+", "_", str(part)) for part in parts)
+
+
+def image_key(dataset: str, image: str, split: str) -> str:
+    """A sample's key from the path of its photograph, without the file's kind."""
+    return key_of(dataset, re.sub(r"\.\w{1,5}\Z", "", image), split)
 
 
 _WITH_ANNOTATION = re.compile(r"(COCO_(?:train|val)2014_\d{12})_\d+(\.jpg)\Z")

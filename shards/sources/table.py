@@ -24,7 +24,7 @@ from shards.boxes import iou
 from shards.schema import Box, Instance, Query
 from shards.sources.errors import SourceError, shown
 from shards.sources.json_lines import json_lines
-from shards.sources.source import SourceSample, four_numbers, key_of, photograph_name
+from shards.sources.source import SourceSample, four_numbers, image_key, photograph_name
 
 SAME_OBJECT_IOU = 0.5
 """A listed instance that overlaps the target's box so much is the target."""
@@ -190,7 +190,7 @@ def _sample(image: str, split: str, rows: list[tuple[str, str, dict[str, Any]]],
                 )
             )
     return SourceSample(
-        key=key_of(dataset, str(Path(image).with_suffix("")), split),
+        key=image_key(dataset, image, split),
         split=split,
         image_name=image,
         instances=tuple(instances),

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from shards.sources.errors import SourceError
+from shards.sources.readers import Annotations, read_annotations
 from shards.sources.refer import read_refer
 from shards.sources.screen import screen
 from shards.sources.source import SourceSample
@@ -339,3 +343,67 @@ def test_links_out_of_the_folder_of_images_need_leave(tmp_path: Path) -> None:
     assert (len(lenient.samples), lenient.count("outside_images")) == (2, 2)
     (tmp_path / "link").symlink_to(images)  # the folder itself may be one
     assert screen(read_table(path, "own"), tmp_path / "link", allow_links=True).samples == lenient.samples
+
+
+def test_names_that_occur_again_are_told_apart(tmp_path: Path) -> None:
+    path = _lines(
+        tmp_path / "own.jsonl",
+        {"image": "a b.jpg", "query": "cup", "box": [0, 0, 4, 4], "id": 7},
+        {"image": "a_b.jpg", "query": "cup", "box": [0, 0, 4, 4], "id": 7},
+        {"image": "a_b.png", "query": "cup", "box": [0, 0, 4, 4], "id": "7-2"},
+    )
+    samples = list(read_annotations("table", Annotations(path=path, dataset="own")))
+    assert [s.key for s in samples] == ["own-a_b-train", "own-a_b-train-2", "own-a_b-train-3"]
+    assert [s.queries[0].query_id for s in samples] == ["own-7", "own-7-2", "own-7-2-2"]
+
+
+def _nested(depth: int) -> bytes:
+    """Tuples of two of the last one each, 2 ** depth of them: EMPTY_TUPLE, then DUP and TUPLE2."""
+    return b"\x80\x02)" + b"2\x86" * depth
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (b"\x80\x02]r\xff\xff\xff\x7f.", None),  # a memo of 2 ** 31 places, which Python would lay out
+        (_nested(60) + b".", "its parts hold each other over and over"),
+        (b"\x80\x02}" + _nested(60)[2:] + b"Ns.", r"a dictionary with the key"),
+        (b"\x80\x02]q\x00" + b"h\x00a" * 40 + b".", "its parts hold each other over and over"),
+        (b"\x80\x02(cos\nsystem\ni", "os.system"),
+        (b"\x80\x02(S'ls'\nios\nsystem\n.", "os.system"),
+        (b"\x80\x04\x8c\x02os\x8c\x06system\x93.", "os.system"),
+        (b"\x80\x02cbuiltins\ngetattr\n.", "builtins.getattr"),
+        (b"\x80\x02]}b.", "sets the state of a list"),
+        (b"\x80\x02X\xff\xff\xff\x7fabc.", "damaged"),
+        (b"\x80\x05\x8e\xff\xff\xff\xff\xff\xff\xff\x7f", "damaged"),
+        (b"\x80\x04\x81.", "instruction 0x81"),
+    ],
+)
+def test_programs_that_would_hang_or_run_are_refused(tmp_path: Path, program: bytes, message: str | None) -> None:
+    path = tmp_path / "refs(unc).p"
+    path.write_bytes(program)
+    if message is None:
+        assert read_pickle(path) == []
+        return
+    with pytest.raises(SourceError, match=message):
+        read_pickle(path)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+        lambda inner: (
+            st.lists(inner, max_size=5)
+            | st.tuples(inner, inner)
+            | st.dictionaries(st.text() | st.integers(), inner, max_size=5)
+        ),
+        max_leaves=20,
+    ),
+    st.integers(0, 5),
+)
+@settings(deadline=None, max_examples=300)
+def test_plain_values_come_back_from_every_protocol(value: Any, protocol: int) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "values.p"
+        path.write_bytes(pickle.dumps([value, value], protocol=protocol))
+        assert read_pickle(path) == [value, value]

@@ -1,0 +1,176 @@
+"""How long ingest takes for a data set of RefCOCO's size, against copying the same photographs into a tar.
+
+    make benchmark-ingest
+
+Writes 17,000 JPEGs of 640 x 480 (60 kB each, a few kinds of picture, every file different) with 119,000 queries in the
+REFER layout into a temporary folder. In turn, several rounds: ingest, from annotations to committed shards, every
+photograph decoded to its end; and Python's tarfile, which only copies. Then the samples are read back, with hashes
+checked and every record validated, against plain webdataset over the same tars. Prints a table and writes the figures
+as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import pickle
+import resource
+import shutil
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import webdataset as wds
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from upath import UPath
+
+from pipeline.executor import ExecutorConfig
+from pipeline.receipts import read_receipts, verified_path
+from shards.reader import SampleReader
+from workflows import ingest
+from workflows.console import quieten_libraries
+
+QUERIES_EACH = 7
+KINDS = 50
+WIDTH, HEIGHT = 640, 480
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=17_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=Path("docs/ingest.json"))
+    options = parser.parse_args()
+    quieten_libraries()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measured(Path(folder), options.images, options.rounds)
+    table = Table("ingest", "right")
+    for name, value in figures.items():
+        table.add_row(name.replace("_", " "), f"{value:,.2f}" if isinstance(value, float) else f"{value:,}")
+    Console().print(table)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def measured(folder: Path, num_images: int, rounds: int) -> dict[str, Any]:
+    """Medians over the rounds; seconds of wall clock and of all CPUs together."""
+    bytes_of_images = write_input(folder, num_images)
+    ingests, copies, reads, plain = [], [], [], []
+    for _ in range(rounds):
+        shutil.rmtree(folder / "data", ignore_errors=True)
+        ingests.append(timed(lambda: _ingest(folder)))
+        copies.append(timed(lambda: _copy(folder)))
+    samples = UPath(folder / "data" / "refcoco" / "samples")
+    tars = [str(verified_path(samples, receipt, "tar")) for receipt in read_receipts(samples)]
+    for _ in range(rounds):
+        reads.append(timed(lambda: sum(1 for _ in SampleReader(samples))))
+        plain.append(timed(lambda: sum(1 for _ in wds.WebDataset(tars, shardshuffle=False))))
+    wall = [a[0] for a in ingests]
+    return {
+        "images": num_images,
+        "queries": num_images * QUERIES_EACH,
+        "kilobytes_an_image": bytes_of_images / num_images / 1000,
+        "ingest_seconds": median(wall),
+        "ingest_cpu_seconds": median(a[1] for a in ingests),
+        "tar_copy_seconds": median(a[0] for a in copies),
+        "times_a_tar_copy": median(a / b[0] for a, b in zip(wall, copies, strict=True)),
+        "read_samples_a_second": num_images / median(a[0] for a in reads),
+        "webdataset_samples_a_second": num_images / median(a[0] for a in plain),
+        "read_over_webdataset": median(b[0] / a[0] for a, b in zip(reads, plain, strict=True)),
+        "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+        "peak_megabytes_of_a_worker": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000,
+        "rounds": rounds,
+    }
+
+
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """(seconds of wall clock, seconds of CPU of this process and its children)."""
+    started, cpu = time.perf_counter(), _cpu_seconds()
+    work()
+    return time.perf_counter() - started, _cpu_seconds() - cpu
+
+
+def _cpu_seconds() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def write_input(folder: Path, num_images: int) -> int:
+    """Photographs and REFER files; the bytes of all photographs."""
+    (folder / "images").mkdir()
+    kinds = [_jpeg(kind) for kind in range(KINDS)]
+    total = 0
+    for number in range(num_images):
+        content = _with_comment(kinds[number % KINDS], f"photograph {number}".encode())
+        (folder / "images" / f"{number:012d}.jpg").write_bytes(content)
+        total += len(content)
+    refs, coco = _annotations(num_images)
+    (folder / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
+    (folder / "instances.json").write_text(json.dumps(coco))
+    return total
+
+
+def _jpeg(kind: int) -> bytes:
+    """Coarse shapes with some noise, about 60 kB."""
+    random = np.random.default_rng(kind)
+    coarse = Image.fromarray(random.integers(0, 255, (12, 16, 3), dtype=np.uint8)).resize((WIDTH, HEIGHT))
+    noisy = np.asarray(coarse, np.int16) + random.normal(0, 8, (HEIGHT, WIDTH, 3)).astype(np.int16)
+    buffer = io.BytesIO()
+    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=82)
+    return buffer.getvalue()
+
+
+def _with_comment(jpeg: bytes, comment: bytes) -> bytes:
+    return jpeg[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + jpeg[2:]
+
+
+def _annotations(num_images: int) -> tuple[list[Any], dict[str, Any]]:
+    refs, annotations = [], []
+    for image in range(num_images):
+        for n in range(QUERIES_EACH):
+            annotation = image * QUERIES_EACH + n
+            box = [10.5 + 80 * n, 20.25, 70.5, 100.0 + n]
+            annotations.append({"id": annotation, "image_id": image, "category_id": 1, "bbox": box, "iscrowd": 0})
+            refs.append(
+                {
+                    "ref_id": annotation,
+                    "ann_id": annotation,
+                    "image_id": image,
+                    "split": "train",
+                    "category_id": 1,
+                    "sentences": [{"sent": f"cup number {n} from the left", "sent_id": annotation}],
+                }
+            )
+    images = [{"id": i, "file_name": f"{i:012d}.jpg", "width": WIDTH, "height": HEIGHT} for i in range(num_images)]
+    return refs, {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cup"}]}
+
+
+def _ingest(folder: Path) -> None:
+    ingest.main(
+        ingest.IngestConfig(
+            dataset="refcoco",
+            annotations=UPath(folder),
+            images=UPath(folder / "images"),
+            split_by="unc",
+            data=UPath(folder / "data"),
+            executor=ExecutorConfig(),
+        )
+    )
+
+
+def _copy(folder: Path) -> None:
+    with tarfile.open(folder / "copy.tar", "w") as tar:
+        for path in sorted((folder / "images").iterdir()):
+            tar.add(path, path.name)
+
+
+if __name__ == "__main__":
+    main()
