@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -42,7 +43,7 @@ class Entry:
 
 
 class SampleReader:
-    """Random access to the samples of a run. A shard's size and hash are checked when it is first read.
+    """Random access to the samples of a run. A shard's size, hash and members are checked when it is first read.
 
     Args:
         run: folder, or prefix of an object store, of a complete run whose sink was ``SampleSink``.
@@ -74,7 +75,9 @@ class SampleReader:
                     raise SchemaError(f"{self.run}, shard {receipt.shard_id}: no index of samples ({error})") from error
 
     def _verified_path(self, shard: int) -> Path:
-        return verified_path(self.run, self._receipts[shard], "tar")
+        path = verified_path(self.run, self._receipts[shard], "tar")
+        check_members(path)
+        return path
 
     def __len__(self) -> int:
         return len(self.index)
@@ -120,12 +123,38 @@ class SampleReader:
     def _priors(self, file: io.BufferedReader, entry: Entry) -> npt.NDArray[np.float16] | None:
         if entry.priors_bytes < 0:
             return None
-        array: npt.NDArray[np.float16] = np.load(
-            io.BytesIO(_part(file, entry.priors_offset, entry.priors_bytes)), allow_pickle=False
-        )
+        content = _part(file, entry.priors_offset, entry.priors_bytes)
+        try:
+            array: npt.NDArray[np.float16] = np.load(io.BytesIO(content), allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise SchemaError(f"{self.run}, sample {entry.key}: its priors are no array ({error})") from error
         return array
 
 
 def _part(file: io.BufferedReader, offset: int, size: int) -> bytes:
+    if offset < 0 or size < 0:
+        raise SchemaError(f"{file.name}: no member lies at {offset} with {size} bytes; is the index of this shard?")
     file.seek(offset)
     return file.read(size)
+
+
+def check_members(tar: Path) -> None:
+    """Insist that a tar holds files with plain names, and nothing that unpacking would put elsewhere.
+
+    Raises:
+        SchemaError: a member is a link, a device, a folder, or has a path for a name; names the file and the member.
+    """
+    with tar.open("rb") as file:
+        while (header := file.read(_BLOCK)).strip(b"\0"):
+            name, size = header[:100].rstrip(b"\0"), header[124:136].strip(b"\0 ")
+            if header[156:157] not in (b"0", b"\0") or not _MEMBER.fullmatch(name) or not _SIZE.fullmatch(size):
+                raise SchemaError(
+                    f"{tar}: member {name.decode('ascii', 'replace')!r} is a link, a device or a path, which no shard "
+                    "of samples holds; do not unpack it, get the shards again from where you trust"
+                )
+            file.seek(-(-int(size, 8) // _BLOCK) * _BLOCK, io.SEEK_CUR)
+
+
+_BLOCK = 512
+_MEMBER = re.compile(rb"[A-Za-z0-9_-]+(\.[a-z0-9]+)+")
+_SIZE = re.compile(rb"[0-7]{1,11}")

@@ -6,6 +6,7 @@ Boxes are ``xyxy`` in pixels of the stored image: float, 0-based, right and bott
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,12 @@ Box = tuple[float, float, float, float]
 """(x1, y1, x2, y2) in pixels of the stored image, 0-based, right and bottom exclusive."""
 
 
+MOST_KEY_LETTERS = 88
+"""A member's name in a tar has 100 bytes, and ``.priors.npy`` follows the key."""
+
+_KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{MOST_KEY_LETTERS}}}")
+
+
 class SchemaError(ValueError):
     """A sample that breaks a rule of the schema; the message names the sample, the rule and the value."""
 
@@ -30,16 +37,16 @@ def checked_box(values: Any, width: int, height: int, where: str) -> Box:
         SchemaError: naming ``where``, the rule and the value.
     """
     try:
-        x1, y1, x2, y2 = (float(value) for value in values)
-    except (TypeError, ValueError) as error:
+        x1, y1, x2, y2 = map(float, values)
+    except (TypeError, ValueError, OverflowError) as error:
         raise SchemaError(f"{where}: a box is four numbers x1, y1, x2, y2, got {values!r}") from error
+    if 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height:
+        return (x1, y1, x2, y2)
     if not all(math.isfinite(value) for value in (x1, y1, x2, y2)):
         raise SchemaError(f"{where}: box {values!r} is not finite")
     if x2 <= x1 or y2 <= y1:
         raise SchemaError(f"{where}: box ({x1}, {y1}, {x2}, {y2}) has no area; x2 > x1 and y2 > y1 must hold")
-    if x1 < 0 or y1 < 0 or x2 > width or y2 > height:
-        raise SchemaError(f"{where}: box ({x1}, {y1}, {x2}, {y2}) reaches outside the {width} x {height} image")
-    return (x1, y1, x2, y2)
+    raise SchemaError(f"{where}: box ({x1}, {y1}, {x2}, {y2}) reaches outside the {width} x {height} image")
 
 
 def around(boxes: Sequence[Box]) -> Box:
@@ -141,7 +148,7 @@ class Sample:
     """One image with its instances and queries; valid by construction."""
 
     key: str
-    """Unique in the data set; letters, digits, ``_`` and ``-`` only, since it names members of a tar."""
+    """Unique in the data set; letters, digits, ``_`` and ``-`` only, 88 at most, since it names members of a tar."""
 
     width: int
     height: int
@@ -157,8 +164,8 @@ class Sample:
     """(queries, dim) features, in the order of ``queries``; None until packed."""
 
     def __post_init__(self) -> None:
-        if not self.key or not all(c.isascii() and (c.isalnum() or c in "_-") for c in self.key):
-            raise SchemaError(f"sample key {self.key!r} must be non-empty and hold only a-z, A-Z, 0-9, _ and -")
+        if not _KEY.fullmatch(self.key):
+            raise SchemaError(f"sample key {self.key!r} must be 1 to {MOST_KEY_LETTERS} of a-z, A-Z, 0-9, _ and -")
         if self.width <= 0 or self.height <= 0:
             raise SchemaError(f"sample {self.key}: image size {self.width} x {self.height} must be positive")
         for i, instance in enumerate(self.instances):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shards.schema import Box, Instance, Query
+from shards.schema import MOST_KEY_LETTERS, Box, Instance, Query
 from shards.sources.errors import SourceError, shown
 
 
@@ -65,9 +66,15 @@ class SourceSample:
         )
 
 
+_LONG_KEY = MOST_KEY_LETTERS - 8
+"""Leaves room for a number behind keys that occur again."""
+
+
 def key_of(*parts: object) -> str:
-    """A sample's key from names of the source, with everything but letters, digits, _ and - replaced by _."""
-    return "-".join(re.sub(r"[^A-Za-z0-9_-]+", "_", str(part)) for part in parts)
+    """A sample's key from names of the source, with everything but letters, digits, _ and - replaced by _; the end of
+    a long one by its hash."""
+    key = "-".join(re.sub(r"[^A-Za-z0-9_-]+", "_", str(part)) for part in parts)
+    return key if len(key) <= _LONG_KEY else f"{key[: _LONG_KEY - 17]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def image_key(dataset: str, image: str, split: str) -> str:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import struct
+import tarfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +18,9 @@ from pipeline.errors import PipelineError
 from pipeline.run import Job, PlanRow, run_job
 from pipeline.stage import Item, Rejected
 from shards.images import ImageError, LoadImageStage, read_image, upright_size
-from shards.reader import SampleReader
+from shards.reader import SampleReader, check_members
 from shards.schema import Instance, Query, Sample, SchemaError
-from shards.sources.source import SourceSample
+from shards.sources.source import SourceSample, image_key
 from shards.writer import SampleSink
 
 
@@ -60,7 +64,7 @@ def test_a_sample_survives_json() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"key": "a/b"}, "must be non-empty and hold only"),
+        ({"key": "a/b"}, "must be 1 to 88 of"),
         ({"width": 0}, "must be positive"),
         ({"instances": (Instance(box_xyxy=(0, 0, 11, 4), category="cup"),)}, "instance 0: box .* outside the 10 x 8"),
         ({"instances": ()}, "instance 0 of 0 does not exist"),
@@ -237,3 +241,72 @@ def test_a_truncated_tar_is_noticed(tmp_path: Path) -> None:
     tar.write_bytes(tar.read_bytes()[:-512])
     with pytest.raises(PipelineError, match="bytes"):
         list(SampleReader(run))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("/etc/passwd", tarfile.REGTYPE),
+        ("../a.jpg", tarfile.REGTYPE),
+        ("a.jpg", tarfile.SYMTYPE),
+        ("a.jpg", tarfile.LNKTYPE),
+        ("a.jpg", tarfile.CHRTYPE),
+        ("a", tarfile.DIRTYPE),
+        ("a" * 120 + ".jpg", tarfile.REGTYPE),  # its name stands in a header of its own
+    ],
+)
+def test_a_tar_with_links_or_paths_is_refused(tmp_path: Path, name: str, kind: bytes) -> None:
+    path = tmp_path / "samples.tar"
+    with tarfile.open(path, "w") as tar:
+        tar.addfile(tarfile.TarInfo("toy-1.json"), io.BytesIO(b""))
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = kind, "/etc/passwd"
+        tar.addfile(member)
+    with pytest.raises(SchemaError, match=r"samples\.tar: member .* do not unpack it"):
+        check_members(path)
+
+
+def test_a_shard_from_elsewhere_is_checked_before_it_is_read(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    tar = sorted((run / "shards").glob("*.tar"))[0]
+    tar.write_bytes(tar.read_bytes().replace(b"toy-train-0.png", b"../train-0.png\0"))
+    receipt = next(path for path in (run / "receipts").glob("*.json") if tar.name in path.read_text())
+    record = json.loads(receipt.read_text())
+    record["files"]["tar"]["sha256"] = hashlib.sha256(tar.read_bytes()).hexdigest()  # as a stranger would
+    receipt.write_text(json.dumps(record))
+    with pytest.raises(SchemaError, match=r"member '\.\./train-0\.png'"):
+        list(SampleReader(run))
+
+
+def test_long_names_of_photographs_give_short_keys_of_their_own() -> None:
+    first, second = (image_key("own", f"{'folder/' * 40}{i}.jpg", "train") for i in (1, 2))
+    assert first != second
+    assert len(_sample(key=first).key) <= 80
+    with pytest.raises(SchemaError, match="1 to 88"):
+        _sample(key="a" * 89)
+
+
+def test_transparency_becomes_white_and_cmyk_keeps_its_colour(tmp_path: Path) -> None:
+    clear = Image.new("P", (10, 8), 0)
+    clear.putpalette([0, 0, 0, 255, 0, 0])
+    clear.save(tmp_path / "a.png", transparency=0)
+    content, _ = read_image(tmp_path / "a.png")
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.getpixel((0, 0)) == (255, 255, 255)
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=95)
+    content, _ = read_image(tmp_path / "a.jpg")
+    with Image.open(io.BytesIO(content)) as image:
+        red, green, blue = image.getpixel((0, 0))  # type: ignore[misc]
+        assert (image.mode, red > 200, green < 60, blue < 60) == ("RGB", True, True, True)
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    header = b"IHDR" + struct.pack(">II", 20_000, 20_000) + bytes([8, 2, 0, 0, 0])  # 1.2 GB once unpacked
+    chunks = [header, b"IDAT" + zlib.compress(bytes(30_001))]
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks
+    )
+    (tmp_path / "a.png").write_bytes(png)
+    for read in (upright_size, read_image):
+        with pytest.raises(ImageError, match=r"20000|bomb"):
+            read(tmp_path / "a.png")
