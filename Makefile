@@ -2,8 +2,8 @@
 # ARGS is passed on to the module:  make train ARGS="--help"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test fuzz demo miniature ingest generate-priors augment pack train evaluate predict \
-        status faults benchmark-engine benchmark-attributes benchmark-render benchmark-priors \
+.PHONY: help setup format check test fuzz demo miniature ingest inspect export generate-priors augment pack train evaluate predict \
+        status faults benchmark-engine benchmark-ingest benchmark-attributes benchmark-render benchmark-priors \
         miniature-models clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -53,6 +53,12 @@ $(MINIATURE): | setup
 ingest: setup $(if $(ARGS),,$(MINIATURE)) ## annotations and photographs -> sample shards
 	$(PYTHON_M) workflows.ingest $(ARGS)
 
+inspect: setup ## make inspect ARGS="refcoco --annotations refer/refcoco --split-by unc --images train2014": look at a data set
+	$(PYTHON_M) workflows.inspect $(ARGS)
+
+export: setup ## samples or scenes in the formats of other trainers
+	$(PYTHON_M) workflows.export $(ARGS)
+
 generate-priors: setup ## queries -> prompts -> pictures -> features in the prior store
 	$(PYTHON_M) workflows.generate_priors $(ARGS)
 
@@ -79,6 +85,9 @@ faults: setup ## break a small job in every way we know, run it again, compare t
 
 benchmark-engine: setup ## what plans, resumes, memory and workers of the engine cost (half an hour)
 	$(PYTHON_M) benchmarks.engine $(ARGS)
+
+benchmark-ingest: setup ## a data set of RefCOCO's size to shards and back, against copying it (10 minutes)
+	$(PYTHON_M) benchmarks.ingest $(ARGS)
 
 benchmark-attributes: setup ## make benchmark-attributes REAL=FOLDER: how often attributes agree with the data sets' own
 	$(PYTHON_M) benchmarks.attributes "$(REAL)" $(ARGS)
