@@ -1,0 +1,191 @@
+"""Looking at a data set before anything is made of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tyro
+from PIL import Image
+from upath import UPath
+
+from shards.schema import Instance, Query
+from shards.sources.published import published_queries
+from shards.sources.source import SourceSample
+from workflows import export, ingest, inspect, inspection, pack
+from workflows.console import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+REAL = ROOT.parent / "shared" / "real"
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real annotations are not at hand")
+
+
+def _sample(split: str, image: str, *queries: tuple[str, int | None]) -> SourceSample:
+    """Three cups (one a crowd) and a ball; queries say which instance they mean."""
+    boxes = ((0, 0, 10, 10), (20, 0, 60, 40), (0, 50, 100, 100), (70, 0, 80, 10))
+    categories = ("cup", "cup", "cup", "ball")
+    instances = tuple(
+        Instance(box_xyxy=box, category=category, is_crowd=i == 2)
+        for i, (box, category) in enumerate(zip(boxes, categories, strict=True))
+    )
+    return SourceSample(
+        key=f"{split}-{Path(image).stem}",
+        split=split,
+        image_name=image,
+        instances=instances,
+        queries=tuple(
+            Query(
+                query_id=f"{split}-{image}-{i}",
+                text=text,
+                box_xyxy=instances[0 if target is None else target].box_xyxy,
+                split=split,
+                source="toy",
+                instance=target,
+            )
+            for i, (text, target) in enumerate(queries)
+        ),
+        size=(100, 100),
+    )
+
+
+SAMPLES = [
+    _sample("train", "COCO_train2014_000000000007.jpg", ("left cup", 0), ("Left cup!", 0), ("cup", 0), ("cup", 1)),
+    _sample("train", "b.jpg", ("red ball", 3), ("something", None)),
+    _sample("val", "000000000007.jpg", ("cup on the right", 1)),
+]
+
+
+def test_splits_are_counted_beside_the_published_figures() -> None:
+    assert inspection.split_counts(SAMPLES, {"val": 1, "testA": 5}) == {
+        "train": {"queries": 6, "refs": 4, "images": 2, "published_queries": None},
+        "val": {"queries": 1, "refs": 1, "images": 1, "published_queries": 1},
+        "testA": {"queries": 0, "refs": 0, "images": 0, "published_queries": 5},
+    }
+
+
+@pytest.mark.parametrize(
+    ("dataset", "format", "split_by", "val"),
+    [
+        ("refcoco", "refer", "unc", 10_834),
+        ("anything", "transvg", "unc+", 10_758),
+        ("refcocog", "refer", "umd", 4_896),
+        ("refcocog", "refer", "google", 9_536),
+        ("flickr30k", "flickr30k", "", 14_433),
+        ("mine", "table", "", None),
+    ],
+)
+def test_published_counts_are_found_by_the_data_sets_names(
+    dataset: str, format: str, split_by: str, val: int | None
+) -> None:
+    assert published_queries(dataset, format, split_by).get("val") == val
+
+
+def test_doubles_and_contradictions_are_counted() -> None:
+    assert inspection.doubles(SAMPLES) == {"same_words_same_target": 1, "same_words_another_target": 2}
+
+
+def test_rivals_are_counted_without_crowds() -> None:
+    assert inspection.rivals(SAMPLES) == {"0": 1, "1": 5, "unknown": 1}
+
+
+def test_words_and_sizes_are_those_of_the_queries() -> None:
+    words = inspection.words(SAMPLES)
+    assert words["mean_words"] == pytest.approx((2 + 2 + 1 + 1 + 2 + 1 + 4) / 7)
+    assert words["spatial_share"] == pytest.approx(3 / 7)
+    assert words["colour_share"] == pytest.approx(1 / 7)
+    sizes = inspection.box_sizes(SAMPLES)
+    assert (sizes["small"], sizes["medium"]) == (pytest.approx(5 / 7), pytest.approx(2 / 7))
+    assert sizes["median_share"] == pytest.approx(0.01)  # 10 x 10 of 100 x 100
+
+
+def test_pictures_of_coco_are_the_same_under_all_their_names() -> None:
+    names = ("COCO_train2014_000000000007.jpg", "coco/COCO_val2014_000000000007_12.jpg", "000000000007.jpg")
+    assert {inspection.picture_id(name) for name in names} == {"COCO 7"}
+    assert inspection.picture_id("36979.jpg") == "36979"
+    assert inspection.shared_pictures(SAMPLES) == {"train and val": 1}
+    assert inspection.shared_pictures(SAMPLES, ["b.png"]) == {"train and val": 1, "train and the list": 1}
+
+
+def test_the_same_file_under_two_names_is_found(tmp_path: Path) -> None:
+    for name, colour in (("a.png", "red"), ("b.png", "red"), ("c.png", "blue")):
+        Image.new("RGB", (10, 8), colour).save(tmp_path / name)
+    (tmp_path / "other").mkdir()
+    Image.new("RGB", (10, 8), "blue").save(tmp_path / "other" / "z.png")
+    other = UPath(tmp_path / "other")
+    assert inspection.same_content(["a.png", "b.png", "c.png"], UPath(tmp_path), other) == [
+        ["a.png", "b.png"],
+        ["c.png", str(other / "z.png")],
+    ]
+
+
+def _inspect(folder: Path, annotations: Path, images: Path, *more: str) -> dict[str, Any]:
+    options = ["toy", "--annotations", str(annotations), "--images", str(images), "--data", str(folder), *more]
+    inspect.main(tyro.cli(inspect.InspectConfig, args=options))
+    figures: dict[str, Any] = json.loads((folder / "toy" / "inspection" / "inspection.json").read_text())
+    return figures
+
+
+def test_boxes_are_checked_where_the_photograph_is_missing(tmp_path: Path) -> None:
+    Image.new("RGB", (100, 100)).save(tmp_path / "a.png")
+    rows = [
+        {"image": "a.png", "query": "cup", "box": [0, 0, 50, 50]},
+        {"image": "a.png", "query": " ? ", "box": [0, 0, 50, 50]},
+        {"image": "missing.png", "query": "cup", "box": [0, 0, 101, 50], "size": [100, 100]},
+        {"image": "missing.png", "query": "cup", "box": [0, 0, 200, 50], "size": [100, 100]},
+    ]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    figures = _inspect(tmp_path / "data", tmp_path / "own.jsonl", tmp_path, "--format", "table")
+    assert figures["problems"] == {
+        "bad_box": {"times": 1, "queries": 1},
+        "clipped_box": {"times": 1, "queries": 1},
+        "empty_query": {"times": 1, "queries": 1},
+        "missing_image": {"times": 1, "queries": 2},
+    }
+    with Image.open(tmp_path / "data" / "toy" / "inspection" / "samples.png") as sheet:
+        green = sum(pixel == (0, 150, 60) for pixel in sheet.convert("RGB").getdata())
+    assert green > 100  # the outline of the target
+
+
+def test_what_cannot_be_inspected_is_told(tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text("")
+    with pytest.raises(UserError, match="holds no query"):
+        _inspect(tmp_path, tmp_path / "own.jsonl", tmp_path, "--format", "table")
+    with pytest.raises(ValueError, match="give a list of names or a folder"):
+        inspect.InspectConfig(dataset="toy", against=tmp_path / "none")
+    (tmp_path / "own.jsonl").write_text('{"image": "a.png", "query": "cup", "box": [0, 0, 5, 5]}\n')
+    with pytest.raises(UserError, match="is not a folder; give the folder of the photographs"):
+        _inspect(tmp_path, tmp_path / "own.jsonl", tmp_path / "none", "--format", "table")
+
+
+@needs_real
+def test_real_refcoco_val_has_its_published_counts(tmp_path: Path) -> None:
+    figures = _inspect(tmp_path, REAL / "refer" / "refcoco", REAL / "refer" / "images", "--split-by", "unc")
+    assert figures["splits"]["val"] == {"queries": 10834, "refs": 3811, "images": 1500, "published_queries": None}
+    assert figures["photographs_at_hand"] == 3
+    assert figures["problems"]["missing_image"]["times"] == 1497
+    assert figures["words"]["spatial_share"] == pytest.approx(0.66, abs=0.03)
+    assert figures["words"]["colour_share"] == pytest.approx(0.25, abs=0.02)
+
+
+COMMANDS = {
+    "ingest": ingest.IngestConfig,
+    "pack": pack.PackConfig,
+    "inspect": inspect.InspectConfig,
+    "export": export.ExportConfig,
+}
+
+
+def _commands_of_the_docs() -> list[tuple[str, str]]:
+    text = (ROOT / "docs" / "datasets.md").read_text() + (ROOT / "README.md").read_text()
+    made = re.findall(r'^make (\w+) ARGS="(.*)"$', text, re.MULTILINE)
+    run = re.findall(r"^\.venv/bin/python -m workflows\.(\w+) (.*)$", text, re.MULTILINE)
+    return sorted({(name, options) for name, options in made + run if name in COMMANDS})
+
+
+@pytest.mark.parametrize(("name", "options"), _commands_of_the_docs())
+def test_commands_of_the_docs_are_understood(name: str, options: str) -> None:
+    assert tyro.cli(COMMANDS[name], args=shlex.split(options)).dataset in options  # type: ignore[attr-defined]
