@@ -1,4 +1,4 @@
-"""Image files from outside: read fully, made upright RGB where they are not, and otherwise kept byte for byte."""
+"""Image files from outside: read to their end, made upright RGB where need be, and otherwise kept byte for byte."""
 
 from __future__ import annotations
 
@@ -105,10 +105,10 @@ def upright_size(path: Location) -> tuple[int, int]:
 
 
 def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
-    """The encoded image, upright RGB, as JPEG or PNG, with its (width, height).
+    """The encoded image, upright, RGB or greyscale, as JPEG or PNG, with its (width, height).
 
-    The file's own bytes where they already are that; otherwise it is encoded again, JPEGs as JPEG at quality 95 and
-    the rest as PNG, 16-bit greyscale scaled to 8 bits.
+    The file's own bytes where they already are that; otherwise it is encoded again as RGB, JPEGs as JPEG at quality 95
+    and the rest as PNG, 16-bit greyscale scaled to 8 bits, transparent parts white.
 
     Raises:
         ImageError: the file is no image, too large, or truncated.
@@ -117,9 +117,10 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
     broken = _blamed("truncated_image", f"{path} does not decode to its end")
     with _open(io.BytesIO(content), path) as image, broken:
         orientation, size = _orientation(image), image.size
-        kept = image.format in ("JPEG", "PNG") and image.mode == "RGB" and orientation == 1
+        is_plain = image.mode in ("RGB", "L") and "transparency" not in image.info
+        kept = image.format in ("JPEG", "PNG") and is_plain and orientation == 1
         if kept:
-            image.draft("RGB", (1, 1))  # a JPEG is still read to its end, but an eighth of its pixels is enough
+            image.draft(image.mode, (1, 1))  # a JPEG is still read to its end, but an eighth of its pixels is enough
         image.load()
         if kept:
             return content, size

@@ -156,7 +156,7 @@ class Sample:
     """File name in the source, or the scene's key for a generated picture."""
 
     image: bytes = field(repr=False)
-    """Encoded image, JPEG or PNG, upright, RGB."""
+    """Encoded image, JPEG or PNG, upright, RGB or greyscale."""
 
     instances: tuple[Instance, ...]
     queries: tuple[Query, ...]

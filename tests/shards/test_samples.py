@@ -126,7 +126,14 @@ def test_a_rotated_jpeg_is_made_upright(tmp_path: Path) -> None:
         assert upright.size == (10, 8)
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "I;16", "1", "LA"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_greyscale_is_kept_byte_for_byte(tmp_path: Path, kind: str) -> None:
+    Image.new("L", (10, 8), 100).save(tmp_path / "a", kind)
+    content, size = read_image(tmp_path / "a")
+    assert (content, size) == ((tmp_path / "a").read_bytes(), (10, 8))
+
+
+@pytest.mark.parametrize("mode", ["P", "CMYK", "RGBA", "I;16", "1", "LA"])
 def test_other_modes_become_rgb(tmp_path: Path, mode: str) -> None:
     Image.new(mode, (10, 8)).save(tmp_path / ("a.tif" if mode == "CMYK" else "a.png"))
     content, size = read_image(tmp_path / ("a.tif" if mode == "CMYK" else "a.png"))
