@@ -38,7 +38,8 @@ from shards.reader import SampleReader
 from workflows import ingest
 from workflows.console import quieten_libraries
 
-QUERIES_EACH = 7
+OBJECTS_EACH = 7
+SENTENCES_EACH = (3, 2, 2)
 KINDS = 50
 WIDTH, HEIGHT = 640, 480
 
@@ -76,7 +77,7 @@ def measured(folder: Path, num_images: int, rounds: int) -> dict[str, Any]:
     wall = [a[0] for a in ingests]
     return {
         "images": num_images,
-        "queries": num_images * QUERIES_EACH,
+        "queries": num_images * sum(SENTENCES_EACH),
         "kilobytes_an_image": bytes_of_images / num_images / 1000,
         "ingest_seconds": median(wall),
         "ingest_cpu_seconds": median(a[1] for a in ingests),
@@ -133,24 +134,31 @@ def _with_comment(jpeg: bytes, comment: bytes) -> bytes:
 
 
 def _annotations(num_images: int) -> tuple[list[Any], dict[str, Any]]:
+    """Seven objects in an image; three of them are referred to, in two or three sentences, as RefCOCO does."""
     refs, annotations = [], []
     for image in range(num_images):
-        for n in range(QUERIES_EACH):
-            annotation = image * QUERIES_EACH + n
+        for n in range(OBJECTS_EACH):
+            annotation = image * OBJECTS_EACH + n
             box = [10.5 + 80 * n, 20.25, 70.5, 100.0 + n]
             annotations.append({"id": annotation, "image_id": image, "category_id": 1, "bbox": box, "iscrowd": 0})
-            refs.append(
-                {
-                    "ref_id": annotation,
-                    "ann_id": annotation,
-                    "image_id": image,
-                    "split": "train",
-                    "category_id": 1,
-                    "sentences": [{"sent": f"cup number {n} from the left", "sent_id": annotation}],
-                }
-            )
+            if n < len(SENTENCES_EACH):
+                refs.append(_ref(image, annotation, n, SENTENCES_EACH[n]))
     images = [{"id": i, "file_name": f"{i:012d}.jpg", "width": WIDTH, "height": HEIGHT} for i in range(num_images)]
     return refs, {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cup"}]}
+
+
+def _ref(image: int, annotation: int, number: int, count: int) -> dict[str, Any]:
+    first, text = annotation * 3, ("left cup", "second cup from left", "third cup")[number]
+    return {
+        "sent_ids": list(range(first, first + count)),
+        "file_name": f"COCO_train2014_{image:012d}_{annotation}.jpg",
+        "ann_id": annotation,
+        "ref_id": annotation,
+        "image_id": image,
+        "split": "train",
+        "category_id": 1,
+        "sentences": [{"tokens": text.split(), "raw": text, "sent_id": first + i, "sent": text} for i in range(count)],
+    }
 
 
 def _ingest(folder: Path) -> None:

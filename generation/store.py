@@ -26,7 +26,8 @@ from generation.errors import GenerationError
 from generation.render import Picture
 from pipeline.receipts import Location, Receipt, located, read_receipts, runs_below, verified_path
 from pipeline.stage import Item, Rejected, Sink, Stage, Written
-from shards.writer import member_places, npy_bytes, write_tar
+from shards.tar import member_places
+from shards.writer import npy_bytes, write_tar
 
 INDEX_SCHEMA = pa.schema(
     [

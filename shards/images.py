@@ -6,6 +6,7 @@ import io
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import IO
 
@@ -87,7 +88,15 @@ def image_path(root: Location, name: str, *, allow_links: bool = False) -> Locat
 
 
 def _inside(path: Path, root: Path) -> bool:
-    return root.resolve() in path.resolve().parents
+    """Whether the file lies in the folder once links are followed; folders are looked at once."""
+    if path.is_symlink():
+        return _real(root) in path.resolve().parents
+    return _real(path.parent).is_relative_to(_real(root))
+
+
+@lru_cache(maxsize=4096)
+def _real(folder: Path) -> Path:
+    return folder.resolve()
 
 
 def upright_size(path: Location) -> tuple[int, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import webdataset as wds
 
 from pipeline.stage import Sink, Written
 from shards.schema import Sample
+from shards.tar import member_places
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -80,12 +80,6 @@ def write_tar(file: io.BufferedWriter, groups: list[dict[str, bytes]]) -> None:
             for name, content in members.items():
                 key, extension = name.split(".", 1)
                 writer.write({"__key__": key, extension: content})
-
-
-def member_places(tar: Path) -> dict[str, tuple[int, int]]:
-    """Name to (offset, bytes) of the members' contents."""
-    with tarfile.open(tar, "r:") as archive:
-        return {member.name: (member.offset_data, member.size) for member in archive}
 
 
 def _index_rows(items: list[Sample], tar: Path) -> list[dict[str, object]]:

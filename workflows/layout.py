@@ -66,7 +66,8 @@ def prior_store(data: UPath = DATA) -> UPath:
 def write_lines(path: Location, records: Iterable[Any]) -> None:
     """Write dataclasses or dictionaries as JSON lines, whole or not at all."""
     values = (record if isinstance(record, dict) else asdict(record) for record in records)
-    write_whole(path, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    write_whole(path, "".join(encode(value) + "\n" for value in values))
 
 
 def write_whole(path: Location, text: str) -> None:

@@ -18,9 +18,10 @@ from pipeline.errors import PipelineError
 from pipeline.run import Job, PlanRow, run_job
 from pipeline.stage import Item, Rejected
 from shards.images import ImageError, LoadImageStage, read_image, upright_size
-from shards.reader import SampleReader, check_members
+from shards.reader import SampleReader
 from shards.schema import Instance, Query, Sample, SchemaError
 from shards.sources.source import SourceSample, image_key
+from shards.tar import members
 from shards.writer import SampleSink
 
 
@@ -270,7 +271,7 @@ def test_a_tar_with_links_or_paths_is_refused(tmp_path: Path, name: str, kind: b
         member.type, member.linkname = kind, "/etc/passwd"
         tar.addfile(member)
     with pytest.raises(SchemaError, match=r"samples\.tar: member .* do not unpack it"):
-        check_members(path)
+        list(members(path))
 
 
 def test_a_shard_from_elsewhere_is_checked_before_it_is_read(tmp_path: Path) -> None:

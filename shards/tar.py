@@ -1,0 +1,50 @@
+"""What lies in a tar of samples: files with plain names, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from shards.schema import SchemaError
+
+_BLOCK = 512
+_NAME = re.compile(rb"[A-Za-z0-9_-]+(\.[a-z0-9]+)+")
+_SIZE = re.compile(rb"[0-7]{1,11}")
+_FILE = (b"0", b"\0")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of a tar, and where its content lies."""
+
+    name: str
+    offset: int
+    size_bytes: int
+
+
+def members(tar: Path) -> Iterator[Member]:
+    """The members in order; their contents are not read.
+
+    Raises:
+        SchemaError: a member is a link, a device, a folder, or has a path for a name, so that unpacking would put it
+            elsewhere; names the file and the member.
+    """
+    with tar.open("rb") as file:
+        while (header := file.read(_BLOCK)).strip(b"\0"):
+            name, size = header[:100].rstrip(b"\0"), header[124:136].strip(b"\0 ")
+            if header[156:157] not in _FILE or not _NAME.fullmatch(name) or not _SIZE.fullmatch(size):
+                raise SchemaError(
+                    f"{tar}: member {name.decode('ascii', 'replace')!r} is a link, a device or a path, which no shard "
+                    "of samples holds; do not unpack it, get the shards again from where you trust"
+                )
+            member = Member(name.decode("ascii"), file.tell(), int(size, 8))
+            yield member
+            file.seek(member.offset + -(-member.size_bytes // _BLOCK) * _BLOCK, io.SEEK_SET)
+
+
+def member_places(tar: Path) -> dict[str, tuple[int, int]]:
+    """Name to (offset, bytes) of the members' contents."""
+    return {member.name: (member.offset, member.size_bytes) for member in members(tar)}
