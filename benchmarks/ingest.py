@@ -87,7 +87,6 @@ def measured(folder: Path, num_images: int, rounds: int) -> dict[str, Any]:
         "webdataset_samples_a_second": num_images / median(a[0] for a in plain),
         "read_over_webdataset": median(b[0] / a[0] for a, b in zip(reads, plain, strict=True)),
         "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
-        "peak_megabytes_of_a_worker": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000,
         "rounds": rounds,
     }
 

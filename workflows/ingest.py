@@ -36,7 +36,7 @@ class IngestConfig(AnnotationsConfig):
     """Go on with the photographs that are there; otherwise missing ones stop the run before it begins."""
 
     data: UPath = DATA
-    samples_per_shard: int = 250
+    samples_per_shard: int = 500
     executor: Executor = field(default_factory=ExecutorConfig)
 
     def __post_init__(self) -> None:
@@ -76,7 +76,8 @@ def _rows(samples: Iterable[SourceSample]) -> Iterator[PlanRow]:
 def _fingerprint(config: IngestConfig, screening: Screening) -> dict[str, str | int]:
     digest = hashlib.sha256()
     for sample in screening.samples:
-        digest.update(repr(sample).encode())
+        parts = [tuple(vars(part).values()) for part in (*sample.instances, *sample.queries)]
+        digest.update(repr((sample.key, sample.split, sample.image_name, sample.size, parts)).encode())
     return {
         "dataset": config.dataset,
         "format": config.format,

@@ -110,11 +110,7 @@ def print_figures(dataset: str, figures: Mapping[str, Any]) -> None:
     for column in ("split", "queries", "published", "refs", "images"):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, counts in figures["splits"].items():
-        published = counts["published_queries"]
-        remark = (
-            "" if published in (None, counts["queries"]) else " (not read)" if not counts["queries"] else " (differs)"
-        )
-        told = "" if published is None else f"{published:,}{remark}"
+        told = _beside(counts["published_queries"], counts["queries"])
         table.add_row(split, f"{counts['queries']:,}", told, f"{counts['refs']:,}", f"{counts['images']:,}")
     console.print(table)
     num_queries = sum(counts["queries"] for counts in figures["splits"].values())
@@ -132,7 +128,7 @@ def print_figures(dataset: str, figures: Mapping[str, Any]) -> None:
     _print_leaks(figures["shared_pictures"], figures["same_content"])
 
 
-def _compared(published: int | None, found: int) -> str:
+def _beside(published: int | None, found: int) -> str:
     if published is None:
         return ""
     return f"{published:,}{'' if found == published else ' (differs)' if found else ' (not read)'}"

@@ -40,7 +40,7 @@ class PackConfig:
     """Folder of ``<split>_fea.pth``, a row for each row of TransVG's split files, in place of our own priors."""
 
     data: UPath = DATA
-    samples_per_shard: int = 250
+    samples_per_shard: int = 500
     executor: Executor = field(default_factory=ExecutorConfig)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.receipts import Location, located
-from shards.images import ImageError, image_path, upright_size
+from pipeline.receipts import Location
+from shards.images import ImageError, image_path, plain, upright_size
 from shards.schema import Box, Instance, Query, SchemaError, checked_box
 from shards.sources.source import Problem, SourceSample
 
@@ -40,7 +40,7 @@ def screen(samples: Iterable[SourceSample], images: Location, *, allow_links: bo
         allow_links: symbolic links may lead out of it.
     """
     result = Screening()
-    root = located(images)
+    root = plain(images)
     for sample in samples:
         result.problems.extend(sample.problems)
         checked = _screened(sample, root, allow_links, result.problems)
