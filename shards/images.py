@@ -84,7 +84,11 @@ def image_path(root: Location, name: str, *, allow_links: bool = False) -> Locat
     path = root / name
     if "\0" in name or PurePath(name).is_absolute() or "://" in name or ".." in PurePath(name).parts:
         raise ImageError("outside_images", f"{name!r} leads out of {root}")
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except OSError as error:  # a name longer than file systems allow
+        raise ImageError("missing_image", f"{name[:80]!r}... is no name of a file ({error.strerror})") from error
+    if not is_there:
         raise ImageError("missing_image", f"{path} does not exist")
     if not allow_links and isinstance(path, Path) and isinstance(root, Path) and not _inside(path, root):
         raise ImageError(
@@ -133,7 +137,8 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
     with _open(io.BytesIO(content), path) as image, broken:
         orientation, size = _orientation(image), image.size
         is_plain = image.mode in ("RGB", "L") and "transparency" not in image.info
-        kept = image.format in ("JPEG", "PNG") and is_plain and orientation == 1
+        is_jpeg = image.format in ("JPEG", "MPO")  # what many telephones write, with further pictures behind
+        kept = (is_jpeg or image.format == "PNG") and is_plain and orientation == 1
         if kept:
             image.draft("L", (1, 1))  # a JPEG is still read to its end, but grey and an eighth of the size will do
         image.load()
@@ -141,7 +146,7 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
             return content, size
         upright = _rgb(image if orientation == 1 else ImageOps.exif_transpose(image))
         buffer = io.BytesIO()
-        if image.format == "JPEG":
+        if is_jpeg:
             upright.save(buffer, "JPEG", quality=JPEG_QUALITY)
         else:
             upright.save(buffer, "PNG")

@@ -35,7 +35,8 @@ def members(tar: Path) -> Iterator[Member]:
     with tar.open("rb") as file:
         while (header := file.read(_BLOCK)).strip(b"\0"):
             name, size = header[:100].rstrip(b"\0"), header[124:136].strip(b"\0 ")
-            if header[156:157] not in _FILE or not _NAME.fullmatch(name) or not _SIZE.fullmatch(size):
+            is_plain = header[156:157] in _FILE and not header[345:500].strip(b"\0")  # no folder in the prefix
+            if not is_plain or not _NAME.fullmatch(name) or not _SIZE.fullmatch(size):
                 raise SchemaError(
                     f"{tar}: member {name.decode('ascii', 'replace')!r} is a link, a device or a path, which no shard "
                     "of samples holds; do not unpack it, get the shards again from where you trust"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,8 @@ from shards.sources.source import SourceSample
 from shards.sources.table import Fields
 from workflows.console import UserError
 
+MINIATURE = UPath("data/miniature/refer")
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotationsConfig:
@@ -32,10 +35,10 @@ class AnnotationsConfig:
     with captions, of MDETR's kind; odvg: Grounding DINO's JSON lines; table: JSON lines, CSV or Parquet, one query a
     row. docs/datasets.md tells of each."""
 
-    annotations: UPath = UPath("data/miniature/refer/miniature")
+    annotations: UPath = MINIATURE / "miniature"
     """Folder of the annotations, or a prefix of an object store; the file itself of grounding, odvg and table."""
 
-    images: UPath = UPath("data/miniature/refer/images")
+    images: UPath = MINIATURE / "images"
     """Folder of the photographs, or a prefix of an object store."""
 
     split_by: str = "miniature"
@@ -46,13 +49,20 @@ class AnnotationsConfig:
     """grounding, odvg, table: the split of what does not say."""
 
     instances: UPath | None = None
-    """refer, transvg, grounding: COCO's file of all objects (instances_train2014.json), joined by annotation id."""
+    """refer, transvg, grounding, table: COCO's file of all objects (instances_train2014.json), joined by annotation
+    id."""
 
     fields: Fields = field(default_factory=Fields)
     """table: what the fields are called in it."""
 
     allow_links: bool = False
     """Photographs may be symbolic links that lead out of the folder."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.dataset):
+            raise ValueError(f"dataset names a folder: letters, digits, '.', '_', '+' and '-', got {self.dataset!r}")
+        if self.dataset != "miniature" and self.annotations == MINIATURE / "miniature":
+            raise ValueError(f"give {self.dataset}'s annotations with --annotations, its photographs with --images")
 
 
 def read(config: AnnotationsConfig) -> list[SourceSample]:

@@ -15,13 +15,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from rich.markup import escape
 from upath import UPath
 
 from pipeline.executor import ExecutorConfig
+from pipeline.receipts import read_ledger, read_receipts
 from pipeline.run import Job, PlanRow, run_job
 from shards.images import LoadImageStage
 from shards.sources.screen import Screening
-from shards.sources.source import SourceSample
+from shards.sources.source import Problem, SourceSample
 from shards.writer import SampleSink
 from workflows.annotations import AnnotationsConfig, read, screened
 from workflows.console import Executor, UserError, console, lies_in, run
@@ -40,6 +42,7 @@ class IngestConfig(AnnotationsConfig):
     executor: Executor = field(default_factory=ExecutorConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.samples_per_shard < 1:
             raise ValueError(f"samples_per_shard must be at least 1, got {self.samples_per_shard}")
 
@@ -49,11 +52,12 @@ def main(config: IngestConfig) -> None:
     place = folders(config.dataset, config.data)
     every = read(config)
     screening = screened(config, every)
-    write_lines(place.problems, screening.problems)
-    write_lines(place.queries, _query_records(every))
+    if not every:
+        raise UserError(f"{config.annotations} holds no query")
     report(every, screening, place.problems)
     _stop_if_missing(screening, config, place.problems)
     if not screening.samples:
+        write_lines(place.problems, screening.problems)
         raise UserError(f"no sample is left of {len(every)}; {place.problems} says why, one line each")
     job = Job(
         name="ingest",
@@ -65,7 +69,20 @@ def main(config: IngestConfig) -> None:
         sink=SampleSink(),
     )
     run_job(job, place.samples, config.executor)
+    write_lines(place.problems, [*screening.problems, *_left_out(place.samples, screening.samples)])
+    write_lines(place.queries, _query_records(every))
     lies_in(f"{config.dataset} as sample shards", place.samples)
+
+
+def _left_out(run: UPath, samples: list[SourceSample]) -> Iterator[Problem]:
+    """Photographs that turned out to be broken when they were read to their end."""
+    by_key = {sample.key: sample for sample in samples}
+    for receipt in read_receipts(run):
+        for row in read_ledger(run, receipt):
+            sample = by_key[row["key"]]
+            yield Problem(
+                rule=row["reason"], image=sample.image_name, num_queries=len(sample.queries), detail=row["detail"]
+            )
 
 
 def _rows(samples: Iterable[SourceSample]) -> Iterator[PlanRow]:
@@ -95,7 +112,7 @@ def _query_records(samples: Iterable[SourceSample]) -> Iterator[dict[str, str]]:
 def report(every: list[SourceSample], screening: Screening, problems: UPath) -> None:
     """Print what was read and what was found wrong with it."""
     queries = Counter(query.split for sample in every for query in sample.queries)
-    counts = ", ".join(f"{split} {count:,}" for split, count in sorted(queries.items()))
+    counts = escape(", ".join(f"{split} {count:,}" for split, count in sorted(queries.items())))
     console.print(f"read {queries.total():,} queries on {len({s.image_name for s in every}):,} images ({counts})")
     for rule in sorted({problem.rule for problem in screening.problems}):
         console.print(
@@ -106,6 +123,7 @@ def report(every: list[SourceSample], screening: Screening, problems: UPath) -> 
 def _stop_if_missing(screening: Screening, config: IngestConfig, problems: UPath) -> None:
     missing = [problem for problem in screening.problems if problem.rule == "missing_image"]
     if missing and not config.allow_missing_images:
+        write_lines(problems, screening.problems)
         raise UserError(
             f"{len(missing):,} photographs are not in {config.images} (the first is {missing[0].image}); all are "
             f"listed in {problems}. Complete the folder, or go on without them with --allow-missing-images"

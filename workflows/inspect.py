@@ -11,7 +11,8 @@ some samples as ``samples.png``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -19,6 +20,8 @@ from typing import Any
 
 import tyro
 from PIL import Image
+from rich.markup import escape
+from rich.progress import track
 from rich.table import Table
 from upath import UPath
 
@@ -51,6 +54,7 @@ class InspectConfig(AnnotationsConfig):
     """Folder for what is written; ``<data>/<dataset>/inspection`` where not given."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.num_pictures < 0:
             raise ValueError(f"num_pictures must not be negative, got {self.num_pictures}")
         if self.against and not self.against.exists():
@@ -64,7 +68,7 @@ def main(config: InspectConfig) -> None:
     if not samples:
         raise UserError(f"{config.annotations} holds no query")
     screening = screened(config, samples)
-    problems = all_problems(samples, screening)
+    problems = [*all_problems(samples, screening), *broken_photographs(config, screening.samples)]
     figures = inspect(config, samples, screening, problems)
     print_figures(config.dataset, figures)
     write_whole(output / "inspection.json", json.dumps(figures, indent=1))
@@ -82,6 +86,18 @@ def all_problems(samples: list[SourceSample], screening: Screening) -> list[Prob
         if size := size_of.get(sample.key, sample.size):
             with_sound_boxes(sample, size, problems)
     return problems
+
+
+def broken_photographs(config: InspectConfig, samples: list[SourceSample]) -> Iterator[Problem]:
+    """Photographs that do not decode to their end."""
+    queries = Counter({sample.image_name: 0 for sample in samples})
+    for sample in samples:
+        queries[sample.image_name] += len(sample.queries)
+    for name, count in track(queries.items(), "reading photographs", console=console, transient=True):
+        try:
+            read_image(image_path(config.images, name, allow_links=config.allow_links))
+        except ImageError as error:
+            yield Problem(rule=error.rule, image=name, num_queries=count, detail=str(error))
 
 
 def inspect(
@@ -111,7 +127,7 @@ def print_figures(dataset: str, figures: Mapping[str, Any]) -> None:
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, counts in figures["splits"].items():
         told = _beside(counts["published_queries"], counts["queries"])
-        table.add_row(split, f"{counts['queries']:,}", told, f"{counts['refs']:,}", f"{counts['images']:,}")
+        table.add_row(escape(split), f"{counts['queries']:,}", told, f"{counts['refs']:,}", f"{counts['images']:,}")
     console.print(table)
     num_queries = sum(counts["queries"] for counts in figures["splits"].values())
     console.print(f"photographs at hand: {figures['photographs_at_hand']:,}")
@@ -151,13 +167,12 @@ def _print_words(words: Mapping[str, float], sizes: Mapping[str, float]) -> None
 
 def _print_leaks(shared: Mapping[str, int], same: list[list[str]]) -> None:
     for pair, count in shared.items():
-        console.print(f"[yellow]leak:[/] {pair} share {count:,} photographs")
+        console.print(f"[yellow]leak:[/] {escape(pair)} share {count:,} photographs")
     if not shared:
         console.print("leaks: no photograph is in two splits, by name")
     if same:
-        console.print(
-            f"[yellow]the same file under different names:[/] {len(same):,} times, first {', '.join(same[0])}"
-        )
+        first = escape(", ".join(same[0]))
+        console.print(f"[yellow]one file under several names:[/] {len(same):,} times, first {first}")
 
 
 def _percent(share: float) -> str:
@@ -172,8 +187,7 @@ def draw_samples(config: InspectConfig, screening: Screening, path: UPath) -> No
         query = sample.queries[number % len(sample.queries)]
         try:
             content, _ = read_image(image_path(config.images, sample.image_name, allow_links=config.allow_links))
-        except ImageError as error:
-            console.print(f"not drawn: {error}")
+        except ImageError:
             continue
         boxes = [(box, RIVAL) for box in inspection.rival_boxes(sample, query)]
         targets = [(box, TRUTH) for box in query.boxes_xyxy or (query.box_xyxy,)]

@@ -18,6 +18,7 @@ from pipeline.storage import Location, sizes
 from shards.boxes import area_px
 from shards.schema import Query
 from shards.sources.source import Problem, SourceSample
+from workflows.console import UserError
 
 RIVAL_GROUPS = ("0", "1", "2-3", "4+", "unknown")
 SMALL_PX2, LARGE_PX2 = 32**2, 96**2
@@ -184,4 +185,7 @@ def listed_pictures(against: Path) -> list[str]:
     """Names of photographs: the lines of a text file, or the files of a folder."""
     if against.is_dir():
         return [path.name for path in against.iterdir() if path.is_file()]
-    return [line.strip() for line in against.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        return [line.strip() for line in against.read_text(encoding="utf-8").split("\n") if line.strip()]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{against} is no list of names, one a line in UTF-8 ({error})") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,6 +68,11 @@ def write_lines(path: Location, records: Iterable[Any]) -> None:
     values = (record if isinstance(record, dict) else asdict(record) for record in records)
     encode = json.JSONEncoder(ensure_ascii=False).encode
     write_whole(path, "".join(encode(value) + "\n" for value in values))
+
+
+def read_lines(path: Location) -> Iterator[dict[str, Any]]:
+    """The inverse of ``write_lines``; a text may hold what ``splitlines`` takes for the end of a line."""
+    return map(json.loads, filter(None, located(path).read_text(encoding="utf-8").split("\n")))
 
 
 def write_whole(path: Location, text: str) -> None:

@@ -18,7 +18,7 @@ from pipeline.receipts import read_receipts, verified_path
 from pipeline.run import Job, PlanRow, run_job
 from shards.reader import SampleReader
 from workflows.console import UserError
-from workflows.layout import DATA, DatasetFolders, folders
+from workflows.layout import DATA, DatasetFolders, folders, read_lines
 
 Source = Literal["samples", "scenes"]
 
@@ -51,8 +51,8 @@ class Queries:
             raise UserError(
                 f"{self.place.queries} does not exist; run `make ingest` for data set {self.dataset!r} first"
             )
-        lines = self.place.queries.read_text(encoding="utf-8").splitlines()
-        return {r["query_id"]: r["text"] for r in map(json.loads, lines) if any(c.isalnum() for c in r["text"])}
+        lines = read_lines(self.place.queries)
+        return {r["query_id"]: r["text"] for r in lines if any(c.isalnum() for c in r["text"])}
 
 
 @dataclass(frozen=True, kw_only=True)

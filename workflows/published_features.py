@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from shards.schema import Sample
 from shards.sources.errors import SourceError
 from shards.sources.features import read_features
 from shards.sources.transvg import query_id
+from workflows.layout import read_lines
 
 
 def num_rows(queries: UPath, dataset: str) -> dict[str, int]:
@@ -30,7 +30,7 @@ def num_rows(queries: UPath, dataset: str) -> dict[str, int]:
         queries: what ``ingest`` read, one JSON line a query.
     """
     ids: dict[str, set[str]] = {}
-    for record in map(json.loads, queries.read_text(encoding="utf-8").splitlines()):
+    for record in read_lines(queries):
         ids.setdefault(record["split"], set()).add(record["query_id"])
     return {
         split: len(found)

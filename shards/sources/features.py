@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -22,16 +24,47 @@ def read_features(path: Path) -> npt.NDArray[np.float16]:
         raise SourceError(f"{path} does not exist")
     try:
         features = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError, TypeError) as error:
+    except _DAMAGED as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SourceError(f"{path} is no tensor that can be read safely ({reason}); get it again") from error
-    if not isinstance(features, torch.Tensor) or features.ndim != 2 or not features.is_floating_point():
+    if not _is_table(features):
         found = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
-        raise SourceError(f"{path} must hold a tensor of numbers, a row for each query, got {found}")
+        raise SourceError(f"{path} must hold a dense tensor of numbers, a row for each query, got {found}")
     half: npt.NDArray[np.float16] = features.detach().to(torch.float16).numpy()
     if not np.isfinite(half).all():
         raise SourceError(f"{path} has rows that are not finite in half precision, the first {_first_bad(half)}")
     return half
+
+
+_DAMAGED = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    LookupError,
+    ArithmeticError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    EOFError,
+    OSError,
+    MemoryError,
+    struct.error,
+)
+"""What ``torch.load`` raises at damaged files, as fuzzing has shown."""
+
+
+def _is_table(features: object) -> TypeGuard[torch.Tensor]:
+    """A dense table of numbers, each of which stands in the file: a view of a few numbers can claim terabytes."""
+    return (
+        isinstance(features, torch.Tensor)
+        and features.layout == torch.strided
+        and features.device.type == "cpu"
+        and not features.is_nested
+        and features.ndim == 2
+        and features.is_floating_point()
+        and features.is_contiguous()
+        and features.untyped_storage().nbytes() >= features.numel() * features.element_size()
+    )
 
 
 def _first_bad(features: npt.NDArray[np.float16]) -> int:

@@ -47,7 +47,7 @@ def read_flickr30k(folder: Path, dataset: str) -> Iterator[SourceSample]:
     if not lists:
         raise SourceError(f"{folder} holds no train.txt, val.txt or test.txt; give the folder of Flickr30k Entities")
     for path in lists:
-        for number, line in enumerate(_text(path, limit=None).splitlines(), start=1):
+        for number, line in enumerate(_text(path, limit=None).split("\n"), start=1):
             if not line.strip():
                 continue
             if not _IMAGE_ID.fullmatch(line.strip()):
@@ -60,7 +60,7 @@ def _sample(folder: Path, image: str, split: str, dataset: str) -> SourceSample:
     queries: list[Query] = []
     problems: list[Problem] = []
     path = folder / "Sentences" / f"{image}.txt"
-    for number, sentence in enumerate(_text(path).splitlines(), start=1):
+    for number, sentence in enumerate(_text(path).split("\n"), start=1):
         phrases = list(_PHRASE.finditer(sentence))
         unread = sentence.count(_OPENING) - len(phrases)
         if unread:

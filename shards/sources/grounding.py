@@ -17,12 +17,11 @@ from typing import Any
 from shards.schema import Box, Query, around
 from shards.sources.coco import CocoImage, CocoInstances, check_same_object
 from shards.sources.errors import SourceError, shown
+from shards.sources.files import files_in, splits_of
 from shards.sources.source import Problem, SourceSample, checked_size, image_key, photograph_name, xywh_to_xyxy
 
 OF_PHRASES = ("flickr", "mixed")
 """Values of ``dataset_name`` whose captions hold several phrases, each a query."""
-
-KNOWN_SPLITS = ("train", "val", "test", "testA", "testB", "testC")
 
 
 def read_grounding(path: Path, dataset: str, split: str, instances: Path | None = None) -> Iterator[SourceSample]:
@@ -31,33 +30,15 @@ def read_grounding(path: Path, dataset: str, split: str, instances: Path | None 
     Args:
         path: a .json file, or a folder of them.
         dataset: name that keys and queries carry.
-        split: for files whose names do not end in one, as ``finetune_refcoco_testA.json`` does.
+        split: of a file whose name does not say, as ``finetune_refcoco_testA.json`` does.
         instances: COCO's instances file; joined by the ``original_id`` of annotations.
 
     Raises:
         SourceError: naming the file, the entry and the rule.
     """
     coco = CocoInstances(instances) if instances else None
-    for file in files_in(path, ".json"):
-        yield from _read_file(file, dataset, split_of(file, split), coco)
-
-
-def files_in(path: Path, suffix: str) -> list[Path]:
-    """The file itself, or those of the folder.
-
-    Raises:
-        SourceError: there is none.
-    """
-    files = sorted(path.glob(f"*{suffix}")) if path.is_dir() else [path]
-    if not files or not all(file.is_file() for file in files):
-        raise SourceError(f"{path} is no {suffix} file and no folder of them")
-    return files
-
-
-def split_of(path: Path, otherwise: str) -> str:
-    """The last part of a file's name where that is a split."""
-    last = path.stem.rsplit("_", 1)[-1]
-    return last if last in KNOWN_SPLITS else otherwise
+    for file, part in splits_of(files_in(path, ".json"), split).items():
+        yield from _read_file(file, dataset, part, coco)
 
 
 def _read_file(path: Path, dataset: str, split: str, coco: CocoInstances | None) -> Iterator[SourceSample]:

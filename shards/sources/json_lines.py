@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from shards.sources.errors import SourceError
+from shards.sources.errors import SourceError, shown
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -16,15 +16,15 @@ def json_lines(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     Raises:
         SourceError: naming the file and the line.
     """
-    number = 0
-    try:
-        with path.open(encoding="utf-8-sig", errors="strict") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise SourceError(f"{path}, line {number}: a line is a JSON object, got {line.strip()[:60]!r}")
-                yield f"{path}, line {number}", str(number), record
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"{path}, line {max(number, 1)}: not JSON lines in UTF-8 ({error})") from error
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            where = f"{path}, line {number}"
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+                record = json.loads(text) if text else None
+            except (ValueError, RecursionError) as error:
+                raise SourceError(f"{where}: a line is one JSON object, in UTF-8 ({error})") from error
+            if text and not isinstance(record, dict):
+                raise SourceError(f"{where}: a line is a JSON object, got {shown(record)}")
+            if record is not None:
+                yield where, str(number), record

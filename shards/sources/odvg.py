@@ -18,7 +18,7 @@ from typing import Any
 
 from shards.schema import Box, Instance, Query, around
 from shards.sources.errors import SourceError, shown
-from shards.sources.grounding import files_in, split_of
+from shards.sources.files import files_in, splits_of
 from shards.sources.json_lines import json_lines
 from shards.sources.source import SourceSample, checked_size, four_numbers, image_key, photograph_name
 
@@ -29,19 +29,19 @@ def read_odvg(path: Path, dataset: str, split: str) -> Iterator[SourceSample]:
     Args:
         path: a .jsonl file, or a folder of them.
         dataset: name that keys and queries carry.
-        split: for files whose names do not end in one, as ``flickr_train.jsonl`` does.
+        split: of a file whose name does not say, as ``flickr_train.jsonl`` does.
 
     Raises:
         SourceError: naming the file, the line and the rule.
     """
-    for file in files_in(path, ".jsonl"):
+    for file, part in splits_of(files_in(path, ".jsonl"), split).items():
         grouped: dict[str, list[tuple[str, str, dict[str, Any]]]] = defaultdict(list)
         for where, number, line in json_lines(file):
             if not isinstance(line.get("filename"), str):
                 raise SourceError(f"{where}: a line needs a filename, got {shown(line)}")
             grouped[photograph_name(line["filename"])].append((where, number, line))
         for image, lines in grouped.items():
-            yield _sample(image, lines, split_of(file, split), dataset)
+            yield _sample(image, lines, part, dataset)
 
 
 def _sample(image: str, lines: list[tuple[str, str, dict[str, Any]]], split: str, dataset: str) -> SourceSample:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from shards.sources.errors import SourceError
+from shards.sources.errors import SourceError, shown
 from shards.sources.flickr30k import read_flickr30k
 from shards.sources.grounding import read_grounding
 from shards.sources.odvg import read_odvg
@@ -21,7 +21,7 @@ from shards.sources.transvg import read_transvg
 
 Format = Literal["refer", "transvg", "flickr30k", "referit", "grounding", "odvg", "table"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-WITH_INSTANCES = ("refer", "transvg", "grounding")
+WITH_INSTANCES = ("refer", "transvg", "grounding", "table")
 """Formats that name the annotations of COCO, so that all instances of an image can be joined."""
 
 
@@ -66,13 +66,26 @@ def _with_unique_names(samples: Iterable[SourceSample]) -> Iterator[SourceSample
     keys: Counter[str] = Counter()
     ids: Counter[str] = Counter()
     for sample in samples:
+        _check_text(sample.image_name, sample.split, sample.image_name)
         queries = []
         for query in sample.queries:
+            _check_text(sample.image_name, query.query_id, query.text)
             name = _numbered(query.query_id, ids)
             queries.append(query if name == query.query_id else replace(query, query_id=name))
         key = _numbered(sample.key, keys)
         is_same = key == sample.key and all(map(operator.is_, queries, sample.queries))
         yield sample if is_same else replace(sample, key=key, queries=tuple(queries))
+
+
+def _check_text(image: str, query_id: str, text: str) -> None:
+    """
+    Raises:
+        SourceError: half of a surrogate pair, which JSON and pickles can hold and no file can.
+    """
+    try:
+        f"{query_id}{text}".encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(f"{shown(image)}, query {shown(query_id)}: {shown(text)} is not Unicode ({error})") from error
 
 
 def _numbered(name: str, seen: Counter[str]) -> str:
@@ -87,5 +100,5 @@ _READERS: Mapping[Format, Callable[[Annotations], Iterator[SourceSample]]] = {
     "referit": lambda a: read_referit(a.path, a.dataset),
     "grounding": lambda a: read_grounding(a.path, a.dataset, a.split, a.instances),
     "odvg": lambda a: read_odvg(a.path, a.dataset, a.split),
-    "table": lambda a: read_table(a.path, a.dataset, a.split, a.fields),
+    "table": lambda a: read_table(a.path, a.dataset, a.split, a.fields, a.instances),
 }

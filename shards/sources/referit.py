@@ -20,7 +20,7 @@ from shards.sources.matlab import read_matrix
 from shards.sources.source import SourceSample, key_of
 
 MASK = "segimg_t"
-_REGION = re.compile(r"(\d+)_(\d+)")
+_REGION = re.compile(r"(\d{1,12})_(\d{1,12})")
 
 
 def read_referit(folder: Path, dataset: str) -> Iterator[SourceSample]:

@@ -4,8 +4,9 @@
 
 ``box`` is four numbers in pixels, 0-based, xyxy with right and bottom exclusive where ``Fields`` says nothing else.
 Optional: ``category``; ``instances`` (boxes of all objects of that category in the image, the target among them);
-``split``; ``id``; ``size`` ([width, height]). ``query`` may be a list of several about the same box. In CSV, lists are
-written as JSON ("[10, 20, 60, 90]"). Tables with other names for these fields are read with ``Fields``.
+``split``; ``id``; ``size`` ([width, height]); ``annotation`` (COCO's number of the target). ``query`` may be a list of
+several about the same box. In CSV, lists are written as JSON ("[10, 20, 60, 90]"). Tables with other names for these
+fields are read with ``Fields``.
 """
 
 from __future__ import annotations
@@ -22,13 +23,20 @@ import pyarrow.parquet as pq
 
 from shards.boxes import iou
 from shards.schema import Box, Instance, Query
+from shards.sources.coco import CocoImage, CocoInstances, check_same_object
 from shards.sources.errors import SourceError, shown
+from shards.sources.files import splits_of
 from shards.sources.json_lines import json_lines
-from shards.sources.source import SourceSample, four_numbers, image_key, photograph_name
+from shards.sources.source import SourceSample, checked_size, four_numbers, image_key, photograph_name
 
 SAME_OBJECT_IOU = 0.5
 """A listed instance that overlaps the target's box so much is the target."""
 
+MOST_ROWS_OF_AN_IMAGE = 2_000
+"""More of them are a mistake, and to find the objects they share would take for ever."""
+
+_Row = tuple[str, str, dict[str, Any]]
+_OPTIONAL_NAMES = ("category", "instances", "split", "id", "size", "annotation")
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 
 
@@ -54,9 +62,13 @@ class Fields:
     split: str = "split"
     id: str = "id"
     size: str = "size"
+    annotation: str = "annotation"
+    """Number of the target among COCO's annotations, for instances of the whole image from COCO's file."""
 
 
-def read_table(path: Path, dataset: str, split: str = "train", fields: Fields | None = None) -> Iterator[SourceSample]:
+def read_table(
+    path: Path, dataset: str, split: str = "train", fields: Fields | None = None, instances: Path | None = None
+) -> Iterator[SourceSample]:
     """One sample for each image and split, in the order of their first rows.
 
     Args:
@@ -64,20 +76,35 @@ def read_table(path: Path, dataset: str, split: str = "train", fields: Fields | 
         dataset: name that keys and queries carry.
         split: for rows that do not say.
         fields: the table's own names for the fields.
+        instances: COCO's instances file; joined by the annotation that each row then names.
 
     Raises:
         SourceError: naming the file, the row and the rule.
     """
     named = fields or Fields()
-    grouped: dict[tuple[str, str], list[tuple[str, str, dict[str, Any]]]] = {}
-    for where, number, record in _rows(path):
+    coco = CocoInstances(instances) if instances else None
+    grouped: dict[tuple[str, str], list[_Row]] = {}
+    present: set[str] = set()
+    for where, number, record in _rows(path, named, split):
         row = _row(record, named, where)
+        present |= record.keys()
         grouped.setdefault((row["image"], str(row["split"] or split)), []).append((where, number, row))
+    _check_named(named, present, path)
     for (image, part), rows in grouped.items():
-        yield _sample(image, part, rows, dataset)
+        if len(rows) > MOST_ROWS_OF_AN_IMAGE:
+            raise SourceError(f"{rows[0][0]}: {len(rows):,} rows say {shown(image)}; is {named.image} the right field?")
+        yield _sample(image, part, rows, dataset, coco)
 
 
-def _rows(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _check_named(named: Fields, present: set[str], path: Path) -> None:
+    """A field that was given a name of its own must be there."""
+    for field in fields(Fields):
+        name = getattr(named, field.name)
+        if field.name in _OPTIONAL_NAMES and name != field.default and present and name not in present:
+            raise SourceError(f"{path} has no field {name!r} for {field.name}; it has {', '.join(sorted(present))}")
+
+
+def _rows(path: Path, named: Fields, split: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(where, for errors; number; the row) of each row."""
     if not path.exists():
         raise SourceError(f"{path} does not exist")
@@ -85,11 +112,13 @@ def _rows(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
         parts = sorted(path.glob("*.parquet"))
         if not parts:
             raise SourceError(f"{path} holds no .parquet file; give the folder of them, or a .jsonl or .csv file")
+        splits = splits_of(parts, split) if not _has_column(parts[0], named.split) else {}
         for number, part in enumerate(parts):
-            for where, row, record in _parquet(part):
-                yield where, f"{number}-{row}", record
+            for where, row, record in _parquet(part, named):
+                told = {named.split: splits[part]} if splits else {}
+                yield where, f"{number}-{row}", {**record, **told}
     elif path.suffix == ".parquet":
-        yield from _parquet(path)
+        yield from _parquet(path, named)
     elif path.suffix == ".csv":
         yield from _csv(path)
     elif path.suffix in (".jsonl", ".json"):
@@ -99,8 +128,9 @@ def _rows(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    with path.open(encoding="utf-8-sig", errors="strict", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
+    with path.open("rb") as file:
+        lines = (line.decode("utf-8" if number else "utf-8-sig") for number, line in enumerate(file))
+        reader = csv.DictReader(lines, strict=True)
         try:
             for record in reader:
                 where = f"{path}, line {reader.line_num}"
@@ -108,7 +138,7 @@ def _csv(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
                     raise SourceError(f"{where}: the row has not as many fields as the first line has names")
                 yield where, str(reader.line_num), {name: _from_cell(cell) for name, cell in record.items()}
         except (csv.Error, ValueError) as error:
-            raise SourceError(f"{path}, line {reader.line_num}: not CSV in UTF-8 ({error})") from error
+            raise SourceError(f"{path}, line {reader.line_num + 1}: not CSV in UTF-8 ({error})") from error
 
 
 def _from_cell(cell: str) -> Any:
@@ -121,16 +151,26 @@ def _from_cell(cell: str) -> Any:
         return cell
 
 
-def _parquet(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _parquet(path: Path, named: Fields) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Only the columns that are asked for, since others can hold whole pictures."""
     number = 0
+    asked = {name for field in fields(Fields) for name in str(getattr(named, field.name)).split(",")}
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=4096):
+            columns = file.schema_arrow.names
+            for batch in file.iter_batches(batch_size=1024, columns=[name for name in columns if name in asked]):
                 for record in batch.to_pylist():
                     yield f"{path}, row {number}", str(number), record
                     number += 1
     except (pa.ArrowException, OSError, ValueError) as error:
         raise SourceError(f"{path}, row {number}: not a Parquet file that can be read ({error})") from error
+
+
+def _has_column(path: Path, name: str) -> bool:
+    try:
+        return name in pq.read_schema(path).names
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise SourceError(f"{path} is not a Parquet file that can be read ({error})") from error
 
 
 def _row(record: Mapping[str, Any], named: Fields, where: str) -> dict[str, Any]:
@@ -141,9 +181,13 @@ def _row(record: Mapping[str, Any], named: Fields, where: str) -> dict[str, Any]
             known = ", ".join(sorted(map(str, record)))
             raise SourceError(f"{where}: no field {name!r}; it has {known}. Name it with --fields")
     image, query = record[named.image], record[named.query]
-    queries = list(query) if isinstance(query, (list, tuple)) else [query]
+    queries = ["" if text is None else text for text in (query if isinstance(query, list) else [query])]
+    if isinstance(image, dict):
+        raise SourceError(
+            f"{where}: {named.image} holds the picture itself; write the pictures to files and name these in a column"
+        )
     if not isinstance(image, str) or not image or not all(isinstance(text, str) for text in queries):
-        raise SourceError(f"{where}: {named.image} and {named.query} must be text")
+        raise SourceError(f"{where}: {named.image} and {named.query} must be text, got {shown([image, query])}")
     box = [record[name] for name in corners] if len(corners) > 1 else record[named.box]
     boxes = record.get(named.instances)
     if boxes is not None and not isinstance(boxes, list):
@@ -158,7 +202,7 @@ def _row(record: Mapping[str, Any], named: Fields, where: str) -> dict[str, Any]
     }
 
 
-_OPTIONAL = tuple(field for field in fields(Fields) if field.name in ("category", "split", "id", "size"))
+_OPTIONAL = tuple(f for f in fields(Fields) if f.name in ("category", "split", "id", "size", "annotation"))
 
 
 def _to_xyxy(values: Any, named: Fields, where: str) -> Box:
@@ -170,13 +214,13 @@ def _to_xyxy(values: Any, named: Fields, where: str) -> Box:
     return (x1 - first, y1 - first, x2, y2)
 
 
-def _sample(image: str, split: str, rows: list[tuple[str, str, dict[str, Any]]], dataset: str) -> SourceSample:
-    instances: list[Instance] = []
+def _sample(image: str, split: str, rows: list[_Row], dataset: str, coco: CocoInstances | None) -> SourceSample:
+    where, _, first = rows[0]
+    whole = coco.image_of(first["annotation"], where) if coco else None
+    instances = list(whole.instances) if whole else []
     queries = []
-    for _, number, row in rows:
-        category, target = row["category"], None
-        if isinstance(category, str) and category.strip():
-            target = _join(instances, row["instances"], row["box"], category.strip().lower())
+    for where, number, row in rows:
+        target = _annotated(row, whole, where) if whole else _listed(row, instances)
         name = f"{dataset}-{number if row['id'] is None else row['id']}"
         for i, text in enumerate(row["queries"]):
             queries.append(
@@ -195,14 +239,33 @@ def _sample(image: str, split: str, rows: list[tuple[str, str, dict[str, Any]]],
         image_name=image,
         instances=tuple(instances),
         queries=tuple(queries),
-        size=_size(rows[0][2]["size"]),
+        size=whole.size if whole else _size(first["size"], where),
     )
 
 
-def _size(size: Any) -> tuple[int, int] | None:
-    if not isinstance(size, list) or len(size) != 2 or not all(isinstance(value, (int, float)) for value in size):
+def _annotated(row: Mapping[str, Any], whole: CocoImage, where: str) -> int:
+    """The target among COCO's annotations of the image."""
+    if not isinstance(row["annotation"], (int, str)) or row["annotation"] not in whole.position:
+        raise SourceError(f"{where}: annotation {shown(row['annotation'])} is not among those of its image")
+    target = whole.position[row["annotation"]]
+    check_same_object(row["box"], whole.instances[target], where)
+    return target
+
+
+def _listed(row: Mapping[str, Any], instances: list[Instance]) -> int | None:
+    """The target among the objects that the rows of an image tell of; None where its category is not told."""
+    category = row["category"]
+    if not isinstance(category, str) or not category.strip():
         return None
-    return (int(size[0]), int(size[1]))
+    return _join(instances, row["instances"], row["box"], category.strip().lower())
+
+
+def _size(size: Any, where: str) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    if not isinstance(size, list) or len(size) != 2:
+        raise SourceError(f"{where}: size is [width, height], got {shown(size)}")
+    return checked_size(size[0], size[1], where)
 
 
 def _join(instances: list[Instance], boxes: list[Box], target: Box, category: str) -> int:

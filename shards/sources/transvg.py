@@ -23,7 +23,8 @@ XYXY_NAMES = ("referit", "flickr")
 
 
 def read_transvg(folder: Path, name: str, dataset: str, instances: Path | None = None) -> Iterator[SourceSample]:
-    """One sample for each image and split, in the order of the files; every ``<name>_<split>.pth`` is a split.
+    """One sample for each image and split, in the order of the files; every ``<name>_<split>.pth`` is a split,
+    ``trainval`` left out.
 
     Args:
         folder: holds the split files.
@@ -38,12 +39,20 @@ def read_transvg(folder: Path, name: str, dataset: str, instances: Path | None =
         raise SourceError(f"no TransVG data set {name!r}; choose one of {', '.join(XYWH_NAMES + XYXY_NAMES)}")
     if instances and name in XYXY_NAMES:
         raise SourceError(f"{instances}: the photographs of {name} are not COCO's; leave the instances file out")
-    paths = sorted(path for path in folder.glob(f"{name}_*.pth") if not path.stem.endswith("_fea"))
-    if not paths:
+    if folder.is_file():
+        raise SourceError(f"{folder} is a file; give the folder of TransVG's split files")
+    splits = {path.stem.removeprefix(f"{name}_"): path for path in sorted(folder.glob(f"{name}_*.pth"))}
+    splits = {split: path for split, path in splits.items() if not _is_left_out(split, name)}
+    if not splits:
         raise SourceError(f"{folder} holds no {name}_<split>.pth; give the folder of TransVG's split files")
     coco = CocoInstances(instances) if instances else None
-    for path in paths:
-        yield from _read_split(path, path.stem.removeprefix(f"{name}_"), name, dataset, coco)
+    for split, path in splits.items():
+        yield from _read_split(path, split, name, dataset, coco)
+
+
+def _is_left_out(split: str, name: str) -> bool:
+    """trainval repeats two others, features are no rows, and gref_umd is another data set than gref."""
+    return split == "trainval" or split.endswith("_fea") or (name == "gref" and split.startswith("umd_"))
 
 
 def query_id(dataset: str, split: str, row: int) -> str:

@@ -27,9 +27,9 @@ import numpy as np
 from shards.sources.errors import SourceError, shown
 
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
-_NUMBER_TYPE = re.compile(r"[<>=|]?(b1|\?|[iu][1248]|f[248])")
-_MOST_SHARING = 8
-"""A file's values, written out in full where several share a part, may be so many times its bytes."""
+_NUMBER_TYPE = re.compile(r"[<>=|]?(b1|\?|[iu][1248]|f[248]|U[1-9]\d{0,5})")
+_MOST_SHARING = 16
+"""A file's values, written out in full where several share a part, may be so many times its bytes, or a million."""
 
 
 class ForbiddenError(ValueError):
@@ -82,7 +82,7 @@ def _out_of_zip(content: bytes) -> Any:
 
 
 class _NumberType:
-    """Stands for ``numpy.dtype`` of numbers; others (objects, records) could hide pointers and are refused."""
+    """Stands for ``numpy.dtype`` of numbers and text; others (objects, records) could hide pointers and are refused."""
 
     def __init__(self, code: Any) -> None:
         if not isinstance(code, str) or not _NUMBER_TYPE.fullmatch(code):
@@ -213,7 +213,7 @@ class _Machine:
 
     def _check_sharing(self, value: Any) -> None:
         """A part that is used again and again is small here, but endless to those who walk through it."""
-        left, todo = _MOST_SHARING * len(self._data), [value]
+        left, todo = max(_MOST_SHARING * len(self._data), 1_000_000), [value]
         while todo:
             one = todo.pop()
             if isinstance(one, (list, tuple, dict)):

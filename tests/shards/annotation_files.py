@@ -130,6 +130,7 @@ def _odvg(folder: Path) -> Annotations:
 _ROWS = [
     {"image": "photo.png", "query": "left cup", "box": [1, 1, 4, 5], "category": "cup", "split": "val"},
     {"image": "photo.png", "query": "right cup", "box": [5, 1, 9, 5], "category": "cup", "instances": [[1, 1, 4, 5]]},
+    {"image": "photo.png", "query": ["cup", "it"], "box": [5, 1, 9, 5], "size": [32, 24], "id": 4},
 ]
 
 
@@ -144,13 +145,33 @@ def _csv(folder: Path) -> Annotations:
 
 
 def _parquet(folder: Path) -> Annotations:
-    pq.write_table(pa.Table.from_pylist(_ROWS * 3), folder / "own.parquet")
+    pq.write_table(pa.Table.from_pylist(_ROWS[:2] * 3), folder / "own.parquet")
     return Annotations(path=folder / "own.parquet", dataset="own")
+
+
+def _joined(folder: Path) -> Annotations:
+    """TransVG's rows beside COCO's instances."""
+    write_refer(folder)
+    torch.save([("photo.png", "11.pth", [1, 2, 3, 4], "left cup", [])], folder / "unc_val.pth")
+    return Annotations(path=folder, dataset="unc", split_by="unc", instances=folder / "instances.json")
+
+
+def _joined_captions(folder: Path) -> Annotations:
+    """MDETR's kind of JSON beside COCO's instances."""
+    write_refer(folder)
+    (folder / "captions").mkdir()
+    image = {"id": 1, "file_name": "photo.png", "height": 8, "width": 10, "caption": "left cup"}
+    annotation = {"id": 5, "image_id": 1, "bbox": [1, 2, 3, 4], "original_id": 11, "tokens_positive": [[5, 8]]}
+    content = {"images": [image], "annotations": [annotation]}
+    (folder / "captions" / "refcoco_val.json").write_text(json.dumps(content))
+    return Annotations(path=folder / "captions", dataset="r", instances=folder / "instances.json")
 
 
 SOUND: Mapping[str, tuple[Format, Callable[[Path], Annotations]]] = {
     "refer": ("refer", _refer),
     "transvg": ("transvg", _transvg),
+    "transvg and instances": ("transvg", _joined),
+    "grounding and instances": ("grounding", _joined_captions),
     "flickr30k": ("flickr30k", _flickr30k),
     "referit": ("referit", _referit),
     "grounding": ("grounding", _grounding),

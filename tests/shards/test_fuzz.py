@@ -16,14 +16,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shards.images import ImageError, read_image, upright_size
+from shards.schema import SchemaError
 from shards.sources.errors import SourceError
+from shards.sources.features import read_features
 from shards.sources.readers import FORMATS, read_annotations
 from shards.sources.screen import screen
 from shards.sources.source import SourceSample
+from shards.tar import members
+from shards.writer import write_tar
 from tests.shards.annotation_files import SOUND, encoded
 
 NUM_CASES = int(os.environ.get("FUZZ_CASES", "200"))
@@ -160,6 +165,47 @@ def test_a_mutated_photograph_is_read_or_named(kind: str) -> None:
                     upright_size(path)
                     read_image(path)
             except ImageError as error:
+                assert str(path) in str(error)
+
+        run()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("legacy", [False, True])
+def test_mutated_features_are_read_or_named(legacy: bool) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "val_fea.pth"
+        torch.save(torch.arange(12.0).reshape(3, 4), path, _use_new_zipfile_serialization=not legacy)
+        content = path.read_bytes()
+
+        @fuzzed
+        @given(st.data())
+        def run(data: st.DataObject) -> None:
+            path.write_bytes(damaged(data, content))
+            try:
+                with time_limit(TIME_LIMIT_S):
+                    assert read_features(path).ndim == 2
+            except SourceError as error:
+                assert str(path) in str(error)
+
+        run()
+
+
+def test_a_mutated_tar_is_walked_through_or_named() -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "samples.tar"
+        with path.open("wb") as file:
+            write_tar(file, [{"a.jpg": b"x" * 700, "a.json": b"{}"}, {"b.jpg": b"", "b.priors.npy": b"z"}])
+        content = path.read_bytes()
+
+        @fuzzed
+        @given(st.data())
+        def run(data: st.DataObject) -> None:
+            path.write_bytes(damaged(data, content))
+            try:
+                with time_limit(TIME_LIMIT_S):
+                    assert all(member.offset > 0 for member in members(path))
+            except SchemaError as error:
                 assert str(path) in str(error)
 
         run()

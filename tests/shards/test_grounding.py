@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from shards.sources.errors import SourceError
+from shards.sources.files import splits_of
 from shards.sources.grounding import read_grounding
 from shards.sources.odvg import read_odvg
 from shards.sources.readers import Annotations, read_annotations
 from shards.sources.refer import read_refer
+from shards.sources.table import Fields
 from shards.sources.transvg import read_transvg
 from tests.shards.annotation_files import write_refer
 
@@ -194,3 +196,52 @@ def test_refer_takes_another_file_of_instances(tmp_path: Path) -> None:
         list(read_refer(folder, "unc", "toy"))
     (sample,) = read_refer(folder, "unc", "toy", tmp_path / "instances_train2014.json")
     assert len(sample.instances) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("finetune_refcoco_testA.json", "testA"),
+        ("final_flickr_separateGT_val_vg.json", "val"),
+        ("instances_val2017.json", "val"),
+        ("validation-00000-of-00001.json", "validation"),
+        ("mine.json", "other"),
+        ("train_val.json", "other"),
+    ],
+)
+def test_the_split_stands_in_the_name_of_a_file(name: str, split: str) -> None:
+    assert splits_of([Path(name)], "other") == {Path(name): split}
+
+
+def test_several_files_must_say_which_split_they_are(tmp_path: Path) -> None:
+    _mdetr(tmp_path / "a_train.json")
+    _mdetr(tmp_path / "a_minival.json")
+    with pytest.raises(SourceError, match=r"a_minival\.json: several files"):
+        list(read_grounding(tmp_path, "f", "train"))
+
+
+def test_trainval_features_and_other_data_sets_are_no_splits(tmp_path: Path) -> None:
+    rows = [("photo.png", "11.pth", [1, 2, 3, 4], "left cup", [])]
+    for name in ("gref_train", "gref_val", "gref_trainval", "gref_umd_test", "gref_val_fea"):
+        torch.save(rows, tmp_path / f"{name}.pth")
+    assert [s.split for s in read_transvg(tmp_path, "gref", "gref")] == ["train", "val"]
+    assert [s.split for s in read_transvg(tmp_path, "gref_umd", "gref_umd")] == ["test"]
+    with pytest.raises(SourceError, match="is a file; give the folder"):
+        list(read_transvg(tmp_path / "gref_train.pth", "gref", "gref"))
+
+
+def test_rows_of_a_table_are_joined_by_their_annotation(tmp_path: Path) -> None:
+    write_refer(tmp_path)
+    row = {"image": "photo.png", "query": "left cup", "box": [1, 2, 4, 6], "ann_id": 11}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    asked = Annotations(
+        path=tmp_path / "a.jsonl",
+        dataset="t",
+        instances=tmp_path / "instances.json",
+        fields=Fields(annotation="ann_id"),
+    )
+    (sample,) = read_annotations("table", asked)
+    assert (len(sample.instances), sample.queries[0].instance, sample.size) == (2, 0, (10, 8))
+    (tmp_path / "a.jsonl").write_text(json.dumps({**row, "ann_id": 99}))
+    with pytest.raises(SourceError, match="line 1: annotation 99 is not in"):
+        list(read_annotations("table", asked))

@@ -274,6 +274,25 @@ def test_a_tar_with_links_or_paths_is_refused(tmp_path: Path, name: str, kind: b
         list(members(path))
 
 
+def test_a_folder_in_a_members_prefix_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "samples.tar"
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        tar.addfile(tarfile.TarInfo("a.jpg"), io.BytesIO(b""))
+    content = bytearray(path.read_bytes())
+    content[345:354] = b"../../etc"
+    path.write_bytes(content)
+    with pytest.raises(SchemaError, match="do not unpack it"):
+        list(members(path))
+
+
+def test_photographs_of_telephones_are_kept_byte_for_byte(tmp_path: Path) -> None:
+    pictures = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
+    pictures[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=pictures[1:])
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert image.format == "MPO"
+    assert read_image(tmp_path / "a.jpg") == ((tmp_path / "a.jpg").read_bytes(), (64, 48))
+
+
 def test_a_shard_from_elsewhere_is_checked_before_it_is_read(tmp_path: Path) -> None:
     run = _run(tmp_path)
     tar = sorted((run / "shards").glob("*.tar"))[0]

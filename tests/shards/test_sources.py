@@ -407,3 +407,79 @@ def test_plain_values_come_back_from_every_protocol(value: Any, protocol: int) -
         path = Path(folder) / "values.p"
         path.write_bytes(pickle.dumps([value, value], protocol=protocol))
         assert read_pickle(path) == [value, value]
+
+
+def test_parquet_of_the_hub_has_its_splits_in_the_names_of_files(tmp_path: Path) -> None:
+    rows = [{"image": "a.jpg", "query": "cup", "box": [1.0, 2.0, 3.0, 4.0], "picture": b"x" * 1000}]
+    for name in ("train-00000-of-00001.parquet", "validation-00000-of-00001.parquet"):
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+    assert [s.split for s in read_table(tmp_path, "hub")] == ["train", "validation"]
+    (tmp_path / "train-00000-of-00001.parquet").rename(tmp_path / "part-0.parquet")
+    with pytest.raises(SourceError, match=r"part-0\.parquet: several files"):
+        list(read_table(tmp_path, "hub"))
+
+
+def test_pictures_within_a_table_are_told_of(tmp_path: Path) -> None:
+    rows = [{"image": {"bytes": b"x", "path": None}, "query": "cup", "box": [1.0, 2.0, 3.0, 4.0]}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match=r"row 0: image holds the picture itself; write the pictures to files"):
+        list(read_table(tmp_path / "a.parquet", "hub"))
+
+
+def test_an_empty_query_is_counted_whatever_the_table(tmp_path: Path) -> None:
+    Image.new("RGB", (10, 8)).save(tmp_path / "a.png")
+    (tmp_path / "own.csv").write_text('image,query,box\r\na.png,,"[0, 0, 4, 4]"\r\na.png,cup,"[0, 0, 4, 4]"\r\n')
+    screening = screen(read_table(tmp_path / "own.csv", "own"), tmp_path)
+    assert screening.count("empty_query") == 1
+    assert [q.text for q in screening.samples[0].queries] == ["cup"]
+
+
+def test_a_named_field_must_be_there(tmp_path: Path) -> None:
+    path = _lines(tmp_path / "own.jsonl", {"image": "a.png", "query": "cup", "box": [0, 0, 4, 4], "label": "cup"})
+    with pytest.raises(SourceError, match="no field 'lable' for category; it has box, image, label, query"):
+        list(read_table(path, "own", fields=Fields(category="lable")))
+
+
+def test_one_image_of_thousands_of_rows_is_a_mistake(tmp_path: Path) -> None:
+    path = _lines(tmp_path / "own.jsonl", *[{"image": "a.png", "query": "cup", "box": [0, 0, 4, 4]}] * 2001)
+    with pytest.raises(SourceError, match=r"2,001 rows say 'a.png'; is image the right field"):
+        list(read_table(path, "own"))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"size": [float("nan"), 480]}, "line 1: width and height are whole numbers"),
+        ({"size": "640x480"}, r"line 1: size is \[width, height\]"),
+        ({"query": "left \ud800 cup"}, "is not Unicode"),
+        ({"image": "\udfff.png"}, "is not Unicode"),
+    ],
+)
+def test_values_that_no_file_can_hold_are_named(tmp_path: Path, row: dict[str, Any], message: str) -> None:
+    path = _lines(tmp_path / "own.jsonl", {"image": "a.png", "query": "cup", "box": [0, 0, 4, 4], **row})
+    with pytest.raises(SourceError, match=message):
+        list(read_annotations("table", Annotations(path=path, dataset="own")))
+
+
+@pytest.mark.parametrize(("name", "line"), [("own.csv", 1500), ("own.jsonl", 1500)])
+def test_bytes_that_are_no_text_are_named_with_their_line(tmp_path: Path, name: str, line: int) -> None:
+    row = b'a.png,cup,"[0, 0, 4, 4]"\n' if name.endswith("csv") else b'{"image": "a", "query": "b", "box": [0,0,1,1]}\n'
+    first = b"image,query,box\n" if name.endswith("csv") else row
+    content = first + row * (line - 2) + b"caf\xe9\n" + row
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError, match=rf"line {line}: "):
+        list(read_table(tmp_path / name, "own"))
+
+
+def test_a_name_longer_than_file_systems_allow_is_missing(tmp_path: Path) -> None:
+    path = _lines(tmp_path / "own.jsonl", {"image": "a" * 300 + ".png", "query": "cup", "box": [0, 0, 4, 4]})
+    assert screen(read_table(path, "own"), tmp_path).count("missing_image") == 1
+
+
+def test_text_of_numpy_and_parts_that_rows_share_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.p"
+    path.write_bytes(pickle.dumps([np.str_("left cup"), np.array(["a", "bc"])], protocol=2))
+    assert read_pickle(path) == ["left cup", ["a", "bc"]]
+    shared = [("r1", ["cup"])] * 8
+    path.write_bytes(pickle.dumps([("a.png", shared)] * 1000, protocol=2))
+    assert len(read_pickle(path)) == 1000

@@ -96,6 +96,12 @@ def test_a_feature_file_holds_a_tensor_and_nothing_else(tmp_path: Path) -> None:
     torch.save(torch.zeros(3), path)
     with pytest.raises(SourceError, match=r"a row for each query, got \(3,\)"):
         read_features(path)
+    torch.save(torch.zeros(1, 1).expand(10**12, 4), path)
+    with pytest.raises(SourceError, match="must hold a dense tensor"):
+        read_features(path)
+    torch.save(torch.zeros(3, 4).to_sparse(), path)
+    with pytest.raises(SourceError, match="must hold a dense tensor"):
+        read_features(path)
     torch.save(torch.tensor([[1.0], [1e9]]), path)
     with pytest.raises(SourceError, match="not finite in half precision, the first 1"):
         read_features(path)

@@ -8,16 +8,19 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tyro
 from PIL import Image
 from upath import UPath
 
+from pipeline.errors import PipelineError
 from shards.schema import Instance, Query
 from shards.sources.published import published_queries
 from shards.sources.source import SourceSample
 from workflows import export, ingest, inspect, inspection, pack
 from workflows.console import UserError
+from workflows.layout import read_lines, write_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT.parent / "shared" / "real"
@@ -155,7 +158,7 @@ def test_what_cannot_be_inspected_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no query"):
         _inspect(tmp_path, tmp_path / "own.jsonl", tmp_path, "--format", "table")
     with pytest.raises(ValueError, match="give a list of names or a folder"):
-        inspect.InspectConfig(dataset="toy", against=tmp_path / "none")
+        inspect.InspectConfig(dataset="miniature", against=tmp_path / "none")
     (tmp_path / "own.jsonl").write_text('{"image": "a.png", "query": "cup", "box": [0, 0, 5, 5]}\n')
     with pytest.raises(UserError, match="is not a folder; give the folder of the photographs"):
         _inspect(tmp_path, tmp_path / "own.jsonl", tmp_path / "none", "--format", "table")
@@ -189,3 +192,49 @@ def _commands_of_the_docs() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("name", "options"), _commands_of_the_docs())
 def test_commands_of_the_docs_are_understood(name: str, options: str) -> None:
     assert tyro.cli(COMMANDS[name], args=shlex.split(options)).dataset in options  # type: ignore[attr-defined]
+
+
+def test_photographs_that_end_too_early_are_told(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (80, 100, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.jpg")
+    whole = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "b.jpg").write_bytes(whole[: len(whole) // 2])
+    rows = [{"image": name, "query": "cup", "box": [0, 0, 50, 50]} for name in ("a.jpg", "b.jpg", "b.jpg")]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    figures = _inspect(tmp_path / "data", tmp_path / "own.jsonl", tmp_path, "--format", "table")
+    assert figures["problems"] == {"truncated_image": {"times": 1, "queries": 2}}
+    options = ["--dataset", "toy", "--format", "table", "--annotations", str(tmp_path / "own.jsonl")]
+    options += ["--images", str(tmp_path), "--data", str(tmp_path / "data")]
+    ingest.main(tyro.cli(ingest.IngestConfig, args=options))
+    (problem,) = read_lines(UPath(tmp_path / "data" / "toy" / "problems.jsonl"))
+    assert (problem["rule"], problem["image"], problem["num_queries"]) == ("truncated_image", "b.jpg", 2)
+
+
+@pytest.mark.parametrize("dataset", ["a/../../b", "", ".hidden", "a b"])
+def test_a_data_set_is_named_like_a_folder(dataset: str) -> None:
+    with pytest.raises(ValueError, match="dataset names a folder"):
+        ingest.IngestConfig(dataset=dataset, annotations=UPath("x"))
+    with pytest.raises(ValueError, match="give refcoco's annotations"):
+        ingest.IngestConfig(dataset="refcoco")
+
+
+def test_lines_of_the_unicode_kind_stay_within_their_query(tmp_path: Path) -> None:
+    records = [{"query_id": "1", "text": "left\x85cup\u2028one"}, {"query_id": "2", "text": "b"}]
+    write_lines(UPath(tmp_path / "queries.jsonl"), records)
+    assert list(read_lines(UPath(tmp_path / "queries.jsonl"))) == records
+
+
+def test_another_data_set_under_the_same_name_leaves_the_files_of_the_first(tmp_path: Path) -> None:
+    Image.new("RGB", (10, 8)).save(tmp_path / "a.png")
+    for name, text in (("one", "left cup"), ("two", "ball")):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"image": "a.png", "query": text, "box": [0, 0, 5, 5]}))
+
+    def run(name: str) -> None:
+        options = ["--dataset", "toy", "--format", "table", "--annotations", str(tmp_path / f"{name}.jsonl")]
+        options += ["--images", str(tmp_path), "--data", str(tmp_path / "data")]
+        ingest.main(tyro.cli(ingest.IngestConfig, args=options))
+
+    run("one")
+    with pytest.raises(PipelineError, match="planned"):
+        run("two")
+    assert [r["text"] for r in read_lines(UPath(tmp_path / "data" / "toy" / "queries.jsonl"))] == ["left cup"]
