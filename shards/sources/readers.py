@@ -58,18 +58,18 @@ def read_annotations(format: Format, asked: Annotations) -> Iterator[SourceSampl
             f"{asked.instances}: {format} does not name COCO's annotations, so that nothing can be joined by them; "
             f"leave the instances file out (it goes with {', '.join(WITH_INSTANCES)})"
         )
-    return _with_unique_names(_READERS[format](asked))
+    return _with_unique_names(_READERS[format](asked), asked.path)
 
 
-def _with_unique_names(samples: Iterable[SourceSample]) -> Iterator[SourceSample]:
+def _with_unique_names(samples: Iterable[SourceSample], path: Path) -> Iterator[SourceSample]:
     """Names that occur again, as where ``a b.jpg`` and ``a_b.jpg`` give one key, get a number behind."""
     keys: Counter[str] = Counter()
     ids: Counter[str] = Counter()
     for sample in samples:
-        _check_text(sample.image_name, sample.split, sample.image_name)
+        _check_text(sample.split, sample.image_name, path)
         queries = []
         for query in sample.queries:
-            _check_text(sample.image_name, query.query_id, query.text)
+            _check_text(query.query_id, query.text, path)
             name = _numbered(query.query_id, ids)
             queries.append(query if name == query.query_id else replace(query, query_id=name))
         key = _numbered(sample.key, keys)
@@ -77,15 +77,15 @@ def _with_unique_names(samples: Iterable[SourceSample]) -> Iterator[SourceSample
         yield sample if is_same else replace(sample, key=key, queries=tuple(queries))
 
 
-def _check_text(image: str, query_id: str, text: str) -> None:
+def _check_text(name: str, text: str, path: Path) -> None:
     """
     Raises:
         SourceError: half of a surrogate pair, which JSON and pickles can hold and no file can.
     """
     try:
-        f"{query_id}{text}".encode()
+        f"{name}{text}".encode()
     except UnicodeEncodeError as error:
-        raise SourceError(f"{shown(image)}, query {shown(query_id)}: {shown(text)} is not Unicode ({error})") from error
+        raise SourceError(f"{path}, {shown(name)}: {shown(text)} is not Unicode ({error})") from error
 
 
 def _numbered(name: str, seen: Counter[str]) -> str:

@@ -142,7 +142,7 @@ def test_a_mutated_file_is_read_or_named(name: str) -> None:
                         SourceSample.from_payload(json.loads(json.dumps(sample.to_payload())))
                     screen((replace(sample, size=None) for sample in samples), images)
             except SourceError as error:
-                assert folder in str(error)
+                assert f"{folder}/" in str(error)  # the file, not only where it lies
             finally:
                 path.write_bytes(files[path])
 
