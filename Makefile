@@ -53,7 +53,7 @@ $(MINIATURE): | setup
 ingest: setup $(if $(ARGS),,$(MINIATURE)) ## annotations and photographs -> sample shards
 	$(PYTHON_M) workflows.ingest $(ARGS)
 
-inspect: setup ## make inspect ARGS="refcoco --annotations refer/refcoco --split-by unc --images train2014": look at a data set
+inspect: setup ## what a data set holds and what is wrong with it (ARGS="NAME ..." as of ingest)
 	$(PYTHON_M) workflows.inspect $(ARGS)
 
 export: setup ## samples or scenes in the formats of other trainers
