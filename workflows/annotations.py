@@ -66,7 +66,13 @@ class AnnotationsConfig:
 
 
 def read(config: AnnotationsConfig) -> list[SourceSample]:
-    """The annotations, in the reader's order."""
+    """The annotations, in the reader's order.
+
+    Raises:
+        UserError: there is no folder of photographs; told at once, since annotations can take a minute.
+    """
+    if not config.images.is_dir():
+        raise UserError(f"{config.images} is not a folder; give the folder of the photographs with --images")
     with ExitStack() as stack:
         path = stack.enter_context(_on_this_machine(config.annotations))
         instances = stack.enter_context(_on_this_machine(config.instances)) if config.instances else None
@@ -83,13 +89,7 @@ def read(config: AnnotationsConfig) -> list[SourceSample]:
 
 
 def screened(config: AnnotationsConfig, samples: list[SourceSample]) -> Screening:
-    """The samples against their photographs.
-
-    Raises:
-        UserError: there is no folder of photographs.
-    """
-    if not config.images.is_dir():
-        raise UserError(f"{config.images} is not a folder; give the folder of the photographs with --images")
+    """The samples against their photographs."""
     return screen(samples, config.images, allow_links=config.allow_links)
 
 
