@@ -180,7 +180,7 @@ class _Machine:
         return value, self._at + 1
 
     def _run_to_stop(self) -> None:
-        """The instructions that nine tenths of a data set consist of are written out here: three times as fast."""
+        """The instructions that nine tenths of a data set consist of are written out here: twice as fast."""
         data, memo, instructions, end = self._data, self._memo, _INSTRUCTIONS, len(self._data)
         at, stack = self._at, self._stack
         try:
