@@ -30,6 +30,23 @@ class CocoImage:
     position: Mapping[Any, int]
     """Annotation id to index in ``instances``."""
 
+    def target(self, annotation_id: Any, box: Box, where: str) -> int:
+        """The index of a query's target in ``instances``.
+
+        Args:
+            box: as the query's own file says.
+
+        Raises:
+            SourceError: the image has no such annotation, or its box is another; names ``where``.
+        """
+        if not _is_id(annotation_id) or annotation_id not in self.position:
+            raise SourceError(f"{where}: annotation {shown(annotation_id)} is not among those of its image")
+        index = self.position[annotation_id]
+        found = self.instances[index].box_xyxy
+        if iou(box, found) < SAME_OBJECT_IOU:
+            raise SourceError(f"{where}: the box {box} is not that of its annotation, {found}")
+        return index
+
 
 class CocoInstances:
     """The images of one instances file.
@@ -98,15 +115,6 @@ class CocoInstances:
             category=self._names[category],
             is_crowd=bool(annotation.get("iscrowd", 0)),
         )
-
-
-def check_same_object(box: Box, instance: Instance, where: str) -> None:
-    """
-    Raises:
-        SourceError: a query's box is not that of its annotation; names ``where``.
-    """
-    if iou(box, instance.box_xyxy) < SAME_OBJECT_IOU:
-        raise SourceError(f"{where}: the box {box} is not that of its annotation, {instance.box_xyxy}")
 
 
 def _is_id(value: Any) -> bool:

@@ -12,4 +12,7 @@ class SourceError(Exception):
 def shown(value: object) -> str:
     """A value for an error's message, 80 characters at most, and quick whatever it holds: a pickle of a few bytes can
     make tuples of tuples that would take ``str`` for ever."""
-    return reprlib.repr(value)[:80]
+    try:
+        return reprlib.repr(value)[:80]
+    except ValueError:  # a number of thousands of digits
+        return f"a {type(value).__name__} that is too long to show"

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from shards.schema import Box, Query, around
-from shards.sources.coco import CocoImage, CocoInstances, check_same_object
-from shards.sources.errors import SourceError, shown
+from shards.sources.coco import CocoImage, CocoInstances
+from shards.sources.errors import SourceError
 from shards.sources.files import files_in, splits_of
 from shards.sources.source import Problem, SourceSample, checked_size, image_key, photograph_name, xywh_to_xyxy
 
@@ -113,7 +113,7 @@ def _queries(
         box = xywh_to_xyxy(annotation["bbox"], where)
         if kind == "flickr":
             box = (box[0] - 1, box[1] - 1, box[2], box[3])
-        target = _target(annotation.get("original_id"), box, whole, where)
+        target = whole.target(annotation.get("original_id"), box, where) if whole else None
         for span in _spans(annotation, caption, where) if kind in OF_PHRASES else [(0, len(caption))]:
             found[span].append((box, target))
     for number, (span, meant) in enumerate(sorted(found.items(), key=lambda item: item[0])):
@@ -127,16 +127,6 @@ def _queries(
             source=dataset,
             instance=meant[0][1] if len(boxes) == 1 else None,
         )
-
-
-def _target(annotation_id: Any, box: Box, whole: CocoImage | None, where: str) -> int | None:
-    if whole is None:
-        return None
-    if not isinstance(annotation_id, (int, str)) or annotation_id not in whole.position:
-        raise SourceError(f"{where}: original_id {shown(annotation_id)} is no annotation of its image")
-    target = whole.position[annotation_id]
-    check_same_object(box, whole.instances[target], where)
-    return target
 
 
 def _spans(annotation: Mapping[str, Any], caption: str, where: str) -> list[tuple[int, int]]:

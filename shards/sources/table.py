@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from shards.boxes import iou
 from shards.schema import Box, Instance, Query
-from shards.sources.coco import CocoImage, CocoInstances, check_same_object
+from shards.sources.coco import CocoInstances
 from shards.sources.errors import SourceError, shown
 from shards.sources.files import splits_of
 from shards.sources.json_lines import json_lines
@@ -220,7 +220,7 @@ def _sample(image: str, split: str, rows: list[_Row], dataset: str, coco: CocoIn
     instances = list(whole.instances) if whole else []
     queries = []
     for where, number, row in rows:
-        target = _annotated(row, whole, where) if whole else _listed(row, instances)
+        target = whole.target(row["annotation"], row["box"], where) if whole else _listed(row, instances)
         name = f"{dataset}-{number if row['id'] is None else row['id']}"
         for i, text in enumerate(row["queries"]):
             queries.append(
@@ -241,15 +241,6 @@ def _sample(image: str, split: str, rows: list[_Row], dataset: str, coco: CocoIn
         queries=tuple(queries),
         size=whole.size if whole else _size(first["size"], where),
     )
-
-
-def _annotated(row: Mapping[str, Any], whole: CocoImage, where: str) -> int:
-    """The target among COCO's annotations of the image."""
-    if not isinstance(row["annotation"], (int, str)) or row["annotation"] not in whole.position:
-        raise SourceError(f"{where}: annotation {shown(row['annotation'])} is not among those of its image")
-    target = whole.position[row["annotation"]]
-    check_same_object(row["box"], whole.instances[target], where)
-    return target
 
 
 def _listed(row: Mapping[str, Any], instances: list[Instance]) -> int | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shards.schema import Box, Query
-from shards.sources.coco import CocoImage, CocoInstances, check_same_object
+from shards.sources.coco import CocoImage, CocoInstances
 from shards.sources.errors import SourceError, shown
 from shards.sources.source import SourceSample, four_numbers, key_of, photograph_name, xywh_to_xyxy
 from shards.sources.unpickle import read_pickle
@@ -72,8 +72,7 @@ def _read_split(path: Path, split: str, name: str, dataset: str, coco: CocoInsta
         if coco:
             annotation = _annotation_of(row[1], f"{path}, row {i}")
             present[image] = coco.image_of(annotation, f"{path}, row {i}")
-            target = present[image].position[annotation]
-            check_same_object(box, present[image].instances[target], f"{path}, row {i}")
+            target = present[image].target(annotation, box, f"{path}, row {i}")
         grouped.setdefault(image, []).append(
             Query(
                 query_id=query_id(dataset, split, i),

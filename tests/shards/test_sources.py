@@ -483,3 +483,9 @@ def test_text_of_numpy_and_parts_that_rows_share_are_read(tmp_path: Path) -> Non
     shared = [("r1", ["cup"])] * 8
     path.write_bytes(pickle.dumps([("a.png", shared)] * 1000, protocol=2))
     assert len(read_pickle(path)) == 1000
+
+
+def test_a_number_too_long_to_be_shown_is_named_all_the_same(tmp_path: Path) -> None:
+    torch.save([("a.jpg", "1.pth", [1 << 40_000, 2, 3, 4], "cup", [])], tmp_path / "unc_val.pth")
+    with pytest.raises(SourceError, match="row 0: a box is four numbers, got a list that is too long to show"):
+        list(read_transvg(tmp_path, "unc", "unc"))
