@@ -14,7 +14,7 @@ from itertools import product
 from pathlib import Path
 from random import Random
 from string import Formatter
-from typing import Any
+from typing import Any, Literal
 
 from augmentation.errors import AugmentationError
 
@@ -27,6 +27,9 @@ QUANTIFIERS: Mapping[str, int] = {
     "seven": 7,
     "eight": 8,
 }
+
+Arrangement = Literal["scatter", "row", "column", "grid", "cluster", "depth"]
+"""``depth``: on one ground plane in perspective, nearer things lower and larger."""
 
 _SLOTS = ("quantifier", "attributes", "plural")
 
@@ -138,6 +141,14 @@ class SceneSpec:
     """Asked of all the things, such as ``{"colour": "red"}``; empty for none."""
 
     prompt: str
+    arrangement: Arrangement = "scatter"
+    """How ``layout`` and ``pasted`` place the things."""
+
+    identical: bool = False
+    """Whether ``pasted`` takes one cut-out for all of them, so that only their places differ."""
+
+    clutter: tuple[str, ...] = ()
+    """Categories of further things, one each, for ``layout`` and ``pasted``; none is the scene's own."""
 
     def to_payload(self) -> dict[str, Any]:
         """JSON values for the row of a plan, without the key."""
@@ -146,12 +157,15 @@ class SceneSpec:
             "count": self.count,
             "attributes": dict(self.attributes),
             "prompt": self.prompt,
+            "arrangement": self.arrangement,
+            "identical": self.identical,
+            "clutter": list(self.clutter),
         }
 
     @staticmethod
     def from_payload(key: str, payload: Mapping[str, Any]) -> SceneSpec:
         """The inverse of ``to_payload``."""
-        return SceneSpec(key=key, **payload)
+        return SceneSpec(key=key, **{**payload, "clutter": tuple(payload["clutter"])})
 
 
 def scene_specs(vocabulary: VocabularyConfig, num_scenes: int, seed: int) -> Iterator[SceneSpec]:
