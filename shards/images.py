@@ -153,6 +153,37 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
         return buffer.getvalue(), upright.size
 
 
+def rgb_image(content: bytes, path: Location) -> Image.Image:
+    """The pixels of an encoded image: upright, RGB, transparent parts white.
+
+    Args:
+        path: where it comes from, for errors.
+
+    Raises:
+        ImageError: it is no image, too large, or truncated.
+    """
+    broken = _blamed("truncated_image", f"{path} does not decode to its end")
+    with _open(io.BytesIO(content), path) as image, broken:
+        image.load()
+        return _rgb(image if _orientation(image) == 1 else ImageOps.exif_transpose(image))
+
+
+def rgba_image(path: Location) -> Image.Image:
+    """The pixels of an image file with its transparency, as RGBA.
+
+    Raises:
+        ImageError: the file is no image, too large, truncated, or has no transparency.
+    """
+    with _blamed("unreadable_image", f"{path} cannot be read"):
+        content = path.read_bytes()
+    broken = _blamed("truncated_image", f"{path} does not decode to its end")
+    with _open(io.BytesIO(content), path) as image, broken:
+        image.load()
+        if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
+            raise ImageError("no_transparency", f"{path} is {image.mode} without transparency; save it as RGBA")
+        return image.convert("RGBA")
+
+
 def _orientation(image: Image.Image) -> int:
     """EXIF's, 1 where nothing is said. A PNG that says it behind its pixels is taken as it lies: Pillow would decode
     all of it to find out."""

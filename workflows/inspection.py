@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from pathlib import Path, PurePath
+from pathlib import Path
 from statistics import mean, quantiles
 from typing import Any
 
@@ -16,6 +16,7 @@ from upath import UPath
 from generation.lexicon import COLOURS, LOCATION_WORDS
 from pipeline.storage import Location, sizes
 from shards.boxes import area_px
+from shards.photographs import picture_id
 from shards.schema import Query
 from shards.sources.source import Problem, SourceSample
 from workflows.console import UserError
@@ -24,7 +25,6 @@ RIVAL_GROUPS = ("0", "1", "2-3", "4+", "unknown")
 SMALL_PX2, LARGE_PX2 = 32**2, 96**2
 """COCO's: a small object is below 32 x 32 pixels, a large one above 96 x 96."""
 
-_COCO_NUMBER = re.compile(r"(?:\A|_)(\d{12})(?:_\d+)?\Z")
 _WORD = re.compile(r"[a-z0-9']+")
 
 
@@ -139,13 +139,6 @@ def _spread(values: Sequence[float], of: str) -> dict[str, float]:
     """The 5th, 50th and 95th hundredth."""
     cuts = quantiles(values, n=20, method="inclusive") if len(values) > 1 else [values[0]] * 19
     return {f"p5_{of}": cuts[0], f"median_{of}": cuts[9], f"p95_{of}": cuts[18]}
-
-
-def picture_id(name: str) -> str:
-    """What a photograph is called without folder and kind; of COCO's, the number: val2014 and train2017 share them."""
-    stem = PurePath(name).stem
-    number = _COCO_NUMBER.search(stem)
-    return f"COCO {int(number[1])}" if number else stem
 
 
 def shared_pictures(samples: Iterable[SourceSample], against: Iterable[str] = ()) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,14 @@ class CocoInstances:
                 "is that the instances file of these photographs?"
             )
         return self.image(self._image_of[annotation_id], where)
+
+    def __iter__(self) -> Iterator[CocoImage]:
+        """All images, in the order of the file.
+
+        Raises:
+            SourceError: one of them is annotated with an unknown category or something else than a box.
+        """
+        return (self.image(image_id, str(self.path)) for image_id in self._images)
 
     def _instance(self, annotation: Mapping[str, Any]) -> Instance:
         where = f"{self.path}, annotation {annotation['id']}"

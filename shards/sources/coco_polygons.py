@@ -1,0 +1,94 @@
+"""The outlines in COCO's ``instances*.json``: polygons of every object, image by image, as they were annotated."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shards.sources.errors import SourceError
+from shards.sources.source import checked_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outline:
+    """One annotated object."""
+
+    annotation_id: str
+    category: str
+    """Lower-case name; empty where the file does not know it."""
+
+    is_crowd: bool
+    numbers: tuple[array[float], ...] | None = field(repr=False)
+    """The polygons as written, x and y in turn; None where they are no lists of numbers, as run lengths are not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutlinedImage:
+    """One photograph and all that is outlined in it."""
+
+    name: str
+    size: tuple[int, int]
+    """(width, height)"""
+
+    outlines: tuple[Outline, ...]
+
+
+def outlined_images(path: Path) -> Iterator[OutlinedImage]:
+    """The images of an instances file in its order; polygons are held as bare numbers, 8 bytes each.
+
+    Raises:
+        SourceError: the file is missing or not what it should be.
+    """
+    coco = _load(path)
+    try:
+        names = {category["id"]: str(category["name"]).lower() for category in coco["categories"]}
+        by_image: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
+        for annotation in coco["annotations"]:
+            _ = (annotation["id"], annotation["category_id"])
+            by_image[annotation["image_id"]].append(annotation)
+        images = [(image["id"], str(image["file_name"]), image["width"], image["height"]) for image in coco["images"]]
+        outlines = {image_id: tuple(_outline(one, names) for one in found) for image_id, found in by_image.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SourceError(f"{path} is not a COCO instances file ({error!r}); get it again") from error
+    for image_id, name, width, height in images:
+        size = checked_size(width, height, f"{path}, image {name}")
+        yield OutlinedImage(name=name, size=size, outlines=outlines.get(image_id, ()))
+
+
+def _outline(annotation: Mapping[str, Any], names: Mapping[Any, str]) -> Outline:
+    numbers = annotation.get("segmentation")
+    return Outline(
+        annotation_id=str(annotation["id"]),
+        category=names.get(annotation["category_id"], ""),
+        is_crowd=bool(annotation.get("iscrowd", 0)),
+        numbers=numbers if isinstance(numbers, tuple) else None,
+    )
+
+
+def _load(path: Path) -> Any:
+    if not path.is_file():
+        raise SourceError(f"{path} does not exist; it is COCO's file of all instances, get it beside the photographs")
+    try:
+        return json.loads(path.read_bytes(), object_hook=_with_bare_numbers)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path} is not a COCO instances file ({error}); get it again") from error
+
+
+def _with_bare_numbers(record: dict[str, Any]) -> dict[str, Any]:
+    if "segmentation" in record:
+        record["segmentation"] = _bare_numbers(record["segmentation"])
+    return record
+
+
+def _bare_numbers(polygons: Any) -> tuple[array[float], ...] | None:
+    if not isinstance(polygons, list) or not all(isinstance(polygon, list) for polygon in polygons):
+        return None
+    try:
+        return tuple(array("d", polygon) for polygon in polygons)
+    except (TypeError, OverflowError):
+        return None

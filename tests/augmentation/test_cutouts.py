@@ -1,0 +1,247 @@
+"""Cut-outs: what their folder says, how they are cut, and why some are not."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from augmentation.cutouts import CutoutFolder, cutout_name, read_cutout
+from augmentation.cutting import CutConfig, cut_outlined, cut_single, outline_problem, rasterised
+from augmentation.errors import AugmentationError
+from augmentation.held_out import HeldOut
+from shards.images import ImageError, rgb_image
+from shards.sources.coco_polygons import Outline, OutlinedImage, outlined_images
+from shards.sources.errors import SourceError
+
+REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real" / "coco"
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real outlines are not at hand")
+
+SQUARE = (20.0, 20.0, 80.0, 20.0, 80.0, 80.0, 20.0, 80.0)
+SMALL = CutConfig(least_size_px=20)
+
+
+def _save(path: Path, mode: str = "RGBA", size: tuple[int, int] = (8, 8), colour: Any = (200, 0, 0, 255)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path)
+    return path
+
+
+def _outline(*polygons: Any, is_crowd: bool = False) -> Outline:
+    numbers = tuple(array("d", polygon) for polygon in polygons) or None
+    return Outline(annotation_id="1", category="cup", is_crowd=is_crowd, numbers=numbers)
+
+
+def _image(*outlines: Outline) -> OutlinedImage:
+    return OutlinedImage(name="000000000007.jpg", size=(100, 100), outlines=outlines)
+
+
+def _cut(outline: Outline, *others: Outline, config: CutConfig = SMALL) -> Any:
+    photograph = Image.new("RGB", (100, 100), (10, 200, 30))
+    ((_, cutout),) = cut_outlined(photograph, _image(outline, *others), [outline], config)
+    return cutout
+
+
+def test_a_name_carries_attributes_by_kind_and_the_photograph(tmp_path: Path) -> None:
+    name = cutout_name("000000123456_17", {"pattern": "striped", "colour": "red"})
+    assert name == "colour=red_pattern=striped_000000123456_17.png"
+    _save(tmp_path / "cup" / name)
+    (cutout,) = CutoutFolder(tmp_path).of("cup")
+    assert cutout.attributes == {"colour": "red", "pattern": "striped"}
+    assert cutout.photograph == "000000123456"
+
+
+def test_a_folder_is_listed_in_the_order_of_names_and_only_its_pngs(tmp_path: Path) -> None:
+    for name in ("b.png", "a.png", ".a.png", "c.jpg"):
+        _save(tmp_path / "cup" / name, mode="RGB", colour="red")
+    (tmp_path / "dog").mkdir()
+    (tmp_path / "notes.txt").write_text("")
+    folder = CutoutFolder(tmp_path)
+    assert [cutout.path.name for cutout in folder.of("cup")] == ["a.png", "b.png"]
+    assert (folder.categories, len(folder)) == (["cup"], 2)
+
+
+def test_a_missing_folder_and_a_category_without_cutouts_are_named(tmp_path: Path) -> None:
+    with pytest.raises(AugmentationError, match=r"nowhere is no folder; make them with .*cut_out"):
+        CutoutFolder(tmp_path / "nowhere")
+    _save(tmp_path / "cup" / "a.png")
+    with pytest.raises(AugmentationError, match=f"{tmp_path} has no cut-outs of dog, kite; make them"):
+        CutoutFolder(tmp_path).require(["cup", "kite", "dog"])
+    with pytest.raises(AugmentationError, match=r"no cut-outs of \.\./cup"):
+        CutoutFolder(tmp_path).of("../cup")
+
+
+def test_cutouts_of_held_out_photographs_are_passed_over(tmp_path: Path) -> None:
+    for name in ("000000000007_1.png", "colour=red_COCO_train2014_000000000007_2.png", "000000000008_1.png"):
+        _save(tmp_path / "cup" / name)
+    _save(tmp_path / "cup" / "IMG_12_5.png")
+    held_out = HeldOut.of(names=["COCO_val2014_000000000007.jpg", "IMG_12.jpg"])
+    folder = CutoutFolder(tmp_path, held_out)
+    assert [cutout.path.name for cutout in folder.of("cup")] == ["000000000008_1.png"]
+    assert len(folder.held_out) == 3
+
+
+def test_a_cutout_is_cropped_to_what_is_not_transparent(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (50, 40))
+    image.paste((1, 2, 3, 255), (10, 5, 30, 15))
+    image.save(tmp_path / "a.png")
+    cutout = read_cutout(tmp_path / "a.png")
+    assert (cutout.size, cutout.mode, cutout.getpixel((0, 0))) == ((20, 10), "RGBA", (1, 2, 3, 255))
+
+
+def test_cutouts_that_cannot_be_used_say_why(tmp_path: Path) -> None:
+    whole = _save(tmp_path / "whole.png", size=(300, 300)).read_bytes()
+    (tmp_path / "truncated.png").write_bytes(whole[:200])
+    (tmp_path / "text.png").write_text("no picture")
+    _save(tmp_path / "opaque.png", mode="RGB", colour="red")
+    _save(tmp_path / "clear.png", colour=(255, 0, 0, 100))
+    _save(tmp_path / "long.png", size=(9000, 8))
+    rules = {
+        "truncated": "truncated_image",
+        "text": "unreadable_image",
+        "opaque": "no_transparency",
+        "clear": "empty_cutout",
+        "long": "too_large_image",
+    }
+    for name, rule in rules.items():
+        with pytest.raises(ImageError, match=f"{name}.png") as error:
+            read_cutout(tmp_path / f"{name}.png")
+        assert error.value.rule == rule
+
+
+def test_an_outline_becomes_the_pixels_inside_it() -> None:
+    cutout = _cut(_outline(SQUARE))
+    assert cutout.size == (60, 60)
+    pixels = np.asarray(cutout)
+    assert (pixels == (10, 200, 30, 255)).all()
+
+
+def test_polygons_are_united() -> None:
+    halves = (20.0, 20.0, 52.0, 20.0, 52.0, 80.0, 20.0, 80.0), (48.0, 20.0, 80.0, 20.0, 80.0, 80.0, 48.0, 80.0)
+    assert (np.asarray(_cut(_outline(*halves)).getchannel("A")) == 255).all()
+
+
+def test_an_edge_through_the_middle_of_a_pixel_makes_it_half_opaque_to_a_quarter() -> None:
+    mask = rasterised([array("d", (0.5, 0, 4, 0, 4, 4, 0.5, 4))], (0, 0, 4, 4))
+    assert mask[1].tolist() == pytest.approx([128, 255, 255, 255], abs=64)
+
+
+BAD_OUTLINES: list[tuple[Outline, str]] = [
+    (_outline(SQUARE, is_crowd=True), "crowd"),
+    (_outline(), "corrupt_polygon"),
+    (_outline(SQUARE[:-1]), "corrupt_polygon"),
+    (_outline((20, 20, 80, 80)), "corrupt_polygon"),
+    (_outline((20, 20, float("nan"), 20, 80, 80)), "corrupt_polygon"),
+    (_outline((20, 20, 120, 20, 80, 80)), "outside_picture"),
+    (_outline((20, 20, 80, 80, 50, 50)), "zero_area"),
+    (_outline((20, 20, 30, 20, 30, 30)), "too_small"),
+    (_outline((0, 20, 80, 20, 80, 80)), "cut_off_by_border"),
+    (_outline((20, 20, 40, 20, 40, 80, 20, 80), (60, 20, 80, 20, 80, 80, 60, 80)), "in_pieces"),
+    (_outline((20, 20, 22, 20, 80, 80, 78, 80)), "thin"),
+]
+
+
+@pytest.mark.parametrize(("outline", "reason"), BAD_OUTLINES)
+def test_outlines_that_show_no_whole_thing_say_why(outline: Outline, reason: str) -> None:
+    assert _cut(outline) == reason
+
+
+def test_a_thing_that_another_lies_along_may_be_hidden_by_it() -> None:
+    beside = _outline((80, 20, 95, 20, 95, 80, 80, 80))
+    assert _cut(_outline(SQUARE), beside) == "touches_another"
+    apart = _outline((88, 20, 95, 20, 95, 80, 88, 80))
+    assert isinstance(_cut(_outline(SQUARE), apart), Image.Image)
+
+
+def test_a_large_cutout_is_made_smaller() -> None:
+    assert _cut(_outline(SQUARE), config=CutConfig(least_size_px=20, most_side_px=30)).size == (30, 30)
+
+
+def test_an_instances_file_gives_outlines_and_names_what_is_wrong_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "instances.json"
+    things = [SQUARE, {"counts": [1], "size": [1, 1]}, [["a"] * 6], None, [3]]
+    annotations = [
+        {"id": i, "image_id": 7, "category_id": 1, "segmentation": [list(one)] if one is SQUARE else one}
+        for i, one in enumerate(things)
+    ]
+    coco = {
+        "images": [{"id": 7, "file_name": "a.jpg", "width": 100, "height": 100}],
+        "categories": [{"id": 1, "name": "Cup"}],
+        "annotations": annotations,
+    }
+    path.write_text(json.dumps(coco))
+    (image,) = outlined_images(path)
+    assert [outline_problem(one, image.size, SMALL) for one in image.outlines] == [None, *["corrupt_polygon"] * 4]
+    assert image.outlines[0].category == "cup"
+    path.write_text('{"images": 3}')
+    with pytest.raises(SourceError, match="not a COCO instances file"):
+        list(outlined_images(path))
+    with pytest.raises(SourceError, match="does not exist"):
+        list(outlined_images(tmp_path / "none.json"))
+
+
+@needs_real
+def test_real_outlines_are_cut_or_counted() -> None:
+    found: Counter[str] = Counter()
+    for image, _ in zip(outlined_images(REAL / "instances.json"), range(25), strict=False):
+        path = REAL / "images" / image.name
+        photograph = rgb_image(path.read_bytes(), path)
+        for _, cutout in cut_outlined(photograph, image, image.outlines, CutConfig()):
+            found[cutout if isinstance(cutout, str) else "kept"] += 1
+            if not isinstance(cutout, str):
+                assert cutout.mode == "RGBA" and cutout.width * cutout.height >= 50**2
+    assert found["kept"] >= 10 and found["too_small"] > found["kept"] and found["touches_another"]
+
+
+def _drawn(*shapes: tuple[int, int, int, int]) -> Image.Image:
+    """Red discs on a wall that is a little uneven."""
+    noise = np.random.default_rng(0).integers(0, 12, (128, 128, 3))
+    picture = Image.fromarray((np.array((180, 190, 200)) + noise).astype(np.uint8))
+    for shape in shapes:
+        ImageDraw.Draw(picture).ellipse(shape, fill=(200, 30, 30))
+    return picture
+
+
+def test_grabcut_finds_the_one_thing_before_its_background() -> None:
+    cutout = cut_single(_drawn((34, 34, 94, 94)), CutConfig())
+    assert isinstance(cutout, Image.Image)
+    assert cutout.size == pytest.approx((61, 61), abs=3)
+    alpha = np.asarray(cutout.getchannel("A")) >= 128
+    assert alpha.sum() == pytest.approx(np.pi * 30.5**2, rel=0.05)
+    assert cutout.tobytes() == cut_single(_drawn((34, 34, 94, 94)), CutConfig()).tobytes()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "reason"),
+    [
+        (((20, 40, 55, 75), (75, 40, 110, 75)), "in_pieces"),
+        (((3, 40, 63, 100),), "cut_off_by_border"),
+        (((54, 54, 74, 74),), "too_small"),
+    ],
+)
+def test_pictures_of_no_single_whole_thing_say_why(shapes: Any, reason: str) -> None:
+    assert cut_single(_drawn(*shapes), CutConfig()) == reason
+
+
+def test_a_plain_picture_shows_nothing() -> None:
+    assert cut_single(Image.new("RGB", (64, 64), "white"), CutConfig()) == "nothing_found"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"least_fill": 1.5}, r"least_fill must lie in \[0, 1\]"),
+        ({"least_size_px": 600}, "least_size_px <= most_side_px"),
+        ({"border_share": 0.0}, r"border_share must lie in \(0, 0.5\)"),
+        ({"grabcut_side_px": 8}, "grabcut_side_px must be at least 32"),
+    ],
+)
+def test_limits_of_cutting_are_checked(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CutConfig(**changes)

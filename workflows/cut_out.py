@@ -1,0 +1,244 @@
+"""Cut-outs for pasted scenes, out of outlined photographs or of the prior store: ``<output>/<category>/<name>.png``.
+
+    python -m workflows.cut_out coco --instances instances_train2014.json --images train2014 --output cutouts
+    python -m workflows.cut_out priors --categories cup dog --output cutouts
+
+Photographs of a validation or test split of any data set below ``data`` are never used, under whatever name; ingest the
+data sets first. The same command goes on where it stopped: what lies there already is not cut again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Annotated, Any
+
+import tyro
+from PIL import Image
+from rich.progress import track
+from rich.table import Table
+from upath import UPath
+
+from augmentation.cutouts import cutout_name
+from augmentation.cutting import CutConfig, cut_outlined, cut_single, outline_problem
+from augmentation.held_out import HeldOut
+from generation.store import PriorStore
+from pipeline.storage import located, replace
+from shards.images import ImageError, image_path, rgb_image
+from shards.sources.coco_polygons import Outline, OutlinedImage, outlined_images
+from workflows.console import UserError, console, lies_in, run
+from workflows.held_out import held_out_photographs
+from workflows.layout import DATA, prior_store
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromConfig:
+    """What both sources share."""
+
+    output: Path
+    """Folder of the cut-outs; what lies there stays."""
+
+    categories: tuple[str, ...] = ()
+    """Those wanted; with ``coco``, all where none is named."""
+
+    most_per_category: int = 300
+    data: UPath = DATA
+    cut: CutConfig = field(default_factory=CutConfig)
+
+    def __post_init__(self) -> None:
+        if self.most_per_category < 1:
+            raise ValueError(f"most_per_category must be at least 1, got {self.most_per_category}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CocoConfig(FromConfig):
+    """From polygons that people drew around things in photographs."""
+
+    instances: Path
+    """COCO's ``instances*.json``, with its polygons."""
+
+    images: Path
+    """Folder of the photographs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorsConfig(FromConfig):
+    """From the pictures of the prior store, by GrabCut."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.categories:
+            raise ValueError("name the categories to cut out of the priors, such as --categories cup dog")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutOutConfig:
+    """Where the things are cut out of."""
+
+    source: Annotated[
+        Annotated[CocoConfig, tyro.conf.subcommand("coco", prefix_name=False)]
+        | Annotated[PriorsConfig, tyro.conf.subcommand("priors", prefix_name=False)],
+        tyro.conf.arg(name=""),
+    ]
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """What became of the things that were looked at."""
+
+    most_per_category: int
+    kept: Counter[str] = field(default_factory=Counter)
+    """By category; with those that were there already."""
+
+    left_out: Counter[str] = field(default_factory=Counter)
+    """By reason."""
+
+    def is_full(self, category: str) -> bool:
+        return self.kept[category] >= self.most_per_category
+
+    def table(self) -> Table:
+        """Kept by category, left out by reason."""
+        table = Table("", "cut-outs", title=f"{self.kept.total():,} cut-outs, {self.left_out.total():,} left out")
+        for name, count in self.kept.most_common():
+            table.add_row(name, f"{count:,}", style="green")
+        for name, count in self.left_out.most_common():
+            table.add_row(name, f"{count:,}")
+        return table
+
+
+def main(config: CutOutConfig) -> Tally:
+    """Cut out what is wanted and print what was kept and left out."""
+    source = config.source
+    tally = from_coco(source) if isinstance(source, CocoConfig) else from_priors(source)
+    console.print(tally.table())
+    if not tally.kept:
+        raise UserError("nothing was cut out; the table says why, and --cut.* are the limits")
+    lies_in("the cut-outs", source.output)
+    return tally
+
+
+def from_coco(config: CocoConfig) -> Tally:
+    """Photographs in an order by hash, so that the first of a category are not all of one kind."""
+    held_out, tally = held_out_photographs(config.data), Tally(most_per_category=config.most_per_category)
+    if not held_out.ids:
+        console.print(f"no data set with a validation or test split lies in {config.data}: no photograph is held out")
+    images = sorted(outlined_images(config.instances), key=lambda image: hashlib.sha256(image.name.encode()).digest())
+    _check_categories(config.categories, {one.category for image in images for one in image.outlines}, config.instances)
+    for image in track(images, "cutting out", console=console, transient=True):
+        _cut_out_of(image, config, held_out, tally)
+    return tally
+
+
+def _check_categories(wanted: Iterable[str], known: set[str], instances: Path) -> None:
+    if unknown := sorted(set(wanted) - known):
+        raise UserError(f"{instances} outlines no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+
+
+def _cut_out_of(image: OutlinedImage, config: CocoConfig, held_out: HeldOut, tally: Tally) -> None:
+    wanted = [
+        outline
+        for outline in image.outlines
+        if (not config.categories or outline.category in config.categories) and not tally.is_full(outline.category)
+    ]
+    if reason := held_out.reason(image.name):
+        tally.left_out[reason] += len(wanted)
+        return
+    missing = list(_not_there(image, wanted, config, tally))
+    if not missing:
+        return
+    photograph = _photograph(image, config.images, held_out)
+    if isinstance(photograph, str):
+        tally.left_out[photograph] += len(missing)
+        return
+    for outline, cutout in cut_outlined(photograph, image, missing, config.cut):
+        if isinstance(cutout, str):
+            tally.left_out[cutout] += 1
+        elif not tally.is_full(outline.category):
+            _write(_path(image, outline, config), cutout)
+            tally.kept[outline.category] += 1
+
+
+def _not_there(image: OutlinedImage, wanted: Sequence[Outline], config: CocoConfig, tally: Tally) -> Iterable[Outline]:
+    """Those to be cut now; counts the rest."""
+    for outline in wanted:
+        if not _is_folder_name(outline.category):
+            tally.left_out["unusable_category"] += 1
+        elif problem := outline_problem(outline, image.size, config.cut):
+            tally.left_out[problem] += 1
+        elif _path(image, outline, config).exists():
+            tally.kept[outline.category] += 1
+        else:
+            yield outline
+
+
+def _is_folder_name(category: str) -> bool:
+    return bool(category.strip(". ")) and not set(category) & set("/\\\0") and not category.startswith(".")
+
+
+def _path(image: OutlinedImage, outline: Outline, config: CocoConfig) -> Path:
+    number = re.sub(r"[^A-Za-z0-9]+", "-", outline.annotation_id)
+    return config.output / outline.category / cutout_name(f"{PurePath(image.name).stem}_{number}")
+
+
+def _photograph(image: OutlinedImage, folder: Path, held_out: HeldOut) -> Image.Image | str:
+    """The pixels, or why they cannot or may not be used."""
+    try:
+        path = image_path(folder, image.name, allow_links=True)
+        content = path.read_bytes()
+        if reason := held_out.reason(image.name, content):
+            return reason
+        photograph = rgb_image(content, path)
+    except ImageError as problem:
+        return problem.rule
+    return photograph if photograph.size == image.size else "other_size"
+
+
+def from_priors(config: PriorsConfig) -> Tally:
+    """Pictures of one thing of a wanted category, in the order of their ids, which are hashes."""
+    store, tally = PriorStore.open(prior_store(config.data)), Tally(most_per_category=config.most_per_category)
+    for prior_id in track(sorted(store), "cutting out", console=console, transient=True):
+        category = _category(store.record(prior_id).get("attributes"), config.categories)
+        if category is None:
+            tally.left_out["another_category"] += 1
+        elif not tally.is_full(category):
+            _cut_out_prior(store, prior_id, category, config, tally)
+    return tally
+
+
+def _cut_out_prior(store: PriorStore, prior_id: str, category: str, config: PriorsConfig, tally: Tally) -> None:
+    path = config.output / category / cutout_name(prior_id)
+    if path.exists():
+        tally.kept[category] += 1
+        return
+    cutout = cut_single(Image.fromarray(store.image(prior_id)), config.cut)
+    if isinstance(cutout, str):
+        tally.left_out[cutout] += 1
+        return
+    _write(path, cutout)
+    tally.kept[category] += 1
+
+
+def _category(attributes: Mapping[str, Any] | None, wanted: Sequence[str]) -> str | None:
+    """The one of the wanted categories that a query's target is, if it is one thing."""
+    target = (attributes or {}).get("target") or {}
+    if target.get("plural") or (target.get("count") or 1) > 1:
+        return None
+    names = (target.get("noun"), target.get("lemma"), (attributes or {}).get("category"))
+    return next((name for name in names if name in wanted), None)
+
+
+def _write(path: Path, cutout: Image.Image) -> None:
+    """A PNG, whole or not at all."""
+    buffer = io.BytesIO()
+    cutout.save(buffer, "PNG")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace(located(path), buffer.getvalue())
+
+
+if __name__ == "__main__":
+    run(main, CutOutConfig, __doc__)
