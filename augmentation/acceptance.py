@@ -1,7 +1,8 @@
 """When a scene is used: rules over what was found, each with a reason that the report counts.
 
 What was asked for decides only which category the queries are about. How many of it there are is what was found: a
-scene of four cups that was asked for as three is a scene of four cups.
+scene of four cups that was asked for as three is a scene of four cups. Only ``pasted`` knows what is in its pictures:
+a thing that it put there and that was not found would make queries false that are true of the found ones.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from augmentation.detect import Detected, Found
+from augmentation.matching import matches
 from pipeline.stage import Rejected
 from shards.boxes import iou
 from shards.schema import Box
@@ -30,12 +32,15 @@ class AcceptanceConfig:
     least_border_share: float = 0.01
     """Things of the category that come nearer to the border, as a share of the picture, may be cut off by it."""
 
+    least_asked_iou: float = 0.5
+    """Where things were pasted, each has to be found with a box that overlaps its own so much."""
+
     def __post_init__(self) -> None:
         if not 2 <= self.least_things <= self.most_things:
             raise ValueError(
                 f"2 <= least_things <= most_things must hold, got {self.least_things} and {self.most_things}"
             )
-        for name in ("most_overlap_iou", "least_border_share"):
+        for name in ("most_overlap_iou", "least_border_share", "least_asked_iou"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
 
@@ -45,6 +50,7 @@ def refusal(detected: Detected, config: AcceptanceConfig) -> Rejected | None:
     rules: Sequence[tuple[str, Callable[[Detected, AcceptanceConfig], str]]] = (
         ("uncertain_detection", _uncertain),
         ("wrong_category", _wrong_category),
+        ("missed_instance", _missed),
         ("too_few_instances", _too_few),
         ("too_many_instances", _too_many),
         ("overlapping_boxes", _overlapping),
@@ -67,6 +73,16 @@ def _uncertain(detected: Detected, config: AcceptanceConfig) -> str:
 def _wrong_category(detected: Detected, config: AcceptanceConfig) -> str:
     """Something was found, and none of it is what was asked for."""
     return "" if _of_category(detected) else _listed(detected.found)
+
+
+def _missed(detected: Detected, config: AcceptanceConfig) -> str:
+    """Something was pasted and not found. Of a layout nothing follows: whether a model drew all of it is not known."""
+    if detected.composer != "pasted":
+        return ""
+    pairs = matches(detected.asked, detected.found)
+    seen = {pair.asked for pair in pairs if pair.iou >= config.least_asked_iou}
+    missed = (one for i, one in enumerate(detected.asked) if i not in seen)
+    return ", ".join(f"{one.category} pasted at {_rounded(one.box_xyxy)} was not found" for one in missed)
 
 
 def _too_few(detected: Detected, config: AcceptanceConfig) -> str:
@@ -100,6 +116,8 @@ def _border_share(box: Box, width: int, height: int) -> float:
 
 
 def _listed(found: Iterable[Found]) -> str:
-    return ", ".join(
-        f"{one.category} {one.score:.2f} at {tuple(round(edge, 1) for edge in one.box_xyxy)}" for one in found
-    )
+    return ", ".join(f"{one.category} {one.score:.2f} at {_rounded(one.box_xyxy)}" for one in found)
+
+
+def _rounded(box: Box) -> tuple[float, ...]:
+    return tuple(round(edge, 1) for edge in box)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
-from augmentation.composed import Composed, Picture
+from augmentation.composed import Asked, Composed, Picture
 from augmentation.errors import AugmentationError
 from augmentation.scene import snapped
 from augmentation.vocabulary import SceneSpec
@@ -90,6 +90,8 @@ class Detected:
     composer: str
     picture: Picture = field(repr=False, compare=False)
     found: tuple[Found, ...]
+    asked: tuple[Asked, ...] = ()
+    """As the composer handed it on; what of it is in the picture, only ``found`` says."""
 
 
 class Detector:
@@ -218,6 +220,7 @@ class DetectStage(Stage[Composed, Detected]):
                 composer=item.composer,
                 picture=item.picture,
                 found=things,
+                asked=item.asked,
             )
             for item, things in zip(items, found, strict=True)
         ]

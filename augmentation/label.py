@@ -9,7 +9,8 @@ from PIL import Image
 
 from augmentation.acceptance import AcceptanceConfig, refusal
 from augmentation.composed import Picture
-from augmentation.detect import Detected, Found
+from augmentation.detect import Detected
+from augmentation.matching import matches
 from augmentation.programs import to_json
 from augmentation.queries import BOX_NOISE, ProvedQuery, proved_queries
 from augmentation.scene import Scene, Thing
@@ -67,7 +68,7 @@ def label(detected: Detected, config: LabelConfig) -> Sample | Rejected:
         height=height,
         image_name=detected.key,
         image=encoded(detected.picture),
-        instances=tuple(_instance(one) for one in detected.found),
+        instances=_instances(detected),
         queries=tuple(_query(detected, i, query, config.split) for i, query in enumerate(proved)),
     )
 
@@ -87,8 +88,18 @@ def encoded(picture: Picture) -> bytes:
     return buffer.getvalue()
 
 
-def _instance(found: Found) -> Instance:
-    return Instance(box_xyxy=found.box_xyxy, category=found.category, score=found.score)
+def _instances(detected: Detected) -> tuple[Instance, ...]:
+    """What was found, each with the box that was asked for it, if one was."""
+    asked = {pair.found: detected.asked[pair.asked] for pair in matches(detected.asked, detected.found)}
+    return tuple(
+        Instance(
+            box_xyxy=one.box_xyxy,
+            category=one.category,
+            score=one.score,
+            asked_box_xyxy=asked[i].box_xyxy if i in asked else None,
+        )
+        for i, one in enumerate(detected.found)
+    )
 
 
 def _query(detected: Detected, number: int, query: ProvedQuery, split: str) -> Query:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from shards.schema import Box
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the schema itself computes with boxes
+    from shards.schema import Box
 
 
 def area_px(box: Box) -> float:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shards.boxes import iou
+
 SCHEMA_VERSION = 2
 
 Box = tuple[float, float, float, float]
@@ -67,6 +69,14 @@ class Instance:
     score: float | None = None
     """Detector's confidence for generated scenes; None for annotated ones."""
 
+    asked_box_xyxy: Box | None = None
+    """Where a composer was asked to put the thing; None where nobody asked, or what was asked is no match."""
+
+    @property
+    def asked_iou(self) -> float | None:
+        """How well the thing lies where it was asked for: the IoU of both boxes."""
+        return None if self.asked_box_xyxy is None else iou(self.box_xyxy, self.asked_box_xyxy)
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return {
@@ -74,16 +84,20 @@ class Instance:
             "category": self.category,
             "is_crowd": self.is_crowd,
             "score": self.score,
+            "asked_box_xyxy": None if self.asked_box_xyxy is None else list(self.asked_box_xyxy),
+            "asked_iou": None if self.asked_iou is None else round(self.asked_iou, 4),
         }
 
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> Instance:
-        """The inverse of ``to_json``."""
+        """The inverse of ``to_json``; ``asked_iou`` is computed anew, and older records have neither."""
+        asked = record.get("asked_box_xyxy")
         return Instance(
             box_xyxy=tuple(record["box_xyxy"]),
             category=record["category"],
             is_crowd=record["is_crowd"],
             score=record["score"],
+            asked_box_xyxy=None if asked is None else tuple(asked),
         )
 
 
@@ -169,7 +183,10 @@ class Sample:
         if self.width <= 0 or self.height <= 0:
             raise SchemaError(f"sample {self.key}: image size {self.width} x {self.height} must be positive")
         for i, instance in enumerate(self.instances):
-            checked_box(instance.box_xyxy, self.width, self.height, f"sample {self.key}, instance {i}")
+            where = f"sample {self.key}, instance {i}"
+            checked_box(instance.box_xyxy, self.width, self.height, where)
+            if instance.asked_box_xyxy is not None:
+                checked_box(instance.asked_box_xyxy, self.width, self.height, f"{where} as asked for")
         for query in self.queries:
             where = f"sample {self.key}, query {query.query_id!r}"
             checked_box(query.box_xyxy, self.width, self.height, where)

@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 
 from augmentation.acceptance import AcceptanceConfig
-from augmentation.composed import Composed
+from augmentation.composed import Asked, Composed
 from augmentation.detect import Detected, Detector, DetectorConfig, DetectStage, Found, without_duplicates
 from augmentation.errors import AugmentationError
+from augmentation.exact import ExactStage
 from augmentation.label import LabelConfig, LabelStage
+from augmentation.matching import Match, matches
 from augmentation.programs import from_json, run
 from augmentation.scene import Scene, Thing
 from augmentation.vocabulary import SceneSpec
@@ -119,12 +121,13 @@ def test_the_detect_stage_keeps_keys_specs_and_pictures(checkpoint: Path) -> Non
     stage.setup()
     pictures = _pictures(2)
     composed = [
-        Composed(key=f"scene-{i}", seed=i, spec=SPEC, composer="prompted", picture=picture)
+        Composed(key=f"scene-{i}", seed=i, spec=SPEC, composer="layout", picture=picture, asked=_asked(THREE[i]))
         for i, picture in enumerate(pictures)
     ]
     detected = stage.process(composed)
     assert [one.key for one in detected] == ["scene-0", "scene-1"]
     assert all(isinstance(one, Detected) and one.found and one.spec == SPEC for one in detected)
+    assert [one.asked for one in detected if isinstance(one, Detected)] == [_asked(box) for box in THREE[:2]]
 
 
 def test_iou_of_two_squares_that_share_a_quarter_is_a_seventh() -> None:
@@ -149,11 +152,18 @@ def test_of_duplicates_the_better_stays_and_a_doubtful_one_goes_whatever_its_cat
     assert without_duplicates([*best, *other], 0.6) == (*best, *other)
 
 
-def _label(found: Sequence[Found], config: LabelConfig | None = None) -> Sample | Rejected:
+def _label(
+    found: Sequence[Found],
+    config: LabelConfig | None = None,
+    composer: str = "prompted",
+    asked: Sequence[Asked] = (),
+) -> Sample | Rejected:
     """The result for a picture of 100 x 80."""
     picture = np.full((80, 100, 3), 200, np.uint8)
     picture[:, ::2] = 17
-    detected = Detected(key="scene-1", seed=5, spec=SPEC, composer="prompted", picture=picture, found=tuple(found))
+    detected = Detected(
+        key="scene-1", seed=5, spec=SPEC, composer=composer, picture=picture, found=tuple(found), asked=tuple(asked)
+    )
     return LabelStage(config).process([detected])[0]
 
 
@@ -240,8 +250,72 @@ def test_an_unclear_scene_is_rejected_with_its_reason(found: tuple[Found, ...], 
         ({"least_things": 1}, "got 1 and 8"),
         ({"most_things": 1}, "got 2 and 1"),
         ({"most_overlap_iou": 1.0}, "most_overlap_iou must lie in"),
+        ({"least_asked_iou": 1.0}, "least_asked_iou must lie in"),
     ],
 )
 def test_limits_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         AcceptanceConfig(**changes)
+
+
+def _asked(*boxes: Box, category: str = "cup") -> tuple[Asked, ...]:
+    return tuple(Asked(box_xyxy=box, category=category) for box in boxes)
+
+
+def test_asked_and_found_things_are_paired_so_that_their_boxes_overlap_most() -> None:
+    asked = _asked((0, 0, 10, 10), (4, 0, 14, 10), (50, 50, 60, 60))
+    found = _found((5, 0, 15, 10), (3, 0, 13, 10))
+    # Best first would pair the two that are 9 / 11 alike and leave 5 / 15; this way it is 9 / 11 and 7 / 13.
+    assert matches(asked, found) == [
+        Match(asked=1, found=0, iou=pytest.approx(9 / 11)),
+        Match(asked=0, found=1, iou=pytest.approx(7 / 13)),
+    ]
+    assert matches(asked, _found((0, 0, 10, 10), category="ball")) == []
+    assert matches((), found) == [] == matches(asked, ())
+
+
+@pytest.mark.parametrize(
+    ("asked", "missed"),
+    [
+        (_asked(*THREE), ""),
+        (_asked(*THREE[:2]), ""),  # one more than asked is a thing of the scene like the others
+        (_asked(*THREE, (20, 5, 30, 15)), "cup pasted at (20, 5, 30, 15) was not found"),
+        (_asked(*THREE[:2], (75, 40, 90, 60)), "cup pasted at (75, 40, 90, 60)"),  # found with IoU of a third
+        ((*_asked(*THREE), *_asked((20, 5, 30, 15), category="hat")), "hat pasted at (20, 5, 30, 15)"),
+    ],
+)
+def test_what_was_pasted_has_to_be_found_and_what_a_model_was_asked_for_has_not(
+    asked: tuple[Asked, ...], missed: str
+) -> None:
+    pasted = _label(_found(*THREE), composer="pasted", asked=asked)
+    if missed:
+        assert isinstance(pasted, Rejected)
+        assert pasted.reason == "missed_instance" and missed in pasted.detail
+    else:
+        assert isinstance(pasted, Sample)
+    assert isinstance(_label(_found(*THREE), composer="layout", asked=asked), Sample)
+
+
+def test_a_sample_keeps_the_box_that_was_asked_for_each_thing() -> None:
+    sample = _label(_found(*THREE), composer="layout", asked=_asked(THREE[1], (10, 35, 25, 55)))
+    assert isinstance(sample, Sample)
+    assert [one.asked_box_xyxy for one in sample.instances] == [(10, 35, 25, 55), THREE[1], None]
+    assert [one.asked_iou for one in sample.instances] == [pytest.approx(15 / 25), 1, None]
+
+
+def test_pasted_things_are_known_without_a_detector_and_drawn_ones_are_not() -> None:
+    picture = np.zeros((80, 100, 3), np.uint8)
+    asked = (*_asked(*THREE), *_asked((20.001, 5, 30, 15), category="hat"))
+    pasted, drawn = (
+        Composed(key=composer, seed=1, spec=SPEC, composer=composer, picture=picture, asked=asked)
+        for composer in ("pasted", "layout")
+    )
+    detected, rejected = ExactStage().process([pasted, drawn])
+    assert isinstance(detected, Detected) and detected.asked == asked
+    assert [(one.box_xyxy, one.category) for one in detected.found] == [
+        *((box, "cup") for box in THREE),
+        ((20, 5, 30, 15), "hat"),
+    ]
+    assert all(one.is_sure and one.score == 1 and not one.attributes for one in detected.found)
+    assert isinstance(rejected, Rejected)
+    assert (rejected.key, rejected.reason) == ("layout", "needs_detector")

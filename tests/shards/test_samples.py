@@ -62,12 +62,28 @@ def test_a_sample_survives_json() -> None:
     assert Sample.from_json(json.loads(json.dumps(sample.to_json())), sample.image) == sample
 
 
+def test_the_box_that_was_asked_for_and_its_iou_are_kept_and_old_records_have_none() -> None:
+    asked = replace(_sample().instances[0], asked_box_xyxy=(2, 0, 6, 4))  # half of it, so a third of both
+    sample = _sample(instances=(asked, *_sample().instances[1:]))
+    record = json.loads(json.dumps(sample.to_json()))
+    assert record["instances"][0]["asked_iou"] == 0.3333
+    assert [one["asked_iou"] for one in record["instances"][1:]] == [None] * 3
+    assert Sample.from_json(record, sample.image) == sample
+    for instance in record["instances"]:
+        del instance["asked_box_xyxy"], instance["asked_iou"]
+    assert Sample.from_json(record, sample.image) == _sample()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"key": "a/b"}, "must be 1 to 88 of"),
         ({"width": 0}, "must be positive"),
         ({"instances": (Instance(box_xyxy=(0, 0, 11, 4), category="cup"),)}, "instance 0: box .* outside the 10 x 8"),
+        (
+            {"instances": (Instance(box_xyxy=(0, 0, 4, 4), category="cup", asked_box_xyxy=(0, 0, 4, 9)),)},
+            "instance 0 as asked for: box .* outside the 10 x 8",
+        ),
         ({"instances": ()}, "instance 0 of 0 does not exist"),
         ({"priors": np.zeros((3, 4), np.float16)}, r"shape \(3, 4\) for 2 queries"),
     ],
