@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from PIL import Image
@@ -10,12 +11,18 @@ from PIL import Image
 from augmentation.acceptance import AcceptanceConfig, refusal
 from augmentation.composed import Picture
 from augmentation.detect import Detected
+from augmentation.forms import Style
 from augmentation.matching import matches
+from augmentation.phrases import Wording
 from augmentation.programs import to_json
 from augmentation.queries import BOX_NOISE, ProvedQuery, proved_queries
+from augmentation.readback import Readback
 from augmentation.scene import Scene, Thing
 from pipeline.stage import Rejected, Resources, Stage
 from shards.schema import Instance, Query, Sample
+
+LEAST_IOU_IN_PLACE = 0.5
+"""A thing lies where it was put if its box overlaps the one asked for so much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +30,11 @@ class LabelConfig:
     """Which scenes are used, and how much is said about each."""
 
     acceptance: AcceptanceConfig = field(default_factory=AcceptanceConfig)
-    queries_per_thing: int = 2
-    """At most; each proved by another program."""
+    style: Style = "refcoco"
+    """Of the data set that the phrases are to be like; ``refcoco+`` has no words of location."""
+
+    queries_per_family: int = 1
+    """Candidates for each thing and family of programs, at most; the selection takes of them what its quotas ask."""
 
     box_noise: float = BOX_NOISE
     """Share of its size by which each edge of a box may be off without making a query false."""
@@ -32,52 +42,78 @@ class LabelConfig:
     split: str = "train"
 
     def __post_init__(self) -> None:
-        if self.queries_per_thing < 1:
-            raise ValueError(f"queries_per_thing must be at least 1, got {self.queries_per_thing}")
+        if self.queries_per_family < 1:
+            raise ValueError(f"queries_per_family must be at least 1, got {self.queries_per_family}")
         if not 0 <= self.box_noise < 0.5:
             raise ValueError(f"box_noise must lie in [0, 0.5), got {self.box_noise}; half a box may not vanish")
 
 
 class LabelStage(Stage[Detected, Sample]):
-    """Turns scenes into samples; rejects those that are unclear or of which nothing can be proved."""
+    """Turns scenes into samples; rejects those that are unclear or of which nothing can be proved.
+
+    Args:
+        plurals: category to its plural, for phrases that name two things.
+    """
 
     resources = Resources(num_cpus=1)
 
-    def __init__(self, config: LabelConfig | None = None) -> None:
+    def __init__(self, config: LabelConfig | None = None, plurals: Mapping[str, str] | None = None) -> None:
         self._config = config or LabelConfig()
+        self._wording = Wording(style=self._config.style, plurals=plurals or {})
+
+    def setup(self) -> None:
+        self._readback = Readback()
 
     def process(self, items: list[Detected]) -> list[Sample | Rejected]:
-        return [label(item, self._config) for item in items]
+        return [self._label(item) for item in items]
 
+    def _label(self, detected: Detected) -> Sample | Rejected:
+        """The scene as a sample, or why it is none."""
+        if refused := refusal(detected, self._config.acceptance):
+            return refused
+        proved = self._proved(detected)
+        if not proved:
+            category = detected.spec.category
+            boxes = ", ".join(str(one.box_xyxy) for one in detected.found if one.category == category)
+            return Rejected(key=detected.key, reason="no_provable_query", detail=f"{category} at {boxes}")
+        height, width = detected.picture.shape[:2]
+        return Sample(
+            key=detected.key,
+            width=width,
+            height=height,
+            image_name=detected.key,
+            image=encoded(detected.picture),
+            instances=_instances(detected),
+            queries=tuple(_query(detected, i, query, self._config.split) for i, query in enumerate(proved)),
+        )
 
-def label(detected: Detected, config: LabelConfig) -> Sample | Rejected:
-    """The scene as a sample, or why it is none."""
-    if refused := refusal(detected, config.acceptance):
-        return refused
-    category = detected.spec.category
-    proved = proved_queries(
-        scene_of(detected), category, config.queries_per_thing, detected.seed, noise=config.box_noise
-    )
-    if not proved:
-        boxes = ", ".join(str(one.box_xyxy) for one in detected.found if one.category == category)
-        return Rejected(key=detected.key, reason="no_provable_query", detail=f"{category} at {boxes}")
-    height, width = detected.picture.shape[:2]
-    return Sample(
-        key=detected.key,
-        width=width,
-        height=height,
-        image_name=detected.key,
-        image=encoded(detected.picture),
-        instances=_instances(detected),
-        queries=tuple(_query(detected, i, query, config.split) for i, query in enumerate(proved)),
-    )
+    def _proved(self, detected: Detected) -> list[ProvedQuery]:
+        return proved_queries(
+            scene_of(detected),
+            detected.spec.category,
+            self._wording,
+            self._config.queries_per_family,
+            detected.seed,
+            noise=self._config.box_noise,
+            is_understood=self._readback.understands,
+        )
 
 
 def scene_of(detected: Detected) -> Scene:
-    """Everything that was found, in its order, as programs see it."""
+    """Everything that was found, in its order, as programs see it.
+
+    It is known to be in perspective where that was asked for and every thing of the category lies where it was put.
+    """
     height, width = detected.picture.shape[:2]
     things = (Thing(box_xyxy=one.box_xyxy, category=one.category, attributes=one.attributes) for one in detected.found)
-    return Scene(width=width, height=height, things=tuple(things))
+    return Scene(width=width, height=height, things=tuple(things), perspective=_is_in_perspective(detected))
+
+
+def _is_in_perspective(detected: Detected) -> bool:
+    if detected.spec.arrangement != "depth":
+        return False
+    as_put = {pair.found for pair in matches(detected.asked, detected.found) if pair.iou >= LEAST_IOU_IN_PLACE}
+    return all(i in as_put for i, one in enumerate(detected.found) if one.category == detected.spec.category)
 
 
 def encoded(picture: Picture) -> bytes:

@@ -1,21 +1,46 @@
-"""From a program to the ways people say it, short and telegraphic as in RefCOCO: "2nd cup from left", "top ball".
+"""From a program to the ways people say it, in the style of a data set.
 
-``phrasings`` lists them all in a fixed order, ``say`` picks one by a seed. A program and its mirror image have as many,
-in the same order, so swapping left and right in a phrase gives a phrase of the flipped program.
+* ``refcoco``: short and telegraphic, often without an article: "2nd cup from left", "ball next to red cup".
+* ``refcoco+``: the same without any word of location; what tells things apart is how they look, and their neighbours.
+* ``refcocog``: phrases as of a careful writer: "the red cup that is second from the left".
+
+``Wording.phrasings`` lists all ways in a fixed order. A program and its mirror image have as many, in the same order,
+so swapping left and right in a phrase gives a phrase of the flipped program.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from random import Random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Literal
 
 from augmentation.errors import AugmentationError
-from augmentation.programs import Category, Extreme, Middle, Ordinal, Program, Region, WithAttribute, to_json
+from augmentation.families import FAMILIES, Family
+from augmentation.forms import FORMS, Forms, Style
+from augmentation.programs import (
+    Beside,
+    Between,
+    Category,
+    Depth,
+    Extreme,
+    Line,
+    Middle,
+    Nearest,
+    NextTo,
+    Ordinal,
+    Program,
+    Region,
+    Side,
+    Superlative,
+    WithAttribute,
+    to_json,
+)
 
 ADJECTIVE_ORDER = ("size", "material", "pattern", "colour")
 """How English orders adjectives: "small striped red cup"; kinds that are not listed come first."""
 
-ORDINALS: Mapping[int, tuple[str, str]] = {
+ORDINALS: Mapping[int, tuple[str, ...]] = {
     1: ("first", "1st"),
     2: ("second", "2nd"),
     3: ("third", "3rd"),
@@ -26,101 +51,122 @@ ORDINALS: Mapping[int, tuple[str, str]] = {
     8: ("eighth", "8th"),
 }
 
-_NAMED = ("{noun}", "the {noun}")
-_ACROSS = (
-    "{side} {noun}",
-    "{noun} {side}",
-    "the {side} {noun}",
-    "{side}most {noun}",
-    "the {side}most {noun}",
-    "{noun} on {side}",
-    "{noun} on the {side}",
-    "the {noun} on the {side}",
-    "{noun} to the {side}",
-    "{noun} furthest {side}",
-)
-_DOWN = (
-    "{side} {noun}",
-    "the {side} {noun}",
-    "{side}most {noun}",
-    "{noun} at {side}",
-    "{noun} at the {side}",
-    "{noun} on the {side}",
-    "the {noun} at the {side}",
-)
-_FAR = (
-    "far {side} {noun}",
-    "{noun} far {side}",
-    "{noun} on far {side}",
-    "{noun} on the far {side}",
-    "the far {side} {noun}",
-)
-_ORDINAL = (
-    "{nth} {noun} from {side}",
-    "{nth} {noun} from the {side}",
-    "the {nth} {noun} from the {side}",
-    "{noun} {nth} from {side}",
-    "{noun} {nth} from the {side}",
-    "{nth} from {side} {noun}",
-)
-_MIDDLE = (
-    "middle {noun}",
-    "the middle {noun}",
-    "center {noun}",
-    "{noun} in middle",
-    "{noun} in the middle",
-    "the {noun} in the middle",
-    "{noun} in center",
-    "{noun} in the center",
-)
-_IN_MIDDLE = (*_MIDDLE, "{noun} in the middle of the picture", "{noun} in center of picture")
-_ON_SIDE = (
-    "{side} side {noun}",
-    "{noun} on {side} side",
-    "{noun} on the {side} side",
-    "{noun} on the {side} side of the picture",
-)
-_IN_HALF = ("{noun} in {side} half", "{noun} in the {side} half of the picture", "{noun} at the {side} of the picture")
-_CORNER = (
-    "{side} {noun}",
-    "{noun} {side}",
-    "the {side} {noun}",
-    "{noun} in {side}",
-    "{noun} on the {side}",
-    "{noun} in {side} corner",
-    "{noun} in the {side} corner",
-)
+SUPERLATIVES: Mapping[str, tuple[str, ...]] = {
+    "biggest": ("biggest", "largest"),
+    "smallest": ("smallest", "littlest"),
+    "tallest": ("tallest",),
+    "shortest": ("shortest",),
+}
+
+_WITHOUT_LOCATION: tuple[Family, ...] = ("attribute", "size", "near", "between")
 
 
-def phrasings(program: Program) -> tuple[str, ...]:
-    """Every way of saying the program, in a fixed order.
+def families_of(style: Style) -> tuple[Family, ...]:
+    """The families of programs that a style has words for."""
+    return _WITHOUT_LOCATION if style == "refcoco+" else FAMILIES
 
-    Raises:
-        AugmentationError: there are no words for such a nesting of operators.
-    """
+
+@dataclass(frozen=True, kw_only=True)
+class Wording:
+    """How programs are said."""
+
+    style: Style = "refcoco"
+    plurals: Mapping[str, str] = field(default_factory=dict)
+    """Category to its plural; without it nothing is said of two things of the category together."""
+
+    def phrasings(self, program: Program) -> tuple[str, ...]:
+        """Every way of saying the program, in a fixed order; none where the style has no words for it.
+
+        Raises:
+            AugmentationError: no style has words for such a nesting of operators.
+        """
+        forms = FORMS[self.style]
+        match program:
+            case Category() | WithAttribute():
+                return _filled(forms.named, program)
+            case Extreme(of=Line() as line, side=side):
+                return _filled(forms.end_of_line, line.of, side=[side], line=_lines(line))
+            case Ordinal(of=Line() as line, rank=rank, side=side) if rank in ORDINALS:
+                return _filled(forms.ordinal_in_line, line.of, side=[side], line=_lines(line), nth=ORDINALS[rank])
+            case Middle(of=Line() as line):
+                return _filled(forms.middle_of_line, line.of, line=_lines(line))
+            case Beside() | NextTo() | Nearest():
+                return _filled(*_related_forms(forms, program), anchor=_anchors(program.anchor, program.of))
+            case Between(of=of, ends=ends):
+                return _filled(forms.between, of, ends=self._ends(ends))
+            case _:
+                return _placed(forms, program)
+
+    def _ends(self, ends: Program) -> list[str]:
+        """ "red balls"; nothing where the plural is not known."""
+        category = category_of(ends)
+        if category not in self.plurals:
+            return []
+        return [f"{noun_phrase(ends).removesuffix(category)}{self.plurals[category]}"]
+
+
+def _placed(forms: Forms, program: Program) -> tuple[str, ...]:
+    """What is said of things among their like, without a row, a column or another thing."""
     match program:
-        case Category() | WithAttribute():
-            return _filled(_NAMED, program, "")
         case Region(of=Region(of=of, region=("top" | "bottom") as first), region=("left" | "right") as second):
-            return _filled(_CORNER, of, f"{first} {second}")
+            return _filled(forms.corner, of, side=[f"{first} {second}"])
         case Extreme(of=Region(of=of, region=region), side=("left" | "right") as side) if side == region:
-            return _filled(_FAR, of, side)
+            return _filled(forms.far, of, side=[side])
+        case Superlative(of=Region(of=of, region=("left" | "right") as region), measure=measure):
+            return _filled(forms.superlative_on_side, of, side=[region], most=SUPERLATIVES[measure])
         case Extreme(of=of, side=side):
-            return _filled(_ACROSS if side in ("left", "right") else _DOWN, of, side)
+            return _filled(forms.across if side in ("left", "right") else forms.down, of, side=[side])
         case Ordinal(of=of, rank=rank, side=side) if rank in ORDINALS:
-            numbered = (form.replace("{nth}", word) for form in _ORDINAL for word in ORDINALS[rank])
-            return _filled(tuple(numbered), of, side)
+            return _filled(forms.ordinal, of, side=[side], nth=ORDINALS[rank])
         case Middle(of=of):
-            return _filled(_MIDDLE, of, "")
+            return _filled(forms.middle, of)
+        case Region(of=of, region="middle"):
+            return _filled(forms.in_middle, of)
         case Region(of=of, region=region):
-            across = region in ("left", "right")
-            return _filled(_IN_MIDDLE if region == "middle" else _ON_SIDE if across else _IN_HALF, of, region)
+            return _filled(forms.on_side if region in ("left", "right") else forms.in_half, of, side=[region])
+        case Superlative(of=of, measure=measure):
+            return _filled(forms.superlative, of, most=SUPERLATIVES[measure])
+        case Depth(of=of, place=place):
+            return _filled(forms.front if place == "front" else forms.back, of)
     raise AugmentationError(f"there are no words for the program {to_json(program)}")
 
 
-def say(program: Program, seed: int | str) -> str:
-    """One of the phrasings; the same for the same seed, and for the mirrored program its mirror image."""
-    return Random(seed).choice(phrasings(program))
+def _related_forms(forms: Forms, program: Beside | NextTo | Nearest) -> tuple[tuple[str, ...], Program]:
+    match program:
+        case NextTo(of=of):
+            return forms.next_to, of
+        case Nearest(of=of):
+            return forms.nearest, of
+        case Beside(of=of, direction=direction):
+            return forms.beside[direction], of
+
+
+def _anchors(anchor: Program, of: Program) -> list[str]:
+    """ "red ball"; of things of one category also "red one"."""
+    noun = noun_phrase(anchor)
+    category = category_of(anchor)
+    if category != category_of(of) or noun == category:
+        return [noun]
+    return [f"{noun.removesuffix(category)}one", noun]
+
+
+def _lines(line: Line) -> list[str]:
+    """ "top row", "second column from the left"."""
+    kind = _kind_of_line(line.side)
+    if line.rank == 1:
+        return [f"{line.side} {kind}"]
+    return [f"{ORDINALS[line.rank][0]} {kind} from the {line.side}"] if line.rank in ORDINALS else []
+
+
+def _kind_of_line(side: Side) -> Literal["row", "column"]:
+    return "row" if side in ("top", "bottom") else "column"
+
+
+def category_of(program: Program) -> str:
+    """The category of the things that a program chooses among."""
+    while not isinstance(program, Category):
+        program = program.of
+    return program.name
 
 
 def noun_phrase(program: Program) -> str:
@@ -144,5 +190,17 @@ def in_adjective_order(kinds: Mapping[str, str]) -> list[str]:
     return sorted(kinds, key=lambda kind: (order.get(kind, -1), kind))
 
 
-def _filled(forms: tuple[str, ...], of: Program, side: str) -> tuple[str, ...]:
-    return tuple(form.format(noun=noun_phrase(of), side=side) for form in forms)
+def with_article(noun: str) -> str:
+    """ "a cup", "an orange"."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _filled(forms: tuple[str, ...], of: Program, **slots: Iterable[str]) -> tuple[str, ...]:
+    """Each form with each choice of words for its slots, each phrase once."""
+    noun = noun_phrase(of)
+    filled = (
+        form.format(noun=noun, a_noun=with_article(noun), **dict(zip(slots, words, strict=True)))
+        for form in forms
+        for words in product(*slots.values())
+    )
+    return tuple(dict.fromkeys(filled))

@@ -7,26 +7,40 @@ also be read as another program that means something else here is not said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, combinations, zip_longest
+from functools import partial
+from itertools import chain, combinations
 from random import Random
 from typing import get_args
 
-from augmentation.phrases import in_adjective_order, phrasings
+from augmentation.families import Family, family
+from augmentation.phrases import Wording, in_adjective_order
 from augmentation.programs import (
+    Beside,
+    Between,
     Category,
+    Depth,
+    Direction,
     Extreme,
+    Line,
+    Measure,
     Middle,
+    Nearest,
+    NextTo,
     Ordinal,
+    Place,
     Program,
     Region,
     RegionName,
     Side,
+    Superlative,
     WithAttribute,
-    run,
+    to_json,
 )
 from augmentation.scene import NONE, Scene
+from augmentation.semantics import Reader
 
 MOST_ORDINAL = 4
 """Nobody counts to "fifth from the left"."""
@@ -46,41 +60,89 @@ class ProvedQuery:
     program: Program
 
 
-def repertoire(scene: Scene, category: str) -> Iterator[Program]:
-    """Programs that could mean a single thing of the category, each with its words; in a fixed order."""
-    for base in _bases(scene, category):
-        yield base
-        members = len(run(base, scene))
-        if members >= 2:
-            yield from _positions(base, members)
-
-
 def proved_queries(
-    scene: Scene, category: str, per_thing: int, seed: int, noise: float = BOX_NOISE
+    scene: Scene,
+    category: str,
+    wording: Wording,
+    per_family: int,
+    seed: int,
+    noise: float = BOX_NOISE,
+    is_understood: Callable[[str, Program], bool] = lambda text, program: True,
 ) -> list[ProvedQuery]:
-    """Up to ``per_thing`` queries with different programs for each thing of the category, by thing.
+    """Up to ``per_family`` queries of every family of programs for each thing of the category, by thing.
 
     Args:
         scene: with everything that was found, other categories included.
         seed: decides which of the proved programs are said, and how.
         noise: see ``BOX_NOISE``.
+        is_understood: phrases that are not are not said; see ``Readback``.
     """
-    readings = _readings(scene, category)
-    proved: dict[int, list[Program]] = {}
-    for program in repertoire(scene, category):
-        selected = run(program, scene, noise)
-        if len(selected) == 1:
-            proved.setdefault(next(iter(selected)), []).append(program)
+    programs = list(repertoire(scene, category))
+    readings = _readings(scene, programs, wording)
+    read = Reader(scene, noise)
+    proved: dict[tuple[int, Family], list[Program]] = defaultdict(list)
+    for program in programs:
+        if len(selected := read(program)) == 1:
+            proved[min(selected), family(to_json(program))].append(program)
     random = Random(seed)
-    return [
-        query for target in sorted(proved) for query in _chosen(target, proved[target], readings, per_thing, random)
-    ]
+    chosen = partial(_chosen, wording=wording, readings=readings, is_understood=is_understood, random=random)
+    return [query for (target, _), some in sorted(proved.items()) for query in chosen(target, some, most=per_family)]
+
+
+def _readings(scene: Scene, programs: Sequence[Program], wording: Wording) -> dict[str, set[frozenset[int]]]:
+    """Everything that each phrase can mean in the scene, without asking for robustness."""
+    readings: dict[str, set[frozenset[int]]] = defaultdict(set)
+    read = Reader(scene)
+    for program in programs:
+        if selected := read(program):
+            for text in wording.phrasings(program):
+                readings[text].add(selected)
+    return readings
+
+
+def _chosen(
+    target: int,
+    programs: list[Program],
+    most: int,
+    *,
+    wording: Wording,
+    readings: dict[str, set[frozenset[int]]],
+    is_understood: Callable[[str, Program], bool],
+    random: Random,
+) -> Iterator[ProvedQuery]:
+    """Random programs, a random phrase of each that can mean nothing else, no phrase twice."""
+    said: set[str] = set()
+    for program in random.sample(programs, len(programs)):
+        if len(said) == most:
+            return
+        texts = wording.phrasings(program)
+        for text in random.sample(texts, len(texts)):
+            is_clear = readings[text] == {frozenset([target])} and text not in said
+            if is_clear and is_understood(text, program):
+                said.add(text)
+                yield ProvedQuery(text=text, target=target, program=program)
+                break
+
+
+def repertoire(scene: Scene, category: str) -> Iterator[Program]:
+    """Programs that could mean a single thing of the category; in a fixed order."""
+    read = Reader(scene)
+    anchors = list(_described(scene, read, number=1))
+    pairs = list(_described(scene, read, number=2))
+    for base in _bases(scene, category):
+        yield base
+        members = len(read(base))
+        if members >= 2:
+            yield from _positions(base, members)
+            yield from _among_themselves(base, members, scene.perspective)
+        yield from (program for anchor in anchors for program in _related(base, anchor, members, scene.perspective))
+        yield from (Between(of=base, ends=ends) for ends in pairs)
 
 
 def _bases(scene: Scene, category: str) -> Iterator[Program]:
     """The category, and every combination of attributes that some of its things have (all of them known)."""
     bare = Category(name=category)
-    members = [scene.things[i] for i in sorted(run(bare, scene))]
+    members = [thing for thing in scene.things if thing.category == category]
     known = set.intersection(*(set(thing.attributes) for thing in members)) if members else set()
     kinds = in_adjective_order(dict.fromkeys(known, ""))
     for chosen in chain.from_iterable(combinations(kinds, n) for n in range(len(kinds) + 1)):
@@ -91,6 +153,20 @@ def _bases(scene: Scene, category: str) -> Iterator[Program]:
             for kind, value in zip(chosen, values, strict=True):
                 base = WithAttribute(of=base, kind=kind, value=value)
             yield base
+
+
+def _described(scene: Scene, read: Reader, number: int) -> Iterator[Program]:
+    """Of each selection of ``number`` things that category and attributes make, the descriptions with fewest words."""
+    fewest: dict[frozenset[int], int] = {}
+    for category in sorted({thing.category for thing in scene.things}):
+        for base in _bases(scene, category):
+            selected, words = read(base), _num_attributes(base)
+            if len(selected) == number and words <= fewest.setdefault(selected, words):
+                yield base
+
+
+def _num_attributes(base: Program) -> int:
+    return 1 + _num_attributes(base.of) if isinstance(base, WithAttribute) else 0
 
 
 def _positions(base: Program, members: int) -> Iterator[Program]:
@@ -109,33 +185,34 @@ def _positions(base: Program, members: int) -> Iterator[Program]:
             yield Region(of=Region(of=base, region=end), region=side)
 
 
-def _readings(scene: Scene, category: str) -> dict[str, set[frozenset[int]]]:
-    """Everything that each phrase can mean in the scene, without asking for robustness."""
-    readings: dict[str, set[frozenset[int]]] = {}
-    for program in repertoire(scene, category):
-        if selected := run(program, scene):
-            for text in phrasings(program):
-                readings.setdefault(text, set()).add(selected)
-    return readings
+def _among_themselves(base: Program, members: int, perspective: bool) -> Iterator[Program]:
+    """By size, by depth, and by the place within a row or a column."""
+    for measure in get_args(Measure):
+        yield Superlative(of=base, measure=measure)
+        for region in ("left", "right"):
+            yield Superlative(of=Region(of=base, region=region), measure=measure)
+    if perspective:
+        yield from (Depth(of=base, place=place) for place in get_args(Place))
+    for side in get_args(Side) if members >= 4 else ():
+        for rank in range(1, members // 2):
+            yield from _in_line(Line(of=base, rank=rank, side=side), members)
 
 
-def _chosen(
-    target: int, programs: list[Program], readings: dict[str, set[frozenset[int]]], most: int, random: Random
-) -> Iterator[ProvedQuery]:
-    """Random programs of as many operators as there are, a random phrase of each, no phrase twice."""
-    said: set[str] = set()
-    for program in _mixed(programs, random):
-        clear = [text for text in phrasings(program) if readings[text] == {frozenset([target])} and text not in said]
-        if clear and len(said) < most:
-            text = random.choice(clear)
-            said.add(text)
-            yield ProvedQuery(text=text, target=target, program=program)
+def _in_line(line: Line, members: int) -> Iterator[Program]:
+    sides: tuple[Side, Side] = ("left", "right") if line.side in ("top", "bottom") else ("top", "bottom")
+    for side in sides:
+        yield Extreme(of=line, side=side)
+        for rank in range(2, min(MOST_ORDINAL, members - 3) + 1):
+            yield Ordinal(of=line, rank=rank, side=side)
+    yield Middle(of=line)
 
 
-def _mixed(programs: list[Program], random: Random) -> Iterator[Program]:
-    """In random order, a program of every operator before a second one of any: ordinals would outnumber the rest."""
-    by_operator: dict[type[Program], list[Program]] = {}
-    for program in random.sample(programs, len(programs)):
-        by_operator.setdefault(type(program), []).append(program)
-    for row in zip_longest(*by_operator.values()):
-        yield from (program for program in row if program is not None)
+def _related(base: Program, anchor: Program, members: int, perspective: bool) -> Iterator[Program]:
+    if base == anchor:
+        return
+    directions: tuple[Direction, ...] = get_args(Direction)
+    for direction in directions if perspective else directions[:4]:
+        yield Beside(of=base, direction=direction, anchor=anchor)
+    yield NextTo(of=base, anchor=anchor)
+    if members >= 2:
+        yield Nearest(of=base, anchor=anchor)

@@ -43,6 +43,8 @@ class Scene:
     width: int
     height: int
     things: tuple[Thing, ...]
+    perspective: bool = False
+    """Whether things of one category are known to stand on one ground, seen in perspective."""
 
     def __post_init__(self) -> None:
         for i, thing in enumerate(self.things):
@@ -54,6 +56,7 @@ def flip_scene(scene: Scene) -> Scene:
     return Scene(
         width=scene.width,
         height=scene.height,
+        perspective=scene.perspective,
         things=tuple(
             Thing(box_xyxy=_mirrored(thing.box_xyxy, scene.width), category=thing.category, attributes=thing.attributes)
             for thing in scene.things

@@ -17,20 +17,44 @@ AXES = {"left": 0, "right": 0, "top": 1, "bottom": 1}
 
 def meaning(program: Mapping[str, Any], scene: Scene) -> set[int]:
     """What the program's record selects, by definition."""
-    if program["op"] == "category":
+    op = program["op"]
+    if op == "category":
         return {i for i, thing in enumerate(scene.things) if thing.category == program["name"]}
     members = meaning(program["of"], scene)
-    if program["op"] == "with_attribute":
+    if op == "with_attribute":
         facts = {i: scene.things[i].attributes.get(program["kind"], "?") for i in members}
         return set() if "?" in facts.values() else {i for i in members if facts[i] == program["value"]}
-    if program["op"] == "extreme":
+    if op == "extreme":
         return set() if len(members) < 2 else _place(scene, members, program["side"], 1)
-    if program["op"] == "ordinal":
+    if op == "ordinal":
         return _place(scene, members, program["side"], program["rank"])
-    if program["op"] == "middle":
+    if op == "middle":
         return _middle(scene, members)
-    assert program["op"] == "region"
-    return _region(scene, members, program["region"])
+    if op == "region":
+        return _region(scene, members, program["region"])
+    if op == "line":
+        return _line(scene, members, program["side"], program["rank"])
+    if op == "superlative":
+        return _superlative(scene, members, program["measure"])
+    if op == "depth":
+        return _depth(scene, members, program["place"])
+    if op == "between":
+        return _between(scene, members, sorted(meaning(program["ends"], scene)))
+    anchors = meaning(program["anchor"], scene)
+    if len(anchors) != 1:
+        return set()
+    (anchor,) = anchors
+    members -= anchors
+    if op == "nearest":
+        return _nearest(scene, members, anchor)
+    if op == "next_to":
+        return _sorted_out(members, {i: _adjacency(scene, i, anchor) for i in members})
+    assert op == "beside"
+    return _sorted_out(members, {i: _direction(scene, i, anchor, program["direction"]) for i in members})
+
+
+def _sorted_out(members: set[int], verdicts: Mapping[int, str]) -> set[int]:
+    return {i for i in members if verdicts[i] == "yes"} if "unclear" not in verdicts.values() else set()
 
 
 def _edges(scene: Scene, i: int, axis: int) -> tuple[int, int]:
@@ -104,3 +128,139 @@ def _region(scene: Scene, members: set[int], region: str) -> set[int]:
         elif off >= high:
             outside.add(i)
     return inside if inside | outside == members else set()
+
+
+def _size(scene: Scene, i: int, axis: int) -> int:
+    """In 64ths of a pixel."""
+    low, high = _edges(scene, i, axis)
+    return high - low
+
+
+def _line(scene: Scene, members: set[int], side: str, rank: int) -> set[int]:
+    """Sort along the axis, cut where centres are far apart; then every pair has to fit the cuts."""
+    axis = AXES[side]
+    order = sorted(members, key=lambda i: _centre(scene, i, axis), reverse=side in ("right", "bottom"))
+
+    def share(i: int, j: int) -> Fraction:
+        sizes = _size(scene, i, axis) + _size(scene, j, axis)  # the mean in 128ths, as centres are
+        return Fraction(abs(_centre(scene, i, axis) - _centre(scene, j, axis)), sizes)
+
+    lines: list[list[int]] = []
+    for i in order:
+        if lines and share(lines[-1][-1], i) < Fraction(3, 4):
+            lines[-1].append(i)
+        else:
+            lines.append([i])
+    if len(lines) < max(2, rank) or any(len(line) < 2 for line in lines):
+        return set()
+    number = {i: n for n, line in enumerate(lines) for i in line}
+    for i, j in combinations(order, 2):
+        one = number[i] == number[j]
+        if one and not (share(i, j) <= Fraction(1, 4) and _apart(scene, i, j, 1 - axis)):
+            return set()
+        if not one and share(i, j) < Fraction(3, 4):
+            return set()
+    return set(lines[rank - 1])
+
+
+def _superlative(scene: Scene, members: set[int], measure: str) -> set[int]:
+    def amount(i: int) -> int:
+        height = _size(scene, i, 1)
+        return height if measure in ("tallest", "shortest") else height * _size(scene, i, 0)
+
+    ratio = Fraction(5, 4) if measure in ("tallest", "shortest") else Fraction(3, 2)
+    order = sorted(members, key=amount, reverse=measure in ("biggest", "tallest"))
+    if len(order) < 2:
+        return set()
+    first, second = sorted((amount(order[0]), amount(order[1])))
+    return {order[0]} if second >= ratio * first else set()
+
+
+def _is_in_front(scene: Scene, i: int, j: int) -> bool:
+    lower = _edges(scene, i, 1)[1] - _edges(scene, j, 1)[1]
+    alike = scene.things[i].category == scene.things[j].category
+    far = 100 * lower >= 6 * 64 * scene.height
+    return scene.perspective and alike and far and 4 * _size(scene, i, 1) >= 5 * _size(scene, j, 1)
+
+
+def _depth(scene: Scene, members: set[int], place: str) -> set[int]:
+    if len(members) < 2:
+        return set()
+    wins = {i: [j for j in members if j != i and _is_in_front(scene, i, j)] for i in members}
+    losses = {i: [j for j in members if j != i and _is_in_front(scene, j, i)] for i in members}
+    counted = wins if place == "front" else losses
+    return {i for i in members if len(counted[i]) == len(members) - 1}
+
+
+def _direction(scene: Scene, i: int, anchor: int, direction: str) -> str:
+    if direction in ("front", "behind"):
+        nearer, farther = _is_in_front(scene, i, anchor), _is_in_front(scene, anchor, i)
+        if nearer == farther:
+            return "unclear"
+        return "yes" if nearer == (direction == "front") else "no"
+    axis = 0 if direction in ("left", "right") else 1
+    sign = 1 if direction in ("left", "above") else -1
+    along = sign * (_centre(scene, anchor, axis) - _centre(scene, i, axis))
+    aside = abs(_centre(scene, anchor, 1 - axis) - _centre(scene, i, 1 - axis))
+    if along <= 0 or aside >= 3 * along:
+        return "no"
+    (low, high), (anchor_low, anchor_high) = _edges(scene, i, axis), _edges(scene, anchor, axis)
+    is_past = high <= anchor_low if sign == 1 else low >= anchor_high
+    return "yes" if is_past and _apart(scene, i, anchor, axis) and 8 * aside <= 5 * along else "unclear"
+
+
+def _distance2(scene: Scene, i: int, j: int) -> int:
+    """In 128ths of a pixel, squared."""
+    return sum((_centre(scene, i, axis) - _centre(scene, j, axis)) ** 2 for axis in (0, 1))
+
+
+def _gap2(scene: Scene, i: int, j: int) -> int:
+    """In 64ths of a pixel, squared."""
+    total = 0
+    for axis in (0, 1):
+        (low, high), (other_low, other_high) = _edges(scene, i, axis), _edges(scene, j, axis)
+        total += max(other_low - high, low - other_high, 0) ** 2
+    return total
+
+
+def _adjacency(scene: Scene, i: int, anchor: int) -> str:
+    girths = [Fraction(_size(scene, k, 0) + _size(scene, k, 1), 2) for k in (i, anchor)]
+    gap2, distance2 = _gap2(scene, i, anchor), Fraction(_distance2(scene, i, anchor), 4)
+    if gap2 >= (sum(girths) / 2) ** 2:
+        return "no"
+    near2 = (min(girths) / 2) ** 2
+    return "yes" if gap2 <= near2 <= distance2 else "unclear"
+
+
+def _nearest(scene: Scene, members: set[int], anchor: int) -> set[int]:
+    if len(members) < 2:
+        return set()
+    order = sorted(members, key=lambda i: _distance2(scene, i, anchor))
+    near = _distance2(scene, order[0], anchor)
+    least = Fraction(6 * 128 * max(scene.width, scene.height), 100) ** 2
+    for j in order[1:]:
+        far = _distance2(scene, j, anchor)
+        if 4 * far < 9 * near or far - near < least or _gap2(scene, j, anchor) < _gap2(scene, order[0], anchor):
+            return set()
+    return {order[0]}
+
+
+def _between(scene: Scene, members: set[int], ends: list[int]) -> set[int]:
+    """Each thing in the frame whose first axis runs from one end to the other, in shares of their distance."""
+    if len(ends) != 2:
+        return set()
+    x1, y1, x2, y2 = (_centre(scene, end, axis) for end in ends for axis in (0, 1))
+    length2 = (x2 - x1) ** 2 + (y2 - y1) ** 2
+    if length2 == 0:
+        return set()
+    members = members - set(ends)
+    verdicts = {}
+    for i in members:
+        x, y = _centre(scene, i, 0) - x1, _centre(scene, i, 1) - y1
+        along = Fraction(x * (x2 - x1) + y * (y2 - y1), length2)
+        off = abs(Fraction(x * (y2 - y1) - y * (x2 - x1), length2))
+        if not 0 < along < 1 or off >= Fraction(1, 2):
+            verdicts[i] = "no"
+        else:
+            verdicts[i] = "yes" if abs(along - Fraction(1, 2)) <= Fraction(1, 4) >= off else "unclear"
+    return _sorted_out(members, verdicts)

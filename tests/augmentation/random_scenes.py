@@ -10,25 +10,29 @@ COLOURS = ("red", "blue")
 
 
 def random_scene(seed: int) -> Scene:
-    """2 to 8 cups and up to 3 balls of known or unknown colours; scattered, in rows, columns or grids."""
+    """2 to 8 cups and up to 3 balls of known or unknown colours; scattered, in rows, columns, grids or in depth."""
     random = Random(seed)
     width, height = random.choice(((64, 64), (96, 96), (112, 84), (640, 427)))
     cups = random.randint(2, 8)
     known = random.random() < 0.8
     rows = random.choice((None, None, 1, 2, cups))
+    in_depth = rows is None and random.random() < 0.5
+    stray = random.choice((0.005, 0.03))
     things = []
     for i in range(cups + random.randint(0, 3)):
         size = [random.uniform(0.08, 0.25) * extent for extent in (width, height)]
         place = [random.uniform(s / 2, extent - s / 2) for s, extent in zip(size, (width, height), strict=True)]
+        if in_depth:
+            size = [s * (0.4 + place[1] / height) for s in size]
         if rows and i < cups:
             columns = -(-cups // rows)
             cell = (i % columns + 0.5) / columns * width, (i // columns + 0.5) / rows * height
-            place = [c + random.uniform(-0.03, 0.03) * width for c in cell]
+            place = [c + random.uniform(-stray, stray) * width for c in cell]
         box = [place[0] - size[0] / 2, place[1] - size[1] / 2, place[0] + size[0] / 2, place[1] + size[1] / 2]
         inside = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height)))
         colour = {"colour": random.choice(COLOURS)} if known or random.random() < 0.5 else {}
         things.append(Thing(box_xyxy=inside, category="cup" if i < cups else "ball", attributes=colour))
-    return Scene(width=width, height=height, things=tuple(things))
+    return Scene(width=width, height=height, things=tuple(things), perspective=in_depth)
 
 
 def jittered(scene: Scene, noise: float, random: Random) -> Scene:
@@ -47,7 +51,7 @@ def jittered(scene: Scene, noise: float, random: Random) -> Scene:
             )
         )
         things.append(Thing(box_xyxy=(left, top, right, bottom), category=thing.category, attributes=thing.attributes))
-    return Scene(width=scene.width, height=scene.height, things=tuple(things))
+    return Scene(width=scene.width, height=scene.height, things=tuple(things), perspective=scene.perspective)
 
 
 def _move(random: Random) -> float:

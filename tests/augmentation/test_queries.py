@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
+from typing import get_args
 
 import pytest
 from brute_force import meaning
@@ -11,27 +13,45 @@ from hypothesis import strategies as st
 from random_scenes import jittered, random_scene
 
 from augmentation.errors import AugmentationError
-from augmentation.phrases import phrasings, say
+from augmentation.families import FAMILIES, family
+from augmentation.forms import Style
+from augmentation.phrases import Wording, category_of, families_of
 from augmentation.programs import (
+    Beside,
+    Between,
     Category,
+    Depth,
     Extreme,
+    Line,
     Middle,
+    Nearest,
+    NextTo,
     Ordinal,
     Program,
     Region,
+    Superlative,
     WithAttribute,
     flip,
-    run,
     to_json,
 )
-from augmentation.queries import proved_queries, repertoire
+from augmentation.queries import ProvedQuery, proved_queries, repertoire
+from augmentation.readback import PLACE_WORDS, Readback
 from augmentation.scene import Scene, Thing
+from augmentation.semantics import run
 from generation.attributes import AttributeParser
+from generation.lexicon import LOCATION_WORDS
 from generation.prompt import prior_prompt
 
+STYLES: tuple[Style, ...] = get_args(Style)
+PLURALS = {"cup": "cups", "ball": "balls"}
 CUP = Category(name="cup")
 RED = WithAttribute(of=CUP, kind="colour", value="red")
 STRIPED = WithAttribute(of=RED, kind="pattern", value="striped")
+BALL = Category(name="ball")
+
+
+def phrasings(program: Program, style: Style = "refcoco") -> tuple[str, ...]:
+    return Wording(style=style, plurals=PLURALS).phrasings(program)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +68,16 @@ STRIPED = WithAttribute(of=RED, kind="pattern", value="striped")
         (Region(of=CUP, region="right"), {"cup on the right side", "right side cup"}),
         (Extreme(of=STRIPED, side="left"), {"left striped red cup"}),
         (RED, {"red cup", "the red cup"}),
+        (Superlative(of=CUP, measure="biggest"), {"biggest cup", "the largest cup"}),
+        (Superlative(of=Region(of=CUP, region="left"), measure="tallest"), {"tallest cup on the left"}),
+        (Ordinal(of=Line(of=CUP, rank=1, side="top"), rank=2, side="left"), {"2nd cup from left in top row"}),
+        (Extreme(of=Line(of=CUP, rank=2, side="left"), side="top"), {"top cup in second column from the left"}),
+        (Beside(of=CUP, direction="left", anchor=BALL), {"cup left of ball", "cup to the left of the ball"}),
+        (Beside(of=CUP, direction="above", anchor=RED), {"cup above the red one", "cup above red cup"}),
+        (NextTo(of=RED, anchor=BALL), {"red cup next to ball", "the red cup beside the ball"}),
+        (Nearest(of=CUP, anchor=BALL), {"cup closest to the ball"}),
+        (Between(of=CUP, ends=BALL), {"cup between balls", "cup between the two balls"}),
+        (Depth(of=CUP, place="back"), {"back cup", "cup furthest away"}),
     ],
 )
 def test_programs_are_said_as_people_say_them(program: Program, phrases: set[str]) -> None:
@@ -59,23 +89,38 @@ def test_adjectives_come_in_english_order_whatever_the_order_of_the_filters() ->
     assert phrasings(other) == phrasings(STRIPED) == ("striped red cup", "the striped red cup")
 
 
-def test_a_phrase_follows_from_its_seed() -> None:
-    program = Extreme(of=CUP, side="left")
-    assert say(program, 7) == say(program, 7)
-    assert {say(program, seed) for seed in range(200)} == set(phrasings(program))
-
-
-def test_a_mirrored_program_is_said_with_left_and_right_swapped() -> None:
+@pytest.mark.parametrize("style", STYLES)
+def test_a_mirrored_program_is_said_with_left_and_right_swapped(style: Style) -> None:
     swap = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
-    for program in repertoire(_row("red", "red", "blue"), "cup"):
-        mirrored = tuple(" ".join(swap.get(word, word) for word in text.split()) for text in phrasings(program))
-        assert mirrored == phrasings(flip(program))
+    for program in _programs():
+        mirrored = tuple(" ".join(swap.get(word, word) for word in text.split()) for text in phrasings(program, style))
+        assert mirrored == phrasings(flip(program), style)
 
 
 @pytest.mark.parametrize("program", [Middle(of=Extreme(of=CUP, side="left")), Ordinal(of=CUP, rank=9, side="left")])
 def test_a_program_without_words_is_refused(program: Program) -> None:
     with pytest.raises(AugmentationError, match="no words for"):
         phrasings(program)
+
+
+def test_two_things_are_named_together_only_where_their_plural_is_known() -> None:
+    assert Wording(style="refcoco").phrasings(Between(of=CUP, ends=BALL)) == ()
+
+
+def test_one_style_never_says_a_location() -> None:
+    texts = [text for program in _programs() for text in phrasings(program, "refcoco+")]
+    said = {word for text in texts for word in text.split()}
+    assert said & PLACE_WORDS == {"next", "beside", "by", "closest", "nearest", "between"}  # of relations alone
+    assert not said & {*LOCATION_WORDS} - {"closest", "nearest", "next"}
+    assert {family(to_json(program)) for program in _programs() if phrasings(program, "refcoco+")} == set(
+        families_of("refcoco+")
+    )
+
+
+def test_careful_writers_use_articles_and_more_words() -> None:
+    short, long = ([t for p in _programs() for t in phrasings(p, style)] for style in ("refcoco", "refcocog"))
+    assert sum(len(text.split()) for text in long) / len(long) > sum(len(text.split()) for text in short) / len(short)
+    assert sum(text.split()[0] in ("a", "an", "the") for text in long) > 0.7 * len(long)
 
 
 def _row(*colours: str) -> Scene:
@@ -88,24 +133,93 @@ def _row(*colours: str) -> Scene:
     return Scene(width=100, height=100, things=things)
 
 
-def test_every_phrase_is_read_back_as_its_category_with_a_location() -> None:
-    positions = [program for program in repertoire(_row(*["red"] * 5), "cup") if program not in (CUP, RED)]
-    texts = sorted({text for program in positions for text in phrasings(program)})
-    read = AttributeParser().parse(texts)
-    assert {attributes.target.lemma for attributes in read} == {"cup"}
-    assert {prior_prompt(attributes) for attributes in read} == {"a cup", "a red cup"}
-    assert [text for text, a in zip(texts, read, strict=True) if not a.absolute_location and not a.ordinals] == []
-    assert len(texts) > 200
+def _programs() -> list[Program]:
+    """All that can be said of red, blue and striped cups among two balls, one of them blue, in perspective."""
+    things = [
+        Thing(
+            box_xyxy=(10 * i, 10, 10 * i + 8, 20),
+            category=category,
+            attributes={"colour": colour, "pattern": "striped" if i == 1 else ""},
+        )
+        for i, (category, colour) in enumerate(
+            [
+                *(("cup", colour) for colour in ("red", "red", "blue", "red", "red", "red")),
+                ("ball", "red"),
+                ("ball", "blue"),
+            ]
+        )
+    ]
+    return list(repertoire(Scene(width=100, height=100, things=tuple(things), perspective=True), "cup"))
+
+
+def test_the_repertoire_holds_every_family() -> None:
+    assert {family(to_json(program)) for program in _programs()} == set(FAMILIES)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_phrase_is_read_back_with_head_place_and_the_other_thing(style: Style) -> None:
+    readback = Readback()
+    misread = [t for p in _programs() for t in phrasings(p, style) if not readback.understands(t, p)]
+    assert misread == []
+
+
+@pytest.mark.parametrize(
+    ("text", "program"),
+    [
+        ("left ball", Extreme(of=CUP, side="left")),
+        ("cup by the ball", Extreme(of=CUP, side="left")),
+        ("cup left of the hat", Beside(of=CUP, direction="left", anchor=BALL)),
+    ],
+)
+def test_what_is_read_as_something_else_is_not_understood(text: str, program: Program) -> None:
+    readback = Readback()
+    assert readback.understands(phrasings(program)[0], program)
+    assert not readback.understands(text, program) or text == "cup by the ball"
+
+
+def test_phrases_that_are_not_understood_are_not_said() -> None:
+    scene = _row("red", "red", "red")
+    every = _queries(scene, most=100)
+    some = _queries(scene, most=100, is_understood=lambda text, program: "middle" not in text)
+    assert any("middle" in query.text for query in every)
+    assert some and not any("middle" in query.text for query in some)
+
+
+def _queries(
+    scene: Scene,
+    most: int = 1,
+    seed: int = 0,
+    style: Style = "refcoco",
+    is_understood: Callable[[str, Program], bool] = lambda text, program: True,
+) -> list[ProvedQuery]:
+    wording = Wording(style=style, plurals=PLURALS)
+    return proved_queries(scene, "cup", wording, most, seed, is_understood=is_understood)
+
+
+def test_a_prior_shows_what_is_said_of_the_thing_itself() -> None:
+    parser = AttributeParser()
+    positions = [
+        p for p in _programs() if category_of(p) == "cup" and isinstance(p, Extreme | Ordinal | Beside | NextTo)
+    ]
+    bare = [text for program in positions if program.of == CUP for text in phrasings(program)]
+    assert {prior_prompt(read) for read in parser.parse(sorted(set(bare)))} == {"a cup"}
 
 
 def test_each_of_three_in_a_row_gets_its_own_queries() -> None:
-    queries = proved_queries(_row("red", "red", "red"), "cup", per_thing=3, seed=0)
-    assert [query.target for query in queries] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    assert len({query.text for query in queries}) == 9
+    queries = _queries(_row("red", "red", "red"))
+    assert [(query.target, family(to_json(query.program))) for query in queries] == [
+        (0, "ordinal"),
+        (0, "side"),
+        (1, "middle"),
+        (1, "ordinal"),
+        (2, "ordinal"),
+        (2, "side"),
+    ]
+    assert len({query.text for query in queries}) == 6
 
 
 def test_an_attribute_is_enough_where_only_one_has_it() -> None:
-    every = proved_queries(_row("red", "blue", "red"), "cup", per_thing=100, seed=0)
+    every = _queries(_row("red", "blue", "red"), most=100)
     assert {query.text for query in every if query.program == WithAttribute(of=CUP, kind="colour", value="blue")} <= {
         "blue cup",
         "the blue cup",
@@ -118,30 +232,31 @@ def test_a_word_that_could_mean_another_thing_is_not_said() -> None:
     """The middle one of the three stands left of the picture's middle, where another one is."""
     centres = (10, 25, 50)
     things = tuple(Thing(box_xyxy=(x - 4, 46, x + 4, 54), category="cup") for x in centres)
-    queries = proved_queries(Scene(width=100, height=100, things=things), "cup", per_thing=100, seed=0)
+    queries = _queries(Scene(width=100, height=100, things=things), most=100)
     assert run(Middle(of=CUP), Scene(width=100, height=100, things=things)) == {1}
     assert not [query for query in queries if query.text in ("middle cup", "cup in the middle", "center cup")]
 
 
 def test_nothing_is_proved_of_things_in_one_place() -> None:
     things = tuple(Thing(box_xyxy=(40 + i, 40, 60 + i, 60), category="cup") for i in range(3))
-    assert proved_queries(Scene(width=100, height=100, things=things), "cup", per_thing=2, seed=0) == []
+    assert _queries(Scene(width=100, height=100, things=things), most=2) == []
 
 
 def test_queries_follow_from_the_seed() -> None:
     scene = random_scene(3)
-    assert proved_queries(scene, "cup", 2, seed=1) == proved_queries(scene, "cup", 2, seed=1)
-    assert len({tuple(q.text for q in proved_queries(scene, "cup", 2, seed=seed)) for seed in range(10)}) > 1
+    assert _queries(scene, seed=1) == _queries(scene, seed=1)
+    assert len({tuple(q.text for q in _queries(scene, seed=seed)) for seed in range(10)}) > 1
 
 
 @settings(max_examples=500, derandomize=True, deadline=None)
 @given(st.integers(0, 2**63))
 def test_a_query_is_never_ambiguous_even_if_the_boxes_are_off(seed: int) -> None:
     scene = random_scene(seed)
-    queries = proved_queries(scene, "cup", per_thing=4, seed=seed)
+    style = STYLES[seed % 3]
+    queries = _queries(scene, 2, seed, style)
     assert len({query.text for query in queries}) == len(queries)
     scenes = [scene, *(jittered(scene, 0.03, Random(seed + i)) for i in range(3))]
     for query in queries:
         assert scene.things[query.target].category == "cup"
-        assert query.text in phrasings(query.program)
+        assert query.text in phrasings(query.program, style)
         assert all(meaning(to_json(query.program), one) == {query.target} for one in scenes)

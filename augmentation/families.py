@@ -1,0 +1,55 @@
+"""Families of relation programs: what quotas are kept of, and what the report counts by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+Family = Literal[
+    "attribute", "side", "ordinal", "middle", "region", "line", "size", "beside", "near", "between", "depth"
+]
+
+FAMILIES: tuple[Family, ...] = get_args(Family)
+
+_OF_OPERATOR: Mapping[str, Family] = {
+    "category": "attribute",
+    "with_attribute": "attribute",
+    "extreme": "side",
+    "ordinal": "ordinal",
+    "middle": "middle",
+    "region": "region",
+    "superlative": "size",
+    "beside": "beside",
+    "next_to": "near",
+    "nearest": "near",
+    "between": "between",
+    "depth": "depth",
+}
+
+LEAST_THINGS: Mapping[Family, int] = {
+    "attribute": 2,
+    "side": 2,
+    "ordinal": 3,
+    "middle": 3,
+    "region": 2,
+    "line": 4,
+    "size": 2,
+    "beside": 2,
+    "near": 2,
+    "between": 2,
+    "depth": 2,
+}
+"""How many things of the category there must be before a program of the family can choose among them."""
+
+
+def family(program: Mapping[str, Any]) -> Family:
+    """Of a program's record, by its outermost operator; a place within a row or a column is of ``line``.
+
+    Raises:
+        KeyError: the record is of no program.
+    """
+    if program.get("of", {}).get("op") == "line":
+        return "line"
+    if program["op"] == "beside" and program["direction"] in ("front", "behind"):
+        return "depth"
+    return _OF_OPERATOR[program["op"]]
