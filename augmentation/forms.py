@@ -16,6 +16,9 @@ Style = Literal["refcoco", "refcoco+", "refcocog"]
 class Forms:
     """One style. An empty tuple: it does not say such things."""
 
+    brevity: float
+    """A phrase of n words is chosen with a frequency of n to the power of minus this."""
+
     named: tuple[str, ...]
     across: tuple[str, ...] = ()
     """Leftmost and rightmost."""
@@ -53,7 +56,6 @@ def _short_sides(side: str) -> tuple[str, ...]:
         f"{{noun}} {side} of the {{anchor}}",
         f"{{noun}} to {side} of {{anchor}}",
         f"{{noun}} to the {side} of the {{anchor}}",
-        f"the {{noun}} to the {side} of the {{anchor}}",
     )
 
 
@@ -71,7 +73,6 @@ def _short(relation: str) -> tuple[str, ...]:
     return (
         f"{{noun}} {relation} {{anchor}}",
         f"{{noun}} {relation} the {{anchor}}",
-        f"the {{noun}} {relation} the {{anchor}}",
     )
 
 
@@ -86,6 +87,7 @@ def _long(relation: str) -> tuple[str, ...]:
 
 
 _SHORT_LOOKS = Forms(
+    brevity=2.5,
     named=("{noun}", "the {noun}"),
     superlative=("{most} {noun}", "the {most} {noun}"),
     next_to=(*_short("next to"), *_short("beside"), *_short("by")),
@@ -99,13 +101,13 @@ _SHORT_LOOKS = Forms(
 )
 
 _REFCOCO = Forms(
+    brevity=2.5,
     named=_SHORT_LOOKS.named,
     across=(
         "{side} {noun}",
         "{noun} {side}",
         "the {side} {noun}",
         "{side}most {noun}",
-        "the {side}most {noun}",
         "{noun} on {side}",
         "{noun} on the {side}",
         "the {noun} on the {side}",
@@ -126,19 +128,16 @@ _REFCOCO = Forms(
         "{noun} far {side}",
         "{noun} on far {side}",
         "{noun} on the far {side}",
-        "the far {side} {noun}",
     ),
     ordinal=(
         "{nth} {noun} from {side}",
         "{nth} {noun} from the {side}",
-        "the {nth} {noun} from the {side}",
         "{noun} {nth} from {side}",
         "{noun} {nth} from the {side}",
         "{nth} from {side} {noun}",
     ),
     middle=(
         "middle {noun}",
-        "the middle {noun}",
         "center {noun}",
         "{noun} in middle",
         "{noun} in the middle",
@@ -224,6 +223,7 @@ _REFCOCO = Forms(
 )
 
 _REFCOCOG = Forms(
+    brevity=0,
     named=("the {noun}", "{a_noun}", "the {noun} in the picture", "{a_noun} in this picture", "{noun}"),
     across=(
         "the {noun} on the {side}",

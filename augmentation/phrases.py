@@ -53,7 +53,7 @@ ORDINALS: Mapping[int, tuple[str, ...]] = {
 
 SUPERLATIVES: Mapping[str, tuple[str, ...]] = {
     "biggest": ("biggest", "largest"),
-    "smallest": ("smallest", "littlest"),
+    "smallest": ("smallest",),
     "tallest": ("tallest",),
     "shortest": ("shortest",),
 }
@@ -96,6 +96,10 @@ class Wording:
                 return _filled(forms.between, of, ends=self._ends(ends))
             case _:
                 return _placed(forms, program)
+
+    def weight(self, text: str) -> float:
+        """How often a phrase is chosen, beside the others that say the same."""
+        return float(len(text.split()) ** -FORMS[self.style].brevity)
 
     def _ends(self, ends: Program) -> list[str]:
         """ "red balls"; nothing where the plural is not known."""

@@ -86,7 +86,8 @@ def proved_queries(
             proved[min(selected), family(to_json(program))].append(program)
     random = Random(seed)
     chosen = partial(_chosen, wording=wording, readings=readings, is_understood=is_understood, random=random)
-    return [query for (target, _), some in sorted(proved.items()) for query in chosen(target, some, most=per_family)]
+    found = [query for (target, _), some in sorted(proved.items()) for query in chosen(target, some, most=per_family)]
+    return list({query.text: query for query in found}.values())
 
 
 def _readings(scene: Scene, programs: Sequence[Program], wording: Wording) -> dict[str, set[frozenset[int]]]:
@@ -110,18 +111,16 @@ def _chosen(
     is_understood: Callable[[str, Program], bool],
     random: Random,
 ) -> Iterator[ProvedQuery]:
-    """Random programs, a random phrase of each that can mean nothing else, no phrase twice."""
-    said: set[str] = set()
-    for program in random.sample(programs, len(programs)):
+    """Random phrases that can mean nothing else, each of another program; in short styles mostly short ones."""
+    phrases = [(text, program) for program in programs for text in wording.phrasings(program)]
+    phrases.sort(key=lambda phrase: random.expovariate(wording.weight(phrase[0])))
+    said: set[Program] = set()
+    for text, program in phrases:
         if len(said) == most:
             return
-        texts = wording.phrasings(program)
-        for text in random.sample(texts, len(texts)):
-            is_clear = readings[text] == {frozenset([target])} and text not in said
-            if is_clear and is_understood(text, program):
-                said.add(text)
-                yield ProvedQuery(text=text, target=target, program=program)
-                break
+        if program not in said and readings[text] == {frozenset([target])} and is_understood(text, program):
+            said.add(program)
+            yield ProvedQuery(text=text, target=target, program=program)
 
 
 def repertoire(scene: Scene, category: str) -> Iterator[Program]:

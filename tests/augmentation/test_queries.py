@@ -74,7 +74,7 @@ def phrasings(program: Program, style: Style = "refcoco") -> tuple[str, ...]:
         (Extreme(of=Line(of=CUP, rank=2, side="left"), side="top"), {"top cup in second column from the left"}),
         (Beside(of=CUP, direction="left", anchor=BALL), {"cup left of ball", "cup to the left of the ball"}),
         (Beside(of=CUP, direction="above", anchor=RED), {"cup above the red one", "cup above red cup"}),
-        (NextTo(of=RED, anchor=BALL), {"red cup next to ball", "the red cup beside the ball"}),
+        (NextTo(of=RED, anchor=BALL), {"red cup next to ball", "red cup beside the ball"}),
         (Nearest(of=CUP, anchor=BALL), {"cup closest to the ball"}),
         (Between(of=CUP, ends=BALL), {"cup between balls", "cup between the two balls"}),
         (Depth(of=CUP, place="back"), {"back cup", "cup furthest away"}),
