@@ -1,18 +1,29 @@
-"""What is in a picture: any object detection checkpoint, and a stage that asks it about composed scenes."""
+"""What is in a picture: any object detection checkpoint, and a stage that asks it about composed scenes.
+
+A checkpoint with classes of its own (RT-DETR, DETR, ...) has to know the categories; one that is asked in words
+(OWL-ViT, OWLv2, Grounding DINO) is asked for them. Which one it is says its configuration.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from transformers import AutoImageProcessor, AutoModelForObjectDetection
+from transformers import (
+    MODEL_FOR_OBJECT_DETECTION_MAPPING,
+    MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING,
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForObjectDetection,
+)
 
 from augmentation.composed import Asked, Composed, Picture
 from augmentation.errors import AugmentationError
 from augmentation.scene import snapped
 from augmentation.vocabulary import SceneSpec
+from augmentation.zero_shot import Detection, ZeroShotModel, check_prompt
 from generation.checkpoints import resolved_device
 from pipeline.stage import Rejected, Resources, Stage
 from shards.boxes import area_px, iou
@@ -24,7 +35,7 @@ class DetectorConfig:
     """Which detector, and when to believe it."""
 
     checkpoint: str
-    """Hub id or local folder of an object detection model with its image processor."""
+    """Hub id or local folder of an object detection model, or of a zero-shot one, with its processor."""
 
     revision: str | None = None
     """Branch, tag or commit on the hub."""
@@ -45,7 +56,16 @@ class DetectorConfig:
     """Larger boxes are, too: they often hold a group."""
 
     class_names: Mapping[str, str] = field(default_factory=dict)
-    """The detector's labels to our categories, where they differ: ``{"cell phone": "phone"}``."""
+    """The detector's labels to our categories, where they differ: ``{"cell phone": "phone"}``.
+
+    A zero-shot detector is asked for these labels instead of the category: several may stand for one.
+    """
+
+    prompt: str | None = None
+    """How a zero-shot detector is asked, such as ``"a photo of a {category}"``; None takes its family's wording.
+
+    Others have no use for it.
+    """
 
     device: str = "auto"
     """Of torch, or ``auto``: the first GPU, the CPU without one."""
@@ -62,6 +82,8 @@ class DetectorConfig:
             )
         if not 0 < self.nms_iou <= 1:
             raise ValueError(f"nms_iou must lie in (0, 1], got {self.nms_iou}")
+        if self.prompt is not None:
+            check_prompt(self.prompt)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,59 +116,116 @@ class Detected:
     """As the composer handed it on; what of it is in the picture, only ``found`` says."""
 
 
+class _Model(Protocol):
+    """What both kinds of checkpoints do."""
+
+    @property
+    def names(self) -> list[str]:
+        """The categories it can find, under our names."""
+
+    def detections(self, pictures: Sequence[Picture], least_score: float) -> list[list[Detection]]:
+        """Boxes of each picture with a category and such a score, in any order."""
+
+
 class Detector:
     """A loaded detector.
 
     Args:
-        categories: what it has to know, after ``class_names``.
+        categories: what it has to know, after ``class_names``; what a zero-shot one is asked for.
 
     Raises:
-        AugmentationError: the checkpoint cannot be loaded, or does not know a category (what it knows is listed).
+        AugmentationError: the checkpoint cannot be loaded, or does not know a category (what it knows is listed);
+            a zero-shot one is asked for nothing, or for what its family cannot be asked.
     """
 
     def __init__(self, config: DetectorConfig, categories: Sequence[str] = ()) -> None:
         self._config = config
-        self._device = resolved_device(config.device)
         try:
-            self._processor: Any = AutoImageProcessor.from_pretrained(config.checkpoint, revision=config.revision)
-            model: Any = AutoModelForObjectDetection.from_pretrained(
-                config.checkpoint, revision=config.revision, dtype=torch.float32
-            )
-        except (OSError, ValueError) as error:
+            self._model = _load_model(config, categories)
+        except (OSError, ValueError, KeyError) as error:
             raise AugmentationError(
-                f"{config.checkpoint} cannot be loaded as a detector with its image processor ({error}); "
-                "give the folder or hub id of an AutoModelForObjectDetection checkpoint"
+                f"{config.checkpoint} cannot be loaded as a detector with its processor ({error}); give the folder or "
+                "hub id of an AutoModelForObjectDetection or AutoModelForZeroShotObjectDetection checkpoint"
             ) from error
-        self._model = model.to(self._device).eval()
-        labels: Mapping[int, str] = model.config.id2label
-        self._names = {i: config.class_names.get(name, name.lower()) for i, name in labels.items()}
-        _check_known(config, sorted(set(labels.values())), sorted(set(self._names.values())), categories)
 
     @property
     def categories(self) -> list[str]:
         """What it can find, under our names."""
-        return sorted(set(self._names.values()))
+        return sorted(set(self._model.names))
 
     @torch.inference_mode()
     def detect(self, pictures: Sequence[Picture]) -> list[tuple[Found, ...]]:
         """What is in each picture, best first: sure detections and doubtful ones."""
         if not pictures:
             return []
+        seen = self._model.detections(pictures, self._config.least_score)
+        return [self._believed(one, picture.shape) for one, picture in zip(seen, pictures, strict=True)]
+
+    def _believed(self, seen: Sequence[Detection], size: tuple[int, ...]) -> tuple[Found, ...]:
+        judged = (_judged(box, category, score, size, self._config) for box, category, score in seen)
+        found = [one for one in judged if one is not None]
+        found.sort(key=lambda one: (-one.score, one.box_xyxy, one.category))
+        return without_duplicates(found, self._config.nms_iou)
+
+
+def _load_model(config: DetectorConfig, categories: Sequence[str]) -> _Model:
+    kind = AutoConfig.from_pretrained(config.checkpoint, revision=config.revision)
+    device = resolved_device(config.device)
+    if type(kind) in MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING:
+        labels = _asked_labels(config, categories)
+        return ZeroShotModel(config.checkpoint, config.revision, kind, labels, config.prompt, device)
+    if type(kind) in MODEL_FOR_OBJECT_DETECTION_MAPPING:
+        return _ModelWithClasses(config, categories, device)
+    raise AugmentationError(
+        f"{config.checkpoint} is a {kind.model_type}, which is no detector; give the folder or hub id of an "
+        "AutoModelForObjectDetection or AutoModelForZeroShotObjectDetection checkpoint"
+    )
+
+
+def _asked_labels(config: DetectorConfig, categories: Sequence[str]) -> dict[str, str]:
+    """Label to category for a zero-shot detector: those of ``class_names``, else the category itself."""
+    asked = dict.fromkeys(categories)
+    if stray := sorted(set(config.class_names.values()) - set(asked)):
+        raise AugmentationError(
+            f"class_names maps a label to {stray[0]!r}, which is not asked for; the categories are "
+            f"{', '.join(asked) or 'none'}"
+        )
+    own = (category for category in asked if category not in config.class_names.values())
+    return {**config.class_names, **{category: category for category in own}}
+
+
+class _ModelWithClasses:
+    """A detector that knows a fixed list of classes."""
+
+    def __init__(self, config: DetectorConfig, categories: Sequence[str], device: torch.device) -> None:
+        self._device = device
+        self._processor: Any = AutoImageProcessor.from_pretrained(config.checkpoint, revision=config.revision)
+        model: Any = AutoModelForObjectDetection.from_pretrained(
+            config.checkpoint, revision=config.revision, dtype=torch.float32
+        )
+        self._model = model.to(device).eval()
+        labels: Mapping[int, str] = model.config.id2label
+        self._names = {i: config.class_names.get(name, name.lower()) for i, name in labels.items()}
+        _check_known(config, sorted(set(labels.values())), sorted(set(self._names.values())), categories)
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._names.values())
+
+    def detections(self, pictures: Sequence[Picture], least_score: float) -> list[list[Detection]]:
         inputs = self._processor(images=list(pictures), return_tensors="pt").to(self._device)
         sizes = [picture.shape[:2] for picture in pictures]
         results = self._processor.post_process_object_detection(
-            self._model(**inputs), threshold=self._config.least_score, target_sizes=sizes
+            self._model(**inputs), threshold=least_score, target_sizes=sizes
         )
-        return [self._believed(result, size) for result, size in zip(results, sizes, strict=True)]
+        return [self._named(result) for result in results]
 
-    def _believed(self, result: Mapping[str, torch.Tensor], size: tuple[int, ...]) -> tuple[Found, ...]:
+    def _named(self, result: Mapping[str, torch.Tensor]) -> list[Detection]:
         boxes, labels, scores = (result[name].tolist() for name in ("boxes", "labels", "scores"))
-        found = []
-        for box, label, score in zip(boxes, labels, scores, strict=True):
-            one = _judged(box, self._names[label], score, size, self._config)
-            found += [one] if one else []
-        found.sort(key=lambda one: (-one.score, one.box_xyxy, one.category))
-        return without_duplicates(found, self._config.nms_iou)
+        return [
+            ((box[0], box[1], box[2], box[3]), self._names[label], score)
+            for box, label, score in zip(boxes, labels, scores, strict=True)
+        ]
 
 
 def without_duplicates(found: Sequence[Found], nms_iou: float) -> tuple[Found, ...]:
@@ -163,9 +242,9 @@ def without_duplicates(found: Sequence[Found], nms_iou: float) -> tuple[Found, .
     return tuple(kept)
 
 
-def _judged(box: Any, category: str, score: float, size: tuple[int, ...], config: DetectorConfig) -> Found | None:
+def _judged(box: Box, category: str, score: float, size: tuple[int, ...], config: DetectorConfig) -> Found | None:
     """The detection, clipped to the picture; None where neither score nor size speak for it."""
-    height, width = size
+    height, width = size[:2]
     clipped = snapped((max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height))))
     if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
         return None
@@ -195,7 +274,7 @@ class DetectStage(Stage[Composed, Detected]):
     """Finds what is in composed scenes; never rejects, since what follows decides what the findings mean.
 
     Args:
-        categories: what scenes ask for; checked against the detector when a worker starts.
+        categories: what scenes ask for; when a worker starts, they are checked against the detector, or asked of it.
         num_gpus: of one worker.
     """
 

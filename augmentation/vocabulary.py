@@ -1,20 +1,21 @@
-"""What scenes to ask for: categories, counts and attributes, spread evenly, as in ResVG (section 3.2).
+"""What scenes to ask for: categories, counts and attributes, at first spread evenly, as in ResVG (section 3.2).
 
 vocabulary = VocabularyConfig.from_file(Path("vocabulary.json"))
-for spec in scene_specs(vocabulary, num_scenes=1000, seed=7):
+requests = even_requests(vocabulary, num_scenes=1000, seed=7)
+for spec in scene_specs(vocabulary, requests, seed=7):
     spec.prompt    # "three striped red cups"
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
 from random import Random
 from string import Formatter
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from augmentation.errors import AugmentationError
 
@@ -30,6 +31,18 @@ QUANTIFIERS: Mapping[str, int] = {
 
 Arrangement = Literal["scatter", "row", "column", "grid", "cluster", "depth"]
 """``depth``: on one ground plane in perspective, nearer things lower and larger."""
+
+Composer = Literal["prompted", "layout", "pasted"]
+"""Who makes a scene: ``prompted`` is told how many of what, ``layout`` and ``pasted`` also where each thing is."""
+
+IDENTICAL_SHARE = 0.3
+"""Of pasted scenes: all things look the same, so only their places differ; in the others they vary."""
+
+MOST_CLUTTER = 3
+"""Things of other categories, where there are any; none to so many are equally likely."""
+
+_WITH_CLUTTER: frozenset[Arrangement] = frozenset({"scatter", "cluster"})
+"""Arrangements for relations to other things ("beside the chair"); elsewhere those would only stand in the way."""
 
 _SLOTS = ("quantifier", "attributes", "plural")
 
@@ -131,6 +144,16 @@ class VocabularyConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SceneRequest:
+    """How many of what, and where; the rest of a scene is left to chance."""
+
+    category: str
+    count: int
+    arrangement: Arrangement | None = None
+    """None where the composer places nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SceneSpec:
     """One scene to ask for; what is in the picture only a detector can say."""
 
@@ -168,34 +191,74 @@ class SceneSpec:
         return SceneSpec(key=key, **{**payload, "clutter": tuple(payload["clutter"])})
 
 
-def scene_specs(vocabulary: VocabularyConfig, num_scenes: int, seed: int) -> Iterator[SceneSpec]:
+def arrangements_of(composer: Composer) -> tuple[Arrangement | None, ...]:
+    """What a composer can be asked for; None alone of one that places nothing."""
+    return (None,) if composer == "prompted" else get_args(Arrangement)
+
+
+def even_requests(
+    vocabulary: VocabularyConfig, num_scenes: int, seed: int, composer: Composer = "prompted"
+) -> list[SceneRequest]:
     """Scenes to ask for, spread evenly over the cells: their numbers differ by at most one.
 
-    The first scenes do not depend on how many follow, so a larger data set extends a smaller one.
+    Each cell goes through the composer's arrangements in an order of its own. The first scenes do not depend on how
+    many follow.
 
     Raises:
         AugmentationError: ``num_scenes`` is not positive.
     """
     if num_scenes < 1:
         raise AugmentationError(f"num_scenes must be at least 1, got {num_scenes}")
-    cells = vocabulary.cells
+    cells, arrangements, requests = vocabulary.cells, arrangements_of(composer), list[SceneRequest]()
     for index in range(num_scenes):
-        in_round, place = divmod(index, len(cells))
+        in_turn, place = divmod(index, len(cells))
         if place == 0:
-            order = Random(f"{seed}/round/{in_round}").sample(cells, len(cells))
-        yield _spec(vocabulary, f"prompted-{index:07d}", *order[place], Random(f"{seed}/scene/{index}"))
+            order = Random(f"{seed}/turn/{in_turn}").sample(cells, len(cells))
+        category, quantifier = order[place]
+        own_order = Random(f"{seed}/{composer}/{category}/{quantifier}").sample(arrangements, len(arrangements))
+        arrangement = own_order[in_turn % len(arrangements)]
+        requests.append(SceneRequest(category=category, count=QUANTIFIERS[quantifier], arrangement=arrangement))
+    return requests
 
 
-def _spec(vocabulary: VocabularyConfig, key: str, category: str, quantifier: str, random: Random) -> SceneSpec:
-    kinds = random.choice(vocabulary.attribute_sets)
+def scene_specs(
+    vocabulary: VocabularyConfig,
+    requests: Iterable[SceneRequest],
+    seed: int,
+    *,
+    composer: Composer = "prompted",
+    in_round: int = 1,
+) -> Iterator[SceneSpec]:
+    """A scene for each request; what the request leaves open is drawn by the scene's own random numbers."""
+    for index, request in enumerate(requests):
+        key = f"{composer}-{in_round:02d}-{index:06d}"
+        yield _spec(vocabulary, key, request, composer, Random(f"{seed}/scene/{key}"))
+
+
+def _spec(
+    vocabulary: VocabularyConfig, key: str, request: SceneRequest, composer: Composer, random: Random
+) -> SceneSpec:
+    """Cut-outs bring their own attributes, so none are asked of them: they vary, unless they are identical."""
+    kinds = () if composer == "pasted" else random.choice(vocabulary.attribute_sets)
     attributes = {kind: random.choice(vocabulary.attributes[kind]) for kind in kinds}
+    quantifier = next(word for word, count in QUANTIFIERS.items() if count == request.count)
     return SceneSpec(
         key=key,
-        category=category,
-        count=QUANTIFIERS[quantifier],
+        category=request.category,
+        count=request.count,
         attributes=attributes,
-        prompt=vocabulary.prompt(category, quantifier, attributes),
+        prompt=vocabulary.prompt(request.category, quantifier, attributes),
+        arrangement=request.arrangement or "scatter",
+        identical=composer == "pasted" and random.random() < IDENTICAL_SHARE,
+        clutter=_clutter(vocabulary, request, random),
     )
+
+
+def _clutter(vocabulary: VocabularyConfig, request: SceneRequest, random: Random) -> tuple[str, ...]:
+    if request.arrangement not in _WITH_CLUTTER:
+        return ()
+    others = sorted(set(vocabulary.categories) - {request.category})
+    return tuple(random.sample(others, min(random.randint(0, MOST_CLUTTER), len(others))))
 
 
 def _strings(values: Any) -> tuple[str, ...]:

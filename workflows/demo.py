@@ -85,7 +85,9 @@ def main(config: DemoConfig) -> None:
         ),
         (
             "augment",
-            lambda: augment.main(augment.AugmentConfig(num_scenes=size.num_scenes, data=data, executor=executor)),
+            lambda: augment.main(
+                augment.AugmentConfig(num_scenes=size.num_scenes, rejected_pictures=0, data=data, executor=executor)
+            ),
         ),
         ("pack", lambda: pack.main(pack.PackConfig(data=data))),
         ("train base", lambda: trained("base")),

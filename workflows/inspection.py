@@ -106,8 +106,17 @@ def rival_boxes(sample: SourceSample, query: Query) -> list[Any]:
 
 
 def words(samples: Iterable[SourceSample]) -> dict[str, float | int]:
-    """Lengths in words, and the shares of queries with a spatial word and with a colour."""
-    texts = [_WORD.findall(query.text.lower()) for sample in samples for query in sample.queries]
+    """``word_figures`` of all queries."""
+    return word_figures([query.text for sample in samples for query in sample.queries])
+
+
+def word_figures(queries: Iterable[str]) -> dict[str, float | int]:
+    """Lengths in words, shares of queries that begin with an article, have a spatial word or a colour, and distinct-n.
+
+    ``distinct_n`` is the number of different n-grams over that of all (Li et al., NAACL 2016). It falls with the
+    number of queries: compare equally many.
+    """
+    texts = [_WORD.findall(query.lower()) for query in queries]
     if not texts:
         return {}
     lengths = [len(text) for text in texts]
@@ -116,9 +125,17 @@ def words(samples: Iterable[SourceSample]) -> dict[str, float | int]:
         **_spread(lengths, "words"),
         "longest": max(lengths),
         "different_words": len({word for text in texts for word in text}),
+        "article_share": mean(text[:1] in (["a"], ["an"], ["the"]) for text in texts),
         "spatial_share": mean(not LOCATION_WORDS.isdisjoint(text) for text in texts),
         "colour_share": mean(not COLOURS.isdisjoint(text) for text in texts),
+        "distinct_1": _distinct(texts, 1),
+        "distinct_2": _distinct(texts, 2),
     }
+
+
+def _distinct(texts: Sequence[list[str]], n: int) -> float:
+    ngrams = [tuple(text[i : i + n]) for text in texts for i in range(len(text) - n + 1)]
+    return len(set(ngrams)) / len(ngrams) if ngrams else 0.0
 
 
 def box_sizes(samples: Iterable[SourceSample]) -> dict[str, float]:

@@ -37,8 +37,13 @@ class DatasetFolders:
 
     @property
     def scenes(self) -> UPath:
-        """Run of ``augment``: generated scenes."""
+        """Run of ``augment``: generated scenes, chosen from those of all rounds."""
         return self.root / "scenes"
+
+    @property
+    def scene_rounds(self) -> UPath:
+        """A run of ``augment`` for each round and composer, and what became of all their scenes."""
+        return self.root / "scenes-rounds"
 
     @property
     def prior_config(self) -> UPath:

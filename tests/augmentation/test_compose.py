@@ -14,7 +14,7 @@ from augmentation.compose import PromptedComposer
 from augmentation.composed import Composed
 from augmentation.detect import DetectorConfig, DetectStage
 from augmentation.label import LabelConfig, LabelStage
-from augmentation.vocabulary import VocabularyConfig, scene_specs
+from augmentation.vocabulary import VocabularyConfig, even_requests, scene_specs
 from generation.render import RenderConfig, Renderer
 from pipeline.run import Job, PlanRow, run_job
 from pipeline.stage import Item
@@ -32,7 +32,7 @@ def test_a_picture_is_drawn_from_the_prompt_with_the_seed_of_its_item(painter: P
     stage = PromptedComposer(_rendering(painter))
     assert (stage.name, stage.batch_size) == ("compose", 3)
     stage.setup()
-    spec = next(scene_specs(VOCABULARY, 1, seed=0))
+    spec = next(scene_specs(VOCABULARY, even_requests(VOCABULARY, 1, 0), seed=0))
     items = [Item(key=f"scene-{i}", seed=2**62 + i, payload=spec.to_payload()) for i in range(3)]
     composed = stage.process(items)
     pictures = Renderer(_rendering(painter)).render([spec.prompt] * 3, [item.seed for item in items])
@@ -57,7 +57,10 @@ def _job(painter: Path, checkpoint: Path) -> Job:
     return Job(
         name="augment",
         fingerprint={"vocabulary": VOCABULARY.to_json()},
-        inputs=lambda: (PlanRow(key=s.key, payload=s.to_payload()) for s in scene_specs(VOCABULARY, 40, seed=0)),
+        inputs=lambda: (
+            PlanRow(key=s.key, payload=s.to_payload())
+            for s in scene_specs(VOCABULARY, even_requests(VOCABULARY, 40, 0), seed=0)
+        ),
         items_per_shard=15,
         seed=1,
         stages=[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from augmentation.composed import Asked, Composed
 from augmentation.detect import Detected, Detector, DetectorConfig, DetectStage, Found, without_duplicates
 from augmentation.errors import AugmentationError
 from augmentation.exact import ExactStage
+from augmentation.families import family
 from augmentation.label import LabelConfig, LabelStage
 from augmentation.matching import Match, matches
-from augmentation.programs import from_json, run
+from augmentation.programs import from_json
 from augmentation.scene import Scene, Thing
-from augmentation.vocabulary import SceneSpec
+from augmentation.semantics import run
+from augmentation.vocabulary import SceneSpec, VocabularyConfig
 from pipeline.stage import Rejected
 from shards.boxes import iou
 from shards.schema import Box, Sample
@@ -164,7 +167,13 @@ def _label(
     detected = Detected(
         key="scene-1", seed=5, spec=SPEC, composer=composer, picture=picture, found=tuple(found), asked=tuple(asked)
     )
-    return LabelStage(config).process([detected])[0]
+    return _labelled(detected, config)
+
+
+def _labelled(detected: Detected, config: LabelConfig | None = None) -> Sample | Rejected:
+    stage = LabelStage(config, {"cup": "cups", "ball": "balls"})
+    stage.setup()
+    return stage.process([detected])[0]
 
 
 THREE: tuple[Box, ...] = ((10, 30, 25, 50), (40, 30, 55, 50), (75, 30, 90, 50))
@@ -174,7 +183,11 @@ def test_three_cups_in_a_row_become_a_sample_with_true_queries() -> None:
     sample = _label(_found(*THREE))
     assert isinstance(sample, Sample)
     assert [instance.box_xyxy for instance in sample.instances] == list(THREE)
-    assert [query.instance for query in sample.queries] == [0, 0, 1, 1, 2, 2]
+    assert [query.instance for query in sample.queries] == [0, 0, 1, 1, 1, 2, 2, 2]
+    assert [family(query.program or {}) for query in sample.queries[:5]] == [
+        *("ordinal", "side"),
+        *("middle", "ordinal", "region"),
+    ]
     assert {query.source for query in sample.queries} == {"prompted"}
     assert {query.split for query in sample.queries} == {"train"}
     assert [query.query_id for query in sample.queries][:2] == ["scene-1-00", "scene-1-01"]
@@ -183,7 +196,7 @@ def test_three_cups_in_a_row_become_a_sample_with_true_queries() -> None:
         assert query.program is not None and query.instance is not None
         assert run(from_json(query.program), scene) == {query.instance}
         assert query.box_xyxy == THREE[query.instance]
-    assert [sample.num_rivals(query) for query in sample.queries] == [2] * 6
+    assert [sample.num_rivals(query) for query in sample.queries] == [2] * 8
 
 
 def test_the_stored_picture_is_the_detected_one_pixel_by_pixel_and_byte_by_byte() -> None:
@@ -200,6 +213,30 @@ def test_a_scene_is_labelled_by_what_was_found_not_by_what_was_asked() -> None:
     assert not any(query.program and query.program["op"] in ("ordinal", "middle") for query in two.queries)
 
 
+def test_the_style_of_the_data_set_decides_how_things_are_said() -> None:
+    found = [*_found(*THREE[:2], colour="red"), *_found(THREE[2], colour="blue")]
+    sample = _label(found, LabelConfig(style="refcoco+", queries_per_family=50))
+    assert isinstance(sample, Sample)
+    texts = {query.text for query in sample.queries}
+    assert texts & {"blue cup", "the blue cup"}
+    assert not any(word in text.split() for text in texts for word in ("left", "right", "middle", "first", "1st"))
+
+
+def test_depth_is_said_only_where_every_thing_lies_where_it_was_put() -> None:
+    boxes: tuple[Box, ...] = ((10, 30, 40, 70), (60, 10, 80, 30))
+    spec = replace(SPEC, arrangement="depth")
+    picture = np.zeros((80, 100, 3), np.uint8)
+    families = []
+    for asked in (_asked(*boxes), _asked(boxes[0]), ()):
+        detected = Detected(
+            key="k", seed=1, spec=spec, composer="layout", picture=picture, found=_found(*boxes), asked=asked
+        )
+        sample = _labelled(detected)
+        assert isinstance(sample, Sample)
+        families.append({family(query.program or {}) for query in sample.queries})
+    assert ["depth" in some for some in families] == [True, False, False]
+
+
 def test_other_categories_stay_as_clutter_without_queries() -> None:
     sample = _label([*_found(*THREE), *_found((40, 5, 50, 15), category="ball")])
     assert isinstance(sample, Sample)
@@ -209,15 +246,16 @@ def test_other_categories_stay_as_clutter_without_queries() -> None:
 
 def test_verified_attributes_are_said_and_asked_ones_are_not() -> None:
     found = [*_found(*THREE[:2], colour="red"), *_found(THREE[2], colour="blue")]
-    sample = _label(found, LabelConfig(queries_per_thing=50))
+    sample = _label(found, LabelConfig(queries_per_family=50))
     assert isinstance(sample, Sample)
     texts = {query.text: query.instance for query in sample.queries}
     assert texts.keys() & {"blue cup", "the blue cup"}
-    assert {texts[text] for text in texts if "blue" in text} == {2}
+    assert {texts[text] for text in texts if "blue cup" in text and "red" not in text} == {2}
+    assert {texts[text] for text in texts if "closest to" in text and "blue" in text} == {1}
     asked = SceneSpec(key="k", category="cup", count=3, attributes={"colour": "red"}, prompt="three red cups")
     picture = np.zeros((80, 100, 3), np.uint8)
     detected = Detected(key="k", seed=1, spec=asked, composer="prompted", picture=picture, found=_found(*THREE))
-    plain = LabelStage(LabelConfig(queries_per_thing=50)).process([detected])[0]
+    plain = _labelled(detected, LabelConfig(queries_per_family=50))
     assert isinstance(plain, Sample) and not any("red" in query.text for query in plain.queries)
 
 
@@ -319,3 +357,29 @@ def test_pasted_things_are_known_without_a_detector_and_drawn_ones_are_not() -> 
     assert all(one.is_sure and one.score == 1 and not one.attributes for one in detected.found)
     assert isinstance(rejected, Rejected)
     assert (rejected.key, rejected.reason) == ("layout", "needs_detector")
+
+
+def test_what_the_maker_of_a_cut_out_knows_is_a_fact_in_the_words_of_the_vocabulary() -> None:
+    vocabulary = VocabularyConfig(
+        categories={"cup": "cups", "ball": "balls"},
+        attributes={"pattern": ("striped", "dotted"), "colour": ("red", "blue")},
+    )
+    known: Sequence[tuple[str, dict[str, str], dict[str, str]]] = (
+        ("cup", {"colour": "red", "pattern": "striped"}, {"pattern": "striped", "colour": "red"}),
+        ("cup", {"colour": "teal", "pattern": "plain", "brand": "acme"}, {"pattern": ""}),  # teal is no word of it
+        ("ball", {"colour": "blue"}, {"colour": "blue"}),  # whether it has a pattern is not known
+        ("hat", {"colour": "red"}, {}),
+    )
+    asked = tuple(
+        Asked(box_xyxy=(10.0 * i, 5, 10.0 * i + 8, 15), category=category, attributes=attributes)
+        for i, (category, attributes, _) in enumerate(known)
+    )
+    picture = np.zeros((80, 100, 3), np.uint8)
+    composed = Composed(key="k", seed=1, spec=SPEC, composer="pasted", picture=picture, asked=asked)
+    detected = ExactStage(vocabulary).process([composed])[0]
+    assert isinstance(detected, Detected)
+    assert [dict(one.attributes) for one in detected.found] == [facts for _, _, facts in known]
+    strict = ExactStage(vocabulary, optional_kinds=()).process([composed])[0]
+    assert isinstance(strict, Detected) and not strict.found[1].attributes
+    silent = ExactStage().process([composed])[0]
+    assert isinstance(silent, Detected) and not any(one.attributes for one in silent.found)

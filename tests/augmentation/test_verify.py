@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 
 from augmentation.detect import Detected, Found
+from augmentation.phrases import Wording
 from augmentation.queries import proved_queries
 from augmentation.scene import Scene, Thing
-from augmentation.verify import VerifyConfig, VerifyStage, believed, cropped
-from augmentation.vocabulary import SceneSpec
-from workflows.miniature.world import all_combinations, compose
+from augmentation.verify import VerifyConfig, VerifyStage, believed, category_probabilities, cropped
+from augmentation.vocabulary import SceneSpec, VocabularyConfig
+from pipeline.stage import Rejected
+from workflows.miniature.world import Combination, all_combinations, compose
 from workflows.presets import miniature
 
 WORDS = {"pattern": ("striped", ""), "colour": ("red", "blue")}
@@ -41,34 +46,100 @@ def test_a_crop_is_a_square_around_the_box_that_goes_on_beyond_the_border() -> N
     assert cropped(picture, (0.0, 1.0, 2.0, 5.0), 0.25).shape == (6, 6, 3)
 
 
-def test_the_miniature_clip_reads_the_worlds_objects_and_says_where_it_does_not_know() -> None:
-    stage = VerifyStage(VerifyConfig(), miniature.prior_config().encoder, miniature.vocabulary())
+def test_a_categorys_captions_weigh_together_among_all_captions() -> None:
+    # A red cup 0.3, a blue cup 0.2, a red ball 0.4, a blue ball 0.1.
+    logits = np.log(np.array([[0.3, 0.2], [0.4, 0.1]], np.float32))
+    assert category_probabilities(logits) == pytest.approx([0.5, 0.5])
+    assert category_probabilities(logits + 100) == pytest.approx([0.5, 0.5])
+
+
+def _stage(vocabulary: VocabularyConfig | None = None, **changes: Any) -> VerifyStage:
+    stage = VerifyStage(VerifyConfig(**changes), miniature.prior_config().encoder, vocabulary or miniature.vocabulary())
     stage.setup()
-    random, scenes, truths = Random(5), [], []
-    for i in range(40):
-        things = [random.choice([c for c in all_combinations() if c[0] == "cup"]) for _ in range(3)]
-        scene = compose(things, (17, 22), (64, 64), random, gap_px=5)
-        found = tuple(Found(box_xyxy=thing.box_xyxy, category="cup", score=0.9) for thing in scene.things)
-        other = Found(box_xyxy=(0.0, 0.0, 9.0, 9.0), category="ball", score=0.9)
-        spec = SceneSpec(key=f"s{i}", category="cup", count=3, attributes={"colour": "red"}, prompt="three red cups")
-        picture = np.asarray(scene.draw())
-        scenes.append(
-            Detected(key=spec.key, seed=0, spec=spec, composer="test", picture=picture, found=(*found, other))
-        )
-        truths.append(
-            [{"colour": t.colour, "pattern": "" if t.pattern == "plain" else t.pattern} for t in scene.things]
-        )
-    read = [item for item in stage.process(scenes) if isinstance(item, Detected)]
-    assert len(read) == len(scenes)
-    assert all(not item.found[-1].attributes for item in read)  # another category than the scene is about
+    return stage
+
+
+@pytest.fixture(scope="module")
+def reader() -> VerifyStage:
+    """Of the whole miniature vocabulary, with the default limits."""
+    return _stage()
+
+
+def _drawn(key: str, things: Sequence[Combination], random: Random) -> Detected:
+    """A drawn scene of which everything was found as what it is."""
+    scene = compose(list(things), (19, 24), (72, 72), random, gap_px=5)
+    found = tuple(Found(box_xyxy=one.box_xyxy, category=one.category, score=0.9) for one in scene.things)
+    spec = SceneSpec(key=key, category=things[0][0], count=2, attributes={"colour": "red"}, prompt="two red things")
+    return Detected(key=key, seed=0, spec=spec, composer="prompted", picture=np.asarray(scene.draw()), found=found)
+
+
+def _taken_for(detected: Detected, category: str) -> Detected:
+    """The same scene, its first thing found as something else."""
+    first = replace(detected.found[0], category=category)
+    return replace(detected, found=(first, *detected.found[1:]))
+
+
+def test_the_miniature_clip_reads_things_of_every_category_and_says_where_it_does_not_know(reader: VerifyStage) -> None:
+    random = Random(5)
+    truths = [random.sample(all_combinations(), 3) for _ in range(30)]
+    scenes = [_drawn(f"s{i}", things, random) for i, things in enumerate(truths)]
+    read = reader.process(scenes)
     pairs = [
-        (kind, word, truth[kind])
-        for item, truth_of_things in zip(read, truths, strict=True)
-        for thing, truth in zip(item.found[:-1], truth_of_things, strict=True)
-        for kind, word in thing.attributes.items()
+        (word, {"colour": colour, "pattern": pattern if pattern != "plain" else ""}[kind])
+        for item, things in zip(read, truths, strict=True)
+        if isinstance(item, Detected)
+        for found, (_, colour, pattern) in zip(item.found, things, strict=True)
+        for kind, word in found.attributes.items()
     ]
     assert len(pairs) >= 0.6 * 2 * 3 * len(scenes)
-    assert sum(word == truth for _, word, truth in pairs) >= 0.95 * len(pairs)
+    assert sum(word == truth for word, truth in pairs) >= 0.95 * len(pairs)
+    assert sum(isinstance(item, Rejected) for item in read) <= 2
+
+
+def test_a_thing_that_the_clip_takes_for_another_spoils_its_scene(reader: VerifyStage) -> None:
+    random, categories = Random(6), list(miniature.vocabulary().categories)
+    scenes = [_drawn(f"s{i}", random.sample(all_combinations(), 2), random) for i in range(30)]
+    wrong = [_taken_for(item, random.choice([c for c in categories if c != item.found[0].category])) for item in scenes]
+    rejected = [item for item in reader.process(wrong) if isinstance(item, Rejected)]
+    assert len(rejected) >= 0.8 * len(scenes)
+    assert {item.reason for item in rejected} == {"clip_disagrees"}
+    first = wrong[int(rejected[0].key.removeprefix("s"))].found[0]
+    box = ", ".join(f"{edge:.1f}" for edge in first.box_xyxy)
+    assert rejected[0].detail.startswith(f"{first.category} 0.90 at ({box}) is by the CLIP a")
+    plain = VocabularyConfig(categories=miniature.vocabulary().categories)
+    kept = _stage(plain, least_category_probability=0.0).process(wrong)
+    assert not any(isinstance(item, Rejected) for item in kept)
+
+
+def test_what_is_doubtful_or_beyond_the_vocabulary_is_neither_described_nor_compared(reader: VerifyStage) -> None:
+    scene = _drawn("s", [("cup", "red", "plain"), ("ball", "blue", "plain")], Random(7))
+    cup, ball = scene.found
+    odd = replace(scene, found=(cup, replace(ball, category="lamp"), replace(ball, category="cup", is_sure=False)))
+    read = reader.process([odd])[0]
+    assert isinstance(read, Detected)
+    assert read.found[0].attributes["colour"] == "red"
+    assert read.found[1:] == odd.found[1:]
+
+
+def test_with_one_category_there_is_nothing_to_compare() -> None:
+    whole = miniature.vocabulary()
+    only_hats = VocabularyConfig(categories={"hat": "hats"}, attributes=whole.attributes)
+    scene = _drawn("s", [("cup", "red", "plain"), ("cup", "blue", "striped")], Random(8))
+    taken = replace(scene, found=tuple(replace(one, category="hat") for one in scene.found))
+    read = _stage(only_hats).process([taken])[0]
+    assert isinstance(read, Detected) and len(read.found) == 2
+    plain = VocabularyConfig(categories={"hat": "hats"})
+    assert _stage(plain).process([taken]) == [taken]
+
+
+def test_without_attributes_only_categories_are_compared() -> None:
+    plain = VocabularyConfig(categories=miniature.vocabulary().categories)
+    right = _drawn("right", [("kite", "red", "plain"), ("car", "blue", "plain")], Random(9))
+    stage = _stage(plain)
+    read = stage.process([right, replace(_taken_for(right, "house"), key="wrong")])
+    assert read[0] == right
+    assert isinstance(read[1], Rejected) and read[1].key == "wrong"
+    assert stage.process([]) == []
 
 
 def test_queries_say_verified_attributes_and_never_that_there_is_none() -> None:
@@ -79,7 +150,8 @@ def test_queries_say_verified_attributes_and_never_that_there_is_none() -> None:
     ]
     boxes = [(5.0, 5.0, 20.0, 20.0), (40.0, 30.0, 55.0, 45.0), (70.0, 60.0, 85.0, 75.0)]
     things = tuple(Thing(box_xyxy=b, category="cup", attributes=f) for b, f in zip(boxes, facts, strict=True))
-    queries = proved_queries(Scene(width=100, height=100, things=things), "cup", per_thing=50, seed=0)
+    scene = Scene(width=100, height=100, things=things)
+    queries = proved_queries(scene, "cup", Wording(), per_family=50, seed=0)
     means = {query.text.removeprefix("the "): query.target for query in queries}
     assert means["striped cup"] == 0
     assert means["blue cup"] == 2
@@ -87,7 +159,17 @@ def test_queries_say_verified_attributes_and_never_that_there_is_none() -> None:
     assert not any("  " in query.text or query.text.startswith(" ") for query in queries)
 
 
-@pytest.mark.parametrize("fault", [{"least_probability": 0.5}, {"least_probability": 1.5}, {"margin": -0.1}])
-def test_limits_that_make_no_sense_are_refused(fault: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"least_probability": 0.5},
+        {"least_probability": 1.5},
+        {"least_category_probability": 1.0},
+        {"least_category_probability": -0.1},
+        {"margins": ()},
+        {"margins": (0.2, -0.1)},
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(fault: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(fault))):
         VerifyConfig(**fault)

@@ -44,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     annotations, images = refer / "miniature", refer / "images"
     ingest.main(ingest.IngestConfig(annotations=annotations, images=images, data=folder, executor=HERE))
     generate_priors.main(_priors(folder))
-    scenes = augment.AugmentConfig(num_scenes=12, data=folder, executor=HERE)
+    scenes = augment.AugmentConfig(num_scenes=12, rejected_pictures=0, data=folder, executor=HERE)
     augment.main(replace(scenes, render=replace(scenes.render, steps=8)))
     pack.main(pack.PackConfig(data=folder, executor=HERE))
     return folder

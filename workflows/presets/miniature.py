@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from augmentation.blending import BlendConfig
 from augmentation.detect import DetectorConfig
+from augmentation.layouts import LayoutConfig
+from augmentation.pasted import PastedConfig
 from augmentation.vocabulary import VocabularyConfig
 from generation.encode import EncoderConfig
 from generation.prior import PriorConfig
@@ -47,3 +50,15 @@ def vocabulary() -> VocabularyConfig:
 
 def detector_config() -> DetectorConfig:
     return DetectorConfig(checkpoint=str(WEIGHTS / "detector"))
+
+
+def pasted_config() -> PastedConfig:
+    """What ``python -m workflows.miniature.cutouts`` draws, put together as the world itself is: flat, without light
+    and shadow. Pictures a little larger than the world's have room for eight things."""
+    return PastedConfig(
+        cutouts=Path("data/miniature/cutouts"),
+        backgrounds=Path("data/miniature/backgrounds"),
+        sizes_px=((96, 96), (112, 84), (84, 112)),
+        layout=LayoutConfig(least_size=0.12),
+        blend=BlendConfig(feather_px=0, lighting=0, cast=0, shadow=0, most_contrast=1),
+    )

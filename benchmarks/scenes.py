@@ -1,0 +1,372 @@
+"""Are the queries of generated scenes true? Scenes whose truth is known say so, beside the rules of Pseudo-Q.
+
+    make benchmark-scenes                                                       # the miniature world
+    make benchmark-scenes REAL=FOLDER ARGS="--detector rtdetr-of-my-cutouts"    # real cut-outs and real queries, too
+
+Pasted scenes know what is in them and where. They are detected, verified and labelled as ``augment`` does it, and then
+everything is compared with the truth that no stage saw: counts, boxes, attributes, and every query's program, which is
+run anew on the true boxes. Of drawn scenes the number of things is counted without a learned model, by connected
+components. Phrases of the three styles stand beside the queries of real validation splits. Prints tables and writes
+the figures as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from statistics import mean
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from augmentation.compose import PromptedComposer
+from augmentation.composed import Asked, Composed
+from augmentation.cutouts import CutoutFolder
+from augmentation.detect import Detected, Detector, DetectorConfig, DetectStage
+from augmentation.exact import ExactStage
+from augmentation.forms import Style
+from augmentation.label import LabelConfig, LabelStage
+from augmentation.matching import matches
+from augmentation.pasted import PastedComposer, PastedConfig
+from augmentation.phrases import Wording
+from augmentation.programs import from_json
+from augmentation.queries import repertoire
+from augmentation.scene import NONE, Scene, Thing
+from augmentation.semantics import Reader
+from augmentation.verify import VerifyConfig, VerifyStage
+from augmentation.vocabulary import QUANTIFIERS, Composer, VocabularyConfig, even_requests, scene_specs
+from benchmarks.pseudo_q import ambiguous, pseudo_queries
+from pipeline.stage import Item, Rejected, Stage
+from shards.schema import Sample
+from workflows import cut_out
+from workflows.console import quieten_libraries
+from workflows.inspection import word_figures
+from workflows.miniature import cutouts as miniature_cutouts
+from workflows.miniature.judge import count_objects
+from workflows.presets import miniature
+
+console = Console()
+
+REAL_SPLITS = {
+    "refcoco": "refcoco_val.joined.jsonl.gz",
+    "refcoco+": "refcoco_plus_val.joined.jsonl.gz",
+    "refcocog": "refcocog_umd_val.joined.jsonl.gz",
+}
+
+STAGES = ("compose", "detect", "verify", "label")
+
+
+@dataclass(kw_only=True)
+class Made:
+    """One scene, as far as it came."""
+
+    composed: Composed | None = None
+    detected: Detected | None = None
+    sample: Sample | None = None
+    rejected: Rejected | None = None
+
+
+@dataclass(kw_only=True)
+class Run:
+    """Scenes, and the seconds that each stage took."""
+
+    made: list[Made]
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenes", type=int, default=1000, help="scenes of each kind to ask for")
+    parser.add_argument("--real", type=Path, help="folder with coco/ and the joined validation splits")
+    parser.add_argument("--detector", help="one that knows the real cut-outs; without it they are taken as pasted")
+    parser.add_argument("--output", type=Path, default=Path("docs/scenes.json"))
+    options = parser.parse_args()
+    quieten_libraries()
+    figures: dict[str, Any] = {}
+    with TemporaryDirectory() as scratch:
+        pasted, vocabulary = miniature_pasted(Path(scratch), options.scenes)
+        figures["miniature, pasted"] = with_truth(pasted, vocabulary, has_attributes=True)
+        figures["miniature, prompted"] = counted(miniature_prompted(options.scenes))
+        texts = {style: said(pasted, vocabulary, style) for style in get_args(Style)}
+        if options.real:
+            run, real_vocabulary, kind = real_pasted(options.real, Path(scratch), options.scenes, options.detector)
+            figures[f"real cut-outs, {kind}"] = with_truth(run, real_vocabulary, has_attributes=False)
+        figures["words"] = beside_real(texts, options.real)
+    for name, table in figures.items():
+        print_table(name, table)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def items_of(vocabulary: VocabularyConfig, composer: Composer, count: int) -> list[Item]:
+    """An even spread of scenes to ask for, each with a seed of its own."""
+    specs = scene_specs(vocabulary, even_requests(vocabulary, count, 0, composer), 0, composer=composer)
+    return [
+        Item(key=spec.key, seed=Random(f"benchmark/{spec.key}").getrandbits(63), payload=spec.to_payload())
+        for spec in specs
+    ]
+
+
+def miniature_pasted(scratch: Path, count: int) -> tuple[Run, VocabularyConfig]:
+    """Scenes of two to eight things, as ``augment`` makes them."""
+    folders = {name: scratch / name for name in ("cutouts", "backgrounds")}
+    miniature_cutouts.main(miniature_cutouts.MiniatureCutoutsConfig(**folders))
+    vocabulary = replace(miniature.vocabulary(), quantifiers=tuple(QUANTIFIERS))
+    composer = PastedComposer(replace(miniature.pasted_config(), **folders))
+    stages = [composer, *_looking(vocabulary), LabelStage(plurals=vocabulary.categories)]
+    return run_stages(stages, items_of(vocabulary, "pasted", count)), vocabulary
+
+
+def miniature_prompted(count: int) -> Run:
+    vocabulary = miniature.vocabulary()
+    composer = PromptedComposer(miniature.render_config())
+    stages = [composer, *_looking(vocabulary), LabelStage(plurals=vocabulary.categories)]
+    return run_stages(stages, items_of(vocabulary, "prompted", count))
+
+
+def _looking(vocabulary: VocabularyConfig) -> list[Stage[Any, Any]]:
+    encoder = miniature.prior_config().encoder
+    return [
+        DetectStage(miniature.detector_config(), sorted(vocabulary.categories)),
+        VerifyStage(VerifyConfig(), encoder, vocabulary),
+    ]
+
+
+def real_pasted(real: Path, scratch: Path, count: int, detector: str | None) -> tuple[Run, VocabularyConfig, str]:
+    """Cut-outs of COCO on its photographs; of the categories that the detector knows, or of all."""
+    coco, folder = real / "coco", scratch / "real-cutouts"
+    source = cut_out.CocoConfig(instances=coco / "instances.json", images=coco / "images", output=folder)
+    cut_out.main(cut_out.CutOutConfig(source=source))
+    cutouts = CutoutFolder(folder)
+    config = DetectorConfig(checkpoint=detector) if detector else None
+    names = _known(config, cutouts)
+    vocabulary = VocabularyConfig(categories={name: _plural(name) for name in names})
+    pasted = PastedConfig(cutouts=folder, backgrounds=coco / "images", instances=coco / "instances.json")
+    look = DetectStage(config, names) if config else ExactStage()
+    stages = [PastedComposer(pasted), look, LabelStage(plurals=vocabulary.categories)]
+    return run_stages(stages, items_of(vocabulary, "pasted", count)), vocabulary, "found" if detector else "as pasted"
+
+
+def _known(config: DetectorConfig | None, cutouts: CutoutFolder) -> list[str]:
+    if config is None:
+        return cutouts.categories
+
+    return sorted(set(Detector(config).categories) & set(cutouts.categories))
+
+
+def _plural(name: str) -> str:
+    irregular = {"person": "people", "sheep": "sheep", "mouse": "mice", "skis": "skis", "scissors": "scissors"}
+    ending = "es" if name.endswith(("s", "ch", "sh", "x")) else "s"
+    return irregular.get(name, name + ending)
+
+
+def run_stages(stages: Sequence[Stage[Any, Any]], items: list[Item]) -> Run:
+    """Every item through the stages in batches, timed; loading is not."""
+    for stage in stages:
+        stage.setup()
+    made: dict[str, Made] = {item.key: Made() for item in items}
+    run, flowing = Run(made=list(made.values())), list[Any](items)
+    for stage in stages:
+        started, results = time.perf_counter(), list[Any]()
+        for start in range(0, len(flowing), stage.batch_size):
+            results += stage.process(flowing[start : start + stage.batch_size])
+        run.seconds[stage.name] += time.perf_counter() - started
+        for result in results:
+            _note(made[result.key], result)
+        flowing = [result for result in results if not isinstance(result, Rejected)]
+        console.print(f"{stage.name}: {len(flowing)} of {len(items)} scenes, {run.seconds[stage.name]:.1f} s")
+    return run
+
+
+def _note(made: Made, result: Any) -> None:
+    match result:
+        case Rejected():
+            made.rejected = result
+        case Composed():
+            made.composed = result
+        case Detected():
+            made.detected = result
+        case Sample():
+            made.sample = result
+
+
+def yielded(run: Run) -> dict[str, Any]:
+    """What came of the scenes and what it cost."""
+    accepted = [made.sample for made in run.made if made.sample]
+    queries, seconds = sum(len(sample.queries) for sample in accepted), sum(run.seconds.values())
+    reasons = Counter(made.rejected.reason for made in run.made if made.rejected)
+    return {
+        "attempted": len(run.made),
+        "accepted": len(accepted),
+        "rejected share": 1 - len(accepted) / len(run.made),
+        "rejected": dict(reasons.most_common()),
+        "queries": queries,
+        "accepted scenes a second": len(accepted) / seconds,
+        "queries a second": queries / seconds,
+        "seconds": {name: round(value, 1) for name, value in run.seconds.items()},
+    }
+
+
+def with_truth(run: Run, vocabulary: VocabularyConfig, has_attributes: bool) -> dict[str, Any]:
+    """The figures of scenes that know what is in them."""
+    wording, tally = Wording(plurals=vocabulary.categories), Tally()
+    for made in run.made:
+        if made.sample and made.detected and made.composed:
+            tally.add(made.detected, made.sample, truth_of(made.composed, vocabulary, has_attributes), wording)
+    return {**yielded(run), **tally.figures()}
+
+
+def truth_of(composed: Composed, vocabulary: VocabularyConfig, has_attributes: bool) -> Scene:
+    """The scene as it was pasted."""
+    height, width = composed.picture.shape[:2]
+
+    def facts(asked: Asked) -> dict[str, str]:
+        kinds = vocabulary.attributes.items() if has_attributes else ()
+        return {kind: asked.attributes[kind] if asked.attributes[kind] in words else NONE for kind, words in kinds}
+
+    things = (Thing(box_xyxy=one.box_xyxy, category=one.category, attributes=facts(one)) for one in composed.asked)
+    depth = composed.spec.arrangement == "depth"
+    return Scene(width=width, height=height, things=tuple(things), perspective=depth)
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """Counts over accepted scenes."""
+
+    right_counts: list[bool] = field(default_factory=list)
+    ious: list[float] = field(default_factory=list)
+    attributes: list[bool] = field(default_factory=list)
+    ours: list[str] = field(default_factory=list)
+    """``true``, ``false`` or ``ambiguous``, of each query."""
+
+    theirs: list[str] = field(default_factory=list)
+    """The same of queries by the rules of Pseudo-Q, in the same scenes."""
+
+    false: list[str] = field(default_factory=list)
+
+    def add(self, detected: Detected, sample: Sample, truth: Scene, wording: Wording) -> None:
+        category = detected.spec.category
+        pairs = {pair.found: pair for pair in matches(detected.asked, detected.found)}
+        found, there = ([one.category for one in some].count(category) for some in (detected.found, truth.things))
+        self.right_counts.append(found == there)
+        self.ious += [pair.iou for pair in pairs.values()]
+        for i, pair in pairs.items():
+            known = truth.things[pair.asked].attributes
+            self.attributes += [known[kind] == fact for kind, fact in detected.found[i].attributes.items()]
+        target = {i: pair.asked for i, pair in pairs.items()}
+        self._add_ours(sample, truth, category, wording, target)
+        self._add_theirs(detected, truth, category, target)
+
+    def _add_ours(self, sample: Sample, truth: Scene, category: str, wording: Wording, target: dict[int, int]) -> None:
+        read, readings = Reader(truth), defaultdict[str, set[frozenset[int]]](set)
+        for program in repertoire(truth, category):
+            if selected := read(program):
+                for text in wording.phrasings(program):
+                    readings[text].add(selected)
+        for query in sample.queries:
+            meant = frozenset([target.get(query.instance or 0, -1)])
+            if read(from_json(query.program or {})) != meant:
+                self.ours.append("false")
+                self.false.append(f"{sample.key}: {query.text}")
+            else:
+                self.ours.append("ambiguous" if readings[query.text] - {meant} else "true")
+
+    def _add_theirs(self, detected: Detected, truth: Scene, category: str, target: dict[int, int]) -> None:
+        height, width = detected.picture.shape[:2]
+        things = tuple(
+            Thing(box_xyxy=one.box_xyxy, category=one.category, attributes=one.attributes) for one in detected.found
+        )
+        queries = pseudo_queries(Scene(width=width, height=height, things=things), category)
+        unclear, right = ambiguous(queries), set(pseudo_queries(truth, category))
+        for text, i in queries:
+            is_right = (text, target.get(i, -1)) in right
+            self.theirs.append("ambiguous" if text in unclear else "true" if is_right else "false")
+
+    def figures(self) -> dict[str, Any]:
+        def share(outcomes: list[str], outcome: str) -> float:
+            return outcomes.count(outcome) / len(outcomes) if outcomes else 0.0
+
+        return {
+            "right count": mean(self.right_counts) if self.right_counts else 0.0,
+            "mean IoU of found and true boxes": mean(self.ious) if self.ious else 0.0,
+            "attributes right": mean(self.attributes) if self.attributes else None,
+            "queries true": share(self.ours, "true"),
+            "queries ambiguous": self.ours.count("ambiguous"),
+            "queries false": self.ours.count("false"),
+            "Pseudo-Q's queries": len(self.theirs),
+            "Pseudo-Q's queries true": share(self.theirs, "true"),
+            "Pseudo-Q's queries ambiguous": share(self.theirs, "ambiguous"),
+            "false": self.false[:20],
+        }
+
+
+def counted(run: Run) -> dict[str, Any]:
+    """The figures of drawn scenes, whose things are counted by connected components."""
+    accepted = [made.detected for made in run.made if made.sample and made.detected]
+    agree = [count_objects(Image.fromarray(one.picture)) == len(one.found) for one in accepted]
+    asked = [[found.category for found in one.found].count(one.spec.category) == one.spec.count for one in accepted]
+    return {
+        **yielded(run),
+        "right count": mean(agree) if agree else 0.0,
+        "as many as asked for": mean(asked) if asked else 0.0,
+    }
+
+
+def said(run: Run, vocabulary: VocabularyConfig, style: Style) -> list[str]:
+    """What is said of the scenes in a style."""
+    stage = LabelStage(LabelConfig(style=style), vocabulary.categories)
+    stage.setup()
+    detected = [made.detected for made in run.made if made.sample and made.detected]
+    samples = [one for one in stage.process(detected) if isinstance(one, Sample)]
+    return [query.text for sample in samples for query in sample.queries]
+
+
+def beside_real(texts: dict[Style, list[str]], real: Path | None) -> dict[str, Any]:
+    """Length and words of each style's queries, and of equally many real ones."""
+    figures: dict[str, Any] = {}
+    for style, ours in texts.items():
+        theirs = list(real_queries(real / REAL_SPLITS[style])) if real else []
+        count = min(len(some) for some in (ours, theirs) if some)
+        figures[style] = word_figures(Random(0).sample(ours, count))
+        if theirs:
+            figures[f"{style}, real val"] = word_figures(Random(0).sample(theirs, count))
+    return figures
+
+
+def real_queries(path: Path) -> Iterator[str]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        yield from (str(json.loads(line)["query"]) for line in lines)
+
+
+def print_table(name: str, figures: dict[str, Any]) -> None:
+    nested = [value for value in figures.values() if isinstance(value, dict)]
+    if len(nested) == len(figures):  # a table of tables
+        columns = list(nested[0])
+        table = Table("", *columns, title=name)
+        for row, values in figures.items():
+            table.add_row(row, *(_shown(values[column]) for column in columns))
+    else:
+        table = Table("", "", title=name, show_header=False)
+        for row, value in figures.items():
+            table.add_row(
+                row, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else _shown(value)
+            )
+    console.print(table)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""Rounds of scenes of the miniature world end to end: accounts, resuming, going on, and bad input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from upath import UPath
+
+from augmentation.errors import AugmentationError
+from augmentation.quotas import QuotaConfig
+from augmentation.vocabulary import VocabularyConfig
+from pipeline.errors import PipelineError
+from pipeline.executor import ExecutorConfig
+from pipeline.plan import open_plan
+from pipeline.receipts import read_ledger, read_receipts
+from shards.reader import SampleReader
+from workflows import augment, ingest
+from workflows.console import UserError
+from workflows.miniature import cutouts
+from workflows.miniature.world import WorldConfig, write_dataset
+from workflows.presets import miniature
+
+HERE = ExecutorConfig(isolate=False)
+WORDS: dict[str, Any] = {
+    "categories": {"cup": "cups", "hat": "hats", "ball": "balls"},
+    "quantifiers": ("two", "three"),
+    "attributes": {"pattern": ("striped", "dotted"), "colour": ("red", "blue", "green")},
+}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cut-outs, backgrounds and a vocabulary of three categories."""
+    folder = tmp_path_factory.mktemp("inputs")
+    config = cutouts.MiniatureCutoutsConfig(cutouts=folder / "cutouts", backgrounds=folder / "backgrounds")
+    cutouts.main(config)
+    (folder / "vocabulary.json").write_text(json.dumps(VocabularyConfig(**WORDS).to_json()))
+    return folder
+
+
+def _config(inputs: Path, data: Path, **changes: Any) -> augment.AugmentConfig:
+    pasted = replace(miniature.pasted_config(), cutouts=inputs / "cutouts", backgrounds=inputs / "backgrounds")
+    values: dict[str, Any] = {
+        "composers": ("pasted",),
+        "vocabulary": inputs / "vocabulary.json",
+        "pasted": pasted,
+        "data": UPath(data),
+        "scenes_per_shard": 12,
+        "rejected_pictures": 0,
+        "executor": HERE,
+    }
+    return augment.AugmentConfig(**{**values, **changes})
+
+
+def _yield(data: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((data / "miniature/scenes-rounds/yield.json").read_text())
+    return record
+
+
+def _bytes(run: Path) -> list[dict[str, str]]:
+    return [{role: file.sha256 for role, file in receipt.files.items()} for receipt in read_receipts(run)]
+
+
+@pytest.fixture(scope="module")
+def made(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """36 scenes, judged by the miniature detector and CLIP."""
+    data = tmp_path_factory.mktemp("made")
+    augment.make_scenes(_config(inputs, data, num_scenes=36, rejected_pictures=3))
+    return data
+
+
+def test_every_scene_that_was_asked_for_is_accounted_for(made: Path) -> None:
+    record = _yield(made)
+    pasted, selection = record["composers"]["pasted"], record["selection"]
+    outcomes = pasted["accepted"] + sum(pasted["rejected"].values()) + sum(pasted["failed"].values())
+    assert record["scenes_asked_for"] == pasted["attempted"] == outcomes == 36
+    assert pasted["accepted"] == selection["candidates"] == open_plan(made / "miniature/scenes").num_items
+    assert selection["candidates"] == sum(selection[name] for name in ("kept_scenes", "near_duplicate", "quota_full"))
+    reader = SampleReader(made / "miniature/scenes")
+    assert (len(reader), reader.num_queries) == (selection["kept_scenes"], selection["kept_queries"])
+    assert pasted["accepted"] > 0 and pasted["rejected"]
+
+
+def test_the_yield_says_what_it_cost_and_how_far_each_cell_is(made: Path) -> None:
+    record = _yield(made)
+    pasted, cells = record["composers"]["pasted"], record["cells"]
+    assert pasted["accepted_per_second"] == pytest.approx(pasted["accepted"] / pasted["wall_seconds"], rel=0.05)
+    assert 0.5 < pasted["asked_found_iou"] <= 1
+    assert record["stopped"] == "budget spent"
+    assert cells["reached"] + len(cells["unreached"]) == cells["total"]
+    assert cells["total"] == 3 * (8 + 10)  # categories; families of two and of three things
+    assert all(one["why"] for one in cells["unreached"])
+
+
+def test_rejected_scenes_are_shown_by_reason(made: Path) -> None:
+    folder = made / "miniature/scenes-rounds"
+    (receipts, run) = read_receipts(folder / "01-pasted"), folder / "01-pasted"
+    rows = [row for receipt in receipts for row in read_ledger(run, receipt)]
+    seen = {row["reason"] for row in rows if row["outcome"] == "rejected" and row["stage"] != "compose"}
+    assert {path.name for path in (folder / "rejected").glob("*.png")} == {f"pasted-{reason}.png" for reason in seen}
+    for path in (folder / "rejected").glob("*.png"):
+        with Image.open(path) as sheet:
+            assert sheet.width > sheet.height > 200
+
+
+def test_kept_scenes_have_queries_within_the_limits_of_each_thing(made: Path) -> None:
+    for sample in SampleReader(made / "miniature/scenes"):
+        things = [query.instance for query in sample.queries]
+        assert sample.queries and max(things.count(thing) for thing in things) <= 2
+        assert all(query.source == "pasted" and query.program for query in sample.queries)
+
+
+def test_a_shard_that_was_lost_is_made_again_as_it_was_and_rates_stay_those_of_the_work(
+    inputs: Path, made: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(made, data)
+    run = data / "miniature/scenes-rounds/01-pasted"
+    sorted((run / "receipts").glob("*.json"))[1].unlink()
+    augment.make_scenes(_config(inputs, data, num_scenes=36))
+    for folder in ("scenes-rounds/01-pasted", "scenes"):
+        assert _bytes(data / "miniature" / folder) == _bytes(made / "miniature" / folder)
+    before, after = (_yield(folder)["composers"]["pasted"] for folder in (made, data))
+    assert after["accepted"] == before["accepted"] and after["wall_seconds"] > before["wall_seconds"] / 4
+    augment.make_scenes(_config(inputs, data, num_scenes=36))
+    assert _yield(data)["composers"]["pasted"] == after
+
+
+@pytest.fixture(scope="module")
+def exact(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("exact")
+    augment.make_scenes(_config(inputs, data, num_scenes=30, exact=True))
+    return data
+
+
+def test_a_larger_budget_goes_on_where_a_smaller_one_ended(inputs: Path, exact: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(exact, data)
+    augment.make_scenes(_config(inputs, data, num_scenes=50, exact=True))
+    rounds = data / "miniature/scenes-rounds"
+    assert [open_plan(rounds / name).num_items for name in ("01-pasted", "02-pasted")] == [30, 20]
+    assert _bytes(rounds / "01-pasted") == _bytes(exact / "miniature/scenes-rounds/01-pasted")
+    keys = {entry.key[:9] for entry in SampleReader(data / "miniature/scenes").index}
+    assert keys == {"pasted-01", "pasted-02"}
+    with pytest.raises(UserError, match=r"02-pasted was asked for 20 scenes, .* 10 are left; give at least 50"):
+        augment.make_scenes(_config(inputs, data, num_scenes=40, exact=True))
+
+
+def test_another_configuration_is_refused_and_says_what_differs(inputs: Path, exact: Path) -> None:
+    changed = _config(inputs, exact, num_scenes=30, exact=True, quotas=QuotaConfig(queries_per_cell=9))
+    with pytest.raises(PipelineError, match=r"quotas\.queries_per_cell: 8 in the plan, 9 now"):
+        augment.make_scenes(changed)
+
+
+def test_rounds_end_when_every_cell_is_reached(inputs: Path, tmp_path: Path) -> None:
+    words = {**WORDS, "categories": {"cup": "cups"}, "quantifiers": ("three",)}
+    (tmp_path / "cups.json").write_text(json.dumps(VocabularyConfig(**words).to_json()))
+    quotas = QuotaConfig(queries_per_cell=1)
+    config = _config(inputs, tmp_path, num_scenes=600, exact=True, quotas=quotas, vocabulary=tmp_path / "cups.json")
+    augment.make_scenes(config)
+    record = _yield(tmp_path)
+    assert record["stopped"] == "every cell is reached" and record["scenes_asked_for"] < 600
+    assert record["selection"]["kept_queries"] == record["cells"]["total"] == record["cells"]["reached"] == 10
+    assert record["selection"]["quota_full"] > 0
+
+
+def test_composers_share_the_scenes_and_the_account(inputs: Path, tmp_path: Path) -> None:
+    config = _config(inputs, tmp_path, num_scenes=5, composers=("prompted", "pasted"))
+    augment.make_scenes(replace(config, render=replace(config.render, steps=2)))
+    composers = _yield(tmp_path)["composers"]
+    assert {name: one["attempted"] for name, one in composers.items()} == {"prompted": 3, "pasted": 2}
+    assert composers["prompted"]["asked_found_iou"] is None
+
+
+@contextmanager
+def _refused(data: Path, error: type[Exception], message: str) -> Iterator[None]:
+    """With one clear line, and before anything is made."""
+    with pytest.raises(error, match=message):
+        yield
+    assert not (data / "miniature").exists()
+
+
+def test_bad_input_is_refused_before_the_first_scene(inputs: Path, tmp_path: Path) -> None:
+    config = _config(inputs, tmp_path, exact=True)
+    (tmp_path / "dogs.json").write_text('{"categories": {"cup": "cups", "dog": "dogs"}}')
+    with _refused(tmp_path, AugmentationError, "has no cut-outs of dog; make them with"):
+        augment.make_scenes(replace(config, vocabulary=tmp_path / "dogs.json"))
+    with _refused(tmp_path, AugmentationError, "does not know 'dog'; it knows ball"):
+        augment.make_scenes(replace(config, exact=False, vocabulary=tmp_path / "dogs.json"))
+    with _refused(tmp_path, AugmentationError, "there are no cut-outs: .* is no folder; make them with"):
+        augment.make_scenes(replace(config, pasted=replace(config.pasted, cutouts=tmp_path / "nowhere")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_scenes": 0}, "num_scenes must be at least 1, got 0"),
+        ({"composers": ()}, "name at least one composer, and each once, got none"),
+        ({"composers": ("pasted", "pasted")}, "each once, got pasted pasted"),
+        ({"composers": ("prompted", "pasted"), "exact": True}, "or leave --exact out"),
+        ({"rejected_pictures": -1}, "rejected_pictures must be at least 0"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        augment.AugmentConfig(**changes)
+
+
+def test_photographs_of_the_test_splits_are_no_backgrounds(inputs: Path, tmp_path: Path) -> None:
+    refer, backgrounds = tmp_path / "refer", tmp_path / "backgrounds"
+    write_dataset(WorldConfig(output=refer, num_train=2, num_val=1, num_test=1))
+    ingest.main(ingest.IngestConfig(annotations=refer / "miniature", images=refer / "images", data=UPath(tmp_path)))
+    held_out = [sample for sample in SampleReader(tmp_path / "miniature/samples") if sample.queries[0].split != "train"]
+    backgrounds.mkdir()
+    for number, sample in enumerate(held_out):
+        (backgrounds / f"holiday-{number}.png").write_bytes(sample.image)
+    config = _config(inputs, tmp_path, exact=True)
+    with pytest.raises(AugmentationError, match=r"held.out"):
+        augment.make_scenes(replace(config, pasted=replace(config.pasted, backgrounds=backgrounds)))
+
+
+def test_the_style_is_that_of_the_data_set_unless_another_is_named() -> None:
+    styles = {name: augment.for_dataset(["--dataset", name]).label.style for name in ("refcoco+", "refcocog", "mine")}
+    assert styles == {"refcoco+": "refcoco+", "refcocog": "refcocog", "mine": "refcoco"}
+    assert augment.for_dataset([]) == augment.for_dataset(["--data", "refcoco+"]) == augment.AugmentConfig()
