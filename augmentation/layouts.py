@@ -111,8 +111,11 @@ def sample_layout(
     first, rest = aspect_ratios[:num_of_category], aspect_ratios[num_of_category:]
     for attempt in range(config.tries):
         canvas = _canvas(len(aspect_ratios), width, height, attempt, random, config)
-        boxes = _ARRANGED[arrangement](first, canvas)
-        everything = None if boxes is None else _with_clutter(boxes, rest, canvas)
+        if arrangement == "between" and len(rest) >= 2:
+            everything = _between(first, rest, canvas)
+        else:
+            boxes = _ARRANGED[arrangement](first, canvas)
+            everything = None if boxes is None else _with_clutter(boxes, rest, canvas)
         if everything is not None:
             return tuple(everything)
     return None
@@ -361,6 +364,20 @@ def _standing(extents: tuple[float, float], foot: float, taken: Iterable[Box], c
     return None
 
 
+def _between(ratios: Sequence[float], clutter: Sequence[float], canvas: _Canvas) -> list[Box] | None:
+    """The first thing between the first two of the clutter, in a row or a column; the others where there is room."""
+    in_line = canvas.random.choice((_row, _column))
+    line = in_line((clutter[0], ratios[0], clutter[1]), canvas)
+    if line is None:
+        return None
+    start, middle, end = line
+    everything = _with_clutter([start, middle, end], (*ratios[1:], *clutter[2:]), canvas)
+    if everything is None:
+        return None
+    others, more = everything[3 : 2 + len(ratios)], everything[2 + len(ratios) :]
+    return [middle, *others, start, end, *more]
+
+
 def _with_clutter(boxes: list[Box], ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
     """The boxes and one for each thing of clutter, where nothing else is."""
     everything = list(boxes)
@@ -380,4 +397,5 @@ _ARRANGED: Mapping[Arrangement, Callable[[Sequence[float], _Canvas], list[Box] |
     "grid": _grid,
     "cluster": _cluster,
     "depth": _depth,
+    "between": _scatter,
 }

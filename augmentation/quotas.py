@@ -29,12 +29,13 @@ from augmentation.vocabulary import (
 )
 
 SERVED: Mapping[Arrangement, frozenset[Family]] = {
-    "scatter": frozenset({"size", "region", "near", "attribute", "beside", "between"}),
+    "scatter": frozenset({"size", "region", "near", "attribute", "beside"}),
     "row": frozenset({"ordinal", "middle", "side"}),
     "column": frozenset({"ordinal", "middle", "side"}),
     "grid": frozenset({"line", "region"}),
-    "cluster": frozenset({"between", "near"}),
-    "depth": frozenset({"depth"}),
+    "cluster": frozenset({"near", "beside"}),
+    "depth": frozenset({"depth", "size"}),
+    "between": frozenset({"between"}),
 }
 """What an arrangement is for. Others may come of it, too; a scene without one may hold anything."""
 

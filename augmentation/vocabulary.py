@@ -29,8 +29,9 @@ QUANTIFIERS: Mapping[str, int] = {
     "eight": 8,
 }
 
-Arrangement = Literal["scatter", "row", "column", "grid", "cluster", "depth"]
-"""``depth``: on one ground plane in perspective, nearer things lower and larger."""
+Arrangement = Literal["scatter", "row", "column", "grid", "cluster", "depth", "between"]
+"""``depth``: on one ground plane in perspective, nearer things lower and larger. ``between``: one of the things is
+between two of another category."""
 
 Composer = Literal["prompted", "layout", "pasted"]
 """Who makes a scene: ``prompted`` is told how many of what, ``layout`` and ``pasted`` also where each thing is."""
@@ -171,7 +172,7 @@ class SceneSpec:
     """Whether ``pasted`` takes one cut-out for all of them, so that only their places differ."""
 
     clutter: tuple[str, ...] = ()
-    """Categories of further things, one each, for ``layout`` and ``pasted``; none is the scene's own."""
+    """Category of each further thing, for ``layout`` and ``pasted``; none is the scene's own."""
 
     def to_payload(self) -> dict[str, Any]:
         """JSON values for the row of a plan, without the key."""
@@ -255,9 +256,11 @@ def _spec(
 
 
 def _clutter(vocabulary: VocabularyConfig, request: SceneRequest, random: Random) -> tuple[str, ...]:
+    others = sorted(set(vocabulary.categories) - {request.category})
+    if request.arrangement == "between" and others:
+        return (random.choice(others),) * 2
     if request.arrangement not in _WITH_CLUTTER:
         return ()
-    others = sorted(set(vocabulary.categories) - {request.category})
     return tuple(random.sample(others, min(random.randint(0, MOST_CLUTTER), len(others))))
 
 

@@ -52,6 +52,15 @@ def test_the_same_seed_gives_the_same_layout(arrangement: Arrangement) -> None:
     assert one != sample_layout(arrangement, [1.0] * 4, 3, 320, 240, Random(6), CONFIG)
 
 
+@pytest.mark.parametrize("count", [2, 5])
+def test_one_thing_is_between_the_first_two_of_the_clutter(count: int) -> None:
+    layouts = _layouts("between", count, 3)
+    assert len(layouts) == 20
+    for boxes, *_ in layouts:
+        middle, start, end = boxes[0], boxes[count], boxes[count + 1]
+        assert start[2] < middle[0] < middle[2] < end[0] or start[3] < middle[1] < middle[3] < end[1]
+
+
 @pytest.mark.parametrize("count", [2, 5, 8])
 def test_a_row_goes_from_left_to_right_with_feet_on_a_line(count: int) -> None:
     for boxes, *_ in _layouts("row", count):

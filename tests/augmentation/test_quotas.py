@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -148,7 +148,7 @@ def test_nothing_is_asked_for_a_cell_that_never_came() -> None:
 def test_what_hardly_ever_came_for_any_category_is_not_asked_for() -> None:
     """After 200 rows of other categories without one, 2 % of a query and less are expected of a row of cups, too."""
     cup, ball = _cell("ordinal"), _cell("ordinal", category="ball")
-    every: list[Arrangement] = ["row", "column", "grid", "scatter", "cluster", "depth"]
+    every: tuple[Arrangement, ...] = get_args(Arrangement)
     outcomes = [
         Outcome(composer="pasted", request=SceneRequest(category="ball", count=3, arrangement=one), candidates={})
         for one in every

@@ -147,7 +147,7 @@ def test_keys_say_composer_round_and_number() -> None:
 
 
 def test_every_arrangement_is_asked_of_a_composer_that_places_things_equally_often() -> None:
-    specs = _specs(VocabularyConfig(**CUPS), 6 * 6 * 5, seed=2, composer="pasted")
+    specs = _specs(VocabularyConfig(**CUPS), 6 * 7 * 5, seed=2, composer="pasted")
     assert set(Counter((spec.category, spec.count, spec.arrangement) for spec in specs).values()) == {5}
 
 
@@ -165,8 +165,10 @@ def test_pasted_things_are_identical_in_three_scenes_of_ten_and_otherwise_vary()
 def test_clutter_is_of_other_categories_and_only_where_relations_need_it() -> None:
     vocabulary = VocabularyConfig(categories={name: f"{name}s" for name in ("cup", "ball", "hat", "key", "box")})
     specs = _specs(vocabulary, 2000, seed=4, composer="pasted")
-    assert not any(spec.clutter for spec in specs if spec.arrangement not in ("scatter", "cluster"))
+    assert not any(spec.clutter for spec in specs if spec.arrangement not in ("scatter", "cluster", "between"))
     cluttered = [spec for spec in specs if spec.arrangement in ("scatter", "cluster")]
     assert {len(spec.clutter) for spec in cluttered} == {0, 1, 2, 3}
     assert all(spec.category not in spec.clutter and len(set(spec.clutter)) == len(spec.clutter) for spec in cluttered)
+    ends = [spec.clutter for spec in specs if spec.arrangement == "between"]
+    assert ends and all(len(two) == 2 and two[0] == two[1] for two in ends)
     assert not any(spec.clutter for spec in _specs(VocabularyConfig(categories={"cup": "cups"}), 50, 0, "layout"))
