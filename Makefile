@@ -2,8 +2,8 @@
 # ARGS is passed on to the module:  make train ARGS="--help"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test fuzz demo miniature ingest inspect export generate-priors augment pack train evaluate predict \
-        status faults benchmark-engine benchmark-ingest benchmark-attributes benchmark-render benchmark-priors \
+.PHONY: help setup format check test fuzz demo miniature ingest inspect export generate-priors cut-out augment pack train evaluate predict \
+        status faults benchmark-engine benchmark-ingest benchmark-attributes benchmark-render benchmark-priors benchmark-scenes \
         miniature-models clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -62,6 +62,9 @@ export: setup ## samples or scenes in the formats of other trainers
 generate-priors: setup ## queries -> prompts -> pictures -> features in the prior store
 	$(PYTHON_M) workflows.generate_priors $(ARGS)
 
+cut-out: setup ## cut-outs for pasted scenes, of outlined photographs or priors (ARGS="coco --help")
+	$(PYTHON_M) workflows.cut_out $(ARGS)
+
 augment: setup ## generated scenes with proved queries, and their priors
 	$(PYTHON_M) workflows.augment $(ARGS)
 
@@ -94,6 +97,9 @@ benchmark-attributes: setup ## make benchmark-attributes REAL=FOLDER: how often 
 
 benchmark-render: setup ## priors a second against the loop that one writes first, in turn
 	$(PYTHON_M) benchmarks.render $(ARGS)
+
+benchmark-scenes: setup ## are the queries of generated scenes true? beside Pseudo-Q's rules (REAL=FOLDER: on real cut-outs, too)
+	$(PYTHON_M) benchmarks.scenes $(if $(REAL),--real "$(REAL)") $(ARGS)
 
 benchmark-priors: setup ## do the miniature's priors show what the query means? the nearest crops say
 	$(PYTHON_M) benchmarks.priors $(ARGS)

@@ -50,10 +50,10 @@ from pipeline.stage import Item, Rejected, Stage
 from shards.schema import Sample
 from workflows import cut_out
 from workflows.console import quieten_libraries
-from workflows.inspection import word_figures
 from workflows.miniature import cutouts as miniature_cutouts
 from workflows.miniature.judge import count_objects
 from workflows.presets import miniature
+from workflows.wording import compared, print_words
 
 console = Console()
 
@@ -103,7 +103,7 @@ def main() -> None:
             figures[f"real cut-outs, {kind}"] = with_truth(run, real_vocabulary, has_attributes=False)
         figures["words"] = beside_real(texts, options.real)
     for name, table in figures.items():
-        print_table(name, table)
+        print_words(table) if name == "words" else print_table(name, table)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(figures, indent=1) + "\n")
 
@@ -336,10 +336,7 @@ def beside_real(texts: dict[Style, list[str]], real: Path | None) -> dict[str, A
     figures: dict[str, Any] = {}
     for style, ours in texts.items():
         theirs = list(real_queries(real / REAL_SPLITS[style])) if real else []
-        count = min(len(some) for some in (ours, theirs) if some)
-        figures[style] = word_figures(Random(0).sample(ours, count))
-        if theirs:
-            figures[f"{style}, real val"] = word_figures(Random(0).sample(theirs, count))
+        figures |= compared({style: ours, f"{style}, real val": theirs})
     return figures
 
 
@@ -349,18 +346,10 @@ def real_queries(path: Path) -> Iterator[str]:
 
 
 def print_table(name: str, figures: dict[str, Any]) -> None:
-    nested = [value for value in figures.values() if isinstance(value, dict)]
-    if len(nested) == len(figures):  # a table of tables
-        columns = list(nested[0])
-        table = Table("", *columns, title=name)
-        for row, values in figures.items():
-            table.add_row(row, *(_shown(values[column]) for column in columns))
-    else:
-        table = Table("", "", title=name, show_header=False)
-        for row, value in figures.items():
-            table.add_row(
-                row, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else _shown(value)
-            )
+    table = Table("", "", title=name, show_header=False)
+    for row, value in figures.items():
+        listed = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else _shown(value)
+        table.add_row(row, listed)
     console.print(table)
 
 

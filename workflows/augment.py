@@ -51,6 +51,7 @@ from workflows.prior_config import load_prior_config
 from workflows.rejected_scenes import draw_rejected
 from workflows.scene_rounds import Recipe, Rounds, RoundsConfig, make_rounds, write_selection
 from workflows.scene_yield import print_yield, yield_record
+from workflows.wording import beside_validation, print_words
 
 STYLES: dict[str, Style] = {"refcoco+": "refcoco+", "refcocog": "refcocog"}
 """Of the data sets whose phrases are not as RefCOCO's."""
@@ -158,6 +159,9 @@ def make_scenes(config: AugmentConfig) -> None:
     rounds = make_rounds(_rounds_config(config, place, load_prior_config(place.prior_config)))
     _report(rounds, place, config.rejected_pictures)
     write_selection(rounds, place.scenes)
+    words = beside_validation(place)
+    write_whole(place.scene_rounds / "words.json", json.dumps(words, indent=1))
+    print_words(words)
     lies_in("the scenes", place.scenes)
 
 
