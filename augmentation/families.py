@@ -43,13 +43,17 @@ LEAST_THINGS: Mapping[Family, int] = {
 
 
 def family(program: Mapping[str, Any]) -> Family:
-    """Of a program's record, by its outermost operator; a place within a row or a column is of ``line``.
+    """Of a program's record, by its outermost operator.
+
+    A place within a row or a column is of ``line``; "first from the left" says no more than "left".
 
     Raises:
         KeyError: the record is of no program.
     """
     if program.get("of", {}).get("op") == "line":
         return "line"
+    if program["op"] == "ordinal" and program["rank"] == 1:
+        return "side"
     if program["op"] == "beside" and program["direction"] in ("front", "behind"):
         return "depth"
     return _OF_OPERATOR[program["op"]]

@@ -8,10 +8,9 @@ also be read as another program that means something else here is not said.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain, combinations
+from itertools import chain, combinations, islice
 from random import Random
 from typing import get_args
 
@@ -84,10 +83,13 @@ def proved_queries(
     for program in programs:
         if len(selected := read(program)) == 1:
             proved[min(selected), family(to_json(program))].append(program)
-    random = Random(seed)
-    chosen = partial(_chosen, wording=wording, readings=readings, is_understood=is_understood, random=random)
-    found = [query for (target, _), some in sorted(proved.items()) for query in chosen(target, some, most=per_family)]
-    return list({query.text: query for query in found}.values())
+    random, found = Random(seed), dict[str, ProvedQuery]()
+    for (target, _), some in sorted(proved.items()):
+        sayable = _in_random_order(some, wording, random)
+        clear = (one for one in sayable if readings[one[0]] == {frozenset([target])} and one[0] not in found)
+        for text, program in islice(_each_once(clear, is_understood), per_family):
+            found[text] = ProvedQuery(text=text, target=target, program=program)
+    return list(found.values())
 
 
 def _readings(scene: Scene, programs: Sequence[Program], wording: Wording) -> dict[str, set[frozenset[int]]]:
@@ -101,26 +103,21 @@ def _readings(scene: Scene, programs: Sequence[Program], wording: Wording) -> di
     return readings
 
 
-def _chosen(
-    target: int,
-    programs: list[Program],
-    most: int,
-    *,
-    wording: Wording,
-    readings: dict[str, set[frozenset[int]]],
-    is_understood: Callable[[str, Program], bool],
-    random: Random,
-) -> Iterator[ProvedQuery]:
-    """Random phrases that can mean nothing else, each of another program; in short styles mostly short ones."""
+def _in_random_order(programs: Sequence[Program], wording: Wording, random: Random) -> list[tuple[str, Program]]:
+    """All phrases with their programs; in short styles the short ones mostly come first."""
     phrases = [(text, program) for program in programs for text in wording.phrasings(program)]
-    phrases.sort(key=lambda phrase: random.expovariate(wording.weight(phrase[0])))
+    return sorted(phrases, key=lambda phrase: random.expovariate(wording.weight(phrase[0])))
+
+
+def _each_once(
+    phrases: Iterable[tuple[str, Program]], is_understood: Callable[[str, Program], bool]
+) -> Iterator[tuple[str, Program]]:
+    """The first phrase of each program that is understood."""
     said: set[Program] = set()
     for text, program in phrases:
-        if len(said) == most:
-            return
-        if program not in said and readings[text] == {frozenset([target])} and is_understood(text, program):
+        if program not in said and is_understood(text, program):
             said.add(program)
-            yield ProvedQuery(text=text, target=target, program=program)
+            yield text, program
 
 
 def repertoire(scene: Scene, category: str) -> Iterator[Program]:

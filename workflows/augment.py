@@ -123,7 +123,8 @@ class AugmentConfig:
 
 
 def for_dataset(arguments: list[str]) -> AugmentConfig:
-    """The defaults, with the style of the data set that a command line names."""
+    """The defaults, with the style of the data set that a command line names, and for photographs other than the
+    miniature world's what ``pasted`` does to blend things in."""
     # Without abbreviations: --data is another option.
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--dataset", default="miniature")
@@ -131,7 +132,11 @@ def for_dataset(arguments: list[str]) -> AugmentConfig:
         name = parser.parse_known_args(arguments)[0].dataset
     except argparse.ArgumentError:
         name = "miniature"  # the parser of all options says what is wrong
-    return AugmentConfig(dataset=name, label=LabelConfig(style=STYLES.get(name, "refcoco")))
+    config = AugmentConfig(dataset=name, label=LabelConfig(style=STYLES.get(name, "refcoco")))
+    if name == "miniature":
+        return config
+    folder = Path("data") / name
+    return replace(config, pasted=PastedConfig(cutouts=folder / "cutouts", backgrounds=folder / "backgrounds"))
 
 
 def main(config: AugmentConfig) -> None:

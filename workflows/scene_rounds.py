@@ -48,6 +48,8 @@ from shards.writer import SampleSink
 from workflows.console import UserError, console
 from workflows.layout import write_whole
 
+_FIRST_ROUND = 256
+
 _WALL = "wall.json"
 """Seconds of the calls that worked on a run, and the number of shards that they delivered."""
 
@@ -80,10 +82,11 @@ class RoundsConfig:
     scenes_per_shard: int
     executor: ExecutorConfig
 
-    @property
-    def round_size(self) -> int:
-        """One scene for each category, number and arrangement: whatever the budget, so that a larger one goes on."""
-        return max(LEAST_OF_ROUND, len(self.vocabulary.cells) * len(arrangements_of("pasted")))
+    def round_size(self, in_round: int) -> int:
+        """Each round is twice as large as the one before, up to one scene for each category, number and arrangement:
+        whatever the budget, so that a larger one goes on."""
+        largest = len(self.vocabulary.cells) * len(arrangements_of("pasted"))
+        return max(LEAST_OF_ROUND, min(_FIRST_ROUND * 2 ** (in_round - 1), largest))
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -184,7 +187,7 @@ def _settle(rounds: Rounds) -> None:
 def _next_requests(rounds: Rounds) -> dict[Composer, list[SceneRequest]]:
     """An even spread at first; then what is missing. The scenes are shared between the composers."""
     config = rounds.config
-    shares = _shares([recipe.composer for recipe in config.recipes], min(config.round_size, rounds.num_left))
+    shares = _shares([recipe.composer for recipe in config.recipes], min(config.round_size(rounds.num_rounds + 1), rounds.num_left))
     if rounds.num_rounds == 0:
         return {one: even_requests(config.vocabulary, share, config.seed, one) for one, share in shares.items()}
     return config.quotas.next_requests(shares, rounds.outcomes, rounds.kept)
