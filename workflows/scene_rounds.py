@@ -86,7 +86,7 @@ class RoundsConfig:
         """Each round is twice as large as the one before, up to one scene for each category, number and arrangement:
         whatever the budget, so that a larger one goes on."""
         largest = len(self.vocabulary.cells) * len(arrangements_of("pasted"))
-        return max(LEAST_OF_ROUND, min(_FIRST_ROUND * 2 ** (in_round - 1), largest))
+        return max(LEAST_OF_ROUND, min(_FIRST_ROUND << (in_round - 1), largest))
 
     @property
     def fingerprint(self) -> dict[str, Any]:
