@@ -187,7 +187,9 @@ def _settle(rounds: Rounds) -> None:
 def _next_requests(rounds: Rounds) -> dict[Composer, list[SceneRequest]]:
     """An even spread at first; then what is missing. The scenes are shared between the composers."""
     config = rounds.config
-    shares = _shares([recipe.composer for recipe in config.recipes], min(config.round_size(rounds.num_rounds + 1), rounds.num_left))
+    shares = _shares(
+        [recipe.composer for recipe in config.recipes], min(config.round_size(rounds.num_rounds + 1), rounds.num_left)
+    )
     if rounds.num_rounds == 0:
         return {one: even_requests(config.vocabulary, share, config.seed, one) for one, share in shares.items()}
     return config.quotas.next_requests(shares, rounds.outcomes, rounds.kept)
