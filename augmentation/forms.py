@@ -23,8 +23,14 @@ class Forms:
     across: tuple[str, ...] = ()
     """Leftmost and rightmost."""
 
+    across_on: tuple[str, ...] = ()
+    """The same in words that all things on that side answer to."""
+
     down: tuple[str, ...] = ()
     """Topmost and bottommost."""
+
+    down_at: tuple[str, ...] = ()
+    """The same in words that all things up there, or down there, answer to."""
 
     far: tuple[str, ...] = ()
     ordinal: tuple[str, ...] = ()
@@ -90,7 +96,7 @@ _SHORT_LOOKS = Forms(
     brevity=2.5,
     named=("{noun}", "the {noun}"),
     superlative=("{most} {noun}", "the {most} {noun}"),
-    next_to=(*_short("next to"), *_short("beside"), *_short("by")),
+    next_to=(*_short("next to"), *_short("beside")),
     nearest=(*_short("closest to"), *_short("nearest to")),
     between=(
         "{noun} between {ends}",
@@ -103,26 +109,16 @@ _SHORT_LOOKS = Forms(
 _REFCOCO = Forms(
     brevity=2.5,
     named=_SHORT_LOOKS.named,
-    across=(
-        "{side} {noun}",
+    across=("{side} {noun}", "the {side} {noun}", "{side}most {noun}", "{noun} furthest {side}"),
+    across_on=(
         "{noun} {side}",
-        "the {side} {noun}",
-        "{side}most {noun}",
         "{noun} on {side}",
         "{noun} on the {side}",
         "the {noun} on the {side}",
         "{noun} to the {side}",
-        "{noun} furthest {side}",
     ),
-    down=(
-        "{side} {noun}",
-        "the {side} {noun}",
-        "{side}most {noun}",
-        "{noun} at {side}",
-        "{noun} at the {side}",
-        "{noun} on the {side}",
-        "the {noun} at the {side}",
-    ),
+    down=("{side} {noun}", "the {side} {noun}", "{side}most {noun}"),
+    down_at=("{noun} at {side}", "{noun} at the {side}", "{noun} on the {side}", "the {noun} at the {side}"),
     far=(
         "far {side} {noun}",
         "{noun} far {side}",
@@ -226,20 +222,23 @@ _REFCOCOG = Forms(
     brevity=0,
     named=("the {noun}", "{a_noun}", "the {noun} in the picture", "{a_noun} in this picture", "{noun}"),
     across=(
-        "the {noun} on the {side}",
-        "{a_noun} on the {side}",
+        "the {side}most {noun}",
         "the {side}most {noun} in the picture",
         "the {noun} that is furthest to the {side}",
+        "{a_noun} that is furthest to the {side}",
+    ),
+    across_on=(
+        "the {noun} on the {side}",
+        "{a_noun} on the {side}",
         "the {noun} which is on the {side}",
         "{noun} on the {side} in the picture",
     ),
     down=(
-        "the {noun} at the {side}",
-        "{a_noun} at the {side}",
+        "the {side}most {noun}",
         "the {side}most {noun} in the picture",
         "the {noun} that is at the very {side}",
-        "{noun} at the {side} in the picture",
     ),
+    down_at=("the {noun} at the {side}", "{a_noun} at the {side}", "{noun} at the {side} in the picture"),
     far=(
         "the {noun} on the far {side}",
         "{a_noun} on the far {side} of the picture",

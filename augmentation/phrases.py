@@ -10,8 +10,8 @@ so swapping left and right in a phrase gives a phrase of the flipped program.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Literal
 
@@ -97,6 +97,27 @@ class Wording:
             case _:
                 return _placed(forms, program)
 
+    def readings(self, program: Program) -> Iterator[tuple[str, Program]]:
+        """Every phrase of the program with each program that it can be heard as, this one included.
+
+        "The cup on the left" is also any cup on the left side, "the cup in the middle" that of the others or that of
+        the picture, and "second red cup from the left" also the second cup from the left, if that one is red.
+        """
+        for text in self.phrasings(program):
+            yield text, program
+        forms = FORMS[self.style]
+        match program:
+            case Extreme(of=(Category() | WithAttribute()) as of, side=side):
+                loose = forms.across_on if side in ("left", "right") else forms.down_at
+                yield from ((text, Region(of=of, region=side)) for text in _filled(loose, of, side=[side]))
+            case Ordinal(of=WithAttribute()) | Middle(of=WithAttribute()):
+                yield from ((text, _attribute_last(program)) for text in self.phrasings(program))
+        match program:
+            case Middle(of=(Category() | WithAttribute()) as of):
+                yield from ((text, Region(of=of, region="middle")) for text in self.phrasings(program))
+            case Region(of=(Category() | WithAttribute()) as of, region="middle"):
+                yield from ((text, Middle(of=of)) for text in self.phrasings(program))
+
     def weight(self, text: str) -> float:
         """How often a phrase is chosen, beside the others that say the same."""
         return float(len(text.split()) ** -FORMS[self.style].brevity)
@@ -109,6 +130,18 @@ class Wording:
         return [f"{noun_phrase(ends).removesuffix(category)}{self.plurals[category]}"]
 
 
+def _attribute_last(program: Ordinal | Middle) -> Program:
+    """Chosen among all of the category, and then with the attributes."""
+    attributes, base = list[WithAttribute](), program.of
+    while isinstance(base, WithAttribute):
+        attributes.append(base)
+        base = base.of
+    found: Program = replace(program, of=base)
+    for one in attributes:
+        found = replace(one, of=found)
+    return found
+
+
 def _placed(forms: Forms, program: Program) -> tuple[str, ...]:
     """What is said of things among their like, without a row, a column or another thing."""
     match program:
@@ -118,8 +151,10 @@ def _placed(forms: Forms, program: Program) -> tuple[str, ...]:
             return _filled(forms.far, of, side=[side])
         case Superlative(of=Region(of=of, region=("left" | "right") as region), measure=measure):
             return _filled(forms.superlative_on_side, of, side=[region], most=SUPERLATIVES[measure])
+        case Extreme(of=of, side=("left" | "right") as side):
+            return _filled((*forms.across, *forms.across_on), of, side=[side])
         case Extreme(of=of, side=side):
-            return _filled(forms.across if side in ("left", "right") else forms.down, of, side=[side])
+            return _filled((*forms.down, *forms.down_at), of, side=[side])
         case Ordinal(of=of, rank=rank, side=side) if rank in ORDINALS:
             return _filled(forms.ordinal, of, side=[side], nth=ORDINALS[rank])
         case Middle(of=of):

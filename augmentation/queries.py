@@ -8,7 +8,7 @@ also be read as another program that means something else here is not said.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations, islice
 from random import Random
@@ -76,7 +76,9 @@ def proved_queries(
         noise: see ``BOX_NOISE``.
         is_understood: phrases that are not are not said; see ``Readback``.
     """
-    programs = list(repertoire(scene, category))
+    if not _has_own_name(scene, category):
+        return []
+    programs = list(repertoire(scene, category, known=wording.plurals))
     readings = _readings(scene, programs, wording)
     read = Reader(scene, noise)
     proved: dict[tuple[int, Family], list[Program]] = defaultdict(list)
@@ -92,13 +94,19 @@ def proved_queries(
     return list(found.values())
 
 
+def _has_own_name(scene: Scene, category: str) -> bool:
+    """Whether no other category of the scene answers to its name, as a teddy bear does to "bear"."""
+    others = {thing.category for thing in scene.things} - {category}
+    return not any(other.split()[-1] == category.split()[-1] for other in others)
+
+
 def _readings(scene: Scene, programs: Sequence[Program], wording: Wording) -> dict[str, set[frozenset[int]]]:
-    """Everything that each phrase can mean in the scene, without asking for robustness."""
+    """Everything that each phrase can be heard as in the scene: without noise, and what is borderline with it."""
     readings: dict[str, set[frozenset[int]]] = defaultdict(set)
-    read = Reader(scene)
+    read = Reader(scene, lenient=True)
     for program in programs:
-        if selected := read(program):
-            for text in wording.phrasings(program):
+        for text, heard in wording.readings(program):
+            if selected := read(heard):
                 readings[text].add(selected)
     return readings
 
@@ -120,11 +128,17 @@ def _each_once(
             yield text, program
 
 
-def repertoire(scene: Scene, category: str) -> Iterator[Program]:
-    """Programs that could mean a single thing of the category; in a fixed order."""
+def repertoire(scene: Scene, category: str, known: Container[str] = ()) -> Iterator[Program]:
+    """Programs that could mean a single thing of the category; in a fixed order.
+
+    Args:
+        known: further categories, things of which it may be related to.
+    """
     read = Reader(scene)
-    anchors = list(_described(scene, read, number=1))
-    pairs = list(_described(scene, read, number=2))
+    others = sorted({thing.category for thing in scene.things if thing.category == category or thing.category in known})
+    named = [one for one in others if _has_own_name(scene, one)]
+    anchors = list(_described(scene, read, named, number=1))
+    pairs = list(_described(scene, read, named, number=2))
     for base in _bases(scene, category):
         yield base
         members = len(read(base))
@@ -151,10 +165,10 @@ def _bases(scene: Scene, category: str) -> Iterator[Program]:
             yield base
 
 
-def _described(scene: Scene, read: Reader, number: int) -> Iterator[Program]:
+def _described(scene: Scene, read: Reader, categories: Sequence[str], number: int) -> Iterator[Program]:
     """Of each selection of ``number`` things that category and attributes make, the descriptions with fewest words."""
     fewest: dict[frozenset[int], int] = {}
-    for category in sorted({thing.category for thing in scene.things}):
+    for category in categories:
         for base in _bases(scene, category):
             selected, words = read(base), _num_attributes(base)
             if len(selected) == number and words <= fewest.setdefault(selected, words):
@@ -189,7 +203,8 @@ def _among_themselves(base: Program, members: int, perspective: bool) -> Iterato
             yield Superlative(of=Region(of=base, region=region), measure=measure)
     if perspective:
         yield from (Depth(of=base, place=place) for place in get_args(Place))
-    for side in get_args(Side) if members >= 4 else ():
+    is_whole = isinstance(base, Category)  # "the top row" is one of all things, whatever their colours
+    for side in get_args(Side) if is_whole and members >= 4 else ():
         for rank in range(1, members // 2):
             yield from _in_line(Line(of=base, rank=rank, side=side), members)
 
@@ -206,8 +221,9 @@ def _in_line(line: Line, members: int) -> Iterator[Program]:
 def _related(base: Program, anchor: Program, members: int, perspective: bool) -> Iterator[Program]:
     if base == anchor:
         return
-    directions: tuple[Direction, ...] = get_args(Direction)
-    for direction in directions if perspective else directions[:4]:
+    across: tuple[Direction, ...] = ("left", "right")
+    # On one ground what is higher in the picture is behind, not above.
+    for direction in (*across, *(("front", "behind") if perspective else ("above", "below"))):
         yield Beside(of=base, direction=direction, anchor=anchor)
     yield NextTo(of=base, anchor=anchor)
     if members >= 2:

@@ -44,6 +44,9 @@ from augmentation.scene import Scene
 MOST_SPREAD_ACROSS = 0.7
 """Things form a row (or a column) if their centres spread at most this share as far across it as along it."""
 
+MOST_SPREAD_OF_COUNTED = 0.35
+"""And from which on people no longer count through all of them, but row by row."""
+
 IN_REGION, OUT_OF_REGION = 0.36, 0.5
 """A centre within the first 36 % counts from a side is on that side, from 50 % on it is not."""
 
@@ -61,8 +64,8 @@ MOST_ASIDE, LEAST_ASIDE = 0.625, 3.0
 far is above or below it. In between nothing is said, though strict readers count all that is further left."""
 
 NEXT_TO, NOT_NEXT_TO = 0.5, 1.0
-"""Things are next to each other if their gap is at most half the size of the smaller one, and are not if it is at
-least the mean size of both."""
+"""Things are next to each other if their gap is at most half the size of the smaller one and they are rather beside
+than above each other, and are not if the gap is at least the mean size of both."""
 
 NEARER = 1.5
 """How many times as far away every other thing is than the nearest."""
@@ -94,11 +97,16 @@ def run(program: Program, scene: Scene, noise: float = 0.0) -> Selection:
 
 
 class Reader:
-    """Runs programs on one scene, each part that they share once."""
+    """Runs programs on one scene, each part that they share once.
 
-    def __init__(self, scene: Scene, noise: float = 0.0) -> None:
+    Args:
+        lenient: take in what is borderline, instead of saying nothing where anything is: what a hearer might mean.
+    """
+
+    def __init__(self, scene: Scene, noise: float = 0.0, *, lenient: bool = False) -> None:
         self._scene = scene
         self._geometry = Geometry(scene, noise)
+        self._lenient = lenient
         self._known: dict[Program, Selection] = {}
 
     def __call__(self, program: Program) -> Selection:
@@ -113,15 +121,15 @@ class Reader:
             case Category(name=name):
                 return frozenset(i for i, thing in enumerate(self._scene.things) if thing.category == name)
             case WithAttribute(of=of, kind=kind, value=value):
-                return _those(self(of), _has(self._scene, kind, value))
+                return self._those(self(of), _has(self._scene, kind, value))
             case Extreme(of=of, side=side):
                 return _nth(geometry, self(of), side, 1) if len(self(of)) >= 2 else NOTHING
             case Ordinal(of=of, rank=rank, side=side):
-                return _nth(geometry, self(of), side, rank)
+                return _ordinal(geometry, self(of), side, rank)
             case Middle(of=of):
                 return _middle(geometry, self(of))
             case Region(of=of, region=region):
-                return _those(self(of), _in_region(geometry, region))
+                return self._those(self(of), _in_region(geometry, region))
             case Line(of=of, rank=rank, side=side):
                 return _line(geometry, self(of), side, rank)
             case Superlative(of=of, measure=measure):
@@ -142,22 +150,23 @@ class Reader:
         members = self(program.of) - anchors
         match program:
             case Beside(direction=direction):
-                return _those(members, _on_side_of(self._geometry, anchor, direction))
+                return self._those(members, _on_side_of(self._geometry, anchor, direction))
             case NextTo():
-                return _those(members, _next_to(self._geometry, anchor))
+                return self._those(members, _next_to(self._geometry, anchor))
             case Nearest():
                 return _best(members, _clearly_nearer_to(self._geometry, anchor))
 
     def _between(self, of: Program, ends: list[int]) -> Selection:
         if len(ends) != 2:
             return NOTHING
-        return _those(self(of) - frozenset(ends), _within(self._geometry, *ends))
+        return self._those(self(of) - frozenset(ends), _within(self._geometry, *ends))
 
-
-def _those(members: Selection, test: _Test) -> Selection:
-    """The members of which it is so, if of every other one it is clearly not."""
-    found = {i: test(i) for i in members}
-    return NOTHING if None in found.values() else frozenset(i for i in members if found[i])
+    def _those(self, members: Selection, test: _Test) -> Selection:
+        """The members of which it is so, if of every other one it is clearly not."""
+        found = {i: test(i) for i in members}
+        if self._lenient:
+            return frozenset(i for i in members if found[i] is not False)
+        return NOTHING if None in found.values() else frozenset(i for i in members if found[i])
 
 
 def _best(members: Selection, beats: Callable[[int, int], bool]) -> Selection:
@@ -187,13 +196,20 @@ def _nth(geometry: Geometry, members: Selection, side: Side, rank: int) -> Selec
     return first
 
 
+def _ordinal(geometry: Geometry, members: Selection, side: Side, rank: int) -> Selection:
+    """From the second on only in a row or a column: where several stand above each other, people count otherwise."""
+    if rank > 1 and len(members) > 2 and not _is_line(geometry, members, AXIS[side], MOST_SPREAD_OF_COUNTED):
+        return NOTHING
+    return _nth(geometry, members, side, rank)
+
+
 def _middle(geometry: Geometry, members: Selection) -> Selection:
     if len(members) < 3 or len(members) % 2 == 0:
         return NOTHING
     in_row, in_column = _median(geometry, members, "left"), _median(geometry, members, "top")
-    if in_row == in_column or _is_line(geometry, members, along=0):
+    if in_row == in_column or _is_line(geometry, members, 0, MOST_SPREAD_ACROSS):
         return in_row
-    return in_column if _is_line(geometry, members, along=1) else NOTHING
+    return in_column if _is_line(geometry, members, 1, MOST_SPREAD_ACROSS) else NOTHING
 
 
 def _median(geometry: Geometry, members: Selection, side: Side) -> Selection:
@@ -202,10 +218,10 @@ def _median(geometry: Geometry, members: Selection, side: Side) -> Selection:
     return _nth(geometry, members, side, rank) & _nth(geometry, members, _OPPOSITE[side], rank)
 
 
-def _is_line(geometry: Geometry, members: Selection, along: Axis) -> bool:
+def _is_line(geometry: Geometry, members: Selection, along: Axis, most_spread: float) -> bool:
     across: Axis = 1 if along == 0 else 0
     wide = _apart(geometry, members, across)
-    far = [one.scaled(MOST_SPREAD_ACROSS) for one in _apart(geometry, members, along)]
+    far = [one.scaled(most_spread) for one in _apart(geometry, members, along)]
     return all(any(one.at_most(other) for other in far) for one in wide)
 
 
@@ -341,8 +357,9 @@ def _next_to(geometry: Geometry, anchor: int) -> _Test:
         far = (own + other).scaled(NOT_NEXT_TO / 2)
         if (far * far).at_most(gap2):
             return False
-        is_beside = (near * near).at_most(geometry.distance2(i, anchor))  # and not upon it
-        return True if gap2.at_most(near * near) and is_beside else None
+        is_apart = (near * near).at_most(geometry.distance2(i, anchor))  # and not upon it
+        is_aside = geometry.apart(i, anchor, 1).at_most(geometry.apart(i, anchor, 0))  # and not above or below it
+        return True if gap2.at_most(near * near) and is_apart and is_aside else None
 
     return test
 

@@ -269,9 +269,9 @@ class Tally:
 
     def _add_ours(self, sample: Sample, truth: Scene, category: str, wording: Wording, target: dict[int, int]) -> None:
         read, readings = Reader(truth), defaultdict[str, set[frozenset[int]]](set)
-        for program in repertoire(truth, category):
-            if selected := read(program):
-                for text in wording.phrasings(program):
+        for program in repertoire(truth, category, wording.plurals):
+            for text, heard in wording.readings(program):
+                if selected := read(heard):
                     readings[text].add(selected)
         for query in sample.queries:
             meant = frozenset([target.get(query.instance or 0, -1)])

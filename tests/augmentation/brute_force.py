@@ -27,6 +27,8 @@ def meaning(program: Mapping[str, Any], scene: Scene) -> set[int]:
     if op == "extreme":
         return set() if len(members) < 2 else _place(scene, members, program["side"], 1)
     if op == "ordinal":
+        if program["rank"] > 1 and len(members) > 2 and not _stand_in_line(scene, members, AXES[program["side"]]):
+            return set()
         return _place(scene, members, program["side"], program["rank"])
     if op == "middle":
         return _middle(scene, members)
@@ -90,6 +92,14 @@ def _place(scene: Scene, members: set[int], side: str, rank: int) -> set[int]:
         return set()
     pairs = [(a, b) for a, b in combinations(range(len(order)), 2) if a < rank]
     return {order[rank - 1]} if all(_apart(scene, order[a], order[b], axis) for a, b in pairs) else set()
+
+
+def _stand_in_line(scene: Scene, members: set[int], axis: int) -> bool:
+    along, across = (
+        max(_centre(scene, i, one) for i in members) - min(_centre(scene, i, one) for i in members)
+        for one in (axis, 1 - axis)
+    )
+    return 100 * across <= 35 * along
 
 
 def _middle(scene: Scene, members: set[int]) -> set[int]:
@@ -229,7 +239,8 @@ def _adjacency(scene: Scene, i: int, anchor: int) -> str:
     if gap2 >= (sum(girths) / 2) ** 2:
         return "no"
     near2 = (min(girths) / 2) ** 2
-    return "yes" if gap2 <= near2 <= distance2 else "unclear"
+    across, down = (abs(_centre(scene, i, axis) - _centre(scene, anchor, axis)) for axis in (0, 1))
+    return "yes" if gap2 <= near2 <= distance2 and down <= across else "unclear"
 
 
 def _nearest(scene: Scene, members: set[int], anchor: int) -> set[int]:
