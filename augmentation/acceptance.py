@@ -14,7 +14,7 @@ from itertools import combinations
 from augmentation.detect import Detected, Found
 from augmentation.matching import matches
 from pipeline.stage import Rejected
-from shards.boxes import iou
+from shards.boxes import overlap_share
 from shards.schema import Box
 
 
@@ -26,13 +26,13 @@ class AcceptanceConfig:
     """Of the category asked for; fewer leave nothing to tell apart."""
 
     most_things: int = 8
-    most_overlap_iou: float = 0.25
-    """Two things that overlap more are hard to tell apart, and so are their boxes."""
+    most_overlap: float = 0.4
+    """Share of the smaller of two boxes that may lie in the other: more are one thing twice, a part, or a group."""
 
     least_border_share: float = 0.01
     """Things of the category that come nearer to the border, as a share of the picture, may be cut off by it."""
 
-    least_asked_iou: float = 0.5
+    least_asked_iou: float = 0.75
     """Where things were pasted, each has to be found with a box that overlaps its own so much."""
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class AcceptanceConfig:
             raise ValueError(
                 f"2 <= least_things <= most_things must hold, got {self.least_things} and {self.most_things}"
             )
-        for name in ("most_overlap_iou", "least_border_share", "least_asked_iou"):
+        for name in ("most_overlap", "least_border_share", "least_asked_iou"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
 
@@ -97,7 +97,7 @@ def _too_many(detected: Detected, config: AcceptanceConfig) -> str:
 
 def _overlapping(detected: Detected, config: AcceptanceConfig) -> str:
     for a, b in combinations(detected.found, 2):
-        if iou(a.box_xyxy, b.box_xyxy) > config.most_overlap_iou:
+        if overlap_share(a.box_xyxy, b.box_xyxy) > config.most_overlap:
             return _listed((a, b))
     return ""
 

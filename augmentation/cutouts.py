@@ -38,12 +38,14 @@ class Cutout:
 
     @property
     def photograph(self) -> str:
-        """What the photograph it comes from is called: the name without attributes and the annotation's number.
+        """What the photograph it comes from is called: the name without attributes and the annotation's id.
 
-        ``colour=red_000000123456_17.png`` comes from ``000000123456``.
+        ``colour=red_000000123456__17.png`` comes from ``000000123456``; other names lose a number at their end.
         """
         parts = [part for part in self.path.stem.split("_") if _attribute(part) is None]
         stem = "_".join(parts)
+        if "__" in stem:
+            return stem.rpartition("__")[0]
         return _NUMBER.sub("", stem) if len(parts) > 1 else stem
 
 

@@ -23,6 +23,9 @@ from shards.sources.coco_polygons import Outline, OutlinedImage
 Mask = npt.NDArray[np.uint8]
 """(height, width), 255 for the thing."""
 
+Counts = npt.NDArray[np.uint16]
+"""(height, width), how many outlines lie on a pixel."""
+
 LeftOut = Literal[
     "crowd",
     "corrupt_polygon",
@@ -68,6 +71,9 @@ class CutConfig:
     most_shared_edge: float = 0.12
     """Share of an outline along which another annotated thing lies: one of the two hides the other."""
 
+    most_shared_area: float = 0.02
+    """Share of a thing on which others lie, such as the cups on a table: they would be cut out with it."""
+
     most_side_px: int = 512
     """Larger cut-outs are made smaller."""
 
@@ -81,7 +87,7 @@ class CutConfig:
     """What covers more of its picture has no background around it."""
 
     def __post_init__(self) -> None:
-        for name in ("least_fill", "least_piece", "most_shared_edge", "most_picture_share"):
+        for name in ("least_fill", "least_piece", "most_shared_edge", "most_shared_area", "most_picture_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
         if not 1 <= self.least_size_px <= self.most_side_px:
@@ -135,7 +141,7 @@ def outline_problem(outline: Outline, size: tuple[int, int], config: CutConfig) 
     return None
 
 
-def _cut(photograph: Image.Image, outline: Outline, occupied: Mask, config: CutConfig) -> Image.Image | LeftOut:
+def _cut(photograph: Image.Image, outline: Outline, occupied: Counts, config: CutConfig) -> Image.Image | LeftOut:
     if problem := outline_problem(outline, photograph.size, config):
         return problem
     assert outline.numbers  # else it was corrupt
@@ -144,6 +150,8 @@ def _cut(photograph: Image.Image, outline: Outline, occupied: Mask, config: CutC
     if problem := _mask_problem(mask, config):
         return problem
     if _shared_edge(mask, (left, top), occupied) > config.most_shared_edge:
+        return "touches_another"
+    if _shared_area(mask, occupied[top:bottom, left:right]) > config.most_shared_area:
         return "touches_another"
     return _cutout(photograph.crop((left, top, right, bottom)), mask, config)
 
@@ -180,9 +188,9 @@ def rasterised(polygons: Sequence[array[float]], box: tuple[int, int, int, int])
     return np.asarray(canvas.resize((width, height), Image.Resampling.BOX))
 
 
-def _occupied(image: OutlinedImage) -> Mask:
+def _occupied(image: OutlinedImage) -> Counts:
     """(height, width): how many of the sound outlines lie on each pixel."""
-    count = np.zeros((image.size[1], image.size[0]), np.uint8)
+    count = np.zeros((image.size[1], image.size[0]), np.uint16)
     for outline in image.outlines:
         if outline.numbers is None or outline_problem(outline, image.size, _ANY) is not None:
             continue
@@ -195,7 +203,7 @@ _ANY = CutConfig(least_size_px=1, least_border_px=0.0)
 """What is small or cut off can hide another thing, too."""
 
 
-def _shared_edge(mask: Mask, corner: tuple[int, int], occupied: Mask) -> float:
+def _shared_edge(mask: Mask, corner: tuple[int, int], occupied: Counts) -> float:
     """Share of the inner edge of a thing, which lies at (left, top), that is beside another thing, or on it."""
     (left, top), (height, width) = corner, mask.shape
     own = np.pad((mask >= HALF).astype(np.uint8), _NEAR_PX)
@@ -205,6 +213,12 @@ def _shared_edge(mask: Mask, corner: tuple[int, int], occupied: Mask) -> float:
     others = (occupied > own).astype(np.uint8)
     near = cv2.dilate(others, np.ones((_NEAR_PX, _NEAR_PX), np.uint8))
     return float((edge & near).sum() / max(1, edge.sum()))
+
+
+def _shared_area(mask: Mask, occupied: Counts) -> float:
+    """Share of a thing on which another one lies: the cup on a table would come along."""
+    own = mask >= HALF
+    return float((own & (occupied > 1)).sum() / max(1, own.sum()))
 
 
 def _mask_problem(mask: Mask, config: CutConfig) -> LeftOut | None:

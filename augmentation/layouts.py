@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from random import Random
 
 from augmentation.vocabulary import Arrangement
-from shards.boxes import area_px
+from shards.boxes import overlap_share
 from shards.schema import Box
 
 _SHRINK = 0.94
@@ -124,12 +124,6 @@ def sample_layout(
 def drawing_order(boxes: Sequence[Box]) -> list[int]:
     """Indices, farther things first: of things on one ground, the nearer ones have the lower foot."""
     return sorted(range(len(boxes)), key=lambda i: boxes[i][3])
-
-
-def overlap_share(a: Box, b: Box) -> float:
-    """Share of the smaller box that lies in the other."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    return max(0.0, width) * max(0.0, height) / min(area_px(a), area_px(b))
 
 
 @dataclass(frozen=True, kw_only=True)

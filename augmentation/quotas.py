@@ -2,7 +2,7 @@
 
 quotas = Quotas(QuotaConfig(queries_per_cell=8), cells_of(vocabulary, families))
 standings = quotas.standings(outcomes, kept)                   # of each cell: wanted, kept, asked for
-quotas.next_requests("pasted", outcomes, kept, num_scenes=288)
+quotas.next_requests({"pasted": 288}, outcomes, kept)        # at most so many scenes
 
 A cell is a family of relations, a number of things and a category. What a composer delivers is not what it was asked
 for, so what was asked for is never counted; but how much each kind of request brought so far says how many more of

@@ -103,7 +103,7 @@ class VocabularyConfig:
         """
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise AugmentationError(f"{path} cannot be read as a vocabulary ({error}); it must be JSON") from error
         try:
             return VocabularyConfig.from_json(record)
@@ -283,6 +283,8 @@ def _check_words(what: str, words: Any) -> None:
 
 
 def _check_quantifiers(quantifiers: tuple[str, ...]) -> None:
+    if len(set(quantifiers)) < len(quantifiers):
+        raise AugmentationError(f"each quantifier once, got {_listed(quantifiers)}")
     for word in quantifiers:
         if word not in QUANTIFIERS:
             raise AugmentationError(f"unknown quantifier {word!r}; scenes can hold {_listed(QUANTIFIERS)} things")
@@ -301,9 +303,12 @@ def _check_attribute_sets(sets: tuple[tuple[str, ...], ...], attributes: Mapping
 
 def _check_template(template: str, needs_attributes: bool) -> None:
     try:
-        slots = {slot for _, slot, _, _ in Formatter().parse(template) if slot is not None}
+        parsed = [part for part in Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
         raise AugmentationError(f"template {template!r} has unbalanced braces ({error})") from error
+    if formatted := [slot for _, slot, form, conversion in parsed if form or conversion]:
+        raise AugmentationError(f"template {template!r} formats the slot {formatted[0]!r}; write {{{formatted[0]}}}")
+    slots = {str(slot) for _, slot, _, _ in parsed}
     required = {"quantifier", "plural"} | ({"attributes"} if needs_attributes else set())
     if missing := sorted(required - slots):
         raise AugmentationError(f"template {template!r} lacks the slot {{{missing[0]}}}")

@@ -19,3 +19,9 @@ def iou(a: Box, b: Box) -> float:
     if width <= 0 or height <= 0:
         return 0.0
     return width * height / (area_px(a) + area_px(b) - width * height)
+
+
+def overlap_share(a: Box, b: Box) -> float:
+    """Share of the smaller box that lies in the other."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(0.0, width) * max(0.0, height) / min(area_px(a), area_px(b))

@@ -49,7 +49,7 @@ from workflows.layout import DATA, DatasetFolders, folders, write_whole
 from workflows.presets import miniature
 from workflows.prior_config import load_prior_config
 from workflows.rejected_scenes import draw_rejected
-from workflows.scene_rounds import Recipe, Rounds, RoundsConfig, make_rounds, write_selection
+from workflows.scene_rounds import Recipe, RoundsConfig, make_rounds, write_selection
 from workflows.scene_yield import print_yield, yield_record
 from workflows.wording import beside_validation, print_words
 
@@ -162,12 +162,26 @@ def make_scenes(config: AugmentConfig) -> None:
     """
     place = folders(config.dataset, config.data)
     rounds = make_rounds(_rounds_config(config, place, load_prior_config(place.prior_config)))
-    _report(rounds, place, config.rejected_pictures)
-    write_selection(rounds, place.scenes)
+    record = yield_record(rounds)
+    write_whole(place.scene_rounds / "yield.json", json.dumps(record, indent=1))
+    if record["selection"]["kept_scenes"]:
+        write_selection(rounds, place.scenes)
+    draw_rejected(rounds, place.scene_rounds / "rejected", config.rejected_pictures)
+    print_yield(record)
+    lies_in("what the scenes brought and what is missing, as JSON", place.scene_rounds / "yield.json")
+    if not record["selection"]["kept_scenes"]:
+        raise UserError(
+            f"none of the {record['scenes_asked_for']:,} scenes that were asked for can be used; the table and the "
+            f"pictures in {place.scene_rounds / 'rejected'} say why"
+        )
+    _compare_words(place)
+    lies_in("the scenes", place.scenes)
+
+
+def _compare_words(place: DatasetFolders) -> None:
     words = beside_validation(place)
     write_whole(place.scene_rounds / "words.json", json.dumps(words, indent=1))
     print_words(words)
-    lies_in("the scenes", place.scenes)
 
 
 def _rounds_config(config: AugmentConfig, place: DatasetFolders, prior: PriorConfig) -> RoundsConfig:
@@ -247,24 +261,6 @@ def _looking_fingerprint(config: AugmentConfig, prior: PriorConfig) -> dict[str,
         "detector": {**asdict(config.detector), "checkpoint": fingerprint(config.detector.checkpoint)},
         "verify": {**asdict(config.verify), "encoder": encoder_fingerprint(prior)},
     }
-
-
-def _report(rounds: Rounds, place: DatasetFolders, most_pictures: int) -> None:
-    """Write and print what the rounds brought.
-
-    Raises:
-        UserError: they brought nothing.
-    """
-    record = yield_record(rounds)
-    write_whole(place.scene_rounds / "yield.json", json.dumps(record, indent=1))
-    draw_rejected(rounds, place.scene_rounds / "rejected", most_pictures)
-    print_yield(record)
-    lies_in("what the scenes brought and what is missing, as JSON", place.scene_rounds / "yield.json")
-    if not record["selection"]["kept_scenes"]:
-        raise UserError(
-            f"none of the {record['scenes_asked_for']:,} scenes that were asked for can be used; the table and the "
-            f"pictures in {place.scene_rounds / 'rejected'} say why"
-        )
 
 
 if __name__ == "__main__":

@@ -177,12 +177,13 @@ def _not_there(image: OutlinedImage, wanted: Sequence[Outline], config: CocoConf
 
 
 def _is_folder_name(category: str) -> bool:
-    return bool(category.strip(". ")) and not set(category) & set("/\\\0") and not category.startswith(".")
+    plain = category.isprintable() and not set(category) & set("/\\")  # no lone surrogates, no control characters
+    return plain and bool(category.strip(". ")) and not category.startswith(".") and len(category.encode()) <= 100
 
 
 def _path(image: OutlinedImage, outline: Outline, config: CocoConfig) -> Path:
     number = re.sub(r"[^A-Za-z0-9]+", "-", outline.annotation_id)
-    return config.output / outline.category / cutout_name(f"{PurePath(image.name).stem}_{number}")
+    return config.output / outline.category / cutout_name(f"{PurePath(image.name).stem}__{number}")
 
 
 def _photograph(image: OutlinedImage, folder: Path, held_out: HeldOut) -> Image.Image | str:
@@ -224,9 +225,11 @@ def _cut_out_prior(store: PriorStore, prior_id: str, category: str, config: Prio
 
 
 def _category(attributes: Mapping[str, Any] | None, wanted: Sequence[str]) -> str | None:
-    """The one of the wanted categories that a query's target is, if it is one thing."""
+    """The one of the wanted categories that a query's target is, if it is one thing and nothing is drawn with it."""
     target = (attributes or {}).get("target") or {}
     if target.get("plural") or (target.get("count") or 1) > 1:
+        return None
+    if any((attributes or {}).get(name) for name in ("parts", "carrying", "wearing", "actions")):
         return None
     names = (target.get("noun"), target.get("lemma"), (attributes or {}).get("category"))
     return next((name for name in names if name in wanted), None)

@@ -53,7 +53,7 @@ def _job(painter: Path, checkpoint: Path) -> Job:
         least_area_share=0,
         most_area_share=1,
     )
-    accepted = AcceptanceConfig(most_overlap_iou=0.99, least_border_share=0)
+    accepted = AcceptanceConfig(most_overlap=0.99, least_border_share=0)
     return Job(
         name="augment",
         fingerprint={"vocabulary": VOCABULARY.to_json()},

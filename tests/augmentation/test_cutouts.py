@@ -48,9 +48,15 @@ def _cut(outline: Outline, *others: Outline, config: CutConfig = SMALL) -> Any:
     return cutout
 
 
+def test_what_others_lie_upon_is_left_out() -> None:
+    table = _outline((10.0, 10.0, 90.0, 10.0, 90.0, 90.0, 10.0, 90.0))
+    assert _cut(table, _outline((40.0, 40.0, 60.0, 40.0, 60.0, 60.0, 40.0, 60.0))) == "touches_another"
+    assert isinstance(_cut(table), Image.Image)
+
+
 def test_a_name_carries_attributes_by_kind_and_the_photograph(tmp_path: Path) -> None:
-    name = cutout_name("000000123456_17", {"pattern": "striped", "colour": "red"})
-    assert name == "colour=red_pattern=striped_000000123456_17.png"
+    name = cutout_name("000000123456__ab-17", {"pattern": "striped", "colour": "red"})
+    assert name == "colour=red_pattern=striped_000000123456__ab-17.png"
     _save(tmp_path / "cup" / name)
     (cutout,) = CutoutFolder(tmp_path).of("cup")
     assert cutout.attributes == {"colour": "red", "pattern": "striped"}

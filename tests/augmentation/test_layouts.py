@@ -9,8 +9,9 @@ from typing import Any, get_args
 
 import pytest
 
-from augmentation.layouts import LayoutConfig, drawing_order, overlap_share, sample_layout
+from augmentation.layouts import LayoutConfig, drawing_order, sample_layout
 from augmentation.vocabulary import Arrangement
+from shards.boxes import overlap_share
 from shards.schema import Box
 
 ARRANGEMENTS = get_args(Arrangement)

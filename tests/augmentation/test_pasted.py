@@ -238,18 +238,15 @@ def test_a_photograph_of_coco_is_the_same_under_every_name(name: str) -> None:
     assert held_out.reason("000000123457.jpg") is None
 
 
-def test_held_out_photographs_survive_json_and_unite() -> None:
+def test_held_out_photographs_unite() -> None:
     one, two = HeldOut.of([("a.jpg", b"aa")]), HeldOut.of(names=["b.jpg"])
     both = one | two
-    assert HeldOut.from_json(both.to_json()) == both
     assert both.fingerprint != one.fingerprint
     assert [both.reason(name, content) for name, content in (("b.png", b""), ("c.jpg", b"aa"), ("c.jpg", b"ab"))] == [
         "held_out_name",
         "held_out_content",
         None,
     ]
-    with pytest.raises(AugmentationError, match="ids, hashes and sizes"):
-        HeldOut.from_json({"ids": []})
 
 
 def test_a_broken_cutout_or_background_is_named_in_a_counted_rejection(config: PastedConfig) -> None:

@@ -269,6 +269,7 @@ GRID: tuple[Box, ...] = tuple((10.0 * i + 2, 20, 10.0 * i + 8, 30) for i in rang
         ((*_found(*THREE), *_found((1, 1, 9, 9), score=0.4, sure=False)), "uncertain_detection", "cup 0.40 at (1, 1"),
         ((*_found(*THREE), *_found((42, 30, 57, 50))), "overlapping_boxes", "(42, 30, 57, 50)"),
         ((*_found(*THREE), *_found((42, 30, 57, 50), category="ball")), "overlapping_boxes", "ball"),
+        ((*_found(*THREE), *_found((45, 35, 50, 40))), "overlapping_boxes", "(45, 35, 50, 40)"),  # a part
         (_found(*THREE[:2], (80, 30, 99.5, 50)), "near_border", "(80, 30, 99.5, 50)"),
         (_found((40, 30, 60, 50), (47.5, 37.5, 67.5, 57.5)), "no_provable_query", "cup at (40"),
     ],
@@ -284,7 +285,7 @@ def test_an_unclear_scene_is_rejected_with_its_reason(found: tuple[Found, ...], 
     [
         ({"least_things": 1}, "got 1 and 8"),
         ({"most_things": 1}, "got 2 and 1"),
-        ({"most_overlap_iou": 1.0}, "most_overlap_iou must lie in"),
+        ({"most_overlap": 1.0}, "most_overlap must lie in"),
         ({"least_asked_iou": 1.0}, "least_asked_iou must lie in"),
     ],
 )

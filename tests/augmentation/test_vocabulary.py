@@ -102,6 +102,8 @@ def test_categories_alone_make_a_vocabulary(tmp_path: Path) -> None:
         ({"template": "{quantifier} {plural}"}, r"lacks the slot \{attributes\}"),
         ({"template": "{quantifier} {attributes} {plural} {place}"}, r"unknown slot \{place\}"),
         ({"template": "{quantifier {plural}"}, "unbalanced|lacks|unknown"),
+        ({"template": "{quantifier:d} {attributes} {plural}"}, "formats the slot 'quantifier'"),
+        ({"quantifiers": ("two", "two")}, "each quantifier once"),
     ],
 )
 def test_a_vocabulary_that_breaks_a_rule_is_refused_by_name(changes: dict[str, Any], message: str) -> None:
@@ -113,7 +115,7 @@ def test_a_vocabulary_that_breaks_a_rule_is_refused_by_name(changes: dict[str, A
     "content",
     ["", "[]", "{}", '{"categories": {"cup": "cups"}, "plurals": {}}', '{"categories": ["cup"]}',
      '{"categories": {"cup": "cups"}, "quantifiers": "two"}', '{"categories": {"cup": 3}}',
-     '{"categories": {"cup": "cups"}, "template": 3}'],
+     '{"categories": {"cup": "cups"}, "template": 3}', "[" * 100_000],
 )  # fmt: skip
 def test_a_file_that_is_no_vocabulary_is_refused_with_its_path(content: str, tmp_path: Path) -> None:
     path = tmp_path / "vocabulary.json"

@@ -74,8 +74,8 @@ def test_photographs_are_cut_and_what_is_left_out_is_counted(coco: CocoConfig) -
     tally = main(CutOutConfig(source=coco))
     assert tally.kept == {"cup": 3}
     assert tally.left_out == {"crowd": 1, "missing_image": 1}
-    assert _names(coco.output) == [f"cup/COCO_train2014_{n:012d}_{10 + n}.png" for n in (1, 2, 3)]
-    cutout = read_cutout(coco.output / "cup" / "COCO_train2014_000000000002_12.png")
+    assert _names(coco.output) == [f"cup/COCO_train2014_{n:012d}__{10 + n}.png" for n in (1, 2, 3)]
+    cutout = read_cutout(coco.output / "cup" / "COCO_train2014_000000000002__12.png")
     assert cutout.size == (80, 80)
     assert np.asarray(cutout)[40, 40].tolist() == pytest.approx([100, 90, 30, 255], abs=2)
 
@@ -165,7 +165,7 @@ def test_photographs_of_other_splits_are_never_cut_whatever_their_name(coco: Coc
     tally = main(CutOutConfig(source=coco))
     assert tally.kept == {"cup": 1}
     assert tally.left_out == {"crowd": 1, "held_out_name": 2, "held_out_content": 1}
-    assert _names(coco.output) == ["cup/COCO_train2014_000000000001_11.png"]
+    assert _names(coco.output) == ["cup/COCO_train2014_000000000001__11.png"]
 
 
 def test_what_ingest_has_read_is_held_out_but_train(tmp_path: Path) -> None:
