@@ -33,7 +33,8 @@ class AcceptanceConfig:
     """Things of the category that come nearer to the border, as a share of the picture, may be cut off by it."""
 
     least_asked_iou: float = 0.75
-    """Where things were pasted, each has to be found with a box that overlaps its own so much."""
+    """A thing lies where it was put if it was found with a box that overlaps its own so much. Each that was pasted has
+    to; a scene counts as seen in perspective only if all things of its category do."""
 
     def __post_init__(self) -> None:
         if not 2 <= self.least_things <= self.most_things:

@@ -93,6 +93,11 @@ class Backgrounds:
         self.paths = [path for path, reason in zip(self.paths, reasons, strict=True) if not reason]
         self._insist_on_some()
 
+    @property
+    def annotated(self) -> frozenset[str]:
+        """Categories that the instances file says of any picture in it."""
+        return frozenset[str]().union(*(one.categories for one in (self._annotated or {}).values()))
+
     def is_free(self, path: Path, categories: frozenset[str]) -> bool:
         """Whether none of the categories is annotated in a background."""
         return self._annotated is None or not self._annotated[picture_id(path.name)].categories & categories

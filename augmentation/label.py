@@ -21,9 +21,6 @@ from augmentation.scene import Scene, Thing
 from pipeline.stage import Rejected, Resources, Stage
 from shards.schema import Instance, Query, Sample
 
-LEAST_IOU_IN_PLACE = 0.5
-"""A thing lies where it was put if its box overlaps the one asked for so much."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class LabelConfig:
@@ -89,7 +86,7 @@ class LabelStage(Stage[Detected, Sample]):
 
     def _proved(self, detected: Detected) -> list[ProvedQuery]:
         return proved_queries(
-            scene_of(detected),
+            scene_of(detected, self._config.acceptance.least_asked_iou),
             detected.spec.category,
             self._wording,
             self._config.queries_per_family,
@@ -99,20 +96,21 @@ class LabelStage(Stage[Detected, Sample]):
         )
 
 
-def scene_of(detected: Detected) -> Scene:
+def scene_of(detected: Detected, least_asked_iou: float) -> Scene:
     """Everything that was found, in its order, as programs see it.
 
     It is known to be in perspective where that was asked for and every thing of the category lies where it was put.
     """
     height, width = detected.picture.shape[:2]
+    perspective = _is_in_perspective(detected, least_asked_iou)
     things = (Thing(box_xyxy=one.box_xyxy, category=one.category, attributes=one.attributes) for one in detected.found)
-    return Scene(width=width, height=height, things=tuple(things), perspective=_is_in_perspective(detected))
+    return Scene(width=width, height=height, things=tuple(things), perspective=perspective)
 
 
-def _is_in_perspective(detected: Detected) -> bool:
+def _is_in_perspective(detected: Detected, least_iou: float) -> bool:
     if detected.spec.arrangement != "depth":
         return False
-    as_put = {pair.found for pair in matches(detected.asked, detected.found) if pair.iou >= LEAST_IOU_IN_PLACE}
+    as_put = {pair.found for pair in matches(detected.asked, detected.found) if pair.iou >= least_iou}
     return all(i in as_put for i, one in enumerate(detected.found) if one.category == detected.spec.category)
 
 

@@ -83,6 +83,10 @@ class PastedInputs:
     """Category to the number of its cut-outs."""
 
     backgrounds: int
+    unannotated: tuple[str, ...]
+    """Categories that the instances file says of no background, or all without a file: whether they are there already
+    is not known if the file calls them otherwise."""
+
     left_out: Mapping[str, int]
     """Reason to the number of files: ``held_out_name``, ``held_out_content``, ``held_out_cutout``, ..."""
 
@@ -109,6 +113,7 @@ def check_pasted(config: PastedConfig, vocabulary: VocabularyConfig, held_out: H
     return PastedInputs(
         cutouts={category: len(cutouts.of(category)) for category in sorted(vocabulary.categories)},
         backgrounds=len(backgrounds.paths),
+        unannotated=tuple(sorted(set(vocabulary.categories) - backgrounds.annotated)),
         left_out={**backgrounds.left_out, **gone},
     )
 
@@ -221,10 +226,8 @@ class PastedComposer(Stage[Item, Composed]):
 
 def chosen_cutouts(folder: CutoutFolder, spec: SceneSpec, random: Random) -> list[Cutout]:
     """One for each thing, the category's first: one for all of them where they are to be identical, else different
-    ones as far as there are; those of the attributes asked for where there are any."""
-    every = folder.of(spec.category)
-    asked = spec.attributes.items()
-    pool = [cutout for cutout in every if asked <= cutout.attributes.items()] or list(every)
+    ones as far as there are."""
+    pool = folder.of(spec.category)
     if spec.identical:
         chosen = [random.choice(pool)] * spec.count
     else:

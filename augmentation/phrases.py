@@ -72,7 +72,7 @@ class Wording:
 
     style: Style = "refcoco"
     plurals: Mapping[str, str] = field(default_factory=dict)
-    """Category to its plural; without it nothing is said of two things of the category together."""
+    """Category to its plural. Of other categories than these no thing is spoken of but the target."""
 
     def phrasings(self, program: Program) -> tuple[str, ...]:
         """Every way of saying the program, in a fixed order; none where the style has no words for it.

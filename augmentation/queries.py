@@ -79,7 +79,7 @@ def proved_queries(
     if not _has_own_name(scene, category):
         return []
     programs = list(repertoire(scene, category, known=wording.plurals))
-    readings = _readings(scene, programs, wording)
+    heard = readings(Reader(scene, lenient=True), programs, wording)
     read = Reader(scene, noise)
     proved: dict[tuple[int, Family], list[Program]] = defaultdict(list)
     for program in programs:
@@ -88,7 +88,7 @@ def proved_queries(
     random, found = Random(seed), dict[str, ProvedQuery]()
     for (target, _), some in sorted(proved.items()):
         sayable = _in_random_order(some, wording, random)
-        clear = (one for one in sayable if readings[one[0]] == {frozenset([target])} and one[0] not in found)
+        clear = (one for one in sayable if heard[one[0]] == {frozenset([target])} and one[0] not in found)
         for text, program in islice(_each_once(clear, is_understood), per_family):
             found[text] = ProvedQuery(text=text, target=target, program=program)
     return list(found.values())
@@ -100,15 +100,14 @@ def _has_own_name(scene: Scene, category: str) -> bool:
     return not any(other.split()[-1] == category.split()[-1] for other in others)
 
 
-def _readings(scene: Scene, programs: Sequence[Program], wording: Wording) -> dict[str, set[frozenset[int]]]:
-    """Everything that each phrase can be heard as in the scene: without noise, and what is borderline with it."""
-    readings: dict[str, set[frozenset[int]]] = defaultdict(set)
-    read = Reader(scene, lenient=True)
+def readings(read: Reader, programs: Iterable[Program], wording: Wording) -> dict[str, set[frozenset[int]]]:
+    """Everything that each phrase of the programs can be heard as in the reader's scene."""
+    found: dict[str, set[frozenset[int]]] = defaultdict(set)
     for program in programs:
         for text, heard in wording.readings(program):
             if selected := read(heard):
-                readings[text].add(selected)
-    return readings
+                found[text].add(selected)
+    return found
 
 
 def _in_random_order(programs: Sequence[Program], wording: Wording, random: Random) -> list[tuple[str, Program]]:

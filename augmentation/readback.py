@@ -16,7 +16,7 @@ from generation.attributes import AttributeParser, Attributes
 PLACE_WORDS = frozenset(
     [
         *("left", "right", "top", "bottom", "leftmost", "rightmost", "topmost", "bottommost", "middle", "center"),
-        *("front", "back", "background", "behind", "above", "below", "between", "beside", "next", "by"),
+        *("front", "back", "background", "behind", "above", "below", "between", "beside", "next"),
         *("closest", "nearest", "furthest", "far", "row", "column", "corner"),
         *(word for words in ORDINALS.values() for word in words),
     ]

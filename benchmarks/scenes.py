@@ -29,18 +29,19 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from augmentation.acceptance import AcceptanceConfig
 from augmentation.compose import PromptedComposer
 from augmentation.composed import Asked, Composed
 from augmentation.cutouts import CutoutFolder
 from augmentation.detect import Detected, Detector, DetectorConfig, DetectStage
 from augmentation.exact import ExactStage
 from augmentation.forms import Style
-from augmentation.label import LabelConfig, LabelStage
+from augmentation.label import LabelConfig, LabelStage, scene_of
 from augmentation.matching import matches
 from augmentation.pasted import PastedComposer, PastedConfig
 from augmentation.phrases import Wording
 from augmentation.programs import from_json
-from augmentation.queries import repertoire
+from augmentation.queries import readings, repertoire
 from augmentation.scene import NONE, Scene, Thing
 from augmentation.semantics import Reader
 from augmentation.verify import VerifyConfig, VerifyStage
@@ -103,7 +104,10 @@ def main() -> None:
             figures[f"real cut-outs, {kind}"] = with_truth(run, real_vocabulary, has_attributes=False)
         figures["words"] = beside_real(texts, options.real)
     for name, table in figures.items():
-        print_words(table) if name == "words" else print_table(name, table)
+        if name == "words":
+            print_words(table)
+        else:
+            print_table(name, table)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(figures, indent=1) + "\n")
 
@@ -268,25 +272,18 @@ class Tally:
         self._add_theirs(detected, truth, category, target)
 
     def _add_ours(self, sample: Sample, truth: Scene, category: str, wording: Wording, target: dict[int, int]) -> None:
-        read, readings = Reader(truth), defaultdict[str, set[frozenset[int]]](set)
-        for program in repertoire(truth, category, wording.plurals):
-            for text, heard in wording.readings(program):
-                if selected := read(heard):
-                    readings[text].add(selected)
+        read = Reader(truth)
+        heard = readings(read, repertoire(truth, category, wording.plurals), wording)
         for query in sample.queries:
             meant = frozenset([target.get(query.instance or 0, -1)])
             if read(from_json(query.program or {})) != meant:
                 self.ours.append("false")
                 self.false.append(f"{sample.key}: {query.text}")
             else:
-                self.ours.append("ambiguous" if readings[query.text] - {meant} else "true")
+                self.ours.append("ambiguous" if heard.get(query.text, set()) - {meant} else "true")
 
     def _add_theirs(self, detected: Detected, truth: Scene, category: str, target: dict[int, int]) -> None:
-        height, width = detected.picture.shape[:2]
-        things = tuple(
-            Thing(box_xyxy=one.box_xyxy, category=one.category, attributes=one.attributes) for one in detected.found
-        )
-        queries = pseudo_queries(Scene(width=width, height=height, things=things), category)
+        queries = pseudo_queries(scene_of(detected, AcceptanceConfig().least_asked_iou), category)
         unclear, right = ambiguous(queries), set(pseudo_queries(truth, category))
         for text, i in queries:
             is_right = (text, target.get(i, -1)) in right

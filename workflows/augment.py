@@ -2,6 +2,9 @@
 
     make augment                                    # scenes of the miniature world, drawn by its Stable Diffusion
     python -m workflows.miniature.cutouts && make augment ARGS="--composers prompted pasted"
+    make augment ARGS="--dataset refcoco --vocabulary vocabulary.json --num-scenes 20000 --composers prompted \\
+        --render.checkpoint stable-diffusion-v1-5/stable-diffusion-v1-5 --render.image-size-px 512 \\
+        --detector.checkpoint PekingU/rtdetr_r50vd"
     make augment ARGS="--dataset refcoco --vocabulary vocabulary.json --num-scenes 20000 --composers pasted \\
         --pasted.cutouts cutouts --pasted.backgrounds train2014 --pasted.instances instances_train2014.json \\
         --detector.checkpoint PekingU/rtdetr_r50vd"
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -241,7 +244,18 @@ def _pasted(config: AugmentConfig, vocabulary: VocabularyConfig) -> tuple[Stage[
         f"{sum(inputs.cutouts.values()):,} cut-outs of {len(inputs.cutouts):,} categories, "
         f"{inputs.backgrounds:,} backgrounds; left out: {left_out}"
     )
+    if inputs.unannotated:
+        of = config.pasted.instances or "no instances file (--pasted.instances)"
+        console.print(
+            f"taken for absent in every background, by {of}: {_few(inputs.unannotated)}; things that are there already "
+            "make queries false"
+        )
     return PastedComposer(config.pasted, held_out), {"pasted": pasted_fingerprint(config.pasted, held_out)}
+
+
+def _few(names: Sequence[str], most: int = 10) -> str:
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _looking(config: AugmentConfig, vocabulary: VocabularyConfig, prior: PriorConfig) -> list[Stage[Any, Any]]:

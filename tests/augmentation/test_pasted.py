@@ -155,13 +155,6 @@ def test_cutouts_differ_as_far_as_there_are(config: PastedConfig) -> None:
     assert set(colours[:3]) == set(COLOURS) and len(set(colours[3:])) == 2
 
 
-def test_attributes_asked_for_are_taken_where_there_are_such(config: PastedConfig) -> None:
-    folder = CutoutFolder(config.cutouts)
-    for colour, expected in (("red", {"red"}), ("purple", set(COLOURS))):
-        spec = SceneSpec(key="a", category="cup", count=3, attributes={"colour": colour}, prompt="")
-        assert {one.attributes["colour"] for one in chosen_cutouts(folder, spec, Random(0))} == expected
-
-
 def test_backgrounds_that_hold_the_category_are_not_drawn(config: PastedConfig, tmp_path: Path) -> None:
     """Photographs 0 and 1 show a cup, 2 a ball, 3 is not in the file, so only 2 is fit for cups alone."""
     instances = _instances(tmp_path, {0: "cup", 1: "cup", 2: "ball"})
@@ -173,6 +166,13 @@ def test_backgrounds_that_hold_the_category_are_not_drawn(config: PastedConfig, 
     assert isinstance(rejected, Rejected)
     assert (rejected.reason, rejected.detail) == ("no_background", "all hold one of ball, cup")
     assert check_pasted(with_file, VOCABULARY, HeldOut()).left_out == {"not_in_instances": 1}
+
+
+def test_categories_that_no_background_is_annotated_with_are_named(config: PastedConfig, tmp_path: Path) -> None:
+    with_file = replace(config, instances=_instances(tmp_path, {0: "mug", 1: "mug", 2: "ball"}))
+    categories = tuple(sorted(VOCABULARY.categories))
+    assert check_pasted(config, VOCABULARY, HeldOut()).unannotated == categories
+    assert set(check_pasted(with_file, VOCABULARY, HeldOut()).unannotated) == set(categories) - {"ball"}
 
 
 def test_close_ups_are_no_backgrounds(config: PastedConfig, tmp_path: Path) -> None:

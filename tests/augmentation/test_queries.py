@@ -323,7 +323,7 @@ def test_queries_follow_from_the_seed() -> None:
 
 @settings(max_examples=500, derandomize=True, deadline=None)
 @given(st.integers(0, 2**63))
-def test_a_query_is_never_ambiguous_even_if_the_boxes_are_off(seed: int) -> None:
+def test_the_program_of_a_query_means_its_target_even_if_the_boxes_are_off(seed: int) -> None:
     scene = random_scene(seed)
     style = STYLES[seed % 3]
     queries = _queries(scene, 2, seed, style)
