@@ -50,10 +50,10 @@ class DetectorConfig:
     """Of two detections that overlap more, the better one stays (a sure one of another category stays, too)."""
 
     least_area_share: float = 0.004
-    """Smaller boxes, as a share of the picture, are of unsound size: uncertain if their score is good."""
+    """Smaller boxes, as a share of the picture, are of unsound size: uncertain, whatever their score."""
 
     most_area_share: float = 0.7
-    """Larger boxes are, too: they often hold a group."""
+    """Larger boxes often hold a group: uncertain if their score is good, else nothing."""
 
     class_names: Mapping[str, str] = field(default_factory=dict)
     """The detector's labels to our categories, where they differ: ``{"cell phone": "phone"}``.
@@ -243,7 +243,7 @@ def without_duplicates(found: Sequence[Found], nms_iou: float) -> tuple[Found, .
 
 
 def _judged(box: Box, category: str, score: float, size: tuple[int, ...], config: DetectorConfig) -> Found | None:
-    """The detection, clipped to the picture; None where neither score nor size speak for it."""
+    """The detection, clipped to the picture; None where it is outside, or large and of a doubtful score."""
     height, width = size[:2]
     clipped = snapped((max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height))))
     if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
@@ -251,7 +251,7 @@ def _judged(box: Box, category: str, score: float, size: tuple[int, ...], config
     share = area_px(clipped) / (width * height)
     good_score = score >= config.sure_score
     good_size = config.least_area_share <= share <= config.most_area_share
-    if not good_score and not good_size:
+    if not good_score and share > config.most_area_share:
         return None
     return Found(box_xyxy=clipped, category=category, score=round(score, 4), is_sure=good_score and good_size)
 

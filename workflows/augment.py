@@ -2,12 +2,9 @@
 
     make augment                                    # scenes of the miniature world, drawn by its Stable Diffusion
     python -m workflows.miniature.cutouts && make augment ARGS="--composers prompted pasted"
-    make augment ARGS="--dataset refcoco --vocabulary vocabulary.json --num-scenes 20000 --composers prompted \\
-        --render.checkpoint stable-diffusion-v1-5/stable-diffusion-v1-5 --render.image-size-px 512 \\
-        --detector.checkpoint PekingU/rtdetr_r50vd"
+    make augment ARGS="--dataset refcoco --vocabulary vocabulary.json --num-scenes 20000"    # SD 1.5 and RT-DETR
     make augment ARGS="--dataset refcoco --vocabulary vocabulary.json --num-scenes 20000 --composers pasted \\
-        --pasted.cutouts cutouts --pasted.backgrounds train2014 --pasted.instances instances_train2014.json \\
-        --detector.checkpoint PekingU/rtdetr_r50vd"
+        --pasted.cutouts cutouts --pasted.backgrounds train2014 --pasted.instances instances_train2014.json"
 
 A detector decides what is in each picture and a CLIP what it looks like; every query is built from what was found,
 never from what was asked. Scenes are asked for in rounds: the first is spread evenly, the next ones ask for what is
@@ -49,7 +46,7 @@ from workflows import generate_priors
 from workflows.console import Executor, UserError, console, lies_in, run
 from workflows.held_out import held_out_photographs
 from workflows.layout import DATA, DatasetFolders, folders, write_whole
-from workflows.presets import miniature
+from workflows.presets import full_size, miniature
 from workflows.prior_config import load_prior_config
 from workflows.rejected_scenes import draw_rejected
 from workflows.scene_rounds import Recipe, RoundsConfig, make_rounds, write_selection
@@ -58,6 +55,9 @@ from workflows.wording import beside_validation, print_words
 
 STYLES: dict[str, Style] = {"refcoco+": "refcoco+", "refcocog": "refcocog"}
 """Of the data sets whose phrases are not as RefCOCO's."""
+
+DETECTOR = "PekingU/rtdetr_r50vd"
+"""On the hub; knows COCO's categories."""
 
 GLIGEN = "masterful/gligen-1-4-generation-text-box"
 """On the hub; there is no miniature one."""
@@ -79,7 +79,7 @@ class AugmentConfig:
     command with more goes on."""
 
     vocabulary: Path | None = None
-    """JSON file of categories, plurals, quantifiers and attributes; without it the miniature world's."""
+    """JSON file of categories, plurals, quantifiers and attributes; only the miniature world has one of its own."""
 
     quotas: QuotaConfig = field(default_factory=QuotaConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
@@ -126,8 +126,8 @@ class AugmentConfig:
 
 
 def for_dataset(arguments: list[str]) -> AugmentConfig:
-    """The defaults, with the style of the data set that a command line names, and for photographs other than the
-    miniature world's what ``pasted`` does to blend things in."""
+    """The defaults, with the style of the data set that a command line names, and for others than the miniature world
+    full-size models and what ``pasted`` does to blend things in."""
     # Without abbreviations: --data is another option.
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--dataset", default="miniature")
@@ -139,7 +139,12 @@ def for_dataset(arguments: list[str]) -> AugmentConfig:
     if name == "miniature":
         return config
     folder = Path("data") / name
-    return replace(config, pasted=PastedConfig(cutouts=folder / "cutouts", backgrounds=folder / "backgrounds"))
+    return replace(
+        config,
+        render=full_size.sd15().render,
+        detector=DetectorConfig(checkpoint=DETECTOR),
+        pasted=PastedConfig(cutouts=folder / "cutouts", backgrounds=folder / "backgrounds"),
+    )
 
 
 def main(config: AugmentConfig) -> None:
@@ -189,7 +194,7 @@ def _compare_words(place: DatasetFolders) -> None:
 
 def _rounds_config(config: AugmentConfig, place: DatasetFolders, prior: PriorConfig) -> RoundsConfig:
     """Everything is checked here, before the first scene is made."""
-    vocabulary = VocabularyConfig.from_file(config.vocabulary) if config.vocabulary else miniature.vocabulary()
+    vocabulary = _vocabulary(config)
     if not config.exact:
         Detector(replace(config.detector, device="cpu"), sorted(vocabulary.categories))  # the GPU is the workers'
     return RoundsConfig(
@@ -204,6 +209,17 @@ def _rounds_config(config: AugmentConfig, place: DatasetFolders, prior: PriorCon
         scenes_per_shard=config.scenes_per_shard,
         executor=config.executor,
     )
+
+
+def _vocabulary(config: AugmentConfig) -> VocabularyConfig:
+    if config.vocabulary:
+        return VocabularyConfig.from_file(config.vocabulary)
+    if config.dataset != "miniature":
+        raise UserError(
+            f"what scenes for {config.dataset} are to show is not said; give a JSON file of categories and their "
+            'plurals, {"categories": {"cup": "cups", "dog": "dogs"}}, with --vocabulary'
+        )
+    return miniature.vocabulary()
 
 
 def _recipes(config: AugmentConfig, vocabulary: VocabularyConfig, prior: PriorConfig) -> Iterator[Recipe]:

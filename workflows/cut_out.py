@@ -70,6 +70,9 @@ class CocoConfig(FromConfig):
 class PriorsConfig(FromConfig):
     """From the pictures of the prior store, by GrabCut."""
 
+    min_clip_score: float = 0.0
+    """Pictures that a CLIP likens less to their prompt (100 times the cosine) are left out; X-Paste has 21."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.categories:
@@ -168,12 +171,18 @@ def _not_there(image: OutlinedImage, wanted: Sequence[Outline], config: CocoConf
     for outline in wanted:
         if not _is_folder_name(outline.category):
             tally.left_out["unusable_category"] += 1
+        elif len(_path(image, outline, config).name.encode()) > _LONGEST_NAME:
+            tally.left_out["unusable_name"] += 1
         elif problem := outline_problem(outline, image.size, config.cut):
             tally.left_out[problem] += 1
         elif _path(image, outline, config).exists():
             tally.kept[outline.category] += 1
         else:
             yield outline
+
+
+_LONGEST_NAME = 200
+"""Bytes of a file's name: file systems take 255, and it is written under a temporary, longer one first."""
 
 
 def _is_folder_name(category: str) -> bool:
@@ -215,6 +224,9 @@ def _cut_out_prior(store: PriorStore, prior_id: str, category: str, config: Prio
     path = config.output / category / cutout_name(prior_id)
     if path.exists():
         tally.kept[category] += 1
+        return
+    if (store.clip_score(prior_id) or 0.0) < config.min_clip_score:
+        tally.left_out["low_clip_score"] += 1
         return
     cutout = cut_single(Image.fromarray(store.image(prior_id)), config.cut)
     if isinstance(cutout, str):

@@ -70,7 +70,7 @@ def test_where_no_score_is_good_nothing_is_found(checkpoint: Path) -> None:
     assert Detector(config).detect([]) == []
 
 
-def test_scores_or_sizes_in_doubt_are_marked_and_both_at_once_left_out(checkpoint: Path) -> None:
+def test_scores_or_sizes_in_doubt_are_marked_and_large_ones_with_both_left_out(checkpoint: Path) -> None:
     sure: dict[str, Any] = {"least_score": 1e-6, "nms_iou": 1, "least_area_share": 0.0, "most_area_share": 1.0}
     good_size = DetectorConfig(checkpoint=str(checkpoint), sure_score=1.0, **sure)
     found = Detector(good_size).detect(_pictures(1))[0]
@@ -78,8 +78,11 @@ def test_scores_or_sizes_in_doubt_are_marked_and_both_at_once_left_out(checkpoin
     bad_size: dict[str, Any] = {**sure, "least_area_share": 0.9999}
     score_only = Detector(DetectorConfig(checkpoint=str(checkpoint), sure_score=1e-6, **bad_size))
     assert not any(one.is_sure for one in score_only.detect(_pictures(1))[0])
-    neither = Detector(DetectorConfig(checkpoint=str(checkpoint), sure_score=1.0, **bad_size))
-    assert neither.detect(_pictures(1)) == [()]
+    small = Detector(DetectorConfig(checkpoint=str(checkpoint), sure_score=1.0, **bad_size))
+    assert len(small.detect(_pictures(1))[0]) == len(found) and not any(one.is_sure for one in found)
+    too_large: dict[str, Any] = {**sure, "most_area_share": 1e-6}
+    large = Detector(DetectorConfig(checkpoint=str(checkpoint), sure_score=1.0, **too_large))
+    assert large.detect(_pictures(1)) == [()]
 
 
 def test_labels_are_mapped_to_our_categories(checkpoint: Path) -> None:

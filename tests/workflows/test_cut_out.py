@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from shards.sources.source import SourceSample
 from shards.writer import SampleSink
 from workflows import ingest
 from workflows.console import UserError
-from workflows.cut_out import CocoConfig, CutOutConfig, PriorsConfig, Tally, main
+from workflows.cut_out import CocoConfig, CutOutConfig, PriorsConfig, Tally, from_priors, main
 from workflows.held_out import held_out_photographs
 from workflows.layout import folders, read_lines, write_lines
 from workflows.miniature import cutouts as miniature_cutouts
@@ -113,6 +114,13 @@ def test_a_category_that_is_no_name_of_a_folder_is_left_out(coco: CocoConfig) ->
     with pytest.raises(UserError, match="nothing was cut out"):
         main(CutOutConfig(source=coco))
     assert not coco.output.exists()
+
+
+def test_a_photograph_whose_name_no_file_can_have_is_left_out(coco: CocoConfig) -> None:
+    record = json.loads(coco.instances.read_text())
+    record["images"][0]["file_name"] = "n" * 5_000 + ".jpg"
+    coco.instances.write_text(json.dumps(record))
+    assert main(CutOutConfig(source=coco)).left_out["unusable_name"] == 2
 
 
 def _ingested(coco: CocoConfig, names: dict[str, str], tmp_path: Path) -> None:
@@ -220,7 +228,7 @@ class _StoredPicture(Stage[Item, DrawnPrior]):
                 prompt=item.key,
                 images=(),
                 feature=np.ones(4, np.float16),
-                clip_score=None,
+                clip_score=item.payload.get("clip_score"),
                 compressed=(webp_bytes(np.asarray(picture), None),),
             )
             found.append(DrawnPrior(key=item.key, drawn=drawn, payload=item.payload))
@@ -230,7 +238,11 @@ class _StoredPicture(Stage[Item, DrawnPrior]):
 def test_priors_of_one_whole_thing_are_cut_by_their_head(tmp_path: Path) -> None:
     one, two = [[34, 34, 94, 94]], [[20, 40, 55, 75], [75, 40, 110, 75]]
     rows = {
-        "a": {"discs": one, "attributes": {"target": {"lemma": "mug", "noun": "mug"}, "category": "cup"}},
+        "a": {
+            "discs": one,
+            "attributes": {"target": {"lemma": "mug", "noun": "mug"}, "category": "cup"},
+            "clip_score": 20.0,
+        },
         "b": {"discs": one, "attributes": {"target": {"lemma": "ball"}, "category": ""}},
         "c": {"discs": two, "attributes": {"target": {"lemma": "cup"}, "category": "cup"}},
         "d": {"discs": one, "attributes": {"target": {"lemma": "cup", "plural": True}, "category": "cup"}},
@@ -253,6 +265,10 @@ def test_priors_of_one_whole_thing_are_cut_by_their_head(tmp_path: Path) -> None
         assert tally.left_out == {"another_category": 3, "in_pieces": 1}
         assert _names(config.output) == [f"cup/{'a' * 32}.png"]
     assert read_cutout(config.output / "cup" / f"{'a' * 32}.png").size == pytest.approx((61, 61), abs=3)
+    for least, kept in ((19.0, 1), (21.0, 0)):
+        strict = replace(config, output=tmp_path / str(least), min_clip_score=least)
+        tally = from_priors(strict)
+        assert (tally.kept["cup"], tally.left_out["low_clip_score"]) == (kept, 2 - kept)  # "c" has no score at all
 
 
 def test_the_command_line_names_its_sources() -> None:
