@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.network_config import BackboneConfig
+from trainer.recompute import run
 
 
 class FrozenBatchNorm(nn.Module):
@@ -116,8 +117,8 @@ class ResNet(nn.Module):
         for part in [self.conv1, *stages][: config.num_frozen_stages]:
             part.requires_grad_(False)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, recompute: bool = False) -> Tensor:
         x = F.max_pool2d(F.relu(self.bn1.after(self.conv1, images)), kernel_size=3, stride=2, padding=1)
         for stage in self.stages:
-            x = stage(x)
+            x = run(stage, x, recompute=recompute)
         return x

@@ -16,7 +16,20 @@ from trainer.processor import ProcessorConfig
 from trainer.transforms import AugmentationConfig
 
 CHANGEABLE = frozenset(
-    {"output", "epochs", "num_workers", "save_every_steps", "stop_after_steps", "log_every_steps", "resume"}
+    {
+        "output",
+        "epochs",
+        "num_workers",
+        "save_every_steps",
+        "stop_after_steps",
+        "log_every_steps",
+        "resume",
+        "accumulate",
+        "recompute",
+        "compile",
+        "tracker",
+        "validate_batch_images",
+    }
 )
 """Fields that may differ when a run is resumed."""
 
@@ -64,6 +77,26 @@ class TrainConfig:
     attention_weight: float = 0.0
     """Weight of ``losses.attention_loss``; the published recipe has none."""
 
+    accumulate: int = 1
+    """Parts in which a step is computed, one after another, to save memory; its result stays that of the whole."""
+
+    shares: tuple[float, ...] = ()
+    """How much of each of ``train`` an epoch asks, such as ``1 0.5``: all of the real queries, and of the generated
+    scenes one half in each epoch, in turn. All of everything where not given."""
+
+    recompute: bool = False
+    """Keep no activations between layers but compute them anew for the gradients: a third slower, a fraction of the
+    memory (gradient checkpointing)."""
+
+    compile: bool = False
+    """Compile the network's parts (torch.compile): minutes at the start, faster steps afterwards."""
+
+    ema_decay: float | None = None
+    """Average the weights over steps with this decay, such as 0.9998; the average is what is validated and saved."""
+
+    tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
+    """Where figures and pictures of each run go, below ``output/log``; ``wandb`` needs ``pip install wandb``."""
+
     prior_dropout: float = 0.0
     """Probability that a query goes without its prior, so that the network also works without."""
 
@@ -86,13 +119,20 @@ class TrainConfig:
     seed: int = 42
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_images", "max_queries", "validate_every_epochs", "log_every_steps"):
+        positive = ("epochs", "batch_images", "max_queries", "accumulate", "validate_every_epochs", "log_every_steps")
+        for name in positive:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.prior_dropout <= 1:
             raise ValueError(f"prior_dropout must lie in 0..1, got {self.prior_dropout}")
         if not self.train:
             raise ValueError("train must name at least one run of samples")
+        if self.shares and (len(self.shares) != len(self.train) or min(self.shares) <= 0):
+            raise ValueError(
+                f"shares must be one positive number for each of train ({len(self.train)}), got {self.shares}"
+            )
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"ema_decay must lie between 0 and 1, such as 0.9998, got {self.ema_decay}")
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""

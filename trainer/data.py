@@ -1,9 +1,10 @@
 """The exact stream: which queries are asked when, as a function of (seed, epoch) alone, and the batches of it.
 
 An epoch asks every query exactly once. A visit is an image with up to k of its queries; an image with more is visited
-again. A batch is B visits in the epoch's order, and rank r of n takes visits r, r + n, ... of each batch, so the order
-does not depend on the number of processes. State is (epoch, step): a batch is made from these, not from what came
-before.
+again. A step is B visits in the epoch's order, and rank r of n takes visits r, r + n, ... of each step, so the order
+does not depend on the number of processes. State is (epoch, step): a step is made from these, not from what came
+before. Where a run of samples has another share than 1, its endless sequence of passes, each an order of all its
+visits, is cut into epochs of that share.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 from random import Random
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from shards.reader import SampleReader
-from shards.schema import Query, Sample
+from shards.reader import PipelineError, SampleReader
+from shards.schema import Query, Sample, SchemaError
 from trainer.errors import TrainerError
 from trainer.processor import Processor
 from trainer.transforms import AugmentationConfig, Prepared, augmented, plainly
@@ -34,7 +35,10 @@ class Samples:
     def __init__(self, readers: Sequence[SampleReader]) -> None:
         self._readers = list(readers)
         self._ends = list(accumulate(len(reader) for reader in readers))
-        self.num_queries = [entry.num_queries for reader in readers for entry in reader.index]
+        self.runs = [[entry.num_queries for entry in reader.index] for reader in readers]
+        """The number of queries of each sample of each run."""
+
+        self.num_queries = [count for run in self.runs for count in run]
         """Of each sample."""
 
         if not sum(self.num_queries):
@@ -45,8 +49,17 @@ class Samples:
 
     def read(self, i: int) -> Sample:
         """Sample ``i`` of all runs."""
-        reader = bisect_right(self._ends, i)
-        return self._readers[reader].read(i - (self._ends[reader - 1] if reader else 0))
+        reader, number = self._place(i)
+        return reader.read(number)
+
+    def key(self, i: int) -> str:
+        """What sample ``i`` is called."""
+        reader, number = self._place(i)
+        return reader.index[number].key
+
+    def _place(self, i: int) -> tuple[SampleReader, int]:
+        number = bisect_right(self._ends, i)
+        return self._readers[number], i - (self._ends[number - 1] if number else 0)
 
     def check_priors(self, prior_dim: int) -> None:
         """
@@ -85,19 +98,60 @@ def visits_in_order(num_queries: Sequence[int], max_queries: int) -> list[Visit]
     ]
 
 
-def visits_of_epoch(num_queries: Sequence[int], max_queries: int, seed: int, epoch: int) -> list[Visit]:
-    """Every query once, in an order that follows from (seed, epoch) alone."""
-    random = Random(f"{seed}/order/{epoch}")
-    visits = []
-    for sample, count in enumerate(num_queries):
-        order = list(range(count))
-        random.shuffle(order)
-        visits += [
-            Visit(sample=sample, queries=tuple(order[first : first + max_queries]))
-            for first in range(0, count, max_queries)
-        ]
-    random.shuffle(visits)
-    return visits
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """Which visits an epoch makes, in which order: a function of (seed, epoch) alone."""
+
+    runs: Sequence[Sequence[int]]
+    """The number of queries of each sample of each run."""
+
+    shares: Sequence[float] = ()
+    """Of each run, how much of it an epoch asks; 1, all of it once, where not given. With 0.5 two epochs ask all of
+    it once, with 2 an epoch asks all of it twice."""
+
+    max_queries: int = 1
+    seed: int = 0
+
+    @property
+    def quotas(self) -> list[int]:
+        """Visits of each run in an epoch."""
+        shares = self.shares or [1.0] * len(self.runs)
+        totals = [sum(-(-count // self.max_queries) for count in run) for run in self.runs]
+        return [max(1, round(share * total)) for share, total in zip(shares, totals, strict=True)]
+
+    def epoch(self, epoch: int) -> list[Visit]:
+        """Its visits; samples are numbered through all runs."""
+        visits: list[Visit] = []
+        first_sample = 0
+        for number, (run, quota) in enumerate(zip(self.runs, self.quotas, strict=True)):
+            visits += self._slice(number, first_sample, epoch * quota, (epoch + 1) * quota)
+            first_sample += len(run)
+        Random(f"{self.seed}/order/{epoch}").shuffle(visits)
+        return visits
+
+    def _slice(self, run: int, first_sample: int, start: int, stop: int) -> list[Visit]:
+        """Visits ``start`` to ``stop`` of a run's endless sequence of passes."""
+        visits: list[Visit] = []
+        length = sum(-(-count // self.max_queries) for count in self.runs[run])
+        number, begin = divmod(start, length)
+        while len(visits) < stop - start:
+            visits += self._pass(run, first_sample, number)[begin : begin + stop - start - len(visits)]
+            number, begin = number + 1, 0
+        return visits
+
+    def _pass(self, run: int, first_sample: int, number: int) -> list[Visit]:
+        """Every query of a run once."""
+        random = Random(f"{self.seed}/run/{run}/pass/{number}")
+        visits = []
+        for sample, count in enumerate(self.runs[run], first_sample):
+            order = list(range(count))
+            random.shuffle(order)
+            visits += [
+                Visit(sample=sample, queries=tuple(order[first : first + self.max_queries]))
+                for first in range(0, count, self.max_queries)
+            ]
+        random.shuffle(visits)
+        return visits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +191,7 @@ class Batch:
     """(queries,) bool"""
 
     counts: bool = True
-    """False for the stand-in of a process that has no visit in the epoch's last batch."""
+    """False for the stand-in of a process that has no visit in a part of a step."""
 
     asked: tuple[Asked, ...] = ()
     """Of an evaluation's batch."""
@@ -249,61 +303,82 @@ def decoded(sample: Sample) -> Image.Image:
         ) from error
 
 
-class _Steps(Dataset[Batch]):
-    """Batches by number."""
+T = TypeVar("T")
 
-    def __init__(self, make: Callable[[int], Batch]) -> None:
+
+class _Steps(Dataset[T | Exception]):
+    """What is made of a step's number, or what is wrong with it: errors lose their type between processes."""
+
+    def __init__(self, make: Callable[[int], T]) -> None:
         self._make = make
 
-    def __getitem__(self, step: int) -> Batch:
-        return self._make(step)
+    def __getitem__(self, step: int) -> T | Exception:
+        try:
+            return self._make(step)
+        except (TrainerError, SchemaError, PipelineError) as error:
+            return error
 
 
-def _in_background(make: Callable[[int], Batch], steps: Sequence[int], num_workers: int) -> Iterator[Batch]:
+def _in_background(make: Callable[[int], T], steps: Sequence[int], num_workers: int) -> Iterator[T]:
     options: dict[str, Any] = {"multiprocessing_context": "fork", "prefetch_factor": 4} if num_workers else {}
-    loader = DataLoader(
+    loader: DataLoader[T | Exception] = DataLoader(
         _Steps(make),
         batch_size=None,
         sampler=cast(Any, steps),
         num_workers=num_workers,
         **options,
     )
-    return iter(loader)
+    for made in loader:
+        if isinstance(made, Exception):
+            raise made
+        yield made
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainStream:
-    """The batches of training for one process."""
+    """The steps of training for one process, each in as many parts as gradients are accumulated over."""
 
     samples: Samples
     preparation: Preparation
     batch_images: int
-    """Of all processes together."""
+    """Of a step: of all its parts and all processes together."""
 
     max_queries: int
     """Queries asked of an image in one visit."""
 
+    shares: tuple[float, ...] = ()
+    """As in ``Order``."""
+
+    num_parts: int = 1
     rank: int = 0
     num_processes: int = 1
     num_workers: int = 0
 
     @property
+    def order(self) -> Order:
+        return Order(
+            runs=self.samples.runs, shares=self.shares, max_queries=self.max_queries, seed=self.preparation.seed
+        )
+
+    @property
     def num_steps(self) -> int:
         """Steps of an epoch."""
-        num_visits = sum(-(-count // self.max_queries) for count in self.samples.num_queries)
-        return -(-num_visits // self.batch_images)
+        return -(-sum(self.order.quotas) // self.batch_images)
 
-    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """This process's batches from ``first_step`` on."""
-        visits = visits_of_epoch(self.samples.num_queries, self.max_queries, self.preparation.seed, epoch)
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[tuple[Batch, ...]]:
+        """This process's parts of each step from ``first_step`` on."""
+        visits = self.order.epoch(epoch)
 
-        def make(step: int) -> Batch:
+        def make(step: int) -> tuple[Batch, ...]:
             chosen = visits[step * self.batch_images : (step + 1) * self.batch_images]
             mine = chosen[self.rank :: self.num_processes]
-            batch = self.preparation.batch(self.samples, mine or chosen[:1], epoch)
-            return batch if mine else replace(batch, counts=False)
+            return tuple(self._part(mine[part :: self.num_parts], chosen, epoch) for part in range(self.num_parts))
 
         return _in_background(make, range(first_step, self.num_steps), self.num_workers)
+
+    def _part(self, visits: Sequence[Visit], chosen: Sequence[Visit], epoch: int) -> Batch:
+        batch = self.preparation.batch(self.samples, visits or chosen[:1], epoch)
+        return batch if visits else replace(batch, counts=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,14 @@ from torch import Tensor, nn
 
 from trainer.attention import SingleQueryAttention
 from trainer.network_config import NetworkConfig
+from trainer.recompute import run
 
 
 class DecoderStage(nn.Module):
-    """What do the words ask of the target seen so far, where is that in the image, and what is it."""
+    """What do the words ask of the target seen so far, where is that in the image, and what is it.
+
+    As published, only the attention drops anything.
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -23,11 +27,10 @@ class DecoderStage(nn.Module):
         self.ffn = nn.Sequential(
             nn.Linear(width, config.feedforward_width),
             nn.ReLU(),
-            nn.Dropout(config.dropout),
+            nn.Identity(),  # the published layout counts a dropout of 0 here
             nn.Linear(config.feedforward_width, width),
         )
         self.norm = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
-        self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self,
@@ -44,10 +47,9 @@ class DecoderStage(nn.Module):
             image: keys, values (queries, features, width) and padding (queries, features).
         """
         text, text_padding = words
-        asked = self.norm[0](self.dropout(self.word_attn(target + embeddings[0], text, text, text_padding)))
-        found = self.img_attn(asked + embeddings[1], *image)
-        target = self.norm[1](target + self.dropout(found))
-        result: Tensor = self.norm[2](target + self.dropout(self.ffn(target)))
+        asked = self.norm[0](self.word_attn(target + embeddings[0], text, text, text_padding))
+        target = self.norm[1](target + self.img_attn(asked + embeddings[1], *image))
+        result: Tensor = self.norm[2](target + self.ffn(target))
         return result
 
 
@@ -81,10 +83,12 @@ class Decoder(nn.Module):
         target: Tensor,
         words: tuple[Tensor, Tensor],
         image: tuple[Tensor, Tensor, Tensor],
+        recompute: bool = False,
     ) -> Tensor:
         """(stages, queries, width) from the first target (queries, width); other shapes as in ``DecoderStage``."""
         outputs = []
         for layer in self.layers:
-            target = layer(target, (self.visual_embedding, self.text_embedding), words, image)
+            embeddings = (self.visual_embedding, self.text_embedding)
+            target = run(layer, target, embeddings, words, image, recompute=recompute)
             outputs.append(self.norm(target))
         return torch.stack(outputs)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from trainer.attention import Attention
 from trainer.network_config import NetworkConfig
+from trainer.recompute import run
 
 
 class EncoderLayer(nn.Module):
@@ -35,7 +36,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_encoder_layers))
 
-    def forward(self, x: Tensor, positions: Tensor, padding: Tensor) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor, padding: Tensor, recompute: bool = False) -> Tensor:
         """
         Args:
             x, positions: (batch, features, width).
@@ -45,5 +46,5 @@ class Encoder(nn.Module):
             (batch, features, width)
         """
         for layer in self.layers:
-            x = layer(x, positions, padding)
+            x = run(layer, x, positions, padding, recompute=recompute)
         return x

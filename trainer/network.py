@@ -21,6 +21,7 @@ from trainer.encoder import Encoder
 from trainer.errors import TrainerError
 from trainer.network_config import NetworkConfig
 from trainer.positions import grid_padding, grid_positions
+from trainer.recompute import run
 from trainer.state import load_strictly, read_safetensors, write_safetensors
 from trainer.text import TextEncoder
 from trainer.verification import Verification
@@ -76,6 +77,9 @@ class GroundingNetwork(nn.Module):
         self.frozen = False
         """Compute no gradients in backbone, input projection, visual encoder and text encoder (early epochs)."""
 
+        self.recompute = False
+        """Keep no activations within parts; they are computed anew for the gradients."""
+
         self.backbone = ResNet(config.backbone)
         self.input_projection = nn.Conv2d(config.backbone.widths[-1], config.width, 1)
         self.encoder = Encoder(config)
@@ -88,6 +92,13 @@ class GroundingNetwork(nn.Module):
                 if parameter.dim() > 1:
                     nn.init.xavier_uniform_(parameter)
 
+    def compile_parts(self) -> None:
+        """Compile layer by layer; names of parameters stay. The number of queries and words may change."""
+        for part in (*self.backbone.stages, *self.encoder.layers):
+            part.compile()
+        for part in (self.text, self.verification, *self.decoder.layers):
+            part.compile(dynamic=True)
+
     def encode_images(self, images: Tensor, padding_mask: Tensor) -> ImageFeatures:
         """
         Args:
@@ -98,13 +109,13 @@ class GroundingNetwork(nn.Module):
         if images.shape[-2:] != (size, size):
             raise ValueError(f"images must be {size} x {size} (image_size_px), got {tuple(images.shape[-2:])}")
         with torch.no_grad() if self.frozen else nullcontext():
-            features = self.input_projection(self.backbone(images))  # (images, width, grid, grid)
+            features = self.input_projection(self.backbone(images, self.recompute))  # (images, width, grid, grid)
             padding = grid_padding(padding_mask, *features.shape[-2:])
             positions = grid_positions(padding, self.config.width).to(features.dtype)
             padding = padding.flatten(1)
             tokens = features.flatten(2).transpose(1, 2)
             tokens = tokens + positions if self.config.place_features else tokens
-            tokens = self.encoder(tokens, positions, padding)
+            tokens = self.encoder(tokens, positions, padding, self.recompute)
         return ImageFeatures(tokens=tokens, positions=positions, padding=padding)
 
     def locate(
@@ -118,11 +129,12 @@ class GroundingNetwork(nn.Module):
     ) -> Grounding:
         """The boxes of all stages from encoded images and words; shapes as in ``forward``."""
         text_padding = ~token_mask
-        features, scores = self.verification(image.tokens, image.padding, text, text_padding, query_image)
+        heard = (image.tokens, image.padding, text, text_padding, query_image)
+        features, scores = run(self.verification, *heard, recompute=self.recompute)
         padding = image.padding[query_image]
         seen = (features + image.positions[query_image], image.tokens[query_image], padding)
         target = self.decoder.first_target(text, prior, prior_given)
-        boxes = self.box_head(self.decoder(target, (text, text_padding), seen))
+        boxes = self.box_head(self.decoder(target, (text, text_padding), seen, self.recompute))
         return Grounding(boxes=boxes, scores=scores, padding=padding)
 
     def forward(
@@ -146,7 +158,7 @@ class GroundingNetwork(nn.Module):
             prior_given: (queries,) bool, False where a query has no prior.
         """
         image = self.encode_images(images, padding_mask)
-        text = self.text(token_ids, token_mask, self.frozen)
+        text = run(self.text, token_ids, token_mask, self.frozen, recompute=self.recompute)
         return self.locate(image, text, token_mask, query_image, prior, prior_given)
 
     def save_pretrained(self, folder: Path) -> None:

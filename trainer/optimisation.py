@@ -10,17 +10,24 @@ import torch
 
 from trainer.network import GroundingNetwork
 
+REFERENCE_QUERIES = 64
+"""Of a step of the published recipe: 4 GPUs x 16."""
+
 PRETRAINED = ("backbone.", "input_projection.", "encoder.", "text.model.")
 """Parts that start from other trainings: a smaller learning rate, and frozen in the first epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimisationConfig:
-    """The defaults are the published recipe, for 64 queries a step."""
+    """The defaults are the published recipe, for ``REFERENCE_QUERIES`` a step."""
 
     learning_rate: float = 1e-4
     pretrained_learning_rate: float = 1e-5
     """Of backbone, input projection, visual encoder and text encoder."""
+
+    lr_scaling: Literal["none", "linear", "sqrt"] = "none"
+    """How both learning rates follow the queries of a step (images x queries of each) where these are not 64: not at
+    all, in proportion (Goyal et al., 2017), or with their square root, as suits Adam better."""
 
     weight_decay: float = 1e-4
     clip_norm: float = 0.1
@@ -44,10 +51,19 @@ class OptimisationConfig:
             raise ValueError("freeze_epochs and warmup_steps must not be negative")
 
 
-def new_optimizer(network: GroundingNetwork, config: OptimisationConfig) -> torch.optim.AdamW:
+def lr_scale(config: OptimisationConfig, queries_per_step: int) -> float:
+    """What the learning rates are multiplied with for steps of so many queries."""
+    power = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[config.lr_scaling]
+    return float((queries_per_step / REFERENCE_QUERIES) ** power)
+
+
+def new_optimizer(
+    network: GroundingNetwork, config: OptimisationConfig, queries_per_step: int = REFERENCE_QUERIES
+) -> torch.optim.AdamW:
     """AdamW over what may train, in two groups; each remembers its learning rate as ``full_lr``."""
     named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
-    rates = {False: config.learning_rate, True: config.pretrained_learning_rate}
+    scale = lr_scale(config, queries_per_step)
+    rates = {False: config.learning_rate * scale, True: config.pretrained_learning_rate * scale}
     groups = [
         {
             "params": [parameter for name, parameter in named if name.startswith(PRETRAINED) is pretrained],

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from trainer.averaging import WeightAverage
 from trainer.errors import TrainerError
 from trainer.network import GroundingNetwork
 from trainer.processor import Processor
@@ -45,6 +46,9 @@ class Checkpoint:
     processor: Processor
     optimizer: torch.optim.Optimizer
     progress: Progress
+    average: WeightAverage | None
+    """Where there is one, its weights are what prediction is to use."""
+
     config: dict[str, Any]
     """``TrainConfig.to_json``."""
 
@@ -56,9 +60,11 @@ class Checkpoint:
         folder = _free_folder(output, f"checkpoint-{self.progress.epoch:04d}-{self.progress.step:06d}")
         partial = output / ".checkpoint.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        self.network.save_pretrained(partial)
+        (self.average.network if self.average else self.network).save_pretrained(partial)
         self.processor.save_pretrained(partial)
+        averaged = {"weights": self.network.state_dict(), "average": self.average.state_dict()} if self.average else {}
         state = {
+            **averaged,
             "optimizer": self.optimizer.state_dict(),
             "progress": self.progress.__dict__,
             "config": self.config,

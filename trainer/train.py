@@ -14,6 +14,8 @@ import math
 import os
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -24,14 +26,17 @@ from torch import Tensor
 
 from shards.reader import PipelineError, SampleReader
 from shards.schema import SchemaError
+from trainer.averaging import WeightAverage
 from trainer.config import TrainConfig, miniature_recipe, published_recipe
 from trainer.data import Batch, EvaluationStream, Preparation, Samples, TrainStream
 from trainer.errors import TrainerError
+from trainer.failures import explained
 from trainer.initialise import choose_text_encoder, load_text, load_visual
 from trainer.judge import Answerer, evaluation_stream, judge_all
 from trainer.losses import attention_loss, box_losses
-from trainer.metrics import metrics_of
+from trainer.metrics import Judgement, metrics_of
 from trainer.network import Grounding, GroundingNetwork
+from trainer.observing import log_pictures, peak_memory_bytes
 from trainer.optimisation import learning_rate_factor, new_optimizer, set_learning_rates
 from trainer.processor import Processor, load_tokenizer
 from trainer.progress import TrainingView
@@ -61,16 +66,23 @@ class Trainer:
         self.config = config
         self.accelerator = _new_accelerator(config)
         ranks = self.accelerator.num_processes
-        if config.batch_images % ranks:
-            raise TrainerError(f"batch_images {config.batch_images} must be a multiple of the {ranks} processes")
+        if config.batch_images % (ranks * config.accumulate):
+            raise TrainerError(
+                f"batch_images {config.batch_images} must be a multiple of the processes ({ranks}) times accumulate "
+                f"({config.accumulate})"
+            )
         torch.manual_seed(config.seed)
         self.network, self.processor = new_network(config)
+        self.network.recompute = config.recompute
         self.stream = self._train_stream()
         self.validation = self._validation_stream()
-        self.optimizer = new_optimizer(self.network, config.optimisation)
+        self.optimizer = new_optimizer(self.network, config.optimisation, config.batch_images * config.max_queries)
         self.progress = Progress()
-        self._resume()
+        state = self._resume()
         self.model, self.optimizer = self.accelerator.prepare(self.network, self.optimizer)
+        self.average = self._new_average(state)
+        if config.compile:
+            self.network.compile_parts()
         self.view = TrainingView(
             config.epochs, self.stream.num_steps, config.log_every_steps, self.accelerator.is_main_process
         )
@@ -79,26 +91,36 @@ class Trainer:
         """All epochs that are left."""
         config, progress = self.config, self.progress
         steps_left = config.stop_after_steps or sys.maxsize
-        self.accelerator.init_trackers("log")
-        with self.view:
+        _start_tracker(self.accelerator, config)
+        with self.view, explained(self._whereabouts, self._less_memory()):
             while progress.epoch < config.epochs and steps_left > 0:
                 steps_left = self._run_epoch(steps_left)
         self.accelerator.end_training()
         return self._write_metrics()
+
+    def _whereabouts(self) -> str:
+        place = f"at epoch {self.progress.epoch}, step {self.progress.step}"
+        return f"{place}, and {self.config.output / 'last'} is intact"
+
+    def _less_memory(self) -> str:
+        accumulate = self.config.accumulate
+        return (
+            f"the same result takes less with --accumulate {2 * accumulate} (parts of a step, {accumulate} now) or "
+            "--recompute"
+        )
 
     def _run_epoch(self, steps_left: int) -> int:
         """Steps of this epoch from where it stands, its validation and its checkpoint; returns the steps left."""
         progress, num_steps = self.progress, self.stream.num_steps
         self.network.frozen = progress.epoch < self.config.optimisation.freeze_epochs
         self.network.train()
-        batches = self.stream.epoch(progress.epoch, progress.step)
         waited_since = time.monotonic()
-        for batch in batches:
+        for parts in self.stream.epoch(progress.epoch, progress.step):
             wait_s = time.monotonic() - waited_since
-            figures = self._step(batch.to(self.accelerator.device))
+            figures = self._step(parts)
             progress.step += 1
             steps_left -= 1
-            self._report({**figures, "data_wait_s": wait_s, "step_s": time.monotonic() - waited_since})
+            self._report(figures, wait_s, time.monotonic() - waited_since)
             ended, paused = progress.step == num_steps, steps_left == 0
             if not ended and (paused or progress.step % self.config.save_every_steps == 0):
                 self._save(is_best=False)
@@ -109,35 +131,43 @@ class Trainer:
             self._end_epoch()
         return steps_left
 
-    def _step(self, batch: Batch) -> dict[str, float]:
-        """One update of the weights.
+    def _step(self, parts: Sequence[Batch]) -> dict[str, float]:
+        """One update of the weights, by the mean loss over the queries of all parts and processes.
 
         Raises:
             TrainerError: the loss is not a number.
         """
-        number = self._global_step
+        number, accelerator = self._global_step, self.accelerator
         factor = learning_rate_factor(self.config.optimisation, number, self.stream.num_steps, self.config.epochs)
         set_learning_rates(self.optimizer, factor)
-        torch.manual_seed((self.config.seed * 1_000_003 + number) * 1_009 + self.accelerator.process_index)
-        loss = self._loss(batch)
-        self.accelerator.backward(loss)
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.optimisation.clip_norm)
+        torch.manual_seed((self.config.seed * 1_000_003 + number) * 1_009 + accelerator.process_index)
+        counted = torch.tensor(float(sum(len(part.targets) for part in parts if part.counts)))
+        num_queries: Tensor = accelerator.reduce(counted.to(accelerator.device), "sum")
+        summed: dict[str, Tensor] = {}
+        for part in parts:
+            with nullcontext() if part is parts[-1] else accelerator.no_sync(self.model):
+                losses = {name: loss.sum() * part.counts for name, loss in self._losses(part).items()}
+                # Gradients are averaged over processes.
+                accelerator.backward(losses["loss"] * accelerator.num_processes / num_queries)
+            for name, loss in losses.items():
+                summed[name] = summed.get(name, 0) + loss.detach()
+        norm = accelerator.clip_grad_norm_(self.model.parameters(), self.config.optimisation.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        mean: Tensor = self.accelerator.reduce(loss.detach(), "mean")
-        if not math.isfinite(value := mean.item()):
+        if self.average:
+            self.average.update(self.network)
+        sums: Tensor = accelerator.reduce(torch.stack(list(summed.values())), "sum")
+        figures = dict(zip(summed, (sums / num_queries).tolist(), strict=True))
+        if not math.isfinite(value := figures["loss"]):
             raise TrainerError(
-                f"the loss is {value} at epoch {self.progress.epoch}, step {self.progress.step}; "
-                f"{self.config.output / 'last'} is intact: lower the learning rate, or train without bf16"
+                f"the loss is {value} {self._whereabouts()}; lower the learning rate, or train without bf16"
             )
-        return {
-            "loss": value,
-            "grad_norm": float(norm),
-            "learning_rate": self.config.optimisation.learning_rate * factor,
-        }
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        return {**figures, "grad_norm": float(norm), "learning_rate": rate, "num_queries": num_queries.item()}
 
-    def _loss(self, batch: Batch) -> Tensor:
-        """This process's share of the mean loss over the queries of all processes."""
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Of each query of a batch: the whole loss under ``loss``, and parts of it, unweighted, of the last stage."""
+        batch = batch.to(self.accelerator.device)
         images = self.processor.normalised(batch.canvases, batch.padding)
         grounding: Grounding = self.model(
             images,
@@ -148,25 +178,23 @@ class Trainer:
             batch.prior,
             batch.prior_given,
         )
-        per_query = box_losses(grounding.boxes, batch.targets).per_query
+        boxes = box_losses(grounding.boxes, batch.targets)
+        losses = {"loss": boxes.per_query, "l1": boxes.l1[-1], "giou": boxes.giou[-1]}
         if self.config.attention_weight:
-            attention = attention_loss(grounding.scores, grounding.padding, batch.targets)
-            per_query = per_query + self.config.attention_weight * attention
-        total = per_query.sum() * float(batch.counts)
-        mean_count = self.accelerator.reduce(
-            torch.tensor(float(len(batch.targets) * batch.counts), device=total.device), "mean"
-        )
-        loss: Tensor = total / mean_count  # gradients are averaged over processes
-        return loss
+            losses["attention"] = attention_loss(grounding.scores, grounding.padding, batch.targets)
+            losses["loss"] = losses["loss"] + self.config.attention_weight * losses["attention"]
+        return losses
 
     @property
     def _global_step(self) -> int:
         return self.progress.epoch * self.stream.num_steps + self.progress.step
 
-    def _report(self, figures: dict[str, float]) -> None:
+    def _report(self, figures: dict[str, float], wait_s: float, step_s: float) -> None:
         self.view.step(self.progress, figures)
         if self._global_step % self.config.log_every_steps == 0:
-            self.accelerator.log(figures, step=self._global_step)
+            pace = {"data_wait_s": wait_s, "step_s": step_s, "queries_per_s": figures["num_queries"] / step_s}
+            memory = {"peak_memory_gb": peak_memory_bytes(self.accelerator.device) / 1e9}
+            self.accelerator.log({**figures, **pace, **memory}, step=self._global_step)
 
     def _end_epoch(self) -> None:
         """Validate, see whether it is the best, save."""
@@ -175,9 +203,11 @@ class Trainer:
         last = progress.epoch + 1 == config.epochs
         is_best = self.validation is None
         if self.validation and (last or (progress.epoch + 1) % config.validate_every_epochs == 0):
-            record["validation"] = metrics = self._validated(self.validation)
+            judgements = self._validated(self.validation)
+            record["validation"] = metrics = metrics_of(judgements)
             score = metrics["accuracy"]["0.50"]
             self.accelerator.log({"accuracy": score, "mean_iou": metrics["mean_iou"]}, step=self._global_step)
+            log_pictures(self.accelerator, self.validation.samples, judgements, self._global_step)
             is_best = progress.best_score is None or score > progress.best_score
             progress.best_score = score if is_best else progress.best_score
         progress.history.append(record)
@@ -185,9 +215,9 @@ class Trainer:
         self.view.epoch(record)
         self._save(is_best=is_best)
 
-    def _validated(self, stream: EvaluationStream) -> dict[str, Any]:
-        answerer = Answerer(network=self.network, processor=self.processor)
-        return metrics_of(judge_all(answerer, stream, self.accelerator))
+    def _validated(self, stream: EvaluationStream) -> list[Judgement]:
+        network = self.average.network if self.average else self.network
+        return judge_all(Answerer(network=network, processor=self.processor), stream, self.accelerator)
 
     def _save(self, *, is_best: bool) -> None:
         if self.accelerator.is_main_process:
@@ -200,12 +230,21 @@ class Trainer:
             processor=self.processor,
             optimizer=getattr(self.optimizer, "optimizer", self.optimizer),
             progress=self.progress,
+            average=self.average,
             config=self.config.to_json(),
             num_queries=sum(self.stream.samples.num_queries),
         )
 
-    def _resume(self) -> None:
-        """Go on from ``output/last``.
+    def _new_average(self, state: dict[str, Any]) -> WeightAverage | None:
+        if self.config.ema_decay is None:
+            return None
+        average = WeightAverage(self.network, self.config.ema_decay)
+        if state:
+            average.load_state_dict(state["average"])
+        return average
+
+    def _resume(self) -> dict[str, Any]:
+        """Go on from ``output/last``; returns what was saved beside its weights, nothing at the beginning.
 
         Raises:
             TrainerError: it is of another run, or ``resume`` is never.
@@ -213,7 +252,7 @@ class Trainer:
         output = self.config.output
         if not (output / "last").exists():
             output.mkdir(parents=True, exist_ok=True)
-            return
+            return {}
         if self.config.resume == "never":
             raise TrainerError(f"{output} already holds a run; give another output, or --resume auto to go on with it")
         state = read_state(output)
@@ -225,9 +264,11 @@ class Trainer:
                 f"{output} holds a run with another configuration ({'; '.join(differences)}); "
                 "give another output, or the configuration of that run"
             )
-        load_strictly(self.network, read_safetensors(output / "last" / "model.safetensors"), str(output / "last"))
+        weights = state.get("weights") or read_safetensors(output / "last" / "model.safetensors")
+        load_strictly(self.network, weights, str(output / "last"))
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
+        return state
 
     def _train_stream(self) -> TrainStream:
         config, accelerator = self.config, self.accelerator
@@ -247,6 +288,8 @@ class Trainer:
             ),
             batch_images=config.batch_images,
             max_queries=config.max_queries,
+            shares=config.shares,
+            num_parts=config.accumulate,
             rank=accelerator.process_index,
             num_processes=accelerator.num_processes,
             num_workers=config.num_workers,
@@ -295,10 +338,21 @@ def _new_accelerator(config: TrainConfig) -> Accelerator:
     return Accelerator(
         cpu=not torch.accelerator.is_available(),  # or several processes without a GPU would not find each other
         mixed_precision=config.mixed_precision,
-        log_with="tensorboard",
+        log_with=None if config.tracker == "none" else config.tracker,
         project_config=ProjectConfiguration(project_dir=str(config.output), logging_dir=str(config.output)),
         kwargs_handlers=[unused],
     )
+
+
+def _start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:
+    """
+    Raises:
+        TrainerError: the tracker is not installed.
+    """
+    plain = {name: value for name, value in config.to_json().items() if isinstance(value, int | float | str | bool)}
+    accelerator.init_trackers("log", config=plain)
+    if config.tracker != "none" and accelerator.is_main_process and not accelerator.trackers:
+        raise TrainerError(f"{config.tracker} is not installed; pip install {config.tracker}, or use --tracker none")
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import torch
 
 from shards.reader import SampleReader
 from shards.schema import SchemaError
-from trainer.data import Batch, EvaluationStream, Preparation, Samples, TrainStream, visits_of_epoch
+from trainer.data import Batch, EvaluationStream, Order, Preparation, Samples, TrainStream, Visit
 from trainer.errors import TrainerError
 from trainer.processor import Processor, ProcessorConfig, load_tokenizer
 from trainer.transforms import AugmentationConfig
@@ -40,48 +40,83 @@ def stream(run: Path, text_encoder: str) -> TrainStream:
     )
 
 
+def _batches(stream: TrainStream, epoch: int) -> list[Batch]:
+    """Of an epoch whose steps have one part."""
+    return [part for (part,) in stream.epoch(epoch)]
+
+
 def _same(a: Batch, b: Batch) -> bool:
     tensors = ("canvases", "padding", "token_ids", "token_mask", "query_image", "targets", "prior", "prior_given")
     return all(torch.equal(getattr(a, name), getattr(b, name)) for name in tensors)
 
 
+def _asked(visits: Sequence[Visit]) -> Counter[tuple[int, int]]:
+    return Counter((visit.sample, query) for visit in visits for query in visit.queries)
+
+
+def _real() -> Counter[tuple[int, int]]:
+    return Counter((sample, query) for sample in range(6) for query in range(2))
+
+
 def test_an_epoch_asks_every_query_once() -> None:
     counts = [3, 1, 5, 2]
-    visits = visits_of_epoch(counts, 2, seed=0, epoch=0)
-    asked = Counter((visit.sample, query) for visit in visits for query in visit.queries)
-    assert asked == Counter((sample, query) for sample, count in enumerate(counts) for query in range(count))
+    visits = Order(runs=[counts[:2], counts[2:]], max_queries=2).epoch(0)
+    assert _asked(visits) == Counter((sample, query) for sample, count in enumerate(counts) for query in range(count))
     assert Counter(visit.sample for visit in visits) == {0: 2, 1: 1, 2: 3, 3: 1}
 
 
 def test_the_order_follows_from_seed_and_epoch() -> None:
-    first = visits_of_epoch([3] * 20, 2, seed=0, epoch=4)
-    assert visits_of_epoch([3] * 20, 2, seed=0, epoch=4) == first
-    assert visits_of_epoch([3] * 20, 2, seed=0, epoch=5) != first
-    assert visits_of_epoch([3] * 20, 2, seed=1, epoch=4) != first
+    order = Order(runs=[[3] * 20], max_queries=2)
+    first = order.epoch(4)
+    assert replace(order).epoch(4) == first
+    assert order.epoch(5) != first
+    assert replace(order, seed=1).epoch(4) != first
+
+
+def test_of_a_run_with_half_a_share_two_epochs_ask_all_of_it_once() -> None:
+    order = Order(runs=[[2] * 6, [1] * 10], shares=(1.0, 0.5))
+    epochs = [order.epoch(epoch) for epoch in range(4)]
+    assert order.quotas == [12, 5] and all(len(visits) == 17 for visits in epochs)
+    generated = [_asked([visit for visit in visits if visit.sample >= 6]) for visits in epochs]
+    everything = Counter((sample, 0) for sample in range(6, 16))
+    assert generated[0] + generated[1] == generated[2] + generated[3] == everything
+    assert generated[0] != generated[2]
+    assert all(_asked([visit for visit in visits if visit.sample < 6]) == _real() for visits in epochs)
+
+
+def test_with_a_share_of_two_and_a_half_everything_is_asked_two_or_three_times() -> None:
+    order = Order(runs=[[1] * 10], shares=(2.5,))
+    assert set(_asked(order.epoch(0)).values()) == {2, 3}
+    assert set((_asked(order.epoch(0)) + _asked(order.epoch(1))).values()) == {5}
 
 
 def test_a_stream_is_sought_by_counts(stream: TrainStream) -> None:
-    whole = list(stream.epoch(2))
+    whole = _batches(stream, 2)
     assert len(whole) == stream.num_steps == 4
-    late = list(stream.epoch(2, first_step=2))
+    late = [part for (part,) in stream.epoch(2, first_step=2)]
     assert len(late) == 2 and all(_same(a, b) for a, b in zip(whole[2:], late, strict=True))
 
 
+def test_parts_of_a_step_split_its_visits(stream: TrainStream) -> None:
+    for (whole,), parts in zip(stream.epoch(1), replace(stream, num_parts=2).epoch(1), strict=True):
+        assert all(torch.equal(whole.canvases[i::2], parts[i].canvases) for i in (0, 1))
+
+
 def test_background_processes_give_the_same_batches(stream: TrainStream) -> None:
-    there = list(replace(stream, num_workers=2).epoch(0))
-    assert all(_same(a, b) for a, b in zip(stream.epoch(0), there, strict=True))
+    there = _batches(replace(stream, num_workers=2), 0)
+    assert all(_same(a, b) for a, b in zip(_batches(stream, 0), there, strict=True))
 
 
 def test_processes_split_each_batch_of_the_same_order(stream: TrainStream) -> None:
-    alone = list(stream.epoch(1))
-    parts = [list(replace(stream, rank=rank, num_processes=2).epoch(1)) for rank in (0, 1)]
+    alone = _batches(stream, 1)
+    parts = [_batches(replace(stream, rank=rank, num_processes=2), 1) for rank in (0, 1)]
     for whole, even, odd in zip(alone, *parts, strict=True):
         assert torch.equal(whole.canvases[0::2], even.canvases)
         assert torch.equal(whole.canvases[1::2], odd.canvases)
 
 
 def test_a_process_without_a_visit_in_the_last_batch_gets_one_that_does_not_count(stream: TrainStream) -> None:
-    parts = [list(replace(stream, rank=rank, num_processes=4).epoch(0)) for rank in range(4)]
+    parts = [_batches(replace(stream, rank=rank, num_processes=4), 0) for rank in range(4)]
     assert [part[-1].counts for part in parts] == [True, True, False, False]  # 14 visits: two in the last batch
     assert all(batch.counts for part in parts for batch in part[:-1])
 
@@ -108,7 +143,7 @@ def test_data_sets_follow_one_another(run: Path) -> None:
 def test_priors_are_dropped_as_often_as_asked(stream: TrainStream) -> None:
     def given(probability: float) -> float:
         preparation = replace(stream.preparation, prior_dropout=probability)
-        batches = [b for epoch in range(8) for b in replace(stream, preparation=preparation).epoch(epoch)]
+        batches = [b for epoch in range(8) for b in _batches(replace(stream, preparation=preparation), epoch)]
         return float(torch.cat([b.prior_given.float() for b in batches if b.prior_given is not None]).mean())
 
     assert given(0.0) == 1 and given(1.0) == 0
@@ -122,3 +157,10 @@ def test_absent_or_wrong_priors_and_splits_are_refused(make_run: MakeRun, run: P
         Samples([SampleReader(run)]).check_priors(512)
     with pytest.raises(SchemaError, match="has no split 'testC'; it has train, val"):
         SampleReader(run, "testC")
+
+
+def test_an_error_in_a_background_process_reads_as_in_this_one(stream: TrainStream) -> None:
+    wrong = replace(stream, preparation=replace(stream.preparation, prior_dim=5))
+    for num_workers in (0, 1):
+        with pytest.raises(TrainerError, match=r"\Asample train-\d: priors of 6 features, the network takes 5;"):
+            list(replace(wrong, num_workers=num_workers).epoch(0))

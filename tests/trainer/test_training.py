@@ -6,15 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from shards.reader import SampleReader
 from trainer.config import TrainConfig
 from trainer.errors import TrainerError
 from trainer.evaluate import EvaluateConfig, evaluate
-from trainer.optimisation import OptimisationConfig, learning_rate_factor
+from trainer.optimisation import OptimisationConfig, learning_rate_factor, lr_scale
 from trainer.predict import Grounder
+from trainer.saving import read_state
 from trainer.state import read_safetensors
 from trainer.train import Trainer, new_network, train
 from trainer.transforms import AugmentationConfig
@@ -113,6 +116,91 @@ def test_a_loss_that_is_no_number_stops_the_run_and_spares_its_checkpoint(run: P
     with pytest.raises(TrainerError, match="the loss is nan at epoch 1, step 0"):
         trainer.run()
     assert all(torch.equal(tensor, _weights(config.output)[name]) for name, tensor in before.items())
+
+
+def test_a_step_in_parts_gives_the_same_weights(run: Path, tiny_config: MakeConfig, tmp_path: Path) -> None:
+    config = tiny_config(train=(run,), batch_images=4, epochs=1, validate_split=None, augmentation=STILL)
+    config = replace(config, network=replace(config.network, dropout=0.0), text_from_scratch=True)
+    found = []
+    for changes in ({}, {"accumulate": 2}, {"accumulate": 4}, {"recompute": True}):
+        one = replace(config, output=tmp_path / str(len(found)), **changes)
+        trainer = Trainer(one)
+        _without_dropout(trainer.network)
+        trainer.run()
+        found.append(_weights(one.output))
+    for other in found[1:]:
+        for name, tensor in found[0].items():
+            torch.testing.assert_close(other[name], tensor, atol=2e-4, rtol=0)  # a step moves 1e-3
+
+
+def _without_dropout(network: torch.nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+
+
+def test_averaged_weights_are_saved_and_training_goes_on_from_the_others(
+    run: Path, tiny_config: MakeConfig, tmp_path: Path
+) -> None:
+    plain = tiny_config(train=(run,), epochs=2, output=tmp_path / "plain")
+    whole = replace(plain, output=tmp_path / "whole", ema_decay=0.5)
+    parts = replace(whole, output=tmp_path / "parts", stop_after_steps=3)
+    for config in (plain, whole, parts, parts):
+        train(config)
+    expected, found, unaveraged = _weights(whole.output), _weights(parts.output), _weights(plain.output)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+    assert not torch.equal(expected["box_head.layers.0.weight"], unaveraged["box_head.layers.0.weight"])
+    raw = read_state(parts.output)["weights"]
+    assert all(torch.equal(tensor, raw[name]) for name, tensor in unaveraged.items())
+
+
+def test_memory_that_runs_out_is_explained_and_spares_the_checkpoint(run: Path, tiny_config: MakeConfig) -> None:
+    config = tiny_config(train=(run,), epochs=3, validate_split=None)
+    train(replace(config, stop_after_steps=2))
+    before = _weights(config.output)
+    trainer = Trainer(config)
+
+    def exhaust(*_: object) -> None:
+        raise torch.OutOfMemoryError("tried to allocate 80 GiB")
+
+    trainer.network.decoder.register_forward_hook(exhaust)
+    with pytest.raises(TrainerError, match=r"memory ran out at epoch 1, step 0.*80 GiB.*--accumulate 2 .*--recompute"):
+        trainer.run()
+    assert all(torch.equal(tensor, _weights(config.output)[name]) for name, tensor in before.items())
+
+
+def test_a_dead_loader_process_ends_the_run_with_its_checkpoint_intact(run: Path, tiny_config: MakeConfig) -> None:
+    config = tiny_config(train=(run,), epochs=50, validate_split=None, num_workers=1)
+    train(replace(config, stop_after_steps=2))
+    trainer = Trainer(config)
+
+    def kill(*_: object) -> None:
+        for child in psutil.Process().children():
+            child.kill()
+
+    trainer.network.decoder.register_forward_hook(kill)
+    with pytest.raises(TrainerError, match=r"batches died at epoch \d+, step \d, and .* is intact .*num_workers"):
+        trainer.run()
+    _weights(config.output)
+
+
+def test_trackers_get_figures_and_pictures(run: Path, tiny_config: MakeConfig) -> None:
+    config = tiny_config(train=(run,), epochs=1, log_every_steps=1, attention_weight=1.0)
+    train(config)
+    events = EventAccumulator(str(config.output / "log"))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) >= {
+        "loss", "l1", "giou", "attention", "learning_rate", "grad_norm", "data_wait_s", "queries_per_s",
+        "peak_memory_gb", "accuracy", "mean_iou",
+    }  # fmt: skip
+    assert len(events.Images("predictions")) == 1
+    with pytest.raises(TrainerError, match="wandb is not installed; pip install wandb, or use --tracker none"):
+        train(replace(config, output=config.output / "other", tracker="wandb"))
+
+
+def test_learning_rates_follow_the_size_of_a_step() -> None:
+    scales = [lr_scale(OptimisationConfig(lr_scaling=how), 256) for how in ("none", "sqrt", "linear")]
+    assert scales == [1.0, 2.0, 4.0]
 
 
 def test_learning_rates_rise_then_drop_at_their_epoch() -> None:
