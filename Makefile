@@ -2,7 +2,7 @@
 # ARGS is passed on to the module:  make train ARGS="--help"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test fuzz demo miniature ingest inspect export generate-priors cut-out augment pack train evaluate predict \
+.PHONY: help setup format check test fuzz demo miniature ingest inspect export generate-priors cut-out augment pack train evaluate compare predict \
         status faults benchmark-engine benchmark-ingest benchmark-attributes benchmark-render benchmark-priors benchmark-scenes \
         miniature-models clean
 
@@ -74,8 +74,11 @@ pack: setup ## join samples with their priors: training shards
 train: setup ## train the grounding network with accelerate
 	$(PYTHON_M) workflows.train $(ARGS)
 
-evaluate: setup ## accuracy of a trained network on the test splits
+evaluate: setup ## how good a trained network is, where it fails, whether its priors matter
 	$(PYTHON_M) workflows.evaluate $(ARGS)
+
+compare: setup ## is one network better? make compare A=runs/miniature-both/evaluation B=runs/miniature-base/evaluation
+	$(PYTHON_M) workflows.compare $(A) $(B) $(ARGS)
 
 predict: setup ## make predict IMAGE=photo.jpg QUERY="second cup from the left"
 	$(PYTHON_M) workflows.predict --image "$(IMAGE)" --query "$(QUERY)" $(ARGS)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 from random import Random
@@ -165,6 +165,9 @@ class Asked:
     """Width and height of its picture."""
 
     num_rivals: int | None
+    category: str
+    """The target's; empty where it is not known."""
+
     query: Query
     position: tuple[int, int]
     """(sample, query): its place in the data."""
@@ -222,6 +225,9 @@ class Preparation:
     prior_dropout: float = 0.0
     """Probability that a query goes without its prior."""
 
+    prior_of: Mapping[tuple[int, int], tuple[int, int]] | None = None
+    """(sample, query) to the one whose prior it gets; None: each gets its own."""
+
     def batch(self, samples: Samples, visits: Sequence[Visit], epoch: int = 0, keep_asked: bool = False) -> Batch:
         """The tensors of some visits; what is random follows from (seed, epoch, sample, queries)."""
         read = [samples.read(visit.sample) for visit in visits]
@@ -232,12 +238,13 @@ class Preparation:
         prepared = [self._prepared(*triple) for triple in zip(read, visits, randoms, strict=True)]
         counts = [len(visit.queries) for visit in visits]
         token_ids, token_mask = self.processor.tokens([phrase for p in prepared for phrase in p.phrases])
-        prior, prior_given = self._priors(read, visits, randoms)
+        prior, prior_given = self._priors(samples, read, visits, randoms)
         asked = [
             Asked(
                 key=sample.key,
                 size=(sample.width, sample.height),
                 num_rivals=sample.num_rivals(sample.queries[i]),
+                category=_category(sample, sample.queries[i]),
                 query=sample.queries[i],
                 position=(visit.sample, i),
             )
@@ -266,26 +273,42 @@ class Preparation:
         return augmented(picture, boxes, phrases, self.canvas_px, self.augmentation, random)
 
     def _priors(
-        self, samples: Sequence[Sample], visits: Sequence[Visit], randoms: Sequence[Random]
+        self, samples: Samples, read: Sequence[Sample], visits: Sequence[Visit], randoms: Sequence[Random]
     ) -> tuple[Tensor | None, Tensor | None]:
         if self.prior_dim is None:
             return None, None
         rows, given = [], []
-        for sample, visit, random in zip(samples, visits, randoms, strict=True):
-            if sample.priors is not None and sample.priors.shape[1] != self.prior_dim:
-                raise TrainerError(
-                    f"sample {sample.key}: priors of {sample.priors.shape[1]} features, the network takes "
-                    f"{self.prior_dim}; pack the samples with priors of one image encoder"
-                )
+        for sample, visit, random in zip(read, visits, randoms, strict=True):
             for i in visit.queries:
-                keep = sample.priors is not None and random.random() >= self.prior_dropout
-                given.append(keep)
-                rows.append(
-                    torch.from_numpy(sample.priors[i]).float()
-                    if sample.priors is not None
-                    else torch.zeros(self.prior_dim)
-                )
+                row = self._prior(sample, i)
+                if self.prior_of is not None:
+                    other, number = self.prior_of[visit.sample, i]
+                    row = self._prior(samples.read(other), number)
+                given.append(row is not None and random.random() >= self.prior_dropout)
+                rows.append(torch.zeros(self.prior_dim) if row is None else row)
         return torch.stack(rows), torch.tensor(given)
+
+    def _prior(self, sample: Sample, query: int) -> Tensor | None:
+        """(prior_dim,) float32"""
+        if sample.priors is None:
+            return None
+        if sample.priors.shape[1] != self.prior_dim:
+            raise TrainerError(
+                f"sample {sample.key}: priors of {sample.priors.shape[1]} features, the network takes "
+                f"{self.prior_dim}; pack the samples with priors of one image encoder"
+            )
+        return torch.from_numpy(sample.priors[query]).float()
+
+
+def _category(sample: Sample, query: Query) -> str:
+    return "" if query.instance is None else sample.instances[query.instance].category
+
+
+def shuffled(num_queries: Sequence[int], seed: int) -> dict[tuple[int, int], tuple[int, int]]:
+    """(sample, query) to another one, drawn at random: every query is drawn once, and none for itself."""
+    order = [(sample, query) for sample, count in enumerate(num_queries) for query in range(count)]
+    Random(f"{seed}/shuffled").shuffle(order)
+    return dict(zip(order, [*order[1:], order[0]], strict=True))
 
 
 def decoded(sample: Sample) -> Image.Image:

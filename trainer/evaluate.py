@@ -1,9 +1,11 @@
-"""Evaluate a trained network: every query of the splits once, on one process or many.
+"""Ask a trained network every query of some splits once, on one process or many.
 
-    python -m trainer.evaluate --checkpoint runs/refcoco/best --data data/refcoco-packed --splits testA testB \
-        --output runs/refcoco/evaluation
+    python -m trainer.evaluate --checkpoint runs/refcoco/best --data data/refcoco-packed --splits testA testB \\
+        --output runs/refcoco/evaluation --priors true without shuffled
+    accelerate launch --num_processes 4 -m trainer.evaluate --checkpoint ...
 
-Writes ``report.json`` (metrics of each split, overall and by number of rivals) and ``predictions.jsonl``.
+Writes ``predictions.jsonl``, a line for each query and way of giving priors, and ``scores.json``, how good they are.
+The same figures to the last digit on any number of processes: batches are the same, and dealt out in turn.
 """
 
 from __future__ import annotations
@@ -18,16 +20,21 @@ from typing import Any
 import torch
 import tyro
 from accelerate import Accelerator, PartialState
+from rich.console import Console
+from rich.progress import Progress
 from upath import UPath
 
 from shards.reader import PipelineError, SampleReader
 from shards.schema import SchemaError
 from trainer.data import Samples
 from trainer.errors import TrainerError
+from trainer.failures import explained
 from trainer.judge import Answerer, evaluation_stream, judge_all
-from trainer.metrics import Judgement, metrics_of
+from trainer.metrics import Judgement, PriorMode, scores
 from trainer.network import GroundingNetwork
 from trainer.processor import Processor
+
+PREDICTIONS = "predictions.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +51,9 @@ class EvaluateConfig:
     output: Path
     """Folder for the report."""
 
-    use_prior: bool = True
-    """False: see what the network does without its priors."""
+    priors: tuple[PriorMode, ...] = ("true",)
+    """``true``: each query's own; ``without``: none; ``shuffled``: another query's, to see whether they matter at all.
+    A network without priors is asked once, ``without``."""
 
     batch_images: int = 32
     num_workers: int = 0
@@ -53,12 +61,14 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         if not self.splits or len(set(self.splits)) < len(self.splits):
             raise ValueError(f"splits must be one or more different ones, got {self.splits}")
+        if not self.priors or len(set(self.priors)) < len(self.priors):
+            raise ValueError(f"priors must be one or more different ways of giving them, got {self.priors}")
 
 
-def evaluate(config: EvaluateConfig) -> dict[str, Any]:
+def evaluate(config: EvaluateConfig) -> list[Judgement]:
     """
     Returns:
-        Split to its metrics (see ``trainer.metrics.metrics_of``), as in ``report.json``.
+        Every judgement, as in ``predictions.jsonl``: by way of giving priors, split, and in the order of the data.
 
     Raises:
         TrainerError, SchemaError, PipelineError: something a person can mend.
@@ -68,50 +78,89 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         network=GroundingNetwork.from_pretrained(config.checkpoint).to(accelerator.device),
         processor=Processor.from_pretrained(config.checkpoint),
     )
-    report: dict[str, Any] = {}
+    modes: tuple[PriorMode, ...] = config.priors if answerer.network.config.use_prior else ("without",)
+    samples = {split: Samples([SampleReader(config.data, split)]) for split in config.splits}
+    less_memory = f"use --batch-images {max(1, config.batch_images // 2)}"
     judgements: list[Judgement] = []
-    for split in config.splits:
-        found = judge_split(answerer, config, split, accelerator)
-        report[split] = metrics_of(found)
-        judgements += found
+    with explained(lambda: f"after {len(judgements)} queries", less_memory):
+        for mode in modes:
+            for split in config.splits:
+                judgements += _judged(answerer, samples[split], mode, config, accelerator)
     if accelerator.is_main_process:
-        write_report(config.output, report, judgements)
-    return report
+        write_judgements(config.output, judgements)
+    return judgements
 
 
-def judge_split(answerer: Answerer, config: EvaluateConfig, split: str, accelerator: Accelerator) -> list[Judgement]:
-    """The judgements of one split, in the order of the data."""
+def _judged(
+    answerer: Answerer, samples: Samples, mode: PriorMode, config: EvaluateConfig, accelerator: Accelerator
+) -> list[Judgement]:
     stream = evaluation_stream(
-        Samples([SampleReader(config.data, split)]),
+        samples,
         answerer.network,
         answerer.processor,
         accelerator,
         batch_images=config.batch_images,
         num_workers=config.num_workers,
-        use_prior=config.use_prior,
+        priors=mode,
     )
-    return judge_all(answerer, stream, accelerator)
+    console = Console(stderr=True, quiet=not accelerator.is_main_process)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("asking", total=stream.num_batches / accelerator.num_processes)
+        return judge_all(answerer, stream, accelerator, priors=mode, on_batch=lambda: bar.advance(task))
 
 
-def write_report(folder: Path, report: dict[str, Any], judgements: Sequence[Judgement]) -> None:
-    """``report.json``, and one line a query in ``predictions.jsonl``."""
+def scores_by_split(judgements: Sequence[Judgement]) -> dict[str, dict[str, Any]]:
+    """Way of giving priors and split to ``trainer.metrics.scores``."""
+    groups: dict[PriorMode, dict[str, list[Judgement]]] = {}
+    for one in judgements:
+        groups.setdefault(one.priors, {}).setdefault(one.split, []).append(one)
+    return {mode: {split: scores(some) for split, some in splits.items()} for mode, splits in groups.items()}
+
+
+def write_judgements(folder: Path, judgements: Sequence[Judgement]) -> None:
+    """``predictions.jsonl`` and ``scores.json``, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps(judgement.to_json()) + "\n" for judgement in judgements)
-    (folder / "predictions.jsonl").write_text("".join(lines))
-    (folder / "report.json").write_text(json.dumps(report, indent=1))
+    _write_whole(folder / PREDICTIONS, "".join(json.dumps(one.to_json()) + "\n" for one in judgements))
+    _write_whole(folder / "scores.json", json.dumps(scores_by_split(judgements), indent=1))
+
+
+def read_judgements(folder: Path) -> list[Judgement]:
+    """What ``write_judgements`` wrote.
+
+    Raises:
+        TrainerError: the file is missing or damaged; names the line.
+    """
+    path = folder / PREDICTIONS
+    if not path.is_file():
+        raise TrainerError(f"{path} does not exist; evaluate a network into {folder} first")
+    judgements = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        try:
+            judgements.append(Judgement.from_json(json.loads(line), f"{path}, line {number},"))
+        except ValueError as error:
+            raise TrainerError(f"{path}, line {number}: {error}; evaluate the network again") from error
+    return judgements
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    partial.replace(path)
 
 
 def main() -> None:
     """The command line."""
     config = tyro.cli(EvaluateConfig, description=__doc__)
     try:
-        report = evaluate(config)
+        judgements = evaluate(config)
     except (TrainerError, SchemaError, PipelineError) as error:
         sys.exit(f"error: {error}")
     if PartialState().is_main_process:
-        for split, metrics in report.items():
-            print(f"{split}: Acc@0.5 {metrics['accuracy']['0.50']:.4f} of {metrics['num_queries']} queries")
-        print(f"the report lies in {config.output}")
+        for mode, splits in scores_by_split(judgements).items():
+            for split, found in splits.items():
+                accuracy = f"Acc@0.5 {found['accuracy']['0.50']:.4f} of {found['num_queries']} queries"
+                print(f"{split}: {accuracy}, priors: {mode}")
+        print(f"predictions and scores lie in {config.output}")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
+from shards.boxes import area_px
 from trainer.boxes import cxcywh_to_xyxy, iou
-from trainer.data import Asked, Batch, EvaluationStream, Preparation, Samples
-from trainer.metrics import Judgement
+from trainer.data import Asked, Batch, EvaluationStream, Preparation, Samples, shuffled
+from trainer.metrics import Judgement, PriorMode
 from trainer.network import Grounding, GroundingNetwork
 from trainer.processor import Processor, fitted_placement
 
@@ -50,19 +51,22 @@ def evaluation_stream(
     *,
     batch_images: int,
     num_workers: int,
-    use_prior: bool = True,
+    priors: PriorMode = "true",
 ) -> EvaluationStream:
-    """The batches with which a network is evaluated; with ``use_prior`` False it goes without priors.
+    """The batches with which a network is evaluated.
 
     Raises:
         TrainerError: the samples lack the priors that the network asks for.
     """
-    prior_dim = network.config.prior_dim if use_prior and network.config.use_prior else None
+    prior_dim = network.config.prior_dim if network.config.use_prior and priors != "without" else None
     if prior_dim is not None:
         samples.check_priors(prior_dim)
+    prior_of = shuffled(samples.num_queries, 0) if priors == "shuffled" else None
     return EvaluationStream(
         samples=samples,
-        preparation=Preparation(processor=processor, canvas_px=network.config.image_size_px, prior_dim=prior_dim),
+        preparation=Preparation(
+            processor=processor, canvas_px=network.config.image_size_px, prior_dim=prior_dim, prior_of=prior_of
+        ),
         batch_images=batch_images,
         rank=accelerator.process_index,
         num_processes=accelerator.num_processes,
@@ -84,11 +88,11 @@ def in_picture(boxes: Tensor, size: tuple[int, int], canvas_px: int) -> Tensor:
     return boxes_xyxy.clamp(min=0).minimum(boxes_xyxy.new_tensor([*size, *size]))
 
 
-def judged(asked: Asked, box: Tensor, canvas_px: int) -> Judgement:
+def judged(asked: Asked, box: Tensor, canvas_px: int, priors: PriorMode) -> Judgement:
     """One query's answer ``box`` (4,), cxcywh as shares of the canvas, against the truth."""
     query = asked.query
     found = in_picture(box[None].double(), asked.size, canvas_px)
-    overlap = iou(found, torch.tensor([query.box_xyxy], dtype=torch.float64))
+    overlaps = iou(found, torch.tensor([query.box_xyxy, *query.boxes_xyxy], dtype=torch.float64))
     x1, y1, x2, y2 = found[0].tolist()
     return Judgement(
         key=asked.key,
@@ -97,9 +101,13 @@ def judged(asked: Asked, box: Tensor, canvas_px: int) -> Judgement:
         split=query.split,
         source=query.source,
         num_rivals=asked.num_rivals,
+        category=asked.category,
+        target_share=area_px(query.box_xyxy) / (asked.size[0] * asked.size[1]),
         box_xyxy=(x1, y1, x2, y2),
         target_xyxy=query.box_xyxy,
-        iou=float(overlap),
+        iou=float(overlaps[0]),
+        any_iou=float(overlaps[1:].max() if query.boxes_xyxy else overlaps[0]),
+        priors=priors,
     )
 
 
@@ -107,6 +115,8 @@ def judge_all(
     answerer: Answerer,
     stream: EvaluationStream,
     accelerator: Accelerator,
+    *,
+    priors: PriorMode = "true",
     on_batch: Callable[[], None] = lambda: None,
 ) -> list[Judgement]:
     """Every query's judgement in the order of the data, on every process."""
@@ -117,7 +127,7 @@ def judge_all(
     for batch in stream:
         with accelerator.autocast():
             boxes = answerer.boxes(batch.to(accelerator.device)).float().cpu()
-        found += [(a.position, judged(a, box, canvas_px)) for a, box in zip(batch.asked, boxes, strict=True)]
+        found += [(a.position, judged(a, box, canvas_px, priors)) for a, box in zip(batch.asked, boxes, strict=True)]
         on_batch()
     answerer.network.train(was_training)
     everything: list[Positioned] = gather_object(found) if accelerator.num_processes > 1 else found

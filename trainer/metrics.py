@@ -1,16 +1,18 @@
-"""What is measured: accuracy at IoU thresholds and mean IoU, overall and by the number of the target's rivals."""
+"""What is measured of a network's answers: accuracy at IoU thresholds and mean IoU."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from trainer.errors import TrainerError
 
 THRESHOLDS = tuple(percent / 100 for percent in range(50, 91, 5))
 """A query counts as answered where IoU exceeds the threshold; the first one's share is the field's Acc@0.5."""
 
-RIVAL_GROUPS = ("0", "1", "2-3", "4+", "unknown")
-"""Other instances of the target's category in the image."""
+PriorMode = Literal["true", "without", "shuffled"]
+"""Each query with its own prior, with none, or with that of another query of the split, drawn at random."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,22 +27,41 @@ class Judgement:
     split: str
     source: str
     num_rivals: int | None
+    """Other instances of the target's category in the image; None where that is not known."""
+
+    category: str
+    """The target's; empty where it is not known."""
+
+    target_share: float
+    """Area of the target's box as a share of the picture."""
+
     box_xyxy: tuple[float, float, float, float]
     """Predicted, in pixels of the picture, inside it."""
 
     target_xyxy: tuple[float, float, float, float]
+    """Where the phrase means several things the smallest box around them: Flickr30k's merged-box protocol."""
+
     iou: float
+    any_iou: float
+    """The largest IoU with one of several things that the phrase means (Flickr30k's any-box protocol); else ``iou``."""
+
+    priors: PriorMode = "true"
 
     def to_json(self) -> dict[str, Any]:
         """As one line of ``predictions.jsonl``."""
         return asdict(self)
 
+    @staticmethod
+    def from_json(record: Any, origin: str) -> Judgement:
+        """The inverse of ``to_json``.
 
-def rival_group(num_rivals: int | None) -> str:
-    """One of ``RIVAL_GROUPS``."""
-    if num_rivals is None:
-        return "unknown"
-    return "0" if num_rivals == 0 else "1" if num_rivals == 1 else "2-3" if num_rivals <= 3 else "4+"
+        Raises:
+            TrainerError: it is no such record; names ``origin``.
+        """
+        if not isinstance(record, dict) or record.keys() != {field.name for field in fields(Judgement)}:
+            raise TrainerError(f"{origin} is no prediction of this version; evaluate the network again")
+        boxes = {name: tuple(record[name]) for name in ("box_xyxy", "target_xyxy")}
+        return Judgement(**{**record, **boxes})
 
 
 def scores(judgements: Sequence[Judgement]) -> dict[str, Any]:
@@ -52,16 +73,3 @@ def scores(judgements: Sequence[Judgement]) -> dict[str, Any]:
         "accuracy": {f"{t:.2f}": sum(o > t for o in overlaps) / count if count else None for t in THRESHOLDS},
         "mean_iou": sum(overlaps) / count if count else None,
     }
-
-
-def metrics_of(judgements: Sequence[Judgement]) -> dict[str, Any]:
-    """``scores`` of all, and under ``by_rivals`` of each group that occurs."""
-    groups = _grouped(judgements, lambda judgement: rival_group(judgement.num_rivals))
-    return {**scores(judgements), "by_rivals": {g: scores(groups[g]) for g in RIVAL_GROUPS if g in groups}}
-
-
-def _grouped(judgements: Sequence[Judgement], group_of: Callable[[Judgement], str]) -> dict[str, list[Judgement]]:
-    groups: dict[str, list[Judgement]] = {}
-    for judgement in judgements:
-        groups.setdefault(group_of(judgement), []).append(judgement)
-    return groups

@@ -34,7 +34,7 @@ from trainer.failures import explained
 from trainer.initialise import choose_text_encoder, load_text, load_visual
 from trainer.judge import Answerer, evaluation_stream, judge_all
 from trainer.losses import attention_loss, box_losses
-from trainer.metrics import Judgement, metrics_of
+from trainer.metrics import Judgement, scores
 from trainer.network import Grounding, GroundingNetwork
 from trainer.observing import log_pictures, peak_memory_bytes
 from trainer.optimisation import learning_rate_factor, new_optimizer, set_learning_rates
@@ -204,7 +204,7 @@ class Trainer:
         is_best = self.validation is None
         if self.validation and (last or (progress.epoch + 1) % config.validate_every_epochs == 0):
             judgements = self._validated(self.validation)
-            record["validation"] = metrics = metrics_of(judgements)
+            record["validation"] = metrics = scores(judgements)
             score = metrics["accuracy"]["0.50"]
             self.accelerator.log({"accuracy": score, "mean_iou": metrics["mean_iou"]}, step=self._global_step)
             log_pictures(self.accelerator, self.validation.samples, judgements, self._global_step)

@@ -68,7 +68,8 @@ def main(config: DemoConfig) -> None:
     reports: dict[str, dict[str, Any]] = {}
 
     def evaluated(arm: str) -> None:
-        chosen = EvaluateCommandConfig(checkpoint=networks[arm] / "best", data=data, splits=("testA", "testB"))
+        best = networks[arm] / "best"
+        chosen = EvaluateCommandConfig(checkpoint=best, data=data, splits=("testA", "testB"))
         reports[arm] = evaluate_to(chosen, networks[arm] / "evaluation")
 
     def trained(arm: Literal["base", "both"]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -11,8 +10,10 @@ from upath import UPath
 
 from generation.store import PriorStore
 from shards.reader import SampleReader
+from trainer.evaluate import read_judgements
 from workflows.layout import folders, prior_store
-from workflows.tiles import PREDICTED, TRUTH, picture_of, sheet, tile
+from workflows.prediction_sheets import prediction_tiles
+from workflows.tiles import TRUTH, picture_of, sheet, tile
 
 
 def draw_pictures(data: UPath, networks: Mapping[str, Path], output: Path, count: int = 24) -> None:
@@ -22,8 +23,9 @@ def draw_pictures(data: UPath, networks: Mapping[str, Path], output: Path, count
     sheet(prior_tiles(place.packed("samples"), prior_store(data), count)).save(output / "priors.png")
     sheet(scene_tiles(place.packed("scenes"), count)).save(output / "scenes.png")
     for name, folder in networks.items():
-        lines = (folder / "evaluation" / "predictions.jsonl").read_text().splitlines()
-        tiles = prediction_tiles(place.packed("samples"), lines[:: max(1, len(lines) // count)][:count])
+        judgements = read_judgements(folder / "evaluation")
+        chosen = judgements[:: max(1, len(judgements) // count)][:count]
+        tiles = prediction_tiles(place.packed("samples"), chosen)
         sheet(tiles).save(output / f"predictions-{name}.png")
 
 
@@ -47,16 +49,4 @@ def scene_tiles(scenes: UPath, count: int) -> list[Image.Image]:
         sample = reader.read(i)
         query = sample.queries[i % len(sample.queries)]
         tiles.append(tile(picture_of(sample), query.text, [(query.box_xyxy, TRUTH)]))
-    return tiles
-
-
-def prediction_tiles(samples: UPath, lines: Sequence[str]) -> list[Image.Image]:
-    """Test pictures with truth (green) and prediction (red)."""
-    reader = SampleReader(samples)
-    number = {entry.key: i for i, entry in enumerate(reader.index)}
-    tiles = []
-    for record in map(json.loads, lines):
-        boxes = [(record["target_xyxy"], TRUTH), (record["box_xyxy"], PREDICTED)]
-        picture = picture_of(reader.read(number[record["key"]]))
-        tiles.append(tile(picture, f"{record['text']}\nIoU {record['iou']:.2f}", boxes))
     return tiles

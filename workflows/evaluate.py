@@ -1,12 +1,20 @@
-"""Accuracy of a trained network on the test splits, overall and by the number of rivals of the target.
+"""How good a trained network is, where it fails, and whether its priors matter: JSON, tables, plots and pictures.
 
-make evaluate
-make evaluate ARGS="--dataset refcoco --checkpoint runs/refcoco-both/best --splits val testA testB"
+    make evaluate
+    make evaluate ARGS="--dataset refcoco --checkpoint runs/refcoco-both/best --processes 4"
+    python -m workflows.compare runs/miniature-both/evaluation runs/miniature-base/evaluation
+
+Into the folder ``evaluation`` beside the checkpoint go ``report.json`` and ``report.md`` (accuracy at IoU 0.5 to 0.9
+and mean IoU with 95 % bootstrap intervals; by rivals, words, length, size and category; with the true, without and with
+shuffled priors), plots, sheets of the worst and of random predictions, and every prediction in ``predictions.jsonl``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,69 +22,111 @@ from typing import Any
 from rich.table import Table
 from upath import UPath
 
-from trainer.evaluate import EvaluateConfig, evaluate
-from workflows.console import console, lies_in, run
-from workflows.layout import DATA, folders
+from shards.reader import SampleReader
+from trainer.evaluate import EvaluateConfig, evaluate, read_judgements
+from trainer.metrics import Judgement, PriorMode
+from workflows.accuracy import RIVALS, percent, report_of, with_interval
+from workflows.accuracy_plots import draw_plots
+from workflows.accuracy_tables import markdown
+from workflows.console import UserError, console, lies_in, run
+from workflows.launch import LaunchConfig, launcher
+from workflows.layout import DATA, folders, write_whole
+from workflows.prediction_sheets import draw_sheets
 
 Reports = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateCommandConfig:
+class EvaluateCommandConfig(LaunchConfig):
     """Which network on which splits."""
 
     dataset: str = "miniature"
     checkpoint: Path = Path("runs/miniature-both/best")
-    splits: tuple[str, ...] = ("val", "testA", "testB")
+    splits: tuple[str, ...] = ()
+    """All but ``train`` where none is named."""
+
     output: Path | None = None
-    """Folder for ``report.json`` and ``predictions.jsonl``; ``evaluation`` beside the checkpoint where not given."""
+    """Folder for the report; ``evaluation`` beside the checkpoint where not given."""
 
     data: UPath = DATA
-    use_prior: bool = True
-    """False: see what the network does without its priors."""
+    priors: tuple[PriorMode, ...] = ("true", "without", "shuffled")
+    """Ways of giving priors to try; the report's tables are about the first."""
+
+    batch_images: int = 32
+    num_workers: int = 0
+    """Processes that prepare pictures, of each process that asks the network."""
 
 
 def main(config: EvaluateCommandConfig) -> None:
-    """Evaluate and print one table."""
+    """Evaluate, write the report and print its table."""
     output = config.output or config.checkpoint.parent / "evaluation"
     report = evaluate_to(config, output)
-    print_table({config.checkpoint.parent.name: report})
-    lies_in("the report", output)
+    if config.machine_rank == 0:
+        print_table({config.checkpoint.parent.name: report})
+        lies_in("the report, with plots and pictures", output)
 
 
 def evaluate_to(config: EvaluateCommandConfig, output: Path) -> dict[str, Any]:
-    """Split to metrics, as written to ``output``."""
-    return evaluate(
-        EvaluateConfig(
+    """Split to its figures, as in ``report.json`` of ``output``."""
+    samples = folders(config.dataset, config.data).packed("samples")
+    splits = config.splits or tuple(split for split in SampleReader(samples).splits if split != "train")
+    if not splits:
+        raise UserError(f"{samples} holds nothing but training samples; name what to evaluate with --splits")
+    ask(config, samples, splits, output)
+    return write_report(samples, read_judgements(output), output) if config.machine_rank == 0 else {}
+
+
+def ask(config: EvaluateCommandConfig, samples: UPath, splits: Sequence[str], output: Path) -> None:
+    """Have the network answer, in this process or in several."""
+    if config.processes * config.machines == 1:
+        chosen = EvaluateConfig(
             checkpoint=config.checkpoint,
-            data=folders(config.dataset, config.data).packed("samples"),
-            splits=config.splits,
+            data=samples,
+            splits=tuple(splits),
             output=output,
-            use_prior=config.use_prior,
+            priors=config.priors,
+            batch_images=config.batch_images,
+            num_workers=config.num_workers,
         )
-    )
+        evaluate(chosen)
+        return
+    options = ["--checkpoint", str(config.checkpoint), "--data", str(samples), "--output", str(output)]
+    options += ["--splits", *splits, "--priors", *config.priors]
+    options += ["--batch-images", str(config.batch_images), "--num-workers", str(config.num_workers)]
+    done = subprocess.run([*launcher(config), "-m", "trainer.evaluate", *options], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def write_report(samples: UPath, judgements: Sequence[Judgement], output: Path) -> dict[str, Any]:
+    """Figures, tables, plots and pictures of predictions."""
+    report = report_of(judgements)
+    write_whole(output / "report.json", json.dumps(report, indent=1))
+    write_whole(output / "report.md", markdown(report))
+    draw_plots(report, output)
+    draw_sheets(samples, [one for one in judgements if one.priors == judgements[0].priors], output)
+    return report
 
 
 def print_table(reports: Mapping[str, Reports]) -> None:
-    """Acc@0.5, Acc@0.75, mean IoU, and Acc@0.5 by rivals; a row for each network and split."""
-    groups = ("0", "1", "2-3", "4+", "unknown")
-    present = [g for g in groups if any(g in m["by_rivals"] for r in reports.values() for m in r.values())]
+    """Acc@0.5, Acc@0.75, mean IoU, and Acc@0.5 by rivals; a row for each network, split and way of giving priors."""
+    present = [g for g in RIVALS if any(g in f["by"]["rivals"] for r in reports.values() for f in r.values())]
     table = Table(title="Acc@0.5 by rivals of the target's category; number of queries in brackets")
-    for column in ("network", "split", "Acc@0.5", "Acc@0.75", "mean IoU", *(f"{g} rivals" for g in present)):
-        table.add_column(column, justify="left" if column in ("network", "split") else "right")
+    left = ("network", "split", "priors")
+    for column in (*left, "Acc@0.5 (95 %)", "Acc@0.75", "mean IoU", *(f"{g} rivals" for g in present)):
+        table.add_column(column, justify="left" if column in left else "right")
     for name, report in reports.items():
-        for split, metrics in report.items():
-            cells = [name, split, *(_percent(metrics["accuracy"][t]) for t in ("0.50", "0.75"))]
-            cells.append(_percent(metrics["mean_iou"]))
-            for group in present:
-                part = metrics["by_rivals"].get(group)
-                cells.append(f"{_percent(part['accuracy']['0.50'])} ({part['num_queries']})" if part else "")
-            table.add_row(*cells)
+        for split, figures in report.items():
+            groups = [figures["by"]["rivals"].get(group) for group in present]
+            by_rivals = [f"{percent(g['accuracy']['0.50'])} ({g['num_queries']})" if g else "" for g in groups]
+            table.add_row(name, split, figures["priors"], *_cells(figures), *by_rivals)
+            for mode, others in figures["other_priors"].items():
+                table.add_row(name, split, mode, *_cells(others), *([""] * len(present)))
     console.print(table)
 
 
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.1f}"
+def _cells(figures: Mapping[str, Any]) -> list[str]:
+    return [with_interval(figures, "0.50"), percent(figures["accuracy"]["0.75"]), percent(figures["mean_iou"])]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     make train                                        # priors and scenes, the miniature network
     make train ARGS="--arm base"                      # the same network without either (VLTVG)
-    make train ARGS="--dataset refcoco --recipe published --processes 4 -- --mixed-precision bf16"
+    make train ARGS="--dataset refcoco --recipe published --detr detr --processes 4 -- --mixed-precision bf16"
 
 What follows ``--`` is passed on to ``trainer.train``; ``python -m trainer.train miniature --help`` lists it. The same
 command goes on with an interrupted training.
@@ -20,8 +20,10 @@ import tyro
 from upath import UPath
 
 from workflows.console import UserError, lies_in, run
+from workflows.launch import LaunchConfig, launcher
 from workflows.layout import DATA, folders
 from workflows.presets.miniature import WEIGHTS
+from workflows.presets.published import DETR_WEIGHTS
 from workflows.prior_config import load_prior_config, save_prior_config
 
 Arm = Literal["base", "priors", "scenes", "both"]
@@ -31,7 +33,7 @@ MINIATURE_EPOCHS = {"base": 10, "priors": 10, "scenes": 7, "both": 7}
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainCommandConfig:
+class TrainCommandConfig(LaunchConfig):
     """Which data, which arm, which recipe."""
 
     dataset: str = "miniature"
@@ -46,30 +48,12 @@ class TrainCommandConfig:
     epochs: int | None = None
     """Where not given, the recipe's; for the miniature as many as give every arm about the same number of steps."""
 
-    processes: int = 1
-    """Processes on each machine, one for each GPU."""
-
-    machines: int = 1
-    """Machines that train together; this command runs on each of them, into one folder that all of them share."""
-
-    machine_rank: int = 0
-    """Which of the machines this is; 0 writes the checkpoints."""
-
-    main_address: str = "127.0.0.1:29500"
-    """Host and port at which machine 0 can be reached."""
+    detr: Path | None = None
+    """Folder of the published starting points (``detr-r50-unc.pth``, ...): with the recipe ``published`` the one that
+    was trained without the data set's test pictures is taken. Other detectors: ``-- --visual-start``."""
 
     rest: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Options of ``trainer.train``."""
-
-    def __post_init__(self) -> None:
-        if self.processes < 1 or self.machines < 1 or not 0 <= self.machine_rank < self.machines:
-            raise UserError(
-                f"processes and machines must be at least 1 and machine_rank below machines, got {self.processes}, "
-                f"{self.machines} and {self.machine_rank}"
-            )
-        host, _, port = self.main_address.rpartition(":")
-        if not host or not port.isdigit():
-            raise UserError(f"main_address must be host:port, got {self.main_address!r}")
 
     @property
     def run_folder(self) -> Path:
@@ -88,6 +72,8 @@ def arguments(config: TrainCommandConfig) -> list[str]:
     chosen = [config.recipe, "--output", str(config.run_folder), "--train", *map(str, train)]
     if config.recipe == "miniature":
         chosen += ["--text-encoder", str(WEIGHTS / "bert"), "--visual-start", str(WEIGHTS / "detector")]
+    if config.detr is not None:
+        chosen += ["--visual-start", str(_detr_weights(config.detr, config))]
     if config.arm in ("base", "scenes"):
         chosen += ["--network.no-use-prior"]
     epochs = config.epochs
@@ -98,16 +84,20 @@ def arguments(config: TrainCommandConfig) -> list[str]:
     return [*chosen, *config.rest]
 
 
-def launcher(config: TrainCommandConfig) -> list[str]:
-    """The command line of accelerate; with several processes torchrun starts them, on GPUs or CPUs."""
-    total = config.processes * config.machines
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(total)]
-    launch += ["--num_machines", str(config.machines), "--mixed_precision", "no", "--dynamo_backend", "no", "--quiet"]
-    if total > 1:
-        host, _, port = config.main_address.rpartition(":")
-        launch += ["--multi_gpu", "--machine_rank", str(config.machine_rank)]
-        launch += ["--main_process_ip", host, "--main_process_port", port]
-    return launch
+def _detr_weights(folder: Path, config: TrainCommandConfig) -> Path:
+    """
+    Raises:
+        UserError: which file it is cannot be told, or it is not there.
+    """
+    if config.recipe != "published" or config.dataset not in DETR_WEIGHTS:
+        raise UserError(
+            f"--detr is for the recipe published and the data sets {', '.join(DETR_WEIGHTS)}, got {config.recipe} and "
+            f"{config.dataset}; name a detector with -- --visual-start"
+        )
+    path = folder / DETR_WEIGHTS[config.dataset]
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; VLTVG's authors publish it, or name a detector with -- --visual-start")
+    return path
 
 
 def main(config: TrainCommandConfig) -> None:

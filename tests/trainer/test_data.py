@@ -10,7 +10,7 @@ import torch
 
 from shards.reader import SampleReader
 from shards.schema import SchemaError
-from trainer.data import Batch, EvaluationStream, Order, Preparation, Samples, TrainStream, Visit
+from trainer.data import Batch, EvaluationStream, Order, Preparation, Samples, TrainStream, Visit, shuffled
 from trainer.errors import TrainerError
 from trainer.processor import Processor, ProcessorConfig, load_tokenizer
 from trainer.transforms import AugmentationConfig
@@ -148,6 +148,15 @@ def test_priors_are_dropped_as_often_as_asked(stream: TrainStream) -> None:
 
     assert given(0.0) == 1 and given(1.0) == 0
     assert 0.3 < given(0.5) < 0.7
+
+
+def test_a_shuffle_gives_every_query_the_prior_of_another_one() -> None:
+    counts = [3, 1, 4]
+    other = shuffled(counts, seed=0)
+    queries = [(sample, query) for sample, count in enumerate(counts) for query in range(count)]
+    assert sorted(other) == sorted(other.values()) == queries
+    assert all(source != target for source, target in other.items())
+    assert shuffled(counts, seed=1) != other
 
 
 def test_absent_or_wrong_priors_and_splits_are_refused(make_run: MakeRun, run: Path) -> None:

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from shards.reader import SampleReader
 from trainer.config import TrainConfig
 from trainer.errors import TrainerError
-from trainer.evaluate import EvaluateConfig, evaluate
+from trainer.evaluate import EvaluateConfig, evaluate, read_judgements, scores_by_split
 from trainer.optimisation import OptimisationConfig, learning_rate_factor, lr_scale
 from trainer.predict import Grounder
 from trainer.saving import read_state
@@ -217,11 +217,11 @@ def test_a_trained_folder_is_all_that_evaluation_and_prediction_need(
     config = tiny_config(train=(run,), epochs=1)
     train(config)
     best = config.output / "best"
-    report = evaluate(
-        EvaluateConfig(checkpoint=best, data=run, splits=("val", "train"), output=tmp_path / "evaluation")
-    )
+    found = evaluate(EvaluateConfig(checkpoint=best, data=run, splits=("val", "train"), output=tmp_path / "evaluation"))
     lines = (tmp_path / "evaluation" / "predictions.jsonl").read_text().splitlines()
-    assert report["val"]["num_queries"] == 6 and report["val"]["by_rivals"]["1"]["num_queries"] == 6
+    report = json.loads((tmp_path / "evaluation" / "scores.json").read_text())["true"]
+    assert report == scores_by_split(found)["true"] and report["val"]["num_queries"] == 6
+    assert {(one.num_rivals, one.category) for one in found} == {(1, "square")}
     assert len({json.loads(line)["query_id"] for line in lines}) == len(lines) == 18
     assert json.loads((config.output / "metrics.json").read_text())["history"][0]["validation"] == report["val"]
 
@@ -246,3 +246,32 @@ def test_a_trained_folder_is_all_that_evaluation_and_prediction_need(
         grounder.predict(picture, "cup", prior=np.zeros(3))
     with pytest.raises(TrainerError, match="must not be empty"):
         grounder.predict(picture, " ")
+
+
+def test_without_and_with_shuffled_priors_the_answers_are_others(
+    run: Path, tiny_config: MakeConfig, tmp_path: Path
+) -> None:
+    config = tiny_config(train=(run,), epochs=1)
+    train(config)
+    chosen = EvaluateConfig(
+        checkpoint=config.output / "best",
+        data=run,
+        splits=("train",),
+        output=tmp_path / "evaluation",
+        priors=("true", "without", "shuffled"),
+    )
+    found = evaluate(chosen)
+    assert read_judgements(tmp_path / "evaluation") == found
+    boxes = {mode: [one.box_xyxy for one in found if one.priors == mode] for mode in chosen.priors}
+    assert {len(some) for some in boxes.values()} == {12}
+    assert boxes["true"] != boxes["without"] != boxes["shuffled"] != boxes["true"]
+
+
+def test_a_network_without_priors_is_asked_once(run: Path, tiny_config: MakeConfig, tmp_path: Path) -> None:
+    config = tiny_config(train=(run,), epochs=1)
+    config = replace(config, network=replace(config.network, use_prior=False))
+    train(config)
+    chosen = EvaluateConfig(
+        checkpoint=config.output / "best", data=run, splits=("val",), output=tmp_path, priors=("true", "shuffled")
+    )
+    assert {one.priors for one in evaluate(chosen)} == {"without"}
