@@ -59,7 +59,7 @@ def test_a_report_has_accuracy_by_each_grouping() -> None:
     answers = [
         _answer(0, 0.9),
         _answer(1, 0.2, text="red cup", num_rivals=3, target_share=0.3),
-        _answer(2, 0.8, text="the big red cup that stands behind the green dog", num_rivals=None, category=""),
+        _answer(2, 0.8, text="the big red cup that is next to the green dog", num_rivals=None, category=""),
         _answer(3, 0.6, split="test"),
     ]
     report = report_of(answers)
@@ -114,9 +114,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> UPath:
     folder = tmp_path_factory.mktemp("world")
     write_dataset(WorldConfig(output=folder, num_train=2, num_val=4, num_test=1))
     data = UPath(folder / "data")
-    ingest.main(
-        ingest.IngestConfig(annotations=UPath(folder / "miniature"), images=UPath(folder / "images"), data=data)
-    )
+    annotations, images = UPath(folder / "miniature"), UPath(folder / "images")
+    ingest.main(ingest.IngestConfig(annotations=annotations, images=images, data=data))
     return data / "miniature" / "samples"
 
 
