@@ -1,0 +1,161 @@
+"""RefCOCO-like data for ``benchmarks.trainer``: pictures, queries, shards, and the data set that one writes first."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from pipeline.run import Job, PlanRow, run_job
+from pipeline.stage import Item, Stage
+from shards.schema import Instance, Query, Sample
+from shards.writer import SampleSink
+from trainer.processor import Processor
+from trainer.transforms import AugmentationConfig, augmented
+
+NUM_QUERIES = {2: 41, 3: 53, 4: 31, 5: 177, 6: 696, 7: 17, 8: 80, 9: 169, 10: 18, 11: 57, 12: 74, 13: 10, 14: 12, 15: 28,
+               16: 4, 17: 11, 18: 4, 19: 3, 20: 5, 21: 3, 22: 1, 24: 3, 25: 1, 26: 1, 27: 1}  # fmt: skip
+"""RefCOCO val: queries to how many of its 1,500 pictures have so many; 10,834 in all."""
+
+NUM_WORDS = {1: 92, 2: 266, 3: 235, 4: 162, 5: 96, 6: 57, 7: 37, 8: 21, 9: 14, 10: 8, 11: 4, 12: 7}
+"""RefCOCO val: words to the share of queries that have so many, in thousandths."""
+
+WORDS = (
+    "left",
+    "right",
+    "red",
+    "blue",
+    "striped",
+    "cup",
+    "ball",
+    "hat",
+    "small",
+    "large",
+    "second",
+    "from",
+    "the",
+    "of",
+)
+PRIOR_DIM = 512
+
+
+def drawn_from(histogram: dict[int, int], random: Random) -> int:
+    return random.choices(list(histogram), list(histogram.values()))[0]
+
+
+def phrase(random: Random) -> str:
+    return " ".join(random.choice(WORDS) for _ in range(drawn_from(NUM_WORDS, random)))
+
+
+@cache
+def picture(number: int, size: tuple[int, int] = (640, 480)) -> bytes:
+    """A JPEG with about as many bytes and as much detail as a photograph of COCO."""
+    noise = np.random.default_rng(number)
+    layers = [(noise.integers(0, 256, (side, side, 3)), weight) for side, weight in ((5, 0.55), (40, 0.3), (160, 0.15))]
+    whole = sum(
+        weight * np.asarray(Image.fromarray(values.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC), np.float32)
+        for values, weight in layers
+    )
+    buffer = io.BytesIO()
+    Image.fromarray(np.clip(whole, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def sample(key: str, num_queries: int) -> Sample:
+    """A picture with that many queries about boxes in it."""
+    random = Random(key)
+    boxes = []
+    for _ in range(num_queries):
+        x, y = random.uniform(0, 440), random.uniform(0, 300)
+        boxes.append((x, y, x + random.uniform(60, 200), y + random.uniform(60, 180)))
+    queries = [
+        Query(query_id=f"{key}-{i}", text=phrase(random), box_xyxy=box, split="train", source="drawn", instance=i)
+        for i, box in enumerate(boxes)
+    ]
+    priors = np.random.default_rng(len(key)).standard_normal((num_queries, PRIOR_DIM)).astype(np.float16)
+    return Sample(
+        key=key,
+        width=640,
+        height=480,
+        image_name=f"{key}.jpg",
+        image=picture(int(key)),
+        instances=tuple(Instance(box_xyxy=box, category="cup") for box in boxes),
+        queries=tuple(queries),
+        priors=priors,
+    )
+
+
+class DrawSamples(Stage[Item, Sample]):
+    """The sample of each row."""
+
+    def process(self, items: list[Item]) -> list[Any]:
+        return [sample(item.key, **item.payload) for item in items]
+
+
+def write_shards(run: Path, num_pictures: int, num_queries: int) -> None:
+    """Pictures of 640 x 480 with so many queries each."""
+    rows = [PlanRow(key=f"{i:06d}", payload={"num_queries": num_queries}, group="train") for i in range(num_pictures)]
+    job = Job(
+        name="drawn",
+        fingerprint={},
+        inputs=lambda: rows,
+        items_per_shard=64,
+        seed=0,
+        stages=[DrawSamples()],
+        sink=SampleSink(),
+    )
+    run_job(job, run)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainDataset(Dataset[tuple[Tensor, ...]]):
+    """One query a sample: its picture opened, decoded, transformed and normalised, its phrase padded to 40 tokens."""
+
+    files: list[Path]
+    queries: list[tuple[int, str, tuple[float, float, float, float]]]
+    """File, phrase and box."""
+
+    processor: Processor
+    canvas_px: int
+    augmentation: AugmentationConfig
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, ...]:
+        number, text, box = self.queries[i]
+        with Image.open(self.files[number]) as opened:
+            whole = opened.convert("RGB")
+        boxes = torch.tensor([box])
+        made = augmented(whole, boxes, [text], self.canvas_px, self.augmentation, Random(i))
+        pixels = self.processor.normalised(made.canvas[None], made.padding[None])[0]
+        encoded = self.processor.tokenizer(
+            made.phrases[0], padding="max_length", truncation=True, max_length=40, return_tensors="pt"
+        )
+        return pixels, made.padding, encoded["input_ids"][0], encoded["attention_mask"][0].bool(), made.targets[0]
+
+
+def plain_dataset(
+    folder: Path, num_pictures: int, num_queries: int, processor: Processor, canvas_px: int
+) -> PlainDataset:
+    """The same pictures and queries as ``write_shards``, as JPEG files and a list."""
+    folder.mkdir(parents=True)
+    files, queries = [], []
+    for i in range(num_pictures):
+        one = sample(f"{i:06d}", num_queries)
+        files.append(folder / one.image_name)
+        files[-1].write_bytes(one.image)
+        queries += [(i, query.text, query.box_xyxy) for query in one.queries]
+    Random(0).shuffle(queries)
+    return PlainDataset(
+        files=files, queries=queries, processor=processor, canvas_px=canvas_px, augmentation=AugmentationConfig()
+    )
