@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup format check test fuzz demo miniature ingest inspect export generate-priors cut-out augment pack train evaluate compare predict \
         status faults benchmark-engine benchmark-ingest benchmark-attributes benchmark-render benchmark-priors benchmark-scenes \
-        miniature-models clean
+        benchmark-trainer miniature-models clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -100,6 +100,9 @@ benchmark-attributes: setup ## make benchmark-attributes REAL=FOLDER: how often 
 
 benchmark-render: setup ## priors a second against the loop that one writes first, in turn
 	$(PYTHON_M) benchmarks.render $(ARGS)
+
+benchmark-trainer: setup ## how fast the network trains and answers, beside the same one written plainly
+	$(PYTHON_M) benchmarks.trainer $(ARGS)
 
 benchmark-scenes: setup ## are the queries of generated scenes true? beside Pseudo-Q's rules (REAL=FOLDER: on real cut-outs, too)
 	$(PYTHON_M) benchmarks.scenes $(if $(REAL),--real "$(REAL)") $(ARGS)
