@@ -70,7 +70,7 @@ def bars(
             edgecolor="white",
             error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "#333333"},
         )
-    slanted = max(map(len, labels), default=0) > 8
+    slanted = max(map(len, labels), default=0) > 12
     axes.set_xticks(range(len(labels)), labels, rotation=20 if slanted else 0, ha="right" if slanted else "center")
     axes.set_title(title, fontsize=FONT_PT, loc="left")
     _named(axes, "", y, len(series))

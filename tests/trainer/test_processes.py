@@ -1,0 +1,142 @@
+"""Several processes, and processes that die: the same order, the same figures, the same weights."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertConfig
+
+from trainer.config import TrainConfig
+from trainer.evaluate import EvaluateConfig, evaluate
+from trainer.optimisation import OptimisationConfig
+from trainer.state import read_safetensors
+from trainer.train import train
+from workflows.launch import LaunchConfig, launcher
+
+MakeRun = Callable[..., Path]
+MakeConfig = Callable[..., TrainConfig]
+ROOT = Path(__file__).resolve().parents[2]
+
+SCRIPT = """
+import os, pickle, signal, sys
+from pathlib import Path
+from trainer.train import Trainer
+
+trainer = Trainer(pickle.loads(Path(sys.argv[1]).read_bytes()))
+rank, left = trainer.accelerator.process_index, int(os.environ.get("DIE_AFTER_STEPS", -1))
+
+def die(*_):
+    global left
+    left -= 1
+    if left < 0 and rank == int(os.environ["DYING_RANK"]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if left >= 0:
+    trainer.network.register_forward_pre_hook(die)
+trainer.run()
+"""
+
+
+@pytest.fixture(scope="module")
+def run(make_run: MakeRun) -> Path:
+    return make_run(train=9, val=7)
+
+
+@pytest.fixture
+def config(run: Path, tiny_config: MakeConfig, text_encoder: str, tmp_path: Path) -> TrainConfig:
+    """Ten steps in two epochs, the first with frozen parts; no dropout, which differs by process."""
+    encoder = tmp_path / "encoder"
+    BertConfig.from_pretrained(text_encoder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0).save_pretrained(
+        encoder
+    )
+    for path in Path(text_encoder).glob("*token*"):
+        (encoder / path.name).write_bytes(path.read_bytes())
+    made = tiny_config(
+        train=(run,),
+        output=tmp_path / "whole",
+        text_encoder=str(encoder),
+        batch_images=4,
+        max_queries=1,
+        epochs=2,
+        save_every_steps=1,
+        validate_split=None,
+        optimisation=OptimisationConfig(
+            learning_rate=1e-3, pretrained_learning_rate=1e-3, freeze_epochs=1, clip_norm=1.0
+        ),
+    )
+    return replace(made, network=replace(made.network, dropout=0.0))
+
+
+def _train(config: TrainConfig, folder: Path, processes: int = 1, **environment: str) -> int:
+    script, pickled = folder / "script.py", folder / "config.pkl"
+    script.write_text(SCRIPT)
+    pickled.write_bytes(pickle.dumps(config))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    launch = launcher(LaunchConfig(processes=processes, main_address=address))
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
+    command = [*launch, str(script), str(pickled)]
+    return subprocess.run(command, env=variables, cwd=ROOT, timeout=300, check=False).returncode
+
+
+def _weights(config: TrainConfig) -> dict[str, torch.Tensor]:
+    return read_safetensors(config.output / "last" / "model.safetensors")
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(config: TrainConfig, tmp_path: Path) -> None:
+    train(config)
+    killed = replace(config, output=tmp_path / "killed")
+    for steps in (0, 3, 5):
+        assert _train(killed, tmp_path, DIE_AFTER_STEPS=str(steps), DYING_RANK="0") != 0
+    assert _train(killed, tmp_path) == 0
+    expected, found = _weights(config), _weights(killed)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+
+
+def test_a_run_goes_on_with_more_and_with_fewer_processes_in_the_same_order(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    train(config)
+    changing = replace(config, output=tmp_path / "changing", stop_after_steps=3)
+    for processes in (1, 2, 1, 2):
+        assert _train(changing, tmp_path, processes) == 0
+    expected, found = _weights(config), _weights(changing)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, atol=5e-4, rtol=0)  # ten steps of up to 1e-3
+
+
+def test_a_lost_process_ends_the_run_and_the_next_one_goes_on(config: TrainConfig, tmp_path: Path) -> None:
+    lost = replace(config, output=tmp_path / "lost")
+    assert _train(lost, tmp_path, 2, DIE_AFTER_STEPS="4", DYING_RANK="1") != 0
+    _weights(lost)
+    assert _train(lost, tmp_path, 2) == 0
+    train(config)
+    for name, tensor in _weights(config).items():
+        torch.testing.assert_close(_weights(lost)[name], tensor, atol=5e-4, rtol=0)
+
+
+def test_evaluation_gives_the_same_digits_on_one_two_and_three_processes(
+    config: TrainConfig, run: Path, tmp_path: Path
+) -> None:
+    train(replace(config, epochs=1))
+    one = EvaluateConfig(
+        checkpoint=config.output / "best", data=run, splits=("val", "train"), output=tmp_path / "1", batch_images=2
+    )
+    evaluate(one)
+    for processes in (2, 3):
+        output = tmp_path / str(processes)
+        options = ["--checkpoint", str(one.checkpoint), "--data", str(run), "--output", str(output)]
+        launch = launcher(LaunchConfig(processes=processes, main_address=f"127.0.0.1:{29500 + os.getpid() % 1000}"))
+        command = [*launch, "-m", "trainer.evaluate", *options, "--splits", "val", "train", "--batch-images", "2"]
+        subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=300, check=True)
+        for name in ("predictions.jsonl", "scores.json"):
+            assert (output / name).read_bytes() == (one.output / name).read_bytes()
