@@ -42,6 +42,10 @@ class TrainingView:
     ) -> None:
         self._bars.stop()
 
+    def note(self, text: str) -> None:
+        """Say something."""
+        self._console.print(text)
+
     def step(self, progress: Progress, figures: dict[str, float]) -> None:
         """Show one step's figures."""
         done = progress.epoch * self._steps_per_epoch + progress.step

@@ -31,7 +31,7 @@ from trainer.config import TrainConfig, miniature_recipe, published_recipe
 from trainer.data import Batch, EvaluationStream, Preparation, Samples, TrainStream
 from trainer.errors import TrainerError
 from trainer.failures import explained
-from trainer.initialise import choose_text_encoder, load_text, load_visual
+from trainer.initialise import Loaded, choose_text_encoder, load_text, load_visual
 from trainer.judge import Answerer, evaluation_stream, judge_all
 from trainer.losses import attention_loss, box_losses
 from trainer.metrics import Judgement, scores
@@ -41,7 +41,7 @@ from trainer.optimisation import learning_rate_factor, new_optimizer, set_learni
 from trainer.processor import Processor, load_tokenizer
 from trainer.progress import TrainingView
 from trainer.saving import Checkpoint, Progress, read_state
-from trainer.state import load_strictly, read_safetensors
+from trainer.state import listed, load_strictly, read_safetensors
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # loader processes are forked
 
@@ -72,7 +72,7 @@ class Trainer:
                 f"({config.accumulate})"
             )
         torch.manual_seed(config.seed)
-        self.network, self.processor = new_network(config)
+        self.network, self.processor, loaded = new_network(config)
         self.network.recompute = config.recompute
         self.stream = self._train_stream()
         self.validation = self._validation_stream()
@@ -86,6 +86,22 @@ class Trainer:
         self.view = TrainingView(
             config.epochs, self.stream.num_steps, config.log_every_steps, self.accelerator.is_main_process
         )
+        self.view.note(self._beginning(loaded))
+
+    def _beginning(self, loaded: Loaded | None) -> str:
+        """What the network starts from, and how many queries each step asks at which learning rate."""
+        config = self.config
+        if self.progress.epoch or self.progress.step:
+            start = f"going on at epoch {self.progress.epoch + 1}, step {self.progress.step}"
+        elif loaded is None:
+            start = "visual parts start from random weights"
+        else:
+            unused = f"; unused are {listed(loaded.unexpected)}" if loaded.unexpected else ""
+            parts = ", ".join(part.rstrip(".") for part in loaded.parts)
+            start = f"{parts} start from {config.visual_start} ({loaded.num_tensors} tensors{unused})"
+        rates = " and ".join(f"{group['full_lr']:.2g}" for group in self.optimizer.param_groups)
+        steps = f"steps of at most {config.batch_images * config.max_queries} queries"
+        return f"{start}; {steps}, learning rates {rates} (scaling: {config.optimisation.lr_scaling})"
 
     def run(self) -> dict[str, Any]:
         """All epochs that are left."""
@@ -322,14 +338,13 @@ class Trainer:
         return metrics
 
 
-def new_network(config: TrainConfig) -> tuple[GroundingNetwork, Processor]:
-    """The network at its starting point, and its processor."""
+def new_network(config: TrainConfig) -> tuple[GroundingNetwork, Processor, Loaded | None]:
+    """The network at its starting point, its processor, and what a detector gave."""
     network = GroundingNetwork(choose_text_encoder(config.network, config.text_encoder))
     if not config.text_from_scratch:
         load_text(network, config.text_encoder)
-    if config.visual_start is not None:
-        load_visual(network, config.visual_start)
-    return network, Processor(config.processor, load_tokenizer(config.text_encoder))
+    loaded = load_visual(network, config.visual_start) if config.visual_start else None
+    return network, Processor(config.processor, load_tokenizer(config.text_encoder)), loaded
 
 
 def _new_accelerator(config: TrainConfig) -> Accelerator:
