@@ -46,6 +46,9 @@ class Attention(nn.Module):
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor, padding: Tensor) -> Tensor:
         """Mix projected values and project the result.
 
+        Fused, but not where a CPU computes gradients: there it saves no time, and where a softmax is nearly saturated
+        its rounding moves the gradients of what lies below by up to 0.3 %.
+
         Args:
             queries, keys, values: (batch, heads, length, width / heads).
             padding: (batch, key length) bool, True = not to be looked at.
@@ -54,8 +57,12 @@ class Attention(nn.Module):
             (batch, query length, width)
         """
         dropout = self.dropout if self.training else 0.0
-        visible = ~padding[:, None, None, :]
-        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=visible, dropout_p=dropout)
+        hidden = padding[:, None, None, :]
+        if queries.device.type == "cpu" and torch.is_grad_enabled():
+            logits = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
+            mixed = F.dropout(logits.masked_fill(hidden, float("-inf")).softmax(-1), dropout, self.training) @ values
+        else:
+            mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=~hidden, dropout_p=dropout)
         result: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
         return result
 

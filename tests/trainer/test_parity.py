@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import importlib.util
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -67,25 +67,28 @@ def test_the_published_numbers_come_out(network: GroundingNetwork) -> None:
     total.backward()
     norms = _gradient_norms(network)
     network.zero_grad(set_to_none=True)
+    # The weights saturate the first encoder layer's softmax, and rounding is amplified on the way back through it: with
+    # the two threads of the reference, all norms agree to 1e-5; with others, those before the encoder move by 2 %.
     for name in BEFORE_THE_ENCODER:
-        norms.pop(name)
-        golden["grad_norm"].pop(name)
+        assert norms.pop(name) == pytest.approx(golden["grad_norm"].pop(name), rel=0.05)
     assert norms == pytest.approx(golden["grad_norm"], rel=1e-3)
 
 
-def test_gradients_before_the_encoder_come_out_in_double_precision(network: GroundingNetwork) -> None:
-    """The weights saturate the first encoder layer's softmax, and rounding is amplified on the way back through it.
-
-    In single precision one or two threads already move these norms by up to 2 %. In double precision they do not
-    depend on that; golden was computed in single precision, which leaves the backbone 0.6 % from it.
-    """
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="the reference had two threads")
+def test_with_the_threads_of_the_reference_all_gradients_come_out(network: GroundingNetwork) -> None:
     golden = json.loads((REFERENCE / "golden.json").read_text())
     image, padding, token_ids, token_mask, prior = _recipe().inputs()
-    double = copy.deepcopy(network).double()
-    boxes = double(image.double(), padding, token_ids, token_mask, torch.arange(2), prior.double()).boxes
-    box_losses(boxes, torch.tensor(golden["target_cxcywh"]).double()).per_query.mean().backward()
-    norms = _gradient_norms(double)
-    assert norms.pop("backbone") == pytest.approx(golden["grad_norm"].pop("backbone"), rel=1e-2)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        boxes = network(image, padding, token_ids, token_mask, torch.arange(2), prior).boxes
+        if (boxes - torch.tensor(golden["pred_boxes_per_stage"])).abs().max() > 1e-6:
+            pytest.skip("this CPU rounds otherwise than that of the reference, which gradients amplify")
+        box_losses(boxes, torch.tensor(golden["target_cxcywh"])).per_query.mean().backward()
+    finally:
+        torch.set_num_threads(threads)
+    norms = _gradient_norms(network)
+    network.zero_grad(set_to_none=True)
     assert norms == pytest.approx(golden["grad_norm"], rel=1e-3)
 
 
