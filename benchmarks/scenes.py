@@ -1,7 +1,7 @@
 """Are the queries of generated scenes true? Scenes whose truth is known say so, beside the rules of Pseudo-Q.
 
     make benchmark-scenes                                                       # the miniature world
-    make benchmark-scenes REAL=FOLDER ARGS="--detector rtdetr-of-my-cutouts"    # real cut-outs and real queries, too
+    make benchmark-scenes REAL=FOLDER ARGS="--detector cutout-detector"         # real cut-outs and real queries, too
 
 Pasted scenes know what is in them and where. They are detected, verified and labelled as ``augment`` does it, and then
 everything is compared with the truth that no stage saw: counts, boxes, attributes, and every query's program, which is
@@ -89,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", type=int, default=1000, help="scenes of each kind to ask for")
     parser.add_argument("--real", type=Path, help="folder with coco/ and the joined validation splits")
-    parser.add_argument("--detector", help="one that knows the real cut-outs; without it they are taken as pasted")
+    parser.add_argument("--detector", help="one that knows real cut-outs, as benchmarks.cutout_detector trains it")
     parser.add_argument("--output", type=Path, default=Path("docs/scenes.json"))
     options = parser.parse_args()
     quieten_libraries()
@@ -100,8 +100,10 @@ def main() -> None:
         figures["miniature, prompted"] = counted(miniature_prompted(options.scenes))
         texts = {style: said(pasted, vocabulary, style) for style in get_args(Style)}
         if options.real:
-            run, real_vocabulary, kind = real_pasted(options.real, Path(scratch), options.scenes, options.detector)
-            figures[f"real cut-outs, {kind}"] = with_truth(run, real_vocabulary, has_attributes=False)
+            for detector in [None, options.detector] if options.detector else [None]:
+                run, real_vocabulary = real_pasted(options.real, Path(scratch), options.scenes, detector)
+                kind = "found" if detector else "as pasted"
+                figures[f"real cut-outs, {kind}"] = with_truth(run, real_vocabulary, has_attributes=False)
         figures["words"] = beside_real(texts, options.real)
     for name, table in figures.items():
         if name == "words":
@@ -146,8 +148,8 @@ def _looking(vocabulary: VocabularyConfig) -> list[Stage[Any, Any]]:
     ]
 
 
-def real_pasted(real: Path, scratch: Path, count: int, detector: str | None) -> tuple[Run, VocabularyConfig, str]:
-    """Cut-outs of COCO on its photographs; of the categories that the detector knows, or of all."""
+def real_pasted(real: Path, scratch: Path, count: int, detector: str | None) -> tuple[Run, VocabularyConfig]:
+    """Cut-outs of COCO on its photographs; of the categories that the detector knows, or of all and as pasted."""
     coco, folder = real / "coco", scratch / "real-cutouts"
     source = cut_out.CocoConfig(instances=coco / "instances.json", images=coco / "images", output=folder)
     cut_out.main(cut_out.CutOutConfig(source=source))
@@ -158,7 +160,7 @@ def real_pasted(real: Path, scratch: Path, count: int, detector: str | None) -> 
     pasted = PastedConfig(cutouts=folder, backgrounds=coco / "images", instances=coco / "instances.json")
     look = DetectStage(config, names) if config else ExactStage()
     stages = [PastedComposer(pasted), look, LabelStage(plurals=vocabulary.categories)]
-    return run_stages(stages, items_of(vocabulary, "pasted", count)), vocabulary, "found" if detector else "as pasted"
+    return run_stages(stages, items_of(vocabulary, "pasted", count)), vocabulary
 
 
 def _known(config: DetectorConfig | None, cutouts: CutoutFolder) -> list[str]:

@@ -110,7 +110,9 @@ def through_autoencoder(autoencoder: AutoencoderKL, count: int) -> list[Labelled
     return samples
 
 
-def prepared(samples: Sequence[Labelled]) -> tuple[Tensor, list[dict[str, Tensor]]]:
+def prepared(
+    samples: Sequence[Labelled], categories: Sequence[str] = CATEGORIES
+) -> tuple[Tensor, list[dict[str, Tensor]]]:
     """(n, 3, 128, 128) in 0..1 and the targets that the library's loss takes (normalised cxcywh)."""
     pixels, labels = [], []
     for sample in samples:
@@ -121,7 +123,7 @@ def prepared(samples: Sequence[Labelled]) -> tuple[Tensor, list[dict[str, Tensor
         x1, y1, x2, y2 = (boxes / torch.tensor([width, height, width, height])).unbind(1)
         labels.append(
             {
-                "class_labels": torch.tensor([CATEGORIES.index(name) for name in sample.categories]),
+                "class_labels": torch.tensor([categories.index(name) for name in sample.categories]),
                 "boxes": torch.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], dim=1),
             }
         )
@@ -135,13 +137,14 @@ def train_detector(
     sample_at: Callable[[Random], Labelled],
     start: RTDetrForObjectDetection | None = None,
     learning_rate: float = 8e-4,
+    categories: Sequence[str] = CATEGORIES,
 ) -> RTDetrForObjectDetection:
-    """Train on samples drawn by ``sample_at``, from scratch or from ``start``."""
+    """Train on samples of ``categories`` drawn by ``sample_at``, from scratch or from ``start``."""
     model = start or new_detector()
 
     def loss_at(step: int) -> Tensor:
         random = Random(f"{name}/{step}")
-        pixels, labels = prepared([sample_at(random) for _ in range(BATCH)])
+        pixels, labels = prepared([sample_at(random) for _ in range(BATCH)], categories)
         pixels = (pixels * random.uniform(0.9, 1.1) + 0.02 * torch.randn_like(pixels)).clamp(0, 1)
         loss: Tensor = model(pixel_values=pixels, labels=labels).loss
         return loss
