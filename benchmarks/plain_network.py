@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
-from trainer.backbone import FrozenBatchNorm, ResNet
+from trainer.backbone import Block, BottleneckBlock, FrozenBatchNorm, ResNet
 from trainer.network import BoxHead, GroundingNetwork
 from trainer.network_config import NetworkConfig
 from trainer.positions import grid_padding, grid_positions, relative_sines
@@ -28,12 +28,43 @@ class PlainBatchNorm(FrozenBatchNorm):
         return convolution(x) * scale + shift
 
 
+class PlainBlock(nn.Module):
+    """A bottleneck or basic block whose every operation makes a new tensor."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        for name, part in block.named_children():
+            setattr(self, name, part)
+        self.num_convolutions = 3 if isinstance(block, BottleneckBlock) else 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = x
+        for i in range(1, self.num_convolutions + 1):
+            hidden = getattr(self, f"bn{i}").after(getattr(self, f"conv{i}"), hidden)
+            hidden = F.relu(hidden) if i < self.num_convolutions else hidden
+        downsample = getattr(self, "downsample", None)
+        return F.relu(hidden + (downsample[1].after(downsample[0], x) if downsample is not None else x))
+
+
+class PlainBackbone(ResNet):
+    """The stem, too, makes new tensors."""
+
+    def forward(self, images: Tensor, recompute: bool = False) -> Tensor:
+        x = F.max_pool2d(F.relu(self.bn1.after(self.conv1, images)), kernel_size=3, stride=2, padding=1)
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+
 def plain_backbone(config: NetworkConfig) -> ResNet:
-    backbone = ResNet(config.backbone)
+    backbone = PlainBackbone(config.backbone)
     for module in list(backbone.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, FrozenBatchNorm):
                 setattr(module, name, PlainBatchNorm(len(child.weight)))
+    for stage in backbone.stages:
+        for name, block in list(stage.named_children()):
+            setattr(stage, name, PlainBlock(block))
     return backbone
 
 

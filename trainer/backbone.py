@@ -32,14 +32,15 @@ class FrozenBatchNorm(nn.Module):
     def after(self, convolution: nn.Conv2d, x: Tensor) -> Tensor:
         """The normalised output of a convolution without bias.
 
-        Without gradients the norm joins the convolution's weights, which saves a pass over the features. With them it
-        stays apart, in the published order of operations, since rounding is amplified in gradients.
+        Without gradients the norm joins the convolution's weights, which saves two passes over the features. With them
+        it stays apart, in the published order of operations, since rounding is amplified in gradients; but it changes
+        the convolution's output in place, which no gradient asks for.
         """
         scale = self.weight * (self.running_var + 1e-5).rsqrt()
         shift = self.bias - self.running_mean * scale
         if torch.is_grad_enabled():
             features: Tensor = convolution(x)
-            return features * scale[:, None, None] + shift[:, None, None]
+            return features.mul_(scale[:, None, None]).add_(shift[:, None, None])
         weight = convolution.weight * scale[:, None, None, None]
         return F.conv2d(x, weight, shift, convolution.stride, convolution.padding)
 
@@ -62,11 +63,11 @@ class Block(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.downsample is None:
-            return F.relu(self.residual(x) + x)
-        convolution, norm = self.downsample
-        shortcut: Tensor = norm.after(convolution, x)  # type: ignore[operator]
-        return F.relu(self.residual(x) + shortcut)
+        shortcut = x
+        if self.downsample is not None:
+            convolution, norm = self.downsample
+            shortcut = norm.after(convolution, x)  # type: ignore[operator]
+        return self.residual(x).add_(shortcut).relu_()
 
 
 class BasicBlock(Block):
@@ -78,7 +79,7 @@ class BasicBlock(Block):
         self.conv2, self.bn2 = _convolution(width_out, width_out, 3), FrozenBatchNorm(width_out)
 
     def residual(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1.after(self.conv1, x))
+        x = self.bn1.after(self.conv1, x).relu_()
         return self.bn2.after(self.conv2, x)
 
 
@@ -93,8 +94,8 @@ class BottleneckBlock(Block):
         self.conv3, self.bn3 = _convolution(narrow, width_out, 1), FrozenBatchNorm(width_out)
 
     def residual(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1.after(self.conv1, x))
-        x = F.relu(self.bn2.after(self.conv2, x))
+        x = self.bn1.after(self.conv1, x).relu_()
+        x = self.bn2.after(self.conv2, x).relu_()
         return self.bn3.after(self.conv3, x)
 
 
@@ -118,7 +119,7 @@ class ResNet(nn.Module):
             part.requires_grad_(False)
 
     def forward(self, images: Tensor, recompute: bool = False) -> Tensor:
-        x = F.max_pool2d(F.relu(self.bn1.after(self.conv1, images)), kernel_size=3, stride=2, padding=1)
+        x = F.max_pool2d(self.bn1.after(self.conv1, images).relu_(), kernel_size=3, stride=2, padding=1)
         for stage in self.stages:
             x = run(stage, x, recompute=recompute)
         return x
