@@ -2,7 +2,7 @@
 # ARGS is passed on to the module:  make train ARGS="--help"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test fuzz demo miniature ingest inspect export generate-priors cut-out augment pack train evaluate compare predict \
+.PHONY: help setup format check test fuzz demo miniature ingest inspect export generate-priors cut-out augment pack train evaluate compare gallery predict \
         status faults benchmark-engine benchmark-ingest benchmark-attributes benchmark-render benchmark-priors benchmark-scenes \
         benchmark-trainer miniature-models clean
 
@@ -79,6 +79,9 @@ evaluate: setup ## how good a trained network is, where it fails, whether its pr
 
 compare: setup ## is one network better? make compare A=runs/miniature-both/evaluation B=runs/miniature-base/evaluation
 	$(PYTHON_M) workflows.compare $(A) $(B) $(ARGS)
+
+gallery: setup ## look at samples, priors, scenes, predictions: static HTML (RUN=folder for one of them)
+	$(PYTHON_M) workflows.gallery $(if $(RUN),--run $(RUN)) $(ARGS)
 
 predict: setup ## make predict IMAGE=photo.jpg QUERY="second cup from the left"
 	$(PYTHON_M) workflows.predict --image "$(IMAGE)" --query "$(QUERY)" $(ARGS)

@@ -249,10 +249,13 @@ class PriorStore:
         scores = [score for score in self._scores if score is not None]
         return sum(scores) / len(scores) if scores else None
 
+    def encoded_image(self, prior_id: str) -> bytes:
+        """The first picture as it lies in the store, WebP."""
+        return self._content(prior_id, self._place(prior_id).image)
+
     def image(self, prior_id: str) -> Picture:
         """The first picture, (height, width, 3)."""
-        content = self._content(prior_id, self._place(prior_id).image)
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(self.encoded_image(prior_id))) as image:
             return np.asarray(image.convert("RGB"))
 
     def record(self, prior_id: str) -> dict[str, Any]:
