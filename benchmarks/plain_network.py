@@ -231,7 +231,7 @@ class PlainNetwork(nn.Module):
 def plain_version(network: GroundingNetwork) -> PlainNetwork:
     """With the same weights, and the same parts frozen."""
     plain = PlainNetwork(network.config)
-    plain.load_state_dict(network.state_dict())
+    plain.load_state_dict(network.state_dict())  # their layout in memory stays the usual one
     trains = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
     for name, parameter in plain.named_parameters():
         parameter.requires_grad_(trains[name])

@@ -105,7 +105,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = new_network(options.size).to(device)
+    network = new_network(options.size).to(device).channels_last()
     figures: dict[str, Any] = {
         "machine": machine(device),
         "network": options.size,
@@ -426,7 +426,7 @@ def growth(network: GroundingNetwork, options: argparse.Namespace, device: torch
         resized = network
         if size != network.config.image_size_px:
             config = replace(network.config, image_size_px=size)
-            resized = GroundingNetwork(config).to(device)
+            resized = GroundingNetwork(config).to(device).channels_last()
         resized.eval()
         for pictures, k in ((1, 1), (1, 4), (1, 16), (4, 1), (4, 4)):
             some = repeated(asked(resized.config, 1, device), pictures, k)

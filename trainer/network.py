@@ -92,6 +92,14 @@ class GroundingNetwork(nn.Module):
                 if parameter.dim() > 1:
                     nn.init.xavier_uniform_(parameter)
 
+    def channels_last(self) -> GroundingNetwork:
+        """The same with the backbone's weights laid out as convolutions like them: a third faster, rounded otherwise.
+
+        Not the default, since on the way back through a saturated softmax that rounding is amplified (``Attention``).
+        """
+        self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self
+
     def compile_parts(self) -> None:
         """Compile layer by layer; names of parameters stay. The number of queries and words may change."""
         for part in (*self.backbone.stages, *self.encoder.layers):
@@ -183,4 +191,4 @@ class GroundingNetwork(nn.Module):
             raise TrainerError(f"{path} is damaged: {error}") from error
         network = GroundingNetwork(config)
         load_strictly(network, read_safetensors(folder / "model.safetensors"), str(folder / "model.safetensors"))
-        return network.eval()
+        return network.channels_last().eval()

@@ -73,6 +73,7 @@ class Trainer:
             )
         torch.manual_seed(config.seed)
         self.network, self.processor, loaded = new_network(config)
+        self.network.channels_last()
         self.network.recompute = config.recompute
         self.stream = self._train_stream()
         self.validation = self._validation_stream()

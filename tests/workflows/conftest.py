@@ -1,0 +1,39 @@
+"""A page in a real browser, which may ask for nothing outside and write no error."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, driven by Playwright; skips where either is absent."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("chromium is not installed (apt-get install chromium)")
+    with playwright.sync_playwright() as driver:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+        options += ["--disable-background-networking", "--disable-component-update"]
+        with driver.chromium.launch(executable_path=chromium, args=options) as launched:
+            yield launched
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page; afterwards it is checked that it asked for nothing but its own and wrote no error."""
+    problems: list[str] = []
+    with browser.new_context(viewport={"width": 1200, "height": 900}) as context, context.new_page() as opened:
+        opened.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        opened.on("pageerror", lambda error: problems.append(str(error)))
+        opened.on("request", lambda request: problems.append(request.url) if _is_outside(request.url) else None)
+        yield opened
+    assert not problems
+
+
+def _is_outside(url: str) -> bool:
+    return not url.startswith(("file:", "data:", "http://127.0.0.1:"))

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from PIL import Image
+from upath import UPath
+
+from shards.reader import SampleReader
+from trainer.evaluate import write_judgements
+from trainer.metrics import Judgement
+from workflows import gallery, ingest
+from workflows.console import UserError
+from workflows.gallery_entries import in_words, relations_of
+from workflows.gallery_site import Entry, Line, Mark, write_gallery
+from workflows.miniature.world import WorldConfig, write_dataset
+
+PROGRAM = {"op": "ordinal", "of": {"op": "category", "name": "cup"}, "rank": 2, "side": "right"}
+HOSTILE = '<script>document.title = "taken"</script><img src=x onerror="document.title=1">'
+
+
+def _picture(colour: str, size: tuple[int, int] = (60, 40)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _entry(number: int, **changes: Any) -> Entry:
+    entry = Entry(
+        key=f"entry-{number:05d}",
+        facts="val, 2 cups",
+        picture=_picture(("red", "blue")[number % 2]),
+        marks=(Mark(box_xyxy=(6, 4, 30, 20), role="truth"), Mark(box_xyxy=(30, 20, 60, 40), role="thing", label="cup")),
+        lines=(Line(text=f"cup number {number}", note="an ordinal", marks=(1,)),),
+        choices={"kind": ["scene" if number % 3 else "sample"], "split": ["val"], "category": ["cup"]},
+        numbers={"count": 1 + number % 5, "score": number / 1000},
+    )
+    return replace(entry, **changes)
+
+
+def _read(path: Path) -> Any:
+    """The JSON that a data file hands over."""
+    found = re.fullmatch(r"gallery\.\w+\((?:\d+, )?(.*)\)\n", path.read_text())
+    assert found
+    return json.loads(found[1])
+
+
+def test_a_gallery_has_columns_for_filters_and_pieces_for_tiles(tmp_path: Path) -> None:
+    assert write_gallery((_entry(i) for i in range(120)), tmp_path / "gallery", "cups") == 120
+    data = tmp_path / "gallery" / "data"
+    head = _read(data / "meta.js")
+    assert (head["title"], head["total"]) == ("cups", 120)
+    assert head["words"]["kind"] == ["sample", "scene"] and head["words"]["reason"] == []
+    assert head["ranges"] == {"count": [1, 5], "score": [0.0, 0.119]}
+    columns = _read(data / "index-0.js")
+    assert columns["count"][:6] == [1, 2, 3, 4, 5, 1] and columns["kind"][:4] == [[0], [1], [1], [0]]
+    assert columns["text"][7] == "entry-00007 \ncup number 7 an ordinal"
+    assert [len(_read(data / f"items-{i}.js")) for i in range(3)] == [50, 50, 20]
+    item = _read(data / "items-2.js")[19]
+    assert item["key"] == "entry-00119" and item["size"] == [60, 40]
+    assert item["marks"] == [[0.1, 0.1, 0.5, 0.5, "truth", ""], [0.5, 0.5, 1.0, 1.0, "thing", "cup"]]
+    assert item["lines"] == [["cup number 119", "an ordinal", [1]]]
+
+
+def test_equal_pictures_share_a_thumbnail_and_large_ones_are_made_small(tmp_path: Path) -> None:
+    entries = [_entry(i) for i in range(10)] + [_entry(10, picture=_picture("green", (1600, 400)), marks=())]
+    write_gallery(entries, tmp_path / "gallery", "cups")
+    thumbnails = sorted((tmp_path / "gallery" / "thumbnails").iterdir())
+    assert len(thumbnails) == 3
+    assert max(Image.open(path).size for path in thumbnails) == (384, 96)
+
+
+def test_a_gallery_is_written_anew(tmp_path: Path) -> None:
+    for count in (70, 3):
+        write_gallery((_entry(i) for i in range(count)), tmp_path / "gallery", "cups")
+    assert not (tmp_path / "gallery" / "data" / "items-1.js").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["gallery"]
+
+
+def test_programs_are_said_in_a_line_and_found_by_their_operators() -> None:
+    both = {"op": "nearest", "of": PROGRAM, "anchor": {"op": "category", "name": "ball"}}
+    assert in_words(both) == "nearest(ordinal(category(cup), 2, right), category(ball))"
+    assert relations_of(both) == {"nearest", "ordinal"} and relations_of(None) == set()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> UPath:
+    folder = tmp_path_factory.mktemp("world")
+    write_dataset(WorldConfig(output=folder, num_train=2, num_val=4, num_test=1))
+    annotations, images = UPath(folder / "miniature"), UPath(folder / "images")
+    ingest.main(ingest.IngestConfig(annotations=annotations, images=images, data=UPath(folder / "data")))
+    return UPath(folder / "data")
+
+
+def test_samples_show_all_queries_with_their_targets(data: UPath, tmp_path: Path) -> None:
+    gallery.main(gallery.GalleryConfig(data=data, output=tmp_path / "gallery"))
+    samples = {sample.key: sample for sample in SampleReader(data / "miniature" / "samples")}
+    items = _read(tmp_path / "gallery" / "data" / "items-0.js")
+    assert len(items) == len(samples)
+    for item in items:
+        sample = samples[item["key"]]
+        assert [text for text, _, _ in item["lines"]] == [query.text for query in sample.queries]
+        for (_, _, meant), query in zip(item["lines"], sample.queries, strict=True):
+            x1, y1, _, _, role, _ = item["marks"][meant[0]]
+            assert (x1 * sample.width, y1 * sample.height) == pytest.approx(query.box_xyxy[:2], abs=0.01)
+            assert role == "thing"
+
+
+def test_predictions_are_found_by_iou_and_show_each_way_of_giving_priors(data: UPath, tmp_path: Path) -> None:
+    (data / "miniature" / "packed-samples").mkdir(exist_ok=True)
+    place = data / "miniature"
+    sample = next(iter(SampleReader(place / "samples", "val")))
+    answers = [
+        Judgement(
+            key=sample.key,
+            query_id=query.query_id,
+            text=query.text,
+            split="val",
+            source="miniature",
+            num_rivals=sample.num_rivals(query),
+            category="cup",
+            target_share=0.1,
+            box_xyxy=(1.0, 1.0, 20.0, 20.0),
+            target_xyxy=query.box_xyxy,
+            iou=iou,
+            any_iou=iou,
+            priors=priors,
+        )
+        for query in sample.queries
+        for priors, iou in (("true", 0.75), ("without", 0.25))
+    ]
+    write_judgements(tmp_path / "evaluation", answers)
+    from workflows.gallery_entries import of_predictions
+
+    entries = list(of_predictions(answers, place / "samples"))
+    assert len(entries) == len(sample.queries)
+    assert [mark.role for mark in entries[0].marks] == ["truth", "predicted", "other"]
+    assert [line.text for line in entries[0].lines[1:]] == ["IoU 0.75, priors: true", "IoU 0.25, priors: without"]
+    assert entries[0].numbers["iou"] == 0.75
+
+
+def test_a_folder_of_something_else_is_refused(data: UPath, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is none of what a gallery shows \(no run lies there\); name a run of"):
+        gallery.main(gallery.GalleryConfig(run=UPath(tmp_path), output=tmp_path / "gallery"))
+    with pytest.raises(UserError, match="there is nothing of other in"):
+        gallery.main(gallery.GalleryConfig(dataset="other", data=data, output=tmp_path / "gallery"))
+    assert not (tmp_path / "gallery").exists()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A gallery of 200 entries, one with a hostile query, as a folder and its address."""
+    folder = tmp_path_factory.mktemp("site")
+    entries = [_entry(i) for i in range(200)]
+    entries[3] = _entry(3, lines=(Line(text=HOSTILE, note=HOSTILE),), facts=HOSTILE)
+    write_gallery(entries, folder / "gallery", HOSTILE)
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder / "gallery"))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield folder / "gallery", f"http://127.0.0.1:{server.server_port}/index.html"
+        server.shutdown()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("way", ["file", "http"])
+def test_the_page_filters_searches_pages_and_points(served: tuple[Path, str], page: Any, way: str) -> None:
+    folder, address = served
+    page.goto(address if way == "http" else (folder / "index.html").as_uri())
+    found = page.locator("#found")
+    found.get_by_text("200 of 200", exact=True).wait_for()
+    assert page.locator("article").count() == 48
+    assert page.title() == HOSTILE and page.locator("article script, article img[src=x]").count() == 0
+    assert page.locator("article").nth(3).locator("li").inner_text().startswith("<script>")
+
+    page.locator("#kind").select_option(label="sample")
+    found.get_by_text("67 of 200", exact=True).wait_for()
+    page.locator("#count-least").fill("5")
+    found.get_by_text("13 of 200", exact=True).wait_for()
+    page.locator("#clear").click()
+    page.locator("#sort").select_option(label="Score, highest first")
+    assert page.locator("article img").first.get_attribute("alt") == "entry-00199"
+    page.keyboard.press("Tab")
+    page.locator("h1").click()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#page").input_value() == "2" and "page=2" in page.url
+    page.reload()
+    found.get_by_text("200 of 200", exact=True).wait_for()
+    assert page.locator("article img").first.get_attribute("alt") == "entry-00151"
+
+    page.keyboard.press("/")
+    page.keyboard.type("number 17")
+    found.get_by_text("11 of 200", exact=True).wait_for()  # 17 and 170 to 179
+    query = page.locator("article li").first
+    query.hover()
+    assert page.locator("article").first.locator(".mark.on").count() == 1
+    before = page.locator("html").get_attribute("data-theme")
+    page.locator("#theme").click()
+    assert page.locator("html").get_attribute("data-theme") != before
+    page.locator("article .picture").first.press("Enter")
+    assert page.locator("dialog[open] .mark b").inner_text() == "cup"
+    page.keyboard.press("Escape")
+    assert page.locator("dialog[open]").count() == 0
