@@ -82,11 +82,9 @@ class SingleQueryAttention(Attention):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, padding: Tensor) -> Tensor:
         """``query`` (batch, width) looks at ``key`` and takes from ``value`` (batch, length, width)."""
-        q_weight, k_weight, v_weight = self.in_proj_weight.chunk(3)
-        q_bias, _, v_bias = self.in_proj_bias.chunk(3)
-        queries = F.linear(query, q_weight, q_bias).view(len(query), self.num_heads, -1)  # (batch, heads, depth)
-        depth = queries.shape[-1]
-        folded = torch.einsum("bhe,hed->bhd", queries, k_weight.view(self.num_heads, depth, -1))
+        v_weight, v_bias = self.in_proj_weight.chunk(3)[2], self.in_proj_bias.chunk(3)[2]
+        folded = self._folded(query)
+        depth = folded.shape[-1] // self.num_heads
         mixed = F.scaled_dot_product_attention(
             folded[:, None],
             key[:, None],
@@ -98,3 +96,18 @@ class SingleQueryAttention(Attention):
         heads = torch.einsum("bhd,hed->bhe", mixed, v_weight.view(self.num_heads, depth, -1))
         result: Tensor = self.out_proj(heads.flatten(1) + v_bias)
         return result
+
+    def weights(self, query: Tensor, key: Tensor, padding: Tensor) -> Tensor:
+        """(batch, length): how much ``query`` looks at each of ``key``, mean over heads; shapes as in ``forward``."""
+        folded = self._folded(query)
+        logits = torch.einsum("bhd,bld->bhl", folded, key) * (folded.shape[-1] // self.num_heads) ** -0.5
+        mean: Tensor = logits.masked_fill(padding[:, None], float("-inf")).softmax(-1).mean(1)
+        return mean
+
+    def _folded(self, query: Tensor) -> Tensor:
+        """(batch, heads, width): each head's query as it meets keys that are not projected."""
+        q_weight, k_weight, _ = self.in_proj_weight.chunk(3)
+        q_bias = self.in_proj_bias.chunk(3)[0]
+        queries = F.linear(query, q_weight, q_bias).view(len(query), self.num_heads, -1)  # (batch, heads, depth)
+        folded: Tensor = torch.einsum("bhe,hed->bhd", queries, k_weight.view(self.num_heads, queries.shape[-1], -1))
+        return folded

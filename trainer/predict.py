@@ -63,14 +63,14 @@ class Grounder:
 
     @torch.no_grad()
     def predict_all(
-        self, image: Image.Image | Path | str, queries: Sequence[str], priors: Sequence[Prior] | None = None
+        self, image: Image.Image | Path | str, queries: Sequence[str], priors: Sequence[Prior | None] | None = None
     ) -> list[Prediction]:
         """Ground phrases in one picture, which is encoded once.
 
         Args:
             image: a picture or its file.
             queries: one or more phrases.
-            priors: one for each phrase, or None to go without.
+            priors: one for each phrase, None where it goes without, or None for all.
 
         Raises:
             TrainerError: a phrase is empty, the picture cannot be read, or the priors do not fit.
@@ -87,27 +87,31 @@ class Grounder:
             token_ids.to(device),
             token_mask.to(device),
             torch.zeros(len(queries), dtype=torch.long, device=device),
-            self._features(queries, priors, device),
+            *self._features(queries, priors, device),
         )
         stages = grounding.boxes.cpu()
         boxes = in_picture(stages.double().flatten(0, 1), picture.size, canvas_px).view(*stages.shape)
         return [_prediction(query, boxes[:, i]) for i, query in enumerate(queries)]
 
-    def _features(self, queries: Sequence[str], priors: Sequence[Prior] | None, device: torch.device) -> Tensor | None:
-        """(queries, prior_dim) or None."""
+    def _features(
+        self, queries: Sequence[str], priors: Sequence[Prior | None] | None, device: torch.device
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """(queries, prior_dim) float32, and (queries,) bool, True where there is one; None for none at all."""
         config = self.network.config
         if priors is None or not config.use_prior:
-            return None
+            return None, None
         if len(priors) != len(queries):
             raise TrainerError(f"{len(queries)} phrases need as many priors, got {len(priors)}")
         made = [prior(query) if callable(prior) else prior for query, prior in zip(queries, priors, strict=True)]
         for query, feature in zip(queries, made, strict=True):
-            if np.shape(feature) != (config.prior_dim,):
+            if feature is not None and np.shape(feature) != (config.prior_dim,):
                 raise TrainerError(
                     f"the prior of {query!r} has shape {np.shape(feature)}, the network takes ({config.prior_dim},); "
                     "use the image encoder that it was trained with"
                 )
-        return torch.from_numpy(np.stack(made).astype(np.float32)).to(device)
+        rows = [np.zeros(config.prior_dim) if feature is None else feature for feature in made]
+        given = torch.tensor([feature is not None for feature in made], device=device)
+        return torch.from_numpy(np.stack(rows).astype(np.float32)).to(device), given
 
 
 def opened(path: Path) -> Image.Image:

@@ -1,68 +1,211 @@
-"""Ground a phrase in a picture: the prior is drawn, encoded and given to the network.
+"""Ground phrases in pictures: boxes as JSON lines, and the pictures with their boxes.
 
-make predict IMAGE=photo.jpg QUERY="second cup from the left"
+    make predict IMAGE=photo.jpg QUERY="second cup from the left"
+    python -m workflows.predict --image photo.jpg --query "left cup" "the red one" --prior none --maps
+    python -m workflows.predict --image photos --query "dog"               # every picture of a folder
+    python -m workflows.predict --image photos --queries queries.jsonl     # {"image": "a.jpg", "query": "left cup"}
 
-The prior is made as in training: by ``prior.json`` beside the checkpoint.
+A phrase's prior is made as in training, by ``prior.json`` beside the checkpoint. ``--prior auto`` takes it from the
+prior store where it lies there and draws it otherwise, ``cached`` goes without where it does not, ``none`` always goes
+without.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal
 
+import numpy.typing as npt
 from PIL import Image, ImageDraw
+from upath import UPath
 
+from generation.attributes import AttributeParser
 from generation.generator import PriorGenerator
+from generation.prior import PriorConfig, picture_settings, prior_id
+from generation.prompt import build_prompt
+from generation.store import PriorStore
 from generation.wording import is_empty
+from pipeline.receipts import runs_below
+from trainer.explain import explain
 from trainer.predict import Grounder, Prediction, opened
 from workflows.console import UserError, lies_in, run
+from workflows.layout import DATA, prior_store
+from workflows.maps import explained
+from workflows.plots import COLOURS
 from workflows.prior_config import load_prior_config
+
+PriorMode = Literal["auto", "cached", "none"]
+
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+"""Endings of the files that are taken out of a folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:
-    """Which picture, which phrase, which network."""
+    """Which pictures, which phrases, which network."""
 
     image: Path
-    query: str
+    """A picture, or a folder of pictures."""
+
+    query: tuple[str, ...] = ()
+    """Phrases that are asked of each picture."""
+
+    queries: Path | None = None
+    """JSON lines with ``image``, a file below the folder ``--image``, and ``query``."""
+
     checkpoint: Path = Path("runs/miniature-both/best")
-    use_prior: bool = True
-    """False: leave the prior out, which is faster."""
+    prior: PriorMode = "auto"
+    maps: bool = False
+    """Draw the verification score and each stage's attention and box, too: ``<picture>.<number>.maps.png``."""
+
+    data: UPath = DATA
+    """Where the prior store lies."""
 
     output: Path = Path("runs/predictions")
-    """Folder for the annotated picture and the prior."""
+    """Folder for the annotated pictures and ``predictions.jsonl``."""
+
+    def __post_init__(self) -> None:
+        if bool(self.query) == bool(self.queries):
+            raise UserError("say which thing you mean: either --query with phrases, or --queries with a file of them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A phrase's prior and where it comes from."""
+
+    prompt: str
+    origin: Literal["store", "drawn", "none"]
+    feature: npt.NDArray[Any] | None = None
+
+
+class Priors:
+    """Priors out of the store, or drawn."""
+
+    def __init__(self, config: PriorConfig, mode: PriorMode, data: UPath) -> None:
+        self._config, self._mode = config, mode
+        self._store = PriorStore.open(prior_store(data)) if runs_below(prior_store(data)) else None
+        self._settings = picture_settings(config)
+        self._parser = AttributeParser()
+
+    @cached_property
+    def _generator(self) -> PriorGenerator:
+        return PriorGenerator(self._config)
+
+    def __call__(self, phrase: str) -> Made:
+        prompt = build_prompt(self._parser.parse([phrase])[0], self._config.prompt).text
+        name = prior_id(prompt, self._settings)
+        if self._store is not None and name in self._store:
+            return Made(prompt=prompt, origin="store", feature=self._store.features([name])[0])
+        if self._mode == "cached":
+            return Made(prompt=prompt, origin="none")
+        return Made(prompt=prompt, origin="drawn", feature=self._generator(phrase).feature)
 
 
 def main(config: PredictConfig) -> None:
-    """Print the box as one JSON line and draw it."""
-    if is_empty(config.query):
-        raise UserError('the query is empty; say which thing you mean: QUERY="second cup from the left"')
-    picture = opened(config.image)
+    """Print a JSON line for each picture and phrase, and draw the boxes."""
+    asked = questions(config)
     grounder = Grounder.from_pretrained(config.checkpoint)
+    uses_priors = config.prior != "none" and grounder.network.config.use_prior
+    recipe = load_prior_config(config.checkpoint.parent / "prior.json") if uses_priors else None
+    priors = Priors(recipe, config.prior, config.data) if recipe else None
     config.output.mkdir(parents=True, exist_ok=True)
-    stem = config.output / config.image.stem
-    started, prompt, feature = time.monotonic(), None, None
-    if config.use_prior and grounder.network.config.use_prior:
-        prior = PriorGenerator(load_prior_config(config.checkpoint.parent / "prior.json"))(config.query)
-        prompt, feature = prior.prompt, prior.feature
-        Image.fromarray(prior.image).save(stem.with_suffix(".prior.png"))
+    with (config.output / "predictions.jsonl").open("w", encoding="utf-8") as lines:
+        for image, phrases in asked.items():
+            for record in answered(grounder, priors, image, phrases, config):
+                line = json.dumps(record, ensure_ascii=False)
+                print(line)
+                lines.write(line + "\n")
+    lies_in("the annotated pictures and all predictions", config.output)
+
+
+def questions(config: PredictConfig) -> Mapping[Path, Sequence[str]]:
+    """Picture to its phrases.
+
+    Raises:
+        UserError: a phrase is empty, a file is missing or malformed; names the row.
+    """
+    if config.queries is None:
+        for phrase in config.query:
+            _check_phrase(phrase, "--query")
+        return dict.fromkeys(pictures(config.image), config.query)
+    found: dict[Path, list[str]] = defaultdict(list)
+    for number, line in enumerate(config.queries.read_text(encoding="utf-8").splitlines(), 1):
+        where = f"{config.queries}, line {number}"
+        try:
+            record = json.loads(line)
+            name, phrase = record["image"], record["query"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f'{where}: give {{"image": "a.jpg", "query": "left cup"}}, got {line[:80]!r}') from error
+        _check_phrase(phrase, where)
+        found[_below(config.image, name, where)].append(phrase)
+    if not found:
+        raise UserError(f"{config.queries} holds no line")
+    return found
+
+
+def _check_phrase(phrase: Any, where: str) -> None:
+    if not isinstance(phrase, str) or is_empty(phrase):
+        raise UserError(f'{where}: the query is empty; say which thing you mean: "second cup from the left"')
+
+
+def _below(folder: Path, name: Any, where: str) -> Path:
+    path = (folder / str(name)).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise UserError(f"{where}: {name!r} leads out of {folder}; name a file below it")
+    if not path.is_file():
+        raise UserError(f"{where}: {path} does not exist; --image is the folder of the pictures")
+    return path
+
+
+def pictures(path: Path) -> list[Path]:
+    """The file, or the pictures of a folder by name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not path.is_dir():
+        return [path]
+    found = sorted(one for one in path.iterdir() if one.suffix.lower() in PICTURES)
+    if not found:
+        raise UserError(f"{path} holds no picture; its files must end in one of {', '.join(sorted(PICTURES))}")
+    return found
+
+
+def answered(
+    grounder: Grounder, priors: Priors | None, image: Path, phrases: Sequence[str], config: PredictConfig
+) -> Iterator[dict[str, Any]]:
+    """A record of each phrase; the picture is encoded once for all of them."""
+    picture = opened(image)
+    started = time.monotonic()
+    made = [priors(phrase) if priors else Made(prompt="", origin="none") for phrase in phrases]
     prior_s, started = time.monotonic() - started, time.monotonic()
-    prediction = grounder.predict(picture, config.query, feature)
-    seconds = {"prior": round(prior_s, 2), "network": round(time.monotonic() - started, 2)}
-    annotated(picture, prediction).save(stem.with_suffix(".predicted.png"))
-    box = [round(value, 1) for value in prediction.box_xyxy]
-    print(json.dumps({"query": config.query, "box_xyxy": box, "prompt": prompt, "seconds": seconds}))
-    lies_in("the annotated picture", stem.with_suffix(".predicted.png"))
+    found = grounder.predict_all(picture, phrases, [one.feature for one in made])
+    seconds = {"priors": round(prior_s, 3), "network": round(time.monotonic() - started, 3)}
+    annotated(picture, found).save(config.output / f"{image.name}.predicted.png")
+    for number, (phrase, prior) in enumerate(zip(phrases, made, strict=True) if config.maps else ()):
+        sheet = explained(picture, explain(grounder, picture, phrase, prior.feature))
+        sheet.save(config.output / f"{image.name}.{number}.maps.png")
+    for prediction, prior in zip(found, made, strict=True):
+        box = [round(value, 1) for value in prediction.box_xyxy]
+        known = {"image": str(image), "query": prediction.phrase, "box_xyxy": box}
+        yield {**known, "prior": prior.origin, "prompt": prior.prompt or None, "seconds_of_picture": seconds}
 
 
-def annotated(picture: Image.Image, prediction: Prediction) -> Image.Image:
-    """The picture with its box, at least 320 pixels wide."""
+def annotated(picture: Image.Image, predictions: Sequence[Prediction]) -> Image.Image:
+    """The picture with a box for each phrase, at least 320 pixels wide."""
     zoom = max(1, round(320 / picture.width))
     shown = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
-    box = tuple(value * zoom for value in prediction.box_xyxy)
-    ImageDraw.Draw(shown).rectangle(box, outline=(255, 0, 90), width=max(2, shown.width // 160))
+    draw, width = ImageDraw.Draw(shown), max(2, shown.width // 160)
+    for i, one in enumerate(predictions):
+        x1, y1, x2, y2 = (value * zoom for value in one.box_xyxy)
+        draw.rectangle((x1, y1, x2, y2), outline=COLOURS[i % len(COLOURS)], width=width)
+        draw.text((x1 + width + 2, y1 + width), one.phrase, fill="white", stroke_width=2, stroke_fill="black")
     return shown
 
 

@@ -202,7 +202,7 @@ def test_the_page_filters_searches_pages_and_points(served: tuple[Path, str], pa
 
     page.keyboard.press("/")
     page.keyboard.type("number 17")
-    found.get_by_text("11 of 200", exact=True).wait_for()  # 17 and 170 to 179
+    found.get_by_text("12 of 200", exact=True).wait_for()  # 17, 117 and 170 to 179
     query = page.locator("article li").first
     query.hover()
     assert page.locator("article").first.locator(".mark.on").count() == 1

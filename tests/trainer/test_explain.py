@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from trainer.attention import SingleQueryAttention
+from trainer.explain import explain
+from trainer.initialise import choose_text_encoder
+from trainer.network import GroundingNetwork
+from trainer.network_config import NetworkConfig
+from trainer.predict import Grounder
+from trainer.processor import Processor, ProcessorConfig, load_tokenizer
+
+
+@pytest.fixture
+def grounder(tiny_network: NetworkConfig, text_encoder: str) -> Grounder:
+    torch.manual_seed(0)
+    network = GroundingNetwork(choose_text_encoder(tiny_network, text_encoder))
+    return Grounder(network, Processor(ProcessorConfig(), load_tokenizer(text_encoder)))
+
+
+def test_the_weights_of_one_query_are_those_of_standard_attention() -> None:
+    torch.manual_seed(0)
+    own, standard = SingleQueryAttention(8, 2, 0.0), nn.MultiheadAttention(8, 2, batch_first=True)
+    standard.load_state_dict(own.state_dict())
+    query, key = torch.randn(3, 8), torch.randn(3, 5, 8)
+    padding = torch.zeros(3, 5, dtype=torch.bool)
+    padding[1, 3:] = True
+    expected = standard(query[:, None], key, key, key_padding_mask=padding)[1][:, 0]
+    torch.testing.assert_close(own.weights(query, key, padding), expected)
+
+
+def test_an_explanation_is_of_the_very_prediction(grounder: Grounder) -> None:
+    picture = Image.new("RGB", (60, 30), "red")
+    found = explain(grounder, picture, "red square")
+    assert found.prediction == grounder.predict(picture, "red square")
+    assert found.attention.shape == (2, 4, 4) and len(found.prediction.stages_xyxy) == 2
+    assert found.attention.sum(axis=(1, 2)) == pytest.approx([1, 1], abs=1e-5)
+    outside = [0, 3]  # the picture fills the middle half of the canvas, two of four rows
+    assert not found.attention[:, outside].any() and not found.verification[outside].any()
+    assert found.verification[1:3].all()
+    assert not grounder.network._forward_hooks
+
+
+def test_maps_lie_over_the_picture_as_it_lies_on_the_canvas(grounder: Grounder) -> None:
+    picture = Image.new("RGB", (60, 30), "red")
+    found = explain(grounder, picture, "red square")
+    values = np.zeros((4, 4), np.float32)
+    values[1, 0] = 1.0  # top left of the picture, since row 0 is padding
+    over = replace(found, verification=values).over_picture(values, picture.size)
+    assert over.shape == (30, 60)
+    assert over[8, 7] > 0.8 and over[:, 40:].max() == 0 and over[25:].max() == 0

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from upath import UPath
+
+from trainer.network import GroundingNetwork
+from trainer.network_config import miniature as miniature_network
+from trainer.processor import Processor, ProcessorConfig, load_tokenizer
+from workflows.console import UserError
+from workflows.predict import PredictConfig, main, pictures, questions
+from workflows.presets.miniature import WEIGHTS
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of the miniature's sizes with random weights, as training saves it."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("run") / "best"
+    text = json.loads((WEIGHTS / "bert" / "config.json").read_text())
+    GroundingNetwork(replace(miniature_network(), text=text)).save_pretrained(folder)
+    Processor(ProcessorConfig(), load_tokenizer(str(WEIGHTS / "bert"))).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, colour in (("a.png", "red"), ("b.jpg", "blue")):
+        Image.new("RGB", (64, 48), colour).save(folder / name)
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def _config(checkpoint: Path, tmp_path: Path, **changes: Any) -> PredictConfig:
+    values: dict[str, Any] = {"checkpoint": checkpoint, "data": UPath(tmp_path / "data"), "output": tmp_path / "output"}
+    return PredictConfig(**{**values, **changes})
+
+
+def _lines(tmp_path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (tmp_path / "output" / "predictions.jsonl").read_text().splitlines()]
+
+
+def test_each_phrase_is_asked_of_each_picture_of_a_folder(
+    checkpoint: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(_config(checkpoint, tmp_path, image=photos, query=("left cup", "red cup"), prior="none"))
+    lines = _lines(tmp_path)
+    assert [(Path(line["image"]).name, line["query"]) for line in lines] == [
+        (name, query) for name in ("a.png", "b.jpg") for query in ("left cup", "red cup")
+    ]
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == lines
+    assert all(0 <= value <= 64 for line in lines for value in line["box_xyxy"])
+    assert {line["prior"] for line in lines} == {"none"}
+    for name in ("a.png", "b.jpg"):
+        with Image.open(tmp_path / "output" / f"{name}.predicted.png") as shown:
+            assert shown.size == (320, 240)
+
+
+def test_a_file_of_queries_asks_each_of_its_picture(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
+    queries = tmp_path / "queries.jsonl"
+    queries.write_text('{"image": "b.jpg", "query": "left cup"}\n{"image": "b.jpg", "query": "red cup"}\n')
+    main(_config(checkpoint, tmp_path, image=photos, queries=queries, prior="none"))
+    assert [(Path(line["image"]).name, line["query"]) for line in _lines(tmp_path)] == [
+        ("b.jpg", "left cup"), ("b.jpg", "red cup"),
+    ]  # fmt: skip
+
+
+def test_a_prior_is_drawn_or_left_out_and_changes_the_answer(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
+    boxes = {}
+    for mode, origin in (("auto", "drawn"), ("cached", "none")):
+        main(_config(checkpoint, tmp_path, image=photos / "a.png", query=("left red cup",), prior=mode))
+        (line,) = _lines(tmp_path)
+        assert (line["prior"], line["prompt"]) == (origin, "a red cup")
+        assert set(line["seconds_of_picture"]) == {"priors", "network"}
+        boxes[mode] = line["box_xyxy"]
+    assert boxes["auto"] != boxes["cached"]
+
+
+def test_maps_are_drawn_for_each_phrase(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
+    main(_config(checkpoint, tmp_path, image=photos / "a.png", query=("left cup", "cup"), prior="none", maps=True))
+    for number in (0, 1):
+        with Image.open(tmp_path / "output" / f"a.png.{number}.maps.png") as sheet:
+            assert sheet.width > 800 and len(sheet.getcolors(1 << 20) or []) > 50
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"image": "a.png"}', "line 1: give .* got"),
+        ("left cup", "line 1: give"),
+        ('{"image": "a.png", "query": " ?"}', "line 1: the query is empty"),
+        ('{"image": "c.png", "query": "cup"}', "line 1: .*c.png does not exist"),
+        ('{"image": "../../etc/passwd", "query": "cup"}', "line 1: .* leads out of"),
+    ],
+)
+def test_a_row_that_cannot_be_asked_is_named(
+    checkpoint: Path, photos: Path, tmp_path: Path, line: str, message: str
+) -> None:
+    queries = tmp_path / "queries.jsonl"
+    queries.write_text(line + "\n")
+    with pytest.raises(UserError, match=message):
+        questions(_config(checkpoint, tmp_path, image=photos, queries=queries))
+
+
+def test_phrases_and_pictures_must_be_there(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="say which thing you mean"):
+        _config(checkpoint, tmp_path, image=photos)
+    with pytest.raises(UserError, match="the query is empty"):
+        questions(_config(checkpoint, tmp_path, image=photos, query=("  ",)))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no picture"):
+        pictures(tmp_path / "empty")

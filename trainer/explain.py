@@ -1,0 +1,94 @@
+"""What the network looked at: the verification score, and each stage's attention and box, in pixels of the picture.
+
+explanation = explain(grounder, "photo.jpg", "second cup from the left")
+explanation.verification            # (grid, grid), how much the query speaks of each place
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from trainer.decoder import DecoderStage
+from trainer.network import Grounding
+from trainer.predict import Grounder, Prediction, Prior, opened
+from trainer.processor import Placement, centred
+
+Map = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """One phrase in one picture. Maps cover the canvas, on which ``placement`` says where the picture lies."""
+
+    prediction: Prediction
+    verification: Map
+    """(grid, grid), 0 where padded; the score of the paper's discriminative features (VLTVG, equation 2)."""
+
+    attention: Map
+    """(stages, grid, grid): where the target token looks in each stage, mean over heads; sums to 1."""
+
+    placement: Placement
+    canvas_px: int
+
+    def over_picture(self, values: Map, size: tuple[int, int]) -> Map:
+        """A map as (height, width) of a picture of ``size``, bilinear."""
+        canvas = Image.fromarray(values).resize((self.canvas_px, self.canvas_px), Image.Resampling.BILINEAR)
+        place = self.placement
+        right, bottom = place.left_px + size[0] * place.scale_x, place.top_px + size[1] * place.scale_y
+        part = canvas.resize(size, Image.Resampling.BILINEAR, box=(place.left_px, place.top_px, right, bottom))
+        return np.asarray(part, dtype=np.float32)
+
+
+@torch.no_grad()
+def explain(grounder: Grounder, image: Image.Image | Path | str, query: str, prior: Prior | None = None) -> Explanation:
+    """Ground a phrase as ``Grounder.predict`` does, and keep what the network looked at.
+
+    Raises:
+        TrainerError: as ``Grounder.predict_all``.
+    """
+    picture = (image if isinstance(image, Image.Image) else opened(Path(image))).convert("RGB")
+    network = grounder.network
+    canvas_px, grid = network.config.image_size_px, network.config.grid
+    with _watched(grounder) as seen:
+        prediction = grounder.predict(picture, query, prior)
+    grounding: Grounding = seen["grounding"]
+    score = grounding.scores[0].float().masked_fill(grounding.padding[0], 0.0)
+    return Explanation(
+        prediction=prediction,
+        verification=score.view(grid, grid).cpu().numpy(),
+        attention=torch.stack(seen["attention"])[:, 0].view(-1, grid, grid).float().cpu().numpy(),
+        placement=centred(picture, canvas_px)[2],
+        canvas_px=canvas_px,
+    )
+
+
+@contextmanager
+def _watched(grounder: Grounder) -> Iterator[dict[str, Any]]:
+    """What the network says, and the weights with which each stage looks at the image."""
+    seen: dict[str, Any] = {"attention": []}
+
+    def note_answer(_: Any, __: Any, answer: Grounding) -> None:
+        seen["grounding"] = answer
+
+    def note_weights(attention: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+        query, key, _, padding = inputs
+        seen["attention"].append(attention.weights(query, key, padding))
+
+    stages: list[DecoderStage] = list(grounder.network.decoder.layers)  # type: ignore[arg-type]
+    hooks = [stage.img_attn.register_forward_pre_hook(note_weights) for stage in stages]
+    hooks.append(grounder.network.register_forward_hook(note_answer))
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
