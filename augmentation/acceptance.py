@@ -2,7 +2,7 @@
 
 What was asked for decides only which category the queries are about. How many of it there are is what was found: a
 scene of four cups that was asked for as three is a scene of four cups. Only ``pasted`` knows what is in its pictures:
-a thing that it put there and that was not found would make queries false that are true of the found ones.
+a thing that it put there and that was not found, or one found that it did not put there, would make queries false.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def refusal(detected: Detected, config: AcceptanceConfig) -> Rejected | None:
         ("uncertain_detection", _uncertain),
         ("wrong_category", _wrong_category),
         ("missed_instance", _missed),
+        ("unexpected_instance", _unexpected),
         ("too_few_instances", _too_few),
         ("too_many_instances", _too_many),
         ("overlapping_boxes", _overlapping),
@@ -84,6 +85,15 @@ def _missed(detected: Detected, config: AcceptanceConfig) -> str:
     seen = {pair.asked for pair in pairs if pair.iou >= config.least_asked_iou}
     missed = (one for i, one in enumerate(detected.asked) if i not in seen)
     return ", ".join(f"{one.category} pasted at {_rounded(one.box_xyxy)} was not found" for one in missed)
+
+
+def _unexpected(detected: Detected, config: AcceptanceConfig) -> str:
+    """More of something that was pasted was found than was pasted: either nobody annotated it, or it is not there."""
+    if detected.composer != "pasted":
+        return ""
+    known = {pair.found for pair in matches(detected.asked, detected.found)}
+    pasted = {one.category for one in detected.asked}
+    return _listed(one for i, one in enumerate(detected.found) if one.category in pasted and i not in known)
 
 
 def _too_few(detected: Detected, config: AcceptanceConfig) -> str:

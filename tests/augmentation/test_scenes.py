@@ -317,7 +317,7 @@ def test_asked_and_found_things_are_paired_so_that_their_boxes_overlap_most() ->
     ("asked", "missed"),
     [
         (_asked(*THREE), ""),
-        (_asked(*THREE[:2]), ""),  # one more than asked is a thing of the scene like the others
+        ((*_asked(*THREE), *_asked(category="hat")), ""),
         (_asked(*THREE, (20, 5, 30, 15)), "cup pasted at (20, 5, 30, 15) was not found"),
         (_asked(*THREE[:2], (75, 40, 90, 60)), "cup pasted at (75, 40, 90, 60)"),  # found with IoU of a third
         ((*_asked(*THREE), *_asked((20, 5, 30, 15), category="hat")), "hat pasted at (20, 5, 30, 15)"),
@@ -333,6 +333,15 @@ def test_what_was_pasted_has_to_be_found_and_what_a_model_was_asked_for_has_not(
     else:
         assert isinstance(pasted, Sample)
     assert isinstance(_label(_found(*THREE), composer="layout", asked=asked), Sample)
+
+
+def test_what_was_not_pasted_may_only_be_there_if_it_is_of_another_category() -> None:
+    two, three = _asked(*THREE[:2]), _found(*THREE)
+    more = _label(three, composer="pasted", asked=two)
+    assert isinstance(more, Rejected) and more.reason == "unexpected_instance" and "cup 0." in more.detail
+    assert isinstance(_label(three, composer="layout", asked=two), Sample)
+    beside = (*_found(*THREE), *_found((2, 60, 14, 74), category="hat"))
+    assert isinstance(_label(beside, composer="pasted", asked=_asked(*THREE)), Sample)
 
 
 def test_a_sample_keeps_the_box_that_was_asked_for_each_thing() -> None:
