@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup format check test fuzz demo miniature ingest inspect export generate-priors cut-out augment pack train evaluate compare gallery predict \
         status faults benchmark-engine benchmark-ingest benchmark-attributes benchmark-render benchmark-priors benchmark-scenes \
-        benchmark-trainer miniature-models clean
+        benchmark-trainer benchmark-gallery miniature-models clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -103,6 +103,9 @@ benchmark-attributes: setup ## make benchmark-attributes REAL=FOLDER: how often 
 
 benchmark-render: setup ## priors a second against the loop that one writes first, in turn
 	$(PYTHON_M) benchmarks.render $(ARGS)
+
+benchmark-gallery: setup ## how fast a gallery of 100,000 entries is in a browser
+	$(PYTHON_M) benchmarks.gallery $(ARGS)
 
 benchmark-trainer: setup ## how fast the network trains and answers, beside the same one written plainly
 	$(PYTHON_M) benchmarks.trainer $(ARGS)
