@@ -101,10 +101,10 @@ class GroundingNetwork(nn.Module):
         return self
 
     def compile_parts(self) -> None:
-        """Compile layer by layer; names of parameters stay. The number of queries and words may change."""
-        for part in (*self.backbone.stages, *self.encoder.layers):
+        """Compile each part by itself; names of parameters stay. The number of queries and words may change."""
+        for part in (self.backbone, self.encoder):
             part.compile()
-        for part in (self.text, self.verification, *self.decoder.layers):
+        for part in (self.text, self.verification, self.decoder):
             part.compile(dynamic=True)
 
     def encode_images(self, images: Tensor, padding_mask: Tensor) -> ImageFeatures:

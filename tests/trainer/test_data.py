@@ -168,6 +168,11 @@ def test_absent_or_wrong_priors_and_splits_are_refused(make_run: MakeRun, run: P
         SampleReader(run, "testC")
 
 
+def test_samples_without_a_single_query_are_refused(make_run: MakeRun) -> None:
+    with pytest.raises(TrainerError, match=r"no queries in .*; nothing to do"):
+        Samples([SampleReader(make_run(train=2, num_queries=0))])
+
+
 def test_an_error_in_a_background_process_reads_as_in_this_one(stream: TrainStream) -> None:
     wrong = replace(stream, preparation=replace(stream.preparation, prior_dim=5))
     for num_workers in (0, 1):

@@ -16,11 +16,10 @@ from PIL import Image
 from upath import UPath
 
 from shards.reader import SampleReader
-from trainer.evaluate import write_judgements
 from trainer.metrics import Judgement
 from workflows import gallery, ingest
 from workflows.console import UserError
-from workflows.gallery_entries import in_words, relations_of
+from workflows.gallery_entries import in_words, of_predictions, relations_of
 from workflows.gallery_site import Entry, Line, Mark, write_gallery
 from workflows.miniature.world import WorldConfig, write_dataset
 
@@ -115,8 +114,7 @@ def test_samples_show_all_queries_with_their_targets(data: UPath, tmp_path: Path
             assert role == "thing"
 
 
-def test_predictions_are_found_by_iou_and_show_each_way_of_giving_priors(data: UPath, tmp_path: Path) -> None:
-    (data / "miniature" / "packed-samples").mkdir(exist_ok=True)
+def test_predictions_are_found_by_iou_and_show_each_way_of_giving_priors(data: UPath) -> None:
     place = data / "miniature"
     sample = next(iter(SampleReader(place / "samples", "val")))
     answers = [
@@ -138,9 +136,6 @@ def test_predictions_are_found_by_iou_and_show_each_way_of_giving_priors(data: U
         for query in sample.queries
         for priors, iou in (("true", 0.75), ("without", 0.25))
     ]
-    write_judgements(tmp_path / "evaluation", answers)
-    from workflows.gallery_entries import of_predictions
-
     entries = list(of_predictions(answers, place / "samples"))
     assert len(entries) == len(sample.queries)
     assert [mark.role for mark in entries[0].marks] == ["truth", "predicted", "other"]
