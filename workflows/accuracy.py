@@ -18,8 +18,8 @@ from generation.wording import is_empty
 from trainer.bootstrap import Interval, intervals
 from trainer.metrics import THRESHOLDS, Judgement, scores
 from workflows.console import UserError
+from workflows.rivals import RIVALS, rival_group
 
-RIVALS = ("0", "1", "2-3", "4+", "unknown")
 WORDS = ("spatial", "attribute", "relational", "none of these")
 LENGTHS = {2: "1-2 words", 4: "3-4", 8: "5-8"}
 SIZES = {0.01: "below 1 % of the picture", 0.05: "1-5 %", 0.2: "5-20 %"}
@@ -53,13 +53,6 @@ def _kinds(read: Attributes) -> frozenset[str]:
         "relational": bool(read.related),
     }
     return frozenset(kind for kind, is_so in spoken.items() if is_so) or frozenset(["none of these"])
-
-
-def rival_group(num_rivals: int | None) -> str:
-    """One of ``RIVALS``."""
-    if num_rivals is None:
-        return "unknown"
-    return str(num_rivals) if num_rivals < 2 else "2-3" if num_rivals < 4 else "4+"
 
 
 def report_of(judgements: Sequence[Judgement]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from shards.photographs import picture_id
 from shards.schema import Query
 from shards.sources.source import Problem, SourceSample
 from workflows.console import UserError
+from workflows.rivals import RIVALS, rival_group
 
-RIVAL_GROUPS = ("0", "1", "2-3", "4+", "unknown")
 SMALL_PX2, LARGE_PX2 = 32**2, 96**2
 """COCO's: a small object is below 32 x 32 pixels, a large one above 96 x 96."""
 
@@ -81,16 +81,14 @@ def doubles(samples: Iterable[SourceSample]) -> dict[str, int]:
 
 def rivals(samples: Iterable[SourceSample]) -> dict[str, int]:
     """Queries by the number of other instances of the target's category, crowds left out."""
-    found = Counter(rival_group(sample, query) for sample in samples for query in sample.queries)
-    return {group: found[group] for group in RIVAL_GROUPS if found[group]}
+    found = Counter(rival_group(_num_rivals(sample, query)) for sample in samples for query in sample.queries)
+    return {group: found[group] for group in RIVALS if found[group]}
 
 
-def rival_group(sample: SourceSample, query: Query) -> str:
-    """One of ``RIVAL_GROUPS``."""
+def _num_rivals(sample: SourceSample, query: Query) -> int | None:
     if query.instance is None or not sample.instances[query.instance].category:
-        return "unknown"
-    count = len(rival_boxes(sample, query))
-    return str(count) if count < 2 else "2-3" if count < 4 else "4+"
+        return None
+    return len(rival_boxes(sample, query))
 
 
 def rival_boxes(sample: SourceSample, query: Query) -> list[Any]:

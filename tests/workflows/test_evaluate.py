@@ -13,11 +13,12 @@ from shards.reader import SampleReader
 from trainer.evaluate import write_judgements
 from trainer.metrics import Judgement
 from workflows import compare, evaluate, ingest
-from workflows.accuracy import comparison_of, kinds_of_words, report_of, rival_group
+from workflows.accuracy import comparison_of, kinds_of_words, report_of
 from workflows.accuracy_tables import markdown
 from workflows.console import UserError
 from workflows.miniature.world import WorldConfig, write_dataset
 from workflows.prediction_sheets import worst
+from workflows.rivals import rival_group
 
 
 def _answer(number: int, iou: float, **changes: object) -> Judgement:
