@@ -102,10 +102,10 @@ class GroundingNetwork(nn.Module):
 
     def compile_parts(self) -> None:
         """Compile each part by itself; names of parameters stay. The number of queries and words may change."""
-        for part in (self.backbone, self.encoder):
-            part.compile()
-        for part in (self.text, self.verification, self.decoder):
-            part.compile(dynamic=True)
+        for of_pictures in (self.backbone, self.encoder):
+            of_pictures.compile()
+        for of_queries in (self.text, self.verification, self.decoder):
+            of_queries.compile(dynamic=True)
 
     def encode_images(self, images: Tensor, padding_mask: Tensor) -> ImageFeatures:
         """
