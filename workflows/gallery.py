@@ -75,7 +75,7 @@ def _everything(config: GalleryConfig, place: DatasetFolders) -> Iterator[UPath]
     if runs_below(place.scene_rounds / "rejected"):
         yield place.scene_rounds
     evaluation = config.evaluation or Path("runs") / f"{config.dataset}-both" / "evaluation"
-    if (evaluation / PREDICTIONS).is_file():
+    if (evaluation / PREDICTIONS).is_file() and runs_below(place.packed("samples")):
         yield UPath(evaluation)
 
 

@@ -101,7 +101,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> UPath:
 
 
 def test_samples_show_all_queries_with_their_targets(data: UPath, tmp_path: Path) -> None:
-    gallery.main(gallery.GalleryConfig(data=data, output=tmp_path / "gallery"))
+    gallery.main(gallery.GalleryConfig(data=data, evaluation=tmp_path, output=tmp_path / "gallery"))
     samples = {sample.key: sample for sample in SampleReader(data / "miniature" / "samples")}
     items = _read(tmp_path / "gallery" / "data" / "items-0.js")
     assert len(items) == len(samples)
