@@ -85,7 +85,7 @@ def from_published(network: GroundingNetwork, state: Mapping[str, Tensor], origi
 
 def to_published(network: GroundingNetwork) -> dict[str, Tensor]:
     """The network's tensors in the published layout, constants of the architecture included."""
-    state = {published_name(name): tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    state = {published_name(name): tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     table = relative_sines(network.config.grid, network.config.width // 2)
     return {**state, **{f"{VERIFICATION}img2img_attn.pos_{axis}": table.clone() for axis in "xy"}}
 

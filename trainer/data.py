@@ -116,8 +116,11 @@ class Order:
     def quotas(self) -> list[int]:
         """Visits of each run in an epoch."""
         shares = self.shares or [1.0] * len(self.runs)
-        totals = [sum(-(-count // self.max_queries) for count in run) for run in self.runs]
-        return [max(1, round(share * total)) for share, total in zip(shares, totals, strict=True)]
+        return [max(1, round(share * self._num_visits(run))) for share, run in zip(shares, self.runs, strict=True)]
+
+    def _num_visits(self, run: Sequence[int]) -> int:
+        """In a pass over a run."""
+        return sum(-(-count // self.max_queries) for count in run)
 
     def epoch(self, epoch: int) -> list[Visit]:
         """Its visits; samples are numbered through all runs."""
@@ -132,8 +135,7 @@ class Order:
     def _slice(self, run: int, first_sample: int, start: int, stop: int) -> list[Visit]:
         """Visits ``start`` to ``stop`` of a run's endless sequence of passes."""
         visits: list[Visit] = []
-        length = sum(-(-count // self.max_queries) for count in self.runs[run])
-        number, begin = divmod(start, length)
+        number, begin = divmod(start, self._num_visits(self.runs[run]))
         while len(visits) < stop - start:
             visits += self._pass(run, first_sample, number)[begin : begin + stop - start - len(visits)]
             number, begin = number + 1, 0

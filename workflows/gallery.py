@@ -89,16 +89,15 @@ def _entries(folder: UPath, place: DatasetFolders) -> Iterator[Entry]:
         return of_predictions(read_judgements(Path(str(folder))), place.packed("samples"))
     if runs_below(folder / "rejected"):
         return of_rejected(folder)
-    match {open_plan(one).settings.name for one in runs_below(folder)}:
-        case names if names == {"priors"}:
-            return of_priors(folder, [one for of in ("samples", "scenes") if runs_below(one := place.packed(of))])
-        case names if len(names) == 1 and names <= SAMPLES:
-            return of_samples(folder)
-        case names:
-            raise UserError(
-                f"{folder} is none of what a gallery shows ({', '.join(sorted(names)) or 'no run lies there'}); name a "
-                f"run of samples or scenes, a prior store, rounds of scenes, or an evaluation with its {PREDICTIONS}"
-            )
+    names = {open_plan(one).settings.name for one in runs_below(folder)}
+    if names == {"priors"}:
+        return of_priors(folder, [one for of in ("samples", "scenes") if runs_below(one := place.packed(of))])
+    if len(names) == 1 and names <= SAMPLES:
+        return of_samples(folder)
+    raise UserError(
+        f"{folder} is none of what a gallery shows ({', '.join(sorted(names)) or 'no run lies there'}); name a "
+        f"run of samples or scenes, a prior store, rounds of scenes, or an evaluation with its {PREDICTIONS}"
+    )
 
 
 if __name__ == "__main__":

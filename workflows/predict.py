@@ -40,7 +40,7 @@ from workflows.maps import explained
 from workflows.plots import COLOURS
 from workflows.prior_config import load_prior_config
 
-PriorMode = Literal["auto", "cached", "none"]
+PriorOrigin = Literal["auto", "cached", "none"]
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 """Endings of the files that are taken out of a folder."""
@@ -60,7 +60,7 @@ class PredictConfig:
     """JSON lines with ``image``, a file below the folder ``--image``, and ``query``."""
 
     checkpoint: Path = Path("runs/miniature-both/best")
-    prior: PriorMode = "auto"
+    prior: PriorOrigin = "auto"
     maps: bool = False
     """Draw the verification score and each stage's attention and box, too: ``<picture>.<number>.maps.png``."""
 
@@ -87,7 +87,7 @@ class Made:
 class Priors:
     """Priors out of the store, or drawn."""
 
-    def __init__(self, config: PriorConfig, mode: PriorMode, data: UPath) -> None:
+    def __init__(self, config: PriorConfig, mode: PriorOrigin, data: UPath) -> None:
         self._config, self._mode = config, mode
         self._store = PriorStore.open(prior_store(data)) if runs_below(prior_store(data)) else None
         self._settings = picture_settings(config)
@@ -135,7 +135,10 @@ def questions(config: PredictConfig) -> Mapping[Path, Sequence[str]]:
             _check_phrase(phrase, "--query")
         return dict.fromkeys(pictures(config.image), config.query)
     found: dict[Path, list[str]] = defaultdict(list)
-    for number, line in enumerate(config.queries.read_text(encoding="utf-8").splitlines(), 1):
+    # Not splitlines: a phrase may hold what that takes for the end of a line.
+    for number, line in enumerate(config.queries.read_text(encoding="utf-8").split("\n"), 1):
+        if not line.strip():
+            continue
         where = f"{config.queries}, line {number}"
         try:
             record = json.loads(line)

@@ -45,7 +45,7 @@ def _config(checkpoint: Path, tmp_path: Path, **changes: Any) -> PredictConfig:
 
 
 def _lines(tmp_path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (tmp_path / "output" / "predictions.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (tmp_path / "output" / "predictions.jsonl").open(encoding="utf-8")]
 
 
 def test_each_phrase_is_asked_of_each_picture_of_a_folder(
@@ -66,10 +66,11 @@ def test_each_phrase_is_asked_of_each_picture_of_a_folder(
 
 def test_a_file_of_queries_asks_each_of_its_picture(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
     queries = tmp_path / "queries.jsonl"
-    queries.write_text('{"image": "b.jpg", "query": "left cup"}\n{"image": "b.jpg", "query": "red cup"}\n')
+    lines = '{"image": "b.jpg", "query": "left\u2028cup"}\n\n{"image": "b.jpg", "query": "red cup"}\n'
+    queries.write_text(lines, encoding="utf-8")
     main(_config(checkpoint, tmp_path, image=photos, queries=queries, prior="none"))
     assert [(Path(line["image"]).name, line["query"]) for line in _lines(tmp_path)] == [
-        ("b.jpg", "left cup"), ("b.jpg", "red cup"),
+        ("b.jpg", "left\u2028cup"), ("b.jpg", "red cup"),
     ]  # fmt: skip
 
 
