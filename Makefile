@@ -2,7 +2,7 @@
 # ARGS is passed on to the module:  make train ARGS="--help"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test fuzz demo miniature ingest inspect export generate-priors cut-out augment pack train evaluate compare gallery predict \
+.PHONY: help setup format check test fuzz demo miniature ingest inspect export generate-priors cut-out augment pack train evaluate compare gallery predict app \
         status faults benchmark-engine benchmark-ingest benchmark-attributes benchmark-render benchmark-priors benchmark-scenes \
         benchmark-trainer benchmark-gallery miniature-models clean
 
@@ -85,6 +85,9 @@ gallery: setup ## look at samples, priors, scenes, predictions: static HTML (RUN
 
 predict: setup ## make predict IMAGE=photo.jpg QUERY="second cup from the left"
 	$(PYTHON_M) workflows.predict --image "$(IMAGE)" --query "$(QUERY)" $(ARGS)
+
+app: setup ## a page to try a network on: picture and phrase in, box, prior and attention out
+	$(PYTHON_M) workflows.app $(ARGS)
 
 status: setup ## make status RUN=data/miniature/scenes: how far a run is, from its receipts (ARGS="--failures")
 	$(PYTHON_M) workflows.status "$(RUN)" $(ARGS)

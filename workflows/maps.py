@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from matplotlib import colormaps
 from PIL import Image, ImageDraw
 
 from trainer.explain import Explanation
-from workflows.tiles import PREDICTED, sheet, tile
+from workflows.tiles import PREDICTED, Box, boxed, sheet, tile
 
 HEAT = colormaps["cividis"]
 """Equally readable with every kind of colour vision, and in grey."""
@@ -16,18 +18,41 @@ HEAT = colormaps["cividis"]
 OPACITY = 0.65
 
 
-def explained(picture: Image.Image, explanation: Explanation) -> Image.Image:
-    """A sheet: the picture with its box, the verification score, and each stage's attention with that stage's box."""
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One picture of what the network looked at, and the box that belongs to it."""
+
+    picture: Image.Image
+    caption: str
+    box_xyxy: Box | None = None
+
+    @property
+    def boxes(self) -> list[Box]:
+        return [] if self.box_xyxy is None else [self.box_xyxy]
+
+    def drawn(self) -> Image.Image:
+        """The picture with its box."""
+        return boxed(self.picture, [(box, "") for box in self.boxes])
+
+
+def views(picture: Image.Image, explanation: Explanation) -> list[View]:
+    """The picture with its box, the verification score, and each stage's attention with that stage's box."""
     prediction = explanation.prediction
-    verification = explanation.over_picture(explanation.verification, picture.size)
-    tiles = [
-        tile(picture, prediction.phrase, [(prediction.box_xyxy, PREDICTED)]),
-        tile(heated(picture, verification), "verification score"),
+    score = heated(picture, explanation.over_picture(explanation.verification, picture.size))
+    shown = [
+        View(picture=picture, caption=prediction.phrase, box_xyxy=prediction.box_xyxy),
+        View(picture=score, caption="verification score"),
     ]
     for number, (values, box) in enumerate(zip(explanation.attention, prediction.stages_xyxy, strict=True), 1):
         heat = heated(picture, explanation.over_picture(values, picture.size))
-        tiles.append(tile(heat, f"attention and box of stage {number}", [(box, PREDICTED)]))
-    return sheet(tiles, columns=4)
+        shown.append(View(picture=heat, caption=f"stage {number}: attention and box", box_xyxy=box))
+    return shown
+
+
+def explained(picture: Image.Image, explanation: Explanation) -> Image.Image:
+    """All views on one sheet."""
+    shown = views(picture, explanation)
+    return sheet([tile(one.picture, one.caption, [(box, PREDICTED) for box in one.boxes]) for one in shown], columns=4)
 
 
 def heated(picture: Image.Image, values: npt.NDArray[np.float32]) -> Image.Image:

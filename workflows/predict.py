@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy.typing as npt
-from PIL import Image, ImageDraw
 from upath import UPath
 
 from generation.attributes import AttributeParser
@@ -33,12 +32,12 @@ from generation.store import PriorStore
 from generation.wording import is_empty
 from pipeline.receipts import runs_below
 from trainer.explain import explain
-from trainer.predict import Grounder, Prediction, opened
+from trainer.predict import Grounder, opened
 from workflows.console import UserError, lies_in, run
 from workflows.layout import DATA, prior_store
 from workflows.maps import explained
-from workflows.plots import COLOURS
 from workflows.prior_config import load_prior_config
+from workflows.tiles import boxed
 
 PriorOrigin = Literal["auto", "cached", "none"]
 
@@ -130,25 +129,34 @@ def questions(config: PredictConfig) -> Mapping[Path, Sequence[str]]:
     Raises:
         UserError: a phrase is empty, a file is missing or malformed; names the row.
     """
-    if config.queries is None:
-        for phrase in config.query:
-            _check_phrase(phrase, "--query")
-        return dict.fromkeys(pictures(config.image), config.query)
+    if config.queries is not None:
+        return read_questions(config.image, config.queries)
+    for phrase in config.query:
+        _check_phrase(phrase, "--query")
+    return dict.fromkeys(pictures(config.image), config.query)
+
+
+def read_questions(folder: Path, queries: Path) -> Mapping[Path, Sequence[str]]:
+    """Picture below ``folder`` to its phrases, out of JSON lines.
+
+    Raises:
+        UserError: a phrase is empty, a file is missing or malformed; names the row.
+    """
     found: dict[Path, list[str]] = defaultdict(list)
     # Not splitlines: a phrase may hold what that takes for the end of a line.
-    for number, line in enumerate(config.queries.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(queries.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
             continue
-        where = f"{config.queries}, line {number}"
+        where = f"{queries}, line {number}"
         try:
             record = json.loads(line)
             name, phrase = record["image"], record["query"]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f'{where}: give {{"image": "a.jpg", "query": "left cup"}}, got {line[:80]!r}') from error
         _check_phrase(phrase, where)
-        found[_below(config.image, name, where)].append(phrase)
+        found[_below(folder, name, where)].append(phrase)
     if not found:
-        raise UserError(f"{config.queries} holds no line")
+        raise UserError(f"{queries} holds no line")
     return found
 
 
@@ -190,7 +198,7 @@ def answered(
     prior_s, started = time.monotonic() - started, time.monotonic()
     found = grounder.predict_all(picture, phrases, [one.feature for one in made])
     seconds = {"priors": round(prior_s, 3), "network": round(time.monotonic() - started, 3)}
-    annotated(picture, found).save(config.output / f"{image.name}.predicted.png")
+    boxed(picture, [(one.box_xyxy, one.phrase) for one in found]).save(config.output / f"{image.name}.predicted.png")
     for number, (phrase, prior) in enumerate(zip(phrases, made, strict=True) if config.maps else ()):
         sheet = explained(picture, explain(grounder, picture, phrase, prior.feature))
         sheet.save(config.output / f"{image.name}.{number}.maps.png")
@@ -198,18 +206,6 @@ def answered(
         box = [round(value, 1) for value in prediction.box_xyxy]
         known = {"image": str(image), "query": prediction.phrase, "box_xyxy": box}
         yield {**known, "prior": prior.origin, "prompt": prior.prompt or None, "seconds_of_picture": seconds}
-
-
-def annotated(picture: Image.Image, predictions: Sequence[Prediction]) -> Image.Image:
-    """The picture with a box for each phrase, at least 320 pixels wide."""
-    zoom = max(1, round(320 / picture.width))
-    shown = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
-    draw, width = ImageDraw.Draw(shown), max(2, shown.width // 160)
-    for i, one in enumerate(predictions):
-        x1, y1, x2, y2 = (value * zoom for value in one.box_xyxy)
-        draw.rectangle((x1, y1, x2, y2), outline=COLOURS[i % len(COLOURS)], width=width)
-        draw.text((x1 + width + 2, y1 + width), one.phrase, fill="white", stroke_width=2, stroke_fill="black")
-    return shown
 
 
 if __name__ == "__main__":

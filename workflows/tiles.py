@@ -9,12 +9,17 @@ from textwrap import wrap
 from PIL import Image, ImageDraw
 
 from shards.schema import Sample
+from workflows.plots import COLOURS
 
 TILE_PX = 200
 CAPTION_PX = 34
 LINE_CHARACTERS = 33
 TRUTH, PREDICTED, RIVAL = (0, 150, 60), (255, 0, 90), (240, 160, 0)
-Boxes = Sequence[tuple[tuple[float, float, float, float], tuple[int, int, int]]]
+Box = tuple[float, float, float, float]
+"""xyxy in pixels."""
+
+Boxes = Sequence[tuple[Box, tuple[int, int, int]]]
+SMALLEST_SHOWN_PX = 320
 
 
 def picture_of(sample: Sample) -> Image.Image:
@@ -24,6 +29,18 @@ def picture_of(sample: Sample) -> Image.Image:
 def decoded(content: bytes) -> Image.Image:
     with Image.open(io.BytesIO(content)) as image:
         return image.convert("RGB")
+
+
+def boxed(picture: Image.Image, boxes: Sequence[tuple[Box, str]]) -> Image.Image:
+    """A picture with named boxes, at least ``SMALLEST_SHOWN_PX`` wide."""
+    zoom = max(1, round(SMALLEST_SHOWN_PX / picture.width))
+    shown = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
+    draw, width = ImageDraw.Draw(shown), max(2, shown.width // 160)
+    for i, (box, name) in enumerate(boxes):
+        x1, y1, x2, y2 = (value * zoom for value in box)
+        draw.rectangle((x1, y1, x2, y2), outline=COLOURS[i % len(COLOURS)], width=width)
+        draw.text((x1 + width + 2, y1 + width), name, fill="white", stroke_width=2, stroke_fill="black")
+    return shown
 
 
 def tile(picture: Image.Image, caption: str, boxes: Boxes = ()) -> Image.Image:

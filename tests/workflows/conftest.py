@@ -1,12 +1,32 @@
-"""A page in a real browser, which may ask for nothing outside and write no error."""
+"""What tests of the commands share: a page in a real browser, and a network as training saves it."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from trainer.network import GroundingNetwork
+from trainer.network_config import miniature
+from trainer.processor import Processor, ProcessorConfig, load_tokenizer
+from workflows.presets.miniature import WEIGHTS
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of the miniature's sizes with random weights, as training saves it."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("run") / "best"
+    text = json.loads((WEIGHTS / "bert" / "config.json").read_text())
+    GroundingNetwork(replace(miniature(), text=text)).save_pretrained(folder)
+    Processor(ProcessorConfig(), load_tokenizer(str(WEIGHTS / "bert"))).save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -36,4 +56,4 @@ def page(browser: Any) -> Iterator[Any]:
 
 
 def _is_outside(url: str) -> bool:
-    return not url.startswith(("file:", "data:", "http://127.0.0.1:"))
+    return not url.startswith(("file:", "data:", "blob:http://127.0.0.1:", "http://127.0.0.1:"))

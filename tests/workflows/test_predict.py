@@ -1,32 +1,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from PIL import Image
 from upath import UPath
 
-from trainer.network import GroundingNetwork
-from trainer.network_config import miniature as miniature_network
-from trainer.processor import Processor, ProcessorConfig, load_tokenizer
 from workflows.console import UserError
 from workflows.predict import PredictConfig, main, pictures, questions
-from workflows.presets.miniature import WEIGHTS
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network of the miniature's sizes with random weights, as training saves it."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("run") / "best"
-    text = json.loads((WEIGHTS / "bert" / "config.json").read_text())
-    GroundingNetwork(replace(miniature_network(), text=text)).save_pretrained(folder)
-    Processor(ProcessorConfig(), load_tokenizer(str(WEIGHTS / "bert"))).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

@@ -282,7 +282,7 @@ def write_dataset(config: WorldConfig) -> dict[str, int]:
                         "iscrowd": 0,
                     }
                 )
-            for target, texts in _referred(scene, split, random):
+            for target, texts in referred(scene, split, random):
                 first = sum(len(ref["sentences"]) for ref in refs[-1:]) + (refs[-1]["sent_ids"][0] if refs else 1)
                 refs.append(
                     {
@@ -313,7 +313,7 @@ def write_dataset(config: WorldConfig) -> dict[str, int]:
     return counts
 
 
-def _referred(scene: Scene, split: str, random: Random) -> list[tuple[int, list[str]]]:
+def referred(scene: Scene, split: str, random: Random) -> list[tuple[int, list[str]]]:
     """Up to two things of the scene with one to three expressions each, in the manner of the split."""
     kinds = {"testA": ("attribute",), "testB": ("position", "both")}.get(
         split, ("attribute", "position", "both", "relation")

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from generation.errors import GenerationError
+from trainer.errors import TrainerError
+from workflows.app import AppConfig, examples, load
+from workflows.console import UserError
+
+pytest.importorskip("gradio", reason="the extra app is not installed")
+from workflows.app_page import page as app_page
+from workflows.app_page import serve
+
+HOSTILE = "left cup <img src=x onerror=\"document.title = 'taken'\">"
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (64, 48), "red").save(path)
+    return path
+
+
+def test_an_answer_holds_box_attributes_prior_and_maps(checkpoint: Path, photo: Path) -> None:
+    answer = load(AppConfig(checkpoint=checkpoint))(photo, "second striped red cup from the left")
+    assert answer.prior is not None and answer.prior.prompt == "a striped red cup"
+    assert answer.attributes["ordinals"] == ["second"] and answer.attributes["target"]["colours"] == ["red"]
+    assert answer.explanation.verification.shape == answer.explanation.attention.shape[1:]
+
+
+def test_priors_are_drawn_when_wanted_and_change_the_answer(checkpoint: Path, photo: Path) -> None:
+    answerer, bare = load(AppConfig(checkpoint=checkpoint)), load(AppConfig(checkpoint=checkpoint, prior=False))
+    assert (answerer.draws_priors, bare.draws_priors) == (True, False)
+    found = {
+        name: answer.explanation.prediction.box_xyxy
+        for name, answer in (
+            ("with", answerer(photo, "red cup")),
+            ("unwanted", answerer(photo, "red cup", with_prior=False)),
+            ("never", bare(photo, "red cup")),
+        )
+    }
+    assert found["with"] != found["unwanted"] == found["never"]
+
+
+def test_what_cannot_be_answered_is_said(checkpoint: Path, photo: Path, tmp_path: Path) -> None:
+    answerer = load(AppConfig(checkpoint=checkpoint, prior=False))
+    with pytest.raises(GenerationError, match="neither a letter nor a digit"):
+        answerer(photo, " ?! ")
+    (tmp_path / "half.png").write_bytes(photo.read_bytes()[:60])
+    with pytest.raises(TrainerError, match="cannot be read as a picture"):
+        answerer(tmp_path / "half.png", "red cup")
+    with pytest.raises(TrainerError, match="give a folder that training has saved"):
+        load(AppConfig(checkpoint=tmp_path / "none"))
+
+
+def test_examples_are_drawn_scenes_or_those_of_a_folder(photo: Path) -> None:
+    with examples(None) as drawn:
+        assert len(drawn) >= 4 and all(path.is_file() and phrase for path, phrase in drawn)
+    assert not drawn[0][0].exists()
+    (photo.parent / "queries.jsonl").write_text(json.dumps({"image": photo.name, "query": "left cup"}))
+    with examples(photo.parent) as given:
+        assert list(given) == [(photo.resolve(), "left cup")]
+
+
+def test_a_port_must_be_one_and_free(checkpoint: Path) -> None:
+    with pytest.raises(UserError, match="from 1 to 65535, got 70000"):
+        AppConfig(port=70000)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        blocks = app_page(load(AppConfig(checkpoint=checkpoint, prior=False)), [])
+        with pytest.raises(UserError, match="take another --port"):
+            serve(blocks, "127.0.0.1", taken.getsockname()[1])
+
+
+@pytest.fixture
+def address(checkpoint: Path) -> Iterator[str]:
+    with examples(None) as drawn, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        blocks = app_page(load(AppConfig(checkpoint=checkpoint)), drawn)
+        yield serve(blocks, "127.0.0.1", port)
+        blocks.close()
+
+
+@pytest.mark.browser
+def test_an_example_is_answered_by_a_click(page: Any, address: str) -> None:
+    page.goto(address)
+    page.locator("tbody tr").first.click()
+    page.get_by_text("Box (x1, y1, x2, y2) in pixels").wait_for(timeout=60_000)
+    assert page.get_by_label("drawn from the prompt").input_value().startswith("a ")
+    assert page.get_by_text("verification score").is_visible()
+
+
+@pytest.mark.browser
+def test_a_phrase_is_asked_of_an_uploaded_picture_on_a_phone(page: Any, address: str, photo: Path) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(address)
+    page.get_by_role("button", name="Find").click()
+    page.get_by_text("there is no picture yet").wait_for()
+    page.locator("input[type=file]").first.set_input_files(photo)
+    page.get_by_label("phrase", exact=True).fill(" ")
+    page.get_by_role("button", name="Find").click()
+    page.get_by_text("neither a letter nor a digit").wait_for()
+    page.get_by_label("phrase", exact=True).fill(HOSTILE)
+    page.get_by_label("draw a prior first").uncheck()
+    page.get_by_role("button", name="Find").click()
+    page.get_by_text("Box (x1, y1, x2, y2) in pixels").wait_for()
+    assert page.get_by_label("drawn from the prompt").input_value() == ""
+    assert page.evaluate("document.title") == "Visual grounding among look-alikes"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
