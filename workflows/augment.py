@@ -49,6 +49,7 @@ from workflows.layout import DATA, DatasetFolders, folders, write_whole
 from workflows.presets import full_size, miniature
 from workflows.prior_config import load_prior_config
 from workflows.rejected_scenes import draw_rejected
+from workflows.scene_plots import draw_yield
 from workflows.scene_rounds import Recipe, RoundsConfig, make_rounds, write_selection
 from workflows.scene_yield import print_yield, yield_record
 from workflows.wording import beside_validation, print_words
@@ -175,8 +176,9 @@ def make_scenes(config: AugmentConfig) -> None:
     if record["selection"]["kept_scenes"]:
         write_selection(rounds, place.scenes)
     draw_rejected(rounds, place.scene_rounds / "rejected", config.rejected_pictures)
+    draw_yield(record, place.scene_rounds)
     print_yield(record)
-    lies_in("what the scenes brought and what is missing, as JSON", place.scene_rounds / "yield.json")
+    lies_in("what the scenes brought and what is missing, as JSON and plots", place.scene_rounds / "yield.json")
     if not record["selection"]["kept_scenes"]:
         raise UserError(
             f"none of the {record['scenes_asked_for']:,} scenes that were asked for can be used; the table and the "

@@ -24,13 +24,14 @@ from generation.store import PriorSink, PriorStore
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import open_plan
 from pipeline.receipts import read_receipts, runs_below
-from pipeline.run import Job, PlanRow, run_job
+from pipeline.run import Job, PlanRow
 from workflows.console import Executor, UserError, console, lies_in, run
 from workflows.layout import DATA, folders, prior_store
 from workflows.parsing import ParsedRow, Queries, Source, parse
 from workflows.presets import miniature
 from workflows.presets.full_size import PRESETS
 from workflows.prior_config import save_prior_config
+from workflows.run_plots import run_plotted
 from workflows.stale import prune, report, stale_priors
 
 
@@ -105,7 +106,7 @@ def draw_missing(config: GeneratePriorsConfig, settings: dict[str, Any], wanted:
     root, encoder = prior_store(config.data), encoder_fingerprint(config.prior)
     asked = {"of": [config.dataset, config.of, config.limit], "settings": settings, "encoder": encoder}
     for run_folder, fingerprint in interrupted(root, asked):
-        run_job(prior_job(config, settings, fingerprint, []), run_folder, config.executor)
+        run_plotted(prior_job(config, settings, fingerprint, []), run_folder, config.executor)
     stored = PriorStore(*runs_below(root))
     missing = [row for row in wanted if row.prior_id not in stored][: config.limit]
     if not missing:
@@ -117,7 +118,9 @@ def draw_missing(config: GeneratePriorsConfig, settings: dict[str, Any], wanted:
             "features of two encoders do not compare: use another --data folder for another encoder"
         )
     identity = hashlib.sha256("".join(row.prior_id for row in missing).encode()).hexdigest()
-    run_job(prior_job(config, settings, {"priors": identity, **asked}, missing), root / identity[:16], config.executor)
+    run_plotted(
+        prior_job(config, settings, {"priors": identity, **asked}, missing), root / identity[:16], config.executor
+    )
     store = PriorStore.open(root)
     score = store.mean_clip_score()
     console.print(f"{len(store):,} priors" + ("" if score is None else f", CLIP score {score:.1f} on average"))

@@ -20,7 +20,7 @@ from upath import UPath
 
 from pipeline.executor import ExecutorConfig
 from pipeline.receipts import read_ledger, read_receipts
-from pipeline.run import Job, PlanRow, run_job
+from pipeline.run import Job, PlanRow
 from shards.images import LoadImageStage
 from shards.sources.screen import Screening
 from shards.sources.source import Problem, SourceSample
@@ -28,6 +28,7 @@ from shards.writer import SampleSink
 from workflows.annotations import AnnotationsConfig, read, screened
 from workflows.console import Executor, UserError, console, lies_in, run
 from workflows.layout import DATA, folders, write_lines
+from workflows.run_plots import run_plotted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def main(config: IngestConfig) -> None:
         stages=[LoadImageStage(config.images)],
         sink=SampleSink(),
     )
-    run_job(job, place.samples, config.executor)
+    run_plotted(job, place.samples, config.executor)
     write_lines(place.problems, [*screening.problems, *_left_out(place.samples, screening.samples)])
     write_lines(place.queries, _query_records(every))
     lies_in(f"{config.dataset} as sample shards", place.samples)

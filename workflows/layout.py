@@ -80,8 +80,8 @@ def read_lines(path: Location) -> Iterator[dict[str, Any]]:
     return map(json.loads, filter(None, located(path).read_text(encoding="utf-8").split("\n")))
 
 
-def write_whole(path: Location, text: str) -> None:
-    """Write a text file, whole or not at all."""
+def write_whole(path: Location, content: str | bytes) -> None:
+    """Write a file, whole or not at all."""
     path = located(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace(path, text.encode())
+    replace(path, content.encode() if isinstance(content, str) else content)

@@ -18,7 +18,7 @@ from upath import UPath
 
 from generation.prior import encoder_fingerprint
 from pipeline.executor import ExecutorConfig
-from pipeline.run import Job, PlanRow, run_job
+from pipeline.run import Job, PlanRow
 from pipeline.stage import Item, Stage
 from shards.reader import SampleReader
 from shards.schema import Sample
@@ -29,6 +29,7 @@ from workflows.layout import DATA, folders, prior_store
 from workflows.parsing import Queries, Source, parse
 from workflows.prior_config import load_prior_config
 from workflows.published_features import JoinPublishedStage, PublishedFeatures, num_rows
+from workflows.run_plots import run_plotted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,7 @@ def _run(config: PackConfig, of: Source, rows: list[PlanRow], join: Stage[Item, 
         sink=SampleSink(),
     )
     packed = folders(config.dataset, config.data).packed(of)
-    run_job(job, packed, config.executor)
+    run_plotted(job, packed, config.executor)
     lies_in(f"training shards of the {of}", packed)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from pipeline.storage import Location
+from workflows.layout import write_whole
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 """Okabe and Ito's, which people of all kinds of colour vision tell apart."""
@@ -32,9 +36,11 @@ def new_figure(width_in: float, height_in: float, num_axes: int = 1, columns: in
     return figure, axes
 
 
-def save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+def save(figure: Figure, path: Location) -> None:
+    """Write a PNG file, whole or not at all."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    write_whole(path, content.getvalue())
 
 
 def curves(axes: Any, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str) -> None:
@@ -74,6 +80,35 @@ def bars(
     axes.set_xticks(range(len(labels)), labels, rotation=20 if slanted else 0, ha="right" if slanted else "center")
     axes.set_title(title, fontsize=FONT_PT, loc="left")
     _named(axes, "", y, len(series))
+
+
+def levels(axes: Any, values: Mapping[str, float], title: str, decimals: int = 0) -> None:
+    """A bar across for each name, the first on top, with its number."""
+    axes.barh(list(values), list(values.values()), color=COLOURS[0])
+    for row, value in enumerate(values.values()):
+        axes.text(value, row, f" {value:,.{decimals}f}", va="center", fontsize=FONT_PT - 1)
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.margins(x=0.18)
+    axes.set_title(title, fontsize=FONT_PT, loc="left")
+
+
+def heat_map(
+    axes: Any,
+    values: Sequence[Sequence[float | None]],
+    texts: Sequence[Sequence[str]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+) -> None:
+    """A grid of shares from 0 to 1, each with its text; None stays empty."""
+    filled = np.array([[np.nan if value is None else value for value in row] for row in values], dtype=float)
+    axes.imshow(filled, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+    for (row, column), text in np.ndenumerate(np.array(texts, dtype=object)):
+        colour = "white" if filled[row, column] < 0.5 else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=FONT_PT - 1, color=colour)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.grid(visible=False)
 
 
 def _named(axes: Any, x: str, y: str, num_series: int) -> None:

@@ -40,13 +40,14 @@ from pipeline.executor import ExecutorConfig
 from pipeline.plan import ShardItems, open_plan, remove_run
 from pipeline.receipts import runs_below
 from pipeline.report import Report
-from pipeline.run import Job, PlanRow, run_job
+from pipeline.run import Job, PlanRow
 from pipeline.stage import Stage
 from pipeline.storage import sizes
 from shards.reader import SampleReader
 from shards.writer import SampleSink
 from workflows.console import UserError, console
 from workflows.layout import write_whole
+from workflows.run_plots import run_plotted
 
 _FIRST_ROUND = 256
 
@@ -216,7 +217,7 @@ def _made(rounds: Rounds, recipe: Recipe, requests: Sequence[SceneRequest]) -> R
         sink=SampleSink(),
     )
     with _timed(folder):
-        report = run_job(job, folder, config.executor)
+        report = run_plotted(job, folder, config.executor)
     return _read(folder, composer, report)
 
 
@@ -316,7 +317,7 @@ def write_selection(rounds: Rounds, output: UPath) -> Report:
         sink=SampleSink(),
     )
     _remove_other_choice(output, job.fingerprint)
-    return run_job(job, output, config.executor)
+    return run_plotted(job, output, config.executor)
 
 
 def _selection_rows(rounds: Rounds) -> list[PlanRow]:

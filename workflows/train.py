@@ -25,6 +25,7 @@ from workflows.layout import DATA, folders
 from workflows.presets.miniature import WEIGHTS
 from workflows.presets.published import DETR_WEIGHTS
 from workflows.prior_config import load_prior_config, save_prior_config
+from workflows.training_plots import draw_learning
 
 Arm = Literal["base", "priors", "scenes", "both"]
 
@@ -107,6 +108,8 @@ def main(config: TrainCommandConfig) -> None:
     if config.machine_rank == 0:
         save_prior_config(config.run_folder / "prior.json", prior)
     done = subprocess.run([*launcher(config), "-m", "trainer.train", *chosen], check=False)
+    if config.machine_rank == 0 and (config.run_folder / "metrics.json").is_file():
+        draw_learning(config.run_folder / "metrics.json", config.run_folder / "learning.png")
     if done.returncode:
         sys.exit(done.returncode)
     lies_in("the trained network", config.run_folder / "best")

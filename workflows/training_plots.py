@@ -1,0 +1,23 @@
+"""Learning curves of a training, from its ``metrics.json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from workflows.plots import curves, new_figure, save
+
+
+def draw_learning(metrics: Path, path: Path) -> None:
+    """Loss of each epoch, and accuracy on the validation split where it was looked at."""
+    history = json.loads(metrics.read_text())["history"]
+    figure, (losses, accuracies) = new_figure(9, 3.4, 2, columns=2)
+    trained = [one for one in history if "loss" in one]
+    curves(losses, {"loss": ([one["epoch"] for one in trained], [one["loss"] for one in trained])}, "epoch", "loss")
+    looked = [(one["epoch"], one["validation"]) for one in history if "validation" in one]
+    epochs = [epoch for epoch, _ in looked]
+    lines = {f"Acc@{at}": (epochs, [100 * of["accuracy"][at] for _, of in looked]) for at in ("0.50", "0.75")}
+    lines["mean IoU"] = (epochs, [100 * of["mean_iou"] for _, of in looked])
+    curves(accuracies, lines, "epoch", "validation (%)")
+    accuracies.set_ylim(0, 100)
+    save(figure, path)
