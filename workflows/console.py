@@ -90,6 +90,7 @@ def quieten_libraries() -> None:
     os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")  # of worker processes
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning, module="transformers|diffusers|torch")
+    warnings.filterwarnings("ignore", message="IProgress not found")  # of progress bars in notebooks
     for library in ("transformers", "diffusers"):
         if library in sys.modules:
             importlib.import_module(f"{library}.utils.logging").disable_progress_bar()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from matplotlib.ticker import MaxNLocator
+
 from workflows.plots import curves, new_figure, save
 
 
@@ -12,12 +14,15 @@ def draw_learning(metrics: Path, path: Path) -> None:
     """Loss of each epoch, and accuracy on the validation split where it was looked at."""
     history = json.loads(metrics.read_text())["history"]
     figure, (losses, accuracies) = new_figure(9, 3.4, 2, columns=2)
-    trained = [one for one in history if "loss" in one]
-    curves(losses, {"loss": ([one["epoch"] for one in trained], [one["loss"] for one in trained])}, "epoch", "loss")
-    looked = [(one["epoch"], one["validation"]) for one in history if "validation" in one]
+    trained = [(one["epoch"] + 1, one["loss"]) for one in history if "loss" in one]
+    curves(losses, {"loss": ([epoch for epoch, _ in trained], [loss for _, loss in trained])}, "epoch", "loss")
+    looked = [(one["epoch"] + 1, one["validation"]) for one in history if "validation" in one]
     epochs = [epoch for epoch, _ in looked]
     lines = {f"Acc@{at}": (epochs, [100 * of["accuracy"][at] for _, of in looked]) for at in ("0.50", "0.75")}
     lines["mean IoU"] = (epochs, [100 * of["mean_iou"] for _, of in looked])
     curves(accuracies, lines, "epoch", "validation (%)")
     accuracies.set_ylim(0, 100)
+    for axes in (losses, accuracies):
+        axes.set_xlim(0.5, len(history) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     save(figure, path)
