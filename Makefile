@@ -93,6 +93,12 @@ notebook: setup ## run docs/tour.ipynb from top to bottom, into runs/tour.ipynb 
 	mkdir -p runs
 	$(BIN)/jupyter execute --output="$(CURDIR)/runs/tour.ipynb" docs/tour.ipynb
 
+docs: setup ## the documentation as a site in runs/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+docs-serve: setup ## the same at http://127.0.0.1:8000 while you write
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
 status: setup ## make status RUN=data/miniature/scenes: how far a run is, from its receipts (ARGS="--failures")
 	$(PYTHON_M) workflows.status "$(RUN)" $(ARGS)
 

@@ -50,7 +50,9 @@ class Attention(nn.Module):
         its rounding moves the gradients of what lies below by up to 0.3 %.
 
         Args:
-            queries, keys, values: (batch, heads, length, width / heads).
+            queries: (batch, heads, query length, width / heads).
+            keys: (batch, heads, key length, width / heads).
+            values: as the keys.
             padding: (batch, key length) bool, True = not to be looked at.
 
         Returns:

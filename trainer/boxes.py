@@ -38,7 +38,8 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
     """Generalised IoU of xyxy box pairs.
 
     Args:
-        a, b: (..., 4) xyxy, one of each pair of positive area.
+        a: (..., 4) xyxy.
+        b: the same; one of each pair is of positive area.
 
     Returns:
         (...,) in (-1, 1]; 1 where the boxes are equal.

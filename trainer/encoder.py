@@ -39,7 +39,8 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor, positions: Tensor, padding: Tensor, recompute: bool = False) -> Tensor:
         """
         Args:
-            x, positions: (batch, features, width).
+            x: (batch, features, width).
+            positions: the same.
             padding: (batch, features) bool, True = padding.
 
         Returns:
