@@ -100,7 +100,8 @@ def _room(name: str) -> str:
     (x, y), (width, height) = PLACES[name], BOX
     lines = _wrapped(summary(name), 31)[:4]
     text = "".join(
-        f'<text x="{x + 8}" y="{y + 34 + 14 * i}" font-size="10.5">{escape(line)}</text>' for i, line in enumerate(lines)
+        f'<text x="{x + 8}" y="{y + 34 + 14 * i}" font-size="10.5">{escape(line)}</text>'
+        for i, line in enumerate(lines)
     )
     return (
         f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="6" fill="#eaf2f8" stroke="#0072b2"/>'
@@ -123,11 +124,18 @@ def _arrow(source: str, target: str, count: int) -> str:
     (x1, y1), (x2, y2), (width, height) = PLACES[source], PLACES[target], BOX
     if y1 == y2:  # side by side
         left_to_right = x1 < x2
-        points = (x1 + width if left_to_right else x1, y1 + height / 2, x2 if left_to_right else x2 + width, y2 + height / 2)
+        points = (
+            x1 + width if left_to_right else x1,
+            y1 + height / 2,
+            x2 if left_to_right else x2 + width,
+            y2 + height / 2,
+        )
     else:
         lean = (x2 - x1) / 8
         points = (x1 + width / 2 + lean, y1 + height, x2 + width / 2 - lean, y2)
     (x3, y3, x4, y4) = points
     middle = f'x="{x3 + 0.4 * (x4 - x3) + 5:.0f}" y="{y3 + 0.4 * (y4 - y3) - 3:.0f}"'
     line = f'x1="{x3:.0f}" y1="{y3:.0f}" x2="{x4:.0f}" y2="{y4:.0f}"'
-    return f'<line {line} stroke="#555" marker-end="url(#tip)"/><text {middle} fill="#555" font-size="10">{count}</text>'
+    return (
+        f'<line {line} stroke="#555" marker-end="url(#tip)"/><text {middle} fill="#555" font-size="10">{count}</text>'
+    )

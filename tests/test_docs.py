@@ -29,25 +29,24 @@ NOT_RUN = {
     r"make (app|gallery ARGS)|http\.server": "serves until it is stopped; driven by the browser's tests",
     r"make (faults|benchmark-\w+|miniature-models)": "takes from minutes to hours",
     r"s3://": "asks for a bucket; tests/workflows/test_object_store.py has one",
-    r"^ray job submit": "asks for a cluster; tests/workflows/test_cluster.py has one",
+    r"^(ray job submit|sbatch)": "asks for a cluster; tests/workflows/test_cluster.py has one",
 }
 """Commands of which only the target or the module is looked up, and why."""
 
 NOT_AT_HAND = {
     r"--preset sd15": r"stable-diffusion-v1-5",
-    r"refcoco.*--num-gpus|refcoco.*--workers 16": r"stable-diffusion|rtdetr_r50vd",
     r"augment.*--dataset refcoco": r"rtdetr_r50vd|stable-diffusion|cut-outs",
-    r"(--detr detr|--recipe published)": r"detr-r50-unc\.pth|packed-s\w+ does not exist|bert-base-uncased",
-    r"pack.*--dataset (refcoco|mine)": r"priors",
-    r"dataset refcoco.*--checkpoint": r"packed-samples|does not exist",
+    r"--detr detr": r"detr-r50-unc\.pth",
+    r"--visual-start detr": r"detr-r50-e632da11\.pth|bert-base-uncased",
+    r"train.*--recipe published": r"bert-base-uncased",
+    r"dataset refcoco.*--checkpoint": r"does not exist",
     r"trainer.checkpoints import": r"resvg_refcoco\.pth",
     r"trainer.checkpoints export": r"runs/refcoco-both/best",
     r"workflows.status data/refcoco/scenes": r"data/refcoco/scenes",
-    r"status data/priors/": r"data/priors",
+    r"cut-out.*coco": r"nothing was cut out",
     r"--format referit": r"referit",
-    r"--format flickr30k": r"flickr30k_entities",
-    r"--format (grounding|odvg)": r"mdetr|goldg",
-    r"--preset sd": r"sd",
+    r"--format flickr30k": r"flickr30k",
+    r"--format (grounding|odvg)": r"mdetr|flickr30k-images",
 }
 """Commands that need full-size weights or other people's files, and what their one-line error names."""
 

@@ -19,9 +19,9 @@ from upath import UPath
 from generation.store import PriorStore
 from pipeline.executor import ExecutorConfig
 from workflows.console import Executor, UserError, console, run
-from workflows.layout import DATA, folders, prior_store
+from workflows.layout import DATA, folders
 from workflows.parsing import ParsedRow, Queries, Source, parse
-from workflows.prior_config import load_prior_config
+from workflows.prior_config import load_prior_config, prior_store_of
 
 TEXT_LINES = 5
 MARGIN_PX = 8
@@ -68,7 +68,7 @@ class ContactSheetConfig:
 
 def main(config: ContactSheetConfig) -> None:
     """Choose the priors, draw the sheet, say what is not there yet."""
-    store = PriorStore.open(prior_store(config.data))
+    store = PriorStore.open(prior_store_of(config.dataset, config.data))
     rows = wanted_rows(config)
     there = [row for row in rows if row.prior_id in store]
     if len(there) < len(rows):

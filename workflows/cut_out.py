@@ -33,7 +33,8 @@ from shards.images import ImageError, image_path, rgb_image
 from shards.sources.coco_polygons import Outline, OutlinedImage, outlined_images
 from workflows.console import UserError, console, lies_in, run
 from workflows.held_out import held_out_photographs
-from workflows.layout import DATA, prior_store
+from workflows.layout import DATA
+from workflows.prior_config import prior_store_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,10 @@ class CocoConfig(FromConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class PriorsConfig(FromConfig):
-    """From the pictures of the prior store, by GrabCut."""
+    """From the pictures of a prior store, by GrabCut."""
+
+    dataset: str = "miniature"
+    """Whose store it is; other data sets with the same image encoder share it."""
 
     min_clip_score: float = 0.0
     """Pictures that a CLIP likens less to their prompt (100 times the cosine) are left out; X-Paste has 21."""
@@ -210,7 +214,10 @@ def _photograph(image: OutlinedImage, folder: Path, held_out: HeldOut) -> Image.
 
 def from_priors(config: PriorsConfig) -> Tally:
     """Pictures of one thing of a wanted category, in the order of their ids, which are hashes."""
-    store, tally = PriorStore.open(prior_store(config.data)), Tally(most_per_category=config.most_per_category)
+    store, tally = (
+        PriorStore.open(prior_store_of(config.dataset, config.data)),
+        Tally(most_per_category=config.most_per_category),
+    )
     for prior_id in track(sorted(store), "cutting out", console=console, transient=True):
         category = _category(store.record(prior_id).get("attributes"), config.categories)
         if category is None:

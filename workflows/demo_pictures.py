@@ -11,8 +11,9 @@ from upath import UPath
 from generation.store import PriorStore
 from shards.reader import SampleReader
 from trainer.evaluate import read_judgements
-from workflows.layout import folders, prior_store
+from workflows.layout import folders
 from workflows.prediction_sheets import prediction_tiles
+from workflows.prior_config import prior_store_of
 from workflows.tiles import TRUTH, picture_of, sheet, tile
 
 
@@ -20,7 +21,7 @@ def draw_pictures(data: UPath, networks: Mapping[str, Path], output: Path, count
     """Write ``priors.png``, ``scenes.png`` and ``predictions-<network>.png``."""
     output.mkdir(parents=True, exist_ok=True)
     place = folders("miniature", data)
-    sheet(prior_tiles(place.packed("samples"), prior_store(data), count)).save(output / "priors.png")
+    sheet(prior_tiles(place.packed("samples"), prior_store_of("miniature", data), count)).save(output / "priors.png")
     sheet(scene_tiles(place.packed("scenes"), count)).save(output / "scenes.png")
     for name, folder in networks.items():
         judgements = read_judgements(folder / "evaluation")

@@ -24,7 +24,8 @@ from trainer.evaluate import PREDICTIONS, read_judgements
 from workflows.console import UserError, console, lies_in, run
 from workflows.gallery_entries import of_predictions, of_priors, of_rejected, of_samples
 from workflows.gallery_site import Entry, write_gallery
-from workflows.layout import DATA, DatasetFolders, folders, prior_store
+from workflows.layout import DATA, DatasetFolders, folders
+from workflows.prior_config import prior_store_of
 
 SAMPLES = {"ingest", "pack-samples", "pack-scenes", "scenes", "select-scenes"}
 """Names of jobs that write samples."""
@@ -71,7 +72,7 @@ def main(config: GalleryConfig) -> None:
 def _everything(config: GalleryConfig, place: DatasetFolders) -> Iterator[UPath]:
     """What there is of a data set, in the order in which it was made."""
     samples = place.packed("samples") if runs_below(place.packed("samples")) else place.samples
-    yield from (one for one in (samples, prior_store(config.data), place.scenes) if runs_below(one))
+    yield from (one for one in (samples, prior_store_of(config.dataset, config.data), place.scenes) if runs_below(one))
     if runs_below(place.scene_rounds / "rejected"):
         yield place.scene_rounds
     evaluation = config.evaluation or Path("runs") / f"{config.dataset}-both" / "evaluation"

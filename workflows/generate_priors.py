@@ -25,7 +25,7 @@ from pipeline.executor import ExecutorConfig
 from pipeline.plan import open_plan
 from pipeline.receipts import read_receipts, runs_below
 from pipeline.run import Job, PlanRow
-from workflows.console import Executor, UserError, console, lies_in, run
+from workflows.console import Executor, console, lies_in, run
 from workflows.layout import DATA, folders, prior_store
 from workflows.parsing import ParsedRow, Queries, Source, parse
 from workflows.presets import miniature
@@ -95,15 +95,17 @@ def main(config: GeneratePriorsConfig) -> None:
     if config.of == "samples":
         save_prior_config(folders(config.dataset, config.data).prior_config, config.prior)
     if config.report_stale or config.prune:
-        stale = stale_priors(config.data, config.executor)
+        encoder = encoder_fingerprint(config.prior)
+        stale = stale_priors(encoder, config.data, config.executor)
         report(stale, config.data)
         if config.prune and stale:
-            prune(stale, config.data, config.executor, config.priors_per_shard)
+            prune(stale, prior_store(encoder, config.data), config.executor, config.priors_per_shard)
 
 
 def draw_missing(config: GeneratePriorsConfig, settings: dict[str, Any], wanted: Iterable[ParsedRow]) -> None:
     """Draw and encode what the store lacks, as one more run of the store; what was interrupted is finished first."""
-    root, encoder = prior_store(config.data), encoder_fingerprint(config.prior)
+    encoder = encoder_fingerprint(config.prior)
+    root = prior_store(encoder, config.data)
     asked = {"of": [config.dataset, config.of, config.limit], "settings": settings, "encoder": encoder}
     for run_folder, fingerprint in interrupted(root, asked):
         run_plotted(prior_job(config, settings, fingerprint, []), run_folder, config.executor)
@@ -112,11 +114,6 @@ def draw_missing(config: GeneratePriorsConfig, settings: dict[str, Any], wanted:
     if not missing:
         lies_in("nothing is missing: the prior store", root)
         return
-    if len(stored) and stored.encoder != encoder:
-        raise UserError(
-            f"the priors in {root} were encoded by {stored.encoder}, this configuration names {encoder}; "
-            "features of two encoders do not compare: use another --data folder for another encoder"
-        )
     identity = hashlib.sha256("".join(row.prior_id for row in missing).encode()).hexdigest()
     run_plotted(
         prior_job(config, settings, {"priors": identity, **asked}, missing), root / identity[:16], config.executor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -63,9 +64,15 @@ def folders(dataset: str, data: UPath = DATA) -> DatasetFolders:
     return DatasetFolders(root=data / dataset)
 
 
-def prior_store(data: UPath = DATA) -> UPath:
-    """Holds one run for each time that priors were missing."""
-    return data / "priors"
+def prior_store(encoder: str, data: UPath = DATA) -> UPath:
+    """Of all priors whose features an encoder made; holds one run for each time that some were missing.
+
+    Args:
+        encoder: ``generation.prior.encoder_fingerprint``; features of two encoders do not compare.
+    """
+    kind, _, digest = encoder.partition(":")
+    name = digest[:16] if kind == "sha256" else encoder
+    return data / "priors" / re.sub(r"[^\w.@-]+", "--", name)
 
 
 def write_lines(path: Location, records: Iterable[Any]) -> None:

@@ -68,7 +68,8 @@ def pack(config: PackConfig, of: Source) -> None:
     prior_ids = {row.key: row.prior_id for row in parse(queries, prior, config.executor)}
     source = getattr(place, of)
     rows = list(_rows(SampleReader(source), prior_ids))
-    _run(config, of, rows, JoinStage(source, prior_store(config.data)), encoder_fingerprint(prior))
+    encoder = encoder_fingerprint(prior)
+    _run(config, of, rows, JoinStage(source, prior_store(encoder, config.data)), encoder)
 
 
 def pack_published(config: PackConfig, features: Path) -> None:

@@ -26,7 +26,7 @@ from upath import UPath
 
 from generation.attributes import AttributeParser
 from generation.generator import PriorGenerator
-from generation.prior import PriorConfig, picture_settings, prior_id
+from generation.prior import PriorConfig, encoder_fingerprint, picture_settings, prior_id
 from generation.prompt import build_prompt
 from generation.store import PriorStore
 from generation.wording import is_empty
@@ -88,7 +88,8 @@ class Priors:
 
     def __init__(self, config: PriorConfig, mode: PriorOrigin, data: UPath) -> None:
         self._config, self._mode = config, mode
-        self._store = PriorStore.open(prior_store(data)) if runs_below(prior_store(data)) else None
+        store = prior_store(encoder_fingerprint(config), data)
+        self._store = PriorStore.open(store) if runs_below(store) else None
         self._settings = picture_settings(config)
         self._parser = AttributeParser()
 

@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+from upath import UPath
+
 from generation.encode import EncoderConfig
-from generation.prior import PriorConfig
+from generation.prior import PriorConfig, encoder_fingerprint
 from generation.prompt import PromptConfig
 from generation.render import RenderConfig
 from pipeline.storage import Location
 from workflows.console import UserError
-from workflows.layout import write_whole
+from workflows.layout import DATA, folders, prior_store, write_whole
 from workflows.presets import miniature
 
 
 def save_prior_config(path: Location, config: PriorConfig) -> None:
     """Write ``config`` as JSON, whole or not at all."""
     write_whole(path, json.dumps(asdict(config), indent=1) + "\n")
+
+
+def prior_store_of(dataset: str, data: UPath = DATA) -> UPath:
+    """The store that a data set's priors lie in."""
+    return prior_store(encoder_fingerprint(load_prior_config(folders(dataset, data).prior_config)), data)
 
 
 def load_prior_config(path: Location) -> PriorConfig:

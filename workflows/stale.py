@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from upath import UPath
 
+from generation.prior import encoder_fingerprint
 from generation.store import CopySink, CopyStage, PriorStore
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import remove_run
@@ -21,8 +22,8 @@ NAMED = 10
 """Stale prompts that are listed; of the others the number is said."""
 
 
-def asked_for(data: UPath, executor: ExecutorConfig) -> set[str]:
-    """The ids of the priors that the queries and scenes of all data sets ask for, each as it was last configured.
+def asked_for(encoder: str, data: UPath, executor: ExecutorConfig) -> set[str]:
+    """The ids of the priors that the queries and scenes of all data sets ask of an encoder, each as last configured.
 
     Raises:
         UserError: a data set has queries but no finished run of ``generate-priors``, so that nobody knows what it
@@ -39,15 +40,17 @@ def asked_for(data: UPath, executor: ExecutorConfig) -> set[str]:
                 f"run `python -m workflows.generate_priors --dataset {folder.name}` first, or remove the folder"
             )
         prior = load_prior_config(place.prior_config)
+        if encoder_fingerprint(prior) != encoder:
+            continue
         sources: tuple[Source, ...] = ("samples", "scenes") if place.scenes.is_dir() else ("samples",)
         for of in sources:
             wanted |= {row.prior_id for row in parse(Queries(dataset=folder.name, of=of, data=data), prior, executor)}
     return wanted
 
 
-def stale_priors(data: UPath, executor: ExecutorConfig) -> dict[str, str]:
-    """Id and prompt of every prior of the store that nobody asks for."""
-    wanted, store = asked_for(data, executor), PriorStore(*runs_below(prior_store(data)))
+def stale_priors(encoder: str, data: UPath, executor: ExecutorConfig) -> dict[str, str]:
+    """Id and prompt of every prior of an encoder's store that nobody asks for."""
+    wanted, store = asked_for(encoder, data, executor), PriorStore(*runs_below(prior_store(encoder, data)))
     return {prior_id: store.prompt(prior_id) for prior_id in store if prior_id not in wanted}
 
 
@@ -60,15 +63,14 @@ def report(stale: Mapping[str, str], data: UPath) -> None:
         console.print(f"  and {len(stale) - NAMED:,} more")
 
 
-def prune(stale: Mapping[str, str], data: UPath, executor: ExecutorConfig, priors_per_shard: int) -> None:
-    """Remove them: what is kept of their runs is written as a run of its own first, byte for byte.
+def prune(stale: Mapping[str, str], root: UPath, executor: ExecutorConfig, priors_per_shard: int) -> None:
+    """Remove them from a store: what is kept of their runs is written as a run of its own first, byte for byte.
 
     Killed at any point, the same command goes on: until the new run is whole, the old ones stay.
 
     Raises:
         UserError: a prior that is to be kept cannot be read; nothing is removed then.
     """
-    root = prior_store(data)
     runs = {run: PriorStore(run) for run in runs_below(root)}
     affected = {run: store for run, store in runs.items() if any(prior_id in stale for prior_id in store)}
     kept = sorted({prior_id for store in affected.values() for prior_id in store if prior_id not in stale})

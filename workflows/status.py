@@ -2,7 +2,7 @@
 
 python -m workflows.status data/miniature/scenes
 python -m workflows.status s3://bucket/data/refcoco/samples --watch-s 30
-python -m workflows.status data/priors/1f2e3d4c5b6a7988 --failures
+python -m workflows.status data/miniature/samples --failures
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ from workflows.layout import folders, read_lines, write_lines
 from workflows.miniature import cutouts as miniature_cutouts
 from workflows.miniature.world import WorldConfig, held_out_combinations, write_dataset
 from workflows.presets import miniature
+from workflows.prior_config import prior_store_of
 
 SQUARE = [20, 20, 100, 20, 100, 100, 20, 100]
 
@@ -257,7 +258,7 @@ def test_priors_of_one_whole_thing_are_cut_by_their_head(tmp_path: Path) -> None
         stages=[_StoredPicture()],
         sink=PriorSink({}, "clip"),
     )
-    run_job(job, tmp_path / "priors" / "0001", ExecutorConfig(executor="inline"))
+    run_job(job, prior_store_of("miniature", UPath(tmp_path)) / "0001", ExecutorConfig(executor="inline"))
     config = PriorsConfig(output=tmp_path / "cutouts", categories=("cup",), data=UPath(tmp_path))
     for _ in range(2):
         tally = main(CutOutConfig(source=config))

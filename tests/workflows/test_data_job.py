@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from upath import UPath
 
 from generation.prior import PriorConfig
 from generation.store import PriorStore
@@ -21,7 +22,7 @@ from workflows import augment, generate_priors, ingest, pack
 from workflows.console import UserError
 from workflows.miniature.world import WorldConfig, write_dataset
 from workflows.presets import miniature
-from workflows.prior_config import load_prior_config
+from workflows.prior_config import load_prior_config, prior_store_of
 
 HERE = ExecutorConfig(isolate=False)
 
@@ -54,8 +55,8 @@ def test_priors_are_the_same_bytes_with_two_workers_of_ray(data: Path, tmp_path:
     (tmp_path / "miniature").mkdir()
     shutil.copy(data / "miniature" / "queries.jsonl", tmp_path / "miniature")
     generate_priors.main(replace(_priors(tmp_path), executor=ExecutorConfig(executor="ray", workers=2)))
-    (on_ray,) = runs_below(tmp_path / "priors")
-    here = data / "priors" / on_ray.name
+    (on_ray,) = runs_below(prior_store_of("miniature", UPath(tmp_path)))
+    here = prior_store_of("miniature", UPath(data)) / on_ray.name
     hashes = [
         [file.sha256 for receipt in read_receipts(run) for file in receipt.files.values()] for run in (here, on_ray)
     ]
@@ -64,7 +65,7 @@ def test_priors_are_the_same_bytes_with_two_workers_of_ray(data: Path, tmp_path:
 
 
 def test_every_query_is_packed_with_the_feature_of_its_own_prior(data: Path) -> None:
-    store = PriorStore.open(data / "priors")
+    store = PriorStore.open(prior_store_of("miniature", UPath(data)))
     for of in ("samples", "scenes"):
         packed, plain = (SampleReader(data / "miniature" / name) for name in (f"packed-{of}", of))
         assert [e.key for e in packed.index] == [e.key for e in plain.index]
@@ -76,7 +77,7 @@ def test_every_query_is_packed_with_the_feature_of_its_own_prior(data: Path) -> 
 
 
 def test_queries_that_differ_in_place_alone_share_a_prior(data: Path) -> None:
-    store = PriorStore.open(data / "priors")
+    store = PriorStore.open(prior_store_of("miniature", UPath(data)))
     queries = [q for sample in SampleReader(data / "miniature" / "packed-samples") for q in sample.queries]
     assert len(store) < len(queries) + sum(len(s.queries) for s in SampleReader(data / "miniature" / "packed-scenes"))
     assert not any(word in store.prompt(q.prior_id or "").split() for q in queries for word in ("left", "right"))
@@ -100,12 +101,12 @@ def test_an_interrupted_run_of_the_store_is_finished_not_begun_again(data: Path,
     ingest.main(ingest.IngestConfig(annotations=refer / "miniature", images=refer / "images", data=folder))
     config = _priors(folder)
     generate_priors.main(config)
-    (run,) = (path.parent.parent for path in (folder / "priors").glob("*/plan/plan.json"))
+    (run,) = (path.parent.parent for path in (folder / "priors").glob("*/*/plan/plan.json"))
     whole = [receipt.to_bytes() for receipt in read_receipts(run)]
     for receipt in sorted((run / "receipts").glob("*.json"))[1:]:
         receipt.unlink()  # as if killed after the first shard
     generate_priors.main(config)
-    assert [path.parent.parent for path in (folder / "priors").glob("*/plan/plan.json")] == [run]
+    assert [path.parent.parent for path in (folder / "priors").glob("*/*/plan/plan.json")] == [run]
     again = read_receipts(run)
     assert len(again) == len(whole) > 1
     assert again[0].to_bytes() == whole[0]

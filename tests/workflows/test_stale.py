@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from pipeline.executor import ExecutorConfig
 from pipeline.receipts import read_receipts, runs_below
 from workflows import contact_sheet, generate_priors
 from workflows.console import UserError
+from workflows.layout import prior_store
 from workflows.presets import miniature
+from workflows.prior_config import prior_store_of
 
 HERE = ExecutorConfig(isolate=False)
 
@@ -36,7 +39,7 @@ def _ask(data: Path, *queries: str, dataset: str = "miniature", prune: bool = Fa
 
 
 def _contents(data: Path) -> dict[str, dict[str, bytes]]:
-    store = PriorStore.open(data / "priors")
+    store = PriorStore.open(prior_store_of("miniature", UPath(data)))
     return {store.prompt(prior_id): dict(store.stored(prior_id).members) for prior_id in store}
 
 
@@ -50,7 +53,7 @@ def test_pruning_removes_what_no_query_asks_for_and_keeps_the_rest_byte_for_byte
     assert {prompt: after[prompt] for prompt in ("a green star", "a yellow ball")} == {
         prompt: before[prompt] for prompt in ("a green star", "a yellow ball")
     }
-    assert all(read_receipts(run) for run in runs_below(tmp_path / "priors"))
+    assert all(read_receipts(run) for run in runs_below(prior_store_of("miniature", UPath(tmp_path))))
     _ask(tmp_path, "green star on the right", "pink fish", prune=True)
     assert _contents(tmp_path) == after
 
@@ -61,17 +64,17 @@ def test_nothing_is_pruned_while_a_data_set_is_without_priors(tmp_path: Path) ->
     (tmp_path / "new" / "queries.jsonl").write_text('{"query_id": "1", "text": "blue hat"}\n')
     with pytest.raises(UserError, match=r"new has queries, but its priors are not finished.*--dataset new"):
         _ask(tmp_path, "red cup", prune=True)
-    assert len(PriorStore.open(tmp_path / "priors")) == 2
+    assert len(PriorStore.open(prior_store_of("miniature", UPath(tmp_path)))) == 2
 
 
 def test_what_cannot_be_read_keeps_its_run(tmp_path: Path) -> None:
     _ask(tmp_path, "red cup", "blue hat")
-    (tar,) = (tmp_path / "priors").glob("*/shards/*.tar")
+    (tar,) = (tmp_path / "priors").glob("*/*/shards/*.tar")
     tar.write_bytes(tar.read_bytes()[:-512])
     with pytest.raises(Exception, match=r"has \d+ bytes"):
         _ask(tmp_path, "red cup", prune=True)
     assert tar.exists()
-    assert len(PriorStore.open(tmp_path / "priors")) == 2
+    assert len(PriorStore.open(prior_store_of("miniature", UPath(tmp_path)))) == 2
 
 
 def test_a_contact_sheet_has_a_row_of_pictures_for_its_slice(tmp_path: Path) -> None:
@@ -82,7 +85,7 @@ def test_a_contact_sheet_has_a_row_of_pictures_for_its_slice(tmp_path: Path) -> 
     rows = contact_sheet.wanted_rows(config)
     assert [row.text for row in rows] == ["red cup", "blue hat", "green star"]
     contact_sheet.main(config)
-    store = PriorStore.open(tmp_path / "priors")
+    store = PriorStore.open(prior_store_of("miniature", UPath(tmp_path)))
     scores = [store.clip_score(row.prior_id) for row in contact_sheet.chosen(config, store, rows)]
     assert scores == sorted(scores, key=lambda score: score or 0.0)
     with Image.open(tmp_path / "sheet.png") as sheet:
@@ -97,3 +100,29 @@ def test_an_empty_slice_and_a_bad_expression_are_one_line(tmp_path: Path) -> Non
         contact_sheet.main(contact_sheet.ContactSheetConfig(data=UPath(tmp_path), matching="zebra"))
     with pytest.raises(UserError, match=r"'\(' is no regular expression"):
         contact_sheet.ContactSheetConfig(matching="(")
+
+
+def test_a_data_set_with_another_encoder_has_a_store_of_its_own(tmp_path: Path) -> None:
+    shutil.copytree(miniature.WEIGHTS / "clip", tmp_path / "clip")
+    (tmp_path / "clip" / "remark.txt").write_text("another model by its fingerprint")
+    _ask(tmp_path, "red cup")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "queries.jsonl").write_text('{"query_id": "1", "text": "red cup"}\n')
+    prior = miniature.prior_config()
+    render, encoder = replace(prior.render, steps=1), replace(prior.encoder, checkpoint=str(tmp_path / "clip"))
+    config = generate_priors.GeneratePriorsConfig(
+        dataset="other",
+        prior=replace(prior, render=render, encoder=encoder),
+        data=UPath(tmp_path),
+        prune=True,
+        executor=HERE,
+    )
+    generate_priors.main(config)
+    first, second = (prior_store_of(name, UPath(tmp_path)) for name in ("miniature", "other"))
+    assert first != second and {len(PriorStore.open(first)), len(PriorStore.open(second))} == {1}
+
+
+def test_stores_are_named_by_their_encoder(tmp_path: Path) -> None:
+    data = UPath(tmp_path)
+    assert prior_store("openai/clip-vit-base-patch32@main", data).name == "openai--clip-vit-base-patch32@main"
+    assert prior_store("sha256:" + "0123456789abcdef" * 4, data).name == "0123456789abcdef"
