@@ -34,9 +34,9 @@ NOT_RUN = {
 """Commands of which only the target or the module is looked up, and why."""
 
 NOT_AT_HAND = {
-    r"--preset sd15": r"stable-diffusion-v1-5",
+    r"--preset sd15": r"stable-diffusion-v1-5|needs 1 GPU",
     r"augment.*--dataset refcoco": r"rtdetr_r50vd|stable-diffusion|cut-outs",
-    r"--detr detr": r"detr-r50-unc\.pth",
+    r"--detr detr": r"detr-r50-unc\.pth|packed-scenes does not exist",
     r"--visual-start detr": r"detr-r50-e632da11\.pth|bert-base-uncased",
     r"train.*--recipe published": r"bert-base-uncased",
     r"dataset refcoco.*--checkpoint": r"does not exist",
@@ -46,7 +46,7 @@ NOT_AT_HAND = {
     r"cut-out.*coco": r"nothing was cut out",
     r"--format referit": r"referit",
     r"--format flickr30k": r"flickr30k",
-    r"--format (grounding|odvg)": r"mdetr|flickr30k-images",
+    r"ingest.*--format (grounding|odvg)": r"mdetr|flickr30k-images",
 }
 """Commands that need full-size weights or other people's files, and what their one-line error names."""
 
@@ -82,12 +82,13 @@ def test_there_are_commands() -> None:
     assert len(EVERY) > 60 and {command.page for command in EVERY} > {"README.md", "docs/datasets.md", "docs/faq.md"}
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of modules that are run and were imported before
 def test_every_command_does_what_the_page_says_or_names_what_is_missing(
     newcomer: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """In the order of the pages, in one folder: what a command needs, one before it has made."""
     monkeypatch.chdir(newcomer)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(sys, "argv", sys.argv)
     wrong, done = [], set()
     for command in EVERY:
