@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import re
 import runpy
 import shutil
 import subprocess
 import sys
+import typing
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import tyro
 
 sys.path.insert(0, str(Path(__file__).parent))
 from documented import PAGES, ROOT, Shown, blocks, commands, furnish, modules_run
@@ -31,10 +37,10 @@ NOT_RUN = {
     r"s3://": "asks for a bucket; tests/workflows/test_object_store.py has one",
     r"^(ray job submit|sbatch)": "asks for a cluster; tests/workflows/test_cluster.py has one",
 }
-"""Commands of which only the target or the module is looked up, and why."""
+"""Commands of which only the options are read, and why."""
 
 NOT_AT_HAND = {
-    r"--preset sd15": r"stable-diffusion-v1-5|needs 1 GPU",
+    r"generate-priors.*--dataset (refcoco|mine)": r"stable-diffusion-v1-5|needs 1 GPU",
     r"augment.*--dataset refcoco": r"rtdetr_r50vd|stable-diffusion|cut-outs",
     r"--detr detr": r"detr-r50-unc\.pth|packed-scenes does not exist",
     r"--visual-start detr": r"detr-r50-e632da11\.pth|bert-base-uncased",
@@ -58,62 +64,84 @@ def _matching(rules: dict[str, str], command: Shown) -> str | None:
 EVERY = [command for page in PAGES for command in commands(page)]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Newcomer:
+    """A folder in which all commands were typed, and what went wrong."""
+
+    folder: Path
+    wrong: list[str]
+
+
 @pytest.fixture(scope="module")
-def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
+    """In the order of the pages, in one folder: what a command needs, one before it has made."""
     folder = tmp_path_factory.mktemp("newcomer")
     furnish(folder)
-    return folder
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of modules that are run and were imported before
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", sys.argv)
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        patch.setenv("HF_HUB_OFFLINE", "1")  # of processes that are started
+        found = [_complaint(command) for command in {command.text: command for command in EVERY}.values()]
+    return Newcomer(folder=folder, wrong=[one for one in found if one])
 
 
-def _run(module: str, arguments: list[str]) -> int:
-    """Exit status of ``python -m module``, in this process."""
-    sys.argv = [module, *SMALLER.get(module, []), *arguments]
-    try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-    except SystemExit as exited:
-        if isinstance(exited.code, str):
-            print(exited.code, file=sys.stderr)
-            return 1
-        return exited.code or 0
-    return 0
+def _complaint(command: Shown) -> str | None:
+    """What is wrong with a command: it neither works nor names what is missing."""
+    not_run, missing = _matching(NOT_RUN, command), _matching(NOT_AT_HAND, command)
+    started = modules_run(command.text)
+    if not started and not not_run:
+        return f"{command}\n    starts no module"
+    for module, arguments in started:
+        if not_run:
+            _parse(module, arguments)
+            continue
+        if module == "workflows.miniature.world":
+            continue  # of which there is a small one
+        status, told = _run(module, arguments)
+        errors = [line for line in told.splitlines() if line.startswith("error: ")]
+        names_it = missing and errors and re.search(missing, errors[-1])
+        if not (status in (1, 2) and names_it if missing else status == 0):
+            return f"{command}\n    status {status}: {errors or told[-600:]}"
+    return None
+
+
+def _run(module: str, arguments: list[str]) -> tuple[int, str]:
+    """Exit status of ``python -m module``, in this process, and what it told."""
+    sys.argv, told = [module, *SMALLER.get(module, []), *arguments], io.StringIO()
+    with redirect_stdout(told), redirect_stderr(told):
+        try:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        except SystemExit as exited:
+            if isinstance(exited.code, str):
+                print(exited.code)
+            return 1 if isinstance(exited.code, str) else exited.code or 0, told.getvalue()
+    return 0, told.getvalue()
+
+
+def _parse(module: str, arguments: list[str]) -> None:
+    """The command line of a module that takes too long to be run."""
+    if importlib.util.find_spec(module) is None:
+        raise AssertionError(f"there is no module {module}")
+    if module.split(".")[0] not in ("workflows", "benchmarks", "trainer"):
+        return
+    main = importlib.import_module(module).main
+    (config,) = typing.get_type_hints(main).keys() - {"return"}
+    tyro.cli(typing.get_type_hints(main)[config], args=arguments)
 
 
 def test_there_are_commands() -> None:
     assert len(EVERY) > 60 and {command.page for command in EVERY} > {"README.md", "docs/datasets.md", "docs/faq.md"}
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of modules that are run and were imported before
-def test_every_command_does_what_the_page_says_or_names_what_is_missing(
-    newcomer: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """In the order of the pages, in one folder: what a command needs, one before it has made."""
-    monkeypatch.chdir(newcomer)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(sys, "argv", sys.argv)
-    wrong, done = [], set()
-    for command in EVERY:
-        if command.text in done:
-            continue
-        done.add(command.text)
-        for module, arguments in modules_run(command.text):
-            if _matching(NOT_RUN, command):
-                assert importlib.util.find_spec(module), command
-                continue
-            if module == "workflows.miniature.world":
-                continue  # of which there is a small one
-            status, (out, err) = _run(module, arguments), capfd.readouterr()
-            missing = _matching(NOT_AT_HAND, command)
-            if status == 0 and missing is None:
-                continue
-            told = [line for line in err.splitlines() if line.startswith("error: ")]
-            if not (status in (1, 2) and missing and told and re.search(missing, told[-1])):
-                wrong.append(f"{command}\n    status {status}: {told or (out + err)[-600:]}")
-    assert not wrong, "\n".join(wrong)
+def test_every_command_does_what_the_page_says_or_names_what_is_missing(newcomer: Newcomer) -> None:
+    assert not newcomer.wrong, "\n".join(newcomer.wrong)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
-def test_pieces_of_python_run(page: str, newcomer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(newcomer)
+def test_pieces_of_python_run(page: str, newcomer: Newcomer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(newcomer.folder)
     for block in blocks(page, "python"):
         exec(compile(block, page, "exec"), {"__name__": "shown"})
 

@@ -40,12 +40,21 @@ class Explanation:
     placement: Placement
     canvas_px: int
 
-    def over_picture(self, values: Map, size: tuple[int, int]) -> Map:
-        """A map as (height, width) of a picture of ``size``, bilinear."""
+    def over_picture(self, values: Map, size: tuple[int, int], shown: tuple[int, int]) -> Map:
+        """A map over a picture, bilinear.
+
+        Args:
+            values: (grid, grid) over the canvas.
+            size: width and height of the picture that was asked about.
+            shown: width and height of the result, in which the picture may be shown smaller.
+
+        Returns:
+            (height, width) of ``shown``.
+        """
         canvas = Image.fromarray(values).resize((self.canvas_px, self.canvas_px), Image.Resampling.BILINEAR)
         place = self.placement
         right, bottom = place.left_px + size[0] * place.scale_x, place.top_px + size[1] * place.scale_y
-        part = canvas.resize(size, Image.Resampling.BILINEAR, box=(place.left_px, place.top_px, right, bottom))
+        part = canvas.resize(shown, Image.Resampling.BILINEAR, box=(place.left_px, place.top_px, right, bottom))
         return np.asarray(part, dtype=np.float32)
 
 

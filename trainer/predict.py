@@ -17,6 +17,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from shards.images import MOST_PIXELS
 from trainer.errors import TrainerError
 from trainer.judge import in_picture
 from trainer.network import Grounding, GroundingNetwork
@@ -122,6 +123,8 @@ def opened(path: Path) -> Image.Image:
     """
     try:
         with Image.open(path) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise TrainerError(f"{path} has {picture.width} x {picture.height} pixels; make it smaller")
             return ImageOps.exif_transpose(picture).convert("RGB")
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise TrainerError(f"{path} cannot be read as a picture ({error})") from error

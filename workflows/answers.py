@@ -1,12 +1,10 @@
-"""One phrase in one picture, answered with all that explains the answer: for a page or a notebook."""
+"""One phrase in one picture, answered with all that explains the answer."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -14,7 +12,7 @@ from PIL import Image
 from generation.attributes import AttributeParser
 from generation.generator import Prior, PriorGenerator
 from trainer.explain import Explanation, explain
-from trainer.predict import Grounder, opened
+from trainer.predict import Grounder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,40 +29,33 @@ class Answer:
     network_s: float
 
 
-class Answerer:
-    """Answers phrases; models that draw priors are loaded when the first one is asked for.
+class PhraseAnswerer:
+    """Answers phrases, one at a time.
 
     Args:
         grounder: the network.
-        make_generator: loads what draws priors; None goes without.
+        generator: what draws priors; None goes without.
     """
 
-    def __init__(self, grounder: Grounder, make_generator: Callable[[], PriorGenerator] | None = None) -> None:
-        self._grounder, self._make_generator = grounder, make_generator
+    def __init__(self, grounder: Grounder, generator: PriorGenerator | None = None) -> None:
+        self._grounder, self._generator = grounder, generator
 
     @property
     def draws_priors(self) -> bool:
-        return self._make_generator is not None
+        return self._generator is not None
 
     @cached_property
     def _parser(self) -> AttributeParser:
         return AttributeParser()
 
-    @cached_property
-    def _generator(self) -> PriorGenerator:
-        assert self._make_generator is not None
-        return self._make_generator()
-
-    def __call__(self, path: Path, phrase: str, with_prior: bool = True) -> Answer:
+    def __call__(self, picture: Image.Image, phrase: str, with_prior: bool = True) -> Answer:
         """
         Raises:
-            GenerationError: the phrase has neither a letter nor a digit.
-            TrainerError: the picture cannot be read.
+            EmptyQueryError: the phrase has neither a letter nor a digit.
         """
-        attributes = self._parser.parse([phrase])[0]
-        picture = opened(path)
         started = time.monotonic()
-        prior = self._generator(phrase) if with_prior and self.draws_priors else None
+        prior = self._generator(phrase) if with_prior and self._generator else None
+        attributes = prior.attributes if prior else self._parser.parse([phrase])[0]
         drawn = time.monotonic()
         explanation = explain(self._grounder, picture, phrase, prior.feature if prior else None)
         return Answer(

@@ -3,8 +3,8 @@
     make app                                                       # http://127.0.0.1:7860
     python -m workflows.app --checkpoint runs/refcoco-both/best --examples photos --port 8000
 
-Runs on the CPU as well; the first answer waits until the text-to-image model is loaded. Pictures stay on the machine
-that serves the page. It needs the extra ``app``: ``pip install -e ".[app]"``.
+Runs on the CPU as well. Pictures stay on the machine that serves the page, and are deleted there after a day. It needs
+the extra ``app``: ``pip install -e ".[app]"``.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Literal
+
+import torch
 
 from generation.generator import PriorGenerator
 from trainer.predict import Grounder
-from workflows.answers import Answerer
+from workflows.answers import PhraseAnswerer
 from workflows.console import UserError, console, run
 from workflows.miniature.world import referred, scene_of_split
 from workflows.predict import read_questions
@@ -43,8 +46,8 @@ class AppConfig:
     """Folder with pictures and ``queries.jsonl`` (``{"image": "a.jpg", "query": "left cup"}``); scenes of the miniature
     world where not given."""
 
-    device: str = "cpu"
-    """Of the network; ``cuda`` on a GPU."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Of the network; priors are drawn where the recipe says."""
 
     host: str = "127.0.0.1"
     """``0.0.0.0`` lets other machines in; nobody is asked for a password."""
@@ -54,6 +57,8 @@ class AppConfig:
     def __post_init__(self) -> None:
         if not 0 < self.port < 65536:
             raise UserError(f"--port must be from 1 to 65535, got {self.port}")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise UserError("--device cuda: PyTorch finds no GPU here; leave it out")
 
 
 def main(config: AppConfig) -> None:
@@ -72,20 +77,20 @@ def main(config: AppConfig) -> None:
         blocks.block_thread()
 
 
-def load(config: AppConfig) -> Answerer:
+def load(config: AppConfig) -> PhraseAnswerer:
     """The network, and what draws its priors where it takes any."""
     grounder = Grounder.from_pretrained(config.checkpoint, config.device)
     if not (config.prior and grounder.network.config.use_prior):
-        return Answerer(grounder)
+        return PhraseAnswerer(grounder)
     recipe = load_prior_config(config.checkpoint.parent / "prior.json")
-    return Answerer(grounder, lambda: PriorGenerator(recipe))
+    return PhraseAnswerer(grounder, PriorGenerator(recipe))
 
 
 @contextmanager
 def examples(folder: Path | None) -> Iterator[Sequence[Example]]:
     """Those of a folder, or drawn ones that last as long as the page."""
     if folder is not None:
-        asked = read_questions(folder, folder / "queries.jsonl")
+        asked = read_questions(folder, folder / "queries.jsonl", "--examples")
         yield [(picture, phrase) for picture, phrases in asked.items() for phrase in phrases]
         return
     with tempfile.TemporaryDirectory(prefix="resvg-examples-") as drawn:

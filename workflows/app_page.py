@@ -10,10 +10,13 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from workflows.answers import Answer, Answerer
-from workflows.console import UserError, user_errors
-from workflows.maps import views
-from workflows.tiles import boxed
+from generation.attributes import EmptyQueryError
+from trainer.errors import TrainerError
+from trainer.predict import opened
+from workflows.answers import Answer, PhraseAnswerer
+from workflows.console import UserError, console, user_errors
+from workflows.maps import MOST_SHOWN_PX, views
+from workflows.tiles import boxed, scaled, shrunk
 
 TITLE = "Visual grounding among look-alikes"
 ABOUT = """\
@@ -24,15 +27,18 @@ THEME = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], 
 SECONDS_KEPT = (3600, 86400)
 """How often, and from which age on, uploaded pictures are deleted."""
 
+MOST_LETTERS, MOST_WAITING, LARGEST_FILE = 1000, 16, "50mb"
 
-def page(answerer: Answerer, examples: Sequence[tuple[Path, str]]) -> Any:
+
+def page(answerer: PhraseAnswerer, examples: Sequence[tuple[Path, str]]) -> Any:
     """The page as ``gr.Blocks``."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=SECONDS_KEPT) as blocks:
         gr.Markdown(f"# {TITLE}\n{ABOUT}")
         with gr.Row():
             with gr.Column():
                 picture = gr.Image(type="filepath", label="picture", sources=["upload", "clipboard"], height=320)
-                phrase = gr.Textbox(label="phrase", placeholder="second cup from the left", max_length=1000)
+                picture.preprocess = _file_of
+                phrase = gr.Textbox(label="phrase", placeholder="second cup from the left", max_length=MOST_LETTERS)
                 with_prior = gr.Checkbox(
                     answerer.draws_priors, label="draw a prior first", interactive=answerer.draws_priors
                 )
@@ -60,17 +66,33 @@ def page(answerer: Answerer, examples: Sequence[tuple[Path, str]]) -> Any:
     return blocks
 
 
-def _answered(answerer: Answerer, path: str | None, phrase: str, with_prior: bool) -> Answer:
+def _file_of(upload: Any) -> str | None:
+    """The uploaded file, unread, instead of what gradio makes of it: ``opened`` says what is wrong with it."""
+    return None if upload is None else str(upload.path)
+
+
+def _answered(answerer: PhraseAnswerer, path: str | None, phrase: str, with_prior: bool) -> Answer:
     """
     Raises:
-        gr.Error: for what the person at the page can mend.
+        gr.Error: one line; what concerns the machine alone stands in its log.
     """
     if path is None:
-        raise gr.Error("there is no picture yet; upload one, or take an example")
+        raise _mistake("there is no picture yet; upload one, or take an example")
+    if len(phrase) > MOST_LETTERS:
+        raise _mistake(f"a phrase has at most {MOST_LETTERS} letters")
     try:
-        return answerer(Path(path), phrase, with_prior)
+        return answerer(opened(Path(path)), phrase, with_prior)
+    except EmptyQueryError:
+        raise _mistake('the phrase is empty; say which thing you mean: "second cup from the left"') from None
+    except TrainerError as error:
+        raise _mistake(str(error).replace(path, "the picture")) from error
     except user_errors() as error:
-        raise gr.Error(html.escape(str(error).replace(path, "the picture"))) from error
+        console.print(f"error: {error}", soft_wrap=True, markup=False)
+        raise _mistake("no answer can be given; the log of the server says why") from error
+
+
+def _mistake(text: str) -> gr.Error:
+    return gr.Error(html.escape(text), print_exception=False)
 
 
 def _shown(answer: Answer) -> tuple[Any, ...]:
@@ -81,8 +103,9 @@ def _shown(answer: Answer) -> tuple[Any, ...]:
     score = prior.clip_score if prior else None
     fit = "" if score is None else f"; the prior fits its prompt with a CLIP score of {score:.0f}"
     of_network = views(answer.picture, answer.explanation)[1:]
+    picture = shrunk(answer.picture, MOST_SHOWN_PX)
     return (
-        boxed(answer.picture, [(prediction.box_xyxy, "")]),
+        boxed(picture, [(scaled(prediction.box_xyxy, answer.picture, picture), "")]),
         f"Box (x1, y1, x2, y2) in pixels: **{box}**  \n{waited}{fit}",
         None if prior is None else boxed(Image.fromarray(prior.image), []),
         "" if prior is None else prior.prompt,
@@ -98,18 +121,23 @@ def serve(blocks: Any, host: str, port: int) -> str:
         The page's address.
 
     Raises:
-        UserError: the port is taken.
+        UserError: the port is taken, or the host is none of this machine's.
     """
     try:
+        blocks.queue(max_size=MOST_WAITING, default_concurrency_limit=1)  # the network is one, and watched
         _, address, _ = blocks.launch(
             server_name=host,
             server_port=port,
             theme=THEME,
             footer_links=[],
             quiet=True,
+            max_file_size=LARGEST_FILE,
             ssr_mode=False,
             prevent_thread_lock=True,
         )
-    except OSError as error:
-        raise UserError(f"{host}:{port} cannot be served ({error}); take another --port") from error
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{host}:{port} cannot be served; take another --port if it is taken, and as --host an address of this "
+            f"machine ({error})"
+        ) from error
     return str(address)

@@ -1,6 +1,6 @@
 """The whole job on the miniature world: data set, priors, scenes, shards, two trainings, one table, pictures.
 
-make demo               # at most 15 minutes on two cores
+make demo               # about 20 minutes on two cores
 make demo SIZE=smoke    # everything once, too small to learn anything
 
 Generation and augmentation run on Ray, as they would on a cluster. The demo is resumable: run it again. In full size

@@ -3,8 +3,8 @@
     make generate-priors                                        # the miniature data set with the miniature models
     make generate-priors ARGS="--dataset refcoco --preset sd15 --num-gpus 1"
 
-All data sets share one store, and a prompt that is there is not drawn again. Photographs are not needed. How the
-priors are made is kept in ``prior.json`` beside the data set; augment, pack, train and predict go by it.
+Data sets with the same image encoder share a store, and a prompt that is there is not drawn again. Photographs are not
+needed. How the priors are made is kept in ``prior.json`` beside the data set; later steps go by it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class GeneratePriorsConfig:
     """``samples``: the queries that ``ingest`` read; ``scenes``: those of the generated scenes."""
 
     preset: Literal["miniature", "sd15", "sdxl", "lcm", "sd-turbo", "sdxl-turbo"] = "miniature"
-    """What the options of ``prior`` start from."""
+    """What the options of ``prior`` start from; ``sd15`` for other data sets than the miniature."""
 
     prior: PriorConfig = field(default_factory=miniature.prior_config)
     """Wording, text-to-image model and image encoder; any local folder or hub id."""
@@ -71,11 +71,14 @@ class GeneratePriorsConfig:
 
 
 def from_preset(arguments: list[str]) -> GeneratePriorsConfig:
-    """The defaults, with ``prior`` of the preset that a command line names."""
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="miniature")
+    """The defaults, with ``prior`` of the preset that a command line names, or of the data set that it names."""
+    # Without abbreviations: --data is another option.
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("--dataset", default="miniature")
+    parser.add_argument("--preset", choices=sorted(PRESETS))
     try:
-        name = parser.parse_known_args(arguments)[0].preset
+        named = parser.parse_known_args(arguments)[0]
+        name: Any = named.preset or ("miniature" if named.dataset == "miniature" else "sd15")
     except argparse.ArgumentError:
         name = "miniature"  # the parser of all options says what is wrong
     return GeneratePriorsConfig(preset=name, prior=PRESETS[name]())

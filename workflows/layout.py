@@ -1,4 +1,4 @@
-"""Where things lie: one folder for each data set, one store of priors for all of them."""
+"""Where things lie: one folder for each data set, one store of priors for each image encoder."""
 
 from __future__ import annotations
 

@@ -9,13 +9,14 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from PIL import Image, ImageDraw
 
-from trainer.explain import Explanation
-from workflows.tiles import PREDICTED, Box, boxed, sheet, tile
+from trainer.explain import Explanation, Map
+from workflows.tiles import PREDICTED, Box, boxed, scaled, sheet, shrunk, tile
 
 HEAT = colormaps["cividis"]
 """Equally readable with every kind of colour vision, and in grey."""
 
 OPACITY = 0.65
+MOST_SHOWN_PX = 1280
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,17 +37,21 @@ class View:
 
 
 def views(picture: Image.Image, explanation: Explanation) -> list[View]:
-    """The picture with its box, the verification score, and each stage's attention with that stage's box."""
-    prediction = explanation.prediction
-    score = heated(picture, explanation.over_picture(explanation.verification, picture.size))
-    shown = [
-        View(picture=picture, caption=prediction.phrase, box_xyxy=prediction.box_xyxy),
-        View(picture=score, caption="verification score"),
-    ]
-    for number, (values, box) in enumerate(zip(explanation.attention, prediction.stages_xyxy, strict=True), 1):
-        heat = heated(picture, explanation.over_picture(values, picture.size))
-        shown.append(View(picture=heat, caption=f"stage {number}: attention and box", box_xyxy=box))
-    return shown
+    """The picture with its box, the verification score, and each stage's attention with that stage's box; each at most
+    ``MOST_SHOWN_PX`` wide and high."""
+    prediction, shown = explanation.prediction, shrunk(picture, MOST_SHOWN_PX)
+
+    def under(values: Map) -> Image.Image:
+        return heated(shown, explanation.over_picture(values, picture.size, shown.size))
+
+    box = scaled(prediction.box_xyxy, picture, shown)
+    made = [View(picture=shown, caption=prediction.phrase, box_xyxy=box)]
+    made.append(View(picture=under(explanation.verification), caption="verification score"))
+    stages = zip(explanation.attention, prediction.stages_xyxy, strict=True)
+    for number, (values, of_stage) in enumerate(stages, 1):
+        caption = f"stage {number}: attention and box"
+        made.append(View(picture=under(values), caption=caption, box_xyxy=scaled(of_stage, picture, shown)))
+    return made
 
 
 def explained(picture: Image.Image, explanation: Explanation) -> Image.Image:
@@ -59,7 +64,7 @@ def heated(picture: Image.Image, values: npt.NDArray[np.float32]) -> Image.Image
     """A picture in grey under a map, whose largest value is the brightest, with a scale at its foot."""
     least, most = float(values.min()), float(values.max())
     shares = (values - least) / (most - least) if most > least else np.zeros_like(values)
-    colours = Image.fromarray((HEAT(shares)[..., :3] * 255).astype(np.uint8))
+    colours = Image.fromarray((HEAT(shares, bytes=True))[..., :3])
     blended = Image.blend(picture.convert("L").convert("RGB"), colours, OPACITY)
     _draw_scale(blended)
     return blended

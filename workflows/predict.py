@@ -131,21 +131,21 @@ def questions(config: PredictConfig) -> Mapping[Path, Sequence[str]]:
         UserError: a phrase is empty, a file is missing or malformed; names the row.
     """
     if config.queries is not None:
-        return read_questions(config.image, config.queries)
+        return read_questions(config.image, config.queries, "--image")
     for phrase in config.query:
         _check_phrase(phrase, "--query")
     return dict.fromkeys(pictures(config.image), config.query)
 
 
-def read_questions(folder: Path, queries: Path) -> Mapping[Path, Sequence[str]]:
-    """Picture below ``folder`` to its phrases, out of JSON lines.
+def read_questions(folder: Path, queries: Path, option: str) -> Mapping[Path, Sequence[str]]:
+    """Picture below ``folder``, which ``option`` named, to its phrases, out of JSON lines.
 
     Raises:
         UserError: a phrase is empty, a file is missing or malformed; names the row.
     """
     found: dict[Path, list[str]] = defaultdict(list)
     # Not splitlines: a phrase may hold what that takes for the end of a line.
-    for number, line in enumerate(queries.read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(_text(queries).split("\n"), 1):
         if not line.strip():
             continue
         where = f"{queries}, line {number}"
@@ -155,10 +155,19 @@ def read_questions(folder: Path, queries: Path) -> Mapping[Path, Sequence[str]]:
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f'{where}: give {{"image": "a.jpg", "query": "left cup"}}, got {line[:80]!r}') from error
         _check_phrase(phrase, where)
-        found[_below(folder, name, where)].append(phrase)
+        found[_below(folder, name, where, option)].append(phrase)
     if not found:
         raise UserError(f"{queries} holds no line")
     return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(f'{path} does not exist; it holds lines {{"image": "a.jpg", "query": "left cup"}}') from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 ({error}); save it as such") from error
 
 
 def _check_phrase(phrase: Any, where: str) -> None:
@@ -166,12 +175,12 @@ def _check_phrase(phrase: Any, where: str) -> None:
         raise UserError(f'{where}: the query is empty; say which thing you mean: "second cup from the left"')
 
 
-def _below(folder: Path, name: Any, where: str) -> Path:
+def _below(folder: Path, name: Any, where: str, option: str) -> Path:
     path = (folder / str(name)).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise UserError(f"{where}: {name!r} leads out of {folder}; name a file below it")
     if not path.is_file():
-        raise UserError(f"{where}: {path} does not exist; --image is the folder of the pictures")
+        raise UserError(f"{where}: {path} does not exist; {option} is the folder of the pictures")
     return path
 
 

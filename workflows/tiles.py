@@ -19,7 +19,8 @@ Box = tuple[float, float, float, float]
 """xyxy in pixels."""
 
 Boxes = Sequence[tuple[Box, tuple[int, int, int]]]
-SMALLEST_SHOWN_PX = 320
+LEAST_SHOWN_PX = 320
+"""Smaller pictures are enlarged by a whole number, so that their pixels stay what they are."""
 
 
 def picture_of(sample: Sample) -> Image.Image:
@@ -32,15 +33,28 @@ def decoded(content: bytes) -> Image.Image:
 
 
 def boxed(picture: Image.Image, boxes: Sequence[tuple[Box, str]]) -> Image.Image:
-    """A picture with named boxes, at least ``SMALLEST_SHOWN_PX`` wide."""
-    zoom = max(1, round(SMALLEST_SHOWN_PX / picture.width))
+    """A picture with named boxes, its longer side at least about ``LEAST_SHOWN_PX``."""
+    zoom = max(1, round(LEAST_SHOWN_PX / max(picture.size)))
     shown = picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST)
-    draw, width = ImageDraw.Draw(shown), max(2, shown.width // 160)
+    draw, width = ImageDraw.Draw(shown), max(2, max(shown.size) // 160)
     for i, (box, name) in enumerate(boxes):
         x1, y1, x2, y2 = (value * zoom for value in box)
         draw.rectangle((x1, y1, x2, y2), outline=COLOURS[i % len(COLOURS)], width=width)
         draw.text((x1 + width + 2, y1 + width), name, fill="white", stroke_width=2, stroke_fill="black")
     return shown
+
+
+def shrunk(picture: Image.Image, most_px: int) -> Image.Image:
+    """The picture, its longer side at most ``most_px``."""
+    scale = min(1.0, most_px / max(picture.size))
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture if scale == 1 else picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def scaled(box: Box, picture: Image.Image, shown: Image.Image) -> Box:
+    """A box of ``picture`` in pixels of ``shown``, the same picture in another size."""
+    across, down = shown.width / picture.width, shown.height / picture.height
+    return (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
 
 
 def tile(picture: Image.Image, caption: str, boxes: Boxes = ()) -> Image.Image:

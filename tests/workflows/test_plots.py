@@ -13,7 +13,7 @@ from workflows.miniature.world import WorldConfig, write_dataset
 from workflows.plots import heat_map, levels, new_figure
 from workflows.run_plots import draw_run, funnel, shares
 from workflows.scene_plots import draw_yield
-from workflows.training_plots import draw_learning
+from workflows.training_plots import draw_learning, learning_curves
 
 
 def _is_drawn(path: Path) -> bool:
@@ -90,3 +90,8 @@ def test_learning_curves_show_what_was_looked_at(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text(json.dumps({"history": history}))
     draw_learning(tmp_path / "metrics.json", tmp_path / "learning.png")
     assert _is_drawn(tmp_path / "learning.png")
+    losses, accuracies = learning_curves(history).axes
+    assert [list(line.get_ydata()) for line in losses.lines] == [[3.0, 2.0]]
+    assert {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in accuracies.lines} == {
+        "Acc@0.50": ([2], [50.0]), "Acc@0.75": ([2], [25.0]), "mean IoU": ([2], [40.0]),
+    }  # fmt: skip
