@@ -46,7 +46,6 @@ from augmentation.scene import NONE, Scene, Thing
 from augmentation.semantics import Reader
 from augmentation.verify import VerifyConfig, VerifyStage
 from augmentation.vocabulary import QUANTIFIERS, Composer, VocabularyConfig, even_requests, scene_specs
-from benchmarks.pseudo_q import ambiguous, pseudo_queries
 from pipeline.stage import Item, Rejected, Stage
 from shards.schema import Sample
 from workflows import cut_out
@@ -54,6 +53,7 @@ from workflows.console import quieten_libraries
 from workflows.miniature import cutouts as miniature_cutouts
 from workflows.miniature.judge import count_objects
 from workflows.presets import miniature
+from workflows.study.pseudo_q import ambiguous, pseudo_queries
 from workflows.wording import compared, print_words
 
 console = Console()

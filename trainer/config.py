@@ -19,6 +19,7 @@ CHANGEABLE = frozenset(
     {
         "output",
         "epochs",
+        "steps",
         "num_workers",
         "save_every_steps",
         "stop_after_steps",
@@ -68,6 +69,9 @@ class TrainConfig:
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
 
     epochs: int = 90
+    steps: int | None = None
+    """Length of the training, instead of ``epochs``: the last epoch ends with them, and schedules run over them."""
+
     batch_images: int = 64
     """Images of a step, of all processes together; a multiple of their number."""
 
@@ -123,6 +127,8 @@ class TrainConfig:
         for name in positive:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
         if not 0 <= self.prior_dropout <= 1:
             raise ValueError(f"prior_dropout must lie in 0..1, got {self.prior_dropout}")
         if not self.train:

@@ -75,11 +75,11 @@ def new_optimizer(
     return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
-def learning_rate_factor(config: OptimisationConfig, step: int, steps_per_epoch: int, epochs: int) -> float:
+def learning_rate_factor(config: OptimisationConfig, step: int, steps_per_epoch: int, total_steps: int) -> float:
     """What learning rates are multiplied with at a step, counted from the start of training."""
     warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     if config.schedule == "cosine":
-        return warm * 0.5 * (1 + math.cos(math.pi * step / (steps_per_epoch * epochs)))
+        return warm * 0.5 * (1 + math.cos(math.pi * step / total_steps))
     return warm * (0.1 if step >= config.drop_epoch * steps_per_epoch else 1.0)
 
 

@@ -16,10 +16,10 @@ from trainer.saving import Progress
 class TrainingView:
     """Silent on all processes but the main one."""
 
-    def __init__(self, epochs: int, steps_per_epoch: int, log_every_steps: int, is_main: bool) -> None:
+    def __init__(self, total_steps: int, steps_per_epoch: int, log_every_steps: int, is_main: bool) -> None:
         self._console = Console(stderr=True, highlight=False, quiet=not is_main)
         self._steps_per_epoch, self._log_every = steps_per_epoch, log_every_steps
-        self._epochs, self._total = epochs, epochs * steps_per_epoch
+        self._epochs, self._total = -(-total_steps // steps_per_epoch), total_steps
         self._losses: list[float] = []
         self._started, self._first = time.monotonic(), -1
         self._bars = Bars(

@@ -85,7 +85,7 @@ class Trainer:
         if config.compile:
             self.network.compile_parts()
         self.view = TrainingView(
-            config.epochs, self.stream.num_steps, config.log_every_steps, self.accelerator.is_main_process
+            self.total_steps, self.stream.num_steps, config.log_every_steps, self.accelerator.is_main_process
         )
         self.view.note(self._beginning(loaded))
 
@@ -110,7 +110,7 @@ class Trainer:
         steps_left = config.stop_after_steps or sys.maxsize
         _start_tracker(self.accelerator, config)
         with self.view, explained(self._whereabouts, self._less_memory()):
-            while progress.epoch < config.epochs and steps_left > 0:
+            while progress.epoch < self.num_epochs and steps_left > 0:
                 steps_left = self._run_epoch(steps_left)
         self.accelerator.end_training()
         return self._write_metrics()
@@ -128,7 +128,8 @@ class Trainer:
 
     def _run_epoch(self, steps_left: int) -> int:
         """Steps of this epoch from where it stands, its validation and its checkpoint; returns the steps left."""
-        progress, num_steps = self.progress, self.stream.num_steps
+        progress = self.progress
+        num_steps = min(self.stream.num_steps, self.total_steps - progress.epoch * self.stream.num_steps)
         self.network.frozen = progress.epoch < self.config.optimisation.freeze_epochs
         self.network.train()
         waited_since = time.monotonic()
@@ -141,7 +142,7 @@ class Trainer:
             ended, paused = progress.step == num_steps, steps_left == 0
             if not ended and (paused or progress.step % self.config.save_every_steps == 0):
                 self._save(is_best=False)
-            if paused:
+            if ended or paused:
                 break
             waited_since = time.monotonic()
         if progress.step == num_steps:
@@ -155,7 +156,7 @@ class Trainer:
             TrainerError: the loss is not a number.
         """
         number, accelerator = self._global_step, self.accelerator
-        factor = learning_rate_factor(self.config.optimisation, number, self.stream.num_steps, self.config.epochs)
+        factor = learning_rate_factor(self.config.optimisation, number, self.stream.num_steps, self.total_steps)
         set_learning_rates(self.optimizer, factor)
         torch.manual_seed((self.config.seed * 1_000_003 + number) * 1_009 + accelerator.process_index)
         counted = torch.tensor(float(sum(len(part.targets) for part in parts if part.counts)))
@@ -203,6 +204,16 @@ class Trainer:
         return losses
 
     @property
+    def total_steps(self) -> int:
+        """Of the whole training."""
+        return self.config.steps or self.config.epochs * self.stream.num_steps
+
+    @property
+    def num_epochs(self) -> int:
+        """The last one may be cut."""
+        return -(-self.total_steps // self.stream.num_steps)
+
+    @property
     def _global_step(self) -> int:
         return self.progress.epoch * self.stream.num_steps + self.progress.step
 
@@ -217,7 +228,7 @@ class Trainer:
         """Validate, see whether it is the best, save."""
         progress, config = self.progress, self.config
         record: dict[str, Any] = {"epoch": progress.epoch, "loss": self.view.mean_loss()}
-        last = progress.epoch + 1 == config.epochs
+        last = progress.epoch + 1 == self.num_epochs
         is_best = self.validation is None
         if self.validation and (last or (progress.epoch + 1) % config.validate_every_epochs == 0):
             judgements = self._validated(self.validation)
@@ -328,7 +339,7 @@ class Trainer:
 
     def _write_metrics(self) -> dict[str, Any]:
         metrics = {
-            "finished": self.progress.epoch >= self.config.epochs,
+            "finished": self.progress.epoch >= self.num_epochs,
             "best_accuracy": self.progress.best_score,
             "history": self.progress.history,
         }

@@ -225,7 +225,7 @@ def _vocabulary(config: AugmentConfig) -> VocabularyConfig:
 
 
 def _recipes(config: AugmentConfig, vocabulary: VocabularyConfig, prior: PriorConfig) -> Iterator[Recipe]:
-    looking = _looking(config, vocabulary, prior)
+    looking = looking_stages(config, vocabulary, prior)
     label = LabelStage(config.label, plurals=vocabulary.categories)
     for composer in config.composers:
         compose, made_of = _composing(config, composer, vocabulary)
@@ -276,7 +276,7 @@ def _few(names: Sequence[str], most: int = 10) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _looking(config: AugmentConfig, vocabulary: VocabularyConfig, prior: PriorConfig) -> list[Stage[Any, Any]]:
+def looking_stages(config: AugmentConfig, vocabulary: VocabularyConfig, prior: PriorConfig) -> list[Stage[Any, Any]]:
     """The stages that say what is in a picture."""
     if config.exact:
         return [ExactStage(vocabulary, optional_kinds=config.verify.optional_kinds)]

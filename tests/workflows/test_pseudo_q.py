@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from augmentation.scene import Scene, Thing
-from benchmarks.pseudo_q import ambiguous, pseudo_queries
+from workflows.study.pseudo_q import ambiguous, pseudo_queries
 
 
 def _scene(*centres_and_sizes: tuple[float, float, float]) -> Scene:

@@ -1,0 +1,43 @@
+"""The arms: what each network is trained on. An arm differs from another in one thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Priors = Literal["own", "shuffled", "oracle"]
+"""``own``: drawn from the query. ``shuffled``: those of other queries. ``oracle``: a clean rendering of the target."""
+
+Extra = Literal["prompted", "pasted", "pseudo-q", "photographs"]
+"""Training data beside the real ones: scenes by composer; the prompted ones with Pseudo-Q's queries instead of proved
+ones; as many further pictures of the world itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """What a network is given."""
+
+    name: str
+    priors: Priors | None = None
+    extra: Extra | None = None
+    is_main: bool = False
+    """One of the four that the paper compares; the others are controls."""
+
+    @property
+    def samples(self) -> str:
+        """Which packing of the real samples it reads."""
+        return self.priors or "own"
+
+
+ARMS = (
+    Arm(name="base", is_main=True),
+    Arm(name="priors", priors="own", is_main=True),
+    Arm(name="scenes", extra="prompted", is_main=True),
+    Arm(name="both", priors="own", extra="prompted", is_main=True),
+    Arm(name="shuffled priors", priors="shuffled"),
+    Arm(name="oracle priors", priors="oracle"),
+    Arm(name="pasted scenes", extra="pasted"),
+    Arm(name="Pseudo-Q's rules", extra="pseudo-q"),
+    Arm(name="more photographs", extra="photographs"),
+)
+BY_NAME = {arm.name: arm for arm in ARMS}

@@ -1,0 +1,272 @@
+"""The study's data: one world cut to several sizes, further training data of several kinds, priors of several kinds.
+
+Everything is a run of its own that is finished or goes on, below ``<root>``:
+
+    data/miniature/...        the world, its priors and prompted scenes, as the demo makes them
+    data/pasted/...           pasted scenes
+    packed/<size>-<priors>    real samples of a size: own, shuffled or oracle priors
+    packed/<extra>            further training data
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from upath import UPath
+
+from generation.prior import encoder_fingerprint
+from generation.store import PriorSink
+from pipeline.executor import ExecutorConfig
+from pipeline.run import Job, PlanRow, run_job
+from pipeline.stage import Item, Rejected, Stage
+from pipeline.storage import Location, located
+from shards.reader import SampleReader
+from shards.schema import Sample
+from shards.writer import SampleSink
+from workflows import augment, generate_priors, ingest
+from workflows.joining import JoinStage
+from workflows.layout import DatasetFolders, folders, write_whole
+from workflows.miniature import cutouts
+from workflows.miniature.world import Combination, WorldConfig, write_dataset
+from workflows.parsing import Queries, parse
+from workflows.presets import miniature
+from workflows.prior_config import load_prior_config, prior_store_of
+from workflows.study.arms import Arm
+from workflows.study.oracle import OracleStage, combinations_of_queries, prior_name
+from workflows.study.scenes import PseudoQStage, ReadSceneStage, asked_of_rounds
+
+QUERIES_PER_PICTURE = 3.5
+"""Of the world's training split; a little less than it has, so that pictures enough are drawn."""
+
+EVALUATED = ("val", "testA", "testB")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyData:
+    """Where everything lies, and how much of it there is."""
+
+    root: UPath
+    sizes: tuple[int, ...]
+    """Training queries."""
+
+    num_scenes: int
+    """Scenes to ask for."""
+
+    num_val: int
+    num_test: int
+    executor: ExecutorConfig
+
+    @property
+    def place(self) -> DatasetFolders:
+        return folders("miniature", self.root / "data")
+
+    @property
+    def world(self) -> WorldConfig:
+        """With pictures for the largest size, and as many again as scenes are asked for."""
+        num_train = round(max(self.sizes) / QUERIES_PER_PICTURE) + self.num_scenes
+        refer = Path(str(self.root)) / "refer"
+        return WorldConfig(output=refer, num_train=num_train, num_val=self.num_val, num_test=self.num_test)
+
+    def samples(self, size: int, arm: Arm) -> UPath:
+        return self.root / "packed" / f"{size}-{arm.samples}"
+
+    def extra(self, arm: Arm) -> UPath | None:
+        return None if arm.extra is None else self.root / "packed" / arm.extra
+
+
+def prepare(data: StudyData, arms: Iterable[Arm]) -> None:
+    """Make what the arms need, or find it made."""
+    arms = list(arms)
+    _make_world(data)
+    reader = SampleReader(data.place.samples)
+    chosen = {size: _first_pictures(reader, size) for size in data.sizes}
+    for priors in dict.fromkeys(arm.samples for arm in arms):
+        ids, store = _prior_ids(data, reader, priors)
+        for size, numbers in chosen.items():
+            _join(data, data.place.samples, _rows(reader, numbers, ids), store, f"{size}-{priors}")
+    extras = dict.fromkeys(arm.extra for arm in arms if arm.extra)
+    if extras:
+        _make_extras(data, reader, extras, after=max(map(max, chosen.values())))
+
+
+def _make_world(data: StudyData) -> None:
+    """Pictures, samples and priors."""
+    if not (data.world.output / "miniature" / "instances.json").is_file():
+        write_dataset(data.world)
+    config = ingest.IngestConfig(
+        annotations=UPath(data.world.output / "miniature"),
+        images=UPath(data.world.output / "images"),
+        data=data.root / "data",
+        executor=data.executor,
+    )
+    ingest.main(config)
+    _generate_priors(data, "samples")
+
+
+def _generate_priors(data: StudyData, of: Any) -> None:
+    generate_priors.main(generate_priors.GeneratePriorsConfig(of=of, data=data.root / "data", executor=data.executor))
+
+
+def _first_pictures(reader: SampleReader, size: int) -> list[int]:
+    """Numbers of the first training pictures that have ``size`` queries together, and of all that are evaluated."""
+    numbers, left = list[int](), size
+    for number, entry in enumerate(reader.index):
+        if entry.split in EVALUATED:
+            numbers.append(number)
+        elif left > 0:
+            numbers.append(number)
+            left -= entry.num_queries
+    return numbers
+
+
+def _prior_ids(data: StudyData, reader: SampleReader, priors: str) -> tuple[dict[str, str], UPath]:
+    """Query id to the id of its prior, and the store that it lies in."""
+    if priors == "oracle":
+        targets = combinations_of_queries(reader, data.world)
+        return {query: prior_name(target) for query, target in targets.items()}, _oracle_store(data, targets)
+    prior = load_prior_config(data.place.prior_config)
+    rows = parse(Queries(dataset="miniature", data=data.root / "data"), prior, data.executor)
+    ids = {row.key: row.prior_id for row in rows}
+    store = prior_store_of("miniature", data.root / "data")
+    return (_shuffled(reader, ids), store) if priors == "shuffled" else (ids, store)
+
+
+def _shuffled(reader: SampleReader, ids: Mapping[str, str]) -> dict[str, str]:
+    """Each query with the prior of another one of its split."""
+    of_split: dict[str, list[str]] = {}
+    for sample in reader:
+        for query in sample.queries:
+            of_split.setdefault(query.split, []).append(query.query_id)
+    result: dict[str, str] = {}
+    for split, queries in of_split.items():
+        given = [ids[query] for query in queries]
+        Random(f"shuffled/{split}").shuffle(given)
+        result |= dict(zip(queries, given, strict=True))
+    return result
+
+
+def _oracle_store(data: StudyData, targets: Mapping[str, Combination]) -> UPath:
+    store, prior = data.root / "oracle-priors", miniature.prior_config()
+    rows = [PlanRow(key=prior_name(one), payload={"combination": list(one)}) for one in sorted(set(targets.values()))]
+    encoder = encoder_fingerprint(prior)
+    _run(
+        data, "priors", rows, [OracleStage(prior.encoder)], PriorSink({}, encoder), store / "run", {"encoder": encoder}
+    )
+    return store
+
+
+def _rows(reader: SampleReader, numbers: Iterable[int], ids: Mapping[str, str]) -> Iterator[PlanRow]:
+    for number in numbers:
+        queries = [query["query_id"] for query in reader.record(number)["queries"]]
+        entry = reader.index[number]
+        payload = {"number": number, "prior_ids": {query: ids[query] for query in queries}}
+        yield PlanRow(key=entry.key, payload=payload, group=entry.split)
+
+
+def _join(data: StudyData, samples: Location, rows: Iterable[PlanRow], store: UPath, name: str) -> None:
+    _run(data, "pack-samples", list(rows), [JoinStage(samples, store)], SampleSink(), data.root / "packed" / name)
+
+
+def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[str], after: int) -> None:
+    """Further training data; prompted scenes are made for all of them, since they say how many pictures are fair."""
+    vocabulary = miniature.vocabulary()
+    config = augment.AugmentConfig(
+        num_scenes=data.num_scenes, rejected_pictures=0, data=data.root / "data", executor=data.executor
+    )
+    augment.make_scenes(config)
+    scenes = SampleReader(data.place.scenes)
+    for extra in extras:
+        if extra == "prompted":
+            _generate_priors(data, "scenes")
+            prior = load_prior_config(data.place.prior_config)
+            of = Queries(dataset="miniature", of="scenes", data=data.root / "data")
+            ids = {row.key: row.prior_id for row in parse(of, prior, data.executor)}
+            store = prior_store_of("miniature", data.root / "data")
+            _join(data, data.place.scenes, _rows(scenes, range(len(scenes)), ids), store, extra)
+        elif extra == "pseudo-q":
+            asked = asked_of_rounds(data.place.scene_rounds)
+            rows = [
+                PlanRow(key=entry.key, payload={"number": i, "spec": dict(asked[entry.key])}, group="train")
+                for i, entry in enumerate(scenes.index)
+            ]
+            looking = augment.looking_stages(config, vocabulary, miniature.prior_config())
+            stages = [ReadSceneStage(str(data.place.scenes)), *looking, PseudoQStage()]
+            _run(data, "scenes", rows, stages, SampleSink(), data.root / "packed" / extra)
+        elif extra == "pasted":
+            _paste(data, vocabulary)
+        else:
+            rest = (i for i, entry in enumerate(reader.index) if entry.split == "train" and i > after)
+            numbers = [number for number, _ in zip(rest, range(len(scenes)), strict=False)]
+            ids, store = _prior_ids(data, reader, "own")
+            _join(data, data.place.samples, _rows(reader, numbers, ids), store, extra)
+
+
+def _paste(data: StudyData, vocabulary: Any) -> None:
+    """Pasted scenes as a data set of their own, then as many of them as there are prompted ones."""
+    root = Path(str(data.root))
+    drawn = cutouts.MiniatureCutoutsConfig(cutouts=root / "cutouts", backgrounds=root / "backgrounds")
+    cutouts.main(drawn)
+    write_whole(data.root / "vocabulary.json", json.dumps(vocabulary.to_json()))
+    pasted = replace(miniature.pasted_config(), cutouts=drawn.cutouts, backgrounds=drawn.backgrounds)
+    config = augment.AugmentConfig(
+        dataset="pasted",
+        composers=("pasted",),
+        num_scenes=4 * data.num_scenes,
+        vocabulary=root / "vocabulary.json",
+        pasted=pasted,
+        rejected_pictures=0,
+        data=data.root / "data",
+        executor=data.executor,
+    )
+    augment.make_scenes(config)
+    made, wanted = SampleReader(folders("pasted", data.root / "data").scenes), len(SampleReader(data.place.scenes))
+    rows = [PlanRow(key=made.index[i].key, payload={"number": i}, group="train") for i in range(min(wanted, len(made)))]
+    _run(
+        data,
+        "scenes",
+        rows,
+        [CopyStage(str(folders("pasted", data.root / "data").scenes))],
+        SampleSink(),
+        data.root / "packed" / "pasted",
+    )
+
+
+class CopyStage(Stage[Item, Sample]):
+    """Reads samples by their number."""
+
+    def __init__(self, samples: str) -> None:
+        self._samples = samples
+
+    def setup(self) -> None:
+        self._reader = SampleReader(located(self._samples))
+
+    def process(self, items: list[Item]) -> list[Sample | Rejected]:
+        return [self._reader.read(item.payload["number"]) for item in items]
+
+
+def _run(
+    data: StudyData,
+    name: str,
+    rows: Sequence[PlanRow],
+    stages: Sequence[Stage[Any, Any]],
+    sink: Any,
+    output: UPath,
+    fingerprint: Mapping[str, Any] = {},
+) -> None:
+    digest = hashlib.sha256(json.dumps([[row.key, row.payload] for row in rows], sort_keys=True).encode()).hexdigest()
+    job = Job(
+        name=name,
+        fingerprint={"rows": digest, **fingerprint},
+        inputs=lambda: iter(rows),
+        items_per_shard=500,
+        seed=0,
+        stages=list(stages),
+        sink=sink,
+    )
+    run_job(job, output, data.executor)

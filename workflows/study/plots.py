@@ -1,0 +1,60 @@
+"""The study's results as plots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from workflows.plots import bars, new_figure, save
+from workflows.study.arms import BY_NAME
+
+GROUPS = ("testA", "testB", "two or more rivals", "unseen combinations", "positional")
+
+
+def draw_study(record: Mapping[str, Any], output: Path) -> None:
+    """``arms.png`` (the main arms by size), ``controls.png`` and ``claims.png``."""
+    draw_arms(record["levels"], output / "arms.png")
+    draw_controls(record["levels"], output / "controls.png")
+    draw_claims(record["claims"], output / "claims.png")
+
+
+def draw_arms(levels: Mapping[str, Any], path: Path) -> None:
+    """A panel for each group of queries; the data's size across, a colour for each main arm."""
+    arms = [name for name, arm in BY_NAME.items() if arm.is_main]
+    figure, every = new_figure(11, 6.4, len(GROUPS), columns=3)
+    for axes, group in zip(every, GROUPS, strict=True):
+        series = {arm: [_bar(of.get(arm, {}).get(group)) for of in levels.values()] for arm in arms}
+        bars(axes, [f"{int(size):,}" for size in levels], series, "Acc@0.5 (%)", group)
+    save(figure, path)
+
+
+def draw_controls(levels: Mapping[str, Any], path: Path) -> None:
+    """All arms at the size that has most of them."""
+    of = max(levels.values(), key=len)
+    figure, (axes,) = new_figure(11, 3.8)
+    series = {arm: [_bar(of[arm].get(group)) for group in GROUPS] for arm in of}
+    bars(axes, list(GROUPS), series, "Acc@0.5 (%)")
+    save(figure, path)
+
+
+def draw_claims(claims: list[Mapping[str, Any]], path: Path) -> None:
+    """Differences in points with their intervals over pictures."""
+    figure, (axes,) = new_figure(8, 0.9 + 0.32 * max(1, len(claims)))
+    for row, one in enumerate(claims):
+        found = one["over_pictures"]
+        axes.plot([100 * found["low"], 100 * found["high"]], [row, row], color="#0072b2", linewidth=2)
+        axes.plot([100 * found["mean"]], [row], marker="o", color="#0072b2")
+    axes.set_yticks(range(len(claims)), [f"{one['text']} ({one['size']:,})" for one in claims])
+    axes.invert_yaxis()
+    axes.axvline(0, color="#333333", linewidth=0.8)
+    axes.set_xlabel("points of Acc@0.5, 95 % over pictures")
+    save(figure, path)
+
+
+def _bar(of: Mapping[str, Any] | None) -> tuple[float, float, float] | None:
+    if of is None:
+        return None
+    one = of["accuracy"]
+    low, high = (one["mean"] if one[end] is None else one[end] for end in ("low", "high"))
+    return 100 * one["mean"], 100 * low, 100 * high

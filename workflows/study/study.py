@@ -1,0 +1,169 @@
+"""Does the method work? All arms, seeds and sizes in one table, trained under one budget of steps.
+
+    make study                          # hours; the same command goes on where it stopped
+    make study ARGS="--report"          # what is finished so far
+    make study ARGS="--smoke"           # every step in minutes; says nothing
+
+The arms: the network alone (VLTVG), with semantic priors, with generated scenes, with both. The controls, at one size:
+priors of other queries, oracle priors (a clean rendering of the target), pasted scenes, the same scenes with Pseudo-Q's
+queries, and as many further pictures of the world. ``results.json``, ``results.md`` and the plots lie in ``--output``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.markdown import Markdown
+from upath import UPath
+
+from pipeline.executor import ExecutorConfig
+from shards.reader import SampleReader
+from workflows.console import Executor, UserError, console, lies_in
+from workflows.layout import write_whole
+from workflows.miniature.world import held_out_combinations
+from workflows.study.arms import ARMS, BY_NAME, Arm
+from workflows.study.cells import Cell, answers, cells, run_cell
+from workflows.study.data import StudyData, prepare
+from workflows.study.figures import Answers, report
+from workflows.study.oracle import combinations_of_queries
+from workflows.study.plots import draw_study
+from workflows.study.tables import markdown
+
+UNSEEN = "unseen.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """What is compared, and how long each network may train."""
+
+    sizes: tuple[int, ...] = (500, 2000, 8000)
+    """Training queries of the main arms."""
+
+    seeds: int = 5
+    """Trainings of each main arm and size."""
+
+    control_size: int = 2000
+    control_seeds: int = 3
+    arms: tuple[str, ...] = tuple(arm.name for arm in ARMS)
+    steps: int = 3000
+    """Of every training."""
+
+    num_scenes: int = 900
+    """To ask for; those that are accepted and chosen are trained on."""
+
+    num_val: int = 250
+    num_test: int = 400
+    """Pictures of each of testA and testB."""
+
+    output: Path = Path("runs/study")
+    report: bool = False
+    """Only report what is finished."""
+
+    smoke: bool = False
+    """Everything in its smallest size."""
+
+    executor: Executor = field(default_factory=ExecutorConfig)
+    rest: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Options of ``trainer.train`` for all arms alike."""
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.arms) - BY_NAME.keys():
+            raise UserError(f"there are no arms {sorted(unknown)}; there are {', '.join(BY_NAME)}")
+        if min(*self.sizes, self.seeds, self.steps, self.num_scenes) < 1 or self.control_seeds < 0:
+            raise UserError("sizes, seeds, steps and num_scenes must be at least 1")
+        if self.control_size not in self.sizes:
+            raise UserError(f"control_size must be one of the sizes {self.sizes}, got {self.control_size}")
+
+    @property
+    def chosen(self) -> list[Arm]:
+        return [BY_NAME[name] for name in self.arms]
+
+    @property
+    def cells(self) -> list[Cell]:
+        return list(
+            cells(
+                self.sizes,
+                self.chosen,
+                seeds=self.seeds,
+                control_seeds=self.control_seeds,
+                control_size=self.control_size,
+            )
+        )
+
+    @property
+    def data(self) -> StudyData:
+        return StudyData(
+            root=UPath(self.output / "data"),
+            sizes=self.sizes,
+            num_scenes=self.num_scenes,
+            num_val=self.num_val,
+            num_test=self.num_test,
+            executor=self.executor,
+        )
+
+
+def smoke(config: StudyConfig) -> StudyConfig:
+    """The smallest study in which nothing is left out."""
+    return replace(
+        config,
+        smoke=False,
+        sizes=(40,),
+        control_size=40,
+        seeds=2,
+        control_seeds=2,
+        steps=2,
+        num_scenes=16,
+        num_val=4,
+        num_test=6,
+        output=config.output / "smoke",
+    )
+
+
+def main(config: StudyConfig) -> None:
+    """Make the data, train what is missing, report."""
+    if config.smoke:
+        config = smoke(config)
+    every = config.cells
+    if not config.report:
+        prepare(config.data, config.chosen)
+        _note_unseen(config)
+        for number, cell in enumerate(every, 1):
+            run_cell(cell, config.data, config.steps, config.rest, config.output)
+            console.print(f"{number:,} of {len(every):,} networks: {cell}")
+    tell(config, every)
+
+
+def tell(config: StudyConfig, every: list[Cell]) -> None:
+    """Write and print what the finished cells say."""
+    found: Answers = {
+        (cell.size, cell.arm.name, cell.seed): [one for one in judged if one.priors == "true"]
+        for cell in every
+        if (judged := answers(cell, config.output)) is not None
+    }
+    if not found:
+        raise UserError(f"no network of the study in {config.output} is finished yet; run it without --report")
+    record = {"networks": {"finished": len(found), "all": len(every)}, "steps": config.steps} | report(
+        found, _unseen(config)
+    )
+    write_whole(config.output / "results.json", json.dumps(record, indent=1))
+    text = markdown(record)
+    write_whole(config.output / "results.md", text)
+    draw_study(record, config.output)
+    console.print(Markdown(text))
+    lies_in("the study's results, with plots", config.output)
+
+
+def _note_unseen(config: StudyConfig) -> None:
+    """Which queries are about combinations that training never shows, for the report."""
+    targets = combinations_of_queries(SampleReader(config.data.place.samples), config.data.world)
+    unseen = sorted(query for query, combination in targets.items() if combination in held_out_combinations())
+    write_whole(config.output / UNSEEN, json.dumps(unseen))
+
+
+def _unseen(config: StudyConfig) -> Collection[str]:
+    return frozenset(json.loads((config.output / UNSEEN).read_text()))

@@ -1,0 +1,54 @@
+"""The study's results as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+COLUMNS = ("val", "testA", "testB", "no rival", "one rival", "two or more rivals", "unseen combinations", "positional")
+
+
+def markdown(record: Mapping[str, Any]) -> str:
+    """A table of levels for each size, and one of the claims."""
+    finished, every = record["networks"]["finished"], record["networks"]["all"]
+    lines = ["# Study", "", f"{finished:,} of {every:,} networks, {record['steps']:,} steps each."]
+    for size, arms in record["levels"].items():
+        lines += ["", f"## {int(size):,} training queries", "", *_levels(arms)]
+    return "\n".join([*lines, "", "## Differences", "", *_claims(record["claims"]), ""])
+
+
+def _levels(arms: Mapping[str, Any]) -> Iterator[str]:
+    yield "Acc@0.5 in percent, mean over seeds with its 95 % interval (Student's t)."
+    yield ""
+    yield f"| arm | seeds | {' | '.join(COLUMNS)} | mean IoU |"
+    yield f"|---|--:|{'--:|' * (len(COLUMNS) + 1)}"
+    for arm, of in arms.items():
+        cells = [_interval(of[name]["accuracy"]) if name in of else "" for name in COLUMNS]
+        cells.append(_interval(of["all"]["mean_iou"]))
+        yield f"| {arm} | {of['all']['accuracy']['seeds']} | {' | '.join(cells)} |"
+
+
+def _claims(claims: list[Mapping[str, Any]]) -> Iterator[str]:
+    yield "Points of Acc@0.5 on the same queries; over seeds (paired, Student's t) and over pictures (bootstrap of the"
+    yield "mean over seeds). * where both intervals are clear of zero."
+    yield ""
+    yield "| claim | size | of | queries | seeds | over seeds | over pictures | |"
+    yield "|---|--:|---|--:|--:|--:|--:|---|"
+    for one in claims:
+        seeds, pictures = one["over_seeds"], one["over_pictures"]
+        star = "*" if _is_clear(seeds) and _is_clear(pictures) else ""
+        row = (one["text"], f"{one['size']:,}", one["group"], f"{one['num_queries']:,}", str(seeds["seeds"]))
+        yield f"| {' | '.join(row)} | {_interval(seeds, '+')} | {_interval(pictures, '+')} | {star} |"
+
+
+def _is_clear(one: Mapping[str, Any]) -> bool:
+    return one["low"] is not None and (one["low"] > 0 or one["high"] < 0)
+
+
+def _interval(one: Mapping[str, Any], sign: str = "") -> str:
+    def shown(value: float) -> str:
+        return f"{100 * value:{sign}.1f}"
+
+    if one["low"] is None:
+        return shown(one["mean"])
+    return f"{shown(one['mean'])} ({shown(one['low'])} to {shown(one['high'])})"
