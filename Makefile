@@ -2,7 +2,7 @@
 # ARGS is passed on to the module:  make train ARGS="--help"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test fuzz demo miniature ingest inspect export generate-priors cut-out augment pack train evaluate compare gallery predict app notebook docs docs-serve \
+.PHONY: help setup format check test fuzz demo miniature ingest inspect export generate-priors cut-out augment pack train evaluate compare gallery predict app study notebook docs docs-serve \
         status faults benchmark-engine benchmark-ingest benchmark-attributes benchmark-render benchmark-priors benchmark-scenes \
         benchmark-trainer benchmark-gallery miniature-models clean
 
@@ -88,6 +88,9 @@ predict: setup ## make predict IMAGE=photo.jpg QUERY="second cup from the left"
 
 app: setup ## a page to try a network on: picture and phrase in, box, prior and attention out
 	$(PYTHON_M) workflows.app $(ARGS)
+
+study: setup ## does the method work? all arms, controls, seeds and sizes in one table (hours; ARGS="--smoke" for a glance)
+	$(PYTHON_M) workflows.study $(ARGS)
 
 notebook: setup ## run docs/tour.ipynb from top to bottom, into runs/tour.ipynb (2 minutes)
 	mkdir -p runs

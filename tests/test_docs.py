@@ -23,8 +23,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from documented import PAGES, ROOT, Shown, blocks, commands, furnish, modules_run
 
 sys.path.pop(0)
+from workflows.presets.miniature import WEIGHTS
 
-SMALLER = {"workflows.augment": ["--num-scenes", "16"], "workflows.train": ["--epochs", "1"]}
+SMALLER = {
+    "workflows.augment": ["--num-scenes", "16"],
+    "workflows.train": ["--epochs", "1", "--visual-start", str(WEIGHTS / "detector")],
+}
 """What comes before the arguments of a page, so that the default takes seconds."""
 
 NOT_RUN = {

@@ -26,6 +26,7 @@ from workflows.console import console, lies_in, run
 from workflows.demo_pictures import draw_pictures
 from workflows.evaluate import EvaluateCommandConfig, evaluate_to, print_table
 from workflows.miniature.world import WorldConfig, write_dataset
+from workflows.presets.miniature import WEIGHTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +40,13 @@ class Size:
     epochs: int | None = None
     """Of each training; None: as `make train` has it."""
 
+    visual_start: Path | None = None
+    """Of both networks; None: as `make train` has it."""
+
 
 SIZES = {
     "full": Size(num_train=2000, num_val=250, num_test=400, num_scenes=900),
-    "smoke": Size(num_train=40, num_val=12, num_test=12, num_scenes=24, epochs=1),
+    "smoke": Size(num_train=40, num_val=12, num_test=12, num_scenes=24, epochs=1, visual_start=WEIGHTS / "detector"),
 }
 
 
@@ -73,7 +77,10 @@ def main(config: DemoConfig) -> None:
         reports[arm] = evaluate_to(chosen, networks[arm] / "evaluation")
 
     def trained(arm: Literal["base", "both"]) -> None:
-        train.main(train.TrainCommandConfig(arm=arm, output=networks[arm], data=data, epochs=size.epochs))
+        chosen = train.TrainCommandConfig(
+            arm=arm, output=networks[arm], data=data, epochs=size.epochs, visual_start=size.visual_start
+        )
+        train.main(chosen)
 
     world = WorldConfig(output=refer, num_train=size.num_train, num_val=size.num_val, num_test=size.num_test)
     annotations, images = UPath(refer / "miniature"), UPath(refer / "images")

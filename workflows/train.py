@@ -22,6 +22,8 @@ from upath import UPath
 from workflows.console import UserError, lies_in, run
 from workflows.launch import LaunchConfig, launcher
 from workflows.layout import DATA, folders
+from workflows.miniature.visual_start import VisualStartConfig
+from workflows.miniature.visual_start import main as teach_backbone
 from workflows.presets.miniature import WEIGHTS
 from workflows.presets.published import DETR_WEIGHTS
 from workflows.prior_config import load_prior_config, save_prior_config
@@ -29,8 +31,8 @@ from workflows.training_plots import draw_learning
 
 Arm = Literal["base", "priors", "scenes", "both"]
 
-MINIATURE_EPOCHS = {"base": 10, "priors": 10, "scenes": 9, "both": 9}
-"""Scenes are an eighth more data: fewer epochs give every arm about the same number of steps."""
+MINIATURE_STEPS = 3_100
+"""Of every arm, whatever its data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +49,15 @@ class TrainCommandConfig(LaunchConfig):
 
     data: UPath = DATA
     epochs: int | None = None
-    """Where not given, the recipe's; for the miniature as many as give every arm about the same number of steps."""
+    """Where not given, the recipe's; for the miniature 3,100 steps, for every arm alike."""
+
+    visual_start: Path | None = None
+    """Detector whose backbone the network starts from; for the miniature one that was taught the looks of things, which
+    is made where it is missing (``python -m workflows.miniature.visual_start``)."""
 
     detr: Path | None = None
     """Folder of the published starting points (``detr-r50-unc.pth``, ...): with the recipe ``published`` the one that
-    was trained without the data set's test pictures is taken. Other detectors: ``-- --visual-start``."""
+    was trained without the data set's test pictures is taken. Other detectors: ``--visual-start``."""
 
     rest: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Options of ``trainer.train``."""
@@ -72,17 +78,25 @@ def arguments(config: TrainCommandConfig) -> list[str]:
             raise UserError(f"{folder} does not exist; run `make generate-priors augment pack` first")
     chosen = [config.recipe, "--output", str(config.run_folder), "--train", *map(str, train)]
     if config.recipe == "miniature":
-        chosen += ["--text-encoder", str(WEIGHTS / "bert"), "--visual-start", str(WEIGHTS / "detector")]
-    if config.detr is not None:
-        chosen += ["--visual-start", str(_detr_weights(config.detr, config))]
+        chosen += ["--text-encoder", str(WEIGHTS / "bert")]
+    if start := visual_start(config):
+        chosen += ["--visual-start", str(start)]
     if config.arm in ("base", "scenes"):
         chosen += ["--network.no-use-prior"]
-    epochs = config.epochs
-    if epochs is None and config.recipe == "miniature":
-        epochs = MINIATURE_EPOCHS[config.arm]
-    if epochs is not None:
-        chosen += ["--epochs", str(epochs)]
+    if config.epochs is not None:
+        chosen += ["--epochs", str(config.epochs)]
+    elif config.recipe == "miniature":
+        chosen += ["--steps", str(MINIATURE_STEPS)]
     return [*chosen, *config.rest]
+
+
+def visual_start(config: TrainCommandConfig) -> Path | None:
+    """What the backbone starts from: what was named, or what goes with the recipe."""
+    if config.visual_start is not None:
+        return config.visual_start
+    if config.detr is not None:
+        return _detr_weights(config.detr, config)
+    return VisualStartConfig().output if config.recipe == "miniature" else None
 
 
 def _detr_weights(folder: Path, config: TrainCommandConfig) -> Path:
@@ -93,17 +107,19 @@ def _detr_weights(folder: Path, config: TrainCommandConfig) -> Path:
     if config.recipe != "published" or config.dataset not in DETR_WEIGHTS:
         raise UserError(
             f"--detr is for the recipe published and the data sets {', '.join(DETR_WEIGHTS)}, got {config.recipe} and "
-            f"{config.dataset}; name a detector with -- --visual-start"
+            f"{config.dataset}; name a detector with --visual-start"
         )
     path = folder / DETR_WEIGHTS[config.dataset]
     if not path.is_file():
-        raise UserError(f"{path} does not exist; VLTVG's authors publish it, or name a detector with -- --visual-start")
+        raise UserError(f"{path} does not exist; VLTVG's authors publish it, or name a detector with --visual-start")
     return path
 
 
 def main(config: TrainCommandConfig) -> None:
     """Launch, wait, and pass the exit status on; how the priors were made is kept beside the network."""
     chosen = arguments(config)
+    if visual_start(config) == VisualStartConfig().output:
+        teach_backbone(VisualStartConfig())
     prior = load_prior_config(folders(config.dataset, config.data).prior_config)
     if config.machine_rank == 0:
         save_prior_config(config.run_folder / "prior.json", prior)

@@ -26,6 +26,7 @@ from pipeline.receipts import read_receipts
 from workflows import generate_priors, ingest, pack
 from workflows.launch import launcher
 from workflows.miniature.world import WorldConfig, write_dataset
+from workflows.presets.miniature import WEIGHTS
 from workflows.train import TrainCommandConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -178,7 +179,18 @@ def test_two_machines_train_one_network(slurm: dict[str, str], tmp_path: Path) -
     ingest.main(ingest.IngestConfig(annotations=annotations, images=images, data=data, executor=here))
     generate_priors.main(generate_priors.GeneratePriorsConfig(data=data, executor=here))
     pack.main(pack.PackConfig(data=data, executor=here))
-    options = ["--data", str(data), "--arm", "base", "--output", str(tmp_path / "run"), "--epochs", "1"]
+    options = [
+        "--data",
+        str(data),
+        "--arm",
+        "base",
+        "--output",
+        str(tmp_path / "run"),
+        "--epochs",
+        "1",
+        "--visual-start",
+        str(WEIGHTS / "detector"),
+    ]
     job = submit("train.sbatch", {**slurm, "CHECKOUT": str(ROOT), "OMP_NUM_THREADS": "1"}, *options)
     output = job.communicate(timeout=300)[0]
     assert job.returncode == 0, output

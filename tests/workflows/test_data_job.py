@@ -22,6 +22,7 @@ from workflows import augment, generate_priors, ingest, pack
 from workflows.console import UserError
 from workflows.miniature.world import WorldConfig, write_dataset
 from workflows.presets import miniature
+from workflows.presets.miniature import WEIGHTS
 from workflows.prior_config import load_prior_config, prior_store_of
 
 HERE = ExecutorConfig(isolate=False)
@@ -144,7 +145,12 @@ def test_training_on_a_truncated_shard_ends_with_one_line(data: Path, tmp_path: 
     tar = next((folder / "miniature/packed-samples/shards").glob("train*.tar"))
     tar.write_bytes(tar.read_bytes()[:-600])
     command = [sys.executable, "-m", "workflows.train", "--data", str(folder), "--output", str(tmp_path / "run")]
-    done = subprocess.run([*command, "--epochs", "1"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--epochs", "1", "--visual-start", str(WEIGHTS / "detector")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert f"{tar.name} has " in done.stderr

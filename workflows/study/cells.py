@@ -87,7 +87,7 @@ def training(cell: Cell, data: StudyData, steps: int, options: Sequence[str], ru
     extra = data.extra(cell.arm)
     runs = [str(data.samples(cell.size, cell.arm)), *([str(extra)] if extra else [])]
     command = ["miniature", "--output", str(run), "--train", *runs, "--steps", str(steps), "--seed", str(cell.seed)]
-    command += ["--text-encoder", str(WEIGHTS / "bert"), "--visual-start", str(WEIGHTS / "detector")]
+    command += ["--text-encoder", str(WEIGHTS / "bert"), "--visual-start", str(data.visual_start)]
     command += ["--validate-split", "None", "--tracker", "none"]
     return [*command, *([] if cell.arm.priors else ["--network.no-use-prior"]), *options]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -60,6 +60,9 @@ class StudyData:
 
     num_val: int
     num_test: int
+    visual_start: Path
+    """Backbone that all networks start from."""
+
     executor: ExecutorConfig
 
     @property
@@ -92,7 +95,7 @@ def prepare(data: StudyData, arms: Iterable[Arm]) -> None:
             _join(data, data.place.samples, _rows(reader, numbers, ids), store, f"{size}-{priors}")
     extras = dict.fromkeys(arm.extra for arm in arms if arm.extra)
     if extras:
-        _make_extras(data, reader, extras, after=max(map(max, chosen.values())))
+        _make_extras(data, reader, extras, taken={number for numbers in chosen.values() for number in numbers})
 
 
 def _make_world(data: StudyData) -> None:
@@ -173,7 +176,7 @@ def _join(data: StudyData, samples: Location, rows: Iterable[PlanRow], store: UP
     _run(data, "pack-samples", list(rows), [JoinStage(samples, store)], SampleSink(), data.root / "packed" / name)
 
 
-def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[str], after: int) -> None:
+def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[str], taken: Collection[int]) -> None:
     """Further training data; prompted scenes are made for all of them, since they say how many pictures are fair."""
     vocabulary = miniature.vocabulary()
     config = augment.AugmentConfig(
@@ -201,7 +204,7 @@ def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[str], a
         elif extra == "pasted":
             _paste(data, vocabulary)
         else:
-            rest = (i for i, entry in enumerate(reader.index) if entry.split == "train" and i > after)
+            rest = (i for i, entry in enumerate(reader.index) if entry.split == "train" and i not in taken)
             numbers = [number for number, _ in zip(rest, range(len(scenes)), strict=False)]
             ids, store = _prior_ids(data, reader, "own")
             _join(data, data.place.samples, _rows(reader, numbers, ids), store, extra)

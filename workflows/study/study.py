@@ -25,7 +25,10 @@ from pipeline.executor import ExecutorConfig
 from shards.reader import SampleReader
 from workflows.console import Executor, UserError, console, lies_in
 from workflows.layout import write_whole
+from workflows.miniature.visual_start import VisualStartConfig
+from workflows.miniature.visual_start import main as teach_backbone
 from workflows.miniature.world import held_out_combinations
+from workflows.presets.miniature import WEIGHTS
 from workflows.study.arms import ARMS, BY_NAME, Arm
 from workflows.study.cells import Cell, answers, cells, run_cell
 from workflows.study.data import StudyData, prepare
@@ -59,6 +62,9 @@ class StudyConfig:
     num_val: int = 250
     num_test: int = 400
     """Pictures of each of testA and testB."""
+
+    visual_start: Path | None = None
+    """Backbone that all networks start from; as ``make train`` has it where not given."""
 
     output: Path = Path("runs/study")
     report: bool = False
@@ -103,6 +109,7 @@ class StudyConfig:
             num_scenes=self.num_scenes,
             num_val=self.num_val,
             num_test=self.num_test,
+            visual_start=self.visual_start or VisualStartConfig().output,
             executor=self.executor,
         )
 
@@ -120,6 +127,7 @@ def smoke(config: StudyConfig) -> StudyConfig:
         num_scenes=16,
         num_val=4,
         num_test=6,
+        visual_start=WEIGHTS / "detector",
         output=config.output / "smoke",
     )
 
@@ -130,6 +138,8 @@ def main(config: StudyConfig) -> None:
         config = smoke(config)
     every = config.cells
     if not config.report:
+        if config.visual_start is None:
+            teach_backbone(VisualStartConfig())
         prepare(config.data, config.chosen)
         _note_unseen(config)
         for number, cell in enumerate(every, 1):
@@ -141,7 +151,7 @@ def main(config: StudyConfig) -> None:
 def tell(config: StudyConfig, every: list[Cell]) -> None:
     """Write and print what the finished cells say."""
     found: Answers = {
-        (cell.size, cell.arm.name, cell.seed): [one for one in judged if one.priors == "true"]
+        (cell.size, cell.arm.name, cell.seed): [one for one in judged if one.priors == judged[0].priors]
         for cell in every
         if (judged := answers(cell, config.output)) is not None
     }
