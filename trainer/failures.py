@@ -24,8 +24,9 @@ def explained(where: Callable[[], str], less_memory: str) -> Iterator[None]:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise TrainerError(f"memory ran out {where()} ({_first_line(error)}); {less_memory}") from error
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):  # raised by a signal, wherever this process just was
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        # By a signal, wherever this process just was; or where it was fetching a batch from the dead one.
+        if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
             raise
         raise TrainerError(
             f"a process that prepares batches died {where()} ({_first_line(error)}); most often the machine's memory "

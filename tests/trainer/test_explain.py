@@ -52,6 +52,6 @@ def test_maps_lie_over_the_picture_as_it_lies_on_the_canvas(grounder: Grounder) 
     found = explain(grounder, picture, "red square")
     values = np.zeros((4, 4), np.float32)
     values[1, 0] = 1.0  # top left of the picture, since row 0 is padding
-    over = replace(found, verification=values).over_picture(values, picture.size)
+    over = replace(found, verification=values).over_picture(values, picture.size, picture.size)
     assert over.shape == (30, 60)
     assert over[8, 7] > 0.8 and over[:, 40:].max() == 0 and over[25:].max() == 0

@@ -15,6 +15,7 @@ from shards.reader import SampleReader
 from trainer.config import TrainConfig
 from trainer.errors import TrainerError
 from trainer.evaluate import EvaluateConfig, evaluate, read_judgements, scores_by_split
+from trainer.failures import explained
 from trainer.optimisation import OptimisationConfig, learning_rate_factor, lr_scale
 from trainer.predict import Grounder
 from trainer.saving import read_state
@@ -290,3 +291,11 @@ def test_a_network_without_priors_is_asked_once(run: Path, tiny_config: MakeConf
         checkpoint=config.output / "best", data=run, splits=("val",), output=tmp_path, priors=("true", "shuffled")
     )
     assert {one.priors for one in evaluate(chosen)} == {"without"}
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), EOFError(), RuntimeError("DataLoader worker 1")])
+def test_however_a_dead_loader_is_noticed_it_is_said_in_words(error: Exception) -> None:
+    with pytest.raises(TrainerError, match="prepares batches died at step 7"), explained(lambda: "at step 7", ""):
+        raise error
+    with pytest.raises(RuntimeError, match="another"), explained(lambda: "at step 7", ""):
+        raise RuntimeError("another")

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from trainer.metrics import Judgement
+from workflows.console import UserError
+from workflows.study.arms import ARMS, BY_NAME
+from workflows.study.cells import cells
+from workflows.study.figures import CLAIMS, difference, groups, over_seeds, report
+from workflows.study.study import StudyConfig
+from workflows.study.tables import markdown
+
+
+def _judged(right: Sequence[bool], rivals: int = 2) -> list[Judgement]:
+    """Two queries a picture, of which those that are right have an IoU of 0.8."""
+    return [
+        Judgement(
+            key=f"picture-{i // 2}",
+            query_id=f"q{i}",
+            text="left cup" if i % 2 else "red cup",
+            split="testA" if i < 4 else "testB",
+            source="miniature",
+            num_rivals=rivals,
+            category="cup",
+            target_share=0.1,
+            box_xyxy=(0, 0, 1, 1),
+            target_xyxy=(0, 0, 1, 1),
+            iou=0.8 if one else 0.1,
+            any_iou=0.8 if one else 0.1,
+        )
+        for i, one in enumerate(right)
+    ]
+
+
+def test_a_mean_over_seeds_has_students_interval() -> None:
+    found = over_seeds([0.1, 0.2, 0.3])
+    # t(0.975, 2) = 4.3027, s = 0.1: 4.3027 x 0.1 / sqrt(3)
+    assert found["mean"] == pytest.approx(0.2)
+    assert (found["low"], found["high"]) == pytest.approx((0.2 - 0.24842, 0.2 + 0.24842), abs=1e-4)
+    assert over_seeds([0.5]) == {"mean": 0.5, "low": None, "high": None, "seeds": 1}
+
+
+def test_differences_are_paired_by_query_and_by_seed() -> None:
+    answers = {
+        (500, "both", 0): _judged([True, True, True, False, True, False]),
+        (500, "base", 0): _judged([False, True, False, False, True, False]),
+        (500, "both", 1): _judged([True, True, True, True, True, True]),
+        (500, "base", 1): _judged([True, True, True, True, True, False]),
+        (500, "base", 2): _judged([False] * 6),
+    }
+    everything = next(one for one in groups(answers[500, "both", 0], ()) if one.name == "all")
+    found = difference(answers, 500, "both", "base", everything)
+    assert found is not None and found["num_queries"] == 6
+    assert found["over_seeds"]["seeds"] == 2
+    assert found["over_seeds"]["mean"] == pytest.approx((2 / 6 + 1 / 6) / 2)
+    assert found["over_pictures"]["mean"] == pytest.approx(0.25)
+    assert difference(answers, 500, "both", "scenes", everything) is None
+
+
+def test_groups_say_which_queries_a_claim_is_about() -> None:
+    judged = _judged([True] * 6)
+    chosen = {one.name: [j.query_id for j in judged if one.holds(j)] for one in groups(judged, {"q1", "q5"})}
+    assert chosen["unseen combinations"] == ["q1", "q5"]
+    assert chosen["seen combinations"] == ["q0", "q2", "q3"]
+    assert chosen["positional"] == ["q1", "q3", "q5"] and chosen["not positional"] == ["q0", "q2", "q4"]
+    assert chosen["two or more rivals"] == [f"q{i}" for i in range(6)] and not chosen["no rival"]
+    assert chosen["testB"] == ["q4", "q5"]
+
+
+def test_claims_are_about_arms_and_groups_that_there_are() -> None:
+    names = {one.name for one in groups(_judged([True]), ())}
+    for claim in CLAIMS:
+        assert claim.better in BY_NAME and claim.worse in BY_NAME and claim.group in names
+
+
+def test_the_report_has_levels_and_claims_and_becomes_a_table() -> None:
+    answers = {
+        (500, arm, seed): _judged([arm == "both", True, False, True, True, False])
+        for arm in ("base", "both")
+        for seed in (0, 1)
+    }
+    record = {"networks": {"finished": 4, "all": 9}, "steps": 10, **report(answers, {"q0"})}
+    assert record["levels"]["500"]["both"]["all"]["accuracy"]["mean"] == pytest.approx(4 / 6)
+    assert [claim["text"] for claim in record["claims"]] == ["priors and scenes help among rivals"]
+    text = markdown(record)
+    assert "4 of 9 networks" in text and "| both | 2 |" in text and "+16.7" in text
+
+
+def test_main_arms_have_all_sizes_and_seeds_and_controls_fewer() -> None:
+    every = list(cells((500, 2000), ARMS, seeds=3, control_seeds=2, control_size=2000))
+    assert len(every) == 4 * 2 * 3 + 5 * 2
+    assert [one.seed for one in every] == sorted(one.seed for one in every)
+    assert len({str(one.folder(StudyConfig().output)) for one in every}) == len(every)
+
+
+def test_a_study_that_cannot_be_is_refused() -> None:
+    with pytest.raises(UserError, match=r"no arms \['magic'\]; there are base"):
+        StudyConfig(arms=("magic",))
+    with pytest.raises(UserError, match="control_size must be one of the sizes"):
+        StudyConfig(sizes=(500,))

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from trainer.initialise import load_visual
+from workflows.miniature.visual_start import (
+    KINDS,
+    UNASKED,
+    VisualStartConfig,
+    _detectors_backbone,
+    _example,
+    _mean_norm,
+    _scale_output,
+    main,
+)
+from workflows.miniature.world import Scene, Thing
+
+
+def test_each_cell_under_a_thing_is_asked_what_it_is() -> None:
+    thing = Thing(category="ball", colour="red", pattern="plain", extent_px=32, x=0, y=64)
+    scene = Scene(width=128, height=128, background_kind=0, horizon=0.5, things=(thing,))
+    _, cells = _example(scene, 128)
+    x1, y1, x2, y2 = (round(value / 16) for value in thing.box_xyxy)
+    words = [KINDS["category"].index("ball"), KINDS["colour"].index("red"), KINDS["pattern"].index("plain")]
+    assert cells[:, y1, x1].tolist() == words
+    assert int((cells[1] != UNASKED).sum()) == (x2 - x1) * (y2 - y1)
+    assert cells[0, 0, 0] == len(KINDS["category"]) - 1 and cells[1, 0, 0] == UNASKED
+
+
+def test_features_are_scaled_as_a_whole() -> None:
+    backbone, _ = _detectors_backbone()
+    images = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    before = backbone(images).detach()
+    _scale_output(backbone, 0.25)
+    torch.testing.assert_close(backbone(images), 0.25 * before)
+
+
+def test_what_was_taught_is_loaded_by_the_trainer_and_not_taught_again(tmp_path: Path) -> None:
+    config = VisualStartConfig(output=tmp_path / "start", steps=2)
+    main(config)
+    from trainer.initialise import choose_text_encoder
+    from trainer.network import GroundingNetwork
+    from trainer.network_config import miniature
+    from workflows.miniature.visual_start import WEIGHTS
+
+    network = GroundingNetwork(choose_text_encoder(miniature(), str(WEIGHTS / "bert")))
+    loaded = load_visual(network, config.output)
+    assert loaded.parts == ("backbone.",) and not loaded.unexpected
+    detectors, _ = _detectors_backbone()
+    assert not torch.equal(network.backbone.conv1.weight, detectors.conv1.weight)
+    images = torch.rand(4, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    assert 0.5 < _mean_norm(network.backbone(images)) / _mean_norm(detectors(images)) < 2
+    measured = json.loads((config.output / "measured.json").read_text())
+    assert measured["steps"] == 2 and set(measured["right"]) == set(KINDS)
+    written = (config.output / "model.safetensors").stat().st_mtime_ns
+    main(config)
+    assert (config.output / "model.safetensors").stat().st_mtime_ns == written
