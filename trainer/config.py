@@ -81,6 +81,9 @@ class TrainConfig:
     attention_weight: float = 0.0
     """Weight of ``losses.attention_loss``; the published recipe has none."""
 
+    prior_weight: float = 0.0
+    """Weight of ``losses.prior_loss``, for a network whose priors verify; the published recipe has none."""
+
     accumulate: int = 1
     """Parts in which a step is computed, one after another, to save memory; its result stays that of the whole."""
 
@@ -131,6 +134,8 @@ class TrainConfig:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
         if not 0 <= self.prior_dropout <= 1:
             raise ValueError(f"prior_dropout must lie in 0..1, got {self.prior_dropout}")
+        if self.prior_weight and not self.network.prior_verifies:
+            raise ValueError(f"prior_weight {self.prior_weight} needs a network with prior_verifies; set that, or 0")
         if not self.train:
             raise ValueError("train must name at least one run of samples")
         if self.shares and (len(self.shares) != len(self.train) or min(self.shares) <= 0):

@@ -21,6 +21,7 @@ from trainer.encoder import Encoder
 from trainer.errors import TrainerError
 from trainer.network_config import NetworkConfig
 from trainer.positions import grid_padding, grid_positions
+from trainer.prior_verification import Looks, PriorVerification
 from trainer.recompute import run
 from trainer.state import load_strictly, read_safetensors, write_safetensors
 from trainer.text import TextEncoder
@@ -52,6 +53,9 @@ class Grounding(NamedTuple):
 
     padding: Tensor
     """(queries, features) bool, True = no part of the picture."""
+
+    looks: Looks | None = None
+    """What the prior was compared with, where it verifies."""
 
 
 class BoxHead(nn.Module):
@@ -85,10 +89,13 @@ class GroundingNetwork(nn.Module):
         self.encoder = Encoder(config)
         self.text = TextEncoder(config)
         self.verification = Verification(config)
+        self.prior_verification: PriorVerification | None = None
+        if config.use_prior and config.prior_verifies:
+            self.prior_verification = PriorVerification(config)
         self.decoder = Decoder(config)
         self.box_head = BoxHead(config.width)
-        for part in (self.encoder, self.verification, self.decoder):  # DETR's initialisation
-            for parameter in part.parameters():
+        for part in (self.encoder, self.verification, self.prior_verification, self.decoder):  # DETR's initialisation
+            for parameter in part.parameters() if part else ():
                 if parameter.dim() > 1:
                     nn.init.xavier_uniform_(parameter)
 
@@ -139,11 +146,15 @@ class GroundingNetwork(nn.Module):
         text_padding = ~token_mask
         heard = (image.tokens, image.padding, text, text_padding, query_image)
         features, scores = run(self.verification, *heard, recompute=self.recompute)
+        looks: Looks | None = None
+        if self.prior_verification is not None and prior is not None:
+            score, looks = self.prior_verification(image.tokens, prior, prior_given, query_image)
+            features, scores = features * score[..., None], scores * score
         padding = image.padding[query_image]
         seen = (features + image.positions[query_image], image.tokens[query_image], padding)
         target = self.decoder.first_target(text, prior, prior_given)
         boxes = self.box_head(self.decoder(target, (text, text_padding), seen, self.recompute))
-        return Grounding(boxes=boxes, scores=scores, padding=padding)
+        return Grounding(boxes=boxes, scores=scores, padding=padding, looks=looks)
 
     def forward(
         self,

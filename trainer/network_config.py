@@ -75,6 +75,10 @@ class NetworkConfig:
     prior_dim: int = 512
     """Features of a prior."""
 
+    prior_verifies: bool = False
+    """Score the image features against the prior as well as against the words. In the published network the prior only
+    starts the target token, which chooses among words: what looks at the image never meets the prior itself."""
+
     dropout: float = 0.1
     """In the encoder, the verification and the decoder; the text encoder has its own."""
 

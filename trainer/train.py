@@ -33,7 +33,7 @@ from trainer.errors import TrainerError
 from trainer.failures import explained
 from trainer.initialise import Loaded, choose_text_encoder, load_text, load_visual
 from trainer.judge import Answerer, evaluation_stream, judge_all
-from trainer.losses import attention_loss, box_losses
+from trainer.losses import attention_loss, box_losses, prior_loss
 from trainer.metrics import Judgement, scores
 from trainer.network import Grounding, GroundingNetwork
 from trainer.observing import log_pictures, peak_memory_bytes
@@ -201,6 +201,10 @@ class Trainer:
         if self.config.attention_weight:
             losses["attention"] = attention_loss(grounding.scores, grounding.padding, batch.targets)
             losses["loss"] = losses["loss"] + self.config.attention_weight * losses["attention"]
+        if self.config.prior_weight and grounding.looks is not None:
+            compared = (batch.prior, batch.prior_given, batch.query_image, batch.targets)
+            losses["prior"] = prior_loss(grounding.looks, *compared)  # type: ignore[arg-type]
+            losses["loss"] = losses["loss"] + self.config.prior_weight * losses["prior"]
         return losses
 
     @property

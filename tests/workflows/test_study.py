@@ -90,7 +90,7 @@ def test_the_report_has_levels_and_claims_and_becomes_a_table() -> None:
 
 def test_main_arms_have_all_sizes_and_seeds_and_controls_fewer() -> None:
     every = list(cells((500, 2000), ARMS, seeds=3, control_seeds=2, control_size=2000))
-    assert len(every) == 4 * 2 * 3 + 5 * 2
+    assert len(every) == 4 * 2 * 3 + 7 * 2
     assert [one.seed for one in every] == sorted(one.seed for one in every)
     assert len({str(one.folder(StudyConfig().output)) for one in every}) == len(every)
 

@@ -13,6 +13,10 @@ Extra = Literal["prompted", "pasted", "pseudo-q", "photographs"]
 ones; as many further pictures of the world itself."""
 
 
+VERIFYING = ("--network.prior-verifies", "--prior-weight", "1")
+"""Not the published method: image features are scored against the prior, too."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Arm:
     """What a network is given."""
@@ -20,6 +24,9 @@ class Arm:
     name: str
     priors: Priors | None = None
     extra: Extra | None = None
+    options: tuple[str, ...] = ()
+    """Further ones of ``trainer.train``."""
+
     is_main: bool = False
     """One of the four that the paper compares; the others are controls."""
 
@@ -34,6 +41,8 @@ ARMS = (
     Arm(name="priors", priors="own", is_main=True),
     Arm(name="scenes", extra="prompted", is_main=True),
     Arm(name="both", priors="own", extra="prompted", is_main=True),
+    Arm(name="verifying priors", priors="own", options=VERIFYING),
+    Arm(name="verifying priors and scenes", priors="own", extra="prompted", options=VERIFYING),
     Arm(name="shuffled priors", priors="shuffled"),
     Arm(name="oracle priors", priors="oracle"),
     Arm(name="pasted scenes", extra="pasted"),

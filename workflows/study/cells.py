@@ -89,7 +89,7 @@ def training(cell: Cell, data: StudyData, steps: int, options: Sequence[str], ru
     command = ["miniature", "--output", str(run), "--train", *runs, "--steps", str(steps), "--seed", str(cell.seed)]
     command += ["--text-encoder", str(WEIGHTS / "bert"), "--visual-start", str(data.visual_start)]
     command += ["--validate-split", "None", "--tracker", "none"]
-    return [*command, *([] if cell.arm.priors else ["--network.no-use-prior"]), *options]
+    return [*command, *([] if cell.arm.priors else ["--network.no-use-prior"]), *cell.arm.options, *options]
 
 
 def answers(cell: Cell, output: Path) -> list[Judgement] | None:

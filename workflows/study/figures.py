@@ -40,6 +40,13 @@ CLAIMS = (
     Claim(text="priors and scenes help among rivals", better="both", worse="base", group="two or more rivals"),
     Claim(text="priors help on unseen combinations", better="priors", worse="base", group="unseen combinations"),
     Claim(text="priors help on seen combinations", better="priors", worse="base", group="seen combinations"),
+    Claim(text="verifying priors beat published ones", better="verifying priors", worse="priors", group="all"),
+    Claim(
+        text="verifying priors and scenes help among rivals",
+        better="verifying priors and scenes",
+        worse="base",
+        group="two or more rivals",
+    ),
     Claim(text="scenes help on positional queries", better="scenes", worse="base", group="positional"),
     Claim(text="scenes help on other queries", better="scenes", worse="base", group="not positional"),
     Claim(text="programs beat Pseudo-Q's rules", better="scenes", worse="Pseudo-Q's rules", group="all"),
