@@ -65,8 +65,10 @@ def modules_run(command: str) -> list[tuple[str, list[str]]]:
         lines = [shlex.split(line) for line in done.stdout.splitlines()]
     elif words[0] == "sbatch":
         script = next(i for i, word in enumerate(words) if word.endswith(".sbatch"))
-        module = ["workflows.train"] if words[script].endswith("train.sbatch") else []
-        lines = [["python", "-m", *module, *words[script + 1 :]]]
+        if words[script].endswith("train.sbatch"):
+            lines = [["python", "-m", "workflows.train", *words[script + 1 :]]]
+        else:
+            lines = [["python", "-m", *words[script + 1 :], "--executor", "ray"]]  # as the script adds it
     elif words[0] == "ray":
         lines = [words[words.index("--") + 1 :]]
     else:

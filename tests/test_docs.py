@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import os
 import re
 import runpy
@@ -12,9 +11,12 @@ import subprocess
 import sys
 import typing
 import warnings
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import pytest
 import tyro
@@ -23,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from documented import PAGES, ROOT, Shown, blocks, commands, furnish, modules_run
 
 sys.path.pop(0)
+from workflows.console import UserError
 from workflows.presets.miniature import WEIGHTS
 
 SMALLER = {
@@ -99,7 +102,10 @@ def _complaint(command: Shown) -> str | None:
         return f"{command}\n    starts no module"
     for module, arguments in started:
         if not_run:
-            _parse(module, arguments)
+            try:
+                _parse(module, arguments)
+            except (SystemExit, ValueError, UserError) as error:
+                return f"{command}\n    cannot be read: {error}"
             continue
         if module == "workflows.miniature.world":
             continue  # of which there is a small one
@@ -112,16 +118,34 @@ def _complaint(command: Shown) -> str | None:
 
 
 def _run(module: str, arguments: list[str]) -> tuple[int, str]:
-    """Exit status of ``python -m module``, in this process, and what it told."""
-    sys.argv, told = [module, *SMALLER.get(module, []), *arguments], io.StringIO()
-    with redirect_stdout(told), redirect_stderr(told):
+    """Exit status of ``python -m module``, in this process, and what it and its processes told."""
+    smaller = [] if "published" in arguments else SMALLER.get(module, [])
+    sys.argv = [module, *smaller, *arguments]
+    with _heard() as told:
         try:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
+            status = 0
         except SystemExit as exited:
             if isinstance(exited.code, str):
                 print(exited.code)
-            return 1 if isinstance(exited.code, str) else exited.code or 0, told.getvalue()
-    return 0, told.getvalue()
+            status = 1 if isinstance(exited.code, str) else exited.code or 0
+        told.seek(0)
+        return status, told.read()
+
+
+@contextmanager
+def _heard() -> Iterator[IO[str]]:
+    """A file that gets what is written to standard output and error, by processes that are started as well."""
+    with TemporaryFile("w+") as told, redirect_stdout(told), redirect_stderr(told):
+        kept = [os.dup(number) for number in (1, 2)]
+        try:
+            for number in (1, 2):
+                os.dup2(told.fileno(), number)
+            yield told
+        finally:
+            for number, before in zip((1, 2), kept, strict=True):
+                os.dup2(before, number)
+                os.close(before)
 
 
 def _parse(module: str, arguments: list[str]) -> None:

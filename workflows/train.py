@@ -62,6 +62,11 @@ class TrainCommandConfig(LaunchConfig):
     rest: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Options of ``trainer.train``."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.detr is not None and self.visual_start is not None:
+            raise UserError("--detr and --visual-start both say what the backbone starts from; give one of them")
+
     @property
     def run_folder(self) -> Path:
         return self.output or Path("runs") / f"{self.dataset}-{self.arm}"

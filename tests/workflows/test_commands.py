@@ -14,6 +14,7 @@ from workflows.console import UserError, run
 from workflows.demo import SIZES
 from workflows.miniature.world import WorldConfig, write_dataset
 from workflows.presets.full_size import PRESETS
+from workflows.train import TrainCommandConfig
 
 COMMANDS = {
     "ingest": "IngestConfig",
@@ -111,3 +112,8 @@ def test_an_unknown_preset_is_refused_by_the_parser_of_all_options(monkeypatch: 
     with pytest.raises(SystemExit) as exit_info:
         run(print, generate_priors.GeneratePriorsConfig, "", generate_priors.from_preset)
     assert exit_info.value.code == 2
+
+
+def test_two_starting_points_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="give one of them"):
+        TrainCommandConfig(detr=tmp_path, visual_start=tmp_path)
