@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -27,6 +28,11 @@ PAGES = (
     *("workflows/cluster/slurm.md", "workflows/cluster/kuberay.md", "workflows/cluster/ray_job.md"),
 )
 PROGRAMS = ("make", ".venv/bin/python", "python", "sbatch", "ray")
+_WITHOUT_MAKE = {
+    name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "ARGS", "RUN"))
+}
+"""The environment of a shell: make hands its own variables on to the tests that it starts."""
+
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -60,7 +66,7 @@ def modules_run(command: str) -> list[tuple[str, list[str]]]:
     if words[0] == "make":
         done = subprocess.run(
             ["make", "-n", "--no-print-directory", "-o", "setup", "-o", ".venv/installed", *words[1:]],
-            cwd=ROOT, capture_output=True, text=True, check=True,
+            cwd=ROOT, capture_output=True, text=True, check=True, env=_WITHOUT_MAKE,
         )  # fmt: skip
         lines = [shlex.split(line) for line in done.stdout.splitlines()]
     elif words[0] == "sbatch":

@@ -88,6 +88,8 @@ def evaluate(config: EvaluateConfig) -> list[Judgement]:
                 judgements += _judged(answerer, samples[split], mode, config, accelerator)
     if accelerator.is_main_process:
         write_judgements(config.output, judgements)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()  # or threads of the process group can abort a process that is done
     return judgements
 
 
