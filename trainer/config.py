@@ -19,7 +19,6 @@ CHANGEABLE = frozenset(
     {
         "output",
         "epochs",
-        "steps",
         "num_workers",
         "save_every_steps",
         "stop_after_steps",
@@ -70,7 +69,8 @@ class TrainConfig:
 
     epochs: int = 90
     steps: int | None = None
-    """Length of the training, instead of ``epochs``: the last epoch ends with them, and schedules run over them."""
+    """Length of the training, instead of ``epochs``: the last epoch ends with them, and schedules run over them. A run
+    goes on only with the same number, since an epoch that was cut is not taken up again."""
 
     batch_images: int = 64
     """Images of a step, of all processes together; a multiple of their number."""

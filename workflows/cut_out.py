@@ -214,10 +214,8 @@ def _photograph(image: OutlinedImage, folder: Path, held_out: HeldOut) -> Image.
 
 def from_priors(config: PriorsConfig) -> Tally:
     """Pictures of one thing of a wanted category, in the order of their ids, which are hashes."""
-    store, tally = (
-        PriorStore.open(prior_store_of(config.dataset, config.data)),
-        Tally(most_per_category=config.most_per_category),
-    )
+    store = PriorStore.open(prior_store_of(config.dataset, config.data))
+    tally = Tally(most_per_category=config.most_per_category)
     for prior_id in track(sorted(store), "cutting out", console=console, transient=True):
         category = _category(store.record(prior_id).get("attributes"), config.categories)
         if category is None:

@@ -87,6 +87,8 @@ def test_a_length_in_steps_cuts_the_last_epoch_also_of_a_resumed_run(
     assert metrics["finished"] and [one["epoch"] for one in metrics["history"]] == [0, 1]
     taken = read_state(whole.output)["optimizer"]["state"].values()
     assert max(int(one["step"]) for one in taken) == 4
+    with pytest.raises(TrainerError, match=r"steps: 4 then, 5 now"):
+        train(replace(whole, steps=5))
     parts = replace(whole, output=tmp_path / "parts", stop_after_steps=3)
     assert not train(parts)["finished"]
     assert train(parts)["finished"]

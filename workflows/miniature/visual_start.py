@@ -4,7 +4,7 @@
 
 The miniature detector tells categories apart and nothing else, so that its last stage has lost the colours, which
 training the network does not bring back. A full-size detector's backbone comes from ImageNet's thousand classes, or
-from attributes (Anderson et al., CVPR 2018), and keeps them. Here each cell of the last stage has to say what lies in
+from attributes (Anderson et al., CVPR 2018), which should keep them (not measured here). Here each cell of the last stage has to say what lies in
 it: category, colour and pattern, in scenes that are drawn for it, of combinations that training may show.
 """
 
@@ -52,7 +52,7 @@ class VisualStartConfig:
 
     output: Path = Path("runs/miniature-visual-start")
     steps: int = 1500
-    """Of 16 scenes each; three minutes on two cores."""
+    """Of 16 scenes each; two minutes on two cores."""
 
     seed: int = 0
 
