@@ -4,8 +4,9 @@
 
 The miniature detector tells categories apart and nothing else, so that its last stage has lost the colours, which
 training the network does not bring back. A full-size detector's backbone comes from ImageNet's thousand classes, or
-from attributes (Anderson et al., CVPR 2018), which should keep them (not measured here). Here each cell of the last stage has to say what lies in
-it: category, colour and pattern, in scenes that are drawn for it, of combinations that training may show.
+from attributes (Anderson et al., CVPR 2018), which should keep them (not measured here). Here each cell of the last
+stage has to say what lies in it: category, colour and pattern, in scenes that are drawn for it, of combinations that
+training may show.
 """
 
 from __future__ import annotations
