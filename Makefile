@@ -2,7 +2,7 @@
 # ARGS is passed on to the module:  make train ARGS="--help"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test fuzz demo miniature ingest inspect export generate-priors cut-out augment pack train evaluate compare gallery predict app study notebook docs docs-serve \
+.PHONY: help setup format check test fuzz demo miniature ingest inspect export generate-priors cut-out augment pack train evaluate compare gallery predict app study cross-validate notebook docs docs-serve \
         status faults benchmark-engine benchmark-ingest benchmark-attributes benchmark-render benchmark-priors benchmark-scenes \
         benchmark-trainer benchmark-gallery miniature-models clean
 
@@ -91,6 +91,9 @@ app: setup ## a page to try a network on: picture and phrase in, box, prior and 
 
 study: setup ## does the method work? all arms, controls, seeds and sizes in one table (hours; ARGS="--smoke" for a glance)
 	$(PYTHON_M) workflows.study $(ARGS)
+
+cross-validate: setup ## the same arms on few photographs of your own, cross-validated (ARGS="--dataset NAME", after pack)
+	$(PYTHON_M) workflows.study.cross_validate $(ARGS)
 
 notebook: setup ## run docs/tour.ipynb from top to bottom, into runs/tour.ipynb (2 minutes)
 	mkdir -p runs

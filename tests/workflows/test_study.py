@@ -1,16 +1,27 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from upath import UPath
 
+from shards.reader import SampleReader
 from trainer.metrics import Judgement
+from workflows import generate_priors, ingest, pack
 from workflows.console import UserError
+from workflows.miniature.world import WorldConfig, write_dataset
+from workflows.presets.miniature import WEIGHTS
 from workflows.study.arms import ARMS, BY_NAME
 from workflows.study.cells import cells
+from workflows.study.cross_validate import CrossValidateConfig, main
 from workflows.study.figures import CLAIMS, difference, groups, over_seeds, report
 from workflows.study.study import StudyConfig
 from workflows.study.tables import markdown
+
+SPLITS = ("train", "val")
 
 
 def _judged(right: Sequence[bool], rivals: int = 2) -> list[Judgement]:
@@ -81,16 +92,19 @@ def test_the_report_has_levels_and_claims_and_becomes_a_table() -> None:
         for arm in ("base", "both")
         for seed in (0, 1)
     }
-    record = {"networks": {"finished": 4, "all": 9}, "steps": 10, **report(answers, {"q0"})}
+    seconds = {"500": {"both": 90.0}}
+    record = {"networks": {"finished": 4, "all": 9}, "steps": 10, "cost": seconds, **report(answers, {"q0"})}
     assert record["levels"]["500"]["both"]["all"]["accuracy"]["mean"] == pytest.approx(4 / 6)
     assert [claim["text"] for claim in record["claims"]] == ["priors and scenes help among rivals"]
     text = markdown(record)
-    assert "4 of 9 networks" in text and "| both | 2 |" in text and "+16.7" in text
+    assert "4 of 9 networks" in text and "| both | 2 |" in text and "+16.7" in text and " 1.5 |" in text
 
 
 def test_main_arms_have_all_sizes_and_seeds_and_controls_fewer() -> None:
     every = list(cells((500, 2000), ARMS, seeds=3, control_seeds=2, control_size=2000))
-    assert len(every) == 4 * 2 * 3 + 7 * 2
+    everywhere = [arm for arm in ARMS if arm.everywhere and not arm.is_main]
+    once = [arm for arm in ARMS if not arm.at_all_sizes]
+    assert len(every) == 4 * 2 * 3 + len(everywhere) * 2 * 2 + len(once) * 2
     assert [one.seed for one in every] == sorted(one.seed for one in every)
     assert len({str(one.folder(StudyConfig().output)) for one in every}) == len(every)
 
@@ -100,3 +114,70 @@ def test_a_study_that_cannot_be_is_refused() -> None:
         StudyConfig(arms=("magic",))
     with pytest.raises(UserError, match="control_size must be one of the sizes"):
         StudyConfig(sizes=(500,))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> UPath:
+    """A tiny world with its priors, packed."""
+    root = tmp_path_factory.mktemp("study")
+    world = WorldConfig(output=root / "refer", num_train=5, num_val=2, num_test=2)
+    write_dataset(world)
+    data = UPath(root / "data")
+    ingest.main(
+        ingest.IngestConfig(
+            annotations=UPath(world.output / "miniature"), images=UPath(world.output / "images"), data=data
+        )
+    )
+    generate_priors.main(generate_priors.GeneratePriorsConfig(data=data))
+    pack.main(pack.PackConfig(data=data))
+    return data
+
+
+def test_cross_validation_asks_every_query_of_a_network_that_has_not_seen_its_picture(
+    data: UPath, tmp_path: Path
+) -> None:
+    config = CrossValidateConfig(
+        dataset="miniature",
+        data=data,
+        folds=2,
+        arms=("base", "priors"),
+        steps=1,
+        visual_start=WEIGHTS / "detector",
+        output=tmp_path,
+    )
+    main(config)
+    whole = SampleReader(data / "miniature" / "packed-samples")
+    for number in range(2):
+        train, val = ({e.key for e in SampleReader(tmp_path / "data" / f"fold-{number}", s).index} for s in SPLITS)
+        assert not train & val and train | val == {entry.key for entry in whole.index}
+    record = json.loads((tmp_path / "results.json").read_text())
+    of_size = record["levels"][str(whole.num_queries)]
+    assert {arm: of["all"]["num_queries"] for arm, of in of_size.items()} == dict.fromkeys(
+        ("base", "priors"), whole.num_queries
+    )
+    assert "| base |" in (tmp_path / "results.md").read_text()
+
+    written = (tmp_path / str(whole.num_queries) / "base" / "seed-0" / "predictions.jsonl").stat().st_mtime_ns
+    main(config)  # finds everything done
+    assert (tmp_path / str(whole.num_queries) / "base" / "seed-0" / "predictions.jsonl").stat().st_mtime_ns == written
+    with pytest.raises(UserError, match="was trained in another way"):
+        main(replace(config, steps=2))
+
+
+def test_a_training_that_fails_says_why_and_where(data: UPath, tmp_path: Path) -> None:
+    config = CrossValidateConfig(
+        dataset="miniature", data=data, folds=2, arms=("base",), visual_start=tmp_path / "none", output=tmp_path
+    )
+    with pytest.raises(UserError, match=r"base, .* ended with status 1: .*none.*log\.txt"):
+        main(config)
+
+
+def test_a_cross_validation_that_cannot_be_is_refused(data: UPath, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no arms \['oracle priors'\] without a world"):
+        CrossValidateConfig(dataset="miniature", arms=("oracle priors",))
+    with pytest.raises(UserError, match="run `make pack` first"):
+        main(CrossValidateConfig(dataset="mine", data=data, output=tmp_path))
+    with pytest.raises(UserError, match="run `make augment` first"):
+        main(CrossValidateConfig(dataset="miniature", data=data, output=tmp_path, scenes=UPath(tmp_path / "none")))
+    with pytest.raises(UserError, match="holds 10 pictures, too few for 12 folds"):
+        main(CrossValidateConfig(dataset="miniature", data=data, output=tmp_path, folds=12, arms=("base",)))

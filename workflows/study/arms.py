@@ -28,7 +28,14 @@ class Arm:
     """Further ones of ``trainer.train``."""
 
     is_main: bool = False
-    """One of the four that the paper compares; the others are controls."""
+    """One of the four that the paper compares, with more seeds; the others are controls."""
+
+    everywhere: bool = False
+    """A control that is trained at all sizes, as the main arms are."""
+
+    @property
+    def at_all_sizes(self) -> bool:
+        return self.is_main or self.everywhere
 
     @property
     def samples(self) -> str:
@@ -41,10 +48,11 @@ ARMS = (
     Arm(name="priors", priors="own", is_main=True),
     Arm(name="scenes", extra="prompted", is_main=True),
     Arm(name="both", priors="own", extra="prompted", is_main=True),
-    Arm(name="verifying priors", priors="own", options=VERIFYING),
-    Arm(name="verifying priors and scenes", priors="own", extra="prompted", options=VERIFYING),
+    Arm(name="verifying priors", priors="own", options=VERIFYING, everywhere=True),
+    Arm(name="verifying priors and scenes", priors="own", extra="prompted", options=VERIFYING, everywhere=True),
     Arm(name="shuffled priors", priors="shuffled"),
     Arm(name="oracle priors", priors="oracle"),
+    Arm(name="verifying oracle priors", priors="oracle", options=VERIFYING),
     Arm(name="pasted scenes", extra="pasted"),
     Arm(name="Pseudo-Q's rules", extra="pseudo-q"),
     Arm(name="more photographs", extra="photographs"),

@@ -1,24 +1,17 @@
-"""One network of the study: trained, asked, and only its answers kept."""
+"""The networks of a study, and the answers of those that are finished."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
-from trainer.evaluate import PREDICTIONS, EvaluateConfig, evaluate, read_judgements
+from trainer.evaluate import read_judgements
 from trainer.metrics import Judgement
-from workflows.console import UserError, console
-from workflows.launch import LaunchConfig, launcher
-from workflows.layout import write_whole
-from workflows.presets.miniature import WEIGHTS
 from workflows.study.arms import Arm
-from workflows.study.data import EVALUATED, StudyData
 
 CELL = "cell.json"
 
@@ -41,58 +34,29 @@ class Cell:
 def cells(
     sizes: Sequence[int], arms: Sequence[Arm], *, seeds: int, control_seeds: int, control_size: int
 ) -> Iterator[Cell]:
-    """The main arms at all sizes, the controls at one; seed by seed, so that a study that is stopped is even."""
-    for seed in range(seeds):
+    """The main arms with all seeds, the controls with some; seed by seed, so that a study that is stopped is even."""
+    for seed in range(max(seeds, control_seeds)):
         for size in sizes:
             for arm in arms:
-                if arm.is_main or (size == control_size and seed < control_seeds):
+                if seed < (seeds if arm.is_main else control_seeds) and (arm.at_all_sizes or size == control_size):
                     yield Cell(size=size, arm=arm, seed=seed)
 
 
-def run_cell(cell: Cell, data: StudyData, steps: int, options: Sequence[str], output: Path) -> None:
-    """Train and ask, or find it done.
-
-    Raises:
-        UserError: training failed, or the cell that is there was trained in another way.
-    """
-    folder, samples = cell.folder(output), data.samples(cell.size, cell.arm)
-    command = training(cell, data, steps, options, folder / "run")
-    how = {"command": [word for word in command if word != str(folder / "run")]}
-    if (folder / CELL).is_file():
-        if json.loads((folder / CELL).read_text())["command"] != how["command"]:
-            raise UserError(f"{folder} was trained in another way; choose another --output, or remove it")
-        return
-    console.rule(str(cell))
-    is_resumed, started = (folder / "run" / "last").exists(), time.monotonic()
-    done = subprocess.run([*launcher(LaunchConfig()), "-m", "trainer.train", *command], check=False)
-    if done.returncode:
-        raise UserError(f"training of {cell} ended with status {done.returncode}; the same command goes on with it")
-    seconds = time.monotonic() - started
-    asked = EvaluateConfig(
-        checkpoint=folder / "run" / "best",
-        data=samples,
-        splits=EVALUATED,
-        output=folder,
-        priors=("true", "without", "shuffled") if cell.arm.priors else ("true",),
-    )
-    evaluate(asked)
-    write_whole(
-        folder / CELL, json.dumps({**how, "train_seconds": None if is_resumed else round(seconds, 1)}, indent=1)
-    )
-    shutil.rmtree(folder / "run")
-
-
-def training(cell: Cell, data: StudyData, steps: int, options: Sequence[str], run: Path) -> list[str]:
-    """The command line of ``trainer.train``; the weights of the last step count, none are chosen by a split."""
-    extra = data.extra(cell.arm)
-    runs = [str(data.samples(cell.size, cell.arm)), *([str(extra)] if extra else [])]
-    command = ["miniature", "--output", str(run), "--train", *runs, "--steps", str(steps), "--seed", str(cell.seed)]
-    command += ["--text-encoder", str(WEIGHTS / "bert"), "--visual-start", str(data.visual_start)]
-    command += ["--validate-split", "None", "--tracker", "none"]
-    return [*command, *([] if cell.arm.priors else ["--network.no-use-prior"]), *cell.arm.options, *options]
-
-
 def answers(cell: Cell, output: Path) -> list[Judgement] | None:
-    """Every judgement of a finished cell, None of one that is not."""
+    """The judgements of a finished cell with each query's own prior, None of one that is not finished."""
     folder = cell.folder(output)
-    return read_judgements(folder) if (folder / CELL).is_file() and (folder / PREDICTIONS).is_file() else None
+    if not (folder / CELL).is_file():
+        return None
+    judged = read_judgements(folder)
+    return [one for one in judged if one.priors == judged[0].priors]
+
+
+def cost(every: Iterable[Cell], output: Path) -> dict[str, dict[str, float]]:
+    """Size and arm to the mean seconds of a training, of those that were trained in one go."""
+    seconds: dict[str, dict[str, list[float]]] = {}
+    for cell in every:
+        path = cell.folder(output) / CELL
+        taken = json.loads(path.read_text())["train_seconds"] if path.is_file() else None
+        if taken is not None:
+            seconds.setdefault(str(cell.size), {}).setdefault(cell.arm.name, []).append(taken)
+    return {size: {arm: round(fmean(some), 1) for arm, some in arms.items()} for size, arms in seconds.items()}

@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -30,6 +31,7 @@ from shards.reader import SampleReader
 from shards.schema import Sample
 from shards.writer import SampleSink
 from workflows import augment, generate_priors, ingest
+from workflows.console import UserError
 from workflows.joining import JoinStage
 from workflows.layout import DatasetFolders, folders, write_whole
 from workflows.miniature import cutouts
@@ -38,11 +40,15 @@ from workflows.parsing import Queries, parse
 from workflows.presets import miniature
 from workflows.prior_config import load_prior_config, prior_store_of
 from workflows.study.arms import Arm
+from workflows.study.cells import Cell
 from workflows.study.oracle import OracleStage, combinations_of_queries, prior_name
 from workflows.study.scenes import PseudoQStage, ReadSceneStage, asked_of_rounds
 
 QUERIES_PER_PICTURE = 3.5
 """Of the world's training split; a little less than it has, so that pictures enough are drawn."""
+
+EXPECTED_SHARE = 0.5
+"""Of the scenes that are asked for, at most so many are trained on."""
 
 EVALUATED = ("val", "testA", "testB")
 
@@ -71,16 +77,34 @@ class StudyData:
 
     @property
     def world(self) -> WorldConfig:
-        """With pictures for the largest size, and as many again as scenes are asked for."""
-        num_train = round(max(self.sizes) / QUERIES_PER_PICTURE) + self.num_scenes
+        """With pictures for the largest size, and further ones for as many as scenes can be expected."""
+        num_train = round(max(self.sizes) / QUERIES_PER_PICTURE) + round(EXPECTED_SHARE * self.num_scenes)
         refer = Path(str(self.root)) / "refer"
         return WorldConfig(output=refer, num_train=num_train, num_val=self.num_val, num_test=self.num_test)
 
-    def samples(self, size: int, arm: Arm) -> UPath:
-        return self.root / "packed" / f"{size}-{arm.samples}"
+    @property
+    def evaluated(self) -> Sequence[str]:
+        return EVALUATED
+
+    def samples(self, cell: Cell) -> UPath:
+        return self.root / "packed" / f"{cell.size}-{cell.arm.samples}"
 
     def extra(self, arm: Arm) -> UPath | None:
         return None if arm.extra is None else self.root / "packed" / arm.extra
+
+    def seconds(self) -> dict[str, float]:
+        """What the stages of the priors and of the scenes took, all their processes together."""
+        data = self.root / "data"
+        places = {
+            "priors": data / "priors",
+            "prompted scenes": self.place.scene_rounds,
+            "pasted scenes": folders("pasted", data).scene_rounds,
+        }
+        return {name: round(sum(map(_stage_seconds, place.rglob("report.json"))), 1) for name, place in places.items()}
+
+
+def _stage_seconds(report: UPath) -> float:
+    return float(sum(json.loads(report.read_text())["stage_seconds"].values()))
 
 
 def prepare(data: StudyData, arms: Iterable[Arm]) -> None:
@@ -205,7 +229,9 @@ def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[str], t
             _paste(data, vocabulary)
         else:
             rest = (i for i, entry in enumerate(reader.index) if entry.split == "train" and i not in taken)
-            numbers = [number for number, _ in zip(rest, range(len(scenes)), strict=False)]
+            numbers = list(islice(rest, len(scenes)))
+            if len(numbers) < len(scenes):
+                raise UserError(f"the world has {len(numbers)} further pictures for {len(scenes)} scenes; ask for more")
             ids, store = _prior_ids(data, reader, "own")
             _join(data, data.place.samples, _rows(reader, numbers, ids), store, extra)
 

@@ -30,12 +30,13 @@ from workflows.miniature.visual_start import main as teach_backbone
 from workflows.miniature.world import held_out_combinations
 from workflows.presets.miniature import WEIGHTS
 from workflows.study.arms import ARMS, BY_NAME, Arm
-from workflows.study.cells import Cell, answers, cells, run_cell
+from workflows.study.cells import Cell, answers, cells, cost
 from workflows.study.data import StudyData, prepare
 from workflows.study.figures import Answers, report
 from workflows.study.oracle import combinations_of_queries
 from workflows.study.plots import draw_study
 from workflows.study.tables import markdown
+from workflows.study.training import Training, at_once, train_all
 
 UNSEEN = "unseen.json"
 
@@ -53,15 +54,18 @@ class StudyConfig:
     control_size: int = 2000
     control_seeds: int = 3
     arms: tuple[str, ...] = tuple(arm.name for arm in ARMS)
-    steps: int = 3000
+    steps: int = 2000
     """Of every training."""
 
-    num_scenes: int = 900
-    """To ask for; those that are accepted and chosen are trained on."""
+    num_scenes: int = 3000
+    """To ask for; those that are accepted and chosen are trained on, about a third."""
 
     num_val: int = 250
     num_test: int = 400
     """Pictures of each of testA and testB."""
+
+    parallel: int | None = None
+    """Networks to train at once; where not given one for each core, or a single one where there is an accelerator."""
 
     visual_start: Path | None = None
     """Backbone that all networks start from; as ``make train`` has it where not given."""
@@ -80,8 +84,8 @@ class StudyConfig:
     def __post_init__(self) -> None:
         if unknown := set(self.arms) - BY_NAME.keys():
             raise UserError(f"there are no arms {sorted(unknown)}; there are {', '.join(BY_NAME)}")
-        if min(*self.sizes, self.seeds, self.steps, self.num_scenes) < 1 or self.control_seeds < 0:
-            raise UserError("sizes, seeds, steps and num_scenes must be at least 1")
+        if min(*self.sizes, self.seeds, self.steps, self.num_scenes, self.parallel or 1) < 1 or self.control_seeds < 0:
+            raise UserError("sizes, seeds, steps, num_scenes and parallel must be at least 1")
         if self.control_size not in self.sizes:
             raise UserError(f"control_size must be one of the sizes {self.sizes}, got {self.control_size}")
 
@@ -142,24 +146,30 @@ def main(config: StudyConfig) -> None:
             teach_backbone(VisualStartConfig())
         prepare(config.data, config.chosen)
         _note_unseen(config)
-        for number, cell in enumerate(every, 1):
-            run_cell(cell, config.data, config.steps, config.rest, config.output)
-            console.print(f"{number:,} of {len(every):,} networks: {cell}")
+        parallel, threads = at_once(config.parallel)
+        training = Training(
+            data=config.data, output=config.output, steps=config.steps, options=config.rest, threads=threads
+        )
+        train_all(training, every, parallel)
     tell(config, every)
 
 
 def tell(config: StudyConfig, every: list[Cell]) -> None:
     """Write and print what the finished cells say."""
     found: Answers = {
-        (cell.size, cell.arm.name, cell.seed): [one for one in judged if one.priors == judged[0].priors]
+        (cell.size, cell.arm.name, cell.seed): judged
         for cell in every
         if (judged := answers(cell, config.output)) is not None
     }
     if not found:
         raise UserError(f"no network of the study in {config.output} is finished yet; run it without --report")
-    record = {"networks": {"finished": len(found), "all": len(every)}, "steps": config.steps} | report(
-        found, _unseen(config)
-    )
+    record = {
+        "networks": {"finished": len(found), "all": len(every)},
+        "steps": config.steps,
+        "cost": cost(every, config.output),
+        "data_seconds": config.data.seconds(),
+        **report(found, _unseen(config)),
+    }
     write_whole(config.output / "results.json", json.dumps(record, indent=1))
     text = markdown(record)
     write_whole(config.output / "results.md", text)

@@ -13,18 +13,18 @@ def markdown(record: Mapping[str, Any]) -> str:
     finished, every = record["networks"]["finished"], record["networks"]["all"]
     lines = ["# Study", "", f"{finished:,} of {every:,} networks, {record['steps']:,} steps each."]
     for size, arms in record["levels"].items():
-        lines += ["", f"## {int(size):,} training queries", "", *_levels(arms)]
+        lines += ["", f"## {int(size):,} training queries", "", *_levels(arms, record["cost"].get(size, {}))]
     return "\n".join([*lines, "", "## Differences", "", *_claims(record["claims"]), ""])
 
 
-def _levels(arms: Mapping[str, Any]) -> Iterator[str]:
-    yield "Acc@0.5 in percent, mean over seeds with its 95 % interval (Student's t)."
+def _levels(arms: Mapping[str, Any], seconds: Mapping[str, float]) -> Iterator[str]:
+    yield "Acc@0.5 in percent, mean over seeds with its 95 % interval (Student's t), and the minutes of a training."
     yield ""
-    yield f"| arm | seeds | {' | '.join(COLUMNS)} | mean IoU |"
-    yield f"|---|--:|{'--:|' * (len(COLUMNS) + 1)}"
+    yield f"| arm | seeds | {' | '.join(COLUMNS)} | mean IoU | minutes |"
+    yield f"|---|--:|{'--:|' * (len(COLUMNS) + 2)}"
     for arm, of in arms.items():
         cells = [_interval(of[name]["accuracy"]) if name in of else "" for name in COLUMNS]
-        cells.append(_interval(of["all"]["mean_iou"]))
+        cells += [_interval(of["all"]["mean_iou"]), f"{seconds[arm] / 60:.1f}" if arm in seconds else ""]
         yield f"| {arm} | {of['all']['accuracy']['seeds']} | {' | '.join(cells)} |"
 
 
