@@ -20,7 +20,7 @@ from trainer.metrics import THRESHOLDS, Judgement, scores
 from workflows.console import UserError
 from workflows.rivals import RIVALS, rival_group
 
-WORDS = ("spatial", "attribute", "relational", "none of these")
+WORDS = ("spatial", "ordinal", "attribute", "relational", "none of these")
 LENGTHS = {2: "1-2 words", 4: "3-4", 8: "5-8"}
 SIZES = {0.01: "below 1 % of the picture", 0.05: "1-5 %", 0.2: "5-20 %"}
 LONGER, LARGER = "9+", "20 % and more"
@@ -49,6 +49,7 @@ def _kinds(read: Attributes) -> frozenset[str]:
     looks = (target.colours, target.patterns, target.materials, target.sizes, target.others, read.wearing)
     spoken = {
         "spatial": bool(read.absolute_location or read.ordinals or read.relative_location),
+        "ordinal": bool(read.ordinals),
         "attribute": any(looks) or bool(read.carrying or read.parts or read.actions),
         "relational": bool(read.related),
     }

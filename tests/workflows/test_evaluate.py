@@ -47,7 +47,7 @@ def test_queries_are_told_apart_by_what_they_speak_of() -> None:
         "left cup": {"spatial"},
         "red cup": {"attribute"},
         "cup next to the dog": {"spatial", "relational"},
-        "second striped cup from the left": {"spatial", "attribute"},
+        "second striped cup from the left": {"spatial", "ordinal", "attribute"},
         "cup": {"none of these"},
     }
 

@@ -48,6 +48,7 @@ CLAIMS = (
         group="two or more rivals",
     ),
     Claim(text="scenes help on positional queries", better="scenes", worse="base", group="positional"),
+    Claim(text="scenes help on ordinals", better="scenes", worse="base", group="ordinal"),
     Claim(text="scenes help on other queries", better="scenes", worse="base", group="not positional"),
     Claim(text="programs beat Pseudo-Q's rules", better="scenes", worse="Pseudo-Q's rules", group="all"),
     Claim(text="scenes beat as many photographs", better="scenes", worse="more photographs", group="all"),
@@ -65,8 +66,10 @@ def groups(judgements: Sequence[Judgement], unseen: Collection[str]) -> list[Gro
     """
     kinds = kinds_of_words(one.text for one in judgements)
 
-    def is_positional(one: Judgement) -> bool:
-        return "spatial" in kinds.get(one.text, ())
+    def speaks_of(kind: str) -> Callable[[Judgement], bool]:
+        return lambda one: kind in kinds.get(one.text, ())
+
+    is_positional = speaks_of("spatial")
 
     found = [
         Group(name="all", holds=lambda one: True),
@@ -76,6 +79,7 @@ def groups(judgements: Sequence[Judgement], unseen: Collection[str]) -> list[Gro
         Group(name="unseen combinations", holds=lambda one: one.query_id in unseen),
         Group(name="seen combinations", holds=lambda one: one.split == "testA" and one.query_id not in unseen),
         Group(name="positional", holds=is_positional),
+        Group(name="ordinal", holds=speaks_of("ordinal")),
         Group(name="not positional", holds=lambda one: not is_positional(one)),
     ]
     splits = dict.fromkeys(one.split for one in judgements)

@@ -126,7 +126,7 @@ def smoke(config: StudyConfig) -> StudyConfig:
         sizes=(40,),
         control_size=40,
         seeds=2,
-        control_seeds=2,
+        control_seeds=1,
         steps=2,
         num_scenes=16,
         num_val=4,

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-COLUMNS = ("val", "testA", "testB", "no rival", "one rival", "two or more rivals", "unseen combinations", "positional")
+COLUMNS = (
+    "val",
+    "testA",
+    "testB",
+    "no rival",
+    "one rival",
+    "two or more rivals",
+    "unseen combinations",
+    "positional",
+    "ordinal",
+)
 
 
 def markdown(record: Mapping[str, Any]) -> str:
