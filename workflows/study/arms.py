@@ -12,9 +12,29 @@ Extra = Literal["prompted", "pasted", "pseudo-q", "photographs"]
 """Training data beside the real ones: scenes by composer; the prompted ones with Pseudo-Q's queries instead of proved
 ones; as many further pictures of the world itself."""
 
+WITHHELD = frozenset({"purple", "pink", "brown"})
+"""Colours of three in ten things. Text-to-image model and CLIP know them, as large ones know more words than grounding
+data hold."""
+
+
+def names_withheld(text: str) -> bool:
+    """Whether a query says one of the words that some arms withhold."""
+    return not WITHHELD.isdisjoint(text.split())
+
 
 VERIFYING = ("--network.prior-verifies", "--prior-weight", "1")
 """Not the published method: image features are scored against the prior, too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """Real samples with priors."""
+
+    priors: Priors
+    withholds: bool
+
+    def __str__(self) -> str:
+        return f"{self.priors}-withheld" if self.withholds else self.priors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +47,9 @@ class Arm:
     options: tuple[str, ...] = ()
     """Further ones of ``trainer.train``."""
 
+    withholds: bool = False
+    """Training has no query that says one of the words ``WITHHELD``."""
+
     is_main: bool = False
     """One of the four that the paper compares, with more seeds; the others are controls."""
 
@@ -38,9 +61,9 @@ class Arm:
         return self.is_main or self.everywhere
 
     @property
-    def samples(self) -> str:
-        """Which packing of the real samples it reads."""
-        return self.priors or "own"
+    def packing(self) -> Packing:
+        """Of the real samples that it reads."""
+        return Packing(priors=self.priors or "own", withholds=self.withholds)
 
 
 ARMS = (
@@ -50,6 +73,9 @@ ARMS = (
     Arm(name="both", priors="own", extra="prompted", is_main=True),
     Arm(name="verifying priors", priors="own", options=VERIFYING, everywhere=True),
     Arm(name="verifying priors and scenes", priors="own", extra="prompted", options=VERIFYING, everywhere=True),
+    Arm(name="base, colours withheld", withholds=True),
+    Arm(name="priors, colours withheld", priors="own", withholds=True),
+    Arm(name="verifying priors, colours withheld", priors="own", options=VERIFYING, withholds=True),
     Arm(name="shuffled priors", priors="shuffled"),
     Arm(name="oracle priors", priors="oracle"),
     Arm(name="verifying oracle priors", priors="oracle", options=VERIFYING),

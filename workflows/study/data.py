@@ -4,7 +4,7 @@ Everything is a run of its own that is finished or goes on, below ``<root>``:
 
     data/miniature/...        the world, its priors and prompted scenes, as the demo makes them
     data/pasted/...           pasted scenes
-    packed/<size>-<priors>    real samples of a size: own, shuffled or oracle priors
+    packed/<size>-<packing>   real samples of a size: own, shuffled or oracle priors, with or without all words
     packed/<extra>            further training data
 """
 
@@ -26,7 +26,7 @@ from generation.store import PriorSink
 from pipeline.executor import ExecutorConfig
 from pipeline.run import Job, PlanRow, run_job
 from pipeline.stage import Item, Rejected, Stage
-from pipeline.storage import Location, located
+from pipeline.storage import located
 from shards.reader import SampleReader
 from shards.schema import Sample
 from shards.writer import SampleSink
@@ -39,7 +39,7 @@ from workflows.miniature.world import Combination, WorldConfig, write_dataset
 from workflows.parsing import Queries, parse
 from workflows.presets import miniature
 from workflows.prior_config import load_prior_config, prior_store_of
-from workflows.study.arms import Arm
+from workflows.study.arms import Arm, names_withheld
 from workflows.study.cells import Cell
 from workflows.study.oracle import OracleStage, combinations_of_queries, prior_name
 from workflows.study.scenes import PseudoQStage, ReadSceneStage, asked_of_rounds
@@ -87,7 +87,7 @@ class StudyData:
         return EVALUATED
 
     def samples(self, cell: Cell) -> UPath:
-        return self.root / "packed" / f"{cell.size}-{cell.arm.samples}"
+        return self.root / "packed" / f"{cell.size}-{cell.arm.packing}"
 
     def extra(self, arm: Arm) -> UPath | None:
         return None if arm.extra is None else self.root / "packed" / arm.extra
@@ -107,19 +107,22 @@ def _stage_seconds(report: UPath) -> float:
     return float(sum(json.loads(report.read_text())["stage_seconds"].values()))
 
 
-def prepare(data: StudyData, arms: Iterable[Arm]) -> None:
-    """Make what the arms need, or find it made."""
-    arms = list(arms)
+def prepare(data: StudyData, cells: Collection[Cell]) -> None:
+    """Make what the networks need, or find it made."""
     _make_world(data)
     reader = SampleReader(data.place.samples)
-    chosen = {size: _first_pictures(reader, size) for size in data.sizes}
-    for priors in dict.fromkeys(arm.samples for arm in arms):
-        ids, store = _prior_ids(data, reader, priors)
-        for size, numbers in chosen.items():
-            _join(data, data.place.samples, _rows(reader, numbers, ids), store, f"{size}-{priors}")
-    extras = dict.fromkeys(arm.extra for arm in arms if arm.extra)
+    taken = set[int]()
+    for packing in dict.fromkeys(cell.arm.packing for cell in cells):
+        ids, store = _prior_ids(data, reader, packing.priors)
+        for size in dict.fromkeys(cell.size for cell in cells if cell.arm.packing == packing):
+            numbers = _first_pictures(reader, size, packing.withholds)
+            taken.update(numbers)
+            stages: list[Stage[Any, Any]] = [JoinStage(data.place.samples, store)]
+            stages += [WithholdStage()] if packing.withholds else []
+            _pack(data, _rows(reader, numbers, ids), stages, f"{size}-{packing}")
+    extras = dict.fromkeys(cell.arm.extra for cell in cells if cell.arm.extra)
     if extras:
-        _make_extras(data, reader, extras, taken={number for numbers in chosen.values() for number in numbers})
+        _make_extras(data, reader, extras, taken)
 
 
 def _make_world(data: StudyData) -> None:
@@ -140,16 +143,30 @@ def _generate_priors(data: StudyData, of: Any) -> None:
     generate_priors.main(generate_priors.GeneratePriorsConfig(of=of, data=data.root / "data", executor=data.executor))
 
 
-def _first_pictures(reader: SampleReader, size: int) -> list[int]:
+def _first_pictures(reader: SampleReader, size: int, withholds: bool) -> list[int]:
     """Numbers of the first training pictures that have ``size`` queries together, and of all that are evaluated."""
     numbers, left = list[int](), size
     for number, entry in enumerate(reader.index):
         if entry.split in EVALUATED:
             numbers.append(number)
         elif left > 0:
-            numbers.append(number)
-            left -= entry.num_queries
+            texts = [query["text"] for query in reader.record(number)["queries"]]
+            if said := len(texts) - sum(withholds and names_withheld(text) for text in texts):
+                numbers.append(number)
+                left -= said
     return numbers
+
+
+class WithholdStage(Stage[Sample, Sample]):
+    """Takes the training queries out that say one of the withheld words, with their priors."""
+
+    def process(self, items: list[Sample]) -> list[Sample | Rejected]:
+        return [self._without(item) for item in items]
+
+    def _without(self, sample: Sample) -> Sample:
+        kept = [i for i, one in enumerate(sample.queries) if one.split != "train" or not names_withheld(one.text)]
+        priors = None if sample.priors is None else sample.priors[kept]
+        return replace(sample, queries=tuple(sample.queries[i] for i in kept), priors=priors)
 
 
 def _prior_ids(data: StudyData, reader: SampleReader, priors: str) -> tuple[dict[str, str], UPath]:
@@ -196,8 +213,8 @@ def _rows(reader: SampleReader, numbers: Iterable[int], ids: Mapping[str, str]) 
         yield PlanRow(key=entry.key, payload=payload, group=entry.split)
 
 
-def _join(data: StudyData, samples: Location, rows: Iterable[PlanRow], store: UPath, name: str) -> None:
-    _run(data, "pack-samples", list(rows), [JoinStage(samples, store)], SampleSink(), data.root / "packed" / name)
+def _pack(data: StudyData, rows: Iterable[PlanRow], stages: Sequence[Stage[Any, Any]], name: str) -> None:
+    _run(data, "pack-samples", list(rows), stages, SampleSink(), data.root / "packed" / name)
 
 
 def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[str], taken: Collection[int]) -> None:
@@ -215,7 +232,7 @@ def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[str], t
             of = Queries(dataset="miniature", of="scenes", data=data.root / "data")
             ids = {row.key: row.prior_id for row in parse(of, prior, data.executor)}
             store = prior_store_of("miniature", data.root / "data")
-            _join(data, data.place.scenes, _rows(scenes, range(len(scenes)), ids), store, extra)
+            _pack(data, _rows(scenes, range(len(scenes)), ids), [JoinStage(data.place.scenes, store)], extra)
         elif extra == "pseudo-q":
             asked = asked_of_rounds(data.place.scene_rounds)
             rows = [
@@ -233,7 +250,7 @@ def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[str], t
             if len(numbers) < len(scenes):
                 raise UserError(f"the world has {len(numbers)} further pictures for {len(scenes)} scenes; ask for more")
             ids, store = _prior_ids(data, reader, "own")
-            _join(data, data.place.samples, _rows(reader, numbers, ids), store, extra)
+            _pack(data, _rows(reader, numbers, ids), [JoinStage(data.place.samples, store)], extra)
 
 
 def _paste(data: StudyData, vocabulary: Any) -> None:

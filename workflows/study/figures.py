@@ -13,6 +13,7 @@ from scipy.stats import t as student
 from trainer.bootstrap import intervals
 from trainer.metrics import Judgement
 from workflows.accuracy import kinds_of_words
+from workflows.study.arms import names_withheld
 
 Answers = Mapping[tuple[int, str, int], Sequence[Judgement]]
 """(size, arm, seed) to its judgements with each query's own prior."""
@@ -47,6 +48,18 @@ CLAIMS = (
         worse="base",
         group="two or more rivals",
     ),
+    Claim(
+        text="published priors know withheld colours",
+        better="priors, colours withheld",
+        worse="base, colours withheld",
+        group="withheld colours",
+    ),
+    Claim(
+        text="verifying priors know withheld colours",
+        better="verifying priors, colours withheld",
+        worse="base, colours withheld",
+        group="withheld colours",
+    ),
     Claim(text="scenes help on positional queries", better="scenes", worse="base", group="positional"),
     Claim(text="scenes help on ordinals", better="scenes", worse="base", group="ordinal"),
     Claim(text="scenes help on other queries", better="scenes", worse="base", group="not positional"),
@@ -78,6 +91,7 @@ def groups(judgements: Sequence[Judgement], unseen: Collection[str]) -> list[Gro
         Group(name="two or more rivals", holds=lambda one: (one.num_rivals or 0) >= 2),
         Group(name="unseen combinations", holds=lambda one: one.query_id in unseen),
         Group(name="seen combinations", holds=lambda one: one.split == "testA" and one.query_id not in unseen),
+        Group(name="withheld colours", holds=lambda one: one.split == "testA" and names_withheld(one.text)),
         Group(name="positional", holds=is_positional),
         Group(name="ordinal", holds=speaks_of("ordinal")),
         Group(name="not positional", holds=lambda one: not is_positional(one)),

@@ -144,7 +144,7 @@ def main(config: StudyConfig) -> None:
     if not config.report:
         if config.visual_start is None:
             teach_backbone(VisualStartConfig())
-        prepare(config.data, config.chosen)
+        prepare(config.data, every)
         _note_unseen(config)
         parallel, threads = at_once(config.parallel)
         training = Training(
