@@ -125,7 +125,7 @@ def smoke(config: StudyConfig) -> StudyConfig:
         smoke=False,
         sizes=(40,),
         control_size=40,
-        seeds=2,
+        seeds=1,
         control_seeds=1,
         steps=2,
         num_scenes=16,
