@@ -21,6 +21,7 @@ from typing import Any
 
 from upath import UPath
 
+from augmentation.quotas import QuotaConfig
 from generation.prior import encoder_fingerprint
 from generation.store import PriorSink
 from pipeline.executor import ExecutorConfig
@@ -50,6 +51,8 @@ QUERIES_PER_PICTURE = 3.5
 EXPECTED_SHARE = 0.5
 """Of the scenes that are asked for, at most so many are trained on."""
 
+SCENES_PER_QUERY_OF_CELL = 120
+
 EVALUATED = ("val", "testA", "testB")
 
 
@@ -74,6 +77,11 @@ class StudyData:
     @property
     def place(self) -> DatasetFolders:
         return folders("miniature", self.root / "data")
+
+    @property
+    def quotas(self) -> QuotaConfig:
+        """In proportion to the scenes, as a data set of the default size has them."""
+        return QuotaConfig(queries_per_cell=max(1, self.num_scenes // SCENES_PER_QUERY_OF_CELL))
 
     @property
     def world(self) -> WorldConfig:
@@ -221,7 +229,11 @@ def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[str], t
     """Further training data; prompted scenes are made for all of them, since they say how many pictures are fair."""
     vocabulary = miniature.vocabulary()
     config = augment.AugmentConfig(
-        num_scenes=data.num_scenes, rejected_pictures=0, data=data.root / "data", executor=data.executor
+        num_scenes=data.num_scenes,
+        quotas=data.quotas,
+        rejected_pictures=0,
+        data=data.root / "data",
+        executor=data.executor,
     )
     augment.make_scenes(config)
     scenes = SampleReader(data.place.scenes)
@@ -263,7 +275,8 @@ def _paste(data: StudyData, vocabulary: Any) -> None:
     config = augment.AugmentConfig(
         dataset="pasted",
         composers=("pasted",),
-        num_scenes=4 * data.num_scenes,
+        num_scenes=data.num_scenes,
+        quotas=data.quotas,
         vocabulary=root / "vocabulary.json",
         pasted=pasted,
         rejected_pictures=0,
