@@ -144,6 +144,7 @@ class GroundingNetwork(nn.Module):
     ) -> Grounding:
         """The boxes of all stages from encoded images and words; shapes as in ``forward``."""
         text_padding = ~token_mask
+        prior = None if prior is None else prior * self.config.prior_scale
         heard = (image.tokens, image.padding, text, text_padding, query_image)
         features, scores = run(self.verification, *heard, recompute=self.recompute)
         looks: Looks | None = None

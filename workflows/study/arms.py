@@ -22,6 +22,9 @@ def names_withheld(text: str) -> bool:
     return not WITHHELD.isdisjoint(text.split())
 
 
+SCALED = ("--network.prior-scale", "11.3")
+"""Not the published method, or not known to be: see ``NetworkConfig.prior_scale``; sqrt(128)."""
+
 VERIFYING = ("--network.prior-verifies", "--prior-weight", "1")
 """Not the published method: image features are scored against the prior, too."""
 
@@ -71,6 +74,7 @@ ARMS = (
     Arm(name="priors", priors="own", is_main=True),
     Arm(name="scenes", extra="prompted", is_main=True),
     Arm(name="both", priors="own", extra="prompted", is_main=True),
+    Arm(name="scaled priors", priors="own", options=SCALED, everywhere=True),
     Arm(name="verifying priors", priors="own", options=VERIFYING, everywhere=True),
     Arm(name="verifying priors and scenes", priors="own", extra="prompted", options=VERIFYING, everywhere=True),
     Arm(name="base, colours withheld", withholds=True),
