@@ -81,6 +81,18 @@ def test_without_a_prior_the_token_starts_from_zero(network: GroundingNetwork, t
     assert not torch.isclose(some[:, given], none[:, given]).all(-1).any()
 
 
+def test_a_scaled_prior_is_a_longer_one(network: GroundingNetwork) -> None:
+    images, padding = _images()
+    token_ids, token_mask, prior = _questions()
+    network.eval()
+    scaled = GroundingNetwork(replace(network.config, prior_scale=3.0)).eval()
+    scaled.load_state_dict(network.state_dict())
+    ask = (images, padding, token_ids, token_mask, torch.tensor([0, 1, 1, 0]))
+    torch.testing.assert_close(scaled(*ask, prior).boxes, network(*ask, 3 * prior).boxes)
+    assert not torch.isclose(scaled(*ask, prior).boxes, network(*ask, prior).boxes).all()
+    assert torch.equal(scaled(*ask).boxes, network(*ask).boxes)
+
+
 def test_one_query_attends_as_many_do() -> None:
     torch.manual_seed(0)
     short, full = SingleQueryAttention(16, 2, 0.0), Attention(16, 2, 0.0)
