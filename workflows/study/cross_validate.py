@@ -42,7 +42,10 @@ from workflows.study.figures import report
 from workflows.study.tables import markdown
 from workflows.study.training import Training, at_once, train_all
 
-RUNNABLE = tuple(arm for arm in ARMS if arm.priors in (None, "own") and arm.extra in (None, "prompted"))
+RUNNABLE = tuple(
+    arm for arm in ARMS if arm.priors in (None, "own") and arm.extra in (None, "prompted") and not arm.withholds
+)
+"""Those that need no world."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +59,7 @@ class CrossValidateConfig:
     """Packed scenes, with priors of the same image encoder."""
 
     folds: int = 5
-    arms: tuple[str, ...] = tuple(arm.name for arm in RUNNABLE)
+    arms: tuple[str, ...] = tuple(arm.name for arm in RUNNABLE if arm.is_main)
     steps: int = 500
     """Of every training."""
 
