@@ -76,8 +76,8 @@ class NetworkConfig:
     """Features of a prior."""
 
     prior_scale: float = 1.0
-    """Multiplies priors. They are vectors of length 1, beside which the token's learned embeddings, of length
-    sqrt(``width``), are large; sqrt(``prior_dim``) makes them comparable, as CLIP's are before they are normalised."""
+    """Multiplies priors, which are vectors of length 1. With 1 the first target is about as long as the learned
+    embeddings that are added to it; with sqrt(``prior_dim``), which makes the elements of order 1, several times."""
 
     prior_verifies: bool = False
     """Score the image features against the prior as well as against the words. In the published network the prior only
@@ -97,8 +97,8 @@ class NetworkConfig:
                 f"width must be a multiple of num_heads ({self.num_heads}) and of 4 (sine and cosine of two axes), "
                 f"got {self.width}"
             )
-        if self.prior_scale <= 0:
-            raise ValueError(f"prior_scale must be positive, got {self.prior_scale}")
+        if not 0 < self.prior_scale < float("inf"):
+            raise ValueError(f"prior_scale must be a positive number, got {self.prior_scale}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in 0..1, got {self.dropout}")
         for name in ("num_encoder_layers", "num_stages", "num_text_layers", "prior_dim", "feedforward_width"):

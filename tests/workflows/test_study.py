@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import fcntl
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from upath import UPath
 
 from shards.reader import SampleReader
+from shards.schema import Query, Sample
 from trainer.metrics import Judgement
 from workflows import generate_priors, ingest, pack
 from workflows.console import UserError
@@ -17,8 +21,10 @@ from workflows.presets.miniature import WEIGHTS
 from workflows.study.arms import ARMS, BY_NAME
 from workflows.study.cells import cells
 from workflows.study.cross_validate import CrossValidateConfig, main
-from workflows.study.figures import CLAIMS, difference, groups, over_seeds, report
-from workflows.study.study import StudyConfig
+from workflows.study.data import WithholdStage, exchanged, prepare
+from workflows.study.figures import COMPARISONS, difference, groups, over_seeds, report
+from workflows.study.reading import FewerStage
+from workflows.study.study import TEST, StudyConfig
 from workflows.study.tables import markdown
 
 SPLITS = ("train", "val")
@@ -61,7 +67,7 @@ def test_differences_are_paired_by_query_and_by_seed() -> None:
         (500, "base", 1): _judged([True, True, True, True, True, False]),
         (500, "base", 2): _judged([False] * 6),
     }
-    everything = next(one for one in groups(answers[500, "both", 0], ()) if one.name == "all")
+    everything = next(one for one in groups(answers[500, "both", 0], (), TEST) if one.name == "test")
     found = difference(answers, 500, "both", "base", everything)
     assert found is not None and found["num_queries"] == 6
     assert found["over_seeds"]["seeds"] == 2
@@ -70,34 +76,95 @@ def test_differences_are_paired_by_query_and_by_seed() -> None:
     assert difference(answers, 500, "both", "scenes", everything) is None
 
 
-def test_groups_say_which_queries_a_claim_is_about() -> None:
-    judged = _judged([True] * 6)
-    chosen = {one.name: [j.query_id for j in judged if one.holds(j)] for one in groups(judged, {"q1", "q5"})}
+def test_groups_say_which_queries_a_comparison_is_about() -> None:
+    judged = [*_judged([True] * 6), replace(_judged([True])[0], split="val", query_id="v", text="second cup from left")]
+    judged[0] = replace(judged[0], text="purple cup", num_rivals=1)
+    judged[4] = replace(judged[4], text="third cup from the right")
+    chosen = {one.name: [j.query_id for j in judged if one.holds(j)] for one in groups(judged, {"q1", "q5"}, TEST)}
     assert chosen["unseen combinations"] == ["q1", "q5"]
     assert chosen["seen combinations"] == ["q0", "q2", "q3"]
-    assert chosen["positional"] == ["q1", "q3", "q5"] and chosen["not positional"] == ["q0", "q2", "q4"]
-    assert chosen["two or more rivals"] == [f"q{i}" for i in range(6)] and not chosen["no rival"]
-    assert chosen["testB"] == ["q4", "q5"]
+    assert chosen["withheld colours"] == ["q0"] and chosen["other colours"] == ["q1", "q2", "q3"]
+    assert chosen["positional"] == ["q1", "q3", "q4", "q5"] and chosen["not positional"] == ["q0", "q2"]
+    assert chosen["ordinal"] == ["q4"]
+    assert chosen["one rival"] == ["q0"] and chosen["two or more rivals"] == [f"q{i}" for i in range(1, 6)]
+    assert chosen["testB"] == ["q4", "q5"] and chosen["val"] == ["v"]
+    assert chosen["test"] == [f"q{i}" for i in range(6)]
 
 
-def test_claims_are_about_arms_and_groups_that_there_are() -> None:
-    names = {one.name for one in groups(_judged([True]), ())}
-    for claim in CLAIMS:
-        assert claim.better in BY_NAME and claim.worse in BY_NAME and claim.group in names
+def test_comparisons_are_of_arms_and_groups_that_there_are() -> None:
+    names = {one.name for one in groups(_judged([True]), (), TEST)}
+    for one in COMPARISONS:
+        assert one.one in BY_NAME and one.other in BY_NAME and one.group in names
+    compared = {name for one in COMPARISONS for name in (one.one, one.other)}
+    assert compared == BY_NAME.keys()
 
 
-def test_the_report_has_levels_and_claims_and_becomes_a_table() -> None:
-    answers = {
-        (500, arm, seed): _judged([arm == "both", True, False, True, True, False])
+def test_the_report_has_levels_and_differences_and_becomes_a_table() -> None:
+    with_priors, without = [True, True, False, True, True, False], [False, True, False, True, True, False]
+    modes = {
+        (500, arm, seed): {"true": _judged(with_priors), "without": _judged(without)}
+        if arm == "both"
+        else {"without": _judged(without)}
         for arm in ("base", "both")
         for seed in (0, 1)
     }
     seconds = {"500": {"both": 90.0}}
-    record = {"networks": {"finished": 4, "all": 9}, "steps": 10, "cost": seconds, **report(answers, {"q0"})}
-    assert record["levels"]["500"]["both"]["all"]["accuracy"]["mean"] == pytest.approx(4 / 6)
-    assert [claim["text"] for claim in record["claims"]] == ["priors and scenes help among rivals"]
+    record = {"networks": {"finished": 4, "all": 9}, "steps": 10, "cost": seconds, **report(modes, {"q0"}, TEST)}
+    assert record["levels"]["500"]["both"]["test"]["accuracy"]["mean"] == pytest.approx(4 / 6)
+    assert [(one["one"], one["other"]) for one in record["comparisons"]] == [("both", "base")] * 2
+    (heeded,) = record["heeded"]
+    assert (heeded["arm"], heeded["priors"]) == ("both", "without")
+    assert heeded["over_seeds"]["mean"] == pytest.approx(1 / 6)
     text = markdown(record)
     assert "4 of 9 networks" in text and "| both | 2 |" in text and "+16.7" in text and " 1.5 |" in text
+
+
+@pytest.mark.parametrize(("low", "high", "sign"), [(0.01, 0.03, "+"), (-0.03, -0.01, "-"), (-0.01, 0.03, "")])
+def test_a_sign_stands_where_both_intervals_are_clear_of_zero(low: float, high: float, sign: str) -> None:
+    interval = {"mean": (low + high) / 2, "low": low, "high": high, "seeds": 3}
+    one = {"question": "?", "one": "a", "other": "b", "group": "test", "size": 500, "num_queries": 9}
+    record = {
+        "networks": {"finished": 1, "all": 1},
+        "steps": 1,
+        "levels": {},
+        "cost": {},
+        "comparisons": [{**one, "over_seeds": interval, "over_pictures": interval}],
+        "heeded": [],
+    }
+    (line,) = (line for line in markdown(record).splitlines() if "| ? |" in line)
+    assert line.endswith(f" | {sign} |")
+
+
+def test_shuffled_priors_are_never_the_query_s_own_and_each_as_often_as_before() -> None:
+    ids = {f"q{i}": f"prior-{min(i, 6)}" for i in range(12)}  # one of them six times, which is half of all
+    given = exchanged(list(ids), ids)
+    assert all(given[query] != own for query, own in ids.items())
+    assert Counter(given.values()) == Counter(ids.values())
+
+
+def test_withheld_words_leave_training_with_their_priors_and_stay_in_test() -> None:
+    texts = {"the pink cup": "train", "left cup": "train", "purple ball": "testA"}
+    sample = Sample(
+        key="a",
+        width=10,
+        height=10,
+        image_name="a",
+        image=b"",
+        instances=(),
+        queries=tuple(
+            Query(query_id=text, text=text, box_xyxy=(0, 0, 5, 5), split=split, source="toy")
+            for text, split in texts.items()
+        ),
+        priors=np.arange(6, dtype=np.float16).reshape(3, 2),
+    )
+    (kept,) = WithholdStage().process([sample])
+    assert isinstance(kept, Sample) and kept.priors is not None
+    assert [one.text for one in kept.queries] == ["left cup", "purple ball"]
+    assert kept.priors.tolist() == [[2, 3], [4, 5]]
+    (fewer,) = FewerStage({"a": 2}).process([sample])
+    assert isinstance(fewer, Sample) and fewer.priors is not None and len(fewer.queries) == 2
+    rows = {query.text: row for query, row in zip(sample.queries, sample.priors.tolist(), strict=True)}
+    assert [rows[one.text] for one in fewer.queries] == fewer.priors.tolist()
 
 
 def test_main_arms_have_all_sizes_and_seeds_and_controls_fewer() -> None:
@@ -152,7 +219,7 @@ def test_cross_validation_asks_every_query_of_a_network_that_has_not_seen_its_pi
         assert not train & val and train | val == {entry.key for entry in whole.index}
     record = json.loads((tmp_path / "results.json").read_text())
     of_size = record["levels"][str(whole.num_queries)]
-    assert {arm: of["all"]["num_queries"] for arm, of in of_size.items()} == dict.fromkeys(
+    assert {arm: of["test"]["num_queries"] for arm, of in of_size.items()} == dict.fromkeys(
         ("base", "priors"), whole.num_queries
     )
     assert "| base |" in (tmp_path / "results.md").read_text()
@@ -181,3 +248,31 @@ def test_a_cross_validation_that_cannot_be_is_refused(data: UPath, tmp_path: Pat
         main(CrossValidateConfig(dataset="miniature", data=data, output=tmp_path, scenes=UPath(tmp_path / "none")))
     with pytest.raises(UserError, match="holds 10 pictures, too few for 12 folds"):
         main(CrossValidateConfig(dataset="miniature", data=data, output=tmp_path, folds=12, arms=("base",)))
+
+
+def test_a_network_that_is_being_trained_is_left_alone(data: UPath, tmp_path: Path) -> None:
+    config = CrossValidateConfig(
+        dataset="miniature",
+        data=data,
+        folds=2,
+        arms=("base",),
+        steps=1,
+        visual_start=WEIGHTS / "detector",
+        output=tmp_path,
+    )
+    size = SampleReader(data / "miniature" / "packed-samples").num_queries
+    folder = tmp_path / str(size) / "base" / "seed-1"
+    folder.mkdir(parents=True)
+    with (folder / "log.txt").open("ab") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match=r"seed-1 is being trained by another process; wait for it"):
+            main(config)
+
+
+def test_the_study_refuses_the_world_of_another_one(tmp_path: Path) -> None:
+    config = StudyConfig(
+        output=tmp_path, sizes=(8,), control_size=8, num_scenes=1, num_val=1, num_test=1, arms=("base",)
+    )
+    prepare(config.data, [])
+    with pytest.raises(UserError, match=r"holds the data of another study .* choose another --output"):
+        prepare(replace(config, num_test=2).data, [])

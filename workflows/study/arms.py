@@ -1,4 +1,4 @@
-"""The arms: what each network is trained on. An arm differs from another in one thing."""
+"""The arms: what each network is trained on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Extra = Literal["prompted", "pasted", "pseudo-q", "photographs"]
 ones; as many further pictures of the world itself."""
 
 WITHHELD = frozenset({"purple", "pink", "brown"})
-"""Colours of three in ten things. Text-to-image model and CLIP know them, as large ones know more words than grounding
+"""Three of ten colours. Text-to-image model and CLIP know them, as large ones know more words than grounding
 data hold."""
 
 
@@ -23,7 +23,7 @@ def names_withheld(text: str) -> bool:
 
 
 SCALED = ("--network.prior-scale", "11.3")
-"""Not the published method, or not known to be: see ``NetworkConfig.prior_scale``; sqrt(128)."""
+"""Not the published method, or not known to be: louder priors, by sqrt(128); see ``NetworkConfig.prior_scale``."""
 
 VERIFYING = ("--network.prior-verifies", "--prior-weight", "1")
 """Not the published method: image features are scored against the prior, too."""
@@ -83,7 +83,7 @@ ARMS = (
     Arm(name="scaled priors, colours withheld", priors="own", options=SCALED, withholds=True),
     Arm(name="shuffled priors", priors="shuffled"),
     Arm(name="oracle priors", priors="oracle"),
-    Arm(name="scaled oracle priors", priors="oracle", options=SCALED),
+    Arm(name="scaled shuffled priors", priors="shuffled", options=SCALED),
     Arm(name="pasted scenes", extra="pasted"),
     Arm(name="Pseudo-Q's rules", extra="pseudo-q"),
     Arm(name="more photographs", extra="photographs"),

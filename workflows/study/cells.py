@@ -42,13 +42,13 @@ def cells(
                     yield Cell(size=size, arm=arm, seed=seed)
 
 
-def answers(cell: Cell, output: Path) -> list[Judgement] | None:
-    """The judgements of a finished cell with each query's own prior, None of one that is not finished."""
-    folder = cell.folder(output)
-    if not (folder / CELL).is_file():
-        return None
-    judged = read_judgements(folder)
-    return [one for one in judged if one.priors == judged[0].priors]
+def answers(cell: Cell, output: Path) -> dict[str, list[Judgement]]:
+    """Way of giving priors to the judgements of a finished cell, each query's own prior first; none of another cell."""
+    folder, modes = cell.folder(output), dict[str, list[Judgement]]()
+    if (folder / CELL).is_file():
+        for one in read_judgements(folder):
+            modes.setdefault(one.priors, []).append(one)
+    return modes
 
 
 def cost(every: Iterable[Cell], output: Path) -> dict[str, dict[str, float]]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -26,10 +26,7 @@ from upath import UPath
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import open_plan
 from pipeline.run import Job, PlanRow, run_job
-from pipeline.stage import Item, Rejected, Stage
-from pipeline.storage import located
 from shards.reader import SampleReader
-from shards.schema import Sample
 from shards.writer import SampleSink
 from trainer.metrics import Judgement
 from workflows.console import Executor, UserError, console, lies_in, run
@@ -39,6 +36,7 @@ from workflows.miniature.visual_start import main as teach_backbone
 from workflows.study.arms import ARMS, Arm
 from workflows.study.cells import Cell, answers, cost
 from workflows.study.figures import report
+from workflows.study.reading import ReadStage
 from workflows.study.tables import markdown
 from workflows.study.training import Training, at_once, train_all
 
@@ -106,23 +104,6 @@ class Folds:
         return self.scenes if arm.extra else None
 
 
-class FoldStage(Stage[Item, Sample]):
-    """Reads a sample by its number and puts its queries into a split; payload: ``number`` and ``split``."""
-
-    def __init__(self, samples: str) -> None:
-        self._samples = samples
-
-    def setup(self) -> None:
-        self._reader = SampleReader(located(self._samples))
-
-    def process(self, items: list[Item]) -> list[Sample | Rejected]:
-        return [self._sample(item) for item in items]
-
-    def _sample(self, item: Item) -> Sample:
-        sample = self._reader.read(item.payload["number"])
-        return replace(sample, queries=tuple(replace(one, split=item.payload["split"]) for one in sample.queries))
-
-
 def main(config: CrossValidateConfig) -> None:
     """Cut the folds, train what is missing, report."""
     samples = folders(config.dataset, config.data).packed("samples")
@@ -173,7 +154,7 @@ def _cut(
         inputs=lambda: iter(rows),
         items_per_shard=500,
         seed=0,
-        stages=[FoldStage(str(reader.run))],
+        stages=[ReadStage(str(reader.run))],
         sink=SampleSink(),
     )
     run_job(job, output, config.executor)
@@ -186,14 +167,16 @@ def _options(config: CrossValidateConfig, reader: SampleReader) -> tuple[str, ..
 
 def _tell(config: CrossValidateConfig, cells: Sequence[Cell]) -> None:
     """Every query once, by the network that has not seen its picture."""
-    found: dict[tuple[int, str, int], list[Judgement]] = {}
+    found: dict[tuple[int, str, int], dict[str, list[Judgement]]] = {}
     for cell in cells:
-        found.setdefault((cell.size, cell.arm.name, 0), []).extend(answers(cell, config.output) or [])
+        modes = found.setdefault((cell.size, cell.arm.name, 0), {})
+        for mode, judged in answers(cell, config.output).items():
+            modes.setdefault(mode, []).extend(judged)
     record = {
         "networks": {"finished": len(cells), "all": len(cells)},
         "steps": config.steps,
         "cost": cost(cells, config.output),
-        **report(found, ()),
+        **report(found, (), ("val",)),
     }
     write_whole(config.output / "results.json", json.dumps(record, indent=1))
     text = markdown(record)

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby, islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,12 +23,13 @@ from typing import Any
 from upath import UPath
 
 from augmentation.quotas import QuotaConfig
+from generation.checkpoints import fingerprint
 from generation.prior import encoder_fingerprint
 from generation.store import PriorSink
 from pipeline.executor import ExecutorConfig
+from pipeline.plan import open_plan
 from pipeline.run import Job, PlanRow, run_job
-from pipeline.stage import Item, Rejected, Stage
-from pipeline.storage import located
+from pipeline.stage import Rejected, Stage
 from shards.reader import SampleReader
 from shards.schema import Sample
 from shards.writer import SampleSink
@@ -43,6 +45,7 @@ from workflows.prior_config import load_prior_config, prior_store_of
 from workflows.study.arms import Arm, names_withheld
 from workflows.study.cells import Cell
 from workflows.study.oracle import OracleStage, combinations_of_queries, prior_name
+from workflows.study.reading import FewerStage, ReadStage, with_queries
 from workflows.study.scenes import PseudoQStage, ReadSceneStage, asked_of_rounds
 
 QUERIES_PER_PICTURE = 3.5
@@ -125,18 +128,28 @@ def prepare(data: StudyData, cells: Collection[Cell]) -> None:
         for size in dict.fromkeys(cell.size for cell in cells if cell.arm.packing == packing):
             numbers = _first_pictures(reader, size, packing.withholds)
             taken.update(numbers)
-            stages: list[Stage[Any, Any]] = [JoinStage(data.place.samples, store)]
-            stages += [WithholdStage()] if packing.withholds else []
-            _pack(data, _rows(reader, numbers, ids), stages, f"{size}-{packing}")
+            further = [WithholdStage()] if packing.withholds else []
+            _pack(data, data.place.samples, _rows(reader, numbers, ids), store, f"{size}-{packing}", further)
     extras = dict.fromkeys(cell.arm.extra for cell in cells if cell.arm.extra)
     if extras:
         _make_extras(data, reader, extras, taken)
 
 
 def _make_world(data: StudyData) -> None:
-    """Pictures, samples and priors."""
-    if not (data.world.output / "miniature" / "instances.json").is_file():
+    """Pictures, samples and priors.
+
+    Raises:
+        UserError: the world that is there is another one.
+    """
+    drawn, wanted = data.root / "world.json", json.loads(json.dumps(asdict(data.world), default=str))
+    if not drawn.is_file():
         write_dataset(data.world)
+        write_whole(drawn, json.dumps(wanted, indent=1))
+    elif (there := json.loads(drawn.read_text())) != wanted:
+        raise UserError(
+            f"{data.root} holds the data of another study ({there}, wanted is {wanted}); sizes, scenes, val and test "
+            "cannot change there: choose another --output"
+        )
     config = ingest.IngestConfig(
         annotations=UPath(data.world.output / "miniature"),
         images=UPath(data.world.output / "images"),
@@ -152,7 +165,11 @@ def _generate_priors(data: StudyData, of: Any) -> None:
 
 
 def _first_pictures(reader: SampleReader, size: int, withholds: bool) -> list[int]:
-    """Numbers of the first training pictures that have ``size`` queries together, and of all that are evaluated."""
+    """Numbers of the first training pictures that have ``size`` queries together, and of all that are evaluated.
+
+    Raises:
+        UserError: there are not so many.
+    """
     numbers, left = list[int](), size
     for number, entry in enumerate(reader.index):
         if entry.split in EVALUATED:
@@ -162,6 +179,10 @@ def _first_pictures(reader: SampleReader, size: int, withholds: bool) -> list[in
             if said := len(texts) - sum(withholds and names_withheld(text) for text in texts):
                 numbers.append(number)
                 left -= said
+    if left > 0:
+        raise UserError(
+            f"the study's world has {size - left:,} training queries, {size:,} are wanted; use smaller --sizes"
+        )
     return numbers
 
 
@@ -172,9 +193,8 @@ class WithholdStage(Stage[Sample, Sample]):
         return [self._without(item) for item in items]
 
     def _without(self, sample: Sample) -> Sample:
-        kept = [i for i, one in enumerate(sample.queries) if one.split != "train" or not names_withheld(one.text)]
-        priors = None if sample.priors is None else sample.priors[kept]
-        return replace(sample, queries=tuple(sample.queries[i] for i in kept), priors=priors)
+        queries = enumerate(sample.queries)
+        return with_queries(sample, [i for i, one in queries if one.split != "train" or not names_withheld(one.text)])
 
 
 def _prior_ids(data: StudyData, reader: SampleReader, priors: str) -> tuple[dict[str, str], UPath]:
@@ -190,17 +210,25 @@ def _prior_ids(data: StudyData, reader: SampleReader, priors: str) -> tuple[dict
 
 
 def _shuffled(reader: SampleReader, ids: Mapping[str, str]) -> dict[str, str]:
-    """Each query with the prior of another one of its split."""
+    """Each query with another prior of its split than its own; every prior as often as before."""
     of_split: dict[str, list[str]] = {}
     for sample in reader:
         for query in sample.queries:
             of_split.setdefault(query.split, []).append(query.query_id)
-    result: dict[str, str] = {}
-    for split, queries in of_split.items():
-        given = [ids[query] for query in queries]
-        Random(f"shuffled/{split}").shuffle(given)
-        result |= dict(zip(queries, given, strict=True))
-    return result
+    return {query: prior for queries in of_split.values() for query, prior in exchanged(queries, ids).items()}
+
+
+def exchanged(queries: Sequence[str], ids: Mapping[str, str]) -> dict[str, str]:
+    """Each query with the prior of another one, drawn at random; never its own, if none has more than half of them.
+
+    Queries of one prior stand together; shifted by as many as the most frequent prior has, none meets its own.
+    """
+    order = sorted(queries, key=lambda query: (ids[query], query))
+    shift = max(Counter(ids[query] for query in queries).values())
+    groups = [list(some) for _, some in groupby(order, key=ids.__getitem__)]
+    Random(f"exchanged/{len(queries)}").shuffle(groups)
+    mixed = [query for some in groups for query in some]
+    return {query: ids[mixed[(i + shift) % len(mixed)]] for i, query in enumerate(mixed)}
 
 
 def _oracle_store(data: StudyData, targets: Mapping[str, Combination]) -> UPath:
@@ -221,8 +249,18 @@ def _rows(reader: SampleReader, numbers: Iterable[int], ids: Mapping[str, str]) 
         yield PlanRow(key=entry.key, payload=payload, group=entry.split)
 
 
-def _pack(data: StudyData, rows: Iterable[PlanRow], stages: Sequence[Stage[Any, Any]], name: str) -> None:
-    _run(data, "pack-samples", list(rows), stages, SampleSink(), data.root / "packed" / name)
+def _pack(
+    data: StudyData,
+    samples: UPath,
+    rows: Iterable[PlanRow],
+    store: UPath,
+    name: str,
+    further: Sequence[Stage[Any, Any]] = (),
+) -> None:
+    """Samples joined with their priors, through further stages."""
+    stages = [JoinStage(samples, store), *further]
+    made_of = {"samples": open_plan(samples).plan_hash, "encoder": encoder_fingerprint(miniature.prior_config())}
+    _run(data, "pack-samples", list(rows), stages, SampleSink(), data.root / "packed" / name, made_of)
 
 
 def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[str], taken: Collection[int]) -> None:
@@ -244,7 +282,7 @@ def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[str], t
             of = Queries(dataset="miniature", of="scenes", data=data.root / "data")
             ids = {row.key: row.prior_id for row in parse(of, prior, data.executor)}
             store = prior_store_of("miniature", data.root / "data")
-            _pack(data, _rows(scenes, range(len(scenes)), ids), [JoinStage(data.place.scenes, store)], extra)
+            _pack(data, data.place.scenes, _rows(scenes, range(len(scenes)), ids), store, extra)
         elif extra == "pseudo-q":
             asked = asked_of_rounds(data.place.scene_rounds)
             rows = [
@@ -252,21 +290,31 @@ def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[str], t
                 for i, entry in enumerate(scenes.index)
             ]
             looking = augment.looking_stages(config, vocabulary, miniature.prior_config())
-            stages = [ReadSceneStage(str(data.place.scenes)), *looking, PseudoQStage()]
-            _run(data, "scenes", rows, stages, SampleSink(), data.root / "packed" / extra)
+            most = {entry.key: entry.num_queries for entry in scenes.index}
+            stages = [ReadSceneStage(str(data.place.scenes)), *looking, PseudoQStage(), FewerStage(most)]
+            models = {
+                "detector": fingerprint(config.detector.checkpoint),
+                "encoder": encoder_fingerprint(miniature.prior_config()),
+            }
+            made_of = {"scenes": open_plan(data.place.scenes).plan_hash, "most": most, **models}
+            _run(data, "scenes", rows, stages, SampleSink(), data.root / "packed" / extra, made_of)
         elif extra == "pasted":
-            _paste(data, vocabulary)
+            _paste(data, vocabulary, [entry.num_queries for entry in scenes.index])
         else:
             rest = (i for i, entry in enumerate(reader.index) if entry.split == "train" and i not in taken)
             numbers = list(islice(rest, len(scenes)))
             if len(numbers) < len(scenes):
                 raise UserError(f"the world has {len(numbers)} further pictures for {len(scenes)} scenes; ask for more")
             ids, store = _prior_ids(data, reader, "own")
-            _pack(data, _rows(reader, numbers, ids), [JoinStage(data.place.samples, store)], extra)
+            _pack(data, data.place.samples, _rows(reader, numbers, ids), store, extra)
 
 
-def _paste(data: StudyData, vocabulary: Any) -> None:
-    """Pasted scenes as a data set of their own, then as many of them as there are prompted ones."""
+def _paste(data: StudyData, vocabulary: Any, num_queries: Sequence[int]) -> None:
+    """Pasted scenes as a data set of their own, then as many of them as there are prompted ones, and as many queries.
+
+    Args:
+        num_queries: of each prompted scene.
+    """
     root = Path(str(data.root))
     drawn = cutouts.MiniatureCutoutsConfig(cutouts=root / "cutouts", backgrounds=root / "backgrounds")
     cutouts.main(drawn)
@@ -284,29 +332,15 @@ def _paste(data: StudyData, vocabulary: Any) -> None:
         executor=data.executor,
     )
     augment.make_scenes(config)
-    made, wanted = SampleReader(folders("pasted", data.root / "data").scenes), len(SampleReader(data.place.scenes))
-    rows = [PlanRow(key=made.index[i].key, payload={"number": i}, group="train") for i in range(min(wanted, len(made)))]
-    _run(
-        data,
-        "scenes",
-        rows,
-        [CopyStage(str(folders("pasted", data.root / "data").scenes))],
-        SampleSink(),
-        data.root / "packed" / "pasted",
-    )
-
-
-class CopyStage(Stage[Item, Sample]):
-    """Reads samples by their number."""
-
-    def __init__(self, samples: str) -> None:
-        self._samples = samples
-
-    def setup(self) -> None:
-        self._reader = SampleReader(located(self._samples))
-
-    def process(self, items: list[Item]) -> list[Sample | Rejected]:
-        return [self._reader.read(item.payload["number"]) for item in items]
+    made = SampleReader(folders("pasted", data.root / "data").scenes)
+    # Those with most queries give as many as the prompted ones with most, and so on.
+    chosen = sorted(range(min(len(num_queries), len(made))), key=lambda i: made.index[i].num_queries)
+    wanted = sorted(num_queries)[-len(chosen) :]
+    most = {made.index[i].key: count for i, count in zip(chosen, wanted, strict=True)}
+    rows = [PlanRow(key=made.index[i].key, payload={"number": i}, group="train") for i in sorted(chosen)]
+    stages: list[Stage[Any, Any]] = [ReadStage(str(made.run)), FewerStage(most)]
+    made_of = {"scenes": open_plan(made.run).plan_hash, "most": most}
+    _run(data, "scenes", rows, stages, SampleSink(), data.root / "packed" / "pasted", made_of)
 
 
 def _run(
@@ -316,12 +350,17 @@ def _run(
     stages: Sequence[Stage[Any, Any]],
     sink: Any,
     output: UPath,
-    fingerprint: Mapping[str, Any] = {},
+    made_of: Mapping[str, Any],
 ) -> None:
+    """One run.
+
+    Args:
+        made_of: what decides it beside the rows: its sources and models.
+    """
     digest = hashlib.sha256(json.dumps([[row.key, row.payload] for row in rows], sort_keys=True).encode()).hexdigest()
     job = Job(
         name=name,
-        fingerprint={"rows": digest, **fingerprint},
+        fingerprint={"rows": digest, **made_of},
         inputs=lambda: iter(rows),
         items_per_shard=500,
         seed=0,

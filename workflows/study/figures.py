@@ -1,10 +1,12 @@
-"""What the answers of all cells say: means over seeds, and paired differences between arms, each with intervals."""
+"""What the answers of all networks say: means over seeds, and paired differences of arms, each with intervals."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,9 @@ from workflows.study.arms import names_withheld
 Answers = Mapping[tuple[int, str, int], Sequence[Judgement]]
 """(size, arm, seed) to its judgements with each query's own prior."""
 
+Modes = Mapping[tuple[int, str, int], Mapping[str, Sequence[Judgement]]]
+"""(size, arm, seed) to way of giving priors to judgements; the first way is with each query's own."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
@@ -28,79 +33,86 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
-    """An arm is better than another on a group of queries."""
+class Comparison:
+    """One arm less another, on a group of queries."""
 
-    text: str
-    better: str
-    worse: str
+    question: str
+    one: str
+    other: str
     group: str
 
 
-CLAIMS = (
-    Claim(text="priors and scenes help among rivals", better="both", worse="base", group="two or more rivals"),
-    Claim(text="priors help on unseen combinations", better="priors", worse="base", group="unseen combinations"),
-    Claim(text="priors help on seen combinations", better="priors", worse="base", group="seen combinations"),
-    Claim(text="own priors beat shuffled ones", better="priors", worse="shuffled priors", group="all"),
-    Claim(text="oracle priors beat drawn ones", better="oracle priors", worse="priors", group="all"),
-    Claim(
-        text="priors know withheld colours",
-        better="priors, colours withheld",
-        worse="base, colours withheld",
-        group="withheld colours",
+def _compared(question: str, one: str, other: str, *names: str) -> tuple[Comparison, ...]:
+    return tuple(Comparison(question=question, one=one, other=other, group=name) for name in names)
+
+
+COMPARISONS = (
+    *_compared("Do priors and scenes help?", "both", "base", "two or more rivals", "test"),
+    *_compared("Where do priors help?", "priors", "base", "test", "unseen combinations", "seen combinations"),
+    *_compared("Where do scenes help?", "scenes", "base", "test", "positional", "ordinal", "not positional"),
+    *_compared("Do priors help beside scenes?", "both", "scenes", "test", "unseen combinations"),
+    *_compared("Must it be the query's own prior?", "priors", "shuffled priors", "test"),
+    *_compared("Would better priors help?", "oracle priors", "priors", "test"),
+    *_compared(
+        "Do priors tell what words never taught?",
+        "priors, colours withheld",
+        "base, colours withheld",
+        "withheld colours",
+        "other colours",
     ),
-    Claim(text="scenes help on positional queries", better="scenes", worse="base", group="positional"),
-    Claim(text="scenes help on other queries", better="scenes", worse="base", group="not positional"),
-    Claim(text="scenes help on ordinals", better="scenes", worse="base", group="ordinal"),
-    Claim(text="programs beat Pseudo-Q's rules", better="scenes", worse="Pseudo-Q's rules", group="all"),
-    Claim(text="scenes beat as many photographs", better="scenes", worse="more photographs", group="all"),
-    Claim(text="pasted beat prompted scenes", better="pasted scenes", worse="scenes", group="all"),
-    Claim(text="pasted beat prompted scenes on ordinals", better="pasted scenes", worse="scenes", group="ordinal"),
-    Claim(text="scaled priors beat those as they are", better="scaled priors", worse="priors", group="all"),
-    Claim(text="scaled priors help on unseen ones", better="scaled priors", worse="base", group="unseen combinations"),
-    Claim(
-        text="scaled priors and scenes help among rivals",
-        better="scaled priors and scenes",
-        worse="base",
-        group="two or more rivals",
+    *_compared("Are programs better than Pseudo-Q's rules?", "scenes", "Pseudo-Q's rules", "test", "positional"),
+    *_compared("Are scenes better than photographs?", "scenes", "more photographs", "test", "positional"),
+    *_compared("Are pasted scenes better?", "pasted scenes", "scenes", "test", "ordinal"),
+    *_compared("Do louder priors help?", "scaled priors", "base", "test", "unseen combinations"),
+    *_compared("Are louder priors better?", "scaled priors", "priors", "test"),
+    *_compared("Must a louder prior be the query's own?", "scaled priors", "scaled shuffled priors", "test"),
+    *_compared("Do louder priors and scenes help?", "scaled priors and scenes", "base", "two or more rivals", "test"),
+    *_compared("Do louder priors help beside scenes?", "scaled priors and scenes", "scenes", "test"),
+    *_compared(
+        "Do louder priors tell what words never taught?",
+        "scaled priors, colours withheld",
+        "base, colours withheld",
+        "withheld colours",
+        "other colours",
     ),
-    Claim(
-        text="scaled priors know withheld colours",
-        better="scaled priors, colours withheld",
-        worse="base, colours withheld",
-        group="withheld colours",
-    ),
-    Claim(text="verifying priors beat published ones", better="verifying priors", worse="priors", group="all"),
+    *_compared("Are verifying priors better?", "verifying priors", "priors", "test"),
+    *_compared("Are they, beside scenes?", "verifying priors and scenes", "both", "test"),
 )
+"""What is asked of the arms. The last ones, of louder and of verifying priors, were added after first results."""
 
 
-def groups(judgements: Sequence[Judgement], unseen: Collection[str]) -> list[Group]:
-    """Of queries, over all splits and of each.
+def groups(judgements: Sequence[Judgement], unseen: Collection[str], splits: Collection[str]) -> list[Group]:
+    """Of queries.
 
     Args:
-        unseen: ids of the queries whose target is of a combination that training never shows.
+        unseen: ids of the queries whose target is of a combination that real training pictures never show.
+        splits: those that all groups but ``val`` and the like are made of.
     """
     kinds = kinds_of_words(one.text for one in judgements)
 
-    def speaks_of(kind: str) -> Callable[[Judgement], bool]:
-        return lambda one: kind in kinds.get(one.text, ())
+    def speaks_of(*of: str) -> Callable[[Judgement], bool]:
+        return lambda one: not kinds.get(one.text, frozenset()).isdisjoint(of)
 
-    is_positional = speaks_of("spatial")
+    is_positional = speaks_of("spatial", "relational")
+    of_test: dict[str, Callable[[Judgement], bool]] = {
+        "test": lambda one: True,
+        "no rival": lambda one: one.num_rivals == 0,
+        "one rival": lambda one: one.num_rivals == 1,
+        "two or more rivals": lambda one: (one.num_rivals or 0) >= 2,
+        "unseen combinations": lambda one: one.query_id in unseen,
+        "seen combinations": lambda one: one.split == "testA" and one.query_id not in unseen,
+        "withheld colours": lambda one: one.split == "testA" and names_withheld(one.text),
+        "other colours": lambda one: one.split == "testA" and not names_withheld(one.text),
+        "positional": is_positional,
+        "ordinal": speaks_of("ordinal"),
+        "not positional": lambda one: not is_positional(one),
+    }
+    every = dict.fromkeys(one.split for one in judgements)
+    return [*starmap(partial(_of_splits, splits), of_test.items()), *(_of_split(split) for split in every)]
 
-    found = [
-        Group(name="all", holds=lambda one: True),
-        Group(name="no rival", holds=lambda one: one.num_rivals == 0),
-        Group(name="one rival", holds=lambda one: one.num_rivals == 1),
-        Group(name="two or more rivals", holds=lambda one: (one.num_rivals or 0) >= 2),
-        Group(name="unseen combinations", holds=lambda one: one.query_id in unseen),
-        Group(name="seen combinations", holds=lambda one: one.split == "testA" and one.query_id not in unseen),
-        Group(name="withheld colours", holds=lambda one: one.split == "testA" and names_withheld(one.text)),
-        Group(name="positional", holds=is_positional),
-        Group(name="ordinal", holds=speaks_of("ordinal")),
-        Group(name="not positional", holds=lambda one: not is_positional(one)),
-    ]
-    splits = dict.fromkeys(one.split for one in judgements)
-    return [*found, *(_of_split(split) for split in splits)]
+
+def _of_splits(splits: Collection[str], name: str, holds: Callable[[Judgement], bool]) -> Group:
+    return Group(name=name, holds=lambda one: one.split in splits and holds(one))
 
 
 def _of_split(split: str) -> Group:
@@ -135,20 +147,21 @@ def levels(answers: Answers, chosen: Sequence[Group]) -> dict[str, Any]:
     return result
 
 
-def difference(answers: Answers, size: int, better: str, worse: str, group: Group) -> dict[str, Any] | None:
-    """How many more of the same queries the one arm answers right, of the seeds that both have; None without any.
+def difference(answers: Answers, size: int, one: str, other: str, group: Group) -> dict[str, Any] | None:
+    """How many more of the same queries the one arm answers right than the other, of the seeds that both have; None
+    without any.
 
     ``over_seeds`` says how it varies from training to training, ``over_pictures`` (of the mean over seeds) from
     picture to picture.
     """
-    of_arm = [{seed for n, arm, seed in answers if (n, arm) == (size, name)} for name in (better, worse)]
+    of_arm = [{seed for n, arm, seed in answers if (n, arm) == (size, name)} for name in (one, other)]
     seeds = sorted(of_arm[0] & of_arm[1])
     if not seeds:
         return None
-    rows = np.array([_paired(answers[size, better, seed], answers[size, worse, seed], group) for seed in seeds])
+    rows = np.array([_paired(answers[size, one, seed], answers[size, other, seed], group) for seed in seeds])
     if not rows.size:
         return None
-    pictures = [one.key for one in answers[size, better, seeds[0]] if group.holds(one)]
+    pictures = [judged.key for judged in answers[size, one, seeds[0]] if group.holds(judged)]
     (over_pictures,) = intervals(rows.mean(0), pictures)
     return {
         "num_queries": rows.shape[1],
@@ -162,15 +175,45 @@ def _paired(these: Sequence[Judgement], those: Sequence[Judgement], group: Group
     return [(one.iou > 0.5) * 1.0 - (theirs[one.query_id].iou > 0.5) for one in these if group.holds(one)]
 
 
-def report(answers: Answers, unseen: Collection[str]) -> dict[str, Any]:
-    """All figures as JSON values."""
-    chosen = groups(next(iter(answers.values())), unseen)
+def heeded(modes: Modes, test: Group) -> list[dict[str, Any]]:
+    """Whether networks heed their priors: how much better each arm answers with them than without, or with others'."""
+    rows = []
+    for size, arm in dict.fromkeys((size, arm) for size, arm, _ in modes):
+        answers = {
+            (size, mode, seed): some
+            for (n, name, seed), of in modes.items()
+            if (n, name) == (size, arm)
+            for mode, some in of.items()
+        }
+        for mode in ("without", "shuffled"):
+            if found := difference(answers, size, "true", mode, test):
+                rows.append({"arm": arm, "size": size, "priors": mode, **found})
+    return rows
+
+
+def report(
+    modes: Modes,
+    unseen: Collection[str],
+    splits: Collection[str],
+) -> dict[str, Any]:
+    """All figures as JSON values.
+
+    Args:
+        modes: of all networks; the first way of giving priors counts.
+        unseen, splits: see ``groups``.
+    """
+    answers: Answers = {key: next(iter(of.values())) for key, of in modes.items()}
+    chosen = groups(next(iter(answers.values())), unseen, splits)
     by_name = {group.name: group for group in chosen}
     sizes = sorted({size for size, _, _ in answers})
-    claims = [
-        {**vars(claim), "size": size, **found}
-        for claim in CLAIMS
+    comparisons = [
+        {**vars(one), "size": size, **found}
+        for one in COMPARISONS
         for size in sizes
-        if (found := difference(answers, size, claim.better, claim.worse, by_name[claim.group]))
+        if (found := difference(answers, size, one.one, one.other, by_name[one.group]))
     ]
-    return {"levels": levels(answers, chosen), "claims": claims}
+    return {
+        "levels": levels(answers, chosen),
+        "comparisons": comparisons,
+        "heeded": heeded(modes, by_name["test"]),
+    }

@@ -1,4 +1,4 @@
-"""Priors that cannot be better: a clean rendering of the target itself, encoded as drawn pictures are."""
+"""Oracle priors: a clean rendering of the target itself, with all its attributes, whatever of them the query says."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from generation.webp import webp_bytes
 from pipeline.stage import Item, Rejected, Stage
 from shards.boxes import iou
 from shards.reader import SampleReader
+from workflows.console import UserError
 from workflows.miniature.drawing import sprite
 from workflows.miniature.world import PICTURE_PX, Combination, WorldConfig, scene_of_split
 
@@ -26,7 +27,11 @@ def prior_name(combination: Combination) -> str:
 
 
 def combinations_of_queries(reader: SampleReader, world: WorldConfig) -> dict[str, Combination]:
-    """Query id to what its target is, looked up in the world that the data set was drawn of."""
+    """Query id to what its target is, looked up in the world that the data set was drawn of.
+
+    Raises:
+        UserError: it was not drawn of that world.
+    """
     found: dict[str, Combination] = {}
     firsts = _first_numbers(world)
     for sample in reader:
@@ -35,6 +40,8 @@ def combinations_of_queries(reader: SampleReader, world: WorldConfig) -> dict[st
         scene = scene_of_split(split, Random(f"{world.seed}/{split}/{index}"))
         for query in sample.queries:
             target = max(scene.things, key=lambda thing: iou(thing.box_xyxy, query.box_xyxy))
+            if iou(target.box_xyxy, query.box_xyxy) < 0.99:
+                raise UserError(f"{reader.run} was not drawn of {world}: {query.query_id}; choose another --output")
             found[query.query_id] = target.combination
     return found
 

@@ -13,10 +13,10 @@ GROUPS = ("testA", "testB", "two or more rivals", "unseen combinations", "positi
 
 
 def draw_study(record: Mapping[str, Any], output: Path) -> None:
-    """``arms.png`` (the main arms by size), ``controls.png`` and ``claims.png``."""
+    """``arms.png`` (the main arms by size), ``controls.png`` and ``comparisons.png``."""
     draw_arms(record["levels"], output / "arms.png")
     draw_controls(record["levels"], output / "controls.png")
-    draw_claims(record["claims"], output / "claims.png")
+    draw_comparisons(record["comparisons"], output / "comparisons.png")
 
 
 def draw_arms(levels: Mapping[str, Any], path: Path) -> None:
@@ -38,17 +38,19 @@ def draw_controls(levels: Mapping[str, Any], path: Path) -> None:
     save(figure, path)
 
 
-def draw_claims(claims: list[Mapping[str, Any]], path: Path) -> None:
-    """Differences in points with their intervals over pictures."""
-    figure, (axes,) = new_figure(8, 0.9 + 0.32 * max(1, len(claims)))
-    for row, one in enumerate(claims):
-        found = one["over_pictures"]
-        axes.plot([100 * found["low"], 100 * found["high"]], [row, row], color="#0072b2", linewidth=2)
-        axes.plot([100 * found["mean"]], [row], marker="o", color="#0072b2")
-    axes.set_yticks(range(len(claims)), [f"{one['text']} ({one['size']:,})" for one in claims])
+def draw_comparisons(comparisons: list[Mapping[str, Any]], path: Path) -> None:
+    """Differences in points: thick over pictures, thin over seeds."""
+    figure, (axes,) = new_figure(9, 0.9 + 0.3 * max(1, len(comparisons)))
+    for row, one in enumerate(comparisons):
+        for of, width in (("over_pictures", 3.0), ("over_seeds", 1.0)):
+            if one[of]["low"] is not None:
+                axes.plot([100 * one[of]["low"], 100 * one[of]["high"]], [row, row], color="#0072b2", linewidth=width)
+        axes.plot([100 * one["over_pictures"]["mean"]], [row], marker="o", color="#0072b2")
+    names = [f"{one['one']} - {one['other']}, {one['group']} ({one['size']:,})" for one in comparisons]
+    axes.set_yticks(range(len(comparisons)), names)
     axes.invert_yaxis()
     axes.axvline(0, color="#333333", linewidth=0.8)
-    axes.set_xlabel("points of Acc@0.5, 95 % over pictures")
+    axes.set_xlabel("points of Acc@0.5, 95 %: thick over pictures, thin over seeds")
     save(figure, path)
 
 

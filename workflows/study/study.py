@@ -32,13 +32,14 @@ from workflows.presets.miniature import WEIGHTS
 from workflows.study.arms import ARMS, BY_NAME, Arm
 from workflows.study.cells import Cell, answers, cells, cost
 from workflows.study.data import StudyData, prepare
-from workflows.study.figures import Answers, report
+from workflows.study.figures import report
 from workflows.study.oracle import combinations_of_queries
 from workflows.study.plots import draw_study
 from workflows.study.tables import markdown
 from workflows.study.training import Training, at_once, train_all
 
 UNSEEN = "unseen.json"
+TEST = ("testA", "testB")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,9 @@ class StudyConfig:
             raise UserError(f"there are no arms {sorted(unknown)}; there are {', '.join(BY_NAME)}")
         if min(*self.sizes, self.seeds, self.steps, self.num_scenes, self.parallel or 1) < 1 or self.control_seeds < 0:
             raise UserError("sizes, seeds, steps, num_scenes and parallel must be at least 1")
+        for name in ("sizes", "arms"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise UserError(f"{name} must differ, got {getattr(self, name)}")
         if self.control_size not in self.sizes:
             raise UserError(f"control_size must be one of the sizes {self.sizes}, got {self.control_size}")
 
@@ -141,34 +145,30 @@ def main(config: StudyConfig) -> None:
     if config.smoke:
         config = smoke(config)
     every = config.cells
+    parallel, threads = at_once(config.parallel)
+    training = Training(
+        data=config.data, output=config.output, steps=config.steps, options=config.rest, threads=threads
+    )
     if not config.report:
         if config.visual_start is None:
             teach_backbone(VisualStartConfig())
         prepare(config.data, every)
         _note_unseen(config)
-        parallel, threads = at_once(config.parallel)
-        training = Training(
-            data=config.data, output=config.output, steps=config.steps, options=config.rest, threads=threads
-        )
         train_all(training, every, parallel)
-    tell(config, every)
+    tell(config, [cell for cell in every if training.is_done(cell)], len(every))
 
 
-def tell(config: StudyConfig, every: list[Cell]) -> None:
+def tell(config: StudyConfig, finished: list[Cell], num_cells: int) -> None:
     """Write and print what the finished cells say."""
-    found: Answers = {
-        (cell.size, cell.arm.name, cell.seed): judged
-        for cell in every
-        if (judged := answers(cell, config.output)) is not None
-    }
+    found = {(cell.size, cell.arm.name, cell.seed): answers(cell, config.output) for cell in finished}
     if not found:
         raise UserError(f"no network of the study in {config.output} is finished yet; run it without --report")
     record = {
-        "networks": {"finished": len(found), "all": len(every)},
+        "networks": {"finished": len(found), "all": num_cells},
         "steps": config.steps,
-        "cost": cost(every, config.output),
+        "cost": cost(finished, config.output),
         "data_seconds": config.data.seconds(),
-        **report(found, _unseen(config)),
+        **report(found, _unseen(config), TEST),
     }
     write_whole(config.output / "results.json", json.dumps(record, indent=1))
     text = markdown(record)

@@ -9,7 +9,6 @@ COLUMNS = (
     "val",
     "testA",
     "testB",
-    "no rival",
     "one rival",
     "two or more rivals",
     "unseen combinations",
@@ -19,12 +18,13 @@ COLUMNS = (
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """A table of levels for each size, and one of the claims."""
+    """A table of levels for each size, of the differences between arms, and of what priors matter to a network."""
     finished, every = record["networks"]["finished"], record["networks"]["all"]
     lines = ["# Study", "", f"{finished:,} of {every:,} networks, {record['steps']:,} steps each."]
     for size, arms in record["levels"].items():
         lines += ["", f"## {int(size):,} training queries", "", *_levels(arms, record["cost"].get(size, {}))]
-    return "\n".join([*lines, "", "## Differences", "", *_claims(record["claims"]), ""])
+    lines += ["", "## Differences of arms", "", *_comparisons(record["comparisons"])]
+    return "\n".join([*lines, "", "## Are priors heeded?", "", *_heeded(record["heeded"]), ""])
 
 
 def _levels(arms: Mapping[str, Any], seconds: Mapping[str, float]) -> Iterator[str]:
@@ -34,21 +34,36 @@ def _levels(arms: Mapping[str, Any], seconds: Mapping[str, float]) -> Iterator[s
     yield f"|---|--:|{'--:|' * (len(COLUMNS) + 2)}"
     for arm, of in arms.items():
         cells = [_interval(of[name]["accuracy"]) if name in of else "" for name in COLUMNS]
-        cells += [_interval(of["all"]["mean_iou"]), f"{seconds[arm] / 60:.1f}" if arm in seconds else ""]
-        yield f"| {arm} | {of['all']['accuracy']['seeds']} | {' | '.join(cells)} |"
+        cells += [_interval(of["test"]["mean_iou"]), f"{seconds[arm] / 60:.1f}" if arm in seconds else ""]
+        yield f"| {arm} | {of['test']['accuracy']['seeds']} | {' | '.join(cells)} |"
 
 
-def _claims(claims: list[Mapping[str, Any]]) -> Iterator[str]:
-    yield "Points of Acc@0.5 on the same queries; over seeds (paired, Student's t) and over pictures (bootstrap of the"
-    yield "mean over seeds). * where both intervals are clear of zero."
+def _comparisons(comparisons: list[Mapping[str, Any]]) -> Iterator[str]:
+    yield "Points of Acc@0.5 on the same queries: over seeds (paired, Student's t) and over pictures (bootstrap of the"
+    yield "mean over seeds). + or - where both intervals are clear of zero, not corrected for their number."
     yield ""
-    yield "| claim | size | of | queries | seeds | over seeds | over pictures | |"
+    yield "| question | arms | of | size | queries | seeds | over seeds | over pictures | |"
+    yield "|---|---|---|--:|--:|--:|--:|--:|---|"
+    for one in comparisons:
+        words = (one["question"], f"{one['one']} - {one['other']}", one["group"], f"{one['size']:,}")
+        yield f"| {' | '.join(words)} | {_difference(one)} |"
+
+
+def _heeded(rows: list[Mapping[str, Any]]) -> Iterator[str]:
+    yield "The same network's answers to the test queries with their own priors, less those without any or with those"
+    yield "of other queries."
+    yield ""
+    yield "| arm | size | own less | queries | seeds | over seeds | over pictures | |"
     yield "|---|--:|---|--:|--:|--:|--:|---|"
-    for one in claims:
-        seeds, pictures = one["over_seeds"], one["over_pictures"]
-        star = "*" if _is_clear(seeds) and _is_clear(pictures) else ""
-        row = (one["text"], f"{one['size']:,}", one["group"], f"{one['num_queries']:,}", str(seeds["seeds"]))
-        yield f"| {' | '.join(row)} | {_interval(seeds, '+')} | {_interval(pictures, '+')} | {star} |"
+    for one in rows:
+        yield f"| {one['arm']} | {one['size']:,} | {one['priors']} | {_difference(one)} |"
+
+
+def _difference(one: Mapping[str, Any]) -> str:
+    seeds, pictures = one["over_seeds"], one["over_pictures"]
+    sign = "" if not (_is_clear(seeds) and _is_clear(pictures)) else "+" if seeds["mean"] > 0 else "-"
+    figures = (f"{one['num_queries']:,}", str(seeds["seeds"]), _interval(seeds, "+"), _interval(pictures, "+"), sign)
+    return " | ".join(figures)
 
 
 def _is_clear(one: Mapping[str, Any]) -> bool:

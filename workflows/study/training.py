@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, BinaryIO, Protocol
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from upath import UPath
 
+from generation.checkpoints import fingerprint
 from pipeline.errors import Preempted
+from pipeline.plan import open_plan
 from workflows.console import UserError, console
 from workflows.layout import write_whole
 from workflows.presets.miniature import WEIGHTS
@@ -63,9 +67,11 @@ class Training:
     """Of each network's process."""
 
     _processes: set[subprocess.Popen[bytes]] = field(default_factory=set)
+    _stopped: threading.Event = field(default_factory=threading.Event)
 
     def stop(self) -> None:
-        """End what runs; the same cells go on from their checkpoints."""
+        """End what runs, and start no more; the same cells go on from their checkpoints."""
+        self._stopped.set()
         for process in list(self._processes):
             process.terminate()
 
@@ -73,52 +79,89 @@ class Training:
         """Train and ask, or find it done; what both say is in the cell's ``log.txt``.
 
         Raises:
-            UserError: it failed, or the cell that is there was trained in another way.
+            UserError: it failed, or the cell that is there was trained in another way, or is being trained.
         """
         folder = cell.folder(self.output)
-        command = self.command(cell, folder / "run")
-        how = {"command": [word for word in command if word != str(folder / "run")]}
-        if (folder / CELL).is_file():
-            if json.loads((folder / CELL).read_text())["command"] != how["command"]:
-                raise UserError(f"{folder} was trained in another way; choose another --output, or remove it")
-            return
-        is_resumed, started = (folder / "run" / "last").exists(), time.monotonic()
-        self._call(cell, "trainer.train", command)
-        seconds = time.monotonic() - started
-        self._call(cell, "trainer.evaluate", self.questions(cell))
-        cost = {"train_seconds": None if is_resumed else round(seconds, 1), "threads": self.threads}
-        write_whole(folder / CELL, json.dumps({**how, **cost}, indent=1))
-        shutil.rmtree(folder / "run")
+        if not self.is_done(cell):
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / LOG).open("ab") as log:
+                _lock(log, folder)  # the processes that write to it hold it, too
+                is_resumed, started = (folder / "run" / "last").exists(), time.monotonic()
+                self._call(cell, log, "trainer.train", self.command(cell))
+                seconds = time.monotonic() - started
+                self._call(cell, log, "trainer.evaluate", self.questions(cell))
+            cost = {"train_seconds": None if is_resumed else round(seconds, 1), "threads": self.threads}
+            write_whole(folder / CELL, json.dumps({**self.how(cell), **cost}, indent=1))
+        shutil.rmtree(folder / "run", ignore_errors=True)
 
-    def command(self, cell: Cell, run: Path) -> list[str]:
-        """Words for ``trainer.train``; the weights of the last step count, none are chosen by a split."""
+    def is_done(self, cell: Cell) -> bool:
+        """
+        Raises:
+            UserError: the cell that is there was trained in another way.
+        """
+        path = cell.folder(self.output) / CELL
+        if not path.is_file():
+            return False
+        then, now = json.loads(path.read_text()), self.how(cell)
+        differences = [f"{name}: {then.get(name)} then, {now[name]} now" for name in now if then.get(name) != now[name]]
+        if differences:
+            raise UserError(
+                f"{path.parent} was trained in another way ({'; '.join(differences)}); choose another --output, give "
+                "the options of then, or remove the folder"
+            )
+        return True
+
+    def how(self, cell: Cell) -> dict[str, Any]:
+        """What decides a network: its command, its data by the hashes of their plans, and the backbone."""
+        run = str(self._run_of(cell))
+        return {
+            "command": [word for word in self.command(cell) if word != run],
+            "data": [open_plan(where).plan_hash for where in self._runs(cell)],
+            "visual_start": fingerprint(str(self.data.visual_start)),
+        }
+
+    def _run_of(self, cell: Cell) -> Path:
+        return cell.folder(self.output) / "run"
+
+    def _runs(self, cell: Cell) -> list[UPath]:
         extra = self.data.extra(cell.arm)
-        runs = [str(self.data.samples(cell)), *([str(extra)] if extra else [])]
-        words = ["miniature", "--output", str(run), "--train", *runs, "--steps", str(self.steps)]
-        words += ["--seed", str(cell.seed), "--text-encoder", str(WEIGHTS / "bert")]
+        return [self.data.samples(cell), *([extra] if extra else [])]
+
+    def command(self, cell: Cell) -> list[str]:
+        """Words for ``trainer.train``; the weights of the last step count, none are chosen by a split."""
+        words = ["miniature", "--output", str(self._run_of(cell)), "--train", *map(str, self._runs(cell))]
+        words += ["--steps", str(self.steps), "--seed", str(cell.seed), "--text-encoder", str(WEIGHTS / "bert")]
         words += ["--visual-start", str(self.data.visual_start), "--validate-split", "None", "--tracker", "none"]
         return [*words, *([] if cell.arm.priors else ["--network.no-use-prior"]), *cell.arm.options, *self.options]
 
     def questions(self, cell: Cell) -> list[str]:
         """Words for ``trainer.evaluate``."""
-        folder = cell.folder(self.output)
-        words = ["--checkpoint", str(folder / "run" / "best"), "--data", str(self.data.samples(cell))]
-        words += ["--splits", *self.data.evaluated, "--output", str(folder)]
+        words = ["--checkpoint", str(self._run_of(cell) / "best"), "--data", str(self.data.samples(cell))]
+        words += ["--splits", *self.data.evaluated, "--output", str(cell.folder(self.output))]
         return [*words, "--priors", *(("true", "without", "shuffled") if cell.arm.priors else ("true",))]
 
-    def _call(self, cell: Cell, module: str, words: Sequence[str]) -> None:
-        log = cell.folder(self.output) / LOG
-        log.parent.mkdir(parents=True, exist_ok=True)
+    def _call(self, cell: Cell, log: BinaryIO, module: str, words: Sequence[str]) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
-        command = [sys.executable, "-m", module, *words]
-        with log.open("ab") as file:
-            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *words], stdout=log, stderr=subprocess.STDOUT, env=environment
+        )
         self._processes.add(process)
+        if self._stopped.is_set():
+            process.terminate()
         status = process.wait()
         self._processes.discard(process)
         if status:
-            said = log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise UserError(f"{cell} ended with status {status}: {' '.join(said)} ({log}); the same command goes on")
+            said = Path(log.name).read_text(errors="replace").strip().splitlines()[-1:]
+            raise UserError(
+                f"{cell} ended with status {status}: {' '.join(said)} ({log.name}); the same command goes on with it"
+            )
+
+
+def _lock(log: BinaryIO, folder: Path) -> None:
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(f"{folder} is being trained by another process; wait for it, or end it") from error
 
 
 def train_all(training: Training, every: Sequence[Cell], parallel: int) -> None:
