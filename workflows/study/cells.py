@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
+from statistics import median
 
 from trainer.evaluate import read_judgements
 from trainer.metrics import Judgement
@@ -52,11 +52,11 @@ def answers(cell: Cell, output: Path) -> dict[str, list[Judgement]]:
 
 
 def cost(every: Iterable[Cell], output: Path) -> dict[str, dict[str, float]]:
-    """Size and arm to the mean seconds of a training, of those that were trained in one go."""
+    """Size and arm to the median seconds of a training, of those that were trained in one go."""
     seconds: dict[str, dict[str, list[float]]] = {}
     for cell in every:
         path = cell.folder(output) / CELL
         taken = json.loads(path.read_text())["train_seconds"] if path.is_file() else None
         if taken is not None:
             seconds.setdefault(str(cell.size), {}).setdefault(cell.arm.name, []).append(taken)
-    return {size: {arm: round(fmean(some), 1) for arm, some in arms.items()} for size, arms in seconds.items()}
+    return {size: {arm: round(median(some), 1) for arm, some in arms.items()} for size, arms in seconds.items()}
