@@ -169,9 +169,8 @@ def test_withheld_words_leave_training_with_their_priors_and_stay_in_test() -> N
 
 def test_main_arms_have_all_sizes_and_seeds_and_controls_fewer() -> None:
     every = list(cells((500, 2000), ARMS, seeds=3, control_seeds=2, control_size=2000))
-    everywhere = [arm for arm in ARMS if arm.everywhere and not arm.is_main]
-    once = [arm for arm in ARMS if not arm.at_all_sizes]
-    assert len(every) == 4 * 2 * 3 + len(everywhere) * 2 * 2 + len(once) * 2
+    controls = [arm for arm in ARMS if not arm.is_main]
+    assert len(every) == 4 * 2 * 3 + len(controls) * 2
     assert [one.seed for one in every] == sorted(one.seed for one in every)
     assert len({str(one.folder(StudyConfig().output)) for one in every}) == len(every)
 

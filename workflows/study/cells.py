@@ -38,7 +38,7 @@ def cells(
     for seed in range(max(seeds, control_seeds)):
         for size in sizes:
             for arm in arms:
-                if seed < (seeds if arm.is_main else control_seeds) and (arm.at_all_sizes or size == control_size):
+                if (arm.is_main and seed < seeds) or (size == control_size and seed < control_seeds):
                     yield Cell(size=size, arm=arm, seed=seed)
 
 

@@ -63,22 +63,26 @@ COMPARISONS = (
     *_compared("Are programs better than Pseudo-Q's rules?", "scenes", "Pseudo-Q's rules", "test", "positional"),
     *_compared("Are scenes better than photographs?", "scenes", "more photographs", "test", "positional"),
     *_compared("Are pasted scenes better?", "pasted scenes", "scenes", "test", "ordinal"),
-    *_compared("Do louder priors help?", "scaled priors", "base", "test", "unseen combinations"),
-    *_compared("Are louder priors better?", "scaled priors", "priors", "test"),
-    *_compared("Must a louder prior be the query's own?", "scaled priors", "scaled shuffled priors", "test"),
-    *_compared("Do louder priors and scenes help?", "scaled priors and scenes", "base", "two or more rivals", "test"),
-    *_compared("Do louder priors help beside scenes?", "scaled priors and scenes", "scenes", "test"),
+    *_compared("Must scenes be few?", "scenes", "all scenes in each epoch", "test", "positional", "not positional"),
     *_compared(
-        "Do louder priors tell what words never taught?",
-        "scaled priors, colours withheld",
+        "Do they help with twice the steps?",
+        "both, twice the steps",
+        "base, twice the steps",
+        "two or more rivals",
+        "test",
+    ),
+    *_compared(
+        "Do verifying priors tell what words never taught?",
+        "verifying priors, colours withheld",
         "base, colours withheld",
         "withheld colours",
         "other colours",
     ),
     *_compared("Are verifying priors better?", "verifying priors", "priors", "test"),
     *_compared("Are they, beside scenes?", "verifying priors and scenes", "both", "test"),
+    *_compared("Are louder priors better?", "scaled priors", "priors", "test", "unseen combinations"),
 )
-"""What is asked of the arms. The last ones, of louder and of verifying priors, were added after first results."""
+"""What is asked of the arms."""
 
 
 def groups(judgements: Sequence[Judgement], unseen: Collection[str], splits: Collection[str]) -> list[Group]:
