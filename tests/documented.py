@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = (
     *("README.md", "CONTRIBUTING.md", "docs/index.md", "docs/datasets.md", "docs/priors.md", "docs/scenes.md"),
     *("docs/training.md", "docs/full-size.md", "docs/formats.md", "docs/extending.md", "docs/faq.md", "docs/scale.md"),
+    "docs/study.md",
     *("workflows/cluster/slurm.md", "workflows/cluster/kuberay.md", "workflows/cluster/ray_job.md"),
 )
 PROGRAMS = ("make", ".venv/bin/python", "python", "sbatch", "ray")

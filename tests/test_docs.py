@@ -37,7 +37,7 @@ SMALLER = {
 NOT_RUN = {
     r"make (setup|check|test|format)": "is what runs this test",
     r"make fuzz": "is part of the tests, in a smaller size",
-    r"make demo": "runs beside the tests, in its smallest size",
+    r"make (demo|study)": "runs beside the tests, in its smallest size",
     r"make (notebook|docs)": "has a test of its own",
     r"make (app|gallery ARGS)|http\.server": "serves until it is stopped; driven by the browser's tests",
     r"make (faults|benchmark-\w+|miniature-models)": "takes from minutes to hours",
@@ -47,7 +47,8 @@ NOT_RUN = {
 """Commands of which only the options are read, and why."""
 
 NOT_AT_HAND = {
-    r"generate-priors.*--dataset (refcoco|mine)": r"stable-diffusion-v1-5|needs 1 GPU",
+    r"cross-validate.*--dataset mine": r"too few for 5 folds",
+    r"generate-priors.*--dataset (refcoco|mine)(?!.*preset miniature)": r"stable-diffusion-v1-5|needs 1 GPU",
     r"augment.*--dataset refcoco": r"rtdetr_r50vd|stable-diffusion|cut-outs",
     r"--detr detr": r"detr-r50-unc\.pth|packed-scenes does not exist",
     r"--visual-start detr": r"detr-r50-e632da11\.pth|bert-base-uncased",
