@@ -91,6 +91,10 @@ class TrainConfig:
     """How much of each of ``train`` an epoch asks, such as ``1 0.5``: all of the real queries, and of the generated
     scenes one half in each epoch, in turn. All of everything where not given."""
 
+    most_extra: float | None = None
+    """Largest share of an epoch's pictures that runs after the first of ``train`` may have, such as 0.25 of generated
+    scenes; the rest of them comes in the next epochs, in turn. None: all in each epoch, or as ``shares`` says."""
+
     recompute: bool = False
     """Keep no activations between layers but compute them anew for the gradients: a third slower, a fraction of the
     memory (gradient checkpointing)."""
@@ -142,6 +146,8 @@ class TrainConfig:
             raise ValueError(
                 f"shares must be one positive number for each of train ({len(self.train)}), got {self.shares}"
             )
+        if self.most_extra is not None and (self.shares or not 0 < self.most_extra < 1):
+            raise ValueError(f"most_extra must lie between 0 and 1, and instead of shares, got {self.most_extra}")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie between 0 and 1, such as 0.9998, got {self.ema_decay}")
 

@@ -98,6 +98,19 @@ def visits_in_order(num_queries: Sequence[int], max_queries: int) -> list[Visit]
     ]
 
 
+def limited_shares(runs: Sequence[Sequence[int]], max_queries: int, most_extra: float) -> tuple[float, ...]:
+    """Shares for ``Order`` with which the first run is asked whole and all others make at most ``most_extra`` of the
+    visits, each by the same part of it."""
+    real, *others = (num_visits(run, max_queries) for run in runs)
+    allowed = real * most_extra / (1 - most_extra)
+    return (1.0, *(min(1.0, allowed / sum(others)) for _ in others))
+
+
+def num_visits(num_queries: Sequence[int], max_queries: int) -> int:
+    """In a pass over a run of samples with so many queries each."""
+    return sum(-(-count // max_queries) for count in num_queries)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """Which visits an epoch makes, in which order: a function of (seed, epoch) alone."""
@@ -116,11 +129,8 @@ class Order:
     def quotas(self) -> list[int]:
         """Visits of each run in an epoch."""
         shares = self.shares or [1.0] * len(self.runs)
-        return [max(1, round(share * self._num_visits(run))) for share, run in zip(shares, self.runs, strict=True)]
-
-    def _num_visits(self, run: Sequence[int]) -> int:
-        """In a pass over a run."""
-        return sum(-(-count // self.max_queries) for count in run)
+        visits = [num_visits(run, self.max_queries) for run in self.runs]
+        return [max(1, round(share * number)) for share, number in zip(shares, visits, strict=True)]
 
     def epoch(self, epoch: int) -> list[Visit]:
         """Its visits; samples are numbered through all runs."""
@@ -135,7 +145,7 @@ class Order:
     def _slice(self, run: int, first_sample: int, start: int, stop: int) -> list[Visit]:
         """Visits ``start`` to ``stop`` of a run's endless sequence of passes."""
         visits: list[Visit] = []
-        number, begin = divmod(start, self._num_visits(self.runs[run]))
+        number, begin = divmod(start, num_visits(self.runs[run], self.max_queries))
         while len(visits) < stop - start:
             visits += self._pass(run, first_sample, number)[begin : begin + stop - start - len(visits)]
             number, begin = number + 1, 0

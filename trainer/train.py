@@ -28,7 +28,7 @@ from shards.reader import PipelineError, SampleReader
 from shards.schema import SchemaError
 from trainer.averaging import WeightAverage
 from trainer.config import TrainConfig, miniature_recipe, published_recipe
-from trainer.data import Batch, EvaluationStream, Preparation, Samples, TrainStream
+from trainer.data import Batch, EvaluationStream, Preparation, Samples, TrainStream, limited_shares
 from trainer.errors import TrainerError
 from trainer.failures import explained
 from trainer.initialise import Loaded, choose_text_encoder, load_text, load_visual
@@ -308,6 +308,9 @@ class Trainer:
         samples = Samples([SampleReader(run, split) for run, split in zip(config.train, splits, strict=True)])
         if config.network.use_prior:
             samples.check_priors(config.network.prior_dim)
+        shares = config.shares
+        if config.most_extra is not None:
+            shares = limited_shares(samples.runs, config.max_queries, config.most_extra)
         return TrainStream(
             samples=samples,
             preparation=Preparation(
@@ -320,7 +323,7 @@ class Trainer:
             ),
             batch_images=config.batch_images,
             max_queries=config.max_queries,
-            shares=config.shares,
+            shares=shares,
             num_parts=config.accumulate,
             rank=accelerator.process_index,
             num_processes=accelerator.num_processes,

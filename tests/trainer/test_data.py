@@ -10,7 +10,17 @@ import torch
 
 from shards.reader import SampleReader
 from shards.schema import SchemaError
-from trainer.data import Batch, EvaluationStream, Order, Preparation, Samples, TrainStream, Visit, shuffled
+from trainer.data import (
+    Batch,
+    EvaluationStream,
+    Order,
+    Preparation,
+    Samples,
+    TrainStream,
+    Visit,
+    limited_shares,
+    shuffled,
+)
 from trainer.errors import TrainerError
 from trainer.processor import Processor, ProcessorConfig, load_tokenizer
 from trainer.transforms import AugmentationConfig
@@ -88,6 +98,16 @@ def test_with_a_share_of_two_and_a_half_everything_is_asked_two_or_three_times()
     order = Order(runs=[[1] * 10], shares=(2.5,))
     assert set(_asked(order.epoch(0)).values()) == {2, 3}
     assert set((_asked(order.epoch(0)) + _asked(order.epoch(1))).values()) == {5}
+
+
+@pytest.mark.parametrize(
+    ("further", "quotas"),
+    [([[1] * 90], [30, 10]), ([[1] * 60, [5] * 15], [30, 7, 3]), ([[1] * 6], [30, 6]), ([], [30])],
+)
+def test_further_runs_make_a_quarter_of_the_visits_at_most(further: list[list[int]], quotas: list[int]) -> None:
+    runs = [[3] * 30, *further]
+    shares = limited_shares(runs, max_queries=4, most_extra=0.25)
+    assert Order(runs=runs, shares=shares, max_queries=4).quotas == quotas
 
 
 def test_a_stream_is_sought_by_counts(stream: TrainStream) -> None:

@@ -65,6 +65,17 @@ def test_a_few_samples_are_learned_by_heart(make_run: MakeRun, tiny_config: Make
     assert metrics["history"][-1]["validation"]["mean_iou"] > 0.7
 
 
+def test_scenes_make_a_quarter_of_an_epoch_at_most(run: Path, make_run: MakeRun, tiny_config: MakeConfig) -> None:
+    scenes = make_run(train=40)
+    trainer = Trainer(tiny_config(train=(run, scenes), most_extra=0.25))
+    real, generated = trainer.stream.order.quotas
+    assert generated == round(real / 3)
+    with pytest.raises(ValueError, match=r"most_extra must lie between 0 and 1, and instead of shares, got 0\.25"):
+        tiny_config(train=(run, scenes), most_extra=0.25, shares=(1.0, 1.0))
+    with pytest.raises(ValueError, match=r"most_extra must lie between 0 and 1"):
+        tiny_config(train=(run, scenes), most_extra=1.0)
+
+
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     run: Path, tiny_config: MakeConfig, tmp_path: Path
 ) -> None:

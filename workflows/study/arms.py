@@ -48,8 +48,8 @@ class Arm:
     priors: Priors | None = None
     extra: Extra | None = None
     extra_share: float | None = 0.25
-    """Of the pictures that are looked at, so many are of the further training data; None: all of it in each epoch. Of
-    the two, this one was chosen, on val with one seed."""
+    """Of the pictures that are looked at, at most so many are of the further training data; None: all of it in each
+    epoch. Of the two, this one was chosen, on val with one seed."""
 
     steps_factor: int = 1
     """Times the steps of the others."""

@@ -14,7 +14,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -25,8 +24,6 @@ from upath import UPath
 from generation.checkpoints import fingerprint
 from pipeline.errors import Preempted
 from pipeline.plan import open_plan
-from shards.reader import SampleReader
-from trainer.config import miniature_recipe
 from workflows.console import UserError, console
 from workflows.layout import write_whole
 from workflows.presets.miniature import WEIGHTS
@@ -133,18 +130,12 @@ class Training:
     def command(self, cell: Cell) -> list[str]:
         """Words for ``trainer.train``; the weights of the last step count, none are chosen by a split."""
         words = ["miniature", "--output", str(self._run_of(cell)), "--train", *map(str, self._runs(cell))]
-        words += ["--steps", str(self.steps * cell.arm.steps_factor), "--seed", str(cell.seed), *self._shares(cell)]
+        words += ["--steps", str(self.steps * cell.arm.steps_factor), "--seed", str(cell.seed)]
+        if cell.arm.extra and cell.arm.extra_share:
+            words += ["--most-extra", str(cell.arm.extra_share)]
         words += ["--text-encoder", str(WEIGHTS / "bert")]
         words += ["--visual-start", str(self.data.visual_start), "--validate-split", "None", "--tracker", "none"]
         return [*words, *([] if cell.arm.priors else ["--network.no-use-prior"]), *cell.arm.options, *self.options]
-
-    def _shares(self, cell: Cell) -> list[str]:
-        """So much of the extra in an epoch as makes ``extra_share`` of its visits, with all of the real ones once."""
-        if cell.arm.extra_share is None or self.data.extra(cell.arm) is None:
-            return []
-        real, extra = (_num_visits(str(run)) for run in self._runs(cell))
-        share = real * cell.arm.extra_share / (1 - cell.arm.extra_share) / extra
-        return ["--shares", "1", f"{share:.4f}"]
 
     def questions(self, cell: Cell) -> list[str]:
         """Words for ``trainer.evaluate``."""
@@ -167,13 +158,6 @@ class Training:
             raise UserError(
                 f"{cell} ended with status {status}: {' '.join(said)} ({log.name}); the same command goes on with it"
             )
-
-
-@cache
-def _num_visits(run: str) -> int:
-    """Of training pictures, as the trainer makes them: a picture with many queries is looked at several times."""
-    most = miniature_recipe().max_queries
-    return sum(-(-entry.num_queries // most) for entry in SampleReader(UPath(run), "train").index)
 
 
 def _lock(log: BinaryIO, folder: Path) -> None:
