@@ -90,7 +90,7 @@ app: setup ## a page to try a network on: picture and phrase in, box, prior and 
 	$(PYTHON_M) workflows.app $(ARGS)
 
 study: setup ## does the method work? all arms, controls, seeds and sizes in one table (hours; ARGS="--smoke" for a glance)
-	$(PYTHON_M) workflows.study $(ARGS)
+	$(PYTHON_M) workflows.study.study $(ARGS)
 
 cross-validate: setup ## the same arms on few photographs of your own, cross-validated (ARGS="--dataset NAME", after pack)
 	$(PYTHON_M) workflows.study.cross_validate $(ARGS)

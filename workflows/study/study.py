@@ -23,7 +23,7 @@ from upath import UPath
 
 from pipeline.executor import ExecutorConfig
 from shards.reader import SampleReader
-from workflows.console import Executor, UserError, console, lies_in
+from workflows.console import Executor, UserError, console, lies_in, run
 from workflows.layout import write_whole
 from workflows.miniature.visual_start import VisualStartConfig
 from workflows.miniature.visual_start import main as teach_backbone
@@ -187,3 +187,7 @@ def _note_unseen(config: StudyConfig) -> None:
 
 def _unseen(config: StudyConfig) -> Collection[str]:
     return frozenset(json.loads((config.output / UNSEEN).read_text()))
+
+
+if __name__ == "__main__":
+    run(main, StudyConfig, __doc__)
