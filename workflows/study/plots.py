@@ -13,9 +13,8 @@ GROUPS = ("testA", "testB", "two or more rivals", "unseen combinations", "positi
 
 
 def draw_study(record: Mapping[str, Any], output: Path) -> None:
-    """``arms.png`` (the main arms by size), ``controls.png`` and ``comparisons.png``."""
+    """``arms.png`` (the main arms by size) and ``comparisons.png``."""
     draw_arms(record["levels"], output / "arms.png")
-    draw_controls(record["levels"], output / "controls.png")
     draw_comparisons(record["comparisons"], output / "comparisons.png")
 
 
@@ -26,15 +25,8 @@ def draw_arms(levels: Mapping[str, Any], path: Path) -> None:
     for axes, group in zip(every, GROUPS, strict=True):
         series = {arm: [_bar(of.get(arm, {}).get(group)) for of in levels.values()] for arm in arms}
         bars(axes, [f"{int(size):,}" for size in levels], series, "Acc@0.5 (%)", group)
-    save(figure, path)
-
-
-def draw_controls(levels: Mapping[str, Any], path: Path) -> None:
-    """All arms at the size that has most of them."""
-    of = max(levels.values(), key=len)
-    figure, (axes,) = new_figure(11, 3.8)
-    series = {arm: [_bar(of[arm].get(group)) for group in GROUPS] for arm in of}
-    bars(axes, list(GROUPS), series, "Acc@0.5 (%)")
+    for axes in every[1:]:  # one legend is enough
+        axes.get_legend().remove()
     save(figure, path)
 
 
@@ -48,7 +40,7 @@ def draw_comparisons(comparisons: list[Mapping[str, Any]], path: Path) -> None:
         axes.plot([100 * one["over_pictures"]["mean"]], [row], marker="o", color="#0072b2")
     names = [f"{one['one']} - {one['other']}, {one['group']} ({one['size']:,})" for one in comparisons]
     axes.set_yticks(range(len(comparisons)), names)
-    axes.invert_yaxis()
+    axes.set_ylim(len(comparisons) - 0.5, -0.5)
     axes.axvline(0, color="#333333", linewidth=0.8)
     axes.set_xlabel("points of Acc@0.5, 95 %: thick over pictures, thin over seeds")
     save(figure, path)
