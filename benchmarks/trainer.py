@@ -2,13 +2,13 @@
 
     make benchmark-trainer                                                   # full size on a CPU: half an hour
     make benchmark-trainer ARGS="--size miniature --rounds 2"                # a minute, to see that it runs
-    make benchmark-trainer ARGS="--compile --pictures 64 --batch 32"         # on a GPU: bf16 and compiled
+    make benchmark-trainer ARGS="--bf16 --compile --pictures 64 --batch 64 --rounds 20"         # on a GPU
 
 The plain version (``benchmarks.plain_network``) has the same weights, random ones of the published architecture: one
-picture for each query, 40 tokens, attention that returns its weights, float32. Evaluation asks pictures with as many
-queries as RefCOCO's validation split has; what both answer is compared. Training takes AdamW's steps over the same
-number of queries, ours with k = 4 and k = 1 queries a picture. Loaders read the same JPEGs on one core. Prints tables
-and writes the figures as JSON.
+picture for each query, 40 tokens, attention that returns its weights. Both run in the same precision. Evaluation asks
+pictures with as many queries as RefCOCO's validation split has; what both answer is compared. Training takes AdamW's
+steps over the same number of queries, ours with k = 4 and k = 1 queries a picture. Loaders read the same JPEGs on one
+core. Prints tables and writes the figures as JSON.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="queries of a training step")
     parser.add_argument("--rounds", type=int, default=3, help="of each comparison, in turn")
     parser.add_argument("--threads", type=int, help="of torch; all cores if not given")
-    parser.add_argument("--compile", action="store_true", help="compile ours, and train and ask it in bf16")
+    parser.add_argument("--bf16", action="store_true", help="both in bf16 (autocast)")
+    parser.add_argument("--compile", action="store_true", help="compile ours")
     parser.add_argument("--loader-pictures", type=int, default=48)
     parser.add_argument("--output", type=Path, default=Path("docs/trainer.json"))
     options = parser.parse_args()
@@ -110,7 +111,7 @@ def main() -> None:
         "machine": machine(device),
         "network": options.size,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "ours": "bf16, compiled" if options.compile else "float32",
+        "precision": precision(options),
         "evaluation": evaluation(network, options, device),
         "training": training(network, options, device),
         "memory": memory(network, options, device),
@@ -123,7 +124,7 @@ def main() -> None:
     show_growth(figures["growth"])
     options.output.parent.mkdir(parents=True, exist_ok=True)
     kept = json.loads(options.output.read_text()) if options.output.exists() else {}
-    title = f"{options.size}, {device.type}, {figures['ours']}"
+    title = f"{options.size}, {device.type}, {figures['precision']}"
     options.output.write_text(json.dumps({**kept, title: figures}, indent=1) + "\n")
 
 
@@ -167,8 +168,11 @@ def asked(config: NetworkConfig, num_pictures: int, device: torch.device) -> Ask
 
 
 def half(options: argparse.Namespace, device: torch.device) -> Any:
-    """Ours runs in bf16 where it is compiled."""
-    return torch.autocast(device.type, torch.bfloat16) if options.compile else contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16) if options.bf16 else contextlib.nullcontext()
+
+
+def precision(options: argparse.Namespace) -> str:
+    return ("bf16" if options.bf16 else "float32") + (", ours compiled" if options.compile else "")
 
 
 def answer_ours(network: GroundingNetwork, some: Asked) -> Tensor:
@@ -235,7 +239,8 @@ def evaluation(network: GroundingNetwork, options: argparse.Namespace, device: t
     @torch.no_grad()
     def plainly() -> None:
         parts = [everything.chosen(range(i, i + 1)) for i in range(options.pictures)]
-        answers["plain"] = torch.cat([answer_plainly(plain, part)[-1] for part in parts])
+        with half(options, device):
+            answers["plain"] = torch.cat([answer_plainly(plain, part)[-1] for part in parts])
 
     seconds = in_turn({"plain": plainly, "ours": ours}, options.rounds, device)
     return {
@@ -254,12 +259,6 @@ def accuracy(boxes: Tensor, targets: Tensor) -> float:
     return float((iou(cxcywh_to_xyxy(boxes.double()), cxcywh_to_xyxy(targets.double())) > 0.5).double().mean())
 
 
-def training_step(answer: Callable[[Asked], Tensor], optimizer: torch.optim.Optimizer, some: Asked) -> None:
-    box_losses(answer(some), some.targets).per_query.mean().backward()
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-
-
 def training(network: GroundingNetwork, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Steps of as many queries: ours of batch / 4 pictures with four each and of batch pictures with one."""
     network.train()
@@ -274,18 +273,24 @@ def training(network: GroundingNetwork, options: argparse.Namespace, device: tor
         for name, one in (("plain", plain), ("ours", network))
     }
 
-    def ours(some: Asked) -> Callable[[], None]:
+    def stepping(name: str, answer: Callable[[Asked], Tensor], some: Asked) -> Callable[[], None]:
         def run() -> None:
             with half(options, device):
-                boxes = answer_ours(network, some)
-            training_step(lambda _: boxes, optimizers["ours"], some)
+                boxes = answer(some)
+            box_losses(boxes, some.targets).per_query.mean().backward()
+            optimizers[name].step()
+            optimizers[name].zero_grad(set_to_none=True)
 
         return run
 
-    def plainly() -> None:
-        training_step(lambda some: answer_plainly(plain, some), optimizers["plain"], singles)
+    def ours(some: Asked) -> Tensor:
+        return answer_ours(network, some)
 
-    ways = {"plain": plainly, "ours, k = 4": ours(fours), "ours, k = 1": ours(singles)}
+    ways = {
+        "plain": stepping("plain", lambda some: answer_plainly(plain, some), singles),
+        "ours, k = 4": stepping("ours", ours, fours),
+        "ours, k = 1": stepping("ours", ours, singles),
+    }
     seconds = in_turn(ways, options.rounds, device)
     return {"queries of a step": batch, **rates(seconds, batch, "plain")}
 

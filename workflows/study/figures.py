@@ -65,9 +65,9 @@ COMPARISONS = (
     *_compared("Are pasted scenes better?", "pasted scenes", "scenes", "test", "ordinal"),
     *_compared("Must scenes be few?", "scenes", "all scenes in each epoch", "test", "positional", "not positional"),
     *_compared(
-        "Do they help with twice the steps?",
-        "both, twice the steps",
-        "base, twice the steps",
+        "Do they help with four times the steps?",
+        "both, four times the steps",
+        "base, four times the steps",
         "two or more rivals",
         "test",
     ),
