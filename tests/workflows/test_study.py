@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -109,7 +110,13 @@ def test_the_report_has_levels_and_differences_and_becomes_a_table() -> None:
         for seed in (0, 1)
     }
     seconds = {"500": {"both": 90.0}}
-    record = {"networks": {"finished": 4, "all": 9}, "steps": 10, "cost": seconds, **report(modes, {"q0"}, TEST)}
+    record = {
+        "networks": {"finished": 4, "all": 9},
+        "steps": 10,
+        "cost": seconds,
+        "data_seconds": {"priors": 150.0},
+        **report(modes, {"q0"}, TEST),
+    }
     assert record["levels"]["500"]["both"]["test"]["accuracy"]["mean"] == pytest.approx(4 / 6)
     assert [(one["one"], one["other"]) for one in record["comparisons"]] == [("both", "base")] * 2
     (heeded,) = record["heeded"]
@@ -117,6 +124,7 @@ def test_the_report_has_levels_and_differences_and_becomes_a_table() -> None:
     assert heeded["over_seeds"]["mean"] == pytest.approx(1 / 6)
     text = markdown(record)
     assert "4 of 9 networks" in text and "| both | 2 |" in text and "+16.7" in text and " 1.5 |" in text
+    assert "priors 2.5." in text
 
 
 @pytest.mark.parametrize(("low", "high", "sign"), [(0.01, 0.03, "+"), (-0.03, -0.01, "-"), (-0.01, 0.03, "")])
@@ -223,9 +231,13 @@ def test_cross_validation_asks_every_query_of_a_network_that_has_not_seen_its_pi
     )
     assert "| base |" in (tmp_path / "results.md").read_text()
 
-    written = (tmp_path / str(whole.num_queries) / "base" / "seed-0" / "predictions.jsonl").stat().st_mtime_ns
-    main(config)  # finds everything done
-    assert (tmp_path / str(whole.num_queries) / "base" / "seed-0" / "predictions.jsonl").stat().st_mtime_ns == written
+    moved = tmp_path.with_name(f"{tmp_path.name}-moved")
+    shutil.copytree(tmp_path, moved)
+    for place in (tmp_path, moved):
+        predictions = place / str(whole.num_queries) / "base" / "seed-0" / "predictions.jsonl"
+        written = predictions.stat().st_mtime_ns
+        main(replace(config, output=place))  # finds everything done
+        assert predictions.stat().st_mtime_ns == written
     with pytest.raises(UserError, match="was trained in another way"):
         main(replace(config, steps=2))
 

@@ -21,6 +21,9 @@ def markdown(record: Mapping[str, Any]) -> str:
     """A table of levels for each size, of the differences between arms, and of what priors matter to a network."""
     finished, every = record["networks"]["finished"], record["networks"]["all"]
     lines = ["# Study", "", f"{finished:,} of {every:,} networks, {record['steps']:,} steps each."]
+    if seconds := record.get("data_seconds"):
+        took = ", ".join(f"{name} {value / 60:.1f}" for name, value in seconds.items())
+        lines += ["", f"Minutes that the data took, all processes together: {took}."]
     for size, arms in record["levels"].items():
         lines += ["", f"## {int(size):,} training queries", "", *_levels(arms, record["cost"].get(size, {}))]
     lines += ["", "## Differences of arms", "", *_comparisons(record["comparisons"])]

@@ -31,6 +31,8 @@ from workflows.study.arms import Arm
 from workflows.study.cells import CELL, Cell
 
 LOG = "log.txt"
+TEXT_ENCODER = WEIGHTS / "bert"
+"""Its tokenizer and its size; the network's own starts from random weights."""
 
 
 class CellData(Protocol):
@@ -112,11 +114,13 @@ class Training:
         return True
 
     def how(self, cell: Cell) -> dict[str, Any]:
-        """What decides a network: its command, its data by the hashes of their plans, and the backbone."""
-        run = str(self._run_of(cell))
+        """What decides a network: its command, and instead of the paths in it what lies there."""
+        runs = self._runs(cell)
+        paths = {str(path) for path in (self._run_of(cell), TEXT_ENCODER, self.data.visual_start, *runs)}
         return {
-            "command": [word for word in self.command(cell) if word != run],
-            "data": [open_plan(where).plan_hash for where in self._runs(cell)],
+            "command": [word for word in self.command(cell) if word not in paths],
+            "data": [open_plan(where).plan_hash for where in runs],
+            "text_encoder": fingerprint(str(TEXT_ENCODER)),
             "visual_start": fingerprint(str(self.data.visual_start)),
         }
 
@@ -133,7 +137,7 @@ class Training:
         words += ["--steps", str(self.steps * cell.arm.steps_factor), "--seed", str(cell.seed)]
         if cell.arm.extra and cell.arm.extra_share:
             words += ["--most-extra", str(cell.arm.extra_share)]
-        words += ["--text-encoder", str(WEIGHTS / "bert")]
+        words += ["--text-encoder", str(TEXT_ENCODER)]
         words += ["--visual-start", str(self.data.visual_start), "--validate-split", "None", "--tracker", "none"]
         return [*words, *([] if cell.arm.priors else ["--network.no-use-prior"]), *cell.arm.options, *self.options]
 
