@@ -175,10 +175,11 @@ def test_withheld_words_leave_training_with_their_priors_and_stay_in_test() -> N
     assert [rows[one.text] for one in fewer.queries] == fewer.priors.tolist()
 
 
-def test_main_arms_have_all_sizes_and_seeds_and_controls_fewer() -> None:
+def test_main_arms_have_all_seeds_and_controls_fewer_and_some_arms_all_sizes() -> None:
     every = list(cells((500, 2000), ARMS, seeds=3, control_seeds=2, control_size=2000))
-    controls = [arm for arm in ARMS if not arm.is_main]
-    assert len(every) == 4 * 2 * 3 + len(controls) * 2
+    wide = [arm for arm in ARMS if arm.at_all_sizes and not arm.is_main]
+    assert len(every) == 4 * 2 * 3 + len(wide) * 2 * 2 + (len(ARMS) - 4 - len(wide)) * 2
+    assert {one.size for one in every if one.arm in wide} == {500, 2000}
     assert [one.seed for one in every] == sorted(one.seed for one in every)
     assert len({str(one.folder(StudyConfig().output)) for one in every}) == len(every)
 

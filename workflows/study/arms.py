@@ -61,7 +61,10 @@ class Arm:
     """Training has no query that says one of the words ``WITHHELD``."""
 
     is_main: bool = False
-    """One of the four that the paper compares, at all sizes and with more seeds; the others are controls."""
+    """One of the four that the paper compares, with more seeds; the others are controls."""
+
+    at_all_sizes: bool = False
+    """The others are trained at one size."""
 
     @property
     def packing(self) -> Packing:
@@ -70,18 +73,18 @@ class Arm:
 
 
 ARMS = (
-    Arm(name="base", is_main=True),
-    Arm(name="priors", priors="own", is_main=True),
-    Arm(name="scenes", extra="prompted", is_main=True),
-    Arm(name="both", priors="own", extra="prompted", is_main=True),
+    Arm(name="base", is_main=True, at_all_sizes=True),
+    Arm(name="priors", priors="own", is_main=True, at_all_sizes=True),
+    Arm(name="scenes", extra="prompted", is_main=True, at_all_sizes=True),
+    Arm(name="both", priors="own", extra="prompted", is_main=True, at_all_sizes=True),
     Arm(name="shuffled priors", priors="shuffled"),
     Arm(name="oracle priors", priors="oracle"),
     Arm(name="pasted scenes", extra="pasted"),
     Arm(name="Pseudo-Q's rules", extra="pseudo-q"),
     Arm(name="more photographs", extra="photographs"),
     Arm(name="all scenes in each epoch", extra="prompted", extra_share=None),
-    Arm(name="base, four times the steps", steps_factor=4),
-    Arm(name="both, four times the steps", priors="own", extra="prompted", steps_factor=4),
+    Arm(name="base, four times the steps", steps_factor=4, at_all_sizes=True),
+    Arm(name="both, four times the steps", priors="own", extra="prompted", steps_factor=4, at_all_sizes=True),
     Arm(name="base, colours withheld", withholds=True),
     Arm(name="priors, colours withheld", priors="own", withholds=True),
     Arm(name="verifying priors, colours withheld", priors="own", options=VERIFYING, withholds=True),
