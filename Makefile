@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup format check test fuzz demo miniature ingest inspect export generate-priors cut-out augment pack train evaluate compare gallery predict app study cross-validate notebook docs docs-serve \
         status faults benchmark-engine benchmark-ingest benchmark-attributes benchmark-render benchmark-priors benchmark-scenes \
-        benchmark-trainer benchmark-gallery miniature-models clean
+        benchmark-agreement benchmark-trainer benchmark-gallery miniature-models clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -131,6 +131,9 @@ benchmark-trainer: setup ## how fast the network trains and answers, beside the 
 
 benchmark-scenes: setup ## are the queries of generated scenes true? beside Pseudo-Q's rules (REAL=FOLDER: on real cut-outs, too)
 	$(PYTHON_M) benchmarks.scenes $(if $(REAL),--real "$(REAL)") $(ARGS)
+
+benchmark-agreement: setup ## do people mean what our programs mean? plain queries of a data set (ARGS="NAME ..." as of ingest)
+	$(PYTHON_M) benchmarks.agreement $(ARGS)
 
 benchmark-priors: setup ## do the miniature's priors show what the query means? the nearest crops say
 	$(PYTHON_M) benchmarks.priors $(ARGS)

@@ -38,13 +38,13 @@ class Readback:
         """Whether head, place and the things that it is related to come back."""
         read = self._read(text)
         return (
-            _names(read.target.lemma, category_of(program))
+            names(read.target.lemma, category_of(program))
             and _said(text) <= _located(read)
             and _is_related(read, program)
         )
 
 
-def _names(lemma: str, category: str) -> bool:
+def names(lemma: str, category: str) -> bool:
     """Whether a head noun stands for a category: "table" for "dining table", "hotdog" for "hot dog"."""
     return bool(lemma) and lemma in (category, category.replace(" ", ""), category.split()[-1])
 
@@ -63,5 +63,5 @@ def _is_related(read: Attributes, program: Program) -> bool:
     match program:
         case Beside(anchor=other) | NextTo(anchor=other) | Nearest(anchor=other) | Between(ends=other):
             category = category_of(other)
-            return any(not one.thing.lemma or _names(one.thing.lemma, category) for one in read.related)
+            return any(not one.thing.lemma or names(one.thing.lemma, category) for one in read.related)
     return True

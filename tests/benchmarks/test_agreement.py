@@ -1,0 +1,120 @@
+"""Plain queries of people are read as programs, and the figures say whose target they select."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from augmentation.programs import Category, Depth, Extreme, Middle, Ordinal, Region, Superlative
+from augmentation.scene import Scene, Thing
+from benchmarks.agreement import AgreementConfig, figures_of, first_in_order, hear, main, meant
+from generation.attributes import AttributeParser
+from shards.schema import Instance, Query
+from shards.sources.source import SourceSample
+from shards.sources.table import Fields
+
+CUP = Category(name="cup")
+SHARED = Path(__file__).parents[3] / "shared" / "real" / "refcoco_val.joined.jsonl.gz"
+
+
+@pytest.fixture(scope="module")
+def parser() -> AttributeParser:
+    return AttributeParser()
+
+
+@pytest.mark.parametrize(
+    ("query", "program"),
+    [
+        ("left cup", Extreme(of=CUP, side="left")),
+        ("cup on the far right", Extreme(of=CUP, side="right")),
+        ("lowest cup", Extreme(of=CUP, side="bottom")),
+        ("second cup from the left", Ordinal(of=CUP, rank=2, side="left")),
+        ("cup in the center", Middle(of=CUP)),
+        ("bottom right cup", Region(of=Region(of=CUP, region="bottom"), region="right")),
+        ("smaller cup", Superlative(of=CUP, measure="smallest")),
+        ("cup closest to us", Depth(of=CUP, place="front")),
+        ("cup in the background", Depth(of=CUP, place="back")),
+        *((text, None) for text in ("red cup", "left red cup", "left mug", "cup", "left cup next to the plate")),
+    ],
+)
+def test_plain_queries_are_read_as_programs_and_others_as_none(
+    parser: AttributeParser, query: str, program: object
+) -> None:
+    found = meant(parser.parse([query])[0], "cup")
+    assert (found and found[1]) == program
+
+
+def test_a_man_is_no_category_and_a_person_is(parser: AttributeParser) -> None:
+    man, person = parser.parse(["left man", "left person"])
+    assert meant(man, "person") is None and meant(person, "person")
+
+
+def _sample(lefts: tuple[float, ...], texts: dict[str, int]) -> SourceSample:
+    """Cups of 20 x 20 pixels side by side, and queries with the index of what was meant."""
+    boxes = [(left, 40.0, left + 20, 60.0) for left in lefts]
+    return SourceSample(
+        key="a",
+        split="val",
+        image_name="a.jpg",
+        size=(200, 100),
+        instances=tuple(Instance(box_xyxy=box, category="cup") for box in boxes),
+        queries=tuple(
+            Query(query_id=text, text=text, box_xyxy=boxes[i], split="val", source="toy", instance=i)
+            for text, i in texts.items()
+        ),
+    )
+
+
+def test_what_is_clear_and_meant_is_counted_apart_from_the_mere_order() -> None:
+    sample = _sample((0, 90, 100, 180), {"left cup": 0, "right cup": 2, "second cup from the left": 1, "red cup": 0})
+    heard = {one.query: one for one in hear([sample])}
+    assert heard.keys() == {"left cup", "right cup", "second cup from the left"}
+    assert heard["left cup"].is_right and heard["left cup"].in_order
+    assert heard["right cup"].is_clear and not heard["right cup"].is_right
+    second = heard["second cup from the left"]  # 10 pixels before the third: the order says it, our limits do not
+    assert not second.is_clear and second.in_order
+    figures = figures_of(list(heard.values()))
+    assert (figures["queries"], figures["clear"]) == (3, 2)
+    assert figures["meant, where clear"]["share"] == 0.5
+    assert figures["first in order, where not clear"]["share"] == 1.0
+
+
+def test_the_mere_order_knows_sides_ranks_sizes_and_depth() -> None:
+    boxes = ((0.0, 0.0, 10.0, 10.0), (40.0, 20.0, 80.0, 60.0), (90.0, 50.0, 100.0, 95.0))
+    scene = Scene(width=100, height=100, things=tuple(Thing(box_xyxy=box, category="cup") for box in boxes))
+    of = {
+        Extreme(of=CUP, side="right"): 2,
+        Extreme(of=CUP, side="top"): 0,
+        Ordinal(of=CUP, rank=2, side="right"): 1,
+        Middle(of=CUP): 1,
+        Superlative(of=CUP, measure="biggest"): 1,
+        Superlative(of=CUP, measure="tallest"): 2,
+        Superlative(of=CUP, measure="smallest"): 0,
+        Depth(of=CUP, place="front"): 2,
+        Depth(of=CUP, place="back"): 0,
+    }
+    assert {program: first_in_order(program, scene) for program in of} == of
+    assert first_in_order(Region(of=CUP, region="left"), scene) is None
+
+
+@pytest.mark.skipif(not SHARED.is_file(), reason=f"{SHARED} is not there")
+def test_people_mean_what_our_sides_mean(tmp_path: Path) -> None:
+    with gzip.open(SHARED, "rt") as lines:
+        rows = [line for line in lines if {"left", "right"} & set(json.loads(line)["query"].split())]
+    (tmp_path / "rows.jsonl").write_text("".join(rows[:1500]))
+    config = AgreementConfig(
+        dataset="some",
+        format="table",
+        annotations=UPath(tmp_path / "rows.jsonl"),
+        images=UPath(tmp_path),
+        fields=Fields(box="bbox_xywh", box_format="xywh", instances="same_category_boxes_xywh"),
+        output=tmp_path / "agreement.json",
+    )
+    main(config)
+    sides = json.loads((tmp_path / "agreement.json").read_text())["some"]["left, right"]
+    assert sides["clear"] > 100 and sides["meant, where clear"]["share"] > 0.9
+    assert sides["first in order, where not clear"]["share"] < sides["meant, where clear"]["share"]
