@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.markdown import Markdown
@@ -109,6 +109,11 @@ class StudyConfig:
             )
         )
 
+    def described(self) -> dict[str, Any]:
+        """What decides the results, as JSON values."""
+        numbers = ("sizes", "seeds", "control_size", "control_seeds", "num_scenes", "num_val", "num_test", "rest")
+        return {name: getattr(self, name) for name in numbers} | {"arms": [asdict(arm) for arm in self.chosen]}
+
     @property
     def data(self) -> StudyData:
         return StudyData(
@@ -165,6 +170,7 @@ def tell(config: StudyConfig, finished: list[Cell], num_cells: int) -> None:
         raise UserError(f"no network of the study in {config.output} is finished yet; run it without --report")
     record = {
         "networks": {"finished": len(found), "all": num_cells},
+        "study": config.described(),
         "steps": config.steps,
         "cost": cost(finished, config.output),
         "data_seconds": config.data.seconds(),
