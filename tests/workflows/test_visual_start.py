@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from trainer.initialise import load_visual
+from workflows.console import UserError
 from workflows.miniature.visual_start import (
     KINDS,
     UNASKED,
@@ -58,3 +61,5 @@ def test_what_was_taught_is_loaded_by_the_trainer_and_not_taught_again(tmp_path:
     written = (config.output / "model.safetensors").stat().st_mtime_ns
     main(config)
     assert (config.output / "model.safetensors").stat().st_mtime_ns == written
+    with pytest.raises(UserError, match=r"was taught otherwise .*'steps': 2.*'steps': 3"):
+        main(replace(config, steps=3))

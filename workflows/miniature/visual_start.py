@@ -29,7 +29,7 @@ from trainer.backbone import ResNet
 from trainer.config import TrainConfig, miniature_recipe
 from trainer.processor import centred
 from trainer.train import new_network
-from workflows.console import console, lies_in, run
+from workflows.console import UserError, console, lies_in, run
 from workflows.layout import write_whole
 from workflows.miniature.drawing import CATEGORIES, COLOURS, PATTERNS
 from workflows.miniature.world import CANVASES_PX, Scene, Thing, all_combinations, compose, held_out_combinations
@@ -63,8 +63,20 @@ class VisualStartConfig:
 
 
 def main(config: VisualStartConfig) -> None:
-    """Teach, and write ``model.safetensors`` and then ``measured.json``; nothing where both are there."""
-    if not (config.output / MEASURED).is_file():
+    """Teach, and write ``model.safetensors`` and then ``measured.json``; nothing where both are there.
+
+    Raises:
+        UserError: what is there was taught in another way.
+    """
+    taught = {"steps": config.steps, "seed": config.seed}
+    if (config.output / MEASURED).is_file():
+        there = json.loads((config.output / MEASURED).read_text())
+        if {name: there.get(name, value) for name, value in taught.items()} != taught:
+            raise UserError(
+                f"{config.output} was taught otherwise ({there}, wanted is {taught}); choose another --output, or "
+                "remove the folder"
+            )
+    else:
         torch.manual_seed(config.seed)
         backbone, recipe = _detectors_backbone()
         heads = nn.ModuleDict(
@@ -78,7 +90,7 @@ def main(config: VisualStartConfig) -> None:
         _scale_output(backbone, before / _mean_norm(features))
         weights = {f"backbone.{name}": tensor.contiguous() for name, tensor in backbone.state_dict().items()}
         write_whole(UPath(config.output) / "model.safetensors", save(weights))
-        write_whole(UPath(config.output) / MEASURED, json.dumps({"steps": config.steps, "right": measured}, indent=1))
+        write_whole(UPath(config.output) / MEASURED, json.dumps({**taught, "right": measured}, indent=1))
     lies_in("the backbone that the miniature network starts from", config.output)
 
 
