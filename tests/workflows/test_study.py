@@ -21,7 +21,7 @@ from workflows.miniature.world import WorldConfig, write_dataset
 from workflows.presets.miniature import WEIGHTS
 from workflows.study.arms import ARMS, BY_NAME
 from workflows.study.cells import cells
-from workflows.study.cross_validate import CrossValidateConfig, main
+from workflows.study.cross_validate import CrossValidateConfig, folds_of, main
 from workflows.study.data import WithholdStage, exchanged, prepare
 from workflows.study.figures import COMPARISONS, difference, groups, over_seeds, report
 from workflows.study.reading import FewerStage
@@ -79,21 +79,22 @@ def test_differences_are_paired_by_query_and_by_seed() -> None:
 
 def test_groups_say_which_queries_a_comparison_is_about() -> None:
     judged = [*_judged([True] * 6), replace(_judged([True])[0], split="val", query_id="v", text="second cup from left")]
+    judged.append(replace(judged[-1], query_id="w", text="red cup"))
     judged[0] = replace(judged[0], text="purple cup", num_rivals=1)
     judged[4] = replace(judged[4], text="third cup from the right")
     chosen = {one.name: [j.query_id for j in judged if one.holds(j)] for one in groups(judged, {"q1", "q5"}, TEST)}
     assert chosen["unseen combinations"] == ["q1", "q5"]
     assert chosen["seen combinations"] == ["q0", "q2", "q3"]
     assert chosen["withheld colours"] == ["q0"] and chosen["other colours"] == ["q1", "q2", "q3"]
-    assert chosen["positional"] == ["q1", "q3", "q4", "q5"] and chosen["not positional"] == ["q0", "q2"]
+    assert chosen["val, positional"] == ["v"] and chosen["val, not positional"] == ["w"]
     assert chosen["ordinal"] == ["q4"]
     assert chosen["one rival"] == ["q0"] and chosen["two or more rivals"] == [f"q{i}" for i in range(1, 6)]
-    assert chosen["testB"] == ["q4", "q5"] and chosen["val"] == ["v"]
+    assert chosen["testB"] == ["q4", "q5"] and chosen["val"] == ["v", "w"]
     assert chosen["test"] == [f"q{i}" for i in range(6)]
 
 
 def test_comparisons_are_of_arms_and_groups_that_there_are() -> None:
-    names = {one.name for one in groups(_judged([True]), (), TEST)}
+    names = {one.name for one in groups(_judged([True] * 6), (), TEST)}
     for one in COMPARISONS:
         assert one.one in BY_NAME and one.other in BY_NAME and one.group in names
     compared = {name for one in COMPARISONS for name in (one.one, one.other)}
@@ -115,6 +116,7 @@ def test_the_report_has_levels_and_differences_and_becomes_a_table() -> None:
         "steps": 10,
         "cost": seconds,
         "data_seconds": {"priors": 150.0},
+        "further_data": {"prompted": {"pictures": 7, "queries": 1234}},
         **report(modes, {"q0"}, TEST),
     }
     assert record["levels"]["500"]["both"]["test"]["accuracy"]["mean"] == pytest.approx(4 / 6)
@@ -124,7 +126,7 @@ def test_the_report_has_levels_and_differences_and_becomes_a_table() -> None:
     assert heeded["over_seeds"]["mean"] == pytest.approx(1 / 6)
     text = markdown(record)
     assert "4 of 9 networks" in text and "| both | 2 |" in text and "+16.7" in text and " 1.5 |" in text
-    assert "priors 2.5." in text
+    assert "priors 2.5." in text and "prompted 7, 1,234." in text
 
 
 @pytest.mark.parametrize(("low", "high", "sign"), [(0.01, 0.03, "+"), (-0.03, -0.01, "-"), (-0.01, 0.03, "")])
@@ -146,6 +148,7 @@ def test_a_sign_stands_where_both_intervals_are_clear_of_zero(low: float, high: 
 def test_shuffled_priors_are_never_the_query_s_own_and_each_as_often_as_before() -> None:
     ids = {f"q{i}": f"prior-{min(i, 6)}" for i in range(12)}  # one of them six times, which is half of all
     given = exchanged(list(ids), ids)
+    assert len({given[query] for query, prior in ids.items() if prior == "prior-6"}) > 2  # drawn, not renamed
     assert all(given[query] != own for query, own in ids.items())
     assert Counter(given.values()) == Counter(ids.values())
 
@@ -226,7 +229,9 @@ def test_cross_validation_asks_every_query_of_a_network_that_has_not_seen_its_pi
         train, val = ({e.key for e in SampleReader(tmp_path / "data" / f"fold-{number}", s).index} for s in SPLITS)
         assert not train & val and train | val == {entry.key for entry in whole.index}
     record = json.loads((tmp_path / "results.json").read_text())
-    of_size = record["levels"][str(whole.num_queries)]
+    (size,) = record["levels"]
+    assert int(size) == whole.num_queries - whole.num_queries // 2
+    of_size = record["levels"][size]
     assert {arm: of["test"]["num_queries"] for arm, of in of_size.items()} == dict.fromkeys(
         ("base", "priors"), whole.num_queries
     )
@@ -235,12 +240,18 @@ def test_cross_validation_asks_every_query_of_a_network_that_has_not_seen_its_pi
     moved = tmp_path.with_name(f"{tmp_path.name}-moved")
     shutil.copytree(tmp_path, moved)
     for place in (tmp_path, moved):
-        predictions = place / str(whole.num_queries) / "base" / "seed-0" / "predictions.jsonl"
+        predictions = place / size / "base" / "seed-0" / "predictions.jsonl"
         written = predictions.stat().st_mtime_ns
         main(replace(config, output=place))  # finds everything done
         assert predictions.stat().st_mtime_ns == written
     with pytest.raises(UserError, match="was trained in another way"):
         main(replace(config, steps=2))
+
+
+def test_samples_of_one_photograph_are_in_one_fold() -> None:
+    folds = folds_of(["a.jpg", "b.jpg", "a.jpg", "c.jpg", "d.jpg", "b.jpg"], 2)
+    assert folds[0] == folds[2] and folds[1] == folds[5]
+    assert sorted(dict(zip("abacdb", folds, strict=True)).values()) == [0, 0, 1, 1]
 
 
 def test_a_training_that_fails_says_why_and_where(data: UPath, tmp_path: Path) -> None:
@@ -272,8 +283,8 @@ def test_a_network_that_is_being_trained_is_left_alone(data: UPath, tmp_path: Pa
         visual_start=WEIGHTS / "detector",
         output=tmp_path,
     )
-    size = SampleReader(data / "miniature" / "packed-samples").num_queries
-    folder = tmp_path / str(size) / "base" / "seed-1"
+    num_queries = SampleReader(data / "miniature" / "packed-samples").num_queries
+    folder = tmp_path / str(num_queries - num_queries // 2) / "base" / "seed-1"
     folder.mkdir(parents=True)
     with (folder / "log.txt").open("ab") as log:
         fcntl.flock(log, fcntl.LOCK_EX)
@@ -281,10 +292,12 @@ def test_a_network_that_is_being_trained_is_left_alone(data: UPath, tmp_path: Pa
             main(config)
 
 
-def test_the_study_refuses_the_world_of_another_one(tmp_path: Path) -> None:
+def test_the_study_refuses_the_world_of_another_one_and_may_be_moved(tmp_path: Path) -> None:
     config = StudyConfig(
-        output=tmp_path, sizes=(8,), control_size=8, num_scenes=1, num_val=1, num_test=1, arms=("base",)
+        output=tmp_path / "here", sizes=(8,), control_size=8, num_scenes=1, num_val=1, num_test=1, arms=("base",)
     )
     prepare(config.data, [])
     with pytest.raises(UserError, match=r"holds the data of another study .* choose another --output"):
         prepare(replace(config, num_test=2).data, [])
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    prepare(replace(config, output=tmp_path / "there").data, [])

@@ -52,11 +52,11 @@ def answers(cell: Cell, output: Path) -> dict[str, list[Judgement]]:
 
 
 def cost(every: Iterable[Cell], output: Path) -> dict[str, dict[str, float]]:
-    """Size and arm to the median seconds of a training, of those that were trained in one go."""
+    """Size and arm to the median CPU seconds of a training, of those that were trained in one go."""
     seconds: dict[str, dict[str, list[float]]] = {}
     for cell in every:
         path = cell.folder(output) / CELL
-        taken = json.loads(path.read_text())["train_seconds"] if path.is_file() else None
+        taken = json.loads(path.read_text()).get("cpu_seconds") if path.is_file() else None
         if taken is not None:
             seconds.setdefault(str(cell.size), {}).setdefault(cell.arm.name, []).append(taken)
     return {size: {arm: round(median(some), 1) for arm, some in arms.items()} for size, arms in seconds.items()}

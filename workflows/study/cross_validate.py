@@ -121,11 +121,12 @@ def main(config: CrossValidateConfig) -> None:
         scenes=config.scenes,
         visual_start=config.visual_start or VisualStartConfig().output,
     )
-    fold_of = folds_of([entry.key for entry in reader.index], config.folds)
+    fold_of = folds_of([reader.record(i)["image_name"] for i in range(len(reader))], config.folds)
     for number in range(config.folds):
         _cut(config, reader, fold_of, where.fold(number), number)
     num_queries = sum(entry.num_queries for entry in reader.index)
-    cells = [Cell(size=num_queries, arm=arm, seed=n) for n in range(config.folds) for arm in config.chosen]
+    size = num_queries - num_queries // config.folds  # of a training, about
+    cells = [Cell(size=size, arm=arm, seed=n) for n in range(config.folds) for arm in config.chosen]
     parallel, threads = at_once(config.parallel)
     training = Training(
         data=where, output=config.output, steps=config.steps, options=_options(config, reader), threads=threads
@@ -134,16 +135,16 @@ def main(config: CrossValidateConfig) -> None:
     _tell(config, cells)
 
 
-def folds_of(keys: Sequence[str], folds: int) -> dict[str, int]:
-    """Picture to its fold: as many in each, by the hash of their names."""
-    ordered = sorted(keys, key=lambda key: hashlib.sha256(key.encode()).digest())
-    return {key: number % folds for number, key in enumerate(ordered)}
+def folds_of(images: Sequence[str], folds: int) -> list[int]:
+    """The fold of each sample: as many photographs in each, by the hash of their names, and all samples of one
+    photograph, which may come in several splits, in the same."""
+    ordered = sorted(set(images), key=lambda name: hashlib.sha256(name.encode()).digest())
+    fold_of = {name: number % folds for number, name in enumerate(ordered)}
+    return [fold_of[name] for name in images]
 
 
-def _cut(
-    config: CrossValidateConfig, reader: SampleReader, fold_of: dict[str, int], output: UPath, number: int
-) -> None:
-    splits = ["val" if fold_of[entry.key] == number else "train" for entry in reader.index]
+def _cut(config: CrossValidateConfig, reader: SampleReader, fold_of: Sequence[int], output: UPath, number: int) -> None:
+    splits = ["val" if fold == number else "train" for fold in fold_of]
     rows = [
         PlanRow(key=entry.key, payload={"number": i, "split": split}, group=split)
         for i, (entry, split) in enumerate(zip(reader.index, splits, strict=True))

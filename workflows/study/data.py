@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -42,7 +41,7 @@ from workflows.miniature.world import Combination, WorldConfig, write_dataset
 from workflows.parsing import Queries, parse
 from workflows.presets import miniature
 from workflows.prior_config import load_prior_config, prior_store_of
-from workflows.study.arms import Arm, names_withheld
+from workflows.study.arms import Arm, Extra, names_withheld
 from workflows.study.cells import Cell
 from workflows.study.oracle import OracleStage, combinations_of_queries, prior_name
 from workflows.study.reading import FewerStage, ReadStage, with_queries
@@ -103,6 +102,11 @@ class StudyData:
     def extra(self, arm: Arm) -> UPath | None:
         return None if arm.extra is None else self.root / "packed" / arm.extra
 
+    def further(self, arms: Iterable[Arm]) -> dict[str, dict[str, int]]:
+        """Pictures and queries of the further training data of these arms, by kind."""
+        readers = {arm.extra: SampleReader(place) for arm in arms if arm.extra and (place := self.extra(arm))}
+        return {kind: {"pictures": len(one), "queries": one.num_queries} for kind, one in readers.items()}
+
     def seconds(self) -> dict[str, float]:
         """What the stages of the priors and of the scenes took, all their processes together."""
         data = self.root / "data"
@@ -141,11 +145,11 @@ def _make_world(data: StudyData) -> None:
     Raises:
         UserError: the world that is there is another one.
     """
-    drawn, wanted = data.root / "world.json", json.loads(json.dumps(asdict(data.world), default=str))
+    drawn, wanted = data.root / "world.json", _decided(asdict(data.world))
     if not drawn.is_file():
         write_dataset(data.world)
         write_whole(drawn, json.dumps(wanted, indent=1))
-    elif (there := json.loads(drawn.read_text())) != wanted:
+    elif (there := _decided(json.loads(drawn.read_text()))) != wanted:
         raise UserError(
             f"{data.root} holds the data of another study ({there}, wanted is {wanted}); sizes, scenes, val and test "
             "cannot change there: choose another --output"
@@ -158,6 +162,12 @@ def _make_world(data: StudyData) -> None:
     )
     ingest.main(config)
     _generate_priors(data, "samples")
+
+
+def _decided(world: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a world's pictures, as JSON values: not where they lie."""
+    values: dict[str, Any] = json.loads(json.dumps({name: one for name, one in world.items() if name != "output"}))
+    return values
 
 
 def _generate_priors(data: StudyData, of: Any) -> None:
@@ -219,16 +229,15 @@ def _shuffled(reader: SampleReader, ids: Mapping[str, str]) -> dict[str, str]:
 
 
 def exchanged(queries: Sequence[str], ids: Mapping[str, str]) -> dict[str, str]:
-    """Each query with the prior of another one, drawn at random; never its own, if none has more than half of them.
-
-    Queries of one prior stand together; shifted by as many as the most frequent prior has, none meets its own.
-    """
-    order = sorted(queries, key=lambda query: (ids[query], query))
-    shift = max(Counter(ids[query] for query in queries).values())
-    groups = [list(some) for _, some in groupby(order, key=ids.__getitem__)]
-    Random(f"exchanged/{len(queries)}").shuffle(groups)
-    mixed = [query for some in groups for query in some]
-    return {query: ids[mixed[(i + shift) % len(mixed)]] for i, query in enumerate(mixed)}
+    """Each query with the prior of another one, drawn at random; never its own, if none has more than half of them."""
+    random, given = Random(f"exchanged/{len(queries)}"), [ids[query] for query in queries]
+    random.shuffle(given)
+    for i, query in enumerate(queries):
+        own = ids[query]
+        if given[i] == own:
+            j = random.choice([j for j, other in enumerate(queries) if own not in (given[j], ids[other])])
+            given[i], given[j] = given[j], own
+    return dict(zip(queries, given, strict=True))
 
 
 def _oracle_store(data: StudyData, targets: Mapping[str, Combination]) -> UPath:
@@ -263,9 +272,8 @@ def _pack(
     _run(data, "pack-samples", list(rows), stages, SampleSink(), data.root / "packed" / name, made_of)
 
 
-def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[str], taken: Collection[int]) -> None:
-    """Further training data; prompted scenes are made for all of them, since they say how many pictures are fair."""
-    vocabulary = miniature.vocabulary()
+def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[Extra], taken: Collection[int]) -> None:
+    """Further training data; the prompted scenes first, since the others are to be as many."""
     config = augment.AugmentConfig(
         num_scenes=data.num_scenes,
         quotas=data.quotas,
@@ -275,41 +283,54 @@ def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[str], t
     )
     augment.make_scenes(config)
     scenes = SampleReader(data.place.scenes)
+    make: Mapping[Extra, Callable[[], None]] = {
+        "prompted": lambda: _pack_scenes(data, scenes),
+        "pasted": lambda: _paste(data, [entry.num_queries for entry in scenes.index]),
+        "pseudo-q": lambda: _ask_by_rules(data, scenes, config),
+        "photographs": lambda: _pack_photographs(data, reader, taken, len(scenes)),
+    }
     for extra in extras:
-        if extra == "prompted":
-            _generate_priors(data, "scenes")
-            prior = load_prior_config(data.place.prior_config)
-            of = Queries(dataset="miniature", of="scenes", data=data.root / "data")
-            ids = {row.key: row.prior_id for row in parse(of, prior, data.executor)}
-            store = prior_store_of("miniature", data.root / "data")
-            _pack(data, data.place.scenes, _rows(scenes, range(len(scenes)), ids), store, extra)
-        elif extra == "pseudo-q":
-            asked = asked_of_rounds(data.place.scene_rounds)
-            rows = [
-                PlanRow(key=entry.key, payload={"number": i, "spec": dict(asked[entry.key])}, group="train")
-                for i, entry in enumerate(scenes.index)
-            ]
-            looking = augment.looking_stages(config, vocabulary, miniature.prior_config())
-            most = {entry.key: entry.num_queries for entry in scenes.index}
-            stages = [ReadSceneStage(str(data.place.scenes)), *looking, PseudoQStage(), FewerStage(most)]
-            models = {
-                "detector": fingerprint(config.detector.checkpoint),
-                "encoder": encoder_fingerprint(miniature.prior_config()),
-            }
-            made_of = {"scenes": open_plan(data.place.scenes).plan_hash, "most": most, **models}
-            _run(data, "scenes", rows, stages, SampleSink(), data.root / "packed" / extra, made_of)
-        elif extra == "pasted":
-            _paste(data, vocabulary, [entry.num_queries for entry in scenes.index])
-        else:
-            rest = (i for i, entry in enumerate(reader.index) if entry.split == "train" and i not in taken)
-            numbers = list(islice(rest, len(scenes)))
-            if len(numbers) < len(scenes):
-                raise UserError(f"the world has {len(numbers)} further pictures for {len(scenes)} scenes; ask for more")
-            ids, store = _prior_ids(data, reader, "own")
-            _pack(data, data.place.samples, _rows(reader, numbers, ids), store, extra)
+        make[extra]()
 
 
-def _paste(data: StudyData, vocabulary: Any, num_queries: Sequence[int]) -> None:
+def _pack_scenes(data: StudyData, scenes: SampleReader) -> None:
+    _generate_priors(data, "scenes")
+    prior = load_prior_config(data.place.prior_config)
+    of = Queries(dataset="miniature", of="scenes", data=data.root / "data")
+    ids = {row.key: row.prior_id for row in parse(of, prior, data.executor)}
+    store = prior_store_of("miniature", data.root / "data")
+    _pack(data, data.place.scenes, _rows(scenes, range(len(scenes)), ids), store, "prompted")
+
+
+def _ask_by_rules(data: StudyData, scenes: SampleReader, config: augment.AugmentConfig) -> None:
+    """The prompted scenes, looked at by the same models, with Pseudo-Q's queries, as many of each."""
+    asked = asked_of_rounds(data.place.scene_rounds)
+    rows = [
+        PlanRow(key=entry.key, payload={"number": i, "spec": dict(asked[entry.key])}, group="train")
+        for i, entry in enumerate(scenes.index)
+    ]
+    looking = augment.looking_stages(config, miniature.vocabulary(), miniature.prior_config())
+    most = {entry.key: entry.num_queries for entry in scenes.index}
+    stages = [ReadSceneStage(str(data.place.scenes)), *looking, PseudoQStage(), FewerStage(most)]
+    models = {
+        "detector": fingerprint(config.detector.checkpoint),
+        "encoder": encoder_fingerprint(miniature.prior_config()),
+    }
+    made_of = {"scenes": open_plan(data.place.scenes).plan_hash, "most": most, **models}
+    _run(data, "scenes", rows, stages, SampleSink(), data.root / "packed" / "pseudo-q", made_of)
+
+
+def _pack_photographs(data: StudyData, reader: SampleReader, taken: Collection[int], count: int) -> None:
+    """So many pictures of the world that no network is trained on otherwise."""
+    rest = (i for i, entry in enumerate(reader.index) if entry.split == "train" and i not in taken)
+    numbers = list(islice(rest, count))
+    if len(numbers) < count:
+        raise UserError(f"the world has {len(numbers)} further pictures for {count} scenes; ask for more")
+    ids, store = _prior_ids(data, reader, "own")
+    _pack(data, data.place.samples, _rows(reader, numbers, ids), store, "photographs")
+
+
+def _paste(data: StudyData, num_queries: Sequence[int]) -> None:
     """Pasted scenes as a data set of their own, then as many of them as there are prompted ones, and as many queries.
 
     Args:
@@ -318,7 +339,7 @@ def _paste(data: StudyData, vocabulary: Any, num_queries: Sequence[int]) -> None
     root = Path(str(data.root))
     drawn = cutouts.MiniatureCutoutsConfig(cutouts=root / "cutouts", backgrounds=root / "backgrounds")
     cutouts.main(drawn)
-    write_whole(data.root / "vocabulary.json", json.dumps(vocabulary.to_json()))
+    write_whole(data.root / "vocabulary.json", json.dumps(miniature.vocabulary().to_json()))
     pasted = replace(miniature.pasted_config(), cutouts=drawn.cutouts, backgrounds=drawn.backgrounds)
     config = augment.AugmentConfig(
         dataset="pasted",

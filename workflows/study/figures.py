@@ -46,10 +46,13 @@ def _compared(question: str, one: str, other: str, *names: str) -> tuple[Compari
     return tuple(Comparison(question=question, one=one, other=other, group=name) for name in names)
 
 
+ON_VAL = ("val, positional", "val, not positional")
+"""testB's queries are all positional and testA's are not; val has both kinds about the same pictures."""
+
 COMPARISONS = (
     *_compared("Do priors and scenes help?", "both", "base", "two or more rivals", "test"),
     *_compared("Where do priors help?", "priors", "base", "test", "unseen combinations", "seen combinations"),
-    *_compared("Where do scenes help?", "scenes", "base", "test", "positional", "ordinal", "not positional"),
+    *_compared("Where do scenes help?", "scenes", "base", "test", "testA", "testB", "ordinal", *ON_VAL),
     *_compared("Do priors help beside scenes?", "both", "scenes", "test", "unseen combinations"),
     *_compared("Must it be the query's own prior?", "priors", "shuffled priors", "test"),
     *_compared("Would better priors help?", "oracle priors", "priors", "test"),
@@ -60,10 +63,10 @@ COMPARISONS = (
         "withheld colours",
         "other colours",
     ),
-    *_compared("Are programs better than Pseudo-Q's rules?", "scenes", "Pseudo-Q's rules", "test", "positional"),
-    *_compared("Are scenes better than photographs?", "scenes", "more photographs", "test", "positional"),
+    *_compared("Are programs better than Pseudo-Q's rules?", "scenes", "Pseudo-Q's rules", "test", "testB", ON_VAL[0]),
+    *_compared("Are scenes better than photographs?", "scenes", "more photographs", "test", "testB"),
     *_compared("Are pasted scenes better?", "pasted scenes", "scenes", "test", "ordinal"),
-    *_compared("Must scenes be few?", "scenes", "all scenes in each epoch", "test", "positional", "not positional"),
+    *_compared("Must scenes be few?", "scenes", "all scenes in each epoch", "test", "testA", "testB"),
     *_compared(
         "Do they help with four times the steps?",
         "both, four times the steps",
@@ -107,12 +110,15 @@ def groups(judgements: Sequence[Judgement], unseen: Collection[str], splits: Col
         "seen combinations": lambda one: one.split == "testA" and one.query_id not in unseen,
         "withheld colours": lambda one: one.split == "testA" and names_withheld(one.text),
         "other colours": lambda one: one.split == "testA" and not names_withheld(one.text),
-        "positional": is_positional,
         "ordinal": speaks_of("ordinal"),
-        "not positional": lambda one: not is_positional(one),
     }
+    of_val = dict(zip(ON_VAL, (is_positional, lambda one: not is_positional(one)), strict=True))
     every = dict.fromkeys(one.split for one in judgements)
-    return [*starmap(partial(_of_splits, splits), of_test.items()), *(_of_split(split) for split in every)]
+    return [
+        *starmap(partial(_of_splits, splits), of_test.items()),
+        *starmap(partial(_of_splits, ("val",)), of_val.items()),
+        *(_of_split(split) for split in every),
+    ]
 
 
 def _of_splits(splits: Collection[str], name: str, holds: Callable[[Judgement], bool]) -> Group:
@@ -214,7 +220,7 @@ def report(
         {**vars(one), "size": size, **found}
         for one in COMPARISONS
         for size in sizes
-        if (found := difference(answers, size, one.one, one.other, by_name[one.group]))
+        if one.group in by_name and (found := difference(answers, size, one.one, one.other, by_name[one.group]))
     ]
     return {
         "levels": levels(answers, chosen),

@@ -9,7 +9,7 @@ from typing import Any
 from workflows.plots import bars, new_figure, save
 from workflows.study.arms import BY_NAME
 
-GROUPS = ("testA", "testB", "two or more rivals", "unseen combinations", "positional", "ordinal")
+GROUPS = ("testA", "testB", "two or more rivals", "unseen combinations", "val, positional", "ordinal")
 
 
 def draw_study(record: Mapping[str, Any], output: Path) -> None:

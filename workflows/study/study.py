@@ -1,12 +1,12 @@
-"""Does the method work? All arms, seeds and sizes in one table, trained under one budget of steps.
+"""Does the method work? All arms, seeds and sizes in one table.
 
     make study                          # hours; the same command goes on where it stopped
     make study ARGS="--report"          # what is finished so far
     make study ARGS="--smoke"           # every step in minutes; says nothing
 
-The arms: the network alone (VLTVG), with semantic priors, with generated scenes, with both. The controls, at one size:
-priors of other queries, oracle priors (a clean rendering of the target), pasted scenes, the same scenes with Pseudo-Q's
-queries, and as many further pictures of the world. ``results.json``, ``results.md`` and the plots lie in ``--output``.
+The arms (``workflows.study.arms``): the network alone (VLTVG), with semantic priors, with generated scenes, with both,
+and controls; all under one budget of steps, but for those that ask what more of them bring. ``results.json``,
+``results.md`` and the plots lie in ``--output``.
 """
 
 from __future__ import annotations
@@ -47,16 +47,18 @@ class StudyConfig:
     """What is compared, and how long each network may train."""
 
     sizes: tuple[int, ...] = (500, 2000, 8000)
-    """Training queries of the main arms."""
+    """Training queries."""
 
     seeds: int = 5
     """Trainings of each main arm and size."""
 
     control_size: int = 2000
+    """Of the arms that are not trained at all sizes."""
+
     control_seeds: int = 3
     arms: tuple[str, ...] = tuple(arm.name for arm in ARMS)
     steps: int = 2000
-    """Of every training."""
+    """Of every training, but for the arms that take several times as many."""
 
     num_scenes: int = 3000
     """To ask for; those that are accepted and chosen are trained on, about a third."""
@@ -174,6 +176,7 @@ def tell(config: StudyConfig, finished: list[Cell], num_cells: int) -> None:
         "steps": config.steps,
         "cost": cost(finished, config.output),
         "data_seconds": config.data.seconds(),
+        "further_data": config.data.further({cell.arm for cell in finished}),
         **report(found, _unseen(config), TEST),
     }
     write_whole(config.output / "results.json", json.dumps(record, indent=1))

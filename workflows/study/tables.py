@@ -12,7 +12,8 @@ COLUMNS = (
     "one rival",
     "two or more rivals",
     "unseen combinations",
-    "positional",
+    "val, positional",
+    "val, not positional",
     "ordinal",
 )
 
@@ -20,10 +21,13 @@ COLUMNS = (
 def markdown(record: Mapping[str, Any]) -> str:
     """A table of levels for each size, of the differences between arms, and of what priors matter to a network."""
     finished, every = record["networks"]["finished"], record["networks"]["all"]
-    lines = ["# Study", "", f"{finished:,} of {every:,} networks, {record['steps']:,} steps each."]
+    lines = ["# Study", "", f"{finished:,} of {every:,} networks, {record['steps']:,} steps unless the arm says more."]
     if seconds := record.get("data_seconds"):
         took = ", ".join(f"{name} {value / 60:.1f}" for name, value in seconds.items())
         lines += ["", f"Minutes that the data took, all processes together: {took}."]
+    if further := record.get("further_data"):
+        held = "; ".join(f"{kind} {of['pictures']:,}, {of['queries']:,}" for kind, of in further.items())
+        lines += ["", f"Pictures and queries of further training data: {held}."]
     for size, arms in record["levels"].items():
         lines += ["", f"## {int(size):,} training queries", "", *_levels(arms, record["cost"].get(size, {}))]
     lines += ["", "## Differences of arms", "", *_comparisons(record["comparisons"])]
@@ -31,9 +35,9 @@ def markdown(record: Mapping[str, Any]) -> str:
 
 
 def _levels(arms: Mapping[str, Any], seconds: Mapping[str, float]) -> Iterator[str]:
-    yield "Acc@0.5 in percent, mean over seeds with its 95 % interval (Student's t), and the minutes of a training."
+    yield "Acc@0.5 in percent, mean over seeds with its 95 % interval (Student's t), and a training's CPU minutes."
     yield ""
-    yield f"| arm | seeds | {' | '.join(COLUMNS)} | mean IoU | minutes |"
+    yield f"| arm | seeds | {' | '.join(COLUMNS)} | mean IoU | CPU minutes |"
     yield f"|---|--:|{'--:|' * (len(COLUMNS) + 2)}"
     for arm, of in arms.items():
         cells = [_interval(of[name]["accuracy"]) if name in of else "" for name in COLUMNS]

@@ -10,9 +10,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -75,7 +75,7 @@ class Training:
         """End what runs, and start no more; the same cells go on from their checkpoints."""
         self._stopped.set()
         for process in list(self._processes):
-            process.terminate()
+            _terminate(process)
 
     def run(self, cell: Cell) -> None:
         """Train and ask, or find it done; what both say is in the cell's ``log.txt``.
@@ -88,11 +88,10 @@ class Training:
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / LOG).open("ab") as log:
                 _lock(log, folder)  # the processes that write to it hold it, too
-                is_resumed, started = (folder / "run" / "last").exists(), time.monotonic()
-                self._call(cell, log, "trainer.train", self.command(cell))
-                seconds = time.monotonic() - started
+                is_resumed = (folder / "run" / "last").exists()
+                seconds = self._call(cell, log, "trainer.train", self.command(cell))
                 self._call(cell, log, "trainer.evaluate", self.questions(cell))
-            cost = {"train_seconds": None if is_resumed else round(seconds, 1), "threads": self.threads}
+            cost = {"cpu_seconds": None if is_resumed else round(seconds, 1), "threads": self.threads}
             write_whole(folder / CELL, json.dumps({**self.how(cell), **cost}, indent=1))
         shutil.rmtree(folder / "run", ignore_errors=True)
 
@@ -147,21 +146,31 @@ class Training:
         words += ["--splits", *self.data.evaluated, "--output", str(cell.folder(self.output))]
         return [*words, "--priors", *(("true", "without", "shuffled") if cell.arm.priors else ("true",))]
 
-    def _call(self, cell: Cell, log: BinaryIO, module: str, words: Sequence[str]) -> None:
+    def _call(self, cell: Cell, log: BinaryIO, module: str, words: Sequence[str]) -> float:
+        """Seconds of CPU time that it took, which other work on the machine changes less than its duration."""
         environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
         process = subprocess.Popen(
             [sys.executable, "-m", module, *words], stdout=log, stderr=subprocess.STDOUT, env=environment
         )
         self._processes.add(process)
         if self._stopped.is_set():
-            process.terminate()
-        status = process.wait()
+            _terminate(process)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
         self._processes.discard(process)
         if status:
             said = Path(log.name).read_text(errors="replace").strip().splitlines()[-1:]
             raise UserError(
-                f"{cell} ended with status {status}: {' '.join(said)} ({log.name}); the same command goes on with it"
+                f"{cell} ended with status {process.returncode}: {' '.join(said)} ({log.name}); the same command goes "
+                "on with it"
             )
+        return used.ru_utime + used.ru_stime
+
+
+def _terminate(process: subprocess.Popen[bytes]) -> None:
+    """Not by ``Popen``, which would wait for it as the thread does that started it."""
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGTERM)
 
 
 def _lock(log: BinaryIO, folder: Path) -> None:
