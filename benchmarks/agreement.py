@@ -1,14 +1,14 @@
 """Do people mean what our programs mean? Plain queries of a data set, read as programs and run on its boxes.
 
-    make benchmark-agreement ARGS="refcoco --annotations refer/refcoco --split-by unc --images train2014
+    make benchmark-agreement ARGS="refcoco --splits val --annotations refer/refcoco --split-by unc --images train2014
         --instances instances_train2014.json"
 
 A plain query names a category as it is called and says one thing besides: a side, a rank, the middle, a corner, a size,
-or front and back ("left cup", "second cup from the right", "biggest cup"). Where its program selects one thing, that
-should be the one that people meant; where it selects none, the scene is not clear enough by our limits, and our
-pictures would come without that query. Beside that stands the first in order without any limit, which is how Pseudo-Q
-and others make queries. Boxes of all things of the category are needed, photographs are not. Prints a table and writes
-the figures as JSON.
+or front and back ("left cup", "second cup from the right", "biggest cup"). It is clear where the maker of our scenes
+would say it of these boxes: its program selects one thing whatever 3 % of noise do to them, and can be said in a way
+that means nothing else there. Then that one thing should be what people meant. Beside that stands the mere order of
+boxes, however close they are. Boxes of all things of the category are needed, photographs are not. Prints a table and
+writes the figures as JSON.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from typing import Any, get_args
 
 import tyro
 from rich.table import Table
+from scipy.stats import binomtest
 
 from augmentation.geometry import AXIS
+from augmentation.phrases import Wording
 from augmentation.programs import (
     Category,
     Depth,
@@ -36,9 +38,9 @@ from augmentation.programs import (
     Side,
     Superlative,
 )
+from augmentation.queries import proved_queries
 from augmentation.readback import names
 from augmentation.scene import Scene, Thing
-from augmentation.semantics import run as selected
 from generation.attributes import AttributeParser, Attributes
 from shards.schema import Box, Instance
 from shards.sources.screen import with_sound_boxes
@@ -46,6 +48,9 @@ from shards.sources.source import SourceSample
 from trainer.bootstrap import intervals
 from workflows.annotations import AnnotationsConfig, read
 from workflows.console import UserError, console, run
+
+EVERY_ONE = 1000
+"""Proved queries of each thing and family, at most."""
 
 _SIDES = {
     "leftmost": "left", "rightmost": "right", "topmost": "top", "bottommost": "bottom", "uppermost": "top",
@@ -70,6 +75,9 @@ class AgreementConfig(AnnotationsConfig):
     dataset: tyro.conf.Positional[str]
     """Name under which the figures are kept."""
 
+    splits: tuple[str, ...] = ()
+    """Only these; all where none is given."""
+
     show: int = 10
     """Queries of each family to print that people meant otherwise."""
 
@@ -78,7 +86,7 @@ class AgreementConfig(AnnotationsConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Heard:
-    """One plain query: what our program and what the mere order select."""
+    """One plain query: whether our maker would say it there, of what people meant, and what the mere order selects."""
 
     family: str
     query: str
@@ -90,7 +98,7 @@ class Heard:
 
 
 def main(config: AgreementConfig) -> None:
-    heard = list(hear(read(config)))
+    heard = list(hear([sample for sample in read(config) if not config.splits or sample.split in config.splits]))
     if not heard:
         raise UserError(f"{config.annotations} has no plain query with boxes of all things of its category")
     figures = {family: figures_of(some) for family, some in by_family(heard).items()}
@@ -107,11 +115,11 @@ def hear(samples: Sequence[SourceSample]) -> Iterator[Heard]:
     """Every plain query whose target has a rival, and of which all boxes are known."""
     sound = (with_sound_boxes(sample, sample.size, []) for sample in samples if sample.size)
     asked = [
-        (sample, query, sample.instances[query.instance])
+        (sample, query, target)
         for sample in sound
         if sample
         for query in sample.queries
-        if query.instance is not None
+        if query.instance is not None and not (target := sample.instances[query.instance]).is_crowd
     ]
     read_queries = AttributeParser().parse([query.text for _, query, _ in asked])
     for (sample, _, target), said in zip(asked, read_queries, strict=True):
@@ -119,12 +127,13 @@ def hear(samples: Sequence[SourceSample]) -> Iterator[Heard]:
         scene, number = _scene_of(sample, target)
         if found and len(scene.things) > 1:
             family, program = found
-            ours = selected(program, scene)
+            proved = proved_queries(scene, target.category, Wording(), EVERY_ONE, seed=0)
+            ours = {one.target for one in proved if one.program == program}
             yield Heard(
                 family=family,
                 query=said.query,
                 picture=sample.key,
-                is_clear=len(ours) == 1,
+                is_clear=bool(ours),
                 is_right=ours == {number},
                 in_order=None if (first := first_in_order(program, scene)) is None else first == number,
             )
@@ -133,7 +142,7 @@ def hear(samples: Sequence[SourceSample]) -> Iterator[Heard]:
 def _scene_of(sample: SourceSample, target: Instance) -> tuple[Scene, int]:
     """Things of the target's category, and the target's number. In perspective, as photographs are."""
     assert sample.size
-    alike = [one for one in sample.instances if one.category == target.category]
+    alike = [one for one in sample.instances if one.category == target.category and not one.is_crowd]
     things = tuple(Thing(box_xyxy=one.box_xyxy, category=one.category) for one in alike)
     return Scene(width=sample.size[0], height=sample.size[1], things=things, perspective=True), alike.index(target)
 
@@ -162,8 +171,9 @@ def _program(said: Attributes, of: Category) -> tuple[str, Program] | None:
             return "left, right", Extreme(of=of, side=_side(side))
         case ((), (), ["top" | "bottom" as side]):
             return "top, bottom", Extreme(of=of, side=_side(side))
-        case ((), (), ["bottom" | "left" as one, "right" | "top" as other]) if AXIS[_side(one)] != AXIS[_side(other)]:
-            return "corner", Region(of=Region(of=of, region=_side(one)), region=_side(other))
+        case ((), (), [one, other]) if {one, other} <= AXIS.keys() and AXIS[_side(one)] != AXIS[_side(other)]:
+            across, down = sorted((_side(one), _side(other)), key=AXIS.__getitem__)
+            return "corner", Region(of=Region(of=of, region=down), region=across)
         case ((), (), [place]) if place in _FRONT | _BACK:
             return ("front", Depth(of=of, place="front")) if place in _FRONT else ("back", Depth(of=of, place="back"))
     return None
@@ -184,7 +194,7 @@ def first_in_order(program: Program, scene: Scene) -> int | None:
             return ranked(_from(side))[0]
         case Ordinal(side=side, rank=rank):
             return ranked(_from(side))[min(rank, len(scene.things)) - 1]
-        case Middle():
+        case Middle() if len(scene.things) % 2:
             return ranked(_from("left"))[len(scene.things) // 2]
         case Superlative(measure=measure):
             by = _area if measure in ("biggest", "smallest") else _height
@@ -219,13 +229,14 @@ def by_family(heard: Sequence[Heard]) -> dict[str, list[Heard]]:
 
 
 def figures_of(heard: Sequence[Heard]) -> dict[str, Any]:
-    """Shares with 95 % intervals over pictures; None where there is nothing to count."""
+    """Shares with 95 % intervals: over pictures, exact (Clopper-Pearson) where all are alike; None of nothing."""
     clear, unclear = ([one for one in heard if one.is_clear is wanted] for wanted in (True, False))
     return {
         "queries": len(heard),
         "clear": len(clear),
         "meant, where clear": _share(clear, [one.is_right for one in clear]),
         "first in order, all": _share_in_order(heard),
+        "first in order, where clear": _share_in_order(clear),
         "first in order, where not clear": _share_in_order(unclear),
     }
 
@@ -238,6 +249,9 @@ def _share_in_order(heard: Sequence[Heard]) -> dict[str, float] | None:
 def _share(of: Sequence[Heard], right: Sequence[bool]) -> dict[str, float] | None:
     if not of:
         return None
+    if len(set(right)) == 1:  # the bootstrap knows no doubt then
+        exact = binomtest(sum(right), len(right)).proportion_ci(method="exact")
+        return {"share": float(right[0]), "low": float(exact.low), "high": float(exact.high)}
     (found,) = intervals([float(one) for one in right], [one.picture for one in of])
     return {"share": found.mean, "low": found.low, "high": found.high}
 

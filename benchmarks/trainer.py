@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true", help="both in bf16 (autocast)")
     parser.add_argument("--compile", action="store_true", help="compile ours")
     parser.add_argument("--loader-pictures", type=int, default=48)
+    parser.add_argument("--note", help="about the machine: what else ran on it")
     parser.add_argument("--output", type=Path, default=Path("docs/trainer.json"))
     options = parser.parse_args()
     quieten_libraries()
@@ -108,7 +109,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = new_network(options.size).to(device).channels_last()
     figures: dict[str, Any] = {
-        "machine": machine(device),
+        "machine": machine(device) + (f"; {options.note}" if options.note else ""),
         "network": options.size,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "precision": precision(options),
@@ -117,7 +118,7 @@ def main() -> None:
         "memory": memory(network, options, device),
         "loader": loader(network.config, options),
     }
-    figures["work"] = work(network, figures, device)
+    figures["work"] = work(network, figures, options, device)
     figures["growth"] = growth(network, options, device)
     for name in ("evaluation", "training", "memory", "loader", "work"):
         show(name, figures[name])
@@ -206,47 +207,50 @@ def in_turn(ways: Mapping[str, Callable[[], Any]], rounds: int, device: torch.de
     return seconds
 
 
-def rates(seconds: Mapping[str, list[float]], num_queries: int, baseline: str) -> dict[str, Any]:
+def rates(seconds: Mapping[str, list[float]], num_queries: Mapping[str, int], baseline: str) -> dict[str, Any]:
     """Queries a second by the median round, and how many times the baseline's in the same round."""
-    return {
-        name: {
-            "queries_per_s": num_queries / statistics.median(took),
-            "times_plain": statistics.median(b / a for a, b in zip(took, seconds[baseline], strict=True)),
-            "times_plain_by_round": [round(b / a, 2) for a, b in zip(took, seconds[baseline], strict=True)],
+    figures: dict[str, Any] = {}
+    for name, took in seconds.items():
+        share = num_queries[name] / num_queries[baseline]
+        times = [share * b / a for a, b in zip(took, seconds[baseline], strict=True)]
+        figures[name] = {
+            "queries_per_s": num_queries[name] / statistics.median(took),
+            "times_plain": statistics.median(times),
+            "times_plain_by_round": [round(one, 2) for one in times],
         }
-        for name, took in seconds.items()
-    }
+    return figures
 
 
 def evaluation(network: GroundingNetwork, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Both answer the same queries; ours in batches of pictures, the plain one in as many queries."""
+    """Both answer the same queries: ours in batches of 4 pictures (32 on a GPU), the plain one those of one (of 4 on a
+    GPU) with a copy of the picture for each."""
     network.eval()
     plain = plain_version(network).to(device).eval()
     everything = asked(network.config, options.pictures, device)
     if options.compile:
         network.compile_parts()
     answers: dict[str, Tensor] = {}
-    step = 4 if device.type == "cpu" else 32
+    step, plain_step = (4, 1) if device.type == "cpu" else (32, 4)
+
+    def batches(pictures: int) -> list[Asked]:
+        starts = range(0, options.pictures, pictures)
+        return [everything.chosen(range(i, min(i + pictures, options.pictures))) for i in starts]
 
     @torch.no_grad()
     def ours() -> None:
         with half(options, device):
-            parts = [
-                everything.chosen(range(i, min(i + step, options.pictures))) for i in range(0, options.pictures, step)
-            ]
-            answers["ours"] = torch.cat([answer_ours(network, part)[-1] for part in parts])
+            answers["ours"] = torch.cat([answer_ours(network, part)[-1] for part in batches(step)])
 
     @torch.no_grad()
     def plainly() -> None:
-        parts = [everything.chosen(range(i, i + 1)) for i in range(options.pictures)]
         with half(options, device):
-            answers["plain"] = torch.cat([answer_plainly(plain, part)[-1] for part in parts])
+            answers["plain"] = torch.cat([answer_plainly(plain, part)[-1] for part in batches(plain_step)])
 
     seconds = in_turn({"plain": plainly, "ours": ours}, options.rounds, device)
     return {
         "pictures": options.pictures,
         "queries": len(everything.targets),
-        **rates(seconds, len(everything.targets), "plain"),
+        **rates(seconds, dict.fromkeys(seconds, len(everything.targets)), "plain"),
         "largest difference of a box coordinate": float((answers["ours"] - answers["plain"]).abs().max()),
         "IoU of both answers, least": float(
             iou(cxcywh_to_xyxy(answers["ours"].double()), cxcywh_to_xyxy(answers["plain"].double())).min()
@@ -292,7 +296,11 @@ def training(network: GroundingNetwork, options: argparse.Namespace, device: tor
         "ours, k = 1": stepping("ours", ours, singles),
     }
     seconds = in_turn(ways, options.rounds, device)
-    return {"queries of a step": batch, **rates(seconds, batch, "plain")}
+    sizes = {"plain": singles, "ours, k = 4": fours, "ours, k = 1": singles}
+    return {
+        "queries of a step": batch,
+        **rates(seconds, {name: len(of.targets) for name, of in sizes.items()}, "plain"),
+    }
 
 
 def stacked(parts: list[Asked]) -> Asked:
@@ -308,14 +316,18 @@ def stacked(parts: list[Asked]) -> Asked:
 
 
 def memory(network: GroundingNetwork, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """What a training step keeps for its gradients, for each query: bytes of tensors that autograd saved."""
+    """What a training step keeps for its gradients, for each query: bytes of tensors that autograd saves more of for
+    two pictures than for one. What is saved once, such as weights cast to bf16, does not count."""
     network.train()
     plain = plain_version(network).to(device).train()
     few = asked(network.config, 8, device)
     single = few.chosen(range(1), 1)
     four = next(part for i in range(8) if len((part := few.chosen(range(i, i + 1), 4)).targets) == 4)
 
-    def kept(answer: Callable[[], Tensor], queries: int) -> float:
+    def kept(answer: Callable[[Asked], Tensor], some: Asked) -> float:
+        return (saved(answer, stacked([some, some])) - saved(answer, some)) / len(some.targets) / 1e6
+
+    def saved(answer: Callable[[Asked], Tensor], some: Asked) -> int:
         parameters = {p.untyped_storage().data_ptr() for p in (*network.parameters(), *plain.parameters())}
         sizes: dict[int, int] = {}
 
@@ -326,18 +338,21 @@ def memory(network: GroundingNetwork, options: argparse.Namespace, device: torch
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), half(options, device):
-            answer().sum().backward()
+            answer(some).sum().backward()
         network.zero_grad(set_to_none=True)
         plain.zero_grad(set_to_none=True)
-        return sum(sizes.values()) / queries / 1e6
+        return sum(sizes.values())
+
+    def ours(some: Asked) -> Tensor:
+        return answer_ours(network, some)
 
     figures = {
-        "plain": kept(lambda: answer_plainly(plain, single), 1),
-        "ours, k = 4": kept(lambda: answer_ours(network, four), 4),
-        "ours, k = 1": kept(lambda: answer_ours(network, single), 1),
+        "plain": kept(lambda some: answer_plainly(plain, some), single),
+        "ours, k = 4": kept(ours, four),
+        "ours, k = 1": kept(ours, single),
     }
     network.recompute = True
-    figures["ours, k = 4, recompute"] = kept(lambda: answer_ours(network, four), 4)
+    figures["ours, k = 4, recompute"] = kept(ours, four)
     network.recompute = False
     return {
         name: {"MB per query": round(size, 1), "share of plain": round(size / figures["plain"], 3)}
@@ -375,7 +390,7 @@ def loader(config: NetworkConfig, options: argparse.Namespace) -> dict[str, Any]
         }
         seconds = in_turn(ways, options.rounds, torch.device("cpu"))
     torch.set_num_threads(threads)
-    return rates(seconds, num_pictures * num_queries, "plain")
+    return rates(seconds, dict.fromkeys(seconds, num_pictures * num_queries), "plain")
 
 
 def consume(batches: Any) -> None:
@@ -383,7 +398,9 @@ def consume(batches: Any) -> None:
         pass
 
 
-def work(network: GroundingNetwork, figures: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+def work(
+    network: GroundingNetwork, figures: Mapping[str, Any], options: argparse.Namespace, device: torch.device
+) -> dict[str, Any]:
     """Floating-point operations of a query, the share of the device's peak, and what a whole training takes."""
     network.eval()
     plain = plain_version(network).to(device).eval()
@@ -392,7 +409,7 @@ def work(network: GroundingNetwork, figures: Mapping[str, Any], device: torch.de
     single = everything.chosen(range(1), 1)
     ours = flops_of(lambda: answer_ours(network, everything)) / num_queries
     plainly = flops_of(lambda: answer_plainly(plain, single))
-    peak = peak_flops(device)
+    peak = peak_flops(device, torch.bfloat16 if options.bf16 else torch.float32)
     rate = figures["evaluation"]["ours"]["queries_per_s"]
     hours = {
         name: TRAINING["queries"] * TRAINING["epochs"] / figures["training"][name]["queries_per_s"] / 3600
@@ -415,9 +432,9 @@ def flops_of(run: Callable[[], Any]) -> float:
     return float(counter.get_total_flops())
 
 
-def peak_flops(device: torch.device) -> float:
-    """Of a large product of square matrices, in the precision of the CPU's float32 or the GPU's bf16."""
-    side, kind = (2048, torch.float32) if device.type == "cpu" else (8192, torch.bfloat16)
+def peak_flops(device: torch.device, kind: torch.dtype) -> float:
+    """Of a large product of square matrices."""
+    side = 2048 if device.type == "cpu" else 8192
     a = torch.randn(side, side, device=device, dtype=kind)
     best = min(seconds_of(lambda: a @ a, device) for _ in range(6))
     return float(2 * side**3 / best)

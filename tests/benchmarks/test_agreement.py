@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def parser() -> AttributeParser:
         ("second cup from the left", Ordinal(of=CUP, rank=2, side="left")),
         ("cup in the center", Middle(of=CUP)),
         ("bottom right cup", Region(of=Region(of=CUP, region="bottom"), region="right")),
+        ("left cup at the top", Region(of=Region(of=CUP, region="top"), region="left")),
         ("smaller cup", Superlative(of=CUP, measure="smallest")),
         ("cup closest to us", Depth(of=CUP, place="front")),
         ("cup in the background", Depth(of=CUP, place="back")),
@@ -77,10 +79,13 @@ def test_what_is_clear_and_meant_is_counted_apart_from_the_mere_order() -> None:
     assert heard["right cup"].is_clear and not heard["right cup"].is_right
     second = heard["second cup from the left"]  # 10 pixels before the third: the order says it, our limits do not
     assert not second.is_clear and second.in_order
+    crowd = Instance(box_xyxy=(0, 0, 200, 9), category="cup", is_crowd=True)
+    assert list(hear([replace(sample, instances=(*sample.instances, crowd))])) == list(heard.values())
     figures = figures_of(list(heard.values()))
     assert (figures["queries"], figures["clear"]) == (3, 2)
     assert figures["meant, where clear"]["share"] == 0.5
-    assert figures["first in order, where not clear"]["share"] == 1.0
+    # Clopper-Pearson of 1 in 1: 0.025 and 1
+    assert figures["first in order, where not clear"] == pytest.approx({"share": 1, "low": 0.025, "high": 1})
 
 
 def test_the_mere_order_knows_sides_ranks_sizes_and_depth() -> None:

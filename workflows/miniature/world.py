@@ -2,7 +2,7 @@
 
 Four splits. ``train`` and ``val`` are long-tailed as photographs are: most targets are the only one of their
 category, and some colour x pattern x category combinations never occur in ``train``. ``testA`` holds rivals
-that differ in attributes (half of its targets are of unseen combinations), ``testB`` rivals that only their
+that differ in attributes (half of its scenes hold an unseen combination), ``testB`` rivals that only their
 position tells apart.
 
 Everything follows from the seed: ``python -m workflows.miniature.world --help``.

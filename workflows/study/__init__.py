@@ -1,1 +1,1 @@
-"""Does the method work? Its claims in miniature: arms, controls, seeds and data sizes under one budget of steps."""
+"""Does the method work? Its claims in miniature: arms, controls, seeds and data sizes."""
