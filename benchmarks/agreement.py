@@ -192,8 +192,8 @@ def first_in_order(program: Program, scene: Scene) -> int | None:
     match program:
         case Extreme(side=side):
             return ranked(_from(side))[0]
-        case Ordinal(side=side, rank=rank):
-            return ranked(_from(side))[min(rank, len(scene.things)) - 1]
+        case Ordinal(side=side, rank=rank) if rank <= len(scene.things):
+            return ranked(_from(side))[rank - 1]
         case Middle() if len(scene.things) % 2:
             return ranked(_from("left"))[len(scene.things) // 2]
         case Superlative(measure=measure):
