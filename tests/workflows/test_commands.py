@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 import tyro
+from upath import UPath
 
 from shards.reader import SampleReader
 from workflows import generate_priors, ingest
 from workflows.augment import AugmentConfig
 from workflows.console import UserError, run
 from workflows.demo import SIZES
+from workflows.layout import folders
 from workflows.miniature.world import WorldConfig, write_dataset
 from workflows.presets.full_size import PRESETS
-from workflows.train import TrainCommandConfig
+from workflows.train import Arm, TrainCommandConfig, arguments
 
 COMMANDS = {
     "ingest": "IngestConfig",
@@ -117,3 +119,19 @@ def test_an_unknown_preset_is_refused_by_the_parser_of_all_options(monkeypatch: 
 def test_two_starting_points_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give one of them"):
         TrainCommandConfig(detr=tmp_path, visual_start=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arm", "rest", "share"),
+    [("both", (), "0.25"), ("both", ("--shares", "1", "1"), None), ("scenes", (), "0.25"), ("priors", (), None)],
+)
+def test_training_limits_the_share_of_scenes_if_it_has_any(
+    arm: Arm, rest: tuple[str, ...], share: str | None, tmp_path: Path
+) -> None:
+    place = folders("miniature", UPath(tmp_path))
+    for packed in ("samples", "scenes"):
+        place.packed(packed).mkdir(parents=True)
+    given = arguments(TrainCommandConfig(arm=arm, data=UPath(tmp_path), rest=rest))
+    assert ("--most-extra" in given) == (share is not None)
+    if share is not None:
+        assert given[given.index("--most-extra") + 1] == share

@@ -79,7 +79,7 @@ ARMS = (
     Arm(name="both", priors="own", extra="prompted", is_main=True, at_all_sizes=True),
     Arm(name="shuffled priors", priors="shuffled"),
     Arm(name="oracle priors", priors="oracle"),
-    Arm(name="pasted scenes", extra="pasted"),
+    Arm(name="pasted scenes", extra="pasted", at_all_sizes=True),
     Arm(name="Pseudo-Q's rules", extra="pseudo-q"),
     Arm(name="more photographs", extra="photographs"),
     Arm(name="all scenes in each epoch", extra="prompted", extra_share=None),

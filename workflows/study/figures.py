@@ -66,6 +66,7 @@ COMPARISONS = (
     *_compared("Are programs better than Pseudo-Q's rules?", "scenes", "Pseudo-Q's rules", "test", "testB", ON_VAL[0]),
     *_compared("Are scenes better than photographs?", "scenes", "more photographs", "test", "testB"),
     *_compared("Are pasted scenes better?", "pasted scenes", "scenes", "test", "ordinal"),
+    *_compared("Do pasted scenes help?", "pasted scenes", "base", "two or more rivals", "testA", "testB"),
     *_compared("Must scenes be few?", "scenes", "all scenes in each epoch", "test", "testA", "testB"),
     *_compared(
         "Do they help with four times the steps?",
