@@ -44,8 +44,8 @@ from augmentation.scene import Scene
 MOST_SPREAD_ACROSS = 0.7
 """Things form a row (or a column) if their centres spread at most this share as far across it as along it."""
 
-MOST_SPREAD_OF_COUNTED = 0.35
-"""And from which on people no longer count through all of them, but row by row."""
+MOST_SPREAD_OF_FOUR = 0.35
+"""The same where four or more are counted, which people else count row by row."""
 
 IN_REGION, OUT_OF_REGION = 0.36, 0.5
 """A centre within the first 36 % counts from a side is on that side, from 50 % on it is not."""
@@ -197,8 +197,9 @@ def _nth(geometry: Geometry, members: Selection, side: Side, rank: int) -> Selec
 
 
 def _ordinal(geometry: Geometry, members: Selection, side: Side, rank: int) -> Selection:
-    """From the second on only in a row or a column: where several stand above each other, people count otherwise."""
-    if rank > 1 and len(members) > 2 and not _is_line(geometry, members, AXIS[side], MOST_SPREAD_OF_COUNTED):
+    """Only in a row or a column: elsewhere people count otherwise, and the first is to them just "left"."""
+    most_spread = MOST_SPREAD_ACROSS if len(members) < 4 else MOST_SPREAD_OF_FOUR
+    if len(members) > 2 and not _is_line(geometry, members, AXIS[side], most_spread):
         return NOTHING
     return _nth(geometry, members, side, rank)
 

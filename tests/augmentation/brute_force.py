@@ -27,7 +27,7 @@ def meaning(program: Mapping[str, Any], scene: Scene) -> set[int]:
     if op == "extreme":
         return set() if len(members) < 2 else _place(scene, members, program["side"], 1)
     if op == "ordinal":
-        if program["rank"] > 1 and len(members) > 2 and not _stand_in_line(scene, members, AXES[program["side"]]):
+        if len(members) > 2 and not _stand_in_line(scene, members, AXES[program["side"]]):
             return set()
         return _place(scene, members, program["side"], program["rank"])
     if op == "middle":
@@ -99,7 +99,7 @@ def _stand_in_line(scene: Scene, members: set[int], axis: int) -> bool:
         max(_centre(scene, i, one) for i in members) - min(_centre(scene, i, one) for i in members)
         for one in (axis, 1 - axis)
     )
-    return 100 * across <= 35 * along
+    return 100 * across <= (70 if len(members) == 3 else 35) * along
 
 
 def _middle(scene: Scene, members: set[int]) -> set[int]:

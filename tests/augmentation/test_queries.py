@@ -305,6 +305,17 @@ def test_nobody_counts_across_rows() -> None:
     assert not any("second" in text or "2nd" in text for text in _texts(_cups(*bricks)) if "row" not in text)
 
 
+def test_three_are_counted_on_a_slant_too_and_four_only_in_a_row() -> None:
+    slanted, four = [(60, 60), (200, 130), (340, 200)], [(60, 60), (180, 120), (300, 180), (420, 240)]
+    assert {"first", "second"} <= {word for text in _texts(_cups(*slanted)) for word in text.split()}
+    assert not any("from" in text for text in _texts(_cups(*four)))
+
+
+def test_the_leftmost_of_a_steep_triangle_is_not_called_first() -> None:
+    texts = _texts(_cups((60, 290), (200, 60), (340, 300)))
+    assert "left cup" in texts and not any("first" in text or "1st" in text for text in texts)
+
+
 def test_things_of_unknown_categories_are_not_spoken_of() -> None:
     scene = _cups((170, 120), (400, 320), others={"ghost": (120, 120)})
     assert not any("ghost" in text for text in _texts(scene))
