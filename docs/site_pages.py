@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("pipeline", "shards", "generation", "augmentation", "trainer", "workflows")
@@ -35,6 +36,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for page, content in made.items():
         files.append(File.generated(config, page, content=content))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Links into the checkout, which work where the pages are read as files, become links to the site's own pages."""
+    for made, source in ELSEWHERE.items():
+        markdown = markdown.replace(f"](../{source})", f"]({made})")
+    return markdown.replace(
+        "<!-- rooms.svg -->", "![The folders of the code and which of them import which](rooms.svg)"
+    )
 
 
 def modules(room: str) -> list[str]:

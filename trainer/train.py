@@ -334,9 +334,12 @@ class Trainer:
         if self.config.validate_split is None:
             return None
         run = self.config.validate or self.config.train[0]
-        samples = Samples([SampleReader(run, self.config.validate_split)])
+        try:
+            reader = SampleReader(run, self.config.validate_split)
+        except SchemaError as error:
+            raise TrainerError(f"{error}; name another with --validate-split, or None for no validation") from error
         return evaluation_stream(
-            samples,
+            Samples([reader]),
             self.network,
             self.processor,
             self.accelerator,

@@ -69,7 +69,7 @@ def main(config: EvaluateCommandConfig) -> None:
 
 def evaluate_to(config: EvaluateCommandConfig, output: Path) -> dict[str, Any]:
     """Split to its figures, as in ``report.json`` of ``output``."""
-    samples = folders(config.dataset, config.data).packed("samples")
+    samples = folders(config.dataset, config.data).evaluated
     splits = config.splits or tuple(split for split in SampleReader(samples).splits if split != "train")
     if not splits:
         raise UserError(f"{samples} holds nothing but training samples; name what to evaluate with --splits")

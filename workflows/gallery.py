@@ -71,12 +71,12 @@ def main(config: GalleryConfig) -> None:
 
 def _everything(config: GalleryConfig, place: DatasetFolders) -> Iterator[UPath]:
     """What there is of a data set, in the order in which it was made."""
-    samples = place.packed("samples") if runs_below(place.packed("samples")) else place.samples
+    samples = place.evaluated
     yield from (one for one in (samples, prior_store_of(config.dataset, config.data), place.scenes) if runs_below(one))
     if runs_below(place.scene_rounds / "rejected"):
         yield place.scene_rounds
     evaluation = config.evaluation or Path("runs") / f"{config.dataset}-both" / "evaluation"
-    if (evaluation / PREDICTIONS).is_file() and runs_below(place.packed("samples")):
+    if (evaluation / PREDICTIONS).is_file() and runs_below(samples):
         yield UPath(evaluation)
 
 
@@ -87,7 +87,7 @@ def _entries(folder: UPath, place: DatasetFolders) -> Iterator[Entry]:
         UserError: none of the kinds that can be shown.
     """
     if (folder / PREDICTIONS).is_file():
-        return of_predictions(read_judgements(Path(str(folder))), place.packed("samples"))
+        return of_predictions(read_judgements(Path(str(folder))), place.evaluated)
     if runs_below(folder / "rejected"):
         return of_rejected(folder)
     names = {open_plan(one).settings.name for one in runs_below(folder)}

@@ -56,8 +56,14 @@ class DatasetFolders:
         return self.root / f"parsed-{of}"
 
     def packed(self, of: str) -> UPath:
-        """Training shards of ``samples`` or of ``scenes``."""
+        """Run of ``pack``: ``samples`` or ``scenes``, joined with their priors."""
         return self.root / f"packed-{of}"
+
+    @property
+    def evaluated(self) -> UPath:
+        """Samples to ask networks about: with priors where they are packed, else as they were read."""
+        packed = self.packed("samples")
+        return packed if packed.is_dir() else self.samples
 
 
 def folders(dataset: str, data: UPath = DATA) -> DatasetFolders:

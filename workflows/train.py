@@ -1,8 +1,8 @@
-"""Train the grounding network on packed shards, with ``accelerate launch``.
+"""Train the grounding network, with ``accelerate launch``.
 
     make train                                        # priors and scenes, the miniature network
     make train ARGS="--arm base"                      # the same network without either (VLTVG)
-    make train ARGS="--dataset refcoco --recipe published --detr detr --processes 4 -- --mixed-precision bf16"
+    make train ARGS="--dataset refcoco --detr detr --processes 4 -- --mixed-precision bf16"   # the published recipe
 
 What follows ``--`` is passed on to ``trainer.train``; ``python -m trainer.train miniature --help`` lists it. The same
 command goes on with an interrupted training.
@@ -30,6 +30,7 @@ from workflows.prior_config import load_prior_config, save_prior_config
 from workflows.training_plots import draw_learning
 
 Arm = Literal["base", "priors", "scenes", "both"]
+Recipe = Literal["miniature", "published"]
 
 MINIATURE_STEPS = 3_100
 """Of every arm, whatever its data."""
@@ -44,10 +45,13 @@ class TrainCommandConfig(LaunchConfig):
 
     dataset: str = "miniature"
     arm: Arm = "both"
-    """``base``: neither; ``priors``: the semantic priors; ``scenes``: the generated scenes as further training data, a
-    quarter of the pictures at most (``-- --most-extra 0.5``: of any other share, None of all)."""
+    """``base``: neither, which needs nothing but ``make ingest``; ``priors``: the semantic priors; ``scenes``: the
+    generated scenes as further training data, a quarter of the pictures at most (``-- --most-extra 0.5``: of any other
+    share, None of all)."""
 
-    recipe: Literal["miniature", "published"] = "miniature"
+    recipe: Recipe | None = None
+    """Where not given ``miniature`` for the miniature world, and ``published`` for all other data sets."""
+
     output: Path | None = None
     """Folder of the run; ``runs/<dataset>-<arm>`` where not given."""
 
@@ -72,21 +76,18 @@ class TrainCommandConfig(LaunchConfig):
             raise UserError("--detr and --visual-start both say what the backbone starts from; give one of them")
 
     @property
+    def chosen_recipe(self) -> Recipe:
+        return self.recipe or ("miniature" if self.dataset == "miniature" else "published")
+
+    @property
     def run_folder(self) -> Path:
         return self.output or Path("runs") / f"{self.dataset}-{self.arm}"
 
 
 def arguments(config: TrainCommandConfig) -> list[str]:
     """The command line of ``trainer.train``."""
-    place = folders(config.dataset, config.data)
-    train = [place.packed("samples")]
-    if config.arm in ("scenes", "both"):
-        train.append(place.packed("scenes"))
-    for folder in train:
-        if not folder.is_dir():
-            raise UserError(f"{folder} does not exist; run `make generate-priors augment pack` first")
-    chosen = [config.recipe, "--output", str(config.run_folder), "--train", *map(str, train)]
-    if config.recipe == "miniature":
+    chosen = [config.chosen_recipe, "--output", str(config.run_folder), "--train", *map(str, training_data(config))]
+    if config.chosen_recipe == "miniature":
         chosen += ["--text-encoder", str(WEIGHTS / "bert")]
     if start := visual_start(config):
         chosen += ["--visual-start", str(start)]
@@ -96,18 +97,47 @@ def arguments(config: TrainCommandConfig) -> list[str]:
         chosen += ["--network.no-use-prior"]
     if config.epochs is not None:
         chosen += ["--epochs", str(config.epochs)]
-    elif config.recipe == "miniature":
+    elif config.chosen_recipe == "miniature":
         chosen += ["--steps", str(MINIATURE_STEPS)]
     return [*chosen, *config.rest]
 
 
+def training_data(config: TrainCommandConfig) -> list[UPath]:
+    """Samples, and scenes of the arms that have them; joined with priors for the arms that have these.
+
+    Raises:
+        UserError: some of them are still to be made.
+    """
+    place = folders(config.dataset, config.data)
+    if config.arm in ("priors", "both"):
+        needed = {place.packed("samples"): "generate-priors pack", place.packed("scenes"): "augment pack"}
+    else:
+        needed = {place.samples: "ingest", place.scenes: "augment"}
+    train = list(needed)[: 2 if config.arm in ("scenes", "both") else 1]
+    for folder in train:
+        if not folder.is_dir():
+            raise UserError(f"{folder} does not exist; run `make {needed[folder]}` for {config.dataset!r} first")
+    return train
+
+
 def visual_start(config: TrainCommandConfig) -> Path | None:
-    """What the backbone starts from: what was named, or what goes with the recipe."""
+    """What the backbone starts from: what was named, or what goes with the recipe; None if ``rest`` says it.
+
+    Raises:
+        UserError: the published recipe is given nothing to start from.
+    """
     if config.visual_start is not None:
         return config.visual_start
     if config.detr is not None:
         return _detr_weights(config.detr, config)
-    return VisualStartConfig().output if config.recipe == "miniature" else None
+    if config.chosen_recipe == "miniature":
+        return VisualStartConfig().output
+    if "--visual-start" not in config.rest:
+        raise UserError(
+            "the published recipe starts from a trained detector, whose layers it freezes at first: give --detr FOLDER "
+            "or --visual-start (`-- --visual-start None` for random weights)"
+        )
+    return None
 
 
 def _detr_weights(folder: Path, config: TrainCommandConfig) -> Path:
@@ -115,10 +145,10 @@ def _detr_weights(folder: Path, config: TrainCommandConfig) -> Path:
     Raises:
         UserError: which file it is cannot be told, or it is not there.
     """
-    if config.recipe != "published" or config.dataset not in DETR_WEIGHTS:
+    if config.chosen_recipe != "published" or config.dataset not in DETR_WEIGHTS:
         raise UserError(
-            f"--detr is for the recipe published and the data sets {', '.join(DETR_WEIGHTS)}, got {config.recipe} and "
-            f"{config.dataset}; name a detector with --visual-start"
+            f"--detr is for the recipe published and the data sets {', '.join(DETR_WEIGHTS)}, got "
+            f"{config.chosen_recipe} and {config.dataset}; name a detector with --visual-start"
         )
     path = folder / DETR_WEIGHTS[config.dataset]
     if not path.is_file():

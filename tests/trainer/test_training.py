@@ -107,6 +107,11 @@ def test_a_length_in_steps_cuts_the_last_epoch_also_of_a_resumed_run(
     assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
 
 
+def test_data_without_a_validation_split_is_told_what_to_do(run: Path, tiny_config: MakeConfig) -> None:
+    with pytest.raises(TrainerError, match=r"has no split 'dev'.*--validate-split, or None for no validation"):
+        train(tiny_config(train=(run,), epochs=1, validate_split="dev"))
+
+
 def test_pretrained_parts_stay_as_they_are_while_frozen(run: Path, tiny_config: MakeConfig) -> None:
     optimisation = OptimisationConfig(freeze_epochs=1, clip_norm=1.0)
     config = tiny_config(train=(run,), optimisation=optimisation, epochs=2, validate_split=None)

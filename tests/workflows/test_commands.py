@@ -13,7 +13,6 @@ from workflows import generate_priors, ingest
 from workflows.augment import AugmentConfig
 from workflows.console import UserError, run
 from workflows.demo import SIZES
-from workflows.layout import folders
 from workflows.miniature.world import WorldConfig, write_dataset
 from workflows.presets.full_size import PRESETS
 from workflows.train import Arm, TrainCommandConfig, arguments
@@ -128,10 +127,42 @@ def test_two_starting_points_are_refused(tmp_path: Path) -> None:
 def test_training_limits_the_share_of_scenes_if_it_has_any(
     arm: Arm, rest: tuple[str, ...], share: str | None, tmp_path: Path
 ) -> None:
-    place = folders("miniature", UPath(tmp_path))
-    for packed in ("samples", "scenes"):
-        place.packed(packed).mkdir(parents=True)
+    for of in ("samples", "scenes", "packed-samples", "packed-scenes"):
+        (tmp_path / "miniature" / of).mkdir(parents=True)
     given = arguments(TrainCommandConfig(arm=arm, data=UPath(tmp_path), rest=rest))
     assert ("--most-extra" in given) == (share is not None)
     if share is not None:
         assert given[given.index("--most-extra") + 1] == share
+
+
+def test_an_arm_asks_for_what_it_is_trained_on_and_for_no_more(tmp_path: Path) -> None:
+    data = UPath(tmp_path)
+    made = {"samples": "ingest", "scenes": "augment", "packed-samples": "generate-priors pack", "packed-scenes": "pack"}
+    needs: dict[Arm, list[str]] = {
+        "base": ["samples"],
+        "scenes": ["samples", "scenes"],
+        "priors": ["packed-samples"],
+        "both": ["packed-samples", "packed-scenes"],
+    }
+    for arm, folders_of_arm in needs.items():
+        for of in folders_of_arm:
+            if not (tmp_path / "mine" / of).is_dir():
+                with pytest.raises(UserError, match=f"{of} does not exist; run `make .*{made[of]}` for 'mine'"):
+                    arguments(TrainCommandConfig(dataset="mine", arm=arm, recipe="miniature", data=data))
+                (tmp_path / "mine" / of).mkdir(parents=True)
+        given = arguments(TrainCommandConfig(dataset="mine", arm=arm, recipe="miniature", data=data))
+        start = given.index("--train") + 1
+        assert given[start : start + len(folders_of_arm)] == [str(data / "mine" / of) for of in folders_of_arm]
+        assert given[start + len(folders_of_arm)].startswith("--")
+
+
+def test_the_published_recipe_does_not_start_from_random_weights_unasked(tmp_path: Path) -> None:
+    (tmp_path / "refcoco" / "samples").mkdir(parents=True)
+
+    def given(*rest: str) -> list[str]:
+        config = TrainCommandConfig(dataset="refcoco", arm="base", recipe="published", data=UPath(tmp_path), rest=rest)
+        return arguments(config)
+
+    with pytest.raises(UserError, match="give --detr FOLDER or --visual-start"):
+        given()
+    assert given("--visual-start", "None")[-2:] == ["--visual-start", "None"]
