@@ -13,6 +13,7 @@ from workflows import generate_priors, ingest
 from workflows.augment import AugmentConfig
 from workflows.console import UserError, run
 from workflows.demo import SIZES
+from workflows.layout import folders
 from workflows.miniature.world import WorldConfig, write_dataset
 from workflows.presets.full_size import PRESETS
 from workflows.train import Arm, TrainCommandConfig, arguments
@@ -166,3 +167,10 @@ def test_the_published_recipe_does_not_start_from_random_weights_unasked(tmp_pat
     with pytest.raises(UserError, match="give --detr FOLDER or --visual-start"):
         given()
     assert given("--visual-start", "None")[-2:] == ["--visual-start", "None"]
+
+
+def test_networks_are_evaluated_on_samples_without_priors_where_none_are_packed(tmp_path: Path) -> None:
+    place = folders("mine", UPath(tmp_path))
+    assert place.evaluated == place.samples
+    place.packed("samples").mkdir(parents=True)
+    assert place.evaluated == place.packed("samples")
