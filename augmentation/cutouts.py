@@ -108,7 +108,8 @@ class CutoutFolder:
         """
         if missing := sorted(category for category in categories if not self._cutouts.get(category)):
             raise AugmentationError(
-                f"{self.folder} has no cut-outs of {', '.join(missing)}; {_REMEDY}, or leave the category out"
+                f"{self.folder} has no cut-outs of {', '.join(missing)}; {_REMEDY}, "
+                "or leave the category out of the vocabulary"
             )
 
     def __iter__(self) -> Iterator[Cutout]:

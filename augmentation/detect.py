@@ -29,6 +29,16 @@ from pipeline.stage import Rejected, Resources, Stage
 from shards.boxes import area_px, iou
 from shards.schema import Box
 
+_COCO_NAMES = {
+    "motorbike": "motorcycle",
+    "aeroplane": "airplane",
+    "sofa": "couch",
+    "pottedplant": "potted plant",
+    "diningtable": "dining table",
+    "tvmonitor": "tv",
+}
+"""What Pascal VOC, YOLO and RT-DETR on the hub call six of COCO's categories, to COCO's own names."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorConfig:
@@ -56,7 +66,8 @@ class DetectorConfig:
     """Larger boxes often hold a group: uncertain if their score is good, else nothing."""
 
     class_names: Mapping[str, str] = field(default_factory=dict)
-    """The detector's labels to our categories, where they differ: ``{"cell phone": "phone"}``.
+    """The detector's labels to our categories, where they differ: ``{"cell phone": "phone"}``. Six of COCO's
+    need no mention: where a couch is asked for, a detector's "sofa" is one.
 
     A zero-shot detector is asked for these labels instead of the category: several may stand for one.
     """
@@ -205,7 +216,9 @@ class _ModelWithClasses:
         )
         self._model = model.to(device).eval()
         labels: Mapping[int, str] = model.config.id2label
-        self._names = {i: config.class_names.get(name, name.lower()) for i, name in labels.items()}
+        coco_names = {name: own for name, own in _COCO_NAMES.items() if own in categories and name not in categories}
+        ours = {name: coco_names.get(name.lower(), name.lower()) for name in labels.values()}
+        self._names = {i: config.class_names.get(name, ours[name]) for i, name in labels.items()}
         _check_known(config, sorted(set(labels.values())), sorted(set(self._names.values())), categories)
 
     @property
@@ -265,7 +278,7 @@ def _check_known(config: DetectorConfig, labels: list[str], names: list[str], ca
     if unknown := sorted(set(categories) - set(names)):
         raise AugmentationError(
             f"the detector {config.checkpoint} does not know {', '.join(map(repr, unknown))}; "
-            f"it knows {', '.join(names)}. Leave the category out, "
+            f"it knows {', '.join(names)}. Leave the category out of the vocabulary, "
             "or map one of the detector's labels to it with class_names"
         )
 

@@ -107,7 +107,7 @@ def check_pasted(config: PastedConfig, vocabulary: VocabularyConfig, held_out: H
         if not any(backgrounds.is_free(path, frozenset({category})) for path in backgrounds.paths):
             raise AugmentationError(
                 f"every background in {config.backgrounds} holds a {category} according to {config.instances}; "
-                "add backgrounds without, or leave the category out"
+                "add backgrounds without, or leave the category out of the vocabulary"
             )
     gone = {"held_out_cutout": len(cutouts.held_out)} if cutouts.held_out else {}
     return PastedInputs(

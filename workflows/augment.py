@@ -2,8 +2,8 @@
 
     make augment                                    # scenes of the miniature world, drawn by its Stable Diffusion
     python -m workflows.miniature.cutouts && make augment ARGS="--composers prompted pasted"
-    make augment ARGS="--dataset refcoco --vocabulary vocabulary.json --num-scenes 20000"    # SD 1.5 and RT-DETR
-    make augment ARGS="--dataset refcoco --vocabulary vocabulary.json --num-scenes 20000 --composers pasted \\
+    make augment ARGS="--dataset refcoco --num-scenes 20000"    # SD 1.5 and RT-DETR
+    make augment ARGS="--dataset refcoco --num-scenes 20000 --composers pasted \\
         --pasted.cutouts cutouts --pasted.backgrounds train2014 --pasted.instances instances_train2014.json"
 
 A detector decides what is in each picture and a CLIP what it looks like; every query is built from what was found,
@@ -46,7 +46,7 @@ from workflows import generate_priors
 from workflows.console import Executor, UserError, console, lies_in, run
 from workflows.held_out import held_out_photographs
 from workflows.layout import DATA, DatasetFolders, folders, write_whole
-from workflows.presets import full_size, miniature
+from workflows.presets import coco, full_size, miniature
 from workflows.prior_config import load_prior_config
 from workflows.rejected_scenes import draw_rejected
 from workflows.scene_plots import draw_yield
@@ -80,7 +80,8 @@ class AugmentConfig:
     command with more goes on."""
 
     vocabulary: Path | None = None
-    """JSON file of categories, plurals, quantifiers and attributes; only the miniature world has one of its own."""
+    """JSON file of categories, plurals, quantifiers and attributes; where not given the miniature world's, or for other
+    data sets COCO's 80 categories."""
 
     quotas: QuotaConfig = field(default_factory=QuotaConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
@@ -216,12 +217,7 @@ def _rounds_config(config: AugmentConfig, place: DatasetFolders, prior: PriorCon
 def _vocabulary(config: AugmentConfig) -> VocabularyConfig:
     if config.vocabulary:
         return VocabularyConfig.from_file(config.vocabulary)
-    if config.dataset != "miniature":
-        raise UserError(
-            f"what scenes for {config.dataset} are to show is not said; give a JSON file of categories and their "
-            'plurals, {"categories": {"cup": "cups", "dog": "dogs"}}, with --vocabulary'
-        )
-    return miniature.vocabulary()
+    return miniature.vocabulary() if config.dataset == "miniature" else coco.vocabulary()
 
 
 def _recipes(config: AugmentConfig, vocabulary: VocabularyConfig, prior: PriorConfig) -> Iterator[Recipe]:

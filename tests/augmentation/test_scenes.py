@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -90,10 +92,23 @@ def test_labels_are_mapped_to_our_categories(checkpoint: Path) -> None:
     assert Detector(config, ["mug", "ball"]).categories == ["ball", "mug"]
 
 
+def test_a_sofa_is_a_couch_unless_sofas_are_asked_for(checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "detector"
+    shutil.copytree(checkpoint, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"], config["label2id"] = {"0": "sofa", "1": "diningtable"}, {"sofa": 0, "diningtable": 1}
+    (folder / "config.json").write_text(json.dumps(config))
+    detector = DetectorConfig(checkpoint=str(folder))
+    assert Detector(detector, ["couch", "dining table"]).categories == ["couch", "dining table"]
+    assert Detector(detector, ["sofa"]).categories == ["diningtable", "sofa"]
+    with pytest.raises(AugmentationError, match="does not know 'couch'"):
+        Detector(detector, ["couch", "sofa"])
+
+
 def test_a_category_that_the_detector_does_not_know_stops_the_setup(checkpoint: Path) -> None:
     stage = DetectStage(DetectorConfig(checkpoint=str(checkpoint)), ["cup", "kite"])
     with pytest.raises(
-        AugmentationError, match=r"does not know 'kite'; it knows ball, cup\. Leave the category out, or"
+        AugmentationError, match=r"does not know 'kite'; it knows ball, cup\. Leave the category out of the"
     ):
         stage.setup()
 

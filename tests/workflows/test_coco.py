@@ -1,0 +1,32 @@
+"""COCO's vocabulary: its names are the data set's, and each of them can be spoken of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from augmentation.phrases import Wording
+from augmentation.queries import proved_queries
+from augmentation.readback import Readback
+from augmentation.scene import Scene, Thing
+from workflows.presets.coco import PLURALS
+
+INSTANCES = Path(__file__).resolve().parents[2].parent / "shared" / "real" / "coco" / "instances.json"
+
+
+def test_its_categories_are_those_of_the_data_set() -> None:
+    if not INSTANCES.exists():
+        pytest.skip("no real annotations of COCO beside the checkout")
+    assert [one["name"] for one in json.loads(INSTANCES.read_text())["categories"]] == list(PLURALS)
+
+
+def test_each_category_in_a_row_is_told_apart_by_place() -> None:
+    readback, wording = Readback(), Wording(style="refcoco", plurals=PLURALS)
+    for category in PLURALS:
+        boxes = [(40.0 + 150 * i, 200.0, 140.0 + 150 * i, 300.0) for i in range(4)]
+        row = Scene(width=640, height=480, things=tuple(Thing(box_xyxy=box, category=category) for box in boxes))
+        proved = proved_queries(row, category, wording, 8, 1, is_understood=readback.understands)
+        assert {query.target for query in proved} == {0, 1, 2, 3}, category
+        assert any("left" in query.text.split() for query in proved), category
