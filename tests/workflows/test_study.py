@@ -181,7 +181,8 @@ def test_withheld_words_leave_training_with_their_priors_and_stay_in_test() -> N
 def test_main_arms_have_all_seeds_and_controls_fewer_and_some_arms_all_sizes() -> None:
     every = list(cells((500, 2000), ARMS, seeds=3, control_seeds=2, control_size=2000))
     wide = [arm for arm in ARMS if arm.at_all_sizes and not arm.is_main]
-    assert len(every) == 4 * 2 * 3 + len(wide) * 2 * 2 + (len(ARMS) - 4 - len(wide)) * 2
+    thorough = [arm for arm in ARMS if arm.more_seeds]
+    assert len(every) == 4 * 2 * 3 + len(wide) * 2 * 2 + (len(ARMS) - 4 - len(wide)) * 2 + len(thorough)
     assert {one.size for one in every if one.arm in wide} == {500, 2000}
     assert [one.seed for one in every] == sorted(one.seed for one in every)
     assert len({str(one.folder(StudyConfig().output)) for one in every}) == len(every)

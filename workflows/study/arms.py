@@ -61,7 +61,10 @@ class Arm:
     """Training has no query that says one of the words ``WITHHELD``."""
 
     is_main: bool = False
-    """One of the four that the paper compares, with more seeds; the others are controls."""
+    """One of the four that the paper compares; the others are controls."""
+
+    more_seeds: bool = False
+    """As many as the main arms have."""
 
     at_all_sizes: bool = False
     """The others are trained at one size."""
@@ -80,7 +83,7 @@ ARMS = (
     Arm(name="shuffled priors", priors="shuffled"),
     Arm(name="oracle priors", priors="oracle"),
     Arm(name="pasted scenes", extra="pasted", at_all_sizes=True),
-    Arm(name="Pseudo-Q's rules", extra="pseudo-q"),
+    Arm(name="Pseudo-Q's rules", extra="pseudo-q", more_seeds=True),
     Arm(name="more photographs", extra="photographs"),
     Arm(name="all scenes in each epoch", extra="prompted", extra_share=None),
     Arm(name="base, four times the steps", steps_factor=4, at_all_sizes=True),

@@ -34,11 +34,12 @@ class Cell:
 def cells(
     sizes: Sequence[int], arms: Sequence[Arm], *, seeds: int, control_seeds: int, control_size: int
 ) -> Iterator[Cell]:
-    """The main arms with all seeds, controls with some; seed by seed, so that a study that is stopped is even."""
+    """The main arms with all seeds, most controls with some; seed by seed, so that a study that is stopped is even."""
     for seed in range(max(seeds, control_seeds)):
         for size in sizes:
             for arm in arms:
-                if seed < (seeds if arm.is_main else control_seeds) and (arm.at_all_sizes or size == control_size):
+                of_arm = seeds if arm.is_main or arm.more_seeds else control_seeds
+                if seed < of_arm and (arm.at_all_sizes or size == control_size):
                     yield Cell(size=size, arm=arm, seed=seed)
 
 
