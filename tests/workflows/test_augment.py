@@ -227,6 +227,12 @@ def test_photographs_of_the_test_splits_are_no_backgrounds(inputs: Path, tmp_pat
         augment.make_scenes(replace(config, pasted=replace(config.pasted, backgrounds=backgrounds)))
 
 
+def test_scenes_of_other_data_sets_are_asked_for_of_cocos_categories(inputs: Path, tmp_path: Path) -> None:
+    config = replace(_config(inputs, tmp_path, exact=True), dataset="mine", vocabulary=None)
+    with pytest.raises(AugmentationError, match=r"no cut-outs of airplane, apple, .* zebra; .* out of the vocabulary"):
+        augment.make_scenes(config)
+
+
 def test_style_and_models_are_those_of_the_data_set_unless_others_are_named() -> None:
     styles = {name: augment.for_dataset(["--dataset", name]).label.style for name in ("refcoco+", "refcocog", "mine")}
     assert styles == {"refcoco+": "refcoco+", "refcocog": "refcocog", "mine": "refcoco"}

@@ -50,7 +50,7 @@ class StudyConfig:
     """Training queries."""
 
     seeds: int = 5
-    """Trainings of each main arm and size."""
+    """Trainings of each size of the main arms and those that have as many."""
 
     control_size: int = 2000
     """Of the arms that are not trained at all sizes."""
