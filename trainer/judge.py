@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.distributed.nn  # early: imported beside a process group, its default arguments keep that for ever
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
