@@ -8,9 +8,9 @@ from typing import Literal
 Priors = Literal["own", "shuffled", "oracle"]
 """``own``: drawn from the query. ``shuffled``: those of other queries. ``oracle``: a clean rendering of the target."""
 
-Extra = Literal["prompted", "pasted", "pseudo-q", "photographs"]
-"""Training data beside the real ones: scenes by composer; the prompted ones with Pseudo-Q's queries instead of proved
-ones; as many further pictures of the world itself."""
+Extra = Literal["prompted", "plain", "pasted", "pseudo-q", "plain-pseudo-q", "photographs"]
+"""Training data beside the real ones: prompted scenes; those of prompts without colours and patterns; pasted ones; both
+kinds of prompted ones with Pseudo-Q's queries instead of proved ones; as many further pictures of the world itself."""
 
 WITHHELD = frozenset({"purple", "pink", "brown"})
 """Three of ten colours. Text-to-image model and CLIP know them, as large ones know more words than grounding
@@ -84,6 +84,8 @@ ARMS = (
     Arm(name="oracle priors", priors="oracle"),
     Arm(name="pasted scenes", extra="pasted", at_all_sizes=True),
     Arm(name="Pseudo-Q's rules", extra="pseudo-q", more_seeds=True),
+    Arm(name="plain prompts", extra="plain", more_seeds=True),
+    Arm(name="plain prompts, Pseudo-Q's rules", extra="plain-pseudo-q", more_seeds=True),
     Arm(name="more photographs", extra="photographs"),
     Arm(name="all scenes in each epoch", extra="prompted", extra_share=None),
     Arm(name="base, four times the steps", steps_factor=4, at_all_sizes=True),

@@ -3,6 +3,7 @@
 Everything is a run of its own that is finished or goes on, below ``<root>``:
 
     data/miniature/...        the world, its priors and prompted scenes, as the demo makes them
+    data/plain/...            scenes whose prompts say no looks
     data/pasted/...           pasted scenes
     packed/<size>-<packing>   real samples of a size: own, shuffled or oracle priors, with or without all words
     packed/<extra>            further training data
@@ -22,6 +23,7 @@ from typing import Any
 from upath import UPath
 
 from augmentation.quotas import QuotaConfig
+from augmentation.vocabulary import VocabularyConfig
 from generation.checkpoints import fingerprint
 from generation.prior import encoder_fingerprint
 from generation.store import PriorSink
@@ -86,6 +88,17 @@ class StudyData:
         return QuotaConfig(queries_per_cell=max(1, self.num_scenes // SCENES_PER_QUERY_OF_CELL))
 
     @property
+    def scene_config(self) -> augment.AugmentConfig:
+        """Of the prompted scenes."""
+        return augment.AugmentConfig(
+            num_scenes=self.num_scenes,
+            quotas=self.quotas,
+            rejected_pictures=0,
+            data=self.root / "data",
+            executor=self.executor,
+        )
+
+    @property
     def world(self) -> WorldConfig:
         """With pictures for the largest size, and further ones for as many as scenes can be expected."""
         num_train = round(max(self.sizes) / QUERIES_PER_PICTURE) + round(EXPECTED_SHARE * self.num_scenes)
@@ -113,6 +126,7 @@ class StudyData:
         places = {
             "priors": data / "priors",
             "prompted scenes": self.place.scene_rounds,
+            "scenes of plain prompts": folders("plain", data).scene_rounds,
             "pasted scenes": folders("pasted", data).scene_rounds,
         }
         return {name: round(sum(map(_stage_seconds, place.rglob("report.json"))), 1) for name, place in places.items()}
@@ -274,19 +288,17 @@ def _pack(
 
 def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[Extra], taken: Collection[int]) -> None:
     """Further training data; the prompted scenes first, since the others are to be as many."""
-    config = augment.AugmentConfig(
-        num_scenes=data.num_scenes,
-        quotas=data.quotas,
-        rejected_pictures=0,
-        data=data.root / "data",
-        executor=data.executor,
-    )
-    augment.make_scenes(config)
+    augment.make_scenes(data.scene_config)
     scenes = SampleReader(data.place.scenes)
-    make: Mapping[Extra, Callable[[], None]] = {
+    num_queries = [entry.num_queries for entry in scenes.index]
+    make: Mapping[Extra, Callable[[], object]] = {
         "prompted": lambda: _pack_scenes(data, scenes),
-        "pasted": lambda: _paste(data, [entry.num_queries for entry in scenes.index]),
-        "pseudo-q": lambda: _ask_by_rules(data, scenes, config),
+        "plain": lambda: _make_as_many(data, _plain_config(data), num_queries),
+        "pasted": lambda: _make_as_many(data, _pasted_config(data), num_queries),
+        "pseudo-q": lambda: _ask_by_rules(data, data.scene_config, data.place.scenes, "pseudo-q"),
+        "plain-pseudo-q": lambda: _ask_by_rules(
+            data, _plain_config(data), _make_as_many(data, _plain_config(data), num_queries), "plain-pseudo-q"
+        ),
         "photographs": lambda: _pack_photographs(data, reader, taken, len(scenes)),
     }
     for extra in extras:
@@ -302,22 +314,22 @@ def _pack_scenes(data: StudyData, scenes: SampleReader) -> None:
     _pack(data, data.place.scenes, _rows(scenes, range(len(scenes)), ids), store, "prompted")
 
 
-def _ask_by_rules(data: StudyData, scenes: SampleReader, config: augment.AugmentConfig) -> None:
-    """The prompted scenes, looked at by the same models, with Pseudo-Q's queries, as many of each."""
-    asked = asked_of_rounds(data.place.scene_rounds)
+def _ask_by_rules(data: StudyData, config: augment.AugmentConfig, run: UPath, name: str) -> None:
+    """The scenes of a run, looked at by the same models, with Pseudo-Q's queries, as many of each."""
+    scenes, asked = SampleReader(run), asked_of_rounds(folders(config.dataset, config.data).scene_rounds)
     rows = [
         PlanRow(key=entry.key, payload={"number": i, "spec": dict(asked[entry.key])}, group="train")
         for i, entry in enumerate(scenes.index)
     ]
     looking = augment.looking_stages(config, miniature.vocabulary(), miniature.prior_config())
     most = {entry.key: entry.num_queries for entry in scenes.index}
-    stages = [ReadSceneStage(str(data.place.scenes)), *looking, PseudoQStage(), FewerStage(most)]
+    stages = [ReadSceneStage(str(run)), *looking, PseudoQStage(), FewerStage(most)]
     models = {
         "detector": fingerprint(config.detector.checkpoint),
         "encoder": encoder_fingerprint(miniature.prior_config()),
     }
-    made_of = {"scenes": open_plan(data.place.scenes).plan_hash, "most": most, **models}
-    _run(data, "scenes", rows, stages, SampleSink(), data.root / "packed" / "pseudo-q", made_of)
+    made_of = {"scenes": open_plan(run).plan_hash, "most": most, **models}
+    _run(data, "scenes", rows, stages, SampleSink(), data.root / "packed" / name, made_of)
 
 
 def _pack_photographs(data: StudyData, reader: SampleReader, taken: Collection[int], count: int) -> None:
@@ -330,30 +342,38 @@ def _pack_photographs(data: StudyData, reader: SampleReader, taken: Collection[i
     _pack(data, data.place.samples, _rows(reader, numbers, ids), store, "photographs")
 
 
-def _paste(data: StudyData, num_queries: Sequence[int]) -> None:
-    """Pasted scenes as a data set of their own, then as many of them as there are prompted ones, and as many queries.
+def _plain_config(data: StudyData) -> augment.AugmentConfig:
+    """Prompts of a number and a category alone: the model chooses the looks."""
+    return _further_config(data, "plain", replace(miniature.vocabulary(), attribute_sets=((),)))
 
-    Args:
-        num_queries: of each prompted scene.
-    """
+
+def _pasted_config(data: StudyData) -> augment.AugmentConfig:
     root = Path(str(data.root))
     drawn = cutouts.MiniatureCutoutsConfig(cutouts=root / "cutouts", backgrounds=root / "backgrounds")
     cutouts.main(drawn)
-    write_whole(data.root / "vocabulary.json", json.dumps(miniature.vocabulary().to_json()))
     pasted = replace(miniature.pasted_config(), cutouts=drawn.cutouts, backgrounds=drawn.backgrounds)
-    config = augment.AugmentConfig(
-        dataset="pasted",
-        composers=("pasted",),
-        num_scenes=data.num_scenes,
-        quotas=data.quotas,
-        vocabulary=root / "vocabulary.json",
-        pasted=pasted,
-        rejected_pictures=0,
-        data=data.root / "data",
-        executor=data.executor,
-    )
+    config = _further_config(data, "pasted", miniature.vocabulary())
+    return replace(config, composers=("pasted",), pasted=pasted)
+
+
+def _further_config(data: StudyData, name: str, vocabulary: VocabularyConfig) -> augment.AugmentConfig:
+    """Of scenes that lie as a data set of their own, which takes its vocabulary from a file."""
+    path = data.root / f"vocabulary-{name}.json"
+    write_whole(path, json.dumps(vocabulary.to_json()))
+    return replace(data.scene_config, dataset=name, vocabulary=Path(str(path)))
+
+
+def _make_as_many(data: StudyData, config: augment.AugmentConfig, num_queries: Sequence[int]) -> UPath:
+    """Scenes, then as many of them as there are prompted ones, and as many queries.
+
+    Args:
+        num_queries: of each prompted scene.
+
+    Returns:
+        Where they lie.
+    """
     augment.make_scenes(config)
-    made = SampleReader(folders("pasted", data.root / "data").scenes)
+    made = SampleReader(folders(config.dataset, config.data).scenes)
     # Those with most queries give as many as the prompted ones with most, and so on.
     chosen = sorted(range(min(len(num_queries), len(made))), key=lambda i: made.index[i].num_queries)
     wanted = sorted(num_queries)[-len(chosen) :]
@@ -361,7 +381,9 @@ def _paste(data: StudyData, num_queries: Sequence[int]) -> None:
     rows = [PlanRow(key=made.index[i].key, payload={"number": i}, group="train") for i in sorted(chosen)]
     stages: list[Stage[Any, Any]] = [ReadStage(str(made.run)), FewerStage(most)]
     made_of = {"scenes": open_plan(made.run).plan_hash, "most": most}
-    _run(data, "scenes", rows, stages, SampleSink(), data.root / "packed" / "pasted", made_of)
+    packed = data.root / "packed" / config.dataset
+    _run(data, "scenes", rows, stages, SampleSink(), packed, made_of)
+    return packed
 
 
 def _run(
