@@ -39,12 +39,12 @@ def prior_config() -> PriorConfig:
 
 
 def vocabulary() -> VocabularyConfig:
-    """Counts up to five, which is what the miniature Stable Diffusion has seen."""
+    """Counts up to five, which is what the miniature Stable Diffusion has seen. Prompts say number and category alone,
+    as published: networks learn more from things whose looks differ (docs/study.md)."""
     return VocabularyConfig(
         categories=dict(PLURALS),
         quantifiers=("two", "three", "four", "five"),
         attributes={"pattern": tuple(p for p in PATTERNS if p != "plain"), "colour": tuple(COLOURS)},
-        attribute_sets=((), ("colour",), ("pattern", "colour")),
     )
 
 

@@ -84,7 +84,7 @@ ARMS = (
     Arm(name="oracle priors", priors="oracle"),
     Arm(name="pasted scenes", extra="pasted", at_all_sizes=True),
     Arm(name="Pseudo-Q's rules", extra="pseudo-q", more_seeds=True),
-    Arm(name="plain prompts", extra="plain", more_seeds=True),
+    Arm(name="plain prompts", extra="plain", more_seeds=True, at_all_sizes=True),
     Arm(name="plain prompts, Pseudo-Q's rules", extra="plain-pseudo-q", more_seeds=True),
     Arm(name="more photographs", extra="photographs"),
     Arm(name="all scenes in each epoch", extra="prompted", extra_share=None),

@@ -23,7 +23,6 @@ from typing import Any
 from upath import UPath
 
 from augmentation.quotas import QuotaConfig
-from augmentation.vocabulary import VocabularyConfig
 from generation.checkpoints import fingerprint
 from generation.prior import encoder_fingerprint
 from generation.store import PriorSink
@@ -57,6 +56,10 @@ EXPECTED_SHARE = 0.5
 
 SCENES_PER_QUERY_OF_CELL = 120
 
+LOOKS_SAID = ((), ("colour",), ("pattern", "colour"))
+"""Kinds of looks that prompts of the main arms' scenes say. The arm of plain prompts, which are the default since, came
+after those."""
+
 EVALUATED = ("val", "testA", "testB")
 
 
@@ -86,17 +89,6 @@ class StudyData:
     def quotas(self) -> QuotaConfig:
         """In proportion to the scenes, as a data set of the default size has them."""
         return QuotaConfig(queries_per_cell=max(1, self.num_scenes // SCENES_PER_QUERY_OF_CELL))
-
-    @property
-    def scene_config(self) -> augment.AugmentConfig:
-        """Of the prompted scenes."""
-        return augment.AugmentConfig(
-            num_scenes=self.num_scenes,
-            quotas=self.quotas,
-            rejected_pictures=0,
-            data=self.root / "data",
-            executor=self.executor,
-        )
 
     @property
     def world(self) -> WorldConfig:
@@ -288,17 +280,16 @@ def _pack(
 
 def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[Extra], taken: Collection[int]) -> None:
     """Further training data; the prompted scenes first, since the others are to be as many."""
-    augment.make_scenes(data.scene_config)
+    config, plain = _scene_config(data, "miniature", LOOKS_SAID), _scene_config(data, "plain", ((),))
+    augment.make_scenes(config)
     scenes = SampleReader(data.place.scenes)
     num_queries = [entry.num_queries for entry in scenes.index]
     make: Mapping[Extra, Callable[[], object]] = {
         "prompted": lambda: _pack_scenes(data, scenes),
-        "plain": lambda: _make_as_many(data, _plain_config(data), num_queries),
+        "plain": lambda: _make_as_many(data, plain, num_queries),
         "pasted": lambda: _make_as_many(data, _pasted_config(data), num_queries),
-        "pseudo-q": lambda: _ask_by_rules(data, data.scene_config, data.place.scenes, "pseudo-q"),
-        "plain-pseudo-q": lambda: _ask_by_rules(
-            data, _plain_config(data), _make_as_many(data, _plain_config(data), num_queries), "plain-pseudo-q"
-        ),
+        "pseudo-q": lambda: _ask_by_rules(data, config, data.place.scenes, "pseudo-q"),
+        "plain-pseudo-q": lambda: _ask_by_rules(data, plain, _make_as_many(data, plain, num_queries), "plain-pseudo-q"),
         "photographs": lambda: _pack_photographs(data, reader, taken, len(scenes)),
     }
     for extra in extras:
@@ -342,9 +333,23 @@ def _pack_photographs(data: StudyData, reader: SampleReader, taken: Collection[i
     _pack(data, data.place.samples, _rows(reader, numbers, ids), store, "photographs")
 
 
-def _plain_config(data: StudyData) -> augment.AugmentConfig:
-    """Prompts of a number and a category alone: the model chooses the looks."""
-    return _further_config(data, "plain", replace(miniature.vocabulary(), attribute_sets=((),)))
+def _scene_config(data: StudyData, dataset: str, looks: tuple[tuple[str, ...], ...]) -> augment.AugmentConfig:
+    """Of prompted scenes, as a data set of their own.
+
+    Args:
+        looks: kinds of them that a prompt may say together.
+    """
+    vocabulary = data.root / f"vocabulary-{dataset}.json"
+    write_whole(vocabulary, json.dumps(replace(miniature.vocabulary(), attribute_sets=looks).to_json()))
+    return augment.AugmentConfig(
+        dataset=dataset,
+        vocabulary=Path(str(vocabulary)),
+        num_scenes=data.num_scenes,
+        quotas=data.quotas,
+        rejected_pictures=0,
+        data=data.root / "data",
+        executor=data.executor,
+    )
 
 
 def _pasted_config(data: StudyData) -> augment.AugmentConfig:
@@ -352,15 +357,7 @@ def _pasted_config(data: StudyData) -> augment.AugmentConfig:
     drawn = cutouts.MiniatureCutoutsConfig(cutouts=root / "cutouts", backgrounds=root / "backgrounds")
     cutouts.main(drawn)
     pasted = replace(miniature.pasted_config(), cutouts=drawn.cutouts, backgrounds=drawn.backgrounds)
-    config = _further_config(data, "pasted", miniature.vocabulary())
-    return replace(config, composers=("pasted",), pasted=pasted)
-
-
-def _further_config(data: StudyData, name: str, vocabulary: VocabularyConfig) -> augment.AugmentConfig:
-    """Of scenes that lie as a data set of their own, which takes its vocabulary from a file."""
-    path = data.root / f"vocabulary-{name}.json"
-    write_whole(path, json.dumps(vocabulary.to_json()))
-    return replace(data.scene_config, dataset=name, vocabulary=Path(str(path)))
+    return replace(_scene_config(data, "pasted", LOOKS_SAID), composers=("pasted",), pasted=pasted)
 
 
 def _make_as_many(data: StudyData, config: augment.AugmentConfig, num_queries: Sequence[int]) -> UPath:
