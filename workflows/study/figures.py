@@ -74,6 +74,7 @@ COMPARISONS = (
         ON_VAL[0],
     ),
     *_compared("Are plain prompts better?", "plain prompts", "scenes", "test", "testA", "testB", "ordinal"),
+    *_compared("Do scenes of plain prompts help?", "plain prompts", "base", "two or more rivals", "testA", "testB"),
     *_compared(
         "Are programs better than Pseudo-Q's rules, of plain prompts?",
         "plain prompts",
@@ -85,6 +86,7 @@ COMPARISONS = (
         ON_VAL[0],
     ),
     *_compared("Are scenes better than photographs?", "scenes", "more photographs", "test", "testB"),
+    *_compared("Are those of plain prompts?", "plain prompts", "more photographs", "test", "testB"),
     *_compared("Are pasted scenes better?", "pasted scenes", "scenes", "test", "ordinal"),
     *_compared("Do pasted scenes help?", "pasted scenes", "base", "two or more rivals", "testA", "testB"),
     *_compared("Must scenes be few?", "scenes", "all scenes in each epoch", "test", "testA", "testB"),
