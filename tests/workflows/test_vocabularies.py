@@ -1,4 +1,4 @@
-"""COCO's vocabulary: its names are the data set's, and each of them can be spoken of."""
+"""The default vocabularies: prompts as published; COCO's names are the data set's, and each can be spoken of."""
 
 from __future__ import annotations
 
@@ -11,12 +11,23 @@ from augmentation.phrases import Wording
 from augmentation.queries import proved_queries
 from augmentation.readback import Readback
 from augmentation.scene import Scene, Thing
+from augmentation.vocabulary import QUANTIFIERS, VocabularyConfig, even_requests, scene_specs
+from workflows.presets import coco, miniature
 from workflows.presets.coco import PLURALS
 
 INSTANCES = Path(__file__).resolve().parents[2].parent / "shared" / "real" / "coco" / "instances.json"
 
 
-def test_its_categories_are_those_of_the_data_set() -> None:
+@pytest.mark.parametrize("vocabulary", [miniature.vocabulary(), coco.vocabulary()], ids=["miniature", "coco"])
+def test_prompts_say_number_and_category_alone(vocabulary: VocabularyConfig) -> None:
+    words = {count: word for word, count in QUANTIFIERS.items()}
+    specs = list(scene_specs(vocabulary, even_requests(vocabulary, 200, seed=0), seed=0))
+    assert [one.prompt for one in specs] == [
+        f"{words[one.count]} {vocabulary.categories[one.category]}" for one in specs
+    ]
+
+
+def test_categories_of_coco_are_those_of_the_data_set() -> None:
     if not INSTANCES.exists():
         pytest.skip("no real annotations of COCO beside the checkout")
     assert [one["name"] for one in json.loads(INSTANCES.read_text())["categories"]] == list(PLURALS)
