@@ -180,10 +180,13 @@ def test_withheld_words_leave_training_with_their_priors_and_stay_in_test() -> N
 
 def test_main_arms_have_all_seeds_and_controls_fewer_and_some_arms_all_sizes() -> None:
     every = list(cells((500, 2000), ARMS, seeds=3, control_seeds=2, control_size=2000))
-    wide = [arm for arm in ARMS if arm.at_all_sizes and not arm.is_main]
-    thorough = [arm for arm in ARMS if arm.more_seeds]
-    assert len(every) == 4 * 2 * 3 + len(wide) * 2 * 2 + (len(ARMS) - 4 - len(wide)) * 2 + len(thorough)
-    assert {one.size for one in every if one.arm in wide} == {500, 2000}
+    trained = {arm.name: [(one.size, one.seed) for one in every if one.arm == arm] for arm in ARMS}
+    assert trained["both"] == [(500, 0), (2000, 0), (500, 1), (2000, 1), (500, 2), (2000, 2)]
+    assert trained["plain prompts"] == trained["both"]
+    assert trained["pasted scenes"] == [(500, 0), (2000, 0), (500, 1), (2000, 1)]
+    assert trained["Pseudo-Q's rules"] == [(2000, 0), (2000, 1), (2000, 2)]
+    assert trained["oracle priors"] == [(2000, 0), (2000, 1)]
+    assert all(trained[arm.name] == trained["both"] for arm in ARMS if arm.is_main)
     assert [one.seed for one in every] == sorted(one.seed for one in every)
     assert len({str(one.folder(StudyConfig().output)) for one in every}) == len(every)
 
