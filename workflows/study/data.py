@@ -2,8 +2,8 @@
 
 Everything is a run of its own that is finished or goes on, below ``<root>``:
 
-    data/miniature/...        the world, its priors and prompted scenes, as the demo makes them
-    data/plain/...            scenes whose prompts say no looks
+    data/miniature/...        the world, its priors, and scenes of which two prompts in three say looks
+    data/plain/...            scenes whose prompts say none, as the demo's
     data/pasted/...           pasted scenes
     packed/<size>-<packing>   real samples of a size: own, shuffled or oracle priors, with or without all words
     packed/<extra>            further training data
