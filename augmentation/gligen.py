@@ -73,7 +73,9 @@ class GligenConfig:
     most_aspect_ratio: float = 1.5
     """Those of other categories lie between this and its inverse, one in each scene for all things of a category."""
 
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    dtype: Literal["auto", "float64", "float32", "float16", "bfloat16"] = "auto"
+    """Precision of the weights; ``auto`` is float16 on a CUDA GPU and float32 elsewhere. float64 is for comparisons."""
+
     device: str = "auto"
 
     def __post_init__(self) -> None:

@@ -62,4 +62,5 @@ def resolved_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """``auto`` is half precision on a CUDA GPU and float32 elsewhere."""
     if dtype == "auto":
         return torch.float16 if device.type == "cuda" else torch.float32
-    return {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[dtype]
+    names = {"float64": torch.float64, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+    return names[dtype]

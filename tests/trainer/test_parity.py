@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import importlib.util
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -67,29 +66,29 @@ def test_the_published_numbers_come_out(network: GroundingNetwork) -> None:
     total.backward()
     norms = _gradient_norms(network)
     network.zero_grad(set_to_none=True)
-    # The weights saturate the first encoder layer's softmax, and rounding is amplified on the way back through it: with
-    # the two threads of the reference, all norms agree to 1e-5; with others, those before the encoder move by 2 %.
+    # The weights saturate the first encoder layer's softmax, and rounding is amplified on the way back through it: norms
+    # before the encoder differ by up to 2 % between CPUs and numbers of threads. The test in float64 compares them.
     for name in BEFORE_THE_ENCODER:
         assert norms.pop(name) == pytest.approx(golden["grad_norm"].pop(name), rel=0.05)
     assert norms == pytest.approx(golden["grad_norm"], rel=1e-3)
 
 
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="the reference had two threads")
-def test_with_the_threads_of_the_reference_all_gradients_come_out(network: GroundingNetwork) -> None:
+def test_in_float64_all_gradients_come_out(network: GroundingNetwork) -> None:
     golden = json.loads((REFERENCE / "golden.json").read_text())
     image, padding, token_ids, token_mask, prior = _recipe().inputs()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
+    network.double()
     try:
-        boxes = network(image, padding, token_ids, token_mask, torch.arange(2), prior).boxes
-        if (boxes - torch.tensor(golden["pred_boxes_per_stage"])).abs().max() > 1e-6:
-            pytest.skip("this CPU rounds otherwise than that of the reference, which gradients amplify")
-        box_losses(boxes, torch.tensor(golden["target_cxcywh"])).per_query.mean().backward()
+        boxes = network(image.double(), padding, token_ids, token_mask, torch.arange(2), prior.double()).boxes
+        box_losses(boxes, torch.tensor(golden["target_cxcywh"]).to(boxes)).per_query.mean().backward()
+        norms = _gradient_norms(network)
     finally:
-        torch.set_num_threads(threads)
-    norms = _gradient_norms(network)
-    network.zero_grad(set_to_none=True)
-    assert norms == pytest.approx(golden["grad_norm"], rel=1e-3)
+        network.zero_grad(set_to_none=True)
+        network.float()
+    # float64 gives the same digits on every CPU. What is left is the rounding of the reference, which is float32: it
+    # changed the backbone's norm by 0.57 %, that of the input projection by 0.04 %.
+    assert norms.pop("backbone") == pytest.approx(golden["grad_norm"].pop("backbone"), rel=1e-2)
+    assert norms.pop("input_proj") == pytest.approx(golden["grad_norm"].pop("input_proj"), rel=1e-3)
+    assert norms == pytest.approx(golden["grad_norm"], rel=1e-4)
 
 
 def _gradient_norms(network: GroundingNetwork) -> dict[str, float]:
