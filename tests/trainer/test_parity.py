@@ -66,7 +66,7 @@ def test_the_published_numbers_come_out(network: GroundingNetwork) -> None:
     total.backward()
     norms = _gradient_norms(network)
     network.zero_grad(set_to_none=True)
-    # The weights saturate the first encoder layer's softmax, and rounding is amplified on the way back through it: norms
+    # The weights saturate the softmax of the first encoder layer, which amplifies rounding on the way back: norms
     # before the encoder differ by up to 2 % between CPUs and numbers of threads. The test in float64 compares them.
     for name in BEFORE_THE_ENCODER:
         assert norms.pop(name) == pytest.approx(golden["grad_norm"].pop(name), rel=0.05)
