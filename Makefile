@@ -90,7 +90,7 @@ app: setup ## a page to try a network on: picture and phrase in, box, prior and 
 	$(PYTHON_M) workflows.app $(ARGS)
 
 study: setup ## does the method work? all arms, controls, seeds and sizes in one table (hours; ARGS="--smoke" for a glance)
-	$(PYTHON_M) workflows.study.study $(ARGS)
+	$(PYTHON_M) workflows.study $(ARGS)
 
 cross-validate: setup ## the same arms on few photographs of your own, cross-validated (ARGS="--dataset NAME", after pack)
 	$(PYTHON_M) workflows.study.cross_validate $(ARGS)
@@ -139,7 +139,7 @@ benchmark-priors: setup ## do the miniature's priors show what the query means? 
 	$(PYTHON_M) benchmarks.priors $(ARGS)
 
 miniature-models: setup ## train the miniature CLIP, Stable Diffusion and detector (hours; resumable)
-	$(PYTHON_M) workflows.miniature_models $(ARGS)
+	$(PYTHON_M) workflows.miniature.train_all $(ARGS)
 
 clean: ## remove what runs made; keeps .venv
 	rm -rf data runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -24,9 +24,11 @@ import tyro
 from rich.table import Table
 from scipy.stats import binomtest
 
-from augmentation.geometry import AXIS
-from augmentation.phrases import Wording
-from augmentation.programs import (
+from augmentation.queries.generator import proved_queries
+from augmentation.queries.parse_check import names
+from augmentation.queries.realizer import Wording
+from augmentation.relations.geometry import AXIS
+from augmentation.relations.programs import (
     Category,
     Depth,
     Extreme,
@@ -38,16 +40,14 @@ from augmentation.programs import (
     Side,
     Superlative,
 )
-from augmentation.queries import proved_queries
-from augmentation.readback import names
-from augmentation.scene import Scene, Thing
-from generation.attributes import AttributeParser, Attributes
+from augmentation.relations.scene import Scene, Thing
+from generation.parsing.attributes import AttributeParser, Attributes
 from shards.schema import Box, Instance
-from shards.sources.screen import with_sound_boxes
-from shards.sources.source import SourceSample
-from trainer.bootstrap import intervals
-from workflows.annotations import AnnotationsConfig, read
-from workflows.console import UserError, console, run
+from shards.sources.sample import SourceSample
+from shards.sources.validation import with_sound_boxes
+from trainer.evaluation.bootstrap import intervals
+from workflows.cli.annotation_options import AnnotationsConfig, read
+from workflows.cli.console import UserError, console, run
 
 EVERY_ONE = 1000
 """Proved queries of each thing and family, at most."""

@@ -28,12 +28,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.hand_checked import compared
-from generation import lexicon as lex
-from generation.attributes import AttributeParser, Attributes
-from generation.prompt import prior_prompt
-from generation.spelling import corrected
-from generation.wording import is_empty, normalised
-from shards.sources.unpickle import read_pickle
+from generation.parsing import lexicon as lex
+from generation.parsing.attributes import AttributeParser, Attributes
+from generation.parsing.normalization import is_empty, normalised
+from generation.parsing.spelling import corrected
+from generation.priors.prompt import prior_prompt
+from shards.sources.safe_pickle import read_pickle
 
 DATASETS = {"RefCOCO": "unc", "RefCOCO+": "unc+", "RefCOCOg": "gref_umd", "ReferIt": "referit"}
 """As people name them, and as TransVG does."""

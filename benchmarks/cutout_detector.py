@@ -21,16 +21,16 @@ from PIL import Image, ImageEnhance
 from rich.progress import track
 from transformers import RTDetrForObjectDetection
 
-from augmentation.composed import Composed
-from augmentation.pasted import PastedComposer, PastedConfig
-from augmentation.vocabulary import QUANTIFIERS, VocabularyConfig, even_requests, scene_specs
+from augmentation.composers.composed import Composed
+from augmentation.composers.pasted import PastedComposer, PastedConfig
+from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig, even_requests, scene_specs
 from pipeline.stage import Item, Rejected
 from shards.schema import Box
 from workflows import cut_out
-from workflows.console import console, quieten_libraries
-from workflows.miniature import detector as detection
-from workflows.miniature.detector import INPUT_PX, Labelled
-from workflows.presets.miniature import WEIGHTS
+from workflows.cli.console import console, quieten_libraries
+from workflows.miniature import WEIGHTS
+from workflows.miniature.models import detector as detection
+from workflows.miniature.models.detector import INPUT_PX, Labelled
 
 CATEGORIES = ("elephant", "zebra", "bus", "donut", "toilet", "potted plant", "stop sign", "orange")
 """Eight that look different, of which the photographs at hand give two cut-outs or more."""

@@ -37,7 +37,7 @@ from pipeline.plan import PlanRow, PlanSettings, ShardItems, open_or_make_plan
 from pipeline.receipts import read_receipts
 from pipeline.run import Job, run_job
 from pipeline.stage import Item, Rejected, Resources, Sink, Stage, Written
-from workflows.console import quieten_libraries
+from workflows.cli.console import quieten_libraries
 
 Figures = dict[str, float | int | str]
 quiet = Console(file=io.StringIO())
@@ -193,9 +193,9 @@ def run_alone(folder: Path, count: int, per_shard: int, kind: str) -> Figures:
 def priors(count: int) -> Job:
     """The job of ``make generate-priors`` with the miniature models: two real stages and their sink."""
     # Only here, so that the peaks of the other measurements are the engine's own.
-    from generation.prior import picture_settings
+    from generation.priors.config import picture_settings
     from workflows import generate_priors
-    from workflows.miniature.drawing import CATEGORIES, COLOURS, PATTERNS
+    from workflows.miniature.world.drawing import CATEGORIES, COLOURS, PATTERNS
 
     config = generate_priors.GeneratePriorsConfig()
     settings = picture_settings(config.prior)

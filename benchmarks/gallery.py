@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.trainer_data import phrase, picture
-from workflows.gallery_site import Entry, Line, Mark, write_gallery
+from workflows.gallery.site import Entry, Line, Mark, write_gallery
 
 console = Console()
 CATEGORIES = ("cup", "dog", "bus", "kite", "zebra", "orange")

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from generation.attributes import AttributeParser, Attributes
-from generation.prompt import prior_prompt
-from shards.sources.unpickle import read_pickle
+from generation.parsing.attributes import AttributeParser, Attributes
+from generation.priors.prompt import prior_prompt
+from shards.sources.safe_pickle import read_pickle
 
 LABELS = Path(__file__).with_name("read_queries.tsv")
 

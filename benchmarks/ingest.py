@@ -36,7 +36,7 @@ from pipeline.executor import ExecutorConfig
 from pipeline.receipts import read_receipts, verified_path
 from shards.reader import SampleReader
 from workflows import ingest
-from workflows.console import quieten_libraries
+from workflows.cli.console import quieten_libraries
 
 OBJECTS_EACH = 7
 SENTENCES_EACH = (3, 2, 2)

@@ -2,7 +2,7 @@
 
 Attention returns its weights, the bias of relative positions is gathered over 400 x 400 pairs, batch norm is a pass of
 its own, every query brings its own copy of the picture, keys and values are projected anew in each stage. Parameters
-carry the names of ``trainer.network``, so that the same weights load.
+carry the names of ``trainer.model.network``, so that the same weights load.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
-from trainer.backbone import Block, BottleneckBlock, FrozenBatchNorm, ResNet
-from trainer.network import BoxHead, GroundingNetwork
-from trainer.network_config import NetworkConfig
-from trainer.positions import grid_padding, grid_positions, relative_sines
+from trainer.model.backbone import Block, BottleneckBlock, FrozenBatchNorm, ResNet
+from trainer.model.config import NetworkConfig
+from trainer.model.network import BoxHead, GroundingNetwork
+from trainer.model.position_encoding import grid_padding, grid_positions, relative_sines
 
 
 class PlainBatchNorm(FrozenBatchNorm):

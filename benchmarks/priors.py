@@ -20,11 +20,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from generation.generator import PriorGenerator
-from generation.render import Picture
-from workflows.console import quieten_libraries
-from workflows.miniature.drawing import PATTERNS
-from workflows.miniature.world import Combination, all_combinations, compose
+from generation.models.text_to_image import Picture
+from generation.priors.generator import PriorGenerator
+from workflows.cli.console import quieten_libraries
+from workflows.miniature.world.dataset import Combination, all_combinations, compose
+from workflows.miniature.world.drawing import PATTERNS
 from workflows.presets import miniature
 
 CROPS_EACH = 12

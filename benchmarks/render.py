@@ -35,16 +35,16 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from generation.attributes import AttributeParser
-from generation.draw import DrawnPrior, PriorDrawer
-from generation.prior import PriorConfig, encoder_fingerprint, picture_settings, prior_id
-from generation.prompt import build_prompt
-from generation.seeds import image_seed
-from generation.store import PriorSink
-from generation.webp import webp_bytes
-from generation.wording import is_empty
-from shards.sources.unpickle import read_pickle
-from workflows.console import quieten_libraries
+from generation.models.webp import webp_bytes
+from generation.parsing.attributes import AttributeParser
+from generation.parsing.normalization import is_empty
+from generation.priors.config import PriorConfig, encoder_fingerprint, picture_settings, prior_id
+from generation.priors.prompt import build_prompt
+from generation.priors.rendering import DrawnPrior, PriorDrawer
+from generation.priors.seeds import image_seed
+from generation.priors.store import PriorSink
+from shards.sources.safe_pickle import read_pickle
+from workflows.cli.console import quieten_libraries
 from workflows.presets import miniature
 
 Figures = dict[str, float | int | str]

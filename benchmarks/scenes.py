@@ -29,32 +29,32 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from augmentation.acceptance import AcceptanceConfig
-from augmentation.compose import PromptedComposer
-from augmentation.composed import Asked, Composed
-from augmentation.cutouts import CutoutFolder
-from augmentation.detect import Detected, Detector, DetectorConfig, DetectStage
-from augmentation.exact import ExactStage
-from augmentation.forms import Style
-from augmentation.label import LabelConfig, LabelStage, scene_of
-from augmentation.matching import matches
-from augmentation.pasted import PastedComposer, PastedConfig
-from augmentation.phrases import Wording
-from augmentation.programs import from_json
-from augmentation.queries import readings, repertoire
-from augmentation.scene import NONE, Scene, Thing
-from augmentation.semantics import Reader
-from augmentation.verify import VerifyConfig, VerifyStage
-from augmentation.vocabulary import QUANTIFIERS, Composer, VocabularyConfig, even_requests, scene_specs
+from augmentation.composers.composed import Asked, Composed
+from augmentation.composers.cutouts import CutoutFolder
+from augmentation.composers.pasted import PastedComposer, PastedConfig
+from augmentation.composers.prompted import PromptedComposer
+from augmentation.detection.attribute_classifier import VerifyConfig, VerifyStage
+from augmentation.detection.detector import Detected, Detector, DetectorConfig, DetectStage
+from augmentation.detection.ground_truth import ExactStage
+from augmentation.detection.matching import matches
+from augmentation.detection.scene_filters import AcceptanceConfig
+from augmentation.planning.vocabulary import QUANTIFIERS, Composer, VocabularyConfig, even_requests, scene_specs
+from augmentation.queries.generator import readings, repertoire
+from augmentation.queries.labeling import LabelConfig, LabelStage, scene_of
+from augmentation.queries.realizer import Wording
+from augmentation.queries.templates import Style
+from augmentation.relations.evaluator import Reader
+from augmentation.relations.programs import from_json
+from augmentation.relations.scene import NONE, Scene, Thing
 from pipeline.stage import Item, Rejected, Stage
 from shards.schema import Sample
 from workflows import cut_out
-from workflows.console import quieten_libraries
-from workflows.miniature import cutouts as miniature_cutouts
-from workflows.miniature.judge import count_objects
+from workflows.cli.console import quieten_libraries
+from workflows.miniature.models.attribute_classifier import count_objects
+from workflows.miniature.world import cutouts as miniature_cutouts
 from workflows.presets import miniature
+from workflows.reports.query_statistics import compared, print_words
 from workflows.study.pseudo_q import ambiguous, pseudo_queries
-from workflows.wording import compared, print_words
 
 console = Console()
 

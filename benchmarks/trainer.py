@@ -39,14 +39,14 @@ from benchmarks.plain_network import PlainNetwork, plain_version
 from benchmarks.trainer_data import NUM_QUERIES, NUM_WORDS, PRIOR_DIM, drawn_from, plain_dataset, write_shards
 from shards.reader import SampleReader
 from trainer.boxes import cxcywh_to_xyxy, iou
-from trainer.data import Preparation, Samples, TrainStream
-from trainer.losses import box_losses
-from trainer.network import GroundingNetwork
-from trainer.network_config import NetworkConfig, miniature, published
-from trainer.processor import Processor, ProcessorConfig, load_tokenizer
-from trainer.transforms import AugmentationConfig
-from workflows.console import quieten_libraries
-from workflows.presets.miniature import WEIGHTS
+from trainer.data.dataset import Preparation, Samples, TrainStream
+from trainer.data.processor import Processor, ProcessorConfig, load_tokenizer
+from trainer.data.transforms import AugmentationConfig
+from trainer.model.config import NetworkConfig, miniature, published
+from trainer.model.network import GroundingNetwork
+from trainer.training.losses import box_losses
+from workflows.cli.console import quieten_libraries
+from workflows.miniature import WEIGHTS
 
 console = Console()
 

@@ -22,10 +22,10 @@ from uuid import uuid4
 
 from upath import UPath
 
-from pipeline.chain import ShardWork
 from pipeline.errors import PipelineError
 from pipeline.plan import Plan
 from pipeline.receipts import PublishedFile, Receipt, damaged_file, read_receipts
+from pipeline.shard_stages import ShardWork
 from pipeline.stage import Written
 from pipeline.storage import create, deliver, local, remove, sha256_of, sizes, staging_folder, sync
 from pipeline.worker import Worker

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.chain import ShardWork, run_stage
 from pipeline.commit import commit
 from pipeline.plan import Plan, ShardItems
 from pipeline.receipts import Receipt
+from pipeline.shard_stages import ShardWork, run_stage
 from pipeline.stage import Sink, Stage
 from pipeline.worker import Bench, Worker, WorkerLimits
 

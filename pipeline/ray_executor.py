@@ -23,11 +23,11 @@ from typing import Any
 
 import ray
 
-from pipeline.chain import ShardWork
 from pipeline.errors import PipelineError
 from pipeline.executor import ExecutorConfig, ShardRunner, Steps
 from pipeline.plan import Plan
 from pipeline.receipts import Receipt
+from pipeline.shard_stages import ShardWork
 from pipeline.stage import Resources, Sink, Stage
 from pipeline.worker import Bench, python_path
 
@@ -35,7 +35,8 @@ SINK_RESOURCES = Resources(num_cpus=0.5)
 PATIENCE_S = 5.0
 """So long a pool may be without actors before the others make room for it."""
 
-LEFT_OUT = [".git", ".venv", "data", "runs", "**/__pycache__"]
+# Patterns of .gitignore: the slash keeps packages named data in.
+LEFT_OUT = [".git", ".venv", "/data", "/runs", "**/__pycache__"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 A stage may raise, end its process, run for ever or eat all memory. The parent notices, starts another process and
 tries the batch once more as it was, since the death may have had nothing to do with it; whoever dies twice is told
-apart by halving (``pipeline.chain``). Items travel sealed, so that the parent never loads what they are made of and
-a second try gets them as they were.
+apart by halving (``pipeline.shard_stages``). Items travel sealed, so that the parent never loads what they are made of
+and a second try gets them as they were.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pipeline.receipts import Location, located
 from pipeline.stage import Item, Rejected, Resources, Stage
 from shards.schema import Sample
-from shards.sources.source import SourceSample
+from shards.sources.sample import SourceSample
 
 MOST_PIXELS = 100_000_000
 JPEG_QUALITY = 95

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from shards.sources.unpickle import read_pickle
-from workflows.miniature.world import WorldConfig, write_dataset
+from shards.sources.safe_pickle import read_pickle
+from workflows.miniature.world.dataset import WorldConfig, write_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (

@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from documented import PAGES, ROOT, Shown, blocks, commands, furnish, modules_run
 
 sys.path.pop(0)
-from workflows.console import UserError
-from workflows.presets.miniature import WEIGHTS
+from workflows.cli.console import UserError
+from workflows.miniature import WEIGHTS
 
 SMALLER = {
     "workflows.augment": ["--num-scenes", "16"],
@@ -53,8 +53,8 @@ NOT_AT_HAND = {
     r"--detr detr": r"detr-r50-unc\.pth|packed-scenes does not exist",
     r"--visual-start detr": r"detr-r50-e632da11\.pth|bert-base-uncased",
     r"dataset refcoco.*--checkpoint": r"does not exist",
-    r"trainer.checkpoints import": r"resvg_refcoco\.pth",
-    r"trainer.checkpoints export": r"runs/refcoco-both/best",
+    r"trainer.model.published_checkpoints import": r"resvg_refcoco\.pth",
+    r"trainer.model.published_checkpoints export": r"runs/refcoco-both/best",
     r"workflows.status data/refcoco/scenes": r"data/refcoco/scenes",
     r"cut-out.*coco": r"nothing was cut out",
     r"--format referit": r"referit",

@@ -10,10 +10,10 @@ from typing import Any, Literal
 from tyro import MISSING
 from upath import UPath
 
-from trainer.network_config import NetworkConfig, miniature, published
-from trainer.optimisation import OptimisationConfig
-from trainer.processor import ProcessorConfig
-from trainer.transforms import AugmentationConfig
+from trainer.data.processor import ProcessorConfig
+from trainer.data.transforms import AugmentationConfig
+from trainer.model.config import NetworkConfig, miniature, published
+from trainer.training.optimizer import OptimisationConfig
 
 CHANGEABLE = frozenset(
     {
@@ -60,7 +60,7 @@ class TrainConfig:
     """Take only the configuration and the tokenizer of ``text_encoder``."""
 
     visual_start: Path | None = None
-    """Detector whose backbone (and visual encoder) the network starts from; see ``trainer.initialise``."""
+    """Detector whose backbone (and visual encoder) the network starts from; see ``trainer.model.pretrained``."""
 
     network: NetworkConfig = field(default_factory=published)
     processor: ProcessorConfig = field(default_factory=ProcessorConfig)

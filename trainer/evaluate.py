@@ -26,13 +26,13 @@ from upath import UPath
 
 from shards.reader import PipelineError, SampleReader
 from shards.schema import SchemaError
-from trainer.data import Samples
+from trainer.data.dataset import Samples
+from trainer.data.processor import Processor
 from trainer.errors import TrainerError
-from trainer.failures import explained
-from trainer.judge import Answerer, evaluation_stream, judge_all
-from trainer.metrics import Judgement, PriorMode, scores
-from trainer.network import GroundingNetwork
-from trainer.processor import Processor
+from trainer.evaluation.evaluator import Answerer, evaluation_stream, judge_all
+from trainer.evaluation.metrics import Judgement, PriorMode, scores
+from trainer.model.network import GroundingNetwork
+from trainer.training.error_messages import explained
 
 PREDICTIONS = "predictions.jsonl"
 
@@ -112,7 +112,7 @@ def _judged(
 
 
 def scores_by_split(judgements: Sequence[Judgement]) -> dict[str, dict[str, Any]]:
-    """Way of giving priors and split to ``trainer.metrics.scores``."""
+    """Way of giving priors and split to ``trainer.evaluation.metrics.scores``."""
     groups: dict[PriorMode, dict[str, list[Judgement]]] = {}
     for one in judgements:
         groups.setdefault(one.priors, {}).setdefault(one.split, []).append(one)

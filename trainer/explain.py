@@ -18,10 +18,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainer.decoder import DecoderStage
-from trainer.network import Grounding
+from trainer.data.processor import Placement, centred
+from trainer.model.decoder import DecoderStage
+from trainer.model.network import Grounding
 from trainer.predict import Grounder, Prediction, Prior, opened
-from trainer.processor import Placement, centred
 
 Map = npt.NDArray[np.float32]
 

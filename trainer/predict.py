@@ -18,10 +18,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from shards.images import MOST_PIXELS
+from trainer.data.processor import Processor, centred
 from trainer.errors import TrainerError
-from trainer.judge import in_picture
-from trainer.network import Grounding, GroundingNetwork
-from trainer.processor import Processor, centred
+from trainer.evaluation.evaluator import in_picture
+from trainer.model.network import Grounding, GroundingNetwork
 
 Feature = npt.NDArray[Any]
 """(prior_dim,) of any float type."""

@@ -26,22 +26,22 @@ from torch import Tensor
 
 from shards.reader import PipelineError, SampleReader
 from shards.schema import SchemaError
-from trainer.averaging import WeightAverage
 from trainer.config import TrainConfig, miniature_recipe, published_recipe
-from trainer.data import Batch, EvaluationStream, Preparation, Samples, TrainStream, limited_shares
+from trainer.data.dataset import Batch, EvaluationStream, Preparation, Samples, TrainStream, limited_shares
+from trainer.data.processor import Processor, load_tokenizer
 from trainer.errors import TrainerError
-from trainer.failures import explained
-from trainer.initialise import Loaded, choose_text_encoder, load_text, load_visual
-from trainer.judge import Answerer, evaluation_stream, judge_all
-from trainer.losses import attention_loss, box_losses, prior_loss
-from trainer.metrics import Judgement, scores
-from trainer.network import Grounding, GroundingNetwork
-from trainer.observing import log_pictures, peak_memory_bytes
-from trainer.optimisation import learning_rate_factor, new_optimizer, set_learning_rates
-from trainer.processor import Processor, load_tokenizer
-from trainer.progress import TrainingView
-from trainer.saving import Checkpoint, Progress, read_state
-from trainer.state import listed, load_strictly, read_safetensors
+from trainer.evaluation.evaluator import Answerer, evaluation_stream, judge_all
+from trainer.evaluation.metrics import Judgement, scores
+from trainer.model.network import Grounding, GroundingNetwork
+from trainer.model.pretrained import Loaded, choose_text_encoder, load_text, load_visual
+from trainer.model.state_dict import listed, load_strictly, read_safetensors
+from trainer.training.checkpoint import Checkpoint, Progress, read_state
+from trainer.training.ema import WeightAverage
+from trainer.training.error_messages import explained
+from trainer.training.losses import attention_loss, box_losses, prior_loss
+from trainer.training.optimizer import learning_rate_factor, new_optimizer, set_learning_rates
+from trainer.training.progress_bar import TrainingView
+from trainer.training.tracking import log_pictures, peak_memory_bytes
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # loader processes are forked
 

@@ -1,7 +1,7 @@
 """Generated scenes with several things of one category, queries that are proved to mean one of them, and their priors.
 
     make augment                                    # scenes of the miniature world, drawn by its Stable Diffusion
-    python -m workflows.miniature.cutouts && make augment ARGS="--composers prompted pasted"
+    python -m workflows.miniature.world.cutouts && make augment ARGS="--composers prompted pasted"
     make augment ARGS="--dataset refcoco --num-scenes 20000"    # SD 1.5 and RT-DETR
     make augment ARGS="--dataset refcoco --num-scenes 20000 --composers pasted \\
         --pasted.cutouts cutouts --pasted.backgrounds train2014 --pasted.instances instances_train2014.json"
@@ -24,35 +24,35 @@ from typing import Any
 
 from upath import UPath
 
-from augmentation.compose import PromptedComposer
-from augmentation.detect import Detector, DetectorConfig, DetectStage
-from augmentation.exact import ExactStage
-from augmentation.forms import Style
-from augmentation.gligen import GligenConfig, LayoutComposer
-from augmentation.held_out import HeldOut
-from augmentation.label import LabelConfig, LabelStage
-from augmentation.pasted import PastedComposer, PastedConfig, check_pasted, pasted_fingerprint
-from augmentation.phrases import families_of
-from augmentation.quotas import QuotaConfig, Quotas, cells_of
-from augmentation.selection import SelectionConfig
-from augmentation.verify import VerifyConfig, VerifyStage
-from augmentation.vocabulary import Composer, VocabularyConfig
-from generation.checkpoints import fingerprint
-from generation.prior import PriorConfig, encoder_fingerprint
-from generation.render import RenderConfig
+from augmentation.composers.gligen import GligenConfig, LayoutComposer
+from augmentation.composers.held_out import HeldOut
+from augmentation.composers.pasted import PastedComposer, PastedConfig, check_pasted, pasted_fingerprint
+from augmentation.composers.prompted import PromptedComposer
+from augmentation.detection.attribute_classifier import VerifyConfig, VerifyStage
+from augmentation.detection.detector import Detector, DetectorConfig, DetectStage
+from augmentation.detection.ground_truth import ExactStage
+from augmentation.planning.quotas import QuotaConfig, Quotas, cells_of
+from augmentation.planning.selection import SelectionConfig
+from augmentation.planning.vocabulary import Composer, VocabularyConfig
+from augmentation.queries.labeling import LabelConfig, LabelStage
+from augmentation.queries.realizer import families_of
+from augmentation.queries.templates import Style
+from generation.models.checkpoints import fingerprint
+from generation.models.text_to_image import RenderConfig
+from generation.priors.config import PriorConfig, encoder_fingerprint
 from pipeline.executor import ExecutorConfig
 from pipeline.stage import Stage
 from workflows import generate_priors
-from workflows.console import Executor, UserError, console, lies_in, run
-from workflows.held_out import held_out_photographs
-from workflows.layout import DATA, DatasetFolders, folders, write_whole
+from workflows.cli.console import Executor, UserError, console, lies_in, run
+from workflows.cli.paths import DATA, DatasetFolders, folders, write_whole
 from workflows.presets import coco, full_size, miniature
-from workflows.prior_config import load_prior_config
-from workflows.rejected_scenes import draw_rejected
-from workflows.scene_plots import draw_yield
-from workflows.scene_rounds import Recipe, RoundsConfig, make_rounds, write_selection
-from workflows.scene_yield import print_yield, yield_record
-from workflows.wording import beside_validation, print_words
+from workflows.priors.config import load_prior_config
+from workflows.reports.query_statistics import beside_validation, print_words
+from workflows.scenes.held_out import held_out_photographs
+from workflows.scenes.rejected import draw_rejected
+from workflows.scenes.rounds import Recipe, RoundsConfig, make_rounds, write_selection
+from workflows.scenes.yield_plots import draw_yield
+from workflows.scenes.yield_report import print_yield, yield_record
 
 STYLES: dict[str, Style] = {"refcoco+": "refcoco+", "refcocog": "refcocog"}
 """Of the data sets whose phrases are not as RefCOCO's."""

@@ -17,11 +17,11 @@ import tyro
 from rich.markdown import Markdown
 
 from trainer.evaluate import read_judgements
-from trainer.metrics import Judgement
-from workflows.accuracy import comparison_of
-from workflows.accuracy_tables import comparison_markdown
-from workflows.console import console, lies_in, run
-from workflows.layout import write_whole
+from trainer.evaluation.metrics import Judgement
+from workflows.cli.console import console, lies_in, run
+from workflows.cli.paths import write_whole
+from workflows.reports.accuracy import comparison_of
+from workflows.reports.accuracy_tables import comparison_markdown
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,12 +16,12 @@ from typing import Literal
 from PIL import Image, ImageDraw, ImageFont
 from upath import UPath
 
-from generation.store import PriorStore
+from generation.priors.store import PriorStore
 from pipeline.executor import ExecutorConfig
-from workflows.console import Executor, UserError, console, run
-from workflows.layout import DATA, folders
-from workflows.parsing import ParsedRow, Queries, Source, parse
-from workflows.prior_config import load_prior_config, prior_store_of
+from workflows.cli.console import Executor, UserError, console, run
+from workflows.cli.paths import DATA, folders
+from workflows.priors.config import load_prior_config, prior_store_of
+from workflows.priors.query_parsing import ParsedRow, Queries, Source, parse
 
 TEXT_LINES = 5
 MARGIN_PX = 8

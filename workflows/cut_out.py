@@ -24,17 +24,17 @@ from rich.progress import track
 from rich.table import Table
 from upath import UPath
 
-from augmentation.cutouts import cutout_name
-from augmentation.cutting import CutConfig, cut_outlined, cut_single, outline_problem
-from augmentation.held_out import HeldOut
-from generation.store import PriorStore
+from augmentation.composers.cutout_extraction import CutConfig, cut_outlined, cut_single, outline_problem
+from augmentation.composers.cutouts import cutout_name
+from augmentation.composers.held_out import HeldOut
+from generation.priors.store import PriorStore
 from pipeline.storage import located, replace
 from shards.images import ImageError, image_path, rgb_image
 from shards.sources.coco_polygons import Outline, OutlinedImage, outlined_images
-from workflows.console import UserError, console, lies_in, run
-from workflows.held_out import held_out_photographs
-from workflows.layout import DATA
-from workflows.prior_config import prior_store_of
+from workflows.cli.console import UserError, console, lies_in, run
+from workflows.cli.paths import DATA
+from workflows.priors.config import prior_store_of
+from workflows.scenes.held_out import held_out_photographs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,11 +22,11 @@ from upath import UPath
 
 from pipeline.executor import ExecutorConfig
 from workflows import augment, generate_priors, ingest, pack, train
-from workflows.console import console, lies_in, run
-from workflows.demo_pictures import draw_pictures
+from workflows.cli.console import console, lies_in, run
 from workflows.evaluate import EvaluateCommandConfig, evaluate_to, print_table
-from workflows.miniature.world import WorldConfig, write_dataset
-from workflows.presets.miniature import WEIGHTS
+from workflows.miniature import WEIGHTS
+from workflows.miniature.world.dataset import WorldConfig, write_dataset
+from workflows.visualization.demo_sheets import draw_pictures
 
 
 @dataclass(frozen=True, kw_only=True)

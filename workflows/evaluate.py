@@ -24,15 +24,15 @@ from upath import UPath
 
 from shards.reader import SampleReader
 from trainer.evaluate import EvaluateConfig, evaluate, read_judgements
-from trainer.metrics import Judgement, PriorMode
-from workflows.accuracy import percent, report_of, with_interval
-from workflows.accuracy_plots import draw_plots
-from workflows.accuracy_tables import markdown
-from workflows.console import UserError, console, lies_in, run
-from workflows.launch import LaunchConfig, launcher
-from workflows.layout import DATA, folders, write_whole
-from workflows.prediction_sheets import draw_sheets
-from workflows.rivals import RIVALS
+from trainer.evaluation.metrics import Judgement, PriorMode
+from workflows.cli.accelerate_launch import LaunchConfig, launcher
+from workflows.cli.console import UserError, console, lies_in, run
+from workflows.cli.paths import DATA, folders, write_whole
+from workflows.reports.accuracy import percent, report_of, with_interval
+from workflows.reports.accuracy_plots import draw_plots
+from workflows.reports.accuracy_tables import markdown
+from workflows.reports.distractors import RIVALS
+from workflows.visualization.prediction_sheets import draw_sheets
 
 Reports = Mapping[str, Mapping[str, Any]]
 

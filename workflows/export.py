@@ -23,8 +23,8 @@ from shards.exports.transvg import TransvgExport
 from shards.reader import SampleReader
 from shards.sources.transvg import XYWH_NAMES
 from shards.writer import image_extension
-from workflows.console import UserError, console, lies_in, run
-from workflows.layout import DATA, folders
+from workflows.cli.console import UserError, console, lies_in, run
+from workflows.cli.paths import DATA, folders
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,21 +18,21 @@ from typing import Any, Literal
 
 from upath import UPath
 
-from generation.draw import DrawStage
-from generation.prior import PriorConfig, encoder_fingerprint, picture_settings
-from generation.store import PriorSink, PriorStore
+from generation.priors.config import PriorConfig, encoder_fingerprint, picture_settings
+from generation.priors.rendering import DrawStage
+from generation.priors.store import PriorSink, PriorStore
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import open_plan
 from pipeline.receipts import read_receipts, runs_below
 from pipeline.run import Job, PlanRow
-from workflows.console import Executor, console, lies_in, run
-from workflows.layout import DATA, folders, prior_store
-from workflows.parsing import ParsedRow, Queries, Source, parse
+from workflows.cli.console import Executor, console, lies_in, run
+from workflows.cli.paths import DATA, folders, prior_store
 from workflows.presets import miniature
 from workflows.presets.full_size import PRESETS
-from workflows.prior_config import save_prior_config
-from workflows.run_plots import run_plotted
-from workflows.stale import prune, report, stale_priors
+from workflows.priors.config import save_prior_config
+from workflows.priors.pruning import prune, report, stale_priors
+from workflows.priors.query_parsing import ParsedRow, Queries, Source, parse
+from workflows.reports.run_report import run_plotted
 
 
 @dataclass(frozen=True, kw_only=True)

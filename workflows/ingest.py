@@ -22,13 +22,13 @@ from pipeline.executor import ExecutorConfig
 from pipeline.receipts import read_ledger, read_receipts
 from pipeline.run import Job, PlanRow
 from shards.images import LoadImageStage
-from shards.sources.screen import Screening
-from shards.sources.source import Problem, SourceSample
+from shards.sources.sample import Problem, SourceSample
+from shards.sources.validation import Screening
 from shards.writer import SampleSink
-from workflows.annotations import AnnotationsConfig, read, screened
-from workflows.console import Executor, UserError, console, lies_in, run
-from workflows.layout import DATA, folders, write_lines
-from workflows.run_plots import run_plotted
+from workflows.cli.annotation_options import AnnotationsConfig, read, screened
+from workflows.cli.console import Executor, UserError, console, lies_in, run
+from workflows.cli.paths import DATA, folders, write_lines
+from workflows.reports.run_report import run_plotted
 
 
 @dataclass(frozen=True, kw_only=True)

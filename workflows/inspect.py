@@ -26,14 +26,14 @@ from rich.table import Table
 from upath import UPath
 
 from shards.images import ImageError, image_path, read_image
-from shards.sources.published import published_queries
-from shards.sources.screen import Screening, with_sound_boxes
-from shards.sources.source import Problem, SourceSample
-from workflows import inspection
-from workflows.annotations import AnnotationsConfig, read, screened
-from workflows.console import UserError, console, lies_in, run
-from workflows.layout import DATA, folders, write_lines, write_whole
-from workflows.tiles import RIVAL, TRUTH, decoded, sheet, tile
+from shards.sources.published_sizes import published_queries
+from shards.sources.sample import Problem, SourceSample
+from shards.sources.validation import Screening, with_sound_boxes
+from workflows.cli.annotation_options import AnnotationsConfig, read, screened
+from workflows.cli.console import UserError, console, lies_in, run
+from workflows.cli.paths import DATA, folders, write_lines, write_whole
+from workflows.reports import dataset_statistics as inspection
+from workflows.visualization.tiles import RIVAL, TRUTH, decoded, sheet, tile
 
 
 @dataclass(frozen=True, kw_only=True)

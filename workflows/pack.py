@@ -16,20 +16,20 @@ from pathlib import Path
 
 from upath import UPath
 
-from generation.prior import encoder_fingerprint
+from generation.priors.config import encoder_fingerprint
 from pipeline.executor import ExecutorConfig
 from pipeline.run import Job, PlanRow
 from pipeline.stage import Item, Stage
 from shards.reader import SampleReader
 from shards.schema import Sample
 from shards.writer import SampleSink
-from workflows.console import Executor, UserError, console, lies_in, run
-from workflows.joining import JoinStage
-from workflows.layout import DATA, folders, prior_store
-from workflows.parsing import Queries, Source, parse
-from workflows.prior_config import load_prior_config
-from workflows.published_features import JoinPublishedStage, PublishedFeatures, num_rows
-from workflows.run_plots import run_plotted
+from workflows.cli.console import Executor, UserError, console, lies_in, run
+from workflows.cli.paths import DATA, folders, prior_store
+from workflows.priors.config import load_prior_config
+from workflows.priors.join import JoinStage
+from workflows.priors.published_features import JoinPublishedStage, PublishedFeatures, num_rows
+from workflows.priors.query_parsing import Queries, Source, parse
+from workflows.reports.run_report import run_plotted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,20 +24,20 @@ from typing import Any, Literal
 import numpy.typing as npt
 from upath import UPath
 
-from generation.attributes import AttributeParser
-from generation.generator import PriorGenerator
-from generation.prior import PriorConfig, encoder_fingerprint, picture_settings, prior_id
-from generation.prompt import build_prompt
-from generation.store import PriorStore
-from generation.wording import is_empty
+from generation.parsing.attributes import AttributeParser
+from generation.parsing.normalization import is_empty
+from generation.priors.config import PriorConfig, encoder_fingerprint, picture_settings, prior_id
+from generation.priors.generator import PriorGenerator
+from generation.priors.prompt import build_prompt
+from generation.priors.store import PriorStore
 from pipeline.receipts import runs_below
 from trainer.explain import explain
 from trainer.predict import Grounder, opened
-from workflows.console import UserError, lies_in, run
-from workflows.layout import DATA, prior_store
-from workflows.maps import explained
-from workflows.prior_config import load_prior_config
-from workflows.tiles import boxed
+from workflows.cli.console import UserError, lies_in, run
+from workflows.cli.paths import DATA, prior_store
+from workflows.priors.config import load_prior_config
+from workflows.visualization.attention_maps import explained
+from workflows.visualization.tiles import boxed
 
 PriorOrigin = Literal["auto", "cached", "none"]
 

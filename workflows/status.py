@@ -23,7 +23,7 @@ from pipeline.plan import open_plan
 from pipeline.progress import duration, progress_line, recent_rate
 from pipeline.receipts import Receipt, read_ledger, read_receipts
 from pipeline.report import Report
-from workflows.console import UserError, run
+from workflows.cli.console import UserError, run
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 

@@ -19,15 +19,15 @@ from typing import Annotated, Literal
 import tyro
 from upath import UPath
 
-from workflows.console import UserError, lies_in, run
-from workflows.launch import LaunchConfig, launcher
-from workflows.layout import DATA, folders
-from workflows.miniature.visual_start import VisualStartConfig
-from workflows.miniature.visual_start import main as teach_backbone
-from workflows.presets.miniature import WEIGHTS
+from workflows.cli.accelerate_launch import LaunchConfig, launcher
+from workflows.cli.console import UserError, lies_in, run
+from workflows.cli.paths import DATA, folders
+from workflows.miniature import WEIGHTS
+from workflows.miniature.models.visual_start import VisualStartConfig
+from workflows.miniature.models.visual_start import main as teach_backbone
 from workflows.presets.published import DETR_WEIGHTS
-from workflows.prior_config import load_prior_config, save_prior_config
-from workflows.training_plots import draw_learning
+from workflows.priors.config import load_prior_config, save_prior_config
+from workflows.reports.training_plots import draw_learning
 
 Arm = Literal["base", "priors", "scenes", "both"]
 Recipe = Literal["miniature", "published"]
@@ -61,7 +61,7 @@ class TrainCommandConfig(LaunchConfig):
 
     visual_start: Path | None = None
     """Detector whose backbone the network starts from; for the miniature one that was taught the looks of things, which
-    is made where it is missing (``python -m workflows.miniature.visual_start``)."""
+    is made where it is missing (``python -m workflows.miniature.models.visual_start``)."""
 
     detr: Path | None = None
     """Folder of the published starting points (``detr-r50-unc.pth``, ...): with the recipe ``published`` the one that

@@ -12,7 +12,7 @@ from typing import Any
 from shards.boxes import iou
 from shards.schema import Box, Instance
 from shards.sources.errors import SourceError, shown
-from shards.sources.source import checked_size, xywh_to_xyxy
+from shards.sources.sample import checked_size, xywh_to_xyxy
 
 SAME_OBJECT_IOU = 0.5
 """A query's box must overlap that of its annotation so much; else the two files are of different data."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shards.sources.errors import SourceError
-from shards.sources.source import checked_size
+from shards.sources.sample import checked_size
 
 
 @dataclass(frozen=True, kw_only=True)

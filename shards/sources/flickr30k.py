@@ -22,7 +22,7 @@ from defusedxml.ElementTree import fromstring
 
 from shards.schema import Box, Query, around
 from shards.sources.errors import SourceError, shown
-from shards.sources.source import Problem, SourceSample, checked_size, four_numbers, key_of
+from shards.sources.sample import Problem, SourceSample, checked_size, four_numbers, key_of
 
 SPLITS = ("train", "val", "test")
 MAX_BYTES = 1 << 22

@@ -18,7 +18,7 @@ from shards.schema import Box, Query, around
 from shards.sources.coco import CocoImage, CocoInstances
 from shards.sources.errors import SourceError
 from shards.sources.files import files_in, splits_of
-from shards.sources.source import Problem, SourceSample, checked_size, image_key, photograph_name, xywh_to_xyxy
+from shards.sources.sample import Problem, SourceSample, checked_size, image_key, photograph_name, xywh_to_xyxy
 
 OF_PHRASES = ("flickr", "mixed")
 """Values of ``dataset_name`` whose captions hold several phrases, each a query."""

@@ -20,7 +20,7 @@ from shards.schema import Box, Instance, Query, around
 from shards.sources.errors import SourceError, shown
 from shards.sources.files import files_in, splits_of
 from shards.sources.json_lines import json_lines
-from shards.sources.source import SourceSample, checked_size, four_numbers, image_key, photograph_name
+from shards.sources.sample import SourceSample, checked_size, four_numbers, image_key, photograph_name
 
 
 def read_odvg(path: Path, dataset: str, split: str) -> Iterator[SourceSample]:

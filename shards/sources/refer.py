@@ -15,8 +15,8 @@ from typing import Any
 from shards.schema import Query
 from shards.sources.coco import CocoImage, CocoInstances
 from shards.sources.errors import SourceError, shown
-from shards.sources.source import SourceSample, key_of
-from shards.sources.unpickle import read_pickle
+from shards.sources.safe_pickle import read_pickle
+from shards.sources.sample import SourceSample, key_of
 
 _SEVERAL_TESTS = re.compile(r"test([A-Z]{2,})")
 

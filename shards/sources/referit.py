@@ -16,8 +16,8 @@ import numpy as np
 
 from shards.schema import Box, Query
 from shards.sources.errors import SourceError
-from shards.sources.matlab import read_matrix
-from shards.sources.source import SourceSample, key_of
+from shards.sources.mat5 import read_matrix
+from shards.sources.sample import SourceSample, key_of
 
 MASK = "segimg_t"
 _REGION = re.compile(r"(\d{1,12})_(\d{1,12})")

@@ -27,7 +27,7 @@ from shards.sources.coco import CocoInstances
 from shards.sources.errors import SourceError, shown
 from shards.sources.files import splits_of
 from shards.sources.json_lines import json_lines
-from shards.sources.source import SourceSample, checked_size, four_numbers, image_key, photograph_name
+from shards.sources.sample import SourceSample, checked_size, four_numbers, image_key, photograph_name
 
 SAME_OBJECT_IOU = 0.5
 """A listed instance that overlaps the target's box so much is the target."""

@@ -15,8 +15,8 @@ from typing import Any
 from shards.schema import Box, Query
 from shards.sources.coco import CocoImage, CocoInstances
 from shards.sources.errors import SourceError, shown
-from shards.sources.source import SourceSample, four_numbers, key_of, photograph_name, xywh_to_xyxy
-from shards.sources.unpickle import read_pickle
+from shards.sources.safe_pickle import read_pickle
+from shards.sources.sample import SourceSample, four_numbers, key_of, photograph_name, xywh_to_xyxy
 
 XYWH_NAMES = ("unc", "unc+", "gref", "gref_umd")
 XYXY_NAMES = ("referit", "flickr")

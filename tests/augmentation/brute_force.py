@@ -1,6 +1,7 @@
 """A second reading of relation programs, written apart from the first: exact integers over the JSON records.
 
-It shares no code with ``augmentation.programs`` and works by sorting and counting where that peels and compares.
+It shares no code with ``augmentation.relations.programs`` and works by sorting and
+counting where that peels and compares.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from fractions import Fraction
 from itertools import combinations
 from typing import Any
 
-from augmentation.scene import Scene
+from augmentation.relations.scene import Scene
 
 AXES = {"left": 0, "right": 0, "top": 1, "bottom": 1}
 

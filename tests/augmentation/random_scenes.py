@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from augmentation.scene import Scene, Thing
+from augmentation.relations.scene import Scene, Thing
 
 COLOURS = ("red", "blue")
 

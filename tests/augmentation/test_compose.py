@@ -9,13 +9,13 @@ from typing import Any
 
 from rich.console import Console
 
-from augmentation.acceptance import AcceptanceConfig
-from augmentation.compose import PromptedComposer
-from augmentation.composed import Composed
-from augmentation.detect import DetectorConfig, DetectStage
-from augmentation.label import LabelConfig, LabelStage
-from augmentation.vocabulary import VocabularyConfig, even_requests, scene_specs
-from generation.render import RenderConfig, Renderer
+from augmentation.composers.composed import Composed
+from augmentation.composers.prompted import PromptedComposer
+from augmentation.detection.detector import DetectorConfig, DetectStage
+from augmentation.detection.scene_filters import AcceptanceConfig
+from augmentation.planning.vocabulary import VocabularyConfig, even_requests, scene_specs
+from augmentation.queries.labeling import LabelConfig, LabelStage
+from generation.models.text_to_image import RenderConfig, Renderer
 from pipeline.run import Job, PlanRow, run_job
 from pipeline.stage import Item
 from shards.reader import SampleReader

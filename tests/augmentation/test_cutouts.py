@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from augmentation.cutouts import CutoutFolder, cutout_name, read_cutout
-from augmentation.cutting import CutConfig, cut_outlined, cut_single, outline_problem, rasterised
+from augmentation.composers.cutout_extraction import CutConfig, cut_outlined, cut_single, outline_problem, rasterised
+from augmentation.composers.cutouts import CutoutFolder, cutout_name, read_cutout
+from augmentation.composers.held_out import HeldOut
 from augmentation.errors import AugmentationError
-from augmentation.held_out import HeldOut
 from shards.images import ImageError, rgb_image
 from shards.sources.coco_polygons import Outline, OutlinedImage, outlined_images
 from shards.sources.errors import SourceError

@@ -23,11 +23,11 @@ from diffusers.pipelines.deprecated.stable_diffusion_gligen.pipeline_stable_diff
 )
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from augmentation.composed import Composed
+from augmentation.composers.composed import Composed
+from augmentation.composers.gligen import GligenConfig, Layout, LayoutComposer, LayoutRenderer, asked_things
+from augmentation.composers.layouts import LayoutConfig
 from augmentation.errors import AugmentationError
-from augmentation.gligen import GligenConfig, Layout, LayoutComposer, LayoutRenderer, asked_things
-from augmentation.layouts import LayoutConfig
-from augmentation.vocabulary import SceneSpec
+from augmentation.planning.vocabulary import SceneSpec
 from pipeline.stage import Item, Rejected
 
 CUPS = Layout(

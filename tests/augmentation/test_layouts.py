@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 import pytest
 
-from augmentation.layouts import LayoutConfig, drawing_order, sample_layout
-from augmentation.vocabulary import Arrangement
+from augmentation.composers.layouts import LayoutConfig, drawing_order, sample_layout
+from augmentation.planning.vocabulary import Arrangement
 from shards.boxes import overlap_share
 from shards.schema import Box
 

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augmentation.backgrounds import covering, is_grey
-from augmentation.blending import BlendConfig, blended, placed, visible_parts
-from augmentation.composed import Composed
-from augmentation.cutouts import CutoutFolder
+from augmentation.composers.backgrounds import covering, is_grey
+from augmentation.composers.blending import BlendConfig, blended, placed, visible_parts
+from augmentation.composers.composed import Composed
+from augmentation.composers.cutouts import CutoutFolder
+from augmentation.composers.held_out import HeldOut
+from augmentation.composers.pasted import PastedComposer, PastedConfig, check_pasted, chosen_cutouts, pasted_fingerprint
 from augmentation.errors import AugmentationError
-from augmentation.held_out import HeldOut
-from augmentation.pasted import PastedComposer, PastedConfig, check_pasted, chosen_cutouts, pasted_fingerprint
-from augmentation.vocabulary import SceneSpec, VocabularyConfig
+from augmentation.planning.vocabulary import SceneSpec, VocabularyConfig
 from pipeline.stage import Item, Rejected
 
 PLAIN = BlendConfig(feather_px=0, lighting=0, cast=0, shadow=0, most_contrast=1)

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from random_scenes import jittered, random_scene
 
 from augmentation.errors import AugmentationError
-from augmentation.programs import (
+from augmentation.queries.generator import repertoire
+from augmentation.relations.evaluator import Reader, run
+from augmentation.relations.programs import (
     Beside,
     Between,
     Category,
@@ -33,9 +35,7 @@ from augmentation.programs import (
     from_json,
     to_json,
 )
-from augmentation.queries import repertoire
-from augmentation.scene import Scene, Thing, flip_scene
-from augmentation.semantics import Reader, run
+from augmentation.relations.scene import Scene, Thing, flip_scene
 from shards.schema import SchemaError
 
 CUP = Category(name="cup")

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from random_scenes import jittered, random_scene
 
 from augmentation.errors import AugmentationError
-from augmentation.families import FAMILIES, family
-from augmentation.forms import Style
-from augmentation.phrases import Wording, category_of, families_of
-from augmentation.programs import (
+from augmentation.queries.generator import ProvedQuery, proved_queries, repertoire
+from augmentation.queries.parse_check import PLACE_WORDS, Readback
+from augmentation.queries.realizer import Wording, category_of, families_of
+from augmentation.queries.templates import Style
+from augmentation.relations.evaluator import run
+from augmentation.relations.programs import (
     Beside,
     Between,
     Category,
@@ -34,13 +36,11 @@ from augmentation.programs import (
     flip,
     to_json,
 )
-from augmentation.queries import ProvedQuery, proved_queries, repertoire
-from augmentation.readback import PLACE_WORDS, Readback
-from augmentation.scene import Scene, Thing
-from augmentation.semantics import run
-from generation.attributes import AttributeParser
-from generation.lexicon import LOCATION_WORDS
-from generation.prompt import prior_prompt
+from augmentation.relations.scene import Scene, Thing
+from augmentation.relations.types import FAMILIES, family
+from generation.parsing.attributes import AttributeParser
+from generation.parsing.lexicon import LOCATION_WORDS
+from generation.priors.prompt import prior_prompt
 
 STYLES: tuple[Style, ...] = get_args(Style)
 PLURALS = {"cup": "cups", "ball": "balls"}

@@ -7,8 +7,7 @@ from typing import Any, get_args
 
 import pytest
 
-from augmentation.families import FAMILIES, Family
-from augmentation.quotas import (
+from augmentation.planning.quotas import (
     HOPELESS_AFTER,
     LEAST_OF_ROUND,
     SERVED,
@@ -20,7 +19,8 @@ from augmentation.quotas import (
     Yields,
     cells_of,
 )
-from augmentation.vocabulary import Arrangement, Composer, SceneRequest, VocabularyConfig
+from augmentation.planning.vocabulary import Arrangement, Composer, SceneRequest, VocabularyConfig
+from augmentation.relations.types import FAMILIES, Family
 
 CUPS: dict[str, Any] = {"categories": {"cup": "cups"}, "quantifiers": ("two", "three", "four")}
 

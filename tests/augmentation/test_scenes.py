@@ -14,18 +14,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augmentation.acceptance import AcceptanceConfig
-from augmentation.composed import Asked, Composed
-from augmentation.detect import Detected, Detector, DetectorConfig, DetectStage, Found, without_duplicates
+from augmentation.composers.composed import Asked, Composed
+from augmentation.detection.detector import Detected, Detector, DetectorConfig, DetectStage, Found, without_duplicates
+from augmentation.detection.ground_truth import ExactStage
+from augmentation.detection.matching import Match, matches
+from augmentation.detection.scene_filters import AcceptanceConfig
 from augmentation.errors import AugmentationError
-from augmentation.exact import ExactStage
-from augmentation.families import family
-from augmentation.label import LabelConfig, LabelStage
-from augmentation.matching import Match, matches
-from augmentation.programs import from_json
-from augmentation.scene import Scene, Thing
-from augmentation.semantics import run
-from augmentation.vocabulary import SceneSpec, VocabularyConfig
+from augmentation.planning.vocabulary import SceneSpec, VocabularyConfig
+from augmentation.queries.labeling import LabelConfig, LabelStage
+from augmentation.relations.evaluator import run
+from augmentation.relations.programs import from_json
+from augmentation.relations.scene import Scene, Thing
+from augmentation.relations.types import family
 from pipeline.stage import Rejected
 from shards.boxes import iou
 from shards.schema import Box, Sample

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from upath import UPath
 
-from augmentation.families import FAMILIES, Family
-from augmentation.quotas import Cell, QuotaConfig
-from augmentation.selection import (
+from augmentation.planning.quotas import Cell, QuotaConfig
+from augmentation.planning.selection import (
     Candidate,
     CandidateQuery,
     Choice,
@@ -29,13 +28,14 @@ from augmentation.selection import (
     picture_hash,
     select,
 )
+from augmentation.relations.types import FAMILIES, Family
 from pipeline.executor import ExecutorConfig
 from pipeline.run import Job, PlanRow, run_job
 from pipeline.stage import Item, Rejected, Stage
 from shards.reader import SampleReader
 from shards.schema import Instance, Query, Sample
 from shards.writer import SampleSink
-from workflows.miniature.world import scene_of_split
+from workflows.miniature.world.dataset import scene_of_split
 
 CELLS = [
     Cell(category=category, count=count, family=family)

@@ -10,14 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from augmentation.detect import Detected, Found
-from augmentation.phrases import Wording
-from augmentation.queries import proved_queries
-from augmentation.scene import Scene, Thing
-from augmentation.verify import VerifyConfig, VerifyStage, believed, category_probabilities, cropped
-from augmentation.vocabulary import SceneSpec, VocabularyConfig
+from augmentation.detection.attribute_classifier import (
+    VerifyConfig,
+    VerifyStage,
+    believed,
+    category_probabilities,
+    cropped,
+)
+from augmentation.detection.detector import Detected, Found
+from augmentation.planning.vocabulary import SceneSpec, VocabularyConfig
+from augmentation.queries.generator import proved_queries
+from augmentation.queries.realizer import Wording
+from augmentation.relations.scene import Scene, Thing
 from pipeline.stage import Rejected
-from workflows.miniature.world import Combination, all_combinations, compose
+from workflows.miniature.world.dataset import Combination, all_combinations, compose
 from workflows.presets import miniature
 
 WORDS = {"pattern": ("striped", ""), "colour": ("red", "blue")}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from augmentation.errors import AugmentationError
-from augmentation.vocabulary import (
+from augmentation.planning.vocabulary import (
     QUANTIFIERS,
     Composer,
     SceneRequest,

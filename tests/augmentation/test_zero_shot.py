@@ -32,11 +32,11 @@ from transformers import (
     SwinConfig,
 )
 
-from augmentation.composed import Composed
-from augmentation.detect import Detected, Detector, DetectorConfig, DetectStage, Found
+from augmentation.composers.composed import Composed
+from augmentation.detection.detector import Detected, Detector, DetectorConfig, DetectStage, Found
+from augmentation.detection.zero_shot import ZeroShotModel
 from augmentation.errors import AugmentationError
-from augmentation.vocabulary import SceneSpec
-from augmentation.zero_shot import ZeroShotModel
+from augmentation.planning.vocabulary import SceneSpec
 from shards.boxes import iou
 
 LETTERS = string.ascii_lowercase

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from augmentation.programs import Category, Depth, Extreme, Middle, Ordinal, Region, Superlative
-from augmentation.scene import Scene, Thing
+from augmentation.relations.programs import Category, Depth, Extreme, Middle, Ordinal, Region, Superlative
+from augmentation.relations.scene import Scene, Thing
 from benchmarks.agreement import AgreementConfig, figures_of, first_in_order, hear, main, meant
-from generation.attributes import AttributeParser
+from generation.parsing.attributes import AttributeParser
 from shards.schema import Instance, Query
-from shards.sources.source import SourceSample
+from shards.sources.sample import SourceSample
 from shards.sources.table import Fields
 
 CUP = Category(name="cup")

@@ -9,10 +9,10 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from generation.attributes import AttributeParser
-from generation.encode import EncoderConfig
-from generation.prior import PriorConfig
-from generation.render import RenderConfig
+from generation.models.image_encoder import EncoderConfig
+from generation.models.text_to_image import RenderConfig
+from generation.parsing.attributes import AttributeParser
+from generation.priors.config import PriorConfig
 
 torch.set_num_threads(1)
 MAX_TOKENS = 16

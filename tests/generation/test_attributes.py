@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from generation.attributes import MAX_WORDS, AttributeParser, Attributes, EmptyQueryError
 from generation.errors import GenerationError
-from generation.prompt import prior_prompt
-from generation.wording import normalised
+from generation.parsing.attributes import MAX_WORDS, AttributeParser, Attributes, EmptyQueryError
+from generation.parsing.normalization import normalised
+from generation.priors.prompt import prior_prompt
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 

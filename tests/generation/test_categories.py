@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from generation.attributes import AttributeParser
+from generation.parsing.attributes import AttributeParser
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real"
 

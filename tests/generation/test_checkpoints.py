@@ -23,10 +23,10 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from generation.draw import PriorDrawer
 from generation.errors import GenerationError
-from generation.prior import PriorConfig, picture_settings
-from generation.render import RenderConfig, Renderer
+from generation.models.text_to_image import RenderConfig, Renderer
+from generation.priors.config import PriorConfig, picture_settings
+from generation.priors.rendering import PriorDrawer
 
 PROMPTS = ["a red cup", "a man", "a red cup", "two dogs"]
 WIDTH = 16

@@ -14,18 +14,18 @@ import pytest
 import torch
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-from generation.checkpoints import fingerprint
-from generation.draw import Drawn, DrawnPrior, DrawStage, PriorDrawer
-from generation.encode import EncoderConfig, ImageEncoder
 from generation.errors import GenerationError
-from generation.generator import PriorGenerator
-from generation.parse import ParsedQuery, ParsedSink, ParseStage
-from generation.prior import PriorConfig, encoder_fingerprint, picture_settings, prior_id
-from generation.prompt import PromptConfig
-from generation.render import RenderConfig, Renderer
-from generation.seeds import image_seed
-from generation.store import PriorSink, PriorStore
-from generation.webp import webp_bytes
+from generation.models.checkpoints import fingerprint
+from generation.models.image_encoder import EncoderConfig, ImageEncoder
+from generation.models.text_to_image import RenderConfig, Renderer
+from generation.models.webp import webp_bytes
+from generation.priors.config import PriorConfig, encoder_fingerprint, picture_settings, prior_id
+from generation.priors.generator import PriorGenerator
+from generation.priors.prompt import PromptConfig
+from generation.priors.query_parsing import ParsedQuery, ParsedSink, ParseStage
+from generation.priors.rendering import Drawn, DrawnPrior, DrawStage, PriorDrawer
+from generation.priors.seeds import image_seed
+from generation.priors.store import PriorSink, PriorStore
 from pipeline.receipts import PipelineError
 from pipeline.run import ExecutorConfig, Job, PlanRow, run_job
 from pipeline.stage import Item, Rejected

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from generation.attributes import AttributeParser
-from generation.prompt import PHOTO_TEMPLATES, PromptConfig, build_prompt, prior_prompt
+from generation.parsing.attributes import AttributeParser
+from generation.priors.prompt import PHOTO_TEMPLATES, PromptConfig, build_prompt, prior_prompt
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from benchmarks.hand_checked import compared
-from generation import parse
-from generation.attributes import AttributeParser
+from generation.parsing.attributes import AttributeParser
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real"
-
-
-def test_the_fingerprint_of_reading_covers_every_module_that_reads() -> None:
-    room, found = Path(parse.__file__).parent, {"attributes", "prompt"}
-    waiting = sorted(found)
-    while waiting:
-        names = set(
-            re.findall(r"^from generation(?:\.| import )(\w+)", (room / f"{waiting.pop()}.py").read_text(), re.M)
-        )
-        waiting += names - found
-        found |= names
-    assert sorted(parse._READING) == sorted(found - {"errors"})
 
 
 @pytest.mark.parametrize(("what", "least"), [("head", 0.97), ("colours", 0.97), ("location", 0.97), ("prompt", 0.95)])

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.chain import ShardWork, run_stage
 from pipeline.errors import PipelineError
+from pipeline.shard_stages import ShardWork, run_stage
 from pipeline.stage import Item, Rejected, Stage
 from pipeline.worker import Bench, Worker, WorkerLimits, seal
 

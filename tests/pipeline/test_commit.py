@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from toy_job import Number, TarSink, rows
 
-from pipeline.chain import ShardWork
 from pipeline.commit import commit, recover
 from pipeline.errors import PipelineError
 from pipeline.plan import Plan, PlanSettings, open_or_make_plan
 from pipeline.receipts import read_receipts
+from pipeline.shard_stages import ShardWork
 from pipeline.stage import Sink, Written
 from pipeline.worker import Bench, Worker, WorkerLimits, seal
 

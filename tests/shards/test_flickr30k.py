@@ -10,7 +10,7 @@ from PIL import Image
 from shards.schema import Sample
 from shards.sources.errors import SourceError
 from shards.sources.flickr30k import MAX_BYTES, read_flickr30k
-from shards.sources.screen import screen
+from shards.sources.validation import screen
 
 SENTENCES = """[/EN#1/people Two men] look at [/EN#2/animals a dog] in [/EN#3/scene a park] .
 [/EN#0/notvisual It] shows [/EN#2/animals/other the brown dog] .

@@ -24,9 +24,9 @@ from shards.images import ImageError, read_image, upright_size
 from shards.schema import SchemaError
 from shards.sources.errors import SourceError
 from shards.sources.features import read_features
-from shards.sources.readers import FORMATS, read_annotations
-from shards.sources.screen import screen
-from shards.sources.source import SourceSample
+from shards.sources.registry import FORMATS, read_annotations
+from shards.sources.sample import SourceSample
+from shards.sources.validation import screen
 from shards.tar import members
 from shards.writer import write_tar
 from tests.shards.annotation_files import SOUND, encoded

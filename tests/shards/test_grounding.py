@@ -13,8 +13,8 @@ from shards.sources.errors import SourceError
 from shards.sources.files import splits_of
 from shards.sources.grounding import read_grounding
 from shards.sources.odvg import read_odvg
-from shards.sources.readers import Annotations, read_annotations
 from shards.sources.refer import read_refer
+from shards.sources.registry import Annotations, read_annotations
 from shards.sources.table import Fields
 from shards.sources.transvg import read_transvg
 from tests.shards.annotation_files import write_refer

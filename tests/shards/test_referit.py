@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 
 from shards.sources.errors import SourceError
-from shards.sources.matlab import MAX_BYTES, read_matrix
+from shards.sources.mat5 import MAX_BYTES, read_matrix
 from shards.sources.referit import read_referit
 
 

@@ -20,7 +20,7 @@ from pipeline.stage import Item, Rejected
 from shards.images import ImageError, LoadImageStage, read_image, upright_size
 from shards.reader import SampleReader
 from shards.schema import Instance, Query, Sample, SchemaError
-from shards.sources.source import SourceSample, image_key
+from shards.sources.sample import SourceSample, image_key
 from shards.tar import members
 from shards.writer import SampleSink
 

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shards.sources.errors import SourceError
-from shards.sources.readers import Annotations, read_annotations
 from shards.sources.refer import read_refer
-from shards.sources.screen import screen
-from shards.sources.source import SourceSample
+from shards.sources.registry import Annotations, read_annotations
+from shards.sources.safe_pickle import read_pickle
+from shards.sources.sample import SourceSample
 from shards.sources.table import Fields, read_table
 from shards.sources.transvg import read_transvg
-from shards.sources.unpickle import read_pickle
+from shards.sources.validation import screen
 from tests.shards.annotation_files import write_refer
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real"

@@ -21,9 +21,9 @@ from pipeline.stage import Item, Stage
 from shards.schema import Instance, Query, Sample
 from shards.writer import SampleSink
 from trainer.config import TrainConfig
-from trainer.network_config import BackboneConfig, NetworkConfig
-from trainer.optimisation import OptimisationConfig
-from trainer.transforms import AugmentationConfig
+from trainer.data.transforms import AugmentationConfig
+from trainer.model.config import BackboneConfig, NetworkConfig
+from trainer.training.optimizer import OptimisationConfig
 
 COLOURS = ("red", "green", "blue", "yellow")
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *COLOURS, "square", "left", "right", "the", "##most")

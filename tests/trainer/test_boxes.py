@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trainer.boxes import cxcywh_to_xyxy, giou, iou, xyxy_to_cxcywh
-from trainer.losses import attention_loss, box_losses
+from trainer.training.losses import attention_loss, box_losses
 
 
 def test_boxes_survive_the_change_of_form() -> None:

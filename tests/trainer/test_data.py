@@ -10,7 +10,7 @@ import torch
 
 from shards.reader import SampleReader
 from shards.schema import SchemaError
-from trainer.data import (
+from trainer.data.dataset import (
     Batch,
     EvaluationStream,
     Order,
@@ -21,9 +21,9 @@ from trainer.data import (
     limited_shares,
     shuffled,
 )
+from trainer.data.processor import Processor, ProcessorConfig, load_tokenizer
+from trainer.data.transforms import AugmentationConfig
 from trainer.errors import TrainerError
-from trainer.processor import Processor, ProcessorConfig, load_tokenizer
-from trainer.transforms import AugmentationConfig
 
 MakeRun = Callable[..., Path]
 

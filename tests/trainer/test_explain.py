@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from trainer.attention import SingleQueryAttention
+from trainer.data.processor import Processor, ProcessorConfig, load_tokenizer
 from trainer.explain import explain
-from trainer.initialise import choose_text_encoder
-from trainer.network import GroundingNetwork
-from trainer.network_config import NetworkConfig
+from trainer.model.attention import SingleQueryAttention
+from trainer.model.config import NetworkConfig
+from trainer.model.network import GroundingNetwork
+from trainer.model.pretrained import choose_text_encoder
 from trainer.predict import Grounder
-from trainer.processor import Processor, ProcessorConfig, load_tokenizer
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from transformers import (
 )
 
 from trainer.errors import TrainerError
-from trainer.initialise import choose_text_encoder, load_text, load_visual
-from trainer.network import GroundingNetwork
-from trainer.network_config import BackboneConfig, NetworkConfig
+from trainer.model.config import BackboneConfig, NetworkConfig
+from trainer.model.network import GroundingNetwork
+from trainer.model.pretrained import choose_text_encoder, load_text, load_visual
 
 
 def _resnet(**changes: object) -> ResNetConfig:

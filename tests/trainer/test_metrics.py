@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.bootstrap import intervals
 from trainer.errors import TrainerError
 from trainer.evaluate import read_judgements, write_judgements
-from trainer.metrics import Judgement, scores
+from trainer.evaluation.bootstrap import intervals
+from trainer.evaluation.metrics import Judgement, scores
 
 ANSWER = Judgement(
     key="k",

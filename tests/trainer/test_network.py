@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.attention import Attention, SingleQueryAttention
 from trainer.errors import TrainerError
-from trainer.initialise import choose_text_encoder
-from trainer.losses import box_losses
-from trainer.network import GroundingNetwork
-from trainer.network_config import NetworkConfig, miniature, published
-from trainer.positions import grid_padding, relative_sines
-from trainer.verification import RelativeAttention
+from trainer.model.attention import Attention, SingleQueryAttention
+from trainer.model.config import NetworkConfig, miniature, published
+from trainer.model.network import GroundingNetwork
+from trainer.model.position_encoding import grid_padding, relative_sines
+from trainer.model.pretrained import choose_text_encoder
+from trainer.model.verification import RelativeAttention
+from trainer.training.losses import box_losses
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from trainer.checkpoints import config_of_published, from_published, published_name, to_published
 from trainer.errors import TrainerError
-from trainer.losses import box_losses
-from trainer.network import GroundingNetwork
+from trainer.model.network import GroundingNetwork
+from trainer.model.published_checkpoints import config_of_published, from_published, published_name, to_published
+from trainer.training.losses import box_losses
 
 REFERENCE = Path(__file__).resolve().parents[2].parent / "shared" / "reference"
 BEFORE_THE_ENCODER = ("backbone", "input_proj")

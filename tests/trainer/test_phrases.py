@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.phrases import has_place, mirrored
+from trainer.data.spatial_words import has_place, mirrored
 
 
 @pytest.mark.parametrize(

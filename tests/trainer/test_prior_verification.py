@@ -9,11 +9,11 @@ import torch
 from upath import UPath
 
 from trainer.config import TrainConfig
-from trainer.initialise import choose_text_encoder
-from trainer.losses import prior_loss
-from trainer.network import GroundingNetwork
-from trainer.network_config import NetworkConfig
-from trainer.prior_verification import Looks, PriorVerification
+from trainer.model.config import NetworkConfig
+from trainer.model.network import GroundingNetwork
+from trainer.model.pretrained import choose_text_encoder
+from trainer.model.prior_verification import Looks, PriorVerification
+from trainer.training.losses import prior_loss
 
 NORTH, SOUTH, EAST = [0.0, 1.0], [0.0, -1.0], [1.0, 0.0]
 FIRST_CELL = [0.25, 0.25, 0.4, 0.4]  # of a grid of 2 x 2

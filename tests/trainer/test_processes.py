@@ -16,10 +16,10 @@ from transformers import BertConfig
 
 from trainer.config import TrainConfig
 from trainer.evaluate import EvaluateConfig, evaluate
-from trainer.optimisation import OptimisationConfig
-from trainer.state import read_safetensors
+from trainer.model.state_dict import read_safetensors
 from trainer.train import train
-from workflows.launch import LaunchConfig, launcher
+from trainer.training.optimizer import OptimisationConfig
+from workflows.cli.accelerate_launch import LaunchConfig, launcher
 
 MakeRun = Callable[..., Path]
 MakeConfig = Callable[..., TrainConfig]
@@ -40,7 +40,7 @@ def die(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
 if left >= 0:
-    trainer.network.register_forward_pre_hook(die)
+    trainer.model.network.register_forward_pre_hook(die)
 trainer.run()
 """
 

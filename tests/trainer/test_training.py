@@ -13,15 +13,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from shards.reader import SampleReader
 from trainer.config import TrainConfig
+from trainer.data.transforms import AugmentationConfig
 from trainer.errors import TrainerError
 from trainer.evaluate import EvaluateConfig, evaluate, read_judgements, scores_by_split
-from trainer.failures import explained
-from trainer.optimisation import OptimisationConfig, learning_rate_factor, lr_scale
+from trainer.model.state_dict import read_safetensors
 from trainer.predict import Grounder
-from trainer.saving import read_state
-from trainer.state import read_safetensors
 from trainer.train import Trainer, new_network, train
-from trainer.transforms import AugmentationConfig
+from trainer.training.checkpoint import read_state
+from trainer.training.error_messages import explained
+from trainer.training.optimizer import OptimisationConfig, learning_rate_factor, lr_scale
 
 MakeRun = Callable[..., Path]
 MakeConfig = Callable[..., TrainConfig]
@@ -146,7 +146,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_spares_its_checkpoint(run: P
     before = _weights(config.output)
     trainer = Trainer(config)
     with torch.no_grad():
-        trainer.network.box_head.layers[0].weight.fill_(float("nan"))
+        trainer.model.network.box_head.layers[0].weight.fill_(float("nan"))
     with pytest.raises(TrainerError, match="the loss is nan at epoch 1, step 0"):
         trainer.run()
     assert all(torch.equal(tensor, _weights(config.output)[name]) for name, tensor in before.items())
@@ -159,7 +159,7 @@ def test_a_step_in_parts_gives_the_same_weights(run: Path, tiny_config: MakeConf
     for changes in ({}, {"accumulate": 2}, {"accumulate": 4}, {"recompute": True}):
         one = replace(config, output=tmp_path / str(len(found)), **changes)
         trainer = Trainer(one)
-        _without_dropout(trainer.network)
+        _without_dropout(trainer.model.network)
         trainer.run()
         found.append(_weights(one.output))
     for other in found[1:]:
@@ -197,7 +197,7 @@ def test_memory_that_runs_out_is_explained_and_spares_the_checkpoint(run: Path, 
     def exhaust(*_: object) -> None:
         raise torch.OutOfMemoryError("tried to allocate 80 GiB")
 
-    trainer.network.decoder.register_forward_hook(exhaust)
+    trainer.model.network.decoder.register_forward_hook(exhaust)
     with pytest.raises(TrainerError, match=r"memory ran out at epoch 1, step 0.*80 GiB.*--accumulate 2 .*--recompute"):
         trainer.run()
     assert all(torch.equal(tensor, _weights(config.output)[name]) for name, tensor in before.items())
@@ -212,7 +212,7 @@ def test_a_dead_loader_process_ends_the_run_with_its_checkpoint_intact(run: Path
         for child in psutil.Process().children():
             child.kill()
 
-    trainer.network.decoder.register_forward_hook(kill)
+    trainer.model.network.decoder.register_forward_hook(kill)
     with pytest.raises(TrainerError, match=r"batches died at epoch \d+, step \d, and .* is intact .*num_workers"):
         trainer.run()
     _weights(config.output)

@@ -7,8 +7,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from trainer.boxes import cxcywh_to_xyxy, iou
-from trainer.processor import fitted_placement
-from trainer.transforms import AugmentationConfig, augmented, plainly, random_crop
+from trainer.data.processor import fitted_placement
+from trainer.data.transforms import AugmentationConfig, augmented, plainly, random_crop
 
 BOX = (40.0, 10.0, 60.0, 30.0)
 STILL = AugmentationConfig(

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from trainer.network import GroundingNetwork
-from trainer.network_config import miniature
-from trainer.processor import Processor, ProcessorConfig, load_tokenizer
-from workflows.presets.miniature import WEIGHTS
+from trainer.data.processor import Processor, ProcessorConfig, load_tokenizer
+from trainer.model.config import miniature
+from trainer.model.network import GroundingNetwork
+from workflows.miniature import WEIGHTS
 
 
 @pytest.fixture(scope="session")

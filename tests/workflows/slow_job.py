@@ -15,7 +15,7 @@ from pipeline.executor import ExecutorConfig
 from pipeline.plan import PlanRow
 from pipeline.run import Job, run_job
 from pipeline.stage import Item, Rejected, Resources, Sink, Stage, Written
-from workflows.console import Executor, UserError, run
+from workflows.cli.console import Executor, UserError, run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from generation.attributes import EmptyQueryError
+from generation.parsing.attributes import EmptyQueryError
 from trainer.errors import TrainerError
-from workflows.app import AppConfig, examples, load
-from workflows.console import UserError
+from workflows.app.__main__ import AppConfig, examples, load
+from workflows.cli.console import UserError
 
 pytest.importorskip("gradio", reason="the extra app is not installed")
-from workflows.app_page import page as app_page
-from workflows.app_page import serve
+from workflows.app.page import page as app_page
+from workflows.app.page import serve
 
 HOSTILE = "left cup <img src=x onerror=\"document.title = 'taken'\">"
 

@@ -15,17 +15,17 @@ from PIL import Image
 from upath import UPath
 
 from augmentation.errors import AugmentationError
-from augmentation.quotas import QuotaConfig
-from augmentation.vocabulary import VocabularyConfig
+from augmentation.planning.quotas import QuotaConfig
+from augmentation.planning.vocabulary import VocabularyConfig
 from pipeline.errors import PipelineError
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import open_plan
 from pipeline.receipts import read_ledger, read_receipts
 from shards.reader import SampleReader
 from workflows import augment, ingest
-from workflows.console import UserError
-from workflows.miniature import cutouts
-from workflows.miniature.world import WorldConfig, write_dataset
+from workflows.cli.console import UserError
+from workflows.miniature.world import cutouts
+from workflows.miniature.world.dataset import WorldConfig, write_dataset
 from workflows.presets import miniature
 
 HERE = ExecutorConfig(isolate=False)

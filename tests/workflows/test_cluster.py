@@ -24,9 +24,9 @@ from upath import UPath
 from pipeline.executor import ExecutorConfig
 from pipeline.receipts import read_receipts
 from workflows import generate_priors, ingest, pack
-from workflows.launch import launcher
-from workflows.miniature.world import WorldConfig, write_dataset
-from workflows.presets.miniature import WEIGHTS
+from workflows.cli.accelerate_launch import launcher
+from workflows.miniature import WEIGHTS
+from workflows.miniature.world.dataset import WorldConfig, write_dataset
 from workflows.train import TrainCommandConfig
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,10 +11,10 @@ from upath import UPath
 from shards.reader import SampleReader
 from workflows import generate_priors, ingest
 from workflows.augment import AugmentConfig
-from workflows.console import UserError, run
+from workflows.cli.console import UserError, run
+from workflows.cli.paths import folders
 from workflows.demo import SIZES
-from workflows.layout import folders
-from workflows.miniature.world import WorldConfig, write_dataset
+from workflows.miniature.world.dataset import WorldConfig, write_dataset
 from workflows.presets.full_size import PRESETS
 from workflows.train import Arm, TrainCommandConfig, arguments
 

@@ -14,30 +14,30 @@ import tyro
 from PIL import Image, ImageDraw
 from upath import UPath
 
-from augmentation.cutouts import CutoutFolder, read_cutout
+from augmentation.composers.cutouts import CutoutFolder, read_cutout
+from augmentation.composers.pasted import PastedConfig, check_pasted
 from augmentation.errors import AugmentationError
-from augmentation.pasted import PastedConfig, check_pasted
-from generation.draw import Drawn, DrawnPrior
-from generation.store import PriorSink
-from generation.webp import webp_bytes
+from generation.models.webp import webp_bytes
+from generation.priors.rendering import Drawn, DrawnPrior
+from generation.priors.store import PriorSink
 from pipeline.executor import ExecutorConfig
 from pipeline.run import Job, PlanRow, run_job
 from pipeline.stage import Item, Rejected, Stage
 from shards.images import LoadImageStage
 from shards.reader import SampleReader
 from shards.schema import Instance, Query
-from shards.sources.screen import screen
-from shards.sources.source import SourceSample
+from shards.sources.sample import SourceSample
+from shards.sources.validation import screen
 from shards.writer import SampleSink
 from workflows import ingest
-from workflows.console import UserError
+from workflows.cli.console import UserError
+from workflows.cli.paths import folders, read_lines, write_lines
 from workflows.cut_out import CocoConfig, CutOutConfig, PriorsConfig, Tally, from_priors, main
-from workflows.held_out import held_out_photographs
-from workflows.layout import folders, read_lines, write_lines
-from workflows.miniature import cutouts as miniature_cutouts
-from workflows.miniature.world import WorldConfig, held_out_combinations, write_dataset
+from workflows.miniature.world import cutouts as miniature_cutouts
+from workflows.miniature.world.dataset import WorldConfig, held_out_combinations, write_dataset
 from workflows.presets import miniature
-from workflows.prior_config import prior_store_of
+from workflows.priors.config import prior_store_of
+from workflows.scenes.held_out import held_out_photographs
 
 SQUARE = [20, 20, 100, 20, 100, 100, 20, 100]
 

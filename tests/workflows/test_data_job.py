@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 from upath import UPath
 
-from generation.prior import PriorConfig
-from generation.store import PriorStore
+from generation.priors.config import PriorConfig
+from generation.priors.store import PriorStore
 from pipeline.errors import PipelineError
 from pipeline.executor import ExecutorConfig
 from pipeline.receipts import read_receipts, runs_below
 from shards.reader import SampleReader
 from workflows import augment, generate_priors, ingest, pack
-from workflows.console import UserError
-from workflows.miniature.world import WorldConfig, write_dataset
+from workflows.cli.console import UserError
+from workflows.miniature import WEIGHTS
+from workflows.miniature.world.dataset import WorldConfig, write_dataset
 from workflows.presets import miniature
-from workflows.presets.miniature import WEIGHTS
-from workflows.prior_config import load_prior_config, prior_store_of
+from workflows.priors.config import load_prior_config, prior_store_of
 
 HERE = ExecutorConfig(isolate=False)
 

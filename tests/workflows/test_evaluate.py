@@ -11,14 +11,14 @@ from upath import UPath
 
 from shards.reader import SampleReader
 from trainer.evaluate import write_judgements
-from trainer.metrics import Judgement
+from trainer.evaluation.metrics import Judgement
 from workflows import compare, evaluate, ingest
-from workflows.accuracy import comparison_of, kinds_of_words, report_of
-from workflows.accuracy_tables import markdown
-from workflows.console import UserError
-from workflows.miniature.world import WorldConfig, write_dataset
-from workflows.prediction_sheets import worst
-from workflows.rivals import rival_group
+from workflows.cli.console import UserError
+from workflows.miniature.world.dataset import WorldConfig, write_dataset
+from workflows.reports.accuracy import comparison_of, kinds_of_words, report_of
+from workflows.reports.accuracy_tables import markdown
+from workflows.reports.distractors import rival_group
+from workflows.visualization.prediction_sheets import worst
 
 
 def _answer(number: int, iou: float, **changes: object) -> Judgement:

@@ -16,10 +16,10 @@ from shards.reader import SampleReader
 from shards.sources.errors import SourceError
 from shards.sources.features import read_features
 from shards.sources.grounding import read_grounding
-from shards.sources.screen import screen
 from shards.sources.transvg import read_transvg
+from shards.sources.validation import screen
 from workflows import export, ingest, pack
-from workflows.console import UserError
+from workflows.cli.console import UserError
 
 HERE = ExecutorConfig(isolate=False)
 ROWS = [

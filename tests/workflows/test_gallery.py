@@ -16,12 +16,13 @@ from PIL import Image
 from upath import UPath
 
 from shards.reader import SampleReader
-from trainer.metrics import Judgement
-from workflows import gallery, ingest
-from workflows.console import UserError
-from workflows.gallery_entries import in_words, of_predictions, relations_of
-from workflows.gallery_site import Entry, Line, Mark, write_gallery
-from workflows.miniature.world import WorldConfig, write_dataset
+from trainer.evaluation.metrics import Judgement
+from workflows import ingest
+from workflows.cli.console import UserError
+from workflows.gallery import __main__ as gallery
+from workflows.gallery.entries import in_words, of_predictions, relations_of
+from workflows.gallery.site import Entry, Line, Mark, write_gallery
+from workflows.miniature.world.dataset import WorldConfig, write_dataset
 
 PROGRAM = {"op": "ordinal", "of": {"op": "category", "name": "cup"}, "rank": 2, "side": "right"}
 HOSTILE = '<script>document.title = "taken"</script><img src=x onerror="document.title=1">'

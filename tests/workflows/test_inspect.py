@@ -16,11 +16,12 @@ from upath import UPath
 
 from pipeline.errors import PipelineError
 from shards.schema import Instance, Query
-from shards.sources.published import published_queries
-from shards.sources.source import SourceSample
-from workflows import export, ingest, inspect, inspection, pack
-from workflows.console import UserError
-from workflows.layout import read_lines, write_lines
+from shards.sources.published_sizes import published_queries
+from shards.sources.sample import SourceSample
+from workflows import export, ingest, inspect, pack
+from workflows.cli.console import UserError
+from workflows.cli.paths import read_lines, write_lines
+from workflows.reports import dataset_statistics as inspection
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT.parent / "shared" / "real"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.priors import judged
-from generation.generator import PriorGenerator
+from generation.priors.generator import PriorGenerator
 from workflows.presets import miniature
 
 

@@ -11,8 +11,8 @@ from pipeline.executor import ExecutorConfig
 from pipeline.receipts import read_receipts, verified_path
 from shards.reader import SampleReader
 from workflows import generate_priors, ingest, pack
-from workflows.console import UserError
-from workflows.miniature.world import WorldConfig, write_dataset
+from workflows.cli.console import UserError
+from workflows.miniature.world.dataset import WorldConfig, write_dataset
 from workflows.train import TrainCommandConfig, arguments
 
 

@@ -9,11 +9,11 @@ from upath import UPath
 
 from pipeline.report import Report
 from workflows import ingest
-from workflows.miniature.world import WorldConfig, write_dataset
-from workflows.plots import heat_map, levels, new_figure
-from workflows.run_plots import draw_run, funnel, shares
-from workflows.scene_plots import draw_yield
-from workflows.training_plots import draw_learning, learning_curves
+from workflows.miniature.world.dataset import WorldConfig, write_dataset
+from workflows.reports.plot_style import heat_map, levels, new_figure
+from workflows.reports.run_report import draw_run, funnel, shares
+from workflows.reports.training_plots import draw_learning, learning_curves
+from workflows.scenes.yield_plots import draw_yield
 
 
 def _is_drawn(path: Path) -> bool:

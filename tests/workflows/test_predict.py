@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from upath import UPath
 
-from workflows.console import UserError
+from workflows.cli.console import UserError
 from workflows.predict import PredictConfig, main, pictures, questions
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from augmentation.scene import Scene, Thing
+from augmentation.relations.scene import Scene, Thing
 from workflows.study.pseudo_q import ambiguous, pseudo_queries
 
 

@@ -11,14 +11,15 @@ import pytest
 from PIL import Image
 from upath import UPath
 
-from generation.store import PriorStore
+from generation.priors.store import PriorStore
 from pipeline.executor import ExecutorConfig
 from pipeline.receipts import read_receipts, runs_below
 from workflows import contact_sheet, generate_priors
-from workflows.console import UserError
-from workflows.layout import prior_store
+from workflows.cli.console import UserError
+from workflows.cli.paths import prior_store
+from workflows.miniature import WEIGHTS
 from workflows.presets import miniature
-from workflows.prior_config import prior_store_of
+from workflows.priors.config import prior_store_of
 
 HERE = ExecutorConfig(isolate=False)
 
@@ -103,7 +104,7 @@ def test_an_empty_slice_and_a_bad_expression_are_one_line(tmp_path: Path) -> Non
 
 
 def test_a_data_set_with_another_encoder_has_a_store_of_its_own(tmp_path: Path) -> None:
-    shutil.copytree(miniature.WEIGHTS / "clip", tmp_path / "clip")
+    shutil.copytree(WEIGHTS / "clip", tmp_path / "clip")
     (tmp_path / "clip" / "remark.txt").write_text("another model by its fingerprint")
     _ask(tmp_path, "red cup")
     (tmp_path / "other").mkdir()

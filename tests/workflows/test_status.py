@@ -8,7 +8,7 @@ from pipeline.plan import PlanRow
 from pipeline.run import Job, Limits, run_job
 from pipeline.stage import Item, Rejected, Sink, Stage, Written
 from workflows import status
-from workflows.console import UserError
+from workflows.cli.console import UserError
 
 
 class HalveStage(Stage[Item, Item]):

@@ -14,19 +14,19 @@ from upath import UPath
 
 from shards.reader import SampleReader
 from shards.schema import Query, Sample
-from trainer.metrics import Judgement
+from trainer.evaluation.metrics import Judgement
 from workflows import generate_priors, ingest, pack
-from workflows.console import UserError
-from workflows.miniature.world import WorldConfig, write_dataset
-from workflows.presets.miniature import WEIGHTS
+from workflows.cli.console import UserError
+from workflows.miniature import WEIGHTS
+from workflows.miniature.world.dataset import WorldConfig, write_dataset
+from workflows.study.__main__ import TEST, StudyConfig
 from workflows.study.arms import ARMS, BY_NAME
-from workflows.study.cells import cells
 from workflows.study.cross_validate import CrossValidateConfig, folds_of, main
 from workflows.study.data import WithholdStage, exchanged, prepare
 from workflows.study.figures import COMPARISONS, difference, groups, over_seeds, report
-from workflows.study.reading import FewerStage
-from workflows.study.study import TEST, StudyConfig
+from workflows.study.sample_stages import FewerStage
 from workflows.study.tables import markdown
+from workflows.study.trials import cells
 
 SPLITS = ("train", "val")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.initialise import load_visual
-from workflows.console import UserError
-from workflows.miniature.visual_start import (
+from trainer.model.pretrained import load_visual
+from workflows.cli.console import UserError
+from workflows.miniature.models.visual_start import (
     KINDS,
     UNASKED,
     VisualStartConfig,
@@ -19,7 +19,7 @@ from workflows.miniature.visual_start import (
     _scale_output,
     main,
 )
-from workflows.miniature.world import Scene, Thing
+from workflows.miniature.world.dataset import Scene, Thing
 
 
 def test_each_cell_under_a_thing_is_asked_what_it_is() -> None:
@@ -44,10 +44,10 @@ def test_features_are_scaled_as_a_whole() -> None:
 def test_what_was_taught_is_loaded_by_the_trainer_and_not_taught_again(tmp_path: Path) -> None:
     config = VisualStartConfig(output=tmp_path / "start", steps=2)
     main(config)
-    from trainer.initialise import choose_text_encoder
-    from trainer.network import GroundingNetwork
-    from trainer.network_config import miniature
-    from workflows.miniature.visual_start import WEIGHTS
+    from trainer.model.config import miniature
+    from trainer.model.network import GroundingNetwork
+    from trainer.model.pretrained import choose_text_encoder
+    from workflows.miniature import WEIGHTS
 
     network = GroundingNetwork(choose_text_encoder(miniature(), str(WEIGHTS / "bert")))
     loaded = load_visual(network, config.output)

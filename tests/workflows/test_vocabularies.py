@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from augmentation.phrases import Wording
-from augmentation.queries import proved_queries
-from augmentation.readback import Readback
-from augmentation.scene import Scene, Thing
-from augmentation.vocabulary import QUANTIFIERS, VocabularyConfig, even_requests, scene_specs
+from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig, even_requests, scene_specs
+from augmentation.queries.generator import proved_queries
+from augmentation.queries.parse_check import Readback
+from augmentation.queries.realizer import Wording
+from augmentation.relations.scene import Scene, Thing
 from workflows.presets import coco, miniature
 from workflows.presets.coco import PLURALS
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from workflows.inspection import word_figures
-from workflows.wording import compared
+from workflows.reports.dataset_statistics import word_figures
+from workflows.reports.query_statistics import compared
 
 
 def test_word_figures_of_three_queries() -> None:

@@ -11,10 +11,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from workflows.miniature.drawing import CATEGORIES, COLOURS, PATTERNS, object_size, sprite
-from workflows.miniature.expressions import expressions
-from workflows.miniature.judge import count_objects
-from workflows.miniature.world import (
+from workflows.miniature.models.attribute_classifier import count_objects
+from workflows.miniature.world.dataset import (
     Scene,
     Thing,
     WorldConfig,
@@ -23,6 +21,8 @@ from workflows.miniature.world import (
     scene_of_split,
     write_dataset,
 )
+from workflows.miniature.world.drawing import CATEGORIES, COLOURS, PATTERNS, object_size, sprite
+from workflows.miniature.world.expressions import expressions
 
 SMALL = {"num_train": 30, "num_val": 5, "num_test": 20}
 

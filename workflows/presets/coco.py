@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from augmentation.vocabulary import VocabularyConfig
+from augmentation.planning.vocabulary import VocabularyConfig
 
 PLURALS = {
     "person": "people",

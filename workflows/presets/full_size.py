@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from generation.prior import PriorConfig
-from generation.prompt import PHOTO_NEGATIVE_PROMPT, PHOTO_TEMPLATES, PromptConfig
-from generation.render import RenderConfig
+from generation.models.text_to_image import RenderConfig
+from generation.priors.config import PriorConfig
+from generation.priors.prompt import PHOTO_NEGATIVE_PROMPT, PHOTO_TEMPLATES, PromptConfig
 from workflows.presets import miniature
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from augmentation.blending import BlendConfig
-from augmentation.detect import DetectorConfig
-from augmentation.layouts import LayoutConfig
-from augmentation.pasted import PastedConfig
-from augmentation.vocabulary import VocabularyConfig
-from generation.encode import EncoderConfig
-from generation.prior import PriorConfig
-from generation.prompt import PromptConfig
-from generation.render import RenderConfig
-from workflows.miniature.drawing import COLOURS, PATTERNS, PLURALS
-
-WEIGHTS = Path(__file__).resolve().parents[1] / "miniature" / "weights"
+from augmentation.composers.blending import BlendConfig
+from augmentation.composers.layouts import LayoutConfig
+from augmentation.composers.pasted import PastedConfig
+from augmentation.detection.detector import DetectorConfig
+from augmentation.planning.vocabulary import VocabularyConfig
+from generation.models.image_encoder import EncoderConfig
+from generation.models.text_to_image import RenderConfig
+from generation.priors.config import PriorConfig
+from generation.priors.prompt import PromptConfig
+from workflows.miniature import WEIGHTS
+from workflows.miniature.world.drawing import COLOURS, PATTERNS, PLURALS
 
 
 def render_config() -> RenderConfig:
@@ -55,7 +54,7 @@ def detector_config() -> DetectorConfig:
 
 
 def pasted_config() -> PastedConfig:
-    """What ``python -m workflows.miniature.cutouts`` draws, put together as the world itself is: flat, without light
+    """What ``workflows.miniature.world.cutouts`` draws, put together as the world itself is: flat, without light
     and shadow. Pictures a little larger than the world's have room for eight things."""
     return PastedConfig(
         cutouts=Path("data/miniature/cutouts"),

@@ -28,17 +28,17 @@ from pipeline.plan import open_plan
 from pipeline.run import Job, PlanRow, run_job
 from shards.reader import SampleReader
 from shards.writer import SampleSink
-from trainer.metrics import Judgement
-from workflows.console import Executor, UserError, console, lies_in, run
-from workflows.layout import DATA, folders, write_whole
-from workflows.miniature.visual_start import VisualStartConfig
-from workflows.miniature.visual_start import main as teach_backbone
+from trainer.evaluation.metrics import Judgement
+from workflows.cli.console import Executor, UserError, console, lies_in, run
+from workflows.cli.paths import DATA, folders, write_whole
+from workflows.miniature.models.visual_start import VisualStartConfig
+from workflows.miniature.models.visual_start import main as teach_backbone
 from workflows.study.arms import ARMS, Arm
-from workflows.study.cells import Cell, answers, cost
 from workflows.study.figures import report
-from workflows.study.reading import ReadStage
+from workflows.study.sample_stages import ReadStage
 from workflows.study.tables import markdown
 from workflows.study.training import Training, at_once, train_all
+from workflows.study.trials import Cell, answers, cost
 
 RUNNABLE = tuple(
     arm for arm in ARMS if arm.priors in (None, "own") and arm.extra in (None, "prompted") and not arm.withholds

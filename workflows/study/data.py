@@ -22,10 +22,10 @@ from typing import Any
 
 from upath import UPath
 
-from augmentation.quotas import QuotaConfig
-from generation.checkpoints import fingerprint
-from generation.prior import encoder_fingerprint
-from generation.store import PriorSink
+from augmentation.planning.quotas import QuotaConfig
+from generation.models.checkpoints import fingerprint
+from generation.priors.config import encoder_fingerprint
+from generation.priors.store import PriorSink
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import open_plan
 from pipeline.run import Job, PlanRow, run_job
@@ -34,19 +34,19 @@ from shards.reader import SampleReader
 from shards.schema import Sample
 from shards.writer import SampleSink
 from workflows import augment, generate_priors, ingest
-from workflows.console import UserError
-from workflows.joining import JoinStage
-from workflows.layout import DatasetFolders, folders, write_whole
-from workflows.miniature import cutouts
-from workflows.miniature.world import Combination, WorldConfig, write_dataset
-from workflows.parsing import Queries, parse
+from workflows.cli.console import UserError
+from workflows.cli.paths import DatasetFolders, folders, write_whole
+from workflows.miniature.world import cutouts
+from workflows.miniature.world.dataset import Combination, WorldConfig, write_dataset
 from workflows.presets import miniature
-from workflows.prior_config import load_prior_config, prior_store_of
+from workflows.priors.config import load_prior_config, prior_store_of
+from workflows.priors.join import JoinStage
+from workflows.priors.query_parsing import Queries, parse
 from workflows.study.arms import Arm, Extra, names_withheld
-from workflows.study.cells import Cell
 from workflows.study.oracle import OracleStage, combinations_of_queries, prior_name
-from workflows.study.reading import FewerStage, ReadStage, with_queries
+from workflows.study.sample_stages import FewerStage, ReadStage, with_queries
 from workflows.study.scenes import PseudoQStage, ReadSceneStage, asked_of_rounds
+from workflows.study.trials import Cell
 
 QUERIES_PER_PICTURE = 3.5
 """Of the world's training split; a little less than it has, so that pictures enough are drawn."""

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from trainer.bootstrap import intervals
-from trainer.metrics import Judgement
-from workflows.accuracy import kinds_of_words
+from trainer.evaluation.bootstrap import intervals
+from trainer.evaluation.metrics import Judgement
+from workflows.reports.accuracy import kinds_of_words
 from workflows.study.arms import names_withheld
 
 Answers = Mapping[tuple[int, str, int], Sequence[Judgement]]

@@ -9,15 +9,15 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from generation.draw import Drawn, DrawnPrior
-from generation.encode import EncoderConfig, ImageEncoder
-from generation.webp import webp_bytes
+from generation.models.image_encoder import EncoderConfig, ImageEncoder
+from generation.models.webp import webp_bytes
+from generation.priors.rendering import Drawn, DrawnPrior
 from pipeline.stage import Item, Rejected, Stage
 from shards.boxes import iou
 from shards.reader import SampleReader
-from workflows.console import UserError
-from workflows.miniature.drawing import sprite
-from workflows.miniature.world import PICTURE_PX, Combination, WorldConfig, scene_of_split
+from workflows.cli.console import UserError
+from workflows.miniature.world.dataset import PICTURE_PX, Combination, WorldConfig, scene_of_split
+from workflows.miniature.world.drawing import sprite
 
 BACKGROUND, EXTENT_PX = (222, 222, 222), 40
 

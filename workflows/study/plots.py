@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workflows.plots import bars, new_figure, save
+from workflows.reports.plot_style import bars, new_figure, save
 from workflows.study.arms import BY_NAME
 
 GROUPS = ("testA", "testB", "two or more rivals", "unseen combinations", "val, positional", "ordinal")

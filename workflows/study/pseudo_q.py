@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from augmentation.scene import Scene
+from augmentation.relations.scene import Scene
 from shards.boxes import area_px
 
 LEAST_SPREAD = 50 / 640

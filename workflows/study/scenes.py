@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from augmentation.acceptance import AcceptanceConfig
-from augmentation.composed import Composed
-from augmentation.detect import Detected
-from augmentation.label import encoded, scene_of
-from augmentation.vocabulary import SceneSpec
+from augmentation.composers.composed import Composed
+from augmentation.detection.detector import Detected
+from augmentation.detection.scene_filters import AcceptanceConfig
+from augmentation.planning.vocabulary import SceneSpec
+from augmentation.queries.labeling import encoded, scene_of
 from pipeline.plan import ShardItems, open_plan
 from pipeline.receipts import runs_below
 from pipeline.stage import Item, Rejected, Stage
@@ -19,7 +19,7 @@ from pipeline.storage import Location, located
 from shards.reader import SampleReader
 from shards.schema import Instance, Query, Sample
 from workflows.study.pseudo_q import pseudo_queries
-from workflows.tiles import decoded
+from workflows.visualization.tiles import decoded
 
 
 def asked_of_rounds(rounds: Location) -> dict[str, Mapping[str, Any]]:

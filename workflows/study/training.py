@@ -21,14 +21,14 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from upath import UPath
 
-from generation.checkpoints import fingerprint
+from generation.models.checkpoints import fingerprint
 from pipeline.errors import Preempted
 from pipeline.plan import open_plan
-from workflows.console import UserError, console
-from workflows.layout import write_whole
-from workflows.presets.miniature import WEIGHTS
+from workflows.cli.console import UserError, console
+from workflows.cli.paths import write_whole
+from workflows.miniature import WEIGHTS
 from workflows.study.arms import Arm
-from workflows.study.cells import CELL, Cell
+from workflows.study.trials import CELL, Cell
 
 LOG = "log.txt"
 TEXT_ENCODER = WEIGHTS / "bert"

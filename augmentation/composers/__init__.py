@@ -1,0 +1,1 @@
+"""Composers: each makes the image of a scene."""

@@ -1,0 +1,166 @@
+"""The photographs that cut-outs are pasted onto: which there are, which may be used, and what is in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from PIL import Image
+
+from augmentation.composers.held_out import HeldOut
+from augmentation.errors import AugmentationError
+from shards.boxes import area_px
+from shards.image_names import picture_id
+from shards.images import ImageError, rgb_image
+from shards.sources.coco import CocoInstances
+
+_KINDS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+_LEAST_COLOUR = 3.0
+"""Mean difference of a pixel's channels, of 255; old and artistic photographs have less."""
+
+_DRAWN = 32
+"""Backgrounds drawn one by one before all of them are looked through: most are free of most categories."""
+
+
+class Backgrounds:
+    """The pictures below a folder in the order of their names, without those that are held out.
+
+    Args:
+        folder: is listed at once; pictures are read when they are drawn.
+        instances: COCO's file of what is annotated in them; a picture that it does not name is passed over, since
+            nobody knows what is in it. Without the file every picture is taken to be free of everything.
+        most_thing_share: close-ups are passed over, in which the box of one annotated thing covers more of the picture;
+            on a plate of food there is no room for a row of buses.
+        held_out: pictures of these names are passed over; those of these contents when they are read.
+
+    Raises:
+        AugmentationError: the folder does not exist, or holds no picture that may be used.
+        SourceError: the instances file is missing or damaged.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        instances: Path | None = None,
+        held_out: HeldOut | None = None,
+        most_thing_share: float = 1.0,
+    ) -> None:
+        self.folder = folder
+        self._held_out = held_out or HeldOut()
+        if not folder.is_dir():
+            raise AugmentationError(f"there are no backgrounds: {folder} is no folder; give one of photographs")
+        every = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _KINDS and path.is_file())
+        self._annotated = _annotated(instances) if instances else None
+        self._most_thing_share = most_thing_share
+        self.left_out: Counter[str] = Counter()
+        self.paths = [path for path in every if self._may_be_used(path)]
+        self._insist_on_some()
+
+    def _may_be_used(self, path: Path) -> bool:
+        reason = self._held_out.reason(path.name) or self._unfit(path)
+        if reason:
+            self.left_out[reason] += 1
+        return not reason
+
+    def _unfit(self, path: Path) -> str | None:
+        if self._annotated is None:
+            return None
+        known = self._annotated.get(picture_id(path.name))
+        if known is None:
+            return "not_in_instances"
+        return "close_up" if known.largest_share > self._most_thing_share else None
+
+    def _insist_on_some(self) -> None:
+        if not self.paths:
+            why = ", ".join(f"{count} {reason}" for reason, count in sorted(self.left_out.items()))
+            raise AugmentationError(
+                f"{self.folder} holds no background that may be used ({why or 'no picture at all'}); "
+                "give photographs of no validation or test split, and their instances file if any"
+            )
+
+    def leave_out_held_out(self) -> None:
+        """Pass over every picture whose bytes are those of a held-out one, under whatever name.
+
+        Raises:
+            AugmentationError: none is left.
+        """
+        reasons = [self._held_out.reason_of_file(path) for path in self.paths]
+        self.left_out.update(reason for reason in reasons if reason)
+        self.paths = [path for path, reason in zip(self.paths, reasons, strict=True) if not reason]
+        self._insist_on_some()
+
+    @property
+    def annotated(self) -> frozenset[str]:
+        """Categories that the instances file says of any picture in it."""
+        return frozenset[str]().union(*(one.categories for one in (self._annotated or {}).values()))
+
+    def is_free(self, path: Path, categories: frozenset[str]) -> bool:
+        """Whether none of the categories is annotated in a background."""
+        return self._annotated is None or not self._annotated[picture_id(path.name)].categories & categories
+
+    def draw(self, categories: Iterable[str], random: Random) -> Path | None:
+        """A random background that holds none of the categories; None where every one does."""
+        unwanted = frozenset(categories)
+        for _ in range(_DRAWN):
+            path = random.choice(self.paths)
+            if self.is_free(path, unwanted):
+                return path
+        free = [path for path in self.paths if self.is_free(path, unwanted)]
+        return random.choice(free) if free else None
+
+    def read(self, path: Path) -> Image.Image:
+        """Upright RGB.
+
+        Raises:
+            ImageError: the file cannot be read, or is a held-out photograph under another name (``held_out_content``).
+        """
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ImageError("unreadable_image", f"{path} cannot be read ({error.strerror})") from error
+        if reason := self._held_out.reason(path.name, content):
+            raise ImageError(reason, f"{path} is a photograph of a validation or test split; take it out of the folder")
+        return rgb_image(content, path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Annotated:
+    """What is known of one background."""
+
+    categories: frozenset[str]
+    """Of all that is annotated, crowds too."""
+
+    largest_share: float
+    """Of the picture, that the box of one thing covers; crowds left out."""
+
+
+def _annotated(instances: Path) -> dict[str, _Annotated]:
+    """By ``picture_id``."""
+    return {
+        picture_id(image.name): _Annotated(
+            categories=frozenset(one.category for one in image.instances),
+            largest_share=max((area_px(one.box_xyxy) for one in image.instances if not one.is_crowd), default=0.0)
+            / (image.size[0] * image.size[1]),
+        )
+        for image in CocoInstances(instances)
+        if min(image.size) > 0
+    }
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Whether the picture has no colours to speak of: coloured things stand out in it."""
+    pixels = np.asarray(image.resize((32, 32), Image.Resampling.BOX), np.int16)
+    return float(np.ptp(pixels, axis=2).mean()) < _LEAST_COLOUR
+
+
+def covering(image: Image.Image, size: tuple[int, int], random: Random) -> Image.Image:
+    """The picture, scaled until it covers (width, height), and cut to it at a random place."""
+    scale = max(size[0] / image.width, size[1] / image.height)
+    width, height = size[0] / scale, size[1] / scale
+    left, top = random.uniform(0, image.width - width), random.uniform(0, image.height - height)
+    box = (max(0.0, left), max(0.0, top), min(left + width, image.width), min(top + height, image.height))
+    return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)

@@ -1,0 +1,44 @@
+"""What every composer hands to the detector: a picture of a scene, and what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from augmentation.planning.vocabulary import SceneSpec
+from shards.schema import Box
+
+Picture = npt.NDArray[np.uint8]
+"""(height, width, 3), RGB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A thing that a composer put, or asked a model to put, at a place."""
+
+    box_xyxy: Box
+    """In pixels; of the visible part where the composer knows it (``pasted``)."""
+
+    category: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """As far as the composer knows them, by kind."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composed:
+    """A picture that was made of a scene."""
+
+    key: str
+    seed: int
+    """Of the item; the only randomness that later stages use."""
+
+    spec: SceneSpec
+    composer: str
+    """Becomes the source of the queries: ``prompted``, ``layout`` or ``pasted``."""
+
+    picture: Picture = field(repr=False, compare=False)
+    asked: tuple[Asked, ...] = ()
+    """What was put where, in drawing order; empty for ``prompted``, which knows no places."""

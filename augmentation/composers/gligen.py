@@ -1,0 +1,332 @@
+"""The composer that asks for a layout: GLIGEN draws things of given phrases in given boxes (Li et al., CVPR 2023).
+
+composer = LayoutComposer(GligenConfig(checkpoint="masterful/gligen-1-4-generation-text-box"))
+composer.setup()
+composer.process(items)[0].asked[0].box_xyxy        # where a thing was asked for; what came of it a detector says
+
+The denoising loop is our own. diffusers keeps its pipeline for GLIGEN only among the deprecated ones, to be removed;
+and that takes one layout for all pictures of a batch, while no two scenes here have the same: a picture at a time is
+what a GPU is slowest at. The models are diffusers' own, in the folders of a GLIGEN checkpoint; for one layout the
+pictures are those of that pipeline.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Literal
+
+import diffusers
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from augmentation.composers.composed import Asked, Composed, Picture
+from augmentation.composers.layouts import LayoutConfig, drawing_order, sample_layout
+from augmentation.errors import AugmentationError
+from augmentation.planning.vocabulary import SceneSpec
+from generation.errors import GenerationError
+from generation.models.checkpoints import local_folder, resolved_device, resolved_dtype
+from pipeline.stage import Item, Rejected, Resources, Stage
+from shards.schema import Box
+
+MOST_THINGS = 30
+"""As many grounding tokens there are, in training as here; those that are not needed hold a learned nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GligenConfig:
+    """A GLIGEN checkpoint, how it is run, and what layouts it is asked for."""
+
+    checkpoint: str
+    """Hub id or local folder of a text-to-image GLIGEN in diffusers' format, which takes a phrase for each box."""
+
+    revision: str | None = None
+    """Branch, tag or commit on the hub; not for folders."""
+
+    steps: int = 50
+    """Denoising steps."""
+
+    guidance: float = 7.5
+    """Classifier-free guidance scale; 1 or less switches it off, and the negative prompt with it."""
+
+    grounded_share: float = 0.3
+    """Of the steps, the first, which see the boxes: places are settled early, and the rest is drawn better by the
+    text-to-image model that GLIGEN was made of (scheduled sampling, the tau of arXiv:2301.07093)."""
+
+    image_size_px: int = 512
+    """Side of the square picture; a multiple of 8, the VAE's stride."""
+
+    batch_size: int = 4
+    """Pictures drawn at a time."""
+
+    layout: LayoutConfig = field(default_factory=LayoutConfig)
+    aspect_ratios: Mapping[str, float] = field(default_factory=dict)
+    """Width / height of a category's boxes, where it is known: ``{"person": 0.4}``."""
+
+    most_aspect_ratio: float = 1.5
+    """Those of other categories lie between this and its inverse, one in each scene for all things of a category."""
+
+    dtype: Literal["auto", "float64", "float32", "float16", "bfloat16"] = "auto"
+    """Precision of the weights; ``auto`` is float16 on a CUDA GPU and float32 elsewhere. float64 is for comparisons."""
+
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.image_size_px <= 0 or self.image_size_px % 8:
+            raise ValueError(
+                f"image_size_px must be a positive multiple of 8 (the VAE's stride), got {self.image_size_px}; "
+                f"try {max(8, self.image_size_px // 8 * 8)}"
+            )
+        if self.steps < 1 or self.batch_size < 1:
+            raise ValueError(f"steps and batch_size must be at least 1, got {self.steps} and {self.batch_size}")
+        if self.guidance < 0:
+            raise ValueError(f"guidance must not be negative, got {self.guidance}")
+        if not 0 <= self.grounded_share <= 1:
+            raise ValueError(f"grounded_share must lie in [0, 1], got {self.grounded_share}")
+        if self.most_aspect_ratio < 1 or any(ratio <= 0 for ratio in self.aspect_ratios.values()):
+            raise ValueError(
+                "most_aspect_ratio must be at least 1 and aspect_ratios positive, "
+                f"got {self.most_aspect_ratio} and {dict(self.aspect_ratios)}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What is asked for in one picture."""
+
+    prompt: str
+    """Of the whole picture."""
+
+    phrases: tuple[str, ...]
+    """Of each thing."""
+
+    boxes_xyxy: tuple[Box, ...]
+    """Of each thing, in pixels."""
+
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.phrases) == len(self.boxes_xyxy) <= MOST_THINGS:
+            raise ValueError(
+                f"a layout has 1 to {MOST_THINGS} boxes with a phrase each, "
+                f"got {len(self.boxes_xyxy)} boxes and {len(self.phrases)} phrases"
+            )
+
+
+class LayoutRenderer:
+    """A loaded GLIGEN.
+
+    Raises:
+        AugmentationError: the checkpoint is missing, incomplete, or none that takes phrases in boxes.
+    """
+
+    def __init__(self, config: GligenConfig) -> None:
+        self._config = config
+        self._device = resolved_device(config.device)
+        self._dtype = resolved_dtype(config.dtype, self._device)
+        try:
+            self._load()
+        except (OSError, ValueError, KeyError, AttributeError, GenerationError) as error:
+            raise AugmentationError(
+                f"{config.checkpoint} is no GLIGEN of diffusers ({str(error).splitlines()[0]}); give a folder with "
+                "model_index.json, unet, vae, text_encoder, tokenizer and scheduler, or the hub id of one"
+            ) from error
+
+    def _load(self) -> None:
+        where: dict[str, Any] = {"revision": self._config.revision}
+        where["local_files_only"] = local_folder(self._config.checkpoint) is not None
+        checkpoint, parts = self._config.checkpoint, DiffusionPipeline.load_config(self._config.checkpoint, **where)
+        unet = UNet2DConditionModel.from_pretrained(checkpoint, subfolder="unet", torch_dtype=self._dtype, **where)
+        _check_grounded(checkpoint, unet.config.attention_type)
+        vae = AutoencoderKL.from_pretrained(checkpoint, subfolder="vae", torch_dtype=self._dtype, **where)
+        text = CLIPTextModel.from_pretrained(checkpoint, subfolder="text_encoder", dtype=self._dtype, **where)
+        self._unet, self._vae, self._text = (part.to(self._device).eval() for part in (unet, vae, text))
+        self._tokenizer = CLIPTokenizer.from_pretrained(checkpoint, subfolder="tokenizer", **where)
+        scheduler = getattr(diffusers, parts["scheduler"][1])
+        self._scheduler = scheduler.from_pretrained(checkpoint, subfolder="scheduler", **where)
+
+    def render(self, layouts: Sequence[Layout], negative_prompt: str = "") -> list[Picture | None]:
+        """A picture of each, of its own prompt, boxes and seed alone; None where half precision overflowed."""
+        size = self._config.batch_size
+        return [
+            picture
+            for start in range(0, len(layouts), size)
+            for picture in self._decoded(self.latents(layouts[start : start + size], negative_prompt))
+        ]
+
+    @torch.inference_mode()
+    def latents(self, layouts: Sequence[Layout], negative_prompt: str = "") -> Tensor:
+        """What the denoiser makes of one batch, (layouts, channels, height / stride, width / stride)."""
+        is_guided = self._config.guidance > 1
+        generators = [torch.Generator("cpu").manual_seed(layout.seed) for layout in layouts]
+        prompts = self._embedded([layout.prompt for layout in layouts])  # (layouts, tokens, dim)
+        grounding = self._grounding(layouts)
+        if is_guided:
+            prompts = torch.cat([self._embedded([negative_prompt]).expand_as(prompts), prompts])
+            grounding = _with_ungrounded(grounding)
+        self._scheduler.set_timesteps(self._config.steps, device=self._device)
+        timesteps = self._scheduler.timesteps
+        num_grounded = int(self._config.grounded_share * len(timesteps))
+        latents = self._noise(generators, prompts.dtype)
+        for i, timestep in enumerate(timesteps):
+            seen = torch.cat([latents, latents]) if is_guided else latents
+            noise = self._unet(
+                self._scheduler.scale_model_input(seen, timestep),
+                timestep,
+                encoder_hidden_states=prompts,
+                cross_attention_kwargs={"gligen": grounding} if i < num_grounded else None,  # else no gated layer runs
+            ).sample
+            if is_guided:
+                without, with_prompt = noise.chunk(2)
+                noise = without + self._config.guidance * (with_prompt - without)
+            latents = self._scheduler.step(noise, timestep, latents, **self._randomness(generators)).prev_sample
+        return latents
+
+    def _embedded(self, texts: Sequence[str]) -> Tensor:
+        """(texts, tokens, dim)."""
+        ids = self._tokenizer(
+            list(texts),
+            padding="max_length",
+            max_length=self._tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        ).input_ids
+        embedded: Tensor = self._text(ids.to(self._device)).last_hidden_state
+        return embedded
+
+    def _grounding(self, layouts: Sequence[Layout]) -> dict[str, Tensor]:
+        """Boxes as shares of the picture, features of their phrases, and which of the tokens are in use."""
+        phrases = list(dict.fromkeys(phrase for layout in layouts for phrase in layout.phrases))
+        tokens = self._tokenizer(phrases, padding=True, truncation=True, return_tensors="pt").to(self._device)
+        pooled = dict(zip(phrases, self._text(**tokens).pooler_output, strict=True))
+        shape = (len(layouts), MOST_THINGS)
+        boxes = torch.zeros(*shape, 4, device=self._device, dtype=self._dtype)
+        features = torch.zeros(*shape, self._unet.config.cross_attention_dim, device=self._device, dtype=self._dtype)
+        masks = torch.zeros(*shape, device=self._device, dtype=self._dtype)
+        for i, layout in enumerate(layouts):
+            num = len(layout.phrases)
+            boxes[i, :num] = torch.tensor(layout.boxes_xyxy).to(boxes) / self._config.image_size_px
+            features[i, :num] = torch.stack([pooled[phrase] for phrase in layout.phrases])
+            masks[i, :num] = 1
+        return {"boxes": boxes, "positive_embeddings": features, "masks": masks}
+
+    def _noise(self, generators: list[torch.Generator], dtype: torch.dtype) -> Tensor:
+        side = self._config.image_size_px // 2 ** (len(self._vae.config.block_out_channels) - 1)
+        shape = (len(generators), self._unet.config.in_channels, side, side)
+        noise = randn_tensor(shape, generator=generators, device=self._device, dtype=dtype)
+        latents: Tensor = noise * self._scheduler.init_noise_sigma
+        return latents
+
+    def _randomness(self, generators: list[torch.Generator]) -> dict[str, Any]:
+        """Each picture's own, where the scheduler adds noise."""
+        return {"generator": generators} if "generator" in inspect.signature(self._scheduler.step).parameters else {}
+
+    @torch.inference_mode()
+    def _decoded(self, latents: Tensor) -> list[Picture | None]:
+        values = self._vae.decode(latents / self._vae.config.scaling_factor).sample.float()
+        pictures = (values / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()  # (layouts, height, width, 3)
+        return [(one * 255).round().astype(np.uint8) if np.isfinite(one).all() else None for one in pictures]
+
+
+def _check_grounded(checkpoint: str, attention_type: str) -> None:
+    if attention_type != "gated":
+        raise AugmentationError(
+            f"the denoiser of {checkpoint} has attention_type {attention_type!r}; phrases in boxes need 'gated', "
+            "such as masterful/gligen-1-4-generation-text-box has"
+        )
+
+
+def _with_ungrounded(grounding: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Twice the batch, the first half of which sees no boxes."""
+    masks = grounding["masks"]
+    doubled = {name: torch.cat([values, values]) for name, values in grounding.items()}
+    return {**doubled, "masks": torch.cat([torch.zeros_like(masks), masks])}
+
+
+class LayoutComposer(Stage[Item, Composed]):
+    """Draws each planned scene in a layout of its arrangement; the item's seed decides everything.
+
+    Args:
+        negative_prompt: the same for all scenes.
+        num_gpus: of one worker.
+    """
+
+    def __init__(self, config: GligenConfig, *, negative_prompt: str = "", num_gpus: float = 0.0) -> None:
+        self._config = config
+        self._negative_prompt = negative_prompt
+        self.batch_size = config.batch_size
+        self.resources = Resources(num_cpus=1, num_gpus=num_gpus)
+
+    @property
+    def name(self) -> str:
+        return "compose"
+
+    def setup(self) -> None:
+        self._renderer = LayoutRenderer(self._config)
+
+    def process(self, items: list[Item]) -> list[Composed | Rejected]:
+        specs = [SceneSpec.from_payload(item.key, item.payload) for item in items]
+        asked = [asked_things(spec, item.seed, self._config) for spec, item in zip(specs, items, strict=True)]
+        planned = list(zip(items, specs, asked, strict=True))
+        layouts = [_layout(item, spec, things) for item, spec, things in planned if not isinstance(things, Rejected)]
+        pictures = iter(self._renderer.render(layouts, self._negative_prompt))
+        return [
+            things if isinstance(things, Rejected) else self._composed(item, spec, things, next(pictures))
+            for item, spec, things in planned
+        ]
+
+    def _composed(
+        self, item: Item, spec: SceneSpec, asked: tuple[Asked, ...], picture: Picture | None
+    ) -> Composed | Rejected:
+        if picture is None:
+            detail = f"{self._config.checkpoint} drew NaN; try the dtype float32"
+            return Rejected(key=item.key, reason="not_finite", detail=detail)
+        return Composed(key=item.key, seed=item.seed, spec=spec, composer="layout", picture=picture, asked=asked)
+
+
+def asked_things(spec: SceneSpec, seed: int, config: GligenConfig) -> tuple[Asked, ...] | Rejected:
+    """Where the scene's things and its clutter are asked for, farther ones first.
+
+    They have no attributes: which ones the model gives them, nobody knows.
+    """
+    things, size = [spec.category] * spec.count + list(spec.clutter), config.image_size_px
+    if len(things) > MOST_THINGS:
+        return Rejected(key=spec.key, reason="too_many_things", detail=f"{len(things)}, more than {MOST_THINGS}")
+    random = Random(seed)
+    ratios = {category: _aspect_ratio(category, random, config) for category in dict.fromkeys(things)}
+    of_things = [ratios[category] for category in things]
+    boxes = sample_layout(spec.arrangement, of_things, spec.count, size, size, random, config.layout)
+    if boxes is None:
+        detail = f"{spec.count} {spec.category} and {len(spec.clutter)} more as {spec.arrangement} on {size} x {size}"
+        return Rejected(key=spec.key, reason="does_not_fit", detail=detail)
+    return tuple(Asked(box_xyxy=boxes[i], category=things[i]) for i in drawing_order(boxes))
+
+
+def _aspect_ratio(category: str, random: Random, config: GligenConfig) -> float:
+    most = math.log(config.most_aspect_ratio)
+    drawn = math.exp(random.uniform(-most, most))
+    return config.aspect_ratios.get(category, drawn)
+
+
+def _layout(item: Item, spec: SceneSpec, asked: Sequence[Asked]) -> Layout:
+    clutter = [_phrase(category, spec) for category in spec.clutter]
+    return Layout(
+        prompt=", ".join([spec.prompt, *clutter]),
+        phrases=tuple(_phrase(one.category, spec) for one in asked),
+        boxes_xyxy=tuple(one.box_xyxy for one in asked),
+        seed=item.seed,
+    )
+
+
+def _phrase(category: str, spec: SceneSpec) -> str:
+    """ "a striped red cup" for what the scene is about, "a ball" for clutter."""
+    attributes = spec.attributes.values() if category == spec.category else ()
+    words = " ".join([*attributes, category])
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"

@@ -1,0 +1,67 @@
+"""Photographs that no scene may be made of: those of every validation and test split, known by name and by content.
+
+held_out = HeldOut.of([("COCO_train2014_000000123456.jpg", content)])
+held_out.reason("000000123456.jpg")            # "held_out_name"
+held_out.reason("holiday.jpg", content)        # "held_out_content"
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from shards.image_names import picture_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """Names and contents of photographs; small enough to be pickled to workers."""
+
+    ids: frozenset[str] = frozenset()
+    """``picture_id`` of each: of COCO's the number, whatever stands before it."""
+
+    hashes: frozenset[str] = frozenset()
+    """SHA-256 of the bytes of each that is at hand, in hexadecimal digits."""
+
+    sizes: frozenset[int] = frozenset()
+    """In bytes, of those: a file of another size need not be read."""
+
+    @staticmethod
+    def of(photographs: Iterable[tuple[str, bytes]] = (), names: Iterable[str] = ()) -> HeldOut:
+        """From photographs at hand, as (name, bytes), and from names alone."""
+        ids, hashes, sizes = {picture_id(name) for name in names}, set[str](), set[int]()
+        for name, content in photographs:
+            ids.add(picture_id(name))
+            hashes.add(hashlib.sha256(content).hexdigest())
+            sizes.add(len(content))
+        return HeldOut(ids=frozenset(ids), hashes=frozenset(hashes), sizes=frozenset(sizes))
+
+    def __or__(self, other: HeldOut) -> HeldOut:
+        """The photographs of both."""
+        return HeldOut(ids=self.ids | other.ids, hashes=self.hashes | other.hashes, sizes=self.sizes | other.sizes)
+
+    def reason(self, name: str, content: bytes | None = None) -> Literal["held_out_name", "held_out_content"] | None:
+        """Why a photograph may not be used; None if it may.
+
+        Args:
+            name: of the file, or what it is called in an annotation.
+            content: the file's bytes, where they are at hand.
+        """
+        if picture_id(name) in self.ids:
+            return "held_out_name"
+        if content is None or len(content) not in self.sizes:
+            return None
+        return "held_out_content" if hashlib.sha256(content).hexdigest() in self.hashes else None
+
+    def reason_of_file(self, path: Path) -> Literal["held_out_name", "held_out_content"] | None:
+        """The same for a file, which is read only if its size is that of one of them."""
+        is_like_one = path.stat().st_size in self.sizes
+        return self.reason(path.name, path.read_bytes() if is_like_one else None)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the photographs."""
+        return hashlib.sha256(repr((sorted(self.ids), sorted(self.hashes))).encode()).hexdigest()

@@ -1,0 +1,395 @@
+"""Where the things of a scene go: a box for each, in a row, a grid, a cluster, on a ground plane in perspective, ...
+
+boxes = sample_layout("row", [1.0, 0.5, 1.75], 2, 640, 480, Random(7), LayoutConfig())
+for i in drawing_order(boxes):
+    ...                    # farther things first, so that nearer ones cover them
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from augmentation.planning.vocabulary import Arrangement
+from shards.boxes import overlap_share
+from shards.schema import Box
+
+_SHRINK = 0.94
+"""Each further try is with things so much smaller, down to the least size."""
+
+_PLACES_TRIED = 40
+"""For one thing, before the whole layout is tried anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayoutConfig:
+    """How large things are and how near they may come.
+
+    A thing's size is the geometric mean of its box's width and height, as a share of that of the picture.
+    """
+
+    least_size: float = 0.08
+    most_size: float = 0.42
+    most_cover: float = 0.5
+    """Share of the picture that the boxes may cover together: where there are many, each is smaller."""
+
+    size_spread: float = 0.4
+    """``scatter``: sizes lie within 1 - this and 1 + this times their mean, so that one is the biggest."""
+
+    size_jitter: float = 0.1
+    """``row``, ``column``, ``grid`` and ``cluster``: the same, for things that are alike."""
+
+    jitter: float = 0.12
+    """``row``, ``column`` and ``grid``: how far things stray from their line, as a share of the size."""
+
+    gap: float = 0.1
+    """Least distance of neighbours in ``row``, ``column``, ``grid`` and ``cluster``, as a share of the size."""
+
+    most_overlap: float = 0.15
+    """``scatter`` and ``depth``: share of the smaller of two boxes that may lie in the other one."""
+
+    most_depth: float = 3.0
+    """``depth``: how much larger the nearest may be than the farthest."""
+
+    border_share: float = 0.03
+    """Of the picture's width and height; nothing comes nearer to the border."""
+
+    tries: int = 50
+    """Before a layout is given up."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least_size <= self.most_size < 1:
+            raise ValueError(
+                f"0 < least_size <= most_size < 1 must hold, got {self.least_size} and {self.most_size}; "
+                "both are shares of the picture"
+            )
+        if not 0 < self.most_cover <= 1:
+            raise ValueError(f"most_cover must lie in (0, 1], got {self.most_cover}")
+        for name, most in (
+            ("size_spread", 1),
+            ("size_jitter", 1),
+            ("jitter", 0.5),
+            ("most_overlap", 1),
+            ("border_share", 0.5),
+        ):
+            if not 0 <= getattr(self, name) < most:
+                raise ValueError(f"{name} must lie in [0, {most}), got {getattr(self, name)}")
+        if self.gap < 0:
+            raise ValueError(f"gap must not be negative, got {self.gap}; things in a row do not overlap")
+        if self.most_depth < 1.2:
+            raise ValueError(f"most_depth must be at least 1.2, got {self.most_depth}; less cannot be seen")
+        if self.tries < 1:
+            raise ValueError(f"tries must be at least 1, got {self.tries}")
+
+
+def sample_layout(
+    arrangement: Arrangement,
+    aspect_ratios: Sequence[float],
+    num_of_category: int,
+    width: int,
+    height: int,
+    random: Random,
+    config: LayoutConfig,
+) -> tuple[Box, ...] | None:
+    """A box for each thing.
+
+    Args:
+        aspect_ratios: width / height of each thing; the boxes keep them.
+        num_of_category: so many of the first are arranged; the rest is clutter and stands where there is room.
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
+
+    Returns:
+        Boxes in pixels in the order of the things, or None where they do not fit.
+    """
+    if not 1 <= num_of_category <= len(aspect_ratios):
+        raise ValueError(f"num_of_category must lie in [1, {len(aspect_ratios)}], got {num_of_category}")
+    if not all(ratio > 0 and math.isfinite(ratio) for ratio in aspect_ratios):
+        raise ValueError(f"aspect ratios must be positive and finite, got {list(aspect_ratios)}")
+    first, rest = aspect_ratios[:num_of_category], aspect_ratios[num_of_category:]
+    for attempt in range(config.tries):
+        canvas = _canvas(len(aspect_ratios), width, height, attempt, random, config)
+        if arrangement == "between" and len(rest) >= 2:
+            everything = _between(first, rest, canvas)
+        else:
+            boxes = _ARRANGED[arrangement](first, canvas)
+            everything = None if boxes is None else _with_clutter(boxes, rest, canvas)
+        if everything is not None:
+            return tuple(everything)
+    return None
+
+
+def drawing_order(boxes: Sequence[Box]) -> list[int]:
+    """Indices, farther things first: of things on one ground, the nearer ones have the lower foot."""
+    return sorted(range(len(boxes)), key=lambda i: boxes[i][3])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Canvas:
+    """Where things may lie, and how large they are in this try."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    size_px: float
+    """Mean size of a thing."""
+
+    least_px: float
+    most_px: float
+    random: Random
+    config: LayoutConfig
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+    @property
+    def gap_px(self) -> float:
+        return self.config.gap * self.size_px
+
+    def jittered(self, spread: float) -> float:
+        """A size near the mean, within the limits."""
+        size = self.size_px * self.random.uniform(1 - spread, 1 + spread)
+        return min(max(size, self.least_px), self.most_px)
+
+    def holds(self, box: Box) -> bool:
+        x1, y1, x2, y2 = box
+        return self.left <= x1 and self.top <= y1 and x2 <= self.right and y2 <= self.bottom
+
+    def transposed(self) -> _Canvas:
+        """Rows become columns."""
+        return _Canvas(
+            left=self.top,
+            top=self.left,
+            right=self.bottom,
+            bottom=self.right,
+            size_px=self.size_px,
+            least_px=self.least_px,
+            most_px=self.most_px,
+            random=self.random,
+            config=self.config,
+        )
+
+
+def _canvas(num: int, width: int, height: int, attempt: int, random: Random, config: LayoutConfig) -> _Canvas:
+    unit = math.sqrt(width * height)
+    most = min(config.most_size, math.sqrt(config.most_cover / num))
+    size = random.uniform(0.65, 1.0) * most * _SHRINK**attempt
+    return _Canvas(
+        left=config.border_share * width,
+        top=config.border_share * height,
+        right=(1 - config.border_share) * width,
+        bottom=(1 - config.border_share) * height,
+        size_px=max(size, config.least_size) * unit,
+        least_px=config.least_size * unit,
+        most_px=config.most_size * unit,
+        random=random,
+        config=config,
+    )
+
+
+def _extents(ratio: float, size_px: float) -> tuple[float, float]:
+    """(width, height) of a box."""
+    return size_px * math.sqrt(ratio), size_px / math.sqrt(ratio)
+
+
+def _scatter(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
+    """Anywhere, of different sizes; the largest choose first."""
+    sizes = [canvas.jittered(canvas.config.size_spread) for _ in ratios]
+    placed: dict[int, Box] = {}
+    for i in sorted(range(len(ratios)), key=lambda i: -sizes[i]):
+        box = _free_place(ratios[i], sizes[i], placed.values(), canvas, canvas.config.most_overlap)
+        if box is None:
+            return None
+        placed[i] = box
+    return [placed[i] for i in range(len(ratios))]
+
+
+def _free_place(
+    ratio: float, size_px: float, taken: Iterable[Box], canvas: _Canvas, most_overlap: float = 0.0
+) -> Box | None:
+    """A box at a random place where it covers no more than ``most_overlap`` of any other, nor they of it."""
+    width, height = _extents(ratio, size_px)
+    if width > canvas.width or height > canvas.height:
+        return None
+    taken = list(taken)
+    for _ in range(_PLACES_TRIED):
+        x = canvas.random.uniform(canvas.left, canvas.right - width)
+        y = canvas.random.uniform(canvas.top, canvas.bottom - height)
+        box = (x, y, x + width, y + height)
+        if all(overlap_share(box, other) <= most_overlap for other in taken):
+            return box
+    return None
+
+
+def _row(ratios: Sequence[float], canvas: _Canvas, align: float = 1.0, highest: float = 0.45) -> list[Box] | None:
+    """From left to right without touching, feet on one line, which is where grounds are: below ``highest``.
+
+    Args:
+        align: 0.5 puts the middles on the line.
+    """
+    random = canvas.random
+    extents = [_extents(ratio, canvas.jittered(canvas.config.size_jitter)) for ratio in ratios]
+    stray, tallest = canvas.config.jitter * canvas.size_px, max(height for _, height in extents)
+    gaps = max(1, len(ratios) - 1)
+    spare = canvas.width - sum(width for width, _ in extents) - gaps * canvas.gap_px
+    if spare < 0 or tallest + stray > canvas.height:
+        return None
+    wider = [random.uniform(0, min(spare / gaps, canvas.size_px)) for _ in ratios[1:]]
+    x = canvas.left + random.uniform(0, spare - sum(wider))
+    lowest = canvas.height - tallest - stray
+    line = canvas.top + random.uniform(min(lowest, max(0.0, highest * canvas.height - tallest)), lowest)
+    boxes: list[Box] = []
+    for (width, height), extra in zip(extents, [*wider, 0.0], strict=True):
+        y = line + align * (tallest - height) + random.uniform(0, stray)
+        boxes.append((x, y, x + width, y + height))
+        x += width + canvas.gap_px + extra
+    return boxes
+
+
+def _column(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
+    """From top to bottom without touching, middles on one line."""
+    boxes = _row([1 / ratio for ratio in ratios], canvas.transposed(), align=0.5, highest=0.0)
+    return None if boxes is None else [(x1, y1, x2, y2) for y1, x1, y2, x2 in boxes]
+
+
+def _grid(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
+    """Two rows or more of at least two columns, the last one maybe not full; two things alone make a row."""
+    if len(ratios) < 3:
+        return _row(ratios, canvas)
+    random = canvas.random
+    rows = random.choice([rows for rows in range(2, len(ratios)) if _fills(rows, len(ratios))])
+    columns = math.ceil(len(ratios) / rows)
+    extents = [_extents(ratio, canvas.jittered(canvas.config.size_jitter)) for ratio in ratios]
+    stray = canvas.config.jitter * canvas.size_px
+    least = [max(side) + canvas.gap_px + stray for side in zip(*extents, strict=True)]
+    most = (canvas.width / columns, canvas.height / rows)
+    if least[0] > most[0] or least[1] > most[1]:
+        return None
+    across, down = (random.uniform(a, min(b, 1.6 * a)) for a, b in zip(least, most, strict=True))
+    left = canvas.left + random.uniform(0, canvas.width - columns * across)
+    top = canvas.top + random.uniform(0, canvas.height - rows * down)
+    boxes: list[Box] = []
+    for i, (width, height) in enumerate(extents):
+        row, column = divmod(i, columns)
+        x = left + (column + 0.5) * across - width / 2 + random.uniform(-stray, stray) / 2
+        y = top + (row + 0.5) * down - height / 2 + random.uniform(-stray, stray) / 2
+        boxes.append((x, y, x + width, y + height))
+    return boxes
+
+
+def _fills(rows: int, num: int) -> bool:
+    """Whether so many rows have two columns or more, and something in the last one."""
+    columns = math.ceil(num / rows)
+    return columns >= 2 and num > (rows - 1) * columns
+
+
+def _cluster(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
+    """Near each other, each a small gap beside one that is there already."""
+    boxes: list[Box] = []
+    for ratio in ratios:
+        size = max(0.8 * canvas.jittered(canvas.config.size_jitter), canvas.least_px)
+        box = _beside(boxes, _extents(ratio, size), canvas) if boxes else _free_place(ratio, size, (), canvas)
+        if box is None:
+            return None
+        boxes.append(box)
+    return boxes
+
+
+def _beside(boxes: list[Box], extents: tuple[float, float], canvas: _Canvas) -> Box | None:
+    """A place at the least gap from one of the boxes, in any direction, and free of the others."""
+    for _ in range(_PLACES_TRIED):
+        x1, y1, x2, y2 = canvas.random.choice(boxes)
+        angle = canvas.random.uniform(0, 2 * math.pi)
+        across = ((x2 - x1 + extents[0]) / 2 + canvas.gap_px) / max(abs(math.cos(angle)), 1e-9)
+        down = ((y2 - y1 + extents[1]) / 2 + canvas.gap_px) / max(abs(math.sin(angle)), 1e-9)
+        far = min(across, down)
+        x = (x1 + x2 - extents[0]) / 2 + far * math.cos(angle)
+        y = (y1 + y2 - extents[1]) / 2 + far * math.sin(angle)
+        box = (x, y, x + extents[0], y + extents[1])
+        if canvas.holds(box) and all(overlap_share(box, other) == 0 for other in boxes):
+            return box
+    return None
+
+
+def _depth(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
+    """On one ground plane, all of one true size, by the rule of a pinhole camera.
+
+    A foot at distance d below the horizon stands at depth proportional to 1/d, and a thing at depth z is drawn with
+    a size proportional to 1/z: so the size is proportional to d (Hoiem, Efros & Hebert, CVPR 2006).
+    The depths are spread evenly in ratio, so the order can be seen.
+    """
+    random, steps = canvas.random, max(1, len(ratios) - 1)
+    horizon = canvas.top + random.uniform(0.15, 0.45) * canvas.height
+    nearest = canvas.bottom - random.uniform(0, 0.1) * canvas.height - horizon
+    largest = min(1.4 * canvas.size_px, canvas.most_px)
+    depth = min(random.uniform(0.6, 1.0) * canvas.config.most_depth, largest / canvas.least_px)
+    if depth < 1.2:
+        return None
+    order, placed = random.sample(range(len(ratios)), len(ratios)), dict[int, Box]()
+    for step, i in enumerate(order):
+        share = depth ** -((step + random.uniform(0, 0.3)) / (steps + 0.3))
+        foot = horizon + share * nearest
+        box = _standing(_extents(ratios[i], share * largest), foot, placed.values(), canvas)
+        if box is None:
+            return None
+        placed[i] = box
+    return [placed[i] for i in range(len(ratios))]
+
+
+def _standing(extents: tuple[float, float], foot: float, taken: Iterable[Box], canvas: _Canvas) -> Box | None:
+    """A box with its foot at a height, anywhere along it."""
+    width, height = extents
+    taken = list(taken)
+    if width > canvas.width or foot - height < canvas.top:
+        return None
+    for _ in range(_PLACES_TRIED):
+        x = canvas.random.uniform(canvas.left, canvas.right - width)
+        box = (x, foot - height, x + width, foot)
+        if all(overlap_share(box, other) <= canvas.config.most_overlap for other in taken):
+            return box
+    return None
+
+
+def _between(ratios: Sequence[float], clutter: Sequence[float], canvas: _Canvas) -> list[Box] | None:
+    """The first thing between the first two of the clutter, in a row or a column; the others where there is room."""
+    in_line = canvas.random.choice((_row, _column))
+    line = in_line((clutter[0], ratios[0], clutter[1]), canvas)
+    if line is None:
+        return None
+    start, middle, end = line
+    everything = _with_clutter([start, middle, end], (*ratios[1:], *clutter[2:]), canvas)
+    if everything is None:
+        return None
+    others, more = everything[3 : 2 + len(ratios)], everything[2 + len(ratios) :]
+    return [middle, *others, start, end, *more]
+
+
+def _with_clutter(boxes: list[Box], ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
+    """The boxes and one for each thing of clutter, where nothing else is."""
+    everything = list(boxes)
+    for ratio in ratios:
+        size = max(canvas.jittered(canvas.config.size_spread) * 0.9, canvas.least_px)
+        box = _free_place(ratio, size, everything, canvas)
+        if box is None:
+            return None
+        everything.append(box)
+    return everything
+
+
+_ARRANGED: Mapping[Arrangement, Callable[[Sequence[float], _Canvas], list[Box] | None]] = {
+    "scatter": _scatter,
+    "row": _row,
+    "column": _column,
+    "grid": _grid,
+    "cluster": _cluster,
+    "depth": _depth,
+    "between": _scatter,
+}

@@ -1,0 +1,40 @@
+"""The paper's composer: a text-to-image model draws the prompt, and whatever comes out is looked at afterwards."""
+
+from __future__ import annotations
+
+from augmentation.composers.composed import Composed
+from augmentation.planning.vocabulary import SceneSpec
+from generation.models.text_to_image import RenderConfig, Renderer
+from pipeline.stage import Item, Rejected, Resources, Stage
+
+
+class PromptedComposer(Stage[Item, Composed]):
+    """Draws the prompt of each planned scene, with the item's own seed: scenes of one prompt differ.
+
+    Args:
+        config: the checkpoint, as priors use it; its batch size is the stage's.
+        negative_prompt: the same for all scenes.
+        num_gpus: of one worker.
+    """
+
+    def __init__(self, config: RenderConfig, *, negative_prompt: str = "", num_gpus: float = 0.0) -> None:
+        self._config = config
+        self._negative_prompt = negative_prompt
+        self.batch_size = config.batch_size
+        self.resources = Resources(num_cpus=1, num_gpus=num_gpus)
+
+    @property
+    def name(self) -> str:
+        return "compose"
+
+    def setup(self) -> None:
+        self._renderer = Renderer(self._config)
+
+    def process(self, items: list[Item]) -> list[Composed | Rejected]:
+        specs = [SceneSpec.from_payload(item.key, item.payload) for item in items]
+        prompts, seeds = [spec.prompt for spec in specs], [item.seed for item in items]
+        pictures = self._renderer.render(prompts, seeds, self._negative_prompt)
+        return [
+            Composed(key=item.key, seed=item.seed, spec=spec, composer="prompted", picture=picture)
+            for item, spec, picture in zip(items, specs, pictures, strict=True)
+        ]

@@ -1,0 +1,1 @@
+"""Detections, appearance attributes, and the filters of scenes."""

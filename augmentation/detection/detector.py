@@ -1,0 +1,318 @@
+"""What is in a picture: any object detection checkpoint, and a stage that asks it about composed scenes.
+
+A checkpoint with classes of its own (RT-DETR, DETR, ...) has to know the categories; one that is asked in words
+(OWL-ViT, OWLv2, Grounding DINO) is asked for them. Which one it is says its configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from transformers import (
+    MODEL_FOR_OBJECT_DETECTION_MAPPING,
+    MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING,
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForObjectDetection,
+)
+
+from augmentation.composers.composed import Asked, Composed, Picture
+from augmentation.detection.zero_shot import Detection, ZeroShotModel, check_prompt
+from augmentation.errors import AugmentationError
+from augmentation.planning.vocabulary import SceneSpec
+from augmentation.relations.scene import snapped
+from generation.models.checkpoints import resolved_device
+from pipeline.stage import Rejected, Resources, Stage
+from shards.boxes import area_px, iou
+from shards.schema import Box
+
+_COCO_NAMES = {
+    "motorbike": "motorcycle",
+    "aeroplane": "airplane",
+    "sofa": "couch",
+    "pottedplant": "potted plant",
+    "diningtable": "dining table",
+    "tvmonitor": "tv",
+}
+"""What Pascal VOC, YOLO and RT-DETR on the hub call six of COCO's categories, to COCO's own names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig:
+    """Which detector, and when to believe it."""
+
+    checkpoint: str
+    """Hub id or local folder of an object detection model, or of a zero-shot one, with its processor."""
+
+    revision: str | None = None
+    """Branch, tag or commit on the hub."""
+
+    sure_score: float = 0.6
+    """From this on, a detection of sound size is a thing of the scene."""
+
+    least_score: float = 0.25
+    """Below this there is nothing; between the two the scene is uncertain."""
+
+    nms_iou: float = 0.6
+    """Of two detections that overlap more, the better one stays (a sure one of another category stays, too)."""
+
+    least_area_share: float = 0.004
+    """Smaller boxes, as a share of the picture, are of unsound size: uncertain, whatever their score."""
+
+    most_area_share: float = 0.7
+    """Larger boxes often hold a group: uncertain if their score is good, else nothing."""
+
+    class_names: Mapping[str, str] = field(default_factory=dict)
+    """The detector's labels to our categories, where they differ: ``{"cell phone": "phone"}``. Six of COCO's
+    need no mention: where a couch is asked for, a detector's "sofa" is one.
+
+    A zero-shot detector is asked for these labels instead of the category: several may stand for one.
+    """
+
+    prompt: str | None = None
+    """How a zero-shot detector is asked, such as ``"a photo of a {category}"``; None takes its family's wording.
+
+    Others have no use for it.
+    """
+
+    device: str = "auto"
+    """Of torch, or ``auto``: the first GPU, the CPU without one."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least_score <= self.sure_score <= 1:
+            raise ValueError(
+                f"0 < least_score <= sure_score <= 1 must hold, got {self.least_score} and {self.sure_score}"
+            )
+        if not 0 <= self.least_area_share < self.most_area_share <= 1:
+            raise ValueError(
+                "0 <= least_area_share < most_area_share <= 1 must hold, "
+                f"got {self.least_area_share} and {self.most_area_share}"
+            )
+        if not 0 < self.nms_iou <= 1:
+            raise ValueError(f"nms_iou must lie in (0, 1], got {self.nms_iou}")
+        if self.prompt is not None:
+            check_prompt(self.prompt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One detection."""
+
+    box_xyxy: Box
+    """In pixels, inside the picture."""
+
+    category: str
+    score: float
+    is_sure: bool = True
+    """False where either the score or the size is doubtful: whether something is there is not known."""
+
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """What was verified on the crop, by kind. What a prompt asked for is no such fact."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detected:
+    """A composed scene and what was found in it, best first."""
+
+    key: str
+    seed: int
+    spec: SceneSpec
+    composer: str
+    picture: Picture = field(repr=False, compare=False)
+    found: tuple[Found, ...]
+    asked: tuple[Asked, ...] = ()
+    """As the composer handed it on; what of it is in the picture, only ``found`` says."""
+
+
+class _Model(Protocol):
+    """What both kinds of checkpoints do."""
+
+    @property
+    def names(self) -> list[str]:
+        """The categories it can find, under our names."""
+
+    def detections(self, pictures: Sequence[Picture], least_score: float) -> list[list[Detection]]:
+        """Boxes of each picture with a category and such a score, in any order."""
+
+
+class Detector:
+    """A loaded detector.
+
+    Args:
+        categories: what it has to know, after ``class_names``; what a zero-shot one is asked for.
+
+    Raises:
+        AugmentationError: the checkpoint cannot be loaded, or does not know a category (what it knows is listed);
+            a zero-shot one is asked for nothing, or for what its family cannot be asked.
+    """
+
+    def __init__(self, config: DetectorConfig, categories: Sequence[str] = ()) -> None:
+        self._config = config
+        try:
+            self._model = _load_model(config, categories)
+        except (OSError, ValueError, KeyError) as error:
+            raise AugmentationError(
+                f"{config.checkpoint} cannot be loaded as a detector with its processor ({error}); give the folder or "
+                "hub id of an AutoModelForObjectDetection or AutoModelForZeroShotObjectDetection checkpoint"
+            ) from error
+
+    @property
+    def categories(self) -> list[str]:
+        """What it can find, under our names."""
+        return sorted(set(self._model.names))
+
+    @torch.inference_mode()
+    def detect(self, pictures: Sequence[Picture]) -> list[tuple[Found, ...]]:
+        """What is in each picture, best first: sure detections and doubtful ones."""
+        if not pictures:
+            return []
+        seen = self._model.detections(pictures, self._config.least_score)
+        return [self._believed(one, picture.shape) for one, picture in zip(seen, pictures, strict=True)]
+
+    def _believed(self, seen: Sequence[Detection], size: tuple[int, ...]) -> tuple[Found, ...]:
+        judged = (_judged(box, category, score, size, self._config) for box, category, score in seen)
+        found = [one for one in judged if one is not None]
+        found.sort(key=lambda one: (-one.score, one.box_xyxy, one.category))
+        return without_duplicates(found, self._config.nms_iou)
+
+
+def _load_model(config: DetectorConfig, categories: Sequence[str]) -> _Model:
+    kind = AutoConfig.from_pretrained(config.checkpoint, revision=config.revision)
+    device = resolved_device(config.device)
+    if type(kind) in MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING:
+        labels = _asked_labels(config, categories)
+        return ZeroShotModel(config.checkpoint, config.revision, kind, labels, config.prompt, device)
+    if type(kind) in MODEL_FOR_OBJECT_DETECTION_MAPPING:
+        return _ModelWithClasses(config, categories, device)
+    raise AugmentationError(
+        f"{config.checkpoint} is a {kind.model_type}, which is no detector; give the folder or hub id of an "
+        "AutoModelForObjectDetection or AutoModelForZeroShotObjectDetection checkpoint"
+    )
+
+
+def _asked_labels(config: DetectorConfig, categories: Sequence[str]) -> dict[str, str]:
+    """Label to category for a zero-shot detector: those of ``class_names``, else the category itself."""
+    asked = dict.fromkeys(categories)
+    if stray := sorted(set(config.class_names.values()) - set(asked)):
+        raise AugmentationError(
+            f"class_names maps a label to {stray[0]!r}, which is not asked for; the categories are "
+            f"{', '.join(asked) or 'none'}"
+        )
+    own = (category for category in asked if category not in config.class_names.values())
+    return {**config.class_names, **{category: category for category in own}}
+
+
+class _ModelWithClasses:
+    """A detector that knows a fixed list of classes."""
+
+    def __init__(self, config: DetectorConfig, categories: Sequence[str], device: torch.device) -> None:
+        self._device = device
+        self._processor: Any = AutoImageProcessor.from_pretrained(config.checkpoint, revision=config.revision)
+        model: Any = AutoModelForObjectDetection.from_pretrained(
+            config.checkpoint, revision=config.revision, dtype=torch.float32
+        )
+        self._model = model.to(device).eval()
+        labels: Mapping[int, str] = model.config.id2label
+        coco_names = {name: own for name, own in _COCO_NAMES.items() if own in categories and name not in categories}
+        ours = {name: coco_names.get(name.lower(), name.lower()) for name in labels.values()}
+        self._names = {i: config.class_names.get(name, ours[name]) for i, name in labels.items()}
+        _check_known(config, sorted(set(labels.values())), sorted(set(self._names.values())), categories)
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._names.values())
+
+    def detections(self, pictures: Sequence[Picture], least_score: float) -> list[list[Detection]]:
+        inputs = self._processor(images=list(pictures), return_tensors="pt").to(self._device)
+        sizes = [picture.shape[:2] for picture in pictures]
+        results = self._processor.post_process_object_detection(
+            self._model(**inputs), threshold=least_score, target_sizes=sizes
+        )
+        return [self._named(result) for result in results]
+
+    def _named(self, result: Mapping[str, torch.Tensor]) -> list[Detection]:
+        boxes, labels, scores = (result[name].tolist() for name in ("boxes", "labels", "scores"))
+        return [
+            ((box[0], box[1], box[2], box[3]), self._names[label], score)
+            for box, label, score in zip(boxes, labels, scores, strict=True)
+        ]
+
+
+def without_duplicates(found: Sequence[Found], nms_iou: float) -> tuple[Found, ...]:
+    """Greedy non-maximum suppression over detections sorted best first.
+
+    A detection goes if a kept one overlaps it more than ``nms_iou`` and is of its category, or if it is doubtful
+    itself. Two sure ones of different categories both stay: the scene says two things of one place.
+    """
+    kept: list[Found] = []
+    for one in found:
+        rivals = [other for other in kept if iou(one.box_xyxy, other.box_xyxy) > nms_iou]
+        if not any(other.category == one.category or not one.is_sure for other in rivals):
+            kept.append(one)
+    return tuple(kept)
+
+
+def _judged(box: Box, category: str, score: float, size: tuple[int, ...], config: DetectorConfig) -> Found | None:
+    """The detection, clipped to the picture; None where it is outside, or large and of a doubtful score."""
+    height, width = size[:2]
+    clipped = snapped((max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height))))
+    if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
+        return None
+    share = area_px(clipped) / (width * height)
+    good_score = score >= config.sure_score
+    good_size = config.least_area_share <= share <= config.most_area_share
+    if not good_score and share > config.most_area_share:
+        return None
+    return Found(box_xyxy=clipped, category=category, score=round(score, 4), is_sure=good_score and good_size)
+
+
+def _check_known(config: DetectorConfig, labels: list[str], names: list[str], categories: Sequence[str]) -> None:
+    if stray := sorted(set(config.class_names) - set(labels)):
+        raise AugmentationError(
+            f"class_names maps {stray[0]!r}, which is no label of {config.checkpoint}; "
+            f"its labels are {', '.join(labels)}"
+        )
+    if unknown := sorted(set(categories) - set(names)):
+        raise AugmentationError(
+            f"the detector {config.checkpoint} does not know {', '.join(map(repr, unknown))}; "
+            f"it knows {', '.join(names)}. Leave the category out of the vocabulary, "
+            "or map one of the detector's labels to it with class_names"
+        )
+
+
+class DetectStage(Stage[Composed, Detected]):
+    """Finds what is in composed scenes; never rejects, since what follows decides what the findings mean.
+
+    Args:
+        categories: what scenes ask for; when a worker starts, they are checked against the detector, or asked of it.
+        num_gpus: of one worker.
+    """
+
+    def __init__(
+        self, config: DetectorConfig, categories: Sequence[str], *, batch_size: int = 16, num_gpus: float = 0.0
+    ) -> None:
+        self._config = config
+        self._categories = tuple(categories)
+        self.batch_size = batch_size
+        self.resources = Resources(num_cpus=1, num_gpus=num_gpus)
+
+    def setup(self) -> None:
+        self._detector = Detector(self._config, self._categories)
+
+    def process(self, items: list[Composed]) -> list[Detected | Rejected]:
+        found = self._detector.detect([item.picture for item in items])
+        return [
+            Detected(
+                key=item.key,
+                seed=item.seed,
+                spec=item.spec,
+                composer=item.composer,
+                picture=item.picture,
+                found=things,
+                asked=item.asked,
+            )
+            for item, things in zip(items, found, strict=True)
+        ]

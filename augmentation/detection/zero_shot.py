@@ -1,0 +1,239 @@
+"""Detectors that are asked in words: OWL-ViT, OWLv2 and Grounding DINO look for what the scenes ask for.
+
+A box has a score for every category, and every score that is good enough is handed on, as a detector with classes of
+its own does: a box that may be a cup or a bowl is then in doubt. The processors' own post-processing would hide that.
+OWL's keeps the best text of a box; Grounding DINO's glues the tokens that stand out to a text of its own, in which the
+"dog" of "hot dog" is any dog, and "cup bowl" no category at all. So scores are read off the logits here: nothing that
+was seen is dropped because it has no clear name, for a query about what is left could be false.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from string import Formatter
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
+
+from augmentation.composers.composed import Picture
+from augmentation.errors import AugmentationError
+from shards.schema import Box
+
+Detection = tuple[Box, str, float]
+"""Box in pixels (it may reach beyond the picture), category, score."""
+
+
+def check_prompt(prompt: str) -> None:
+    """Raise a ValueError unless there is one slot, ``{category}``."""
+    try:
+        slots = [slot for _, slot, _, _ in Formatter().parse(prompt) if slot is not None]
+    except ValueError as error:
+        raise ValueError(f"prompt {prompt!r} has unbalanced braces ({error})") from error
+    if slots != ["category"] or "{category}" not in prompt:
+        raise ValueError(
+            f"prompt must hold the slot {{category}} once and no other, got {prompt!r}; try 'a photo of a {{category}}'"
+        )
+
+
+class _Family(ABC):
+    """How a family of models is asked for things, and what its logits say of them."""
+
+    wording: str
+    """What its models were trained with."""
+
+    is_square = False
+    """Whether pictures are filled up to squares, to which boxes then refer."""
+
+    def __init__(self, checkpoint: str, tokenizer: Any, config: Any) -> None:
+        self._checkpoint, self._tokenizer, self._config = checkpoint, tokenizer, config
+
+    @abstractmethod
+    def ask(self, labels: Sequence[str], prompt: str) -> None:
+        """Put the labels into words, once for all pictures.
+
+        Raises:
+            AugmentationError: the words are too many for the model, or do not fit its way of asking.
+        """
+
+    @abstractmethod
+    def texts(self, num_pictures: int) -> list[Any]:
+        """The processor's ``text`` for a batch."""
+
+    @abstractmethod
+    def scores(self, logits: Tensor, least_score: float) -> Tensor:
+        """(pictures, boxes, labels) in 0..1."""
+
+
+class _Owl(_Family):
+    """A text for each label; a box has a logit for each text (Minderer et al., ECCV 2022, arXiv:2205.06230)."""
+
+    wording = "a photo of a {category}"
+
+    def ask(self, labels: Sequence[str], prompt: str) -> None:
+        self._texts = [prompt.format(category=label) for label in labels]
+        most = self._config.text_config.max_position_embeddings
+        for text in self._texts:
+            if (num := len(self._tokenizer(text)["input_ids"])) > most:
+                raise AugmentationError(
+                    f"{text!r} has {num} tokens, of which {self._checkpoint} reads {most}; shorten the prompt"
+                )
+
+    def texts(self, num_pictures: int) -> list[Any]:
+        return [self._texts] * num_pictures
+
+    def scores(self, logits: Tensor, least_score: float) -> Tensor:
+        return logits.sigmoid()
+
+
+class _Owl2(_Owl):
+    is_square = True
+
+
+class _GroundingDino(_Family):
+    """One text of all labels, "cup. hot dog."; a box has a logit for each of its tokens.
+
+    A label's score is the mean over its tokens, as in the authors' evaluation on COCO (Liu et al., ECCV 2024,
+    arXiv:2303.05499). Where only a part of a label stands out ("dog" of "hot dog"), something is there that may be
+    it, so the score is at least ``least_score``, which is doubt.
+    """
+
+    wording = "{category}"
+
+    def ask(self, labels: Sequence[str], prompt: str) -> None:
+        self._text, places = _sentence(labels, prompt, self._checkpoint)
+        tokens = self._tokenizer(self._text, return_offsets_mapping=True)
+        if (num := len(tokens["input_ids"])) > self._config.max_text_len:
+            raise AugmentationError(
+                f"{len(labels)} categories make a text of {num} tokens, of which {self._checkpoint} reads "
+                f"{self._config.max_text_len}; ask for fewer, or with the prompt '{{category}}'"
+            )
+        spans = list(enumerate(tokens["offset_mapping"]))
+        self._tokens = [[i for i, (a, b) in spans if start <= a < b <= end] for start, end in places]
+
+    def texts(self, num_pictures: int) -> list[Any]:
+        return [self._text] * num_pictures
+
+    def scores(self, logits: Tensor, least_score: float) -> Tensor:
+        of_tokens = logits.sigmoid()  # (pictures, boxes, max_text_len)
+        return torch.stack([_of_label(of_tokens[..., tokens], least_score) for tokens in self._tokens], -1)
+
+
+def _sentence(labels: Sequence[str], prompt: str, checkpoint: str) -> tuple[str, list[tuple[int, int]]]:
+    """ "a cup. a hot dog.", and where in it the labels begin and end."""
+    text, places = "", []
+    for label in labels:
+        phrase = prompt.format(category=label)
+        if set(".?") & set(phrase):
+            raise AugmentationError(f"{phrase!r} holds a mark at which {checkpoint} ends a phrase; leave . and ? out")
+        start = len(text) + prompt.index("{category}")
+        places.append((start, start + len(label)))
+        text += f"{phrase.lower()}. "
+    return text.rstrip(), places
+
+
+def _of_label(of_tokens: Tensor, least_score: float) -> Tensor:
+    """(pictures, boxes) from the (pictures, boxes, tokens) of one label."""
+    return torch.maximum(of_tokens.mean(-1), of_tokens.amax(-1).clamp(max=least_score))
+
+
+_FAMILIES: Mapping[str, type[_Family]] = {
+    "owlvit": _Owl,
+    "owlv2": _Owl2,
+    "grounding-dino": _GroundingDino,
+    "mm-grounding-dino": _GroundingDino,
+}
+"""By the ``model_type`` of the checkpoint's configuration."""
+
+
+class ZeroShotModel:
+    """A loaded model with its questions.
+
+    Args:
+        config: the checkpoint's, as ``AutoConfig`` gives it.
+        categories: by the label that is asked for, which is mostly the category itself.
+        prompt: with the slot ``{category}``; None takes what the family was trained with.
+
+    Raises:
+        AugmentationError: nothing is asked for, the family is not known, or the words do not fit it.
+        OSError, ValueError: the checkpoint cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str,
+        revision: str | None,
+        config: Any,
+        categories: Mapping[str, str],
+        prompt: str | None,
+        device: torch.device,
+    ) -> None:
+        family = _family(checkpoint, config.model_type)
+        if not categories:
+            raise AugmentationError(
+                f"{checkpoint} finds what it is asked for, and no category was given; give at least one"
+            )
+        self._device, self._names = device, list(categories.values())
+        self._processor: Any = AutoProcessor.from_pretrained(checkpoint, revision=revision)
+        _check_known_words(checkpoint, self._processor.tokenizer, list(categories))
+        self._questions = family(checkpoint, self._processor.tokenizer, config)
+        self._questions.ask(list(categories), prompt or family.wording)
+        model: Any = AutoModelForZeroShotObjectDetection.from_pretrained(
+            checkpoint, revision=revision, dtype=torch.float32
+        )
+        self._model = model.to(device).eval()
+
+    @property
+    def names(self) -> list[str]:
+        """The categories it can find."""
+        return self._names
+
+    def detections(self, pictures: Sequence[Picture], least_score: float) -> list[list[Detection]]:
+        """All pairs of a box and a category with such a score."""
+        texts = self._questions.texts(len(pictures))
+        inputs = self._processor(images=list(pictures), text=texts, return_tensors="pt").to(self._device)
+        output = self._model(**inputs)
+        scores = self._questions.scores(output.logits, least_score).cpu()
+        sizes = [self._extent_px(picture) for picture in pictures]
+        return [
+            self._picked(of_boxes, boxes, size, least_score)
+            for of_boxes, boxes, size in zip(scores, output.pred_boxes.cpu(), sizes, strict=True)
+        ]
+
+    def _extent_px(self, picture: Picture) -> tuple[int, int]:
+        """(width, height) of what boxes refer to."""
+        height, width = picture.shape[:2]
+        return (max(width, height),) * 2 if self._questions.is_square else (width, height)
+
+    def _picked(self, scores: Tensor, boxes: Tensor, size: tuple[int, int], least_score: float) -> list[Detection]:
+        """From scores (boxes, labels) and boxes (boxes, 4) as shares: centre, width and height."""
+        middle, half = boxes[:, :2], boxes[:, 2:] / 2
+        corners = torch.cat([middle - half, middle + half], 1) * torch.tensor([*size, *size])  # (boxes, 4)
+        places = (scores >= least_score).nonzero().tolist()
+        return [(_box(corners[i]), self._names[label], float(scores[i, label])) for i, label in places]
+
+
+def _check_known_words(checkpoint: str, tokenizer: Any, labels: Sequence[str]) -> None:
+    """A folder without a tokenizer's files loads all the same, as one to which every word is unknown."""
+    for label in labels:
+        if set(tokenizer(label)["input_ids"]) <= set(tokenizer.all_special_ids):
+            raise AugmentationError(
+                f"the tokenizer of {checkpoint} has no token for {label!r}; its vocabulary may be missing from the "
+                "folder, or the category is no word"
+            )
+
+
+def _box(corners: Tensor) -> Box:
+    x1, y1, x2, y2 = corners.tolist()
+    return (x1, y1, x2, y2)
+
+
+def _family(checkpoint: str, model_type: str) -> type[_Family]:
+    if model_type not in _FAMILIES:
+        raise AugmentationError(
+            f"{checkpoint} is a {model_type}, whose way of being asked is not known here; "
+            f"give one of {', '.join(_FAMILIES)}"
+        )
+    return _FAMILIES[model_type]

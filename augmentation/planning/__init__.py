@@ -1,0 +1,1 @@
+"""What to generate: vocabulary, quotas, selection."""

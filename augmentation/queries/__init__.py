@@ -1,0 +1,1 @@
+"""Verified queries of a scene and their wording."""

@@ -1,0 +1,348 @@
+"""The forms of phrases, by the style of a data set. Slots: ``noun`` ("red cup"), ``a_noun`` ("a red cup"), ``side``,
+``nth``, ``line`` ("top row"), ``most`` ("biggest"), ``anchor`` ("ball", "striped one"), ``ends`` ("balls")."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from augmentation.relations.programs import Direction
+
+Style = Literal["refcoco", "refcoco+", "refcocog"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forms:
+    """One style. An empty tuple: it does not say such things."""
+
+    brevity: float
+    """A phrase of n words is chosen with a frequency of n to the power of minus this."""
+
+    named: tuple[str, ...]
+    across: tuple[str, ...] = ()
+    """Leftmost and rightmost."""
+
+    across_on: tuple[str, ...] = ()
+    """The same in words that all things on that side answer to."""
+
+    down: tuple[str, ...] = ()
+    """Topmost and bottommost."""
+
+    down_at: tuple[str, ...] = ()
+    """The same in words that all things up there, or down there, answer to."""
+
+    far: tuple[str, ...] = ()
+    ordinal: tuple[str, ...] = ()
+    middle: tuple[str, ...] = ()
+    in_middle: tuple[str, ...] = ()
+    """Of the picture."""
+
+    on_side: tuple[str, ...] = ()
+    in_half: tuple[str, ...] = ()
+    corner: tuple[str, ...] = ()
+    end_of_line: tuple[str, ...] = ()
+    ordinal_in_line: tuple[str, ...] = ()
+    middle_of_line: tuple[str, ...] = ()
+    superlative: tuple[str, ...]
+    superlative_on_side: tuple[str, ...] = ()
+    beside: Mapping[Direction, tuple[str, ...]] = field(
+        default_factory=lambda: dict.fromkeys(("left", "right", "above", "below", "front", "behind"), ())
+    )
+    next_to: tuple[str, ...]
+    nearest: tuple[str, ...]
+    between: tuple[str, ...]
+    front: tuple[str, ...] = ()
+    back: tuple[str, ...] = ()
+
+
+def _short_sides(side: str) -> tuple[str, ...]:
+    return (
+        f"{{noun}} {side} of {{anchor}}",
+        f"{{noun}} {side} of the {{anchor}}",
+        f"{{noun}} to {side} of {{anchor}}",
+        f"{{noun}} to the {side} of the {{anchor}}",
+    )
+
+
+def _long_sides(side: str) -> tuple[str, ...]:
+    return (
+        f"the {{noun}} to the {side} of the {{anchor}}",
+        f"{{a_noun}} to the {side} of the {{anchor}}",
+        f"the {{noun}} that is to the {side} of the {{anchor}}",
+        f"{{a_noun}} that is {side} of the {{anchor}}",
+        f"{{noun}} to the {side} of the {{anchor}} in the picture",
+    )
+
+
+def _short(relation: str) -> tuple[str, ...]:
+    return (
+        f"{{noun}} {relation} {{anchor}}",
+        f"{{noun}} {relation} the {{anchor}}",
+    )
+
+
+def _long(relation: str) -> tuple[str, ...]:
+    return (
+        f"the {{noun}} {relation} the {{anchor}}",
+        f"{{a_noun}} {relation} the {{anchor}}",
+        f"the {{noun}} that is {relation} the {{anchor}}",
+        f"{{a_noun}} that is {relation} the {{anchor}}",
+        f"{{noun}} that is {relation} the {{anchor}} in the picture",
+    )
+
+
+_SHORT_LOOKS = Forms(
+    brevity=2.5,
+    named=("{noun}", "the {noun}"),
+    superlative=("{most} {noun}", "the {most} {noun}"),
+    next_to=(*_short("next to"), *_short("beside")),
+    nearest=(*_short("closest to"), *_short("nearest to")),
+    between=(
+        "{noun} between {ends}",
+        "{noun} between the {ends}",
+        "{noun} between the two {ends}",
+        "{noun} between 2 {ends}",
+    ),
+)
+
+_REFCOCO = Forms(
+    brevity=2.5,
+    named=_SHORT_LOOKS.named,
+    across=("{side} {noun}", "the {side} {noun}", "{side}most {noun}", "{noun} furthest {side}"),
+    across_on=(
+        "{noun} {side}",
+        "{noun} on {side}",
+        "{noun} on the {side}",
+        "the {noun} on the {side}",
+        "{noun} to the {side}",
+    ),
+    down=("{side} {noun}", "the {side} {noun}", "{side}most {noun}"),
+    down_at=("{noun} at {side}", "{noun} at the {side}", "{noun} on the {side}", "the {noun} at the {side}"),
+    far=(
+        "far {side} {noun}",
+        "{noun} far {side}",
+        "{noun} on far {side}",
+        "{noun} on the far {side}",
+    ),
+    ordinal=(
+        "{nth} {noun} from {side}",
+        "{nth} {noun} from the {side}",
+        "{noun} {nth} from {side}",
+        "{noun} {nth} from the {side}",
+        "{nth} from {side} {noun}",
+    ),
+    middle=(
+        "middle {noun}",
+        "center {noun}",
+        "{noun} in middle",
+        "{noun} in the middle",
+        "the {noun} in the middle",
+        "{noun} in center",
+        "{noun} in the center",
+    ),
+    in_middle=(
+        "middle {noun}",
+        "center {noun}",
+        "{noun} in middle",
+        "{noun} in the middle",
+        "{noun} in center",
+        "{noun} in the middle of the picture",
+        "{noun} in center of picture",
+    ),
+    on_side=(
+        "{side} side {noun}",
+        "{noun} on {side} side",
+        "{noun} on the {side} side",
+        "{noun} on the {side} side of the picture",
+    ),
+    in_half=(
+        "{noun} in {side} half",
+        "{noun} in the {side} half of the picture",
+        "{noun} at the {side} of the picture",
+    ),
+    corner=(
+        "{side} {noun}",
+        "{noun} {side}",
+        "the {side} {noun}",
+        "{noun} in {side}",
+        "{noun} on the {side}",
+        "{noun} in {side} corner",
+        "{noun} in the {side} corner",
+    ),
+    end_of_line=(
+        "{side} {noun} in {line}",
+        "{side} {noun} in the {line}",
+        "{side}most {noun} in {line}",
+        "the {side}most {noun} in the {line}",
+    ),
+    ordinal_in_line=(
+        "{nth} {noun} from {side} in {line}",
+        "{nth} {noun} from the {side} in the {line}",
+    ),
+    middle_of_line=("middle {noun} in {line}", "the middle {noun} in the {line}"),
+    superlative=_SHORT_LOOKS.superlative,
+    superlative_on_side=(
+        "{most} {noun} on {side}",
+        "{most} {noun} on the {side}",
+        "the {most} {noun} on the {side} side",
+    ),
+    beside={
+        "left": _short_sides("left"),
+        "right": _short_sides("right"),
+        "above": _short("above"),
+        "below": _short("below"),
+        "front": _short("in front of"),
+        "behind": _short("behind"),
+    },
+    next_to=_SHORT_LOOKS.next_to,
+    nearest=_SHORT_LOOKS.nearest,
+    between=_SHORT_LOOKS.between,
+    front=(
+        "front {noun}",
+        "the front {noun}",
+        "{noun} in front",
+        "{noun} in the front",
+        "closest {noun}",
+        "the closest {noun}",
+        "{noun} closest to us",
+    ),
+    back=(
+        "back {noun}",
+        "the back {noun}",
+        "{noun} in back",
+        "{noun} in the back",
+        "furthest {noun}",
+        "{noun} furthest away",
+        "{noun} in the background",
+    ),
+)
+
+_REFCOCOG = Forms(
+    brevity=0,
+    named=("the {noun}", "{a_noun}", "the {noun} in the picture", "{a_noun} in this picture", "{noun}"),
+    across=(
+        "the {side}most {noun}",
+        "the {side}most {noun} in the picture",
+        "the {noun} that is furthest to the {side}",
+        "{a_noun} that is furthest to the {side}",
+    ),
+    across_on=(
+        "the {noun} on the {side}",
+        "{a_noun} on the {side}",
+        "the {noun} which is on the {side}",
+        "{noun} on the {side} in the picture",
+    ),
+    down=(
+        "the {side}most {noun}",
+        "the {side}most {noun} in the picture",
+        "the {noun} that is at the very {side}",
+    ),
+    down_at=("the {noun} at the {side}", "{a_noun} at the {side}", "{noun} at the {side} in the picture"),
+    far=(
+        "the {noun} on the far {side}",
+        "{a_noun} on the far {side} of the picture",
+        "the {noun} that is on the far {side}",
+        "{noun} on the far {side} of the picture",
+    ),
+    ordinal=(
+        "the {nth} {noun} from the {side}",
+        "the {noun} that is {nth} from the {side}",
+        "{a_noun} that is {nth} from the {side}",
+        "the {noun} which is the {nth} from the {side}",
+        "{nth} {noun} from the {side} in the picture",
+    ),
+    middle=(
+        "the {noun} in the middle",
+        "{a_noun} in the middle",
+        "the {noun} that is in the middle",
+        "the middle {noun} in the picture",
+        "the {noun} in the center",
+    ),
+    in_middle=(
+        "the {noun} in the middle of the picture",
+        "{a_noun} in the center of the picture",
+        "the {noun} that is in the middle of the picture",
+        "{noun} in the middle of the picture",
+    ),
+    on_side=(
+        "the {noun} on the {side} side",
+        "the {noun} on the {side} side of the picture",
+        "{a_noun} on the {side} side of the picture",
+        "the {noun} that is on the {side} side",
+        "{noun} on the {side} hand side of the picture",
+    ),
+    in_half=(
+        "the {noun} in the {side} half of the picture",
+        "{a_noun} at the {side} of the picture",
+        "the {noun} that is at the {side} of the picture",
+        "{noun} in the {side} half of the picture",
+    ),
+    corner=(
+        "the {noun} in the {side} corner",
+        "{a_noun} in the {side} corner of the picture",
+        "the {noun} that is in the {side} corner",
+        "the {noun} on the {side}",
+        "{noun} in the {side} corner of the picture",
+    ),
+    end_of_line=(
+        "the {side}most {noun} in the {line}",
+        "the {noun} on the {side} in the {line}",
+        "{side} {noun} in the {line}",
+    ),
+    ordinal_in_line=(
+        "the {nth} {noun} from the {side} in the {line}",
+        "the {noun} in the {line} that is {nth} from the {side}",
+        "{nth} {noun} from the {side} in the {line}",
+    ),
+    middle_of_line=(
+        "the middle {noun} in the {line}",
+        "the {noun} in the middle in the {line}",
+        "middle {noun} in the {line}",
+    ),
+    superlative=(
+        "the {most} {noun}",
+        "the {most} {noun} in the picture",
+        "the {noun} that is the {most}",
+        "{a_noun} that is the {most} of all",
+        "{most} {noun} in the picture",
+    ),
+    superlative_on_side=(
+        "the {most} {noun} on the {side}",
+        "the {most} {noun} on the {side} side of the picture",
+        "{most} {noun} on the {side} side of the picture",
+    ),
+    beside={
+        "left": _long_sides("left"),
+        "right": _long_sides("right"),
+        "above": _long("above"),
+        "below": _long("below"),
+        "front": _long("in front of"),
+        "behind": _long("behind"),
+    },
+    next_to=(*_long("next to"), *_long("beside")),
+    nearest=(*_long("closest to"), *_long("nearest to")),
+    between=(
+        "the {noun} between the two {ends}",
+        "{a_noun} between two {ends}",
+        "the {noun} that is between the two {ends}",
+        "{a_noun} that is between the {ends}",
+        "{noun} between the two {ends} in the picture",
+    ),
+    front=(
+        "the {noun} in the front",
+        "{a_noun} in the front",
+        "the {noun} that is closest to the camera",
+        "the {noun} closest to the viewer",
+        "{noun} in the front of the picture",
+    ),
+    back=(
+        "the {noun} in the back",
+        "{a_noun} in the back",
+        "the {noun} that is furthest away",
+        "the {noun} in the background",
+        "{noun} furthest from the camera",
+    ),
+)
+
+FORMS: Mapping[Style, Forms] = {"refcoco": _REFCOCO, "refcoco+": _SHORT_LOOKS, "refcocog": _REFCOCOG}

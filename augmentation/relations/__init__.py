@@ -1,0 +1,1 @@
+"""Relation programs and their evaluation on the objects of a scene."""

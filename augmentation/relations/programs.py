@@ -1,0 +1,254 @@
+"""A small language of relation programs: what a query means, as something that can be run.
+
+    Ordinal(of=Category(name="cup"), rank=2, side="right")                      # "second cup from the right"
+    Nearest(of=Category(name="cup"), anchor=Category(name="ball"))              # "the cup closest to the ball"
+
+This is the language: its operators, their JSON records and their mirror images.
+``augmentation.relations.evaluator.run`` says what a program selects in a scene.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeAlias, cast, get_args
+
+from augmentation.errors import AugmentationError
+
+Side = Literal["left", "right", "top", "bottom"]
+RegionName = Literal["left", "right", "top", "bottom", "middle"]
+Direction = Literal["left", "right", "above", "below", "front", "behind"]
+Measure = Literal["biggest", "smallest", "tallest", "shortest"]
+Place = Literal["front", "back"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Category:
+    """All things of a category."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithAttribute:
+    """Those of ``of`` that have an attribute; nothing if it is unknown of any of them."""
+
+    of: Program
+    kind: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extreme:
+    """The one of at least two that is clearly nearest to a side: "left cup"."""
+
+    of: Program
+    side: Side
+
+    def __post_init__(self) -> None:
+        _check_word("side", self.side, get_args(Side))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ordinal:
+    """The one that comes ``rank``-th from a side, everything before it clearly in order: "second cup from the left"."""
+
+    of: Program
+    rank: int
+    side: Side
+
+    def __post_init__(self) -> None:
+        _check_word("side", self.side, get_args(Side))
+        _check_rank(self.rank)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Middle:
+    """The middle one of an odd number, along a row or a column, or along both axes at once."""
+
+    of: Program
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """Those in a part of the picture, if every one of ``of`` is clearly in it or clearly not."""
+
+    of: Program
+    region: RegionName
+
+    def __post_init__(self) -> None:
+        _check_word("region", self.region, get_args(RegionName))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """The ``rank``-th row from the top or the bottom, or column from the left or the right, where all stand in such."""
+
+    of: Program
+    rank: int
+    side: Side
+
+    def __post_init__(self) -> None:
+        _check_word("side", self.side, get_args(Side))
+        _check_rank(self.rank)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Superlative:
+    """The one of at least two that is clearly larger, smaller, taller or shorter than each other one."""
+
+    of: Program
+    measure: Measure
+
+    def __post_init__(self) -> None:
+        _check_word("measure", self.measure, get_args(Measure))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """Those on one side of the single thing that ``anchor`` means, if every one clearly is or clearly is not."""
+
+    of: Program
+    direction: Direction
+    anchor: Program
+
+    def __post_init__(self) -> None:
+        _check_word("direction", self.direction, get_args(Direction))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextTo:
+    """Those that hardly any gap parts from the single thing that ``anchor`` means."""
+
+    of: Program
+    anchor: Program
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nearest:
+    """The one of at least two that is clearly nearest to the single thing that ``anchor`` means."""
+
+    of: Program
+    anchor: Program
+
+
+@dataclass(frozen=True, kw_only=True)
+class Between:
+    """Those between the two things that ``ends`` means: "the cup between the two balls"."""
+
+    of: Program
+    ends: Program
+
+
+@dataclass(frozen=True, kw_only=True)
+class Depth:
+    """The one of at least two that is clearly in front, or at the back, in a scene that is known to be in perspective.
+
+    The cue: of things of one category on one ground, the nearer one reaches lower in the picture and is taller.
+    """
+
+    of: Program
+    place: Place
+
+    def __post_init__(self) -> None:
+        _check_word("place", self.place, get_args(Place))
+
+
+Program: TypeAlias = (
+    Category
+    | WithAttribute
+    | Extreme
+    | Ordinal
+    | Middle
+    | Region
+    | Line
+    | Superlative
+    | Beside
+    | NextTo
+    | Nearest
+    | Between
+    | Depth
+)
+
+_OPERATORS: Mapping[str, type[Any]] = {
+    "category": Category,
+    "with_attribute": WithAttribute,
+    "extreme": Extreme,
+    "ordinal": Ordinal,
+    "middle": Middle,
+    "region": Region,
+    "line": Line,
+    "superlative": Superlative,
+    "beside": Beside,
+    "next_to": NextTo,
+    "nearest": Nearest,
+    "between": Between,
+    "depth": Depth,
+}
+_NAMES = {operator: name for name, operator in _OPERATORS.items()}
+_PARTS = frozenset({"of", "anchor", "ends"})
+"""Fields that are programs themselves."""
+
+_MIRRORED: Mapping[str, str] = {"left": "right", "right": "left"}
+_PLACES = frozenset({"side", "region", "direction"})
+"""Fields whose value a mirror may swap."""
+
+MOST_NESTED = 16
+"""Operators within each other in a record; a deeper one is no program that anybody made."""
+
+
+def _check_word(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise AugmentationError(f"{what} must be one of {', '.join(known)}, got {value!r}")
+
+
+def _check_rank(rank: int) -> None:
+    if not isinstance(rank, int) or rank < 1:
+        raise AugmentationError(f"rank counts from 1, got {rank!r}")
+
+
+def to_json(program: Program) -> dict[str, Any]:
+    """JSON values; ``op`` names the operator."""
+    record: dict[str, Any] = {"op": _NAMES[type(program)]}
+    for field in fields(program):
+        value = getattr(program, field.name)
+        record[field.name] = to_json(value) if field.name in _PARTS else value
+    return record
+
+
+def from_json(record: Mapping[str, Any]) -> Program:
+    """The inverse of ``to_json``.
+
+    Raises:
+        AugmentationError: for an unknown operator, or fields that do not fit it.
+    """
+    return _from_json(record, MOST_NESTED)
+
+
+def _from_json(record: Any, depth: int) -> Program:
+    if not isinstance(record, Mapping) or depth == 0:
+        raise AugmentationError(
+            f"a program is an object of at most {MOST_NESTED} nested ones, got {str(record)[:80]!r}"
+        )
+    values = dict(record)
+    name = values.pop("op", None)
+    if name not in _OPERATORS:
+        raise AugmentationError(f"program {dict(record)}: unknown operator {name!r}; known are {', '.join(_OPERATORS)}")
+    operator = _OPERATORS[name]
+    expected = {field.name for field in fields(operator)}
+    if set(values) != expected:
+        raise AugmentationError(f"program {dict(record)}: {name} takes {sorted(expected)}, got {sorted(values)}")
+    for part in _PARTS & expected:
+        values[part] = _from_json(values[part], depth - 1)
+    return cast(Program, operator(**values))
+
+
+def flip(program: Program) -> Program:
+    """The program that means in the mirrored scene what ``program`` means in the scene."""
+    values = {field.name: getattr(program, field.name) for field in fields(program)}
+    for name, value in values.items():
+        if name in _PARTS:
+            values[name] = flip(value)
+        elif name in _PLACES:
+            values[name] = _MIRRORED.get(value, value)
+    return type(program)(**values)

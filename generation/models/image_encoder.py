@@ -1,0 +1,153 @@
+"""From pictures to the feature that the network reads: a CLIP image embedding, and how well it fits the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, CLIPVisionModelWithProjection
+
+from generation.errors import GenerationError
+from generation.models.checkpoints import local_folder, resolved_device, resolved_dtype
+from generation.models.text_to_image import Picture
+
+Feature = npt.NDArray[np.float16]
+"""(dim,), of length 1 up to rounding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """An image encoder with a projection into a space shared with text."""
+
+    checkpoint: str = "openai/clip-vit-base-patch32"
+    """Hub id or local folder of a CLIP (or of its vision tower with projection; then there is no CLIP score)."""
+
+    revision: str | None = None
+    batch_size: int = 32
+    """Pictures encoded at a time."""
+
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "float32"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+
+
+class ImageEncoder:
+    """A loaded CLIP.
+
+    Raises:
+        GenerationError: the checkpoint is no CLIP-like model with an image projection.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        self.config = config
+        self._device = resolved_device(config.device)
+        self._dtype = resolved_dtype(config.dtype, self._device)
+        self._model, self._processor, self._tokenizer = _load_encoder(config)
+        self._model = self._model.to(self._device, self._dtype).eval()
+
+    @property
+    def dim(self) -> int:
+        """Length of a feature."""
+        return int(self._model.config.projection_dim)
+
+    @property
+    def logit_scale(self) -> float:
+        """What cosines are multiplied by before a softmax, as learned: the inverse of CLIP's temperature."""
+        return float(self._model.logit_scale.detach().exp())
+
+    @torch.inference_mode()
+    def images(self, pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
+        """(N, dim) projected embeddings of length 1."""
+        parts = [
+            self._embed_images(pictures[start : start + self.config.batch_size])
+            for start in range(0, len(pictures), self.config.batch_size)
+        ]
+        return torch.cat(parts).numpy() if parts else np.zeros((0, self.dim), np.float32)
+
+    @torch.inference_mode()
+    def texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """(N, dim) projected embeddings of length 1.
+
+        Raises:
+            GenerationError: the encoder has no text tower.
+        """
+        if self._tokenizer is None:
+            raise GenerationError(f"{self.config.checkpoint} has no text tower, so it gives no CLIP score")
+        tokens = self._tokenizer(
+            list(texts),
+            padding="max_length",
+            truncation=True,
+            max_length=self._model.config.text_config.max_position_embeddings,
+            return_tensors="pt",
+        ).to(self._device)
+        embedded = self._model.get_text_features(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
+        return _unit(_pooled(embedded)).numpy()
+
+    def encode(
+        self, pictures: Sequence[Sequence[Picture]], prompts: Sequence[str]
+    ) -> list[tuple[Feature, float | None]]:
+        """The feature and CLIP score of each prompt's pictures.
+
+        Several pictures are averaged after normalisation and normalised again.
+        """
+        if not prompts:
+            return []
+        embedded = self.images([picture for group in pictures for picture in group])
+        ends = np.cumsum([len(group) for group in pictures])
+        means = np.stack([part.mean(0) for part in np.split(embedded, ends[:-1])])
+        features = means / np.linalg.norm(means, axis=1, keepdims=True)  # (prompts, dim)
+        if self._tokenizer is None:
+            return [(feature.astype(np.float16), None) for feature in features]
+        scores = 100 * (features * self.texts(prompts)).sum(1)
+        return [
+            (feature.astype(np.float16), max(0.0, round(float(score), 4)))
+            for feature, score in zip(features, scores, strict=True)
+        ]
+
+    def _embed_images(self, pictures: Sequence[Picture]) -> Tensor:
+        inputs = self._processor(images=list(pictures), return_tensors="pt", input_data_format="channels_last")
+        pixels = inputs["pixel_values"].to(self._device, self._dtype)
+        if self._tokenizer is None:
+            return _unit(self._model(pixel_values=pixels).image_embeds)
+        return _unit(_pooled(self._model.get_image_features(pixel_values=pixels)))
+
+
+def _load_encoder(config: EncoderConfig) -> tuple[Any, Any, Any]:
+    """Model, image processor and tokenizer (None for a vision tower alone)."""
+    local = local_folder(config.checkpoint) is not None
+    arguments: dict[str, Any] = {"revision": config.revision, "local_files_only": local}
+    try:
+        kind = AutoConfig.from_pretrained(config.checkpoint, **arguments).model_type
+        processor = AutoImageProcessor.from_pretrained(config.checkpoint, **arguments)
+        if kind == "clip_vision_model":
+            return CLIPVisionModelWithProjection.from_pretrained(config.checkpoint, **arguments), processor, None
+        model = AutoModel.from_pretrained(config.checkpoint, **arguments)
+        tokenizer = AutoTokenizer.from_pretrained(config.checkpoint, **arguments)
+    except (OSError, ValueError, KeyError) as error:
+        raise GenerationError(
+            f"{config.checkpoint} is no CLIP of transformers ({str(error).splitlines()[0]}); give a folder with "
+            "config.json, preprocessor_config.json and a tokenizer, or a hub id such as openai/clip-vit-base-patch32"
+        ) from error
+    if not hasattr(model, "get_image_features") or not hasattr(model.config, "projection_dim"):
+        raise GenerationError(
+            f"{config.checkpoint} is a {type(model).__name__}, which has no projected image feature; give a CLIP"
+        )
+    return model, processor, tokenizer
+
+
+def _pooled(output: Any) -> Tensor:
+    """The projected embedding, however this version of transformers wraps it."""
+    return output if isinstance(output, Tensor) else output.pooler_output
+
+
+def _unit(embedded: Tensor) -> Tensor:
+    return functional.normalize(embedded.float(), dim=-1).cpu()

@@ -1,0 +1,19 @@
+"""Pictures as WebP files in memory."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+from generation.models.text_to_image import Picture
+
+
+def webp_bytes(picture: Picture, quality: int | None) -> bytes:
+    """(height, width, 3) as a WebP of ``quality`` 1 to 100, or None for lossless."""
+    buffer = io.BytesIO()
+    if quality is None:
+        Image.fromarray(picture).save(buffer, "WEBP", lossless=True, exact=True)
+    else:
+        Image.fromarray(picture).save(buffer, "WEBP", quality=quality)
+    return buffer.getvalue()

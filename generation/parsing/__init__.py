@@ -1,0 +1,1 @@
+"""From a query to its attributes: tagging, noun phrases, location words, spelling."""

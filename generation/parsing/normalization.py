@@ -1,0 +1,82 @@
+"""Queries as typed, made one form: case, spaces, punctuation, and wordings that mean the same."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+
+from generation.parsing.lexicon import ANIMALS, BODY_PARTS, COLOURS, GARMENTS, JOINED, PEOPLE, THINGS
+
+
+def is_empty(text: str) -> bool:
+    """Whether a text has nothing to parse: no letter and no digit."""
+    return not any(character.isalnum() for character in text)
+
+
+def normalised(text: str) -> str:
+    """Lower case, NFKC, single spaces, without control characters; punctuation stands apart, apostrophes stay."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).replace("’", "'")
+    text = "".join(text if text.isprintable() else map(_printable, text)).lower()
+    for pattern, replacement in _REWORDED:
+        text = pattern.sub(replacement, text)
+    return " ".join(text.split())
+
+
+def with_possessives(text: str) -> str:
+    """ "man hand", "elephant trunk", "catchers vest": a part or garment of somebody, with the possessive as a word."""
+    return _OWNED.sub(r"\1 's ", text.replace("'s", " 's"))
+
+
+def _printable(character: str) -> str:
+    return " " if unicodedata.category(character).startswith(("C", "Z")) else character
+
+
+def _hyphened(match: re.Match[str]) -> str:
+    return "-".join(part for part in match.groups() if part)
+
+
+def _joined(match: re.Match[str]) -> str:
+    return JOINED[match[0].replace("-", " ")]
+
+
+_POSED = r"(?:crossed|folded|clasped|outstretched)"
+_NUMBER = r"(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten)"
+_PICTURE = r"(?:frame|picture|pic|photo|shot|view)"
+_REWORDED: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"(\w) ' ?(s|t|re|m|ll|ve|d)\b", r"\1'\2"),
+        (r"\bw/\s*", "with "),
+        (rf"\b(?:{'|'.join(JOINED)})\b".replace(" ", "[ -]"), _joined),
+        (r"\b(?:cut|cropped|chopped)[ -]?(?:off|out)\b", " "),
+        (rf"\b{_NUMBER}[ -](?:years?|months?)[ -]old\b", "young"),
+        (r"\bupside[ -]down\b", "upsidedown"),
+        (r"\b(cut|half|fold) (\w+e[dn]|visible|full|empty|open|up)\b", _hyphened),
+        (r"\bbeing (?!\w+ing\b)\w+", " "),
+        (rf"\b({'|'.join(sorted(COLOURS))})[ -]colou?r(?:ed)?\b", r"\1"),
+        (r"\b(\w+)[ -](hair|skin)n?ed (\w+)", r"\3 with \1 \2"),
+        (rf"(?<!with )\b(hands?|arms?|legs?) ({_POSED})\b", r"with \2 \1"),
+        (rf"\bhalf (?=(?:{'|'.join(sorted(THINGS))})\b)", "half of "),
+        (r"\b(two|three|four|five|six|both) of (?:the|his|her|their|its|these|those|my)\b", r"\1"),
+        (r"\b(leaning|looking|turned|pulled|lying|laying|tied|sitting) back\b", r"\1"),
+        (r"(?<=\w) ?/ ?(?=\w)", " and "),
+        (r"\b(hands?|arms?) (?:up|raised|in the air)\b(?! to)", r"raised \1"),
+        (r"\b(?:with )?(?:no|without an?|without|not wearing an?) shirt\b(?: on)?", " shirtless "),
+        (rf"\b(?:mostly |partly |half )?out of (?:the )?{_PICTURE}\b", " "),
+        (r"\b(?:whole|full|entire) body\b|\bclose[ -]?up\b(?! to)|\bhurry(?: up)?\b", " "),
+        (r"\b(?:all|any|some|most|lots|a lot) of (?:the |these |those )?|\ba lot\b", ""),
+        (r"\bhalf (?:a|an|the|of a|of an|of the)\b", "half of"),
+        (r"\bor (?:an? |the )?[\w-]+", " "),
+        (r"\b(?:a )?pair of\b", " "),
+        (r"\b(?:a )?couple of\b", "two"),
+        (r"[^\w\s',;-]|_|(?<!\w)[-']|[-'](?!\w)", " "),
+        (r"[,;]", " , "),
+    )
+]
+
+_OWNED = re.compile(
+    rf"\b({'|'.join(sorted(PEOPLE | ANIMALS))})"
+    rf"(?:s? (?=(?:{'|'.join(sorted(BODY_PARTS))})\b)|s (?=(?:{'|'.join(sorted(GARMENTS))})\b))"
+)

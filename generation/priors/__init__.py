@@ -1,0 +1,1 @@
+"""From a query to its prior: parsing, prompt, rendering, store."""

@@ -1,0 +1,103 @@
+"""Priors as a library: text in, picture and feature out.
+
+generator = PriorGenerator(PriorConfig(render=RenderConfig(checkpoint="stable-diffusion-v1-5/stable-diffusion-v1-5")))
+prior = generator("second man from left in a red shirt")
+prior.prompt, prior.image, prior.feature  # "a man in a red shirt", (512, 512, 3) uint8, (512,) float16
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from generation.models.image_encoder import Feature, ImageEncoder
+from generation.models.text_to_image import Picture
+from generation.parsing.attributes import AttributeParser, Attributes
+from generation.priors.config import PriorConfig, picture_settings, prior_id
+from generation.priors.prompt import build_prompt
+from generation.priors.rendering import Drawn, PriorDrawer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """What a query looks like."""
+
+    prior_id: str
+    prompt: str
+    attributes: Attributes
+    images: tuple[Picture, ...] = field(repr=False)
+    feature: Feature = field(repr=False)
+    """(dim,), the mean over the pictures, of length 1."""
+
+    clip_score: float | None
+
+    @property
+    def image(self) -> Picture:
+        """The first picture, (height, width, 3)."""
+        return self.images[0]
+
+
+class PriorGenerator:
+    """Makes the priors of queries; queries with the same prompt share one picture, drawn once.
+
+    Args:
+        config: checkpoints, wording and seed.
+        cache_size: priors kept in memory, the least recently used go first.
+    """
+
+    def __init__(self, config: PriorConfig, cache_size: int = 1024) -> None:
+        if cache_size < 1:
+            raise ValueError(f"cache_size must be at least 1, got {cache_size}")
+        self.config, self._cache_size = config, cache_size
+        self._settings = picture_settings(config)
+        self._parser = AttributeParser()
+        self._drawer = PriorDrawer(config)
+        self._cache: OrderedDict[str, Drawn] = OrderedDict()
+
+    @property
+    def encoder(self) -> ImageEncoder:
+        """The model that makes the features, for other pictures to compare with them."""
+        return self._drawer.encoder
+
+    @property
+    def dim(self) -> int:
+        """Length of a feature."""
+        return self.encoder.dim
+
+    def __call__(self, text: str) -> Prior:
+        """The prior of one query.
+
+        Raises:
+            EmptyQueryError: the text has neither a letter nor a digit.
+        """
+        return self.generate([text])[0]
+
+    def generate(self, texts: Sequence[str]) -> list[Prior]:
+        """The priors of queries, in order, drawn in batches."""
+        parsed = self._parser.parse(texts)
+        prompts = [build_prompt(attributes, self.config.prompt).text for attributes in parsed]
+        drawn = self._drawn(prompts)
+        return [
+            Prior(
+                prior_id=prior_id(prompt, self._settings),
+                prompt=prompt,
+                attributes=attributes,
+                images=drawn[prompt].images,
+                feature=drawn[prompt].feature,
+                clip_score=drawn[prompt].clip_score,
+            )
+            for attributes, prompt in zip(parsed, prompts, strict=True)
+        ]
+
+    def _drawn(self, prompts: Sequence[str]) -> dict[str, Drawn]:
+        """Each prompt's pictures, from memory or drawn now."""
+        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._cache]
+        drawn = {prompt: self._cache[prompt] for prompt in prompts if prompt in self._cache}
+        drawn |= {one.prompt: one for one in self._drawer.draw(new)}
+        for prompt in drawn:
+            self._cache[prompt] = drawn[prompt]
+            self._cache.move_to_end(prompt)
+        while len(self._cache) > self._cache_size:
+            self._cache.popitem(last=False)
+        return drawn

@@ -1,0 +1,206 @@
+"""From attributes to the prompt of the prior: a plain caption of what can be seen of the target alone.
+
+Never where it stands, which one of several it is, or what is near it: queries that differ only in that share one
+prompt, and so one picture. "left guy in red shirt" and "man with a red shirt on the right" are "a man in a red shirt".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from generation.parsing import lexicon as lex
+from generation.parsing.attributes import Attributes
+from generation.parsing.grammar import Action
+from generation.parsing.noun_phrases import Thing
+
+PHOTO_TEMPLATES = {
+    "person": "a photo of {caption}, full body",
+    "animal": "a photo of {caption}, whole animal",
+    "garment": "a photo of {caption}",
+    "part": "a close-up photo of {caption}",
+    "stuff": "a wide photo of {caption}",
+    "thing": "a photo of {caption}",
+    "unknown": "a photo of {caption}",
+}
+"""Wordings that suit Stable Diffusion and its kind, by the kind of the target; the default is the caption alone."""
+
+PHOTO_NEGATIVE_PROMPT = "blurry, low quality, distorted, deformed, cropped, text, watermark, collage"
+"""A negative prompt that suits Stable Diffusion 1.x, 2.x and XL; the default is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptConfig:
+    """How captions are worded; part of the prior's identity through the prompt that comes out."""
+
+    template: str = "{caption}"
+    """Text around the caption, such as ``"a photo of {caption}, realistic"``; must hold ``{caption}`` once."""
+
+    templates: Mapping[str, str] = field(default_factory=dict)
+    """Templates for targets of one kind (``person``, ``animal``, ``garment``, ``part``, ``stuff``, ``thing``,
+    ``unknown``), in place of ``template``."""
+
+    negative_prompt: str = ""
+    """What the picture should not show; the same for all prompts."""
+
+    unknown_noun: str = "object"
+    """Said where a query names no category ("the big yellow one")."""
+
+    garments_mean_wearers: bool = True
+    """Whether "blue shirt" stands for a person in one, as in COCO's queries; not where clothes are categories."""
+
+    max_words: int = 40
+    """Longest caption; details at the end are left out first. CLIP reads 77 tokens, about 55 words."""
+
+    def __post_init__(self) -> None:
+        for template in (self.template, *self.templates.values()):
+            if template.count("{caption}") != 1:
+                raise ValueError(f"template must hold {{caption}} exactly once, got {template!r}")
+        if unknown := sorted(self.templates.keys() - PHOTO_TEMPLATES.keys()):
+            raise ValueError(f"templates are for {', '.join(PHOTO_TEMPLATES)}, got {', '.join(unknown)}")
+        if not self.unknown_noun.strip():
+            raise ValueError("unknown_noun must not be empty; try 'object'")
+        if self.max_words < 5:
+            raise ValueError(f"max_words must be at least 5 to name a thing and its colour, got {self.max_words}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A prompt and whether details had to be left out."""
+
+    text: str
+    shortened: bool = False
+
+
+def prior_prompt(attributes: Attributes, config: PromptConfig | None = None) -> str:
+    """The prompt of the query's prior, as plain text."""
+    return build_prompt(attributes, config or PromptConfig()).text
+
+
+def build_prompt(attributes: Attributes, config: PromptConfig) -> Prompt:
+    """The caption in its template: the head and its attributes first, then clothes, things carried, parts, actions."""
+    target, wearing = _person_or_thing(attributes, config)
+    head = _head(target, attributes, config)
+    worn_with = [thing for thing in wearing if _is_accessory(thing)]
+    parts = [thing for thing in attributes.parts if thing.noun.strip("_") not in ("", "back", "body")]
+    details = [
+        _list("in", [_article(thing) for thing in wearing if thing not in worn_with]),
+        _list("holding", [_article(thing) for thing in attributes.carrying]),
+        _list("with", [_article(thing) for thing in (*worn_with, *parts)]),
+        _list("", filter(None, (_action(action, attributes.kind) for action in attributes.actions))),
+    ]
+    caption, shortened = _fitted(head, [detail for detail in details if detail], config.max_words)
+    kind = attributes.kind if target is attributes.target else "person"
+    text = config.templates.get(kind, config.template).replace("{caption}", caption)
+    return Prompt(text=text, shortened=shortened or attributes.truncated)
+
+
+def _person_or_thing(attributes: Attributes, config: PromptConfig) -> tuple[Thing, list[Thing]]:
+    """The thing to draw and what it wears: a garment alone stands for its wearer, if so configured."""
+    target, wearing = attributes.target, list(attributes.wearing)
+    if attributes.kind == "garment" and config.garments_mean_wearers:
+        ages = tuple(other for other in target.others if other in lex.AGES)
+        garment = replace(target, others=tuple(other for other in target.others if other not in ages))
+        wearer = attributes.owner or Thing(noun="person")
+        return replace(wearer, others=(*wearer.others, *ages)), [garment, *wearing]
+    if attributes.actions and replace(target, surface="") == Thing():
+        return Thing(noun="person"), wearing
+    return target, wearing
+
+
+def _is_accessory(thing: Thing) -> bool:
+    """What one has on, yet is not "in": "a man with a backpack"."""
+    return thing.lemma in lex.ACCESSORIES or (thing.lemma in lex.THINGS and thing.lemma not in lex.GARMENTS)
+
+
+def _head(target: Thing, attributes: Attributes, config: PromptConfig) -> str:
+    named = target if target.noun else replace(target, noun=config.unknown_noun)
+    head = _article(named)
+    if attributes.owner is not None and target is attributes.target:
+        head = f"{_article(replace(attributes.owner, plural=False))}'s {_described(named)}"
+    if named.noun == "half" and named.contents:
+        return f"half of {_list('', map(_article, named.contents))}"
+    return head
+
+
+def _fitted(head: str, details: list[str], max_words: int) -> tuple[str, bool]:
+    """As many details as fit, in order; the head's last words are kept, since the noun comes last."""
+    words = head.split()
+    shortened = len(words) > max_words
+    words = words[-max_words:]
+    for detail in details:
+        if len(words) + len(detail.split()) > max_words:
+            shortened = True
+        else:
+            words += detail.split()
+    return " ".join(words), shortened
+
+
+def _list(preposition: str, phrases: Iterable[str]) -> str:
+    joined = " and ".join(_unique(phrases))
+    return f"{preposition} {joined}".strip() if joined else ""
+
+
+def _unique(phrases: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(phrases))
+
+
+def _article(thing: Thing) -> str:
+    """ "a red cup", "an umbrella", "three cups", "jeans", "red" (of clothes only known by colour)."""
+    phrase = _described(thing)
+    if thing.count and thing.plural:
+        return f"{lex.NUMBER_WORDS[thing.count]} {phrase}"
+    last = thing.noun.split()[-1] if thing.noun else ""
+    plural_form = last in lex.SAME_IN_SINGULAR and last not in lex.SINGULAR_WITH_S
+    if not thing.noun or thing.plural or plural_form or last in lex.MASS:
+        return phrase
+    return f"{'an' if _VOWEL.match(phrase) else 'a'} {phrase}"
+
+
+_VOWEL = re.compile(r"[ai]|e(?!u)|o(?!ne\b)|u(?:m|g|p|n(?!i))")
+
+
+def _described(thing: Thing) -> str:
+    others = [lex.OTHER_FORMS.get(word, word) for word in thing.others if word.replace("-", "").isalpha()]
+    sizes = [lex.SIZE_FORMS.get(word, word) for word in thing.sizes]
+    patterns = [lex.PATTERN_FORMS.get(word, word) for word in thing.patterns]
+    words = [
+        *sorted(sizes),
+        *others,
+        *sorted(patterns),
+        _colours(thing.colours),
+        *sorted(thing.materials),
+        _noun(thing),
+    ]
+    shows = thing.lemma in lex.PICTURES
+    contents = [_article(content) if shows else _described(content) for content in thing.contents]
+    return f"{' '.join(_unique(filter(None, words)))} {_list('of', contents)}".strip()
+
+
+def _colours(colours: tuple[str, ...]) -> str:
+    """ "dark blue", "black and white" in alphabetical order, so that both orders share a prompt."""
+    combined: list[str] = []
+    shade = ""
+    for colour in colours:
+        if colour in lex.SHADES:
+            shade = lex.COLOUR_FORMS.get(colour, colour)
+        else:
+            combined.append(f"{shade} {lex.COLOUR_FORMS.get(colour, colour)}".strip())
+            shade = ""
+    return " and ".join(sorted(set(combined))) if combined else lex.COLOUR_FORMS.get(shade, shade)
+
+
+def _noun(thing: Thing) -> str:
+    if thing.plural:
+        return thing.noun
+    *compound, last = thing.noun.split() or [""]
+    return " ".join([*compound, lex.SYNONYMS.get(last, last.rstrip("_"))]).strip()
+
+
+def _action(action: Action, kind: str) -> str:
+    """The action as a caption says it; gaze without an object shows nothing that could be drawn."""
+    if action.verb in lex.UNSEEN_ACTIONS or (kind in ("thing", "part") and action.verb in lex.POSES):
+        return ""
+    verb = lex.ACTION_FORMS.get(action.verb, action.verb)
+    return verb if action.thing is None else f"{verb} {_article(action.thing)}"

@@ -1,0 +1,141 @@
+"""The parse job: a query in, its attributes, prompt and prior id out, one Parquet row each."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from generation.parsing.attributes import AttributeParser, Attributes
+from generation.parsing.normalization import is_empty
+from generation.priors.config import prior_id
+from generation.priors.prompt import PromptConfig, build_prompt
+from pipeline.stage import Item, Rejected, Sink, Stage, Written
+
+PARSED_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("text", pa.string()),
+        ("prior_id", pa.string()),
+        ("prompt", pa.string()),
+        ("kind", pa.string()),
+        ("head", pa.string()),
+        ("attributes", pa.string()),
+        ("shortened", pa.bool_()),
+    ]
+)
+"""One row a query; ``attributes`` is JSON, ``head`` the lemma or empty."""
+
+
+@cache
+def parser_fingerprint() -> str:
+    """Hash the code of the parser and of prompts, so that queries are parsed again after each change of it."""
+    paths = [*(Path(__file__).parents[1] / "parsing").glob("*.py"), Path(__file__).with_name("prompt.py")]
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(ast.dump(_strip_docstrings(ast.parse(path.read_text()))).encode())
+    return digest.hexdigest()
+
+
+def _strip_docstrings(tree: ast.Module) -> ast.Module:
+    """Remove all bare strings of a module: another wording of a docstring is no other parser."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            node.body = [line for line in node.body if not _is_string(line)]
+    return tree
+
+
+def _is_string(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParsedQuery:
+    """A query and the prior it asks for."""
+
+    key: str
+    text: str
+    attributes: Attributes
+    prompt: str
+    prior_id: str
+    shortened: bool
+    """Whether the query was too long to go into the prompt as a whole."""
+
+
+class ParseStage(Stage[Item, ParsedQuery]):
+    """Parses the ``text`` of an item's payload.
+
+    Args:
+        config: the wording of prompts.
+        settings: ``picture_settings`` of the priors, for their ids.
+    """
+
+    batch_size = 512
+
+    def __init__(self, config: PromptConfig, settings: dict[str, Any]) -> None:
+        self.config, self.settings = config, settings
+        self._parser: AttributeParser | None = None
+
+    def setup(self) -> None:
+        self._parser = AttributeParser()
+
+    def process(self, items: list[Item]) -> list[ParsedQuery | Rejected]:
+        if self._parser is None:
+            raise RuntimeError("call setup before process")
+        texts = {item.key: str(item.payload["text"]) for item in items}
+        filled = {key: text for key, text in texts.items() if not is_empty(text)}
+        attributes = dict(zip(filled, self._parser.parse(filled.values()), strict=True))
+        return [
+            self._parsed(key, text, attributes[key])
+            if key in attributes
+            else Rejected(key=key, reason="empty_query", detail=f"{text!r} has neither a letter nor a digit")
+            for key, text in texts.items()
+        ]
+
+    def _parsed(self, key: str, text: str, attributes: Attributes) -> ParsedQuery:
+        prompt = build_prompt(attributes, self.config)
+        return ParsedQuery(
+            key=key,
+            text=text,
+            attributes=attributes,
+            prompt=prompt.text,
+            prior_id=prior_id(prompt.text, self.settings),
+            shortened=prompt.shortened,
+        )
+
+
+class ParsedSink(Sink[ParsedQuery]):
+    """Writes parsed queries as one Parquet file, in the order of the plan."""
+
+    def write(self, items: list[ParsedQuery], folder: Path) -> Written:
+        path = folder / "queries.parquet"
+        pq.write_table(pa.Table.from_pylist([_row(item) for item in items], schema=PARSED_SCHEMA), path)
+        return Written(
+            files={"queries": path},
+            summary={
+                "queries": len(items),
+                "unique_prompts": len({item.prior_id for item in items}),
+                "without_head": sum(not item.attributes.target.noun for item in items),
+                "shortened": sum(item.shortened for item in items),
+            },
+        )
+
+
+def _row(item: ParsedQuery) -> dict[str, object]:
+    return {
+        "key": item.key,
+        "text": item.text,
+        "prior_id": item.prior_id,
+        "prompt": item.prompt,
+        "kind": item.attributes.kind,
+        "head": item.attributes.target.lemma,
+        "attributes": json.dumps(item.attributes.to_json(), separators=(",", ":")),
+        "shortened": item.shortened,
+    }

@@ -1,0 +1,104 @@
+"""All readers of annotations under one call: a format, where it lies, and how the data set is to be called."""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from shards.sources.errors import SourceError, shown
+from shards.sources.flickr30k import read_flickr30k
+from shards.sources.grounding import read_grounding
+from shards.sources.odvg import read_odvg
+from shards.sources.refer import read_refer
+from shards.sources.referit import read_referit
+from shards.sources.sample import SourceSample
+from shards.sources.table import Fields, read_table
+from shards.sources.transvg import read_transvg
+
+Format = Literal["refer", "transvg", "flickr30k", "referit", "grounding", "odvg", "table"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+WITH_INSTANCES = ("refer", "transvg", "grounding", "table")
+"""Formats that name the annotations of COCO, so that all instances of an image can be joined."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotations:
+    """What a reader is asked for; each takes what its format needs."""
+
+    path: Path
+    """A folder, or a file where the format is one."""
+
+    dataset: str
+    """Name that keys and queries carry."""
+
+    split_by: str = ""
+    """refer: which ``refs(<split_by>).p``; transvg: which ``<split_by>_<split>.pth``."""
+
+    split: str = "train"
+    """Where the annotations do not say."""
+
+    instances: Path | None = None
+    """COCO's instances file of the photographs."""
+
+    fields: Fields = field(default_factory=Fields)
+
+
+def read_annotations(format: Format, asked: Annotations) -> Iterator[SourceSample]:
+    """One sample for each image and split.
+
+    Raises:
+        SourceError: naming the file, the row, the rule and the remedy.
+    """
+    if asked.instances and format not in WITH_INSTANCES:
+        raise SourceError(
+            f"{asked.instances}: {format} does not name COCO's annotations, so that nothing can be joined by them; "
+            f"leave the instances file out (it goes with {', '.join(WITH_INSTANCES)})"
+        )
+    return _with_unique_names(_READERS[format](asked), asked.path)
+
+
+def _with_unique_names(samples: Iterable[SourceSample], path: Path) -> Iterator[SourceSample]:
+    """Names that occur again, as where ``a b.jpg`` and ``a_b.jpg`` give one key, get a number behind."""
+    keys: Counter[str] = Counter()
+    ids: Counter[str] = Counter()
+    for sample in samples:
+        _check_text(sample.split, sample.image_name, path)
+        queries = []
+        for query in sample.queries:
+            _check_text(query.query_id, query.text, path)
+            name = _numbered(query.query_id, ids)
+            queries.append(query if name == query.query_id else replace(query, query_id=name))
+        key = _numbered(sample.key, keys)
+        is_same = key == sample.key and all(map(operator.is_, queries, sample.queries))
+        yield sample if is_same else replace(sample, key=key, queries=tuple(queries))
+
+
+def _check_text(name: str, text: str, path: Path) -> None:
+    """
+    Raises:
+        SourceError: half of a surrogate pair, which JSON and pickles can hold and no file can.
+    """
+    try:
+        f"{name}{text}".encode()
+    except UnicodeEncodeError as error:
+        raise SourceError(f"{path}, {shown(name)}: {shown(text)} is not Unicode ({error})") from error
+
+
+def _numbered(name: str, seen: Counter[str]) -> str:
+    seen[name] += 1
+    return name if seen[name] == 1 else _numbered(f"{name}-{seen[name]}", seen)
+
+
+_READERS: Mapping[Format, Callable[[Annotations], Iterator[SourceSample]]] = {
+    "refer": lambda a: read_refer(a.path, a.split_by, a.dataset, a.instances),
+    "transvg": lambda a: read_transvg(a.path, a.split_by, a.dataset, a.instances),
+    "flickr30k": lambda a: read_flickr30k(a.path, a.dataset),
+    "referit": lambda a: read_referit(a.path, a.dataset),
+    "grounding": lambda a: read_grounding(a.path, a.dataset, a.split, a.instances),
+    "odvg": lambda a: read_odvg(a.path, a.dataset, a.split),
+    "table": lambda a: read_table(a.path, a.dataset, a.split, a.fields, a.instances),
+}

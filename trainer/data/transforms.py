@@ -1,0 +1,154 @@
+"""Training transforms: the published recipe, with sizes relative to the canvas.
+
+One transform serves all queries asked of an image: a crop keeps every target and is forbidden as soon as one phrase
+says where in the picture; a mirrored picture rewrites every phrase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+import torch
+from PIL import Image, ImageEnhance
+from torch import Tensor
+
+from trainer.boxes import iou, xyxy_to_cxcywh
+from trainer.data.processor import centred, fitted_size, on_canvas
+from trainer.data.spatial_words import has_place, mirrored
+
+CropBox = tuple[float, float, float, float]
+"""x1, y1, x2, y2 in pixels of the picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentationConfig:
+    """What training does to pictures. Lengths are shares of the canvas; on 640 px they are the published ones."""
+
+    long_sides: tuple[float, ...] = tuple(side / 640 for side in range(448, 641, 32))
+    """The long side becomes one of these."""
+
+    crop_probability: float = 0.5
+    short_sides: tuple[float, ...] = (400 / 640, 500 / 640, 600 / 640)
+    """Before a crop the short side becomes one of these."""
+
+    crop_sides: tuple[float, float] = (384 / 640, 600 / 640)
+    """Smallest and largest side of a crop."""
+
+    min_crop_iou: float = 0.5
+    """Overlap of each target with what a crop leaves of it."""
+
+    jitter: float = 0.4
+    """Largest change of brightness, contrast and saturation, as a factor 1 - jitter .. 1 + jitter."""
+
+    jitter_probability: float = 0.8
+    flip_probability: float = 0.5
+    random_placement: bool = True
+    """Anywhere on the canvas rather than centred."""
+
+    def __post_init__(self) -> None:
+        for name in ("crop_probability", "min_crop_iou", "jitter", "jitter_probability", "flip_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in 0..1, got {getattr(self, name)}")
+        if not self.long_sides or not 0 < min(self.long_sides) <= max(self.long_sides) <= 1:
+            raise ValueError(f"long_sides must lie in 0..1, shares of the canvas, got {self.long_sides}")
+        if not 0 < self.crop_sides[0] <= self.crop_sides[1]:
+            raise ValueError(f"crop_sides must be a smallest and a largest side, got {self.crop_sides}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """An image and its queries as the network takes them."""
+
+    canvas: Tensor
+    """(3, size, size) uint8"""
+
+    padding: Tensor
+    """(size, size) bool, True = padding."""
+
+    targets: Tensor
+    """(queries, 4) float32 cxcywh as shares of the canvas."""
+
+    phrases: tuple[str, ...]
+
+
+def plainly(picture: Image.Image, boxes_xyxy: Tensor, phrases: Sequence[str], canvas_px: int) -> Prepared:
+    """The test-time transform: resized to fit and centred."""
+    canvas, padding, placement = centred(picture, canvas_px)
+    targets = xyxy_to_cxcywh(placement.to_canvas(boxes_xyxy)) / canvas_px
+    return Prepared(canvas=canvas, padding=padding, targets=targets, phrases=tuple(phrases))
+
+
+def augmented(
+    picture: Image.Image,
+    boxes_xyxy: Tensor,
+    phrases: Sequence[str],
+    canvas_px: int,
+    config: AugmentationConfig,
+    random: Random,
+) -> Prepared:
+    """The training transform; everything random comes from ``random``.
+
+    Args:
+        boxes_xyxy: (queries, 4) float32, the targets in pixels of the picture.
+    """
+    crop: CropBox = (0.0, 0.0, float(picture.width), float(picture.height))
+    if random.random() < config.crop_probability and not any(map(has_place, phrases)):
+        crop = random_crop(picture.size, boxes_xyxy, canvas_px, config, random) or crop
+    crop_size = (crop[2] - crop[0], crop[3] - crop[1])
+    width, height = fitted_size(crop_size, round(random.choice(config.long_sides) * canvas_px))
+    picture = picture.resize((width, height), Image.Resampling.BILINEAR, box=crop)
+    scale = boxes_xyxy.new_tensor([width / crop_size[0], height / crop_size[1]]).repeat(2)
+    boxes = (_clipped(boxes_xyxy, crop) - boxes_xyxy.new_tensor(crop[:2]).repeat(2)) * scale
+    picture = _jittered(picture, config, random)
+    if random.random() < config.flip_probability:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        boxes = torch.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], dim=1)
+        phrases = [mirrored(phrase) for phrase in phrases]
+    left, top = (canvas_px - width) // 2, (canvas_px - height) // 2
+    if config.random_placement:
+        left, top = random.randint(0, canvas_px - width), random.randint(0, canvas_px - height)
+    canvas, padding = on_canvas(picture, canvas_px, left, top)
+    targets = xyxy_to_cxcywh(boxes + boxes.new_tensor([left, top, left, top])) / canvas_px
+    return Prepared(canvas=canvas, padding=padding, targets=targets, phrases=tuple(phrases))
+
+
+def random_crop(
+    size: tuple[int, int], boxes_xyxy: Tensor, canvas_px: int, config: AugmentationConfig, random: Random
+) -> CropBox | None:
+    """A crop that keeps every target, of a size drawn as if the short side had been resized first.
+
+    Args:
+        size: width and height of the picture.
+
+    Returns:
+        The crop in pixels of the picture, or None where twenty tries found none.
+    """
+    factor = random.choice(config.short_sides) * canvas_px / min(size)
+    low, high = (side * canvas_px / factor for side in config.crop_sides)  # in pixels of the picture
+    for _ in range(20):
+        width, height = (random.uniform(min(low, side), min(high, side)) for side in size)
+        x, y = random.uniform(0, size[0] - width), random.uniform(0, size[1] - height)
+        crop = (x, y, x + width, y + height)
+        if bool((iou(_clipped(boxes_xyxy, crop), boxes_xyxy) >= config.min_crop_iou).all()):
+            return crop
+    return None
+
+
+def _clipped(boxes_xyxy: Tensor, crop: CropBox) -> Tensor:
+    """What a crop leaves of boxes; of no size where it leaves nothing."""
+    low, high = (boxes_xyxy.new_tensor(corner) for corner in (crop[:2], crop[2:]))
+    corners = boxes_xyxy.view(-1, 2, 2)
+    return torch.minimum(torch.maximum(corners, low), high).view(-1, 4)
+
+
+def _jittered(picture: Image.Image, config: AugmentationConfig, random: Random) -> Image.Image:
+    """Brightness, contrast and saturation changed in random order."""
+    if random.random() >= config.jitter_probability:
+        return picture
+    kinds = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]
+    random.shuffle(kinds)
+    for kind in kinds:
+        picture = kind(picture).enhance(random.uniform(1 - config.jitter, 1 + config.jitter))
+    return picture

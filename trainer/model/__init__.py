@@ -1,0 +1,1 @@
+"""The grounding network, one module per part of the paper."""

@@ -1,0 +1,125 @@
+"""The image backbone: a residual network with frozen batch norm.
+
+Parts carry the names of torchvision's and DETR's checkpoints (``conv1``, ``bn1``, ``downsample.0``), so that those
+load by changing a prefix.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.model.activation_checkpointing import run
+from trainer.model.config import BackboneConfig
+
+
+class FrozenBatchNorm(nn.Module):
+    """Batch norm with fixed statistics and affine weights: batches are too small to estimate them (DETR)."""
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.ones(width))
+        self.register_buffer("bias", torch.zeros(width))
+        self.register_buffer("running_mean", torch.zeros(width))
+        self.register_buffer("running_var", torch.ones(width))
+
+    def after(self, convolution: nn.Conv2d, x: Tensor) -> Tensor:
+        """The normalised output of a convolution without bias.
+
+        Without gradients the norm joins the convolution's weights, which saves two passes over the features. With them
+        it stays apart, in the published order of operations, since rounding is amplified in gradients; but it changes
+        the convolution's output in place, which no gradient asks for.
+        """
+        scale = self.weight * (self.running_var + 1e-5).rsqrt()
+        shift = self.bias - self.running_mean * scale
+        if torch.is_grad_enabled():
+            features: Tensor = convolution(x)
+            return features.mul_(scale[:, None, None]).add_(shift[:, None, None])
+        weight = convolution.weight * scale[:, None, None, None]
+        return F.conv2d(x, weight, shift, convolution.stride, convolution.padding)
+
+
+def _convolution(width_in: int, width_out: int, size: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(width_in, width_out, size, stride=stride, padding=size // 2, bias=False)
+
+
+class Block(nn.Module):
+    """Adds the output of its convolutions to its input, projected where the shape changes."""
+
+    def __init__(self, width_in: int, width_out: int, stride: int) -> None:
+        super().__init__()
+        self.downsample: nn.ModuleList | None = None
+        if stride != 1 or width_in != width_out:
+            self.downsample = nn.ModuleList([_convolution(width_in, width_out, 1, stride), FrozenBatchNorm(width_out)])
+
+    def residual(self, x: Tensor) -> Tensor:
+        """What is added to the input."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x
+        if self.downsample is not None:
+            convolution, norm = self.downsample
+            shortcut = norm.after(convolution, x)  # type: ignore[operator]
+        return self.residual(x).add_(shortcut).relu_()
+
+
+class BasicBlock(Block):
+    """Two 3x3 convolutions."""
+
+    def __init__(self, width_in: int, width_out: int, stride: int) -> None:
+        super().__init__(width_in, width_out, stride)
+        self.conv1, self.bn1 = _convolution(width_in, width_out, 3, stride), FrozenBatchNorm(width_out)
+        self.conv2, self.bn2 = _convolution(width_out, width_out, 3), FrozenBatchNorm(width_out)
+
+    def residual(self, x: Tensor) -> Tensor:
+        x = self.bn1.after(self.conv1, x).relu_()
+        return self.bn2.after(self.conv2, x)
+
+
+class BottleneckBlock(Block):
+    """1x1, 3x3 and 1x1 convolutions, the first two a quarter as wide; the stride is the 3x3's."""
+
+    def __init__(self, width_in: int, width_out: int, stride: int) -> None:
+        super().__init__(width_in, width_out, stride)
+        narrow = width_out // 4
+        self.conv1, self.bn1 = _convolution(width_in, narrow, 1), FrozenBatchNorm(narrow)
+        self.conv2, self.bn2 = _convolution(narrow, narrow, 3, stride), FrozenBatchNorm(narrow)
+        self.conv3, self.bn3 = _convolution(narrow, width_out, 1), FrozenBatchNorm(width_out)
+
+    def residual(self, x: Tensor) -> Tensor:
+        x = self.bn1.after(self.conv1, x).relu_()
+        x = self.bn2.after(self.conv2, x).relu_()
+        return self.bn3.after(self.conv3, x)
+
+
+class ResNet(nn.Module):
+    """(batch, 3, height, width) normalised pixels -> (batch, widths[-1], height / stride, width / stride)."""
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        block = BasicBlock if config.block == "basic" else BottleneckBlock
+        self.conv1 = nn.Conv2d(3, config.stem_width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = FrozenBatchNorm(config.stem_width)
+        stages: list[nn.Module] = []
+        width_in = config.stem_width
+        for number, (width, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
+            strides = [1 if number == 0 else 2] + [1] * (depth - 1)
+            blocks = [block(width_in if i == 0 else width, width, stride) for i, stride in enumerate(strides)]
+            stages.append(nn.Sequential(*blocks))
+            width_in = width
+        self.stages = nn.ModuleList(stages)
+        for part in [self.conv1, *stages][: config.num_frozen_stages]:
+            part.requires_grad_(False)
+
+    def forward(self, images: Tensor, recompute: bool = False) -> Tensor:
+        x = F.max_pool2d(self.bn1.after(self.conv1, images).relu_(), kernel_size=3, stride=2, padding=1)
+        for stage in self.stages:
+            x = run(stage, x, recompute=recompute)
+        return x

@@ -1,0 +1,175 @@
+"""Starting points: text encoders of ``transformers``, and backbones and visual encoders of detectors.
+
+``load_visual`` recognises by their names
+- a folder of a ``transformers`` detector over a ResNet: RT-DETR with a ``ResNetConfig`` backbone, or DETR
+  (``facebook/detr-resnet-50``), of which the encoder and the input projection are taken, too;
+- a ``.pth`` file of facebookresearch/detr, TransVG or VLTVG (``detr-r50-unc.pth``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, AutoModel
+
+from trainer.errors import TrainerError
+from trainer.model.config import NetworkConfig
+from trainer.model.network import GroundingNetwork
+from trainer.model.published_checkpoints import read_pth
+from trainer.model.state_dict import check_shapes, listed, read_safetensors
+
+VISUAL = ("backbone.", "input_projection.", "encoder.")
+"""Our parts that a detector may have."""
+
+TRANSFORMERS_RESNET = (
+    (r"embedder\.embedder\.convolution\.", "conv1."),
+    (r"embedder\.embedder\.normalization\.", "bn1."),
+    (r"encoder\.stages\.(\d+)\.layers\.(\d+)\.shortcut\.convolution\.", r"stages.\1.\2.downsample.0."),
+    (r"encoder\.stages\.(\d+)\.layers\.(\d+)\.shortcut\.normalization\.", r"stages.\1.\2.downsample.1."),
+)
+TRANSFORMERS_LAYER = re.compile(r"encoder\.stages\.(\d+)\.layers\.(\d+)\.layer\.(\d+)\.(convolution|normalization)\.")
+TRANSFORMERS_ENCODER = {
+    "self_attn.out_proj": "self_attn.out_proj",
+    "self_attn.o_proj": "self_attn.out_proj",
+    "fc1": "linear1",
+    "fc2": "linear2",
+    "mlp.fc1": "linear1",
+    "mlp.fc2": "linear2",
+    "self_attn_layer_norm": "norm1",
+    "final_layer_norm": "norm2",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What a starting point gave, by our names."""
+
+    parts: tuple[str, ...]
+    """Of ``VISUAL``: those that the checkpoint has, each complete."""
+
+    num_tensors: int
+    unexpected: tuple[str, ...]
+    """The checkpoint's other tensors, such as a detector's decoder."""
+
+
+def choose_text_encoder(config: NetworkConfig, checkpoint: str) -> NetworkConfig:
+    """The configuration with the text encoder of a hub id or folder.
+
+    Raises:
+        TrainerError: there is none.
+    """
+    try:
+        text = json.loads(AutoConfig.from_pretrained(checkpoint).to_json_string(use_diff=False))
+    except (OSError, ValueError) as error:
+        raise TrainerError(
+            f"no text encoder at {checkpoint!r} ({str(error).splitlines()[0]}); give a folder or hub id of one"
+        ) from error
+    return replace(config, text=text)
+
+
+def load_text(network: GroundingNetwork, checkpoint: str) -> None:
+    """Load the weights of the text encoder at a hub id or folder.
+
+    Raises:
+        TrainerError: there are none.
+    """
+    try:
+        pretrained = AutoModel.from_pretrained(checkpoint)
+    except (OSError, ValueError) as error:
+        raise TrainerError(
+            f"no weights of a text encoder at {checkpoint!r} ({str(error).splitlines()[0]}); "
+            "give a folder or hub id that has them, or train it from scratch (text_from_scratch)"
+        ) from error
+    network.text.model.load_state_dict(pretrained.state_dict())
+
+
+def load_visual(network: GroundingNetwork, path: Path) -> Loaded:
+    """Load the backbone of a detector, and its visual encoder where it is like ours.
+
+    Raises:
+        TrainerError: there is no checkpoint, its parts are incomplete, or of other sizes.
+    """
+    state = read_pth(path) if path.is_file() else read_safetensors(path / "model.safetensors")
+    renamed = _renamed(state)
+    own = network.state_dict()
+    parts = tuple(part for part in VISUAL if any(name.startswith(part) for name in renamed))
+    if "backbone." not in parts:
+        raise TrainerError(f"{path} has no ResNet that is known here; its tensors are {listed(state)}")
+    wanted = {name for name in own if name.startswith(parts)}
+    missing, unexpected = wanted - renamed.keys(), renamed.keys() - wanted
+    stages = {name for name in unexpected if name.startswith("backbone.stages.")}
+    if missing:
+        raise TrainerError(
+            f"{path} does not fit the network: {len(missing)} tensors are missing ({listed(missing)}); "
+            "choose a backbone of the checkpoint's stages and blocks"
+        )
+    given = {name: renamed[name] for name in wanted}
+    check_shapes(own, given, str(path))
+    with torch.no_grad():
+        for name, tensor in given.items():
+            own[name].copy_(tensor)
+    return Loaded(parts=parts, num_tensors=len(given), unexpected=tuple(sorted(unexpected - stages)))
+
+
+def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A detector's tensors under our names where they are known, else under their own."""
+    if any(name.startswith("transformer.encoder.") for name in state):
+        return {_from_detr(name): tensor for name, tensor in state.items() if "num_batches_tracked" not in name}
+    named = {_from_transformers(name): tensor for name, tensor in state.items() if "num_batches_tracked" not in name}
+    return _packed(named)
+
+
+def _from_detr(name: str) -> str:
+    """facebookresearch/detr, TransVG, VLTVG -> ours."""
+    if name.startswith("backbone.0.body."):
+        return "backbone." + _from_torchvision(name.removeprefix("backbone.0.body."))
+    if name.startswith("transformer.encoder.layers."):
+        return name.removeprefix("transformer.")
+    return name.replace("input_proj.", "input_projection.") if name.startswith("input_proj.") else name
+
+
+def _from_torchvision(name: str) -> str:
+    return re.sub(r"^layer(\d)\.", lambda match: f"stages.{int(match[1]) - 1}.", name)
+
+
+def _from_transformers(name: str) -> str:
+    """``transformers``' detectors -> ours; attention's projections are still apart."""
+    found = re.match(r"(?:model\.)?backbone\.(?:conv_encoder\.)?(?:model\.)?(?:_backbone\.)?(.*)", name)
+    if found:
+        return "backbone." + _from_transformers_resnet(found[1])
+    name = name.removeprefix("model.")
+    if name.startswith("input_projection."):
+        return name
+    layer = re.match(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)$", name)
+    if layer and (part := TRANSFORMERS_ENCODER.get(layer[2], layer[2])):
+        return f"encoder.layers.{layer[1]}.{part}.{layer[3]}"
+    return f"detector.{name}"
+
+
+def _from_transformers_resnet(name: str) -> str:
+    for pattern, replacement in TRANSFORMERS_RESNET:
+        name, count = re.subn("^" + pattern, replacement, name)
+        if count:
+            return name
+    found = TRANSFORMERS_LAYER.match(name)
+    if not found:
+        return _from_torchvision(name)
+    stage, block, layer, kind = found.groups()
+    part = ("conv" if kind == "convolution" else "bn") + str(int(layer) + 1)
+    return f"stages.{stage}.{block}.{part}.{name[found.end() :]}"
+
+
+def _packed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Query, key and value projections of the encoder's attention as one."""
+    packed = {name: tensor for name, tensor in state.items() if not re.search(r"self_attn\.[qkv]_proj\.", name)}
+    for name, tensor in state.items():
+        if match := re.match(r"(encoder\.layers\.\d+\.self_attn)\.q_proj\.(weight|bias)$", name):
+            rest = [state[f"{match[1]}.{letter}_proj.{match[2]}"] for letter in "kv"]
+            packed[f"{match[1]}.in_proj_{match[2]}"] = torch.cat([tensor, *rest])
+    return packed

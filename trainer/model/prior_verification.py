@@ -1,0 +1,52 @@
+"""The prior verifies, too: which image features look like it. Not part of the published network."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.model.config import NetworkConfig
+
+
+class Looks(NamedTuple):
+    """Image features and priors where they can be compared: unit vectors of one space."""
+
+    image: Tensor
+    """(queries, features, width), of each query's image."""
+
+    prior: Tensor
+    """(queries, width)"""
+
+
+class PriorVerification(nn.Module):
+    """Scores every image feature against the prior by the formula that scores it against the words."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.image_projection = nn.Linear(config.width, config.width)
+        self.prior_projection = nn.Linear(config.prior_dim, config.width)
+        self.sigma = nn.Parameter(torch.tensor(0.5))
+
+    def forward(
+        self, image: Tensor, prior: Tensor, prior_given: Tensor | None, query_image: Tensor
+    ) -> tuple[Tensor, Looks]:
+        """
+        Args:
+            image: (images, features, width).
+            prior: (queries, prior_dim).
+            prior_given: (queries,) bool, False where a query has no prior; None: all have.
+            query_image: (queries,) int64, the image of each query.
+
+        Returns:
+            exp(-(1 - cosine)^2 / (2 sigma^2)), VLTVG equation 2, (queries, features); 1 without a prior.
+        """
+        seen = F.normalize(self.image_projection(image), dim=-1)[query_image]
+        meant = F.normalize(self.prior_projection(prior.to(image.dtype)), dim=-1)
+        cosine = (seen * meant[:, None]).sum(-1)
+        score = torch.exp(-((1 - cosine) ** 2) / (2 * self.sigma**2))
+        if prior_given is not None:
+            score = score.masked_fill(~prior_given[:, None], 1.0)
+        return score, Looks(seen, meant)

@@ -1,0 +1,169 @@
+"""The published layout of parameters (686 names, ``backbone.0.body.conv1.weight`` ...) to and from ours.
+
+python -m trainer.model.published_checkpoints import --source resvg.pth --folder grounder \\
+        --tokenizer google-bert/bert-base-uncased
+python -m trainer.model.published_checkpoints export --folder grounder --destination resvg.pth
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from torch import Tensor
+from transformers import BertConfig
+
+from trainer.data.processor import Processor, ProcessorConfig, load_tokenizer
+from trainer.errors import TrainerError
+from trainer.model.config import NetworkConfig, published
+from trainer.model.network import GroundingNetwork
+from trainer.model.position_encoding import relative_sines
+from trainer.model.state_dict import load_strictly
+
+VERIFICATION = "trans_decoder.decoder.extra_encoder_layers.0."
+RULES = (
+    (r"backbone\.stages\.0\.", "backbone.0.body.layer1."),
+    (r"backbone\.stages\.1\.", "backbone.0.body.layer2."),
+    (r"backbone\.stages\.2\.", "backbone.0.body.layer3."),
+    (r"backbone\.stages\.3\.", "backbone.0.body.layer4."),
+    (r"backbone\.", "backbone.0.body."),
+    (r"input_projection\.", "input_proj."),
+    (r"encoder\.", "trans_encoder.encoder."),
+    (r"text\.model\.", "bert."),
+    (r"text\.projection\.", "bert_proj."),
+    (r"verification\.word_attention\.", VERIFICATION + "img2text_attn."),
+    (r"verification\.context_word_attention\.", VERIFICATION + "img2textcond_attn."),
+    (r"verification\.context_attention\.", VERIFICATION + "img2img_attn."),
+    (r"verification\.image_projection\.", VERIFICATION + "img_proj.layers.0."),
+    (r"verification\.text_projection\.", VERIFICATION + "text_proj.layers.0."),
+    (r"verification\.image_norm\.", VERIFICATION + "norm_img."),
+    (r"verification\.context_norm\.", VERIFICATION + "norm_text_cond_img."),
+    (r"verification\.(scale|sigma)$", VERIFICATION + r"tf_\1"),
+    (r"decoder\.prior\.", "trans_decoder.decoder.ffn."),
+    (r"decoder\.visual_embedding$", "trans_decoder.decoder.vis_query_embed.weight"),
+    (r"decoder\.text_embedding$", "trans_decoder.decoder.text_query_embed.weight"),
+    (r"decoder\.", "trans_decoder.decoder."),
+    (r"box_head\.", "bbox_embed."),
+)
+"""Start of our name -> start of the published one; the first that fits counts."""
+
+CONSTANTS = re.compile(r"(\.pos_[xy]|bert\.embeddings\.position_ids|\.num_batches_tracked)$")
+"""Published tensors that follow from the architecture or are never read."""
+
+PRIOR = "trans_decoder.decoder.ffn."
+
+
+def published_name(name: str) -> str:
+    """The published name of one of our parameters or buffers."""
+    for pattern, replacement in RULES:
+        changed, count = re.subn("^" + pattern, replacement, name)
+        if count:
+            return changed
+    raise ValueError(f"no rule gives {name!r} a published name")
+
+
+def from_published(network: GroundingNetwork, state: Mapping[str, Tensor], origin: str) -> None:
+    """Load tensors of the published layout; a network without a prior branch ignores that of the checkpoint.
+
+    Raises:
+        TrainerError: tensors are missing, unexpected or of another shape; lists them by published name.
+    """
+    own_names = {published_name(name): name for name in network.state_dict()}
+    ignored = {
+        name for name in state if CONSTANTS.search(name) or (not network.config.use_prior and name.startswith(PRIOR))
+    }
+    given = {own_names.get(name, name): tensor for name, tensor in state.items() if name not in ignored}
+    load_strictly(network, given, origin)
+
+
+def to_published(network: GroundingNetwork) -> dict[str, Tensor]:
+    """The network's tensors in the published layout, constants of the architecture included."""
+    state = {published_name(name): tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    table = relative_sines(network.config.grid, network.config.width // 2)
+    return {**state, **{f"{VERIFICATION}img2img_attn.pos_{axis}": table.clone() for axis in "xy"}}
+
+
+def read_pth(path: Path) -> dict[str, Tensor]:
+    """Tensors of a ``.pth`` file, of its ``model`` entry where it has one; no code in the file is run.
+
+    Raises:
+        TrainerError: the file is missing, damaged, or holds more than tensors and plain settings.
+    """
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise TrainerError(f"checkpoint {path} does not exist") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise TrainerError(f"checkpoint {path} is damaged or not a plain one of tensors ({error})") from error
+    state = content.get("model", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise TrainerError(f"checkpoint {path} holds no dictionary of tensors, nor one under 'model'")
+    return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def config_of_published(state: Mapping[str, Tensor]) -> NetworkConfig:
+    """The published sizes, with or without a prior branch as the checkpoint has it, for BERT-base."""
+    prior = state.get(f"{PRIOR}0.weight")
+    return replace(
+        published(),
+        use_prior=prior is not None,
+        prior_dim=512 if prior is None else prior.shape[1],
+        text=BertConfig().to_dict(),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportConfig:
+    """Turn a published checkpoint into a folder for ``Grounder.from_pretrained``."""
+
+    source: Path
+    """A ``.pth`` file of ResVG or VLTVG with ResNet-50 and BERT-base."""
+
+    folder: Path
+    tokenizer: str = "google-bert/bert-base-uncased"
+    """Hub id or folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Turn a trained folder into a ``.pth`` file of the published layout."""
+
+    folder: Path
+    destination: Path
+
+
+def import_published(config: ImportConfig) -> None:
+    """Read, check and save."""
+    state = read_pth(config.source)
+    network = GroundingNetwork(config_of_published(state))
+    from_published(network, state, str(config.source))
+    network.save_pretrained(config.folder)
+    Processor(ProcessorConfig(), load_tokenizer(config.tokenizer)).save_pretrained(config.folder)
+
+
+def export_published(config: ExportConfig) -> None:
+    """Read and write."""
+    torch.save({"model": to_published(GroundingNetwork.from_pretrained(config.folder))}, config.destination)
+
+
+def main() -> None:
+    """The command line."""
+    commands: dict[str, Callable[..., Any]] = {"import": ImportConfig, "export": ExportConfig}
+    config = tyro.extras.subcommand_cli_from_dict(commands, description=__doc__)
+    try:
+        import_published(config) if isinstance(config, ImportConfig) else export_published(config)
+    except TrainerError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The text encoder: any encoder of ``transformers``, the mean of its last layers, projected to the network's width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
+
+from trainer.errors import TrainerError
+from trainer.model.config import NetworkConfig
+
+
+def new_encoder(text: Mapping[str, Any]) -> nn.Module:
+    """An encoder of this configuration with random weights.
+
+    Raises:
+        TrainerError: the configuration names no known ``model_type``.
+    """
+    values = dict(text)
+    kind = values.pop("model_type", None)
+    try:
+        config = AutoConfig.for_model(kind, **values)
+    except (ValueError, KeyError) as error:
+        raise TrainerError(
+            f"the network's text encoder has model_type {kind!r}, which transformers does not know; "
+            "choose one with trainer.model.pretrained.choose_text_encoder"
+        ) from error
+    encoder: nn.Module = AutoModel.from_config(config)
+    return encoder
+
+
+class TextEncoder(nn.Module):
+    """Tokens (queries, length) -> features (queries, length, width)."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.num_layers = config.num_text_layers
+        self.model = new_encoder(config.text)
+        self.projection = nn.Linear(self.model.config.hidden_size, config.width)  # type: ignore[union-attr,arg-type]
+        pooler = getattr(self.model, "pooler", None)
+        if pooler is not None:
+            pooler.requires_grad_(False)  # nothing reads it
+
+    def forward(self, token_ids: Tensor, token_mask: Tensor, frozen: bool = False) -> Tensor:
+        """
+        Args:
+            token_ids: (queries, length) int64.
+            token_mask: (queries, length) bool, True = a real token.
+            frozen: compute no gradients below the projection.
+        """
+        with torch.no_grad() if frozen else nullcontext():
+            output = self.model(input_ids=token_ids, attention_mask=token_mask.long(), output_hidden_states=True)
+            words = torch.stack(output.hidden_states[-self.num_layers :]).mean(0)
+        result: Tensor = self.projection(words)
+        return result

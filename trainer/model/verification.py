@@ -1,0 +1,130 @@
+"""Discriminative features: which image features the query speaks of, and their context (VLTVG, section 3.2)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.model.attention import Attention
+from trainer.model.config import NetworkConfig
+from trainer.model.position_encoding import relative_sines
+
+
+class RelativeAttention(Attention):
+    """Self-attention on a grid whose logits also know how many rows and columns lie between two features.
+
+    ``logit_ij = q_i . (k_j + Wk_rows y(row_i - row_j) + Wk_columns x(column_i - column_j)) / sqrt(depth)``, where
+    ``Wk_rows`` and ``Wk_columns`` are the halves of the key projection's input. The second term depends on j only
+    through its row, the third through its column. So each query is extended by one number for every row and column
+    of the grid, each key by the indicators of its own, and a plain product of these gives the sum: no table of
+    features x features is formed, and fused attention does the rest.
+
+    Differences in the running counts of unpadded rows equal those of grid rows, since what is not padding is a
+    rectangle (a picture on a canvas).
+    """
+
+    table: Tensor
+
+    def __init__(self, width: int, num_heads: int, dropout: float, grid: int) -> None:
+        super().__init__(width, num_heads, dropout)
+        self.grid = grid
+        self.register_buffer("table", relative_sines(grid, width // 2), persistent=False)
+
+    def forward_grid(self, placed: Tensor, values: Tensor, padding: Tensor) -> Tensor:
+        """
+        Args:
+            placed: (queries, grid * grid, width), what queries and keys are made of.
+            values: (queries, heads, grid * grid, depth), projected.
+            padding: (queries, grid * grid) bool.
+
+        Returns:
+            (queries, grid * grid, width)
+        """
+        queries, keys = self.queries(placed), self.keys(placed)
+        depth = queries.shape[-1]
+        extended_queries = torch.cat([queries, *self._offsets(queries)], dim=-1)
+        indicators = self._indicators(keys).expand(*keys.shape[:2], -1, -1)
+        extended_keys = torch.cat([keys, indicators], dim=-1)
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(
+            extended_queries,
+            extended_keys,
+            values,
+            attn_mask=~padding[:, None, None, :],
+            dropout_p=dropout,
+            scale=depth**-0.5,
+        )
+        result: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        return result
+
+    def _offsets(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of each query with every row and every column: two of (queries, heads, features, grid)."""
+        width = self.in_proj_weight.shape[1]
+        k_weight = self.in_proj_weight[width : 2 * width]
+        on_grid = queries.view(*queries.shape[:2], self.grid, self.grid, -1)  # (queries, heads, row, column, depth)
+        steps = torch.arange(self.grid, device=queries.device)
+        difference = steps[:, None] - steps[None, :] + self.grid  # (own, other) -> row of the table
+        rows, columns = (
+            F.linear(self.table, half).view(len(self.table), self.num_heads, -1)[
+                difference
+            ]  # (own, other, heads, depth)
+            for half in k_weight.chunk(2, dim=1)
+        )
+        by_row = torch.einsum("qhrcd,rshd->qhrcs", on_grid, rows)
+        by_column = torch.einsum("qhrcd,cshd->qhrcs", on_grid, columns)
+        return by_row.flatten(2, 3), by_column.flatten(2, 3)
+
+    def _indicators(self, keys: Tensor) -> Tensor:
+        """(features, 2 * grid): ones at the row and at the column of each feature."""
+        one_hot = torch.eye(self.grid, device=keys.device, dtype=keys.dtype)
+        return torch.cat([one_hot.repeat_interleave(self.grid, 0), one_hot.repeat(self.grid, 1)], dim=1)
+
+
+class Verification(nn.Module):
+    """Scores every image feature against the query and gathers its context, led by the query's words."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        width, heads, dropout = config.width, config.num_heads, config.dropout
+        self.word_attention = Attention(width, heads, dropout)
+        self.context_word_attention = Attention(width, heads, dropout)
+        self.context_attention = RelativeAttention(width, heads, dropout, config.grid)
+        self.image_projection, self.text_projection = nn.Linear(width, width), nn.Linear(width, width)
+        self.image_norm, self.context_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.scale = nn.Parameter(torch.tensor([1.0]))
+        self.sigma = nn.Parameter(torch.tensor([0.5]))
+
+    def forward(
+        self, image: Tensor, image_padding: Tensor, text: Tensor, text_padding: Tensor, query_image: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Everything that does not depend on the query is computed once per image.
+
+        Args:
+            image: (images, features, width).
+            image_padding: (images, features) bool.
+            text: (queries, length, width).
+            text_padding: (queries, length) bool.
+            query_image: (queries,) int64, the image of each query.
+
+        Returns:
+            Discriminative features (queries, features, width), and the verification scores (queries, features).
+        """
+        score = self._score(image, text, text_padding, query_image)
+        words = self.context_word_attention
+        context = words.attend(words.queries(image)[query_image], words.keys(text), words.values(text), text_padding)
+        gathered = self.context_attention.forward_grid(
+            image[query_image] + context,
+            self.context_attention.values(image)[query_image],
+            image_padding[query_image],
+        )
+        features: Tensor = (self.image_norm(image)[query_image] + self.context_norm(gathered)) * score
+        return features, score.squeeze(-1)
+
+    def _score(self, image: Tensor, text: Tensor, text_padding: Tensor, query_image: Tensor) -> Tensor:
+        """(queries, features, 1): scale * exp(-(1 - cosine)^2 / (2 sigma^2)), VLTVG equation 2."""
+        words = self.word_attention
+        meant = words.attend(words.queries(image)[query_image], words.keys(text), words.values(text), text_padding)
+        seen = F.normalize(self.image_projection(image), dim=-1)[query_image]
+        cosine = (seen * F.normalize(self.text_projection(meant), dim=-1)).sum(-1, keepdim=True)
+        return self.scale * torch.exp(-((1 - cosine) ** 2) / (2 * self.sigma**2))

@@ -1,0 +1,51 @@
+"""The visual encoder: image features look at each other (DETR's encoder, post-norm)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainer.model.activation_checkpointing import run
+from trainer.model.attention import Attention
+from trainer.model.config import NetworkConfig
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and a feed-forward network, each with a residual and a norm after it."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.self_attn = Attention(config.width, config.num_heads, config.dropout)
+        self.linear1 = nn.Linear(config.width, config.feedforward_width)
+        self.linear2 = nn.Linear(config.feedforward_width, config.width)
+        self.norm1, self.norm2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, positions: Tensor, padding: Tensor) -> Tensor:
+        placed = x + positions
+        x = self.norm1(x + self.dropout(self.self_attn(placed, placed, x, padding)))
+        hidden = self.dropout(F.relu(self.linear1(x)))
+        result: Tensor = self.norm2(x + self.dropout(self.linear2(hidden)))
+        return result
+
+
+class Encoder(nn.Module):
+    """Layers in turn; positions are added to queries and keys of each, not to values."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_encoder_layers))
+
+    def forward(self, x: Tensor, positions: Tensor, padding: Tensor, recompute: bool = False) -> Tensor:
+        """
+        Args:
+            x: (batch, features, width).
+            positions: the same.
+            padding: (batch, features) bool, True = padding.
+
+        Returns:
+            (batch, features, width)
+        """
+        for layer in self.layers:
+            x = run(layer, x, positions, padding, recompute=recompute)
+        return x

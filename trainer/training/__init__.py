@@ -1,0 +1,1 @@
+"""Losses, optimizer, checkpoints and logs of training."""

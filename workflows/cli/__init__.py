@@ -1,0 +1,1 @@
+"""Console output, paths and launchers shared by the commands."""

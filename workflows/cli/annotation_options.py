@@ -1,0 +1,117 @@
+"""Which annotations and photographs a command works on: the options that ``ingest`` and ``inspect`` share."""
+
+from __future__ import annotations
+
+import gc
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from upath import UPath
+
+from pipeline.storage import local
+from shards.sources.registry import Annotations, Format, read_annotations
+from shards.sources.sample import SourceSample
+from shards.sources.table import Fields
+from shards.sources.validation import Screening, screen
+from workflows.cli.console import UserError
+
+MINIATURE = UPath("data/miniature/refer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotationsConfig:
+    """Which annotations, and which photographs."""
+
+    dataset: str = "miniature"
+    """Name of the data set; what is made of it goes to ``<data>/<dataset>``."""
+
+    format: Format = "refer"
+    """refer: refs(<split by>).p and instances.json; transvg: <name>_<split>.pth; flickr30k: Flickr30k Entities' own
+    Sentences/ and Annotations/; referit: ReferItGame's own referit_query_<split>.json and mask/; grounding: COCO's JSON
+    with captions, of MDETR's kind; odvg: Grounding DINO's JSON lines; table: JSON lines, CSV or Parquet, one query a
+    row. docs/datasets.md tells of each."""
+
+    annotations: UPath = MINIATURE / "miniature"
+    """Folder of the annotations, or a prefix of an object store; the file itself of grounding, odvg and table."""
+
+    images: UPath = MINIATURE / "images"
+    """Folder of the photographs, or a prefix of an object store."""
+
+    split_by: str = "miniature"
+    """refer: which refs(<split by>).p (unc, umd, google). transvg: which name (unc, unc+, gref, gref_umd, referit,
+    flickr)."""
+
+    split: str = "train"
+    """grounding, odvg, table: the split of what does not say."""
+
+    instances: UPath | None = None
+    """refer, transvg, grounding, table: COCO's file of all objects (instances_train2014.json), joined by annotation
+    id."""
+
+    fields: Fields = field(default_factory=Fields)
+    """table: what the fields are called in it."""
+
+    allow_links: bool = False
+    """Photographs may be symbolic links that lead out of the folder."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.dataset):
+            raise ValueError(f"dataset names a folder: letters, digits, '.', '_', '+' and '-', got {self.dataset!r}")
+        if self.dataset != "miniature" and self.annotations == MINIATURE / "miniature":
+            raise ValueError(f"give {self.dataset}'s annotations with --annotations, its photographs with --images")
+
+
+def read(config: AnnotationsConfig) -> list[SourceSample]:
+    """The annotations, in the reader's order.
+
+    Raises:
+        UserError: there is no folder of photographs; told at once, since annotations can take a minute.
+    """
+    if not config.images.is_dir():
+        raise UserError(f"{config.images} is not a folder; give the folder of the photographs with --images")
+    with ExitStack() as stack:
+        path = stack.enter_context(_on_this_machine(config.annotations))
+        instances = stack.enter_context(_on_this_machine(config.instances)) if config.instances else None
+        asked = Annotations(
+            path=path,
+            dataset=config.dataset,
+            split_by=config.split_by,
+            split=config.split,
+            instances=instances,
+            fields=config.fields,
+        )
+        with _without_collection():
+            return list(read_annotations(config.format, asked))
+
+
+def screened(config: AnnotationsConfig, samples: list[SourceSample]) -> Screening:
+    """The samples against their photographs."""
+    return screen(samples, config.images, allow_links=config.allow_links)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Millions of small objects that all stay: the garbage collector would walk through them again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@contextmanager
+def _on_this_machine(place: UPath) -> Iterator[Path]:
+    """The files themselves, or those of an object store copied for as long as they are read."""
+    if here := local(place):
+        yield here
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / place.name
+        place.fs.get(place.path, str(copy), recursive=place.is_dir())
+        yield copy

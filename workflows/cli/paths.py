@@ -1,0 +1,100 @@
+"""Where things lie: one folder for each data set, one store of priors for each image encoder."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from upath import UPath
+
+from pipeline.storage import Location, located, replace
+
+DATA = UPath("data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFolders:
+    """The runs of one data set below ``data/<name>``."""
+
+    root: UPath
+
+    @property
+    def samples(self) -> UPath:
+        """Run of ``ingest``: annotated photographs."""
+        return self.root / "samples"
+
+    @property
+    def queries(self) -> UPath:
+        """JSON lines of all queries as read, with or without words and a photograph at hand."""
+        return self.root / "queries.jsonl"
+
+    @property
+    def problems(self) -> UPath:
+        """JSON lines of what ``ingest`` left out or clipped."""
+        return self.root / "problems.jsonl"
+
+    @property
+    def scenes(self) -> UPath:
+        """Run of ``augment``: generated scenes, chosen from those of all rounds."""
+        return self.root / "scenes"
+
+    @property
+    def scene_rounds(self) -> UPath:
+        """A run of ``augment`` for each round and composer, and what became of all their scenes."""
+        return self.root / "scenes-rounds"
+
+    @property
+    def prior_config(self) -> UPath:
+        """JSON of how the priors of the data set are made."""
+        return self.root / "prior.json"
+
+    def parsed(self, of: str) -> UPath:
+        """Run that reads attributes and prompts out of queries of the data set or of its scenes."""
+        return self.root / f"parsed-{of}"
+
+    def packed(self, of: str) -> UPath:
+        """Run of ``pack``: ``samples`` or ``scenes``, joined with their priors."""
+        return self.root / f"packed-{of}"
+
+    @property
+    def evaluated(self) -> UPath:
+        """Samples to ask networks about: with priors where they are packed, else as they were read."""
+        packed = self.packed("samples")
+        return packed if packed.is_dir() else self.samples
+
+
+def folders(dataset: str, data: UPath = DATA) -> DatasetFolders:
+    return DatasetFolders(root=data / dataset)
+
+
+def prior_store(encoder: str, data: UPath = DATA) -> UPath:
+    """Of all priors whose features an encoder made; holds one run for each time that some were missing.
+
+    Args:
+        encoder: ``generation.priors.config.encoder_fingerprint``; features of two encoders do not compare.
+    """
+    kind, _, digest = encoder.partition(":")
+    name = digest[:16] if kind == "sha256" else encoder
+    return data / "priors" / re.sub(r"[^\w.@-]+", "--", name)
+
+
+def write_lines(path: Location, records: Iterable[Any]) -> None:
+    """Write dataclasses or dictionaries as JSON lines, whole or not at all."""
+    values = (record if isinstance(record, dict) else asdict(record) for record in records)
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    write_whole(path, "".join(encode(value) + "\n" for value in values))
+
+
+def read_lines(path: Location) -> Iterator[dict[str, Any]]:
+    """The inverse of ``write_lines``; a text may hold what ``splitlines`` takes for the end of a line."""
+    return map(json.loads, filter(None, located(path).read_text(encoding="utf-8").split("\n")))
+
+
+def write_whole(path: Location, content: str | bytes) -> None:
+    """Write a file, whole or not at all."""
+    path = located(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace(path, content.encode() if isinstance(content, str) else content)

@@ -1,0 +1,187 @@
+"""A gallery as a folder of static files: one page, one script, thumbnails, and data in pieces.
+
+The page works from a file and over HTTP and asks for nothing beside its folder. What filters read lies in columns, what
+a tile shows in pieces of ``PER_FILE`` that are loaded when they are seen, so that 100,000 entries stay fast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+from shards.schema import Box
+
+SITE = Path(__file__).parent / "static"
+THUMBNAIL_PX = 384
+PER_FILE, PER_INDEX = 50, 5000
+CHOICES = ("kind", "split", "category", "relation", "reason")
+RANGES = ("count", "score", "iou")
+
+Role = Literal["thing", "truth", "predicted", "other"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A box on the picture."""
+
+    box_xyxy: Box
+    """In pixels of the picture."""
+
+    role: Role
+    label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A query, or another text, below the picture."""
+
+    text: str
+    note: str = ""
+    marks: tuple[int, ...] = ()
+    """Indices of the marks that it means."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One tile."""
+
+    key: str
+    facts: str
+    """What the tile says above its lines."""
+
+    picture: bytes = field(repr=False)
+    """Encoded, of any kind that Pillow reads."""
+
+    marks: tuple[Mark, ...] = ()
+    lines: tuple[Line, ...] = ()
+    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Of ``CHOICES``: the values by which the entry is found."""
+
+    numbers: Mapping[str, float | None] = field(default_factory=dict)
+    """Of ``RANGES``."""
+
+
+def write_gallery(entries: Iterable[Entry], output: Path, title: str) -> int:
+    """Write the folder anew and return the number of entries; nothing of it is seen before it is whole."""
+    partial = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / "data").mkdir(parents=True)
+    (partial / "thumbnails").mkdir()
+    words: dict[str, dict[str, int]] = {name: {} for name in CHOICES}
+    columns = _Columns(words=words)
+    total = 0
+    for number, some in enumerate(_batches(_counted(entries, columns))):
+        items = [_item(one, partial / "thumbnails") for one in some]
+        _write(partial / "data" / f"items-{number}.js", f"gallery.fill({number}, {_json(items)})")
+        total += len(some)
+    for number, start in enumerate(range(0, total, PER_INDEX)):
+        part = columns.part(start, start + PER_INDEX)
+        _write(partial / "data" / f"index-{number}.js", f"gallery.index({number}, {_json(part)})")
+    head = {
+        "title": title,
+        "total": total,
+        "perFile": PER_FILE,
+        "perIndex": PER_INDEX,
+        "words": {name: list(of) for name, of in words.items()},
+        "ranges": columns.ranges(),
+    }
+    _write(partial / "data" / "meta.js", f"gallery.meta({_json(head)})")
+    for path in SITE.iterdir():
+        shutil.copy(path, partial / path.name)
+    _put_in_place(partial, output)
+    return total
+
+
+def _batches(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
+    while some := list(islice(entries, PER_FILE)):
+        yield some
+
+
+def _counted(entries: Iterable[Entry], columns: _Columns) -> Iterator[Entry]:
+    for one in entries:
+        columns.add(one)
+        yield one
+
+
+@dataclass(kw_only=True)
+class _Columns:
+    """What filters and sorting read of all entries."""
+
+    words: dict[str, dict[str, int]]
+    values: dict[str, list[Any]] = field(default_factory=dict)
+
+    def add(self, entry: Entry) -> None:
+        for name in CHOICES:
+            known = self.words[name]
+            numbers = [known.setdefault(word, len(known)) for word in entry.choices.get(name, ())]
+            self.values.setdefault(name, []).append(numbers)
+        for name in RANGES:
+            value = entry.numbers.get(name)
+            self.values.setdefault(name, []).append(None if value is None else round(value, 4))
+        text = " \n".join([entry.key, *(f"{line.text} {line.note}" for line in entry.lines)]).lower()
+        self.values.setdefault("text", []).append(text)
+
+    def part(self, start: int, stop: int) -> dict[str, list[Any]]:
+        return {name: values[start:stop] for name, values in self.values.items()}
+
+    def ranges(self) -> dict[str, list[float]]:
+        """Least and largest of each number that any entry has."""
+        found = {name: [v for v in self.values.get(name, ()) if v is not None] for name in RANGES}
+        return {name: [min(values), max(values)] for name, values in found.items() if values}
+
+
+def _item(entry: Entry, folder: Path) -> dict[str, Any]:
+    name, size, scale = _thumbnail(entry.picture, folder)
+    return {
+        "key": entry.key,
+        "facts": entry.facts,
+        "picture": f"thumbnails/{name}",
+        "size": size,
+        "marks": [[*_shares(one.box_xyxy, scale), one.role, one.label] for one in entry.marks],
+        "lines": [[line.text, line.note, line.marks] for line in entry.lines],
+    }
+
+
+def _shares(box: Box, scale: Box) -> list[float]:
+    return [round(value * factor, 4) for value, factor in zip(box, scale, strict=True)]
+
+
+def _thumbnail(content: bytes, folder: Path) -> tuple[str, tuple[int, int], Box]:
+    """Its file's name, which equal pictures share, its size, and what turns pixels of the picture into shares of it."""
+    name = f"{hashlib.sha256(content).hexdigest()[:20]}.webp"
+    with Image.open(io.BytesIO(content)) as picture:
+        width, height = picture.size
+        zoom = min(1.0, THUMBNAIL_PX / max(picture.size))
+        size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
+        if not (folder / name).exists():
+            picture.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(folder / name, "WEBP", quality=82)
+    return name, size, (1 / width, 1 / height, 1 / width, 1 / height)
+
+
+def _json(value: Any) -> str:
+    """ASCII, so that it is JavaScript, too."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text + "\n", encoding="ascii")
+
+
+def _put_in_place(partial: Path, output: Path) -> None:
+    if output.exists():
+        old = output.with_name(f".{output.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        output.rename(old)
+        partial.rename(output)
+        shutil.rmtree(old)
+    else:
+        partial.rename(output)

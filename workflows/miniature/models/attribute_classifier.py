@@ -1,0 +1,114 @@
+"""An independent reader of pictures: what category, colour and pattern does a drawing of one object show?
+
+It shares nothing with the CLIP that scores priors. It learns from the world's own drawings, half of them passed
+through the autoencoder, and measures what Stable Diffusion draws. Counting is done without any learned model.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from scipy import ndimage
+from torch import Tensor, nn
+from torch.nn import functional
+
+from workflows.miniature.models.captioned_images import to_tensor
+from workflows.miniature.models.training_loop import LoopConfig, learn
+from workflows.miniature.world.dataset import Combination, all_combinations, compose
+from workflows.miniature.world.drawing import CATEGORIES, COLOURS, PATTERNS
+
+HEADS = {"category": CATEGORIES, "colour": tuple(COLOURS), "pattern": PATTERNS}
+WEIGHTS = "judge.safetensors"
+FOREGROUND_DISTANCE = 55
+"""Sum of the three channels' differences from the nearest background colour."""
+
+LEAST_AREA_PX = 30
+
+
+class Judge(nn.Module):
+    """Five convolutions and one linear head for each attribute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = (3, 24, 48, 72, 96, 128)
+        for i, (before, after) in enumerate(itertools.pairwise(channels)):
+            layers += [
+                nn.Conv2d(before, after, 3, stride=1 if i == 0 else 2, padding=1),
+                nn.GroupNorm(8, after),
+                nn.GELU(),
+            ]
+        self.trunk = nn.Sequential(*layers)
+        self.heads = nn.ModuleDict({name: nn.Linear(2 * 128, len(labels)) for name, labels in HEADS.items()})
+
+    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+        """(n, 3, 64, 64) in -1..1 to logits for each attribute."""
+        grid = self.trunk(pictures)
+        feature = torch.cat([grid.mean((2, 3)), grid.amax((2, 3))], dim=1)
+        return {name: head(feature) for name, head in self.heads.items()}
+
+    @torch.no_grad()
+    def read(self, pictures: Sequence[Image.Image]) -> list[Combination]:
+        """(category, colour, pattern) of each picture of one object."""
+        logits = self(to_tensor(np.stack([np.asarray(p.convert("RGB").resize((64, 64))) for p in pictures])))
+        columns = [[HEADS[name][i] for i in logits[name].argmax(1).tolist()] for name in HEADS]
+        return [(category, colour, pattern) for category, colour, pattern in zip(*columns, strict=True)]
+
+    def save(self, folder: Path) -> None:
+        save_file({name: value.half().contiguous() for name, value in self.state_dict().items()}, folder / WEIGHTS)
+
+    @staticmethod
+    def load(folder: Path) -> Judge:
+        judge = Judge()
+        judge.load_state_dict({name: value.float() for name, value in load_file(folder / WEIGHTS).items()})
+        return judge.eval()
+
+
+def train_judge(autoencoder: AutoencoderKL, folder: Path, steps: int) -> Judge:
+    """Train on single objects of every combination and size."""
+    judge = Judge()
+
+    def loss_at(step: int) -> Tensor:
+        random = Random(f"judge/{step}")
+        truths = [random.choice(all_combinations()) for _ in range(64)]
+        scenes = [compose([truth], (14, 50), (64, 64), random) for truth in truths]
+        pictures = to_tensor(np.stack([np.asarray(scene.draw()) for scene in scenes]))
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            latents = autoencoder.encode(pictures[:24]).latent_dist.mean
+            latents = latents + 0.15 * latents.std() * torch.randn_like(latents)
+            pictures[:24] = autoencoder.decode(latents).sample.float()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = judge(pictures + 0.04 * torch.randn_like(pictures))
+        losses = []
+        for i, (name, labels) in enumerate(HEADS.items()):
+            losses.append(
+                functional.cross_entropy(logits[name].float(), torch.tensor([labels.index(t[i]) for t in truths]))
+            )
+        return torch.stack(losses).sum()
+
+    learn(LoopConfig(name="judge", steps=steps, learning_rate=2e-3), judge, loss_at, folder)
+    return judge
+
+
+def count_objects(picture: Image.Image) -> int:
+    """Objects of a drawn picture by connected components: whatever differs from the colours along its border.
+
+    The background has at most two colours; an outline is dark and closed, so each object is one filled component.
+    """
+    array = np.asarray(picture.convert("RGB")).astype(np.int32)
+    border = np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
+    quantised, counts = np.unique(border // 24, axis=0, return_counts=True)
+    common = [i for i in np.argsort(counts)[::-1][:3] if counts[i] >= 8]
+    colours = [border[(border // 24 == quantised[i]).all(1)].mean(0) for i in common]
+    distance = np.min([np.abs(array - colour).sum(2) for colour in colours], axis=0)
+    components, _ = ndimage.label(ndimage.binary_fill_holes(distance > FOREGROUND_DISTANCE))
+    _, areas_px = np.unique(components, return_counts=True)
+    return int((areas_px[1:] >= LEAST_AREA_PX).sum())

@@ -1,0 +1,158 @@
+"""The bank of captioned pictures that the miniature models learn from, and their tokenizers."""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import lru_cache
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from rich.progress import track
+from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import BPE, WordPiece
+from tokenizers.trainers import BpeTrainer, WordPieceTrainer
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from workflows.miniature.world.dataset import PICTURE_PX, captioned_picture
+
+MAX_TOKENS = 32
+"""Length to which CLIP's and Stable Diffusion's texts are padded."""
+
+ENGLISH = (
+    "man woman person boy girl child guy lady people kid player in on at with the a an and of to from by near "
+    "next behind front left right top bottom middle center corner far side red orange yellow green blue purple "
+    "pink brown black white gray grey dark light shirt jacket hat jeans dress coat tie glasses hair holding "
+    "wearing sitting standing walking looking riding eating playing small big large tall short old young "
+    "dog cat horse cow sheep elephant bear zebra giraffe bird car truck bus train motorcycle bike boat plane "
+    "chair couch bed table bench tv laptop phone book clock vase umbrella bag suitcase cup glass bottle bowl "
+    "pizza cake donut sandwich banana apple broccoli carrot plate fork knife spoon sky grass tree house wall "
+    "building water road rock mountain window door one two three four five six second third first last 2nd 3rd"
+)
+"""Common words of referring expressions, so that the small vocabularies hold more than the world's own words."""
+
+POSITIONS = "the one on far left right leftmost rightmost furthest from 2nd 3rd 4th fourth above below of top center"
+
+
+class PictureBank:
+    """``num_pictures`` captioned pictures of the world, kept as arrays in a folder.
+
+    Attributes:
+        images: (num_pictures, 64, 64, 3) uint8, memory-mapped.
+        captions: as many strings.
+    """
+
+    def __init__(self, folder: Path, num_pictures: int, seed: int = 1) -> None:
+        stem = folder / f"bank-{num_pictures}-{seed}"
+        if not stem.with_suffix(".json").exists():
+            _fill_bank(stem, num_pictures, seed)
+        self.images: npt.NDArray[np.uint8] = np.load(stem.with_suffix(".npy"), mmap_mode="r")
+        self.captions: list[str] = json.loads(stem.with_suffix(".json").read_text())
+
+    def batch(self, size: int, random: Random) -> tuple[Tensor, list[str]]:
+        """(size, 3, 64, 64) pictures in -1..1 and their captions."""
+        rows = [random.randrange(len(self.captions)) for _ in range(size)]
+        return to_tensor(self.images[rows]), [self.captions[row] for row in rows]
+
+
+def _fill_bank(stem: Path, num_pictures: int, seed: int) -> None:
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    images = np.empty((num_pictures, PICTURE_PX, PICTURE_PX, 3), np.uint8)
+    captions = []
+    for i in track(range(num_pictures), description="drawing captioned pictures"):
+        scene, caption = captioned_picture(Random(f"bank/{seed}/{i}"))
+        images[i] = np.asarray(scene.draw())
+        captions.append(caption)
+    partial = stem.with_suffix(f".{os.getpid()}.partial.npy")
+    np.save(partial, images)
+    partial.rename(stem.with_suffix(".npy"))
+    stem.with_suffix(".json").write_text(json.dumps(captions))
+
+
+def to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
+    """(n, h, w, 3) uint8 to (n, 3, h, w) float in -1..1."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_images(pictures: Tensor) -> list[Image.Image]:
+    """(n, 3, h, w) in -1..1 to pictures."""
+    array = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return [Image.fromarray(row) for row in array]
+
+
+def _texts() -> list[str]:
+    captions = [captioned_picture(Random(f"words/{i}"))[1] for i in range(4000)]
+    return captions + [ENGLISH] * 200
+
+
+def clip_tokenizer(folder: Path) -> CLIPTokenizer:
+    """A byte-level BPE of our own words: any text still tokenises, into more pieces.
+
+    Kept in ``folder``, since the library breaks ties between equally frequent pairs at random.
+    """
+    path = folder / "clip-tokenizer"
+    if not path.exists():
+        _new_clip_tokenizer().save_pretrained(path)
+    return CLIPTokenizer.from_pretrained(path)
+
+
+def _new_clip_tokenizer() -> CLIPTokenizer:
+    trained = Tokenizer(BPE(end_of_word_suffix="</w>"))
+    trained.normalizer = normalizers.Lowercase()
+    trained.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    trained.decoder = decoders.ByteLevel()
+    trainer = BpeTrainer(
+        vocab_size=1600,
+        special_tokens=["<|startoftext|>", "<|endoftext|>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        end_of_word_suffix="</w>",
+        show_progress=False,
+    )
+    trained.train_from_iterator(_texts(), trainer)
+    model = json.loads(trained.to_str())["model"]
+    vocabulary: dict[str, int] = model["vocab"]
+    for letter in sorted(pre_tokenizers.ByteLevel.alphabet()):
+        vocabulary.setdefault(f"{letter}</w>", len(vocabulary))
+    merges = [tuple(merge) for merge in model["merges"]]
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_TOKENS)
+
+
+def bert_vocabulary() -> list[str]:
+    """A WordPiece vocabulary with every letter, digit and mark, so that any English query tokenises."""
+    trained = Tokenizer(WordPiece(unk_token="[UNK]"))
+    trained.normalizer = normalizers.BertNormalizer(lowercase=True)
+    trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    alphabet = [chr(code) for code in range(33, 127)]
+    trainer = WordPieceTrainer(
+        vocab_size=1600,
+        special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+        initial_alphabet=alphabet,
+        show_progress=False,
+    )
+    trained.train_from_iterator([*_texts(), *[f"{ENGLISH} {POSITIONS}"] * 200], trainer)
+    vocabulary = trained.get_vocab()
+    ordered = sorted(vocabulary, key=lambda token: vocabulary[token])
+    return ordered + [f"##{c}" for c in alphabet if f"##{c}" not in vocabulary]
+
+
+class TokenCache:
+    """Token ids of captions, tokenised once each."""
+
+    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+        @lru_cache(maxsize=200_000)
+        def ids(text: str) -> Tensor:
+            encoded = tokenizer(text, padding="max_length", max_length=MAX_TOKENS, truncation=True)
+            return torch.tensor(encoded["input_ids"])
+
+        self._ids = ids
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        """(n, 32) ids."""
+        return torch.stack([self._ids(text) for text in texts])

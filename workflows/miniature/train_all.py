@@ -1,0 +1,226 @@
+"""Train the miniature CLIP, Stable Diffusion and detector, and write them with their model card.
+
+    make miniature-models
+
+takes hours on two CPU cores. It may be stopped and started again at any time: each model
+goes on from its checkpoint in the work folder. The weights in the repository were made by this command.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import torch
+import tyro
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from transformers import (
+    BertConfig,
+    BertTokenizer,
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPTokenizer,
+    RTDetrForObjectDetection,
+)
+
+from workflows.miniature import WEIGHTS
+from workflows.miniature.models import clip as clips
+from workflows.miniature.models import detector as detection
+from workflows.miniature.models import diffusion
+from workflows.miniature.models import evaluation as measure
+from workflows.miniature.models.attribute_classifier import Judge, count_objects, train_judge
+from workflows.miniature.models.autoencoder import train_autoencoder
+from workflows.miniature.models.captioned_images import PictureBank, bert_vocabulary, clip_tokenizer
+from workflows.miniature.models.model_card import write_card
+from workflows.miniature.models.training_loop import console
+from workflows.miniature.world.dataset import captioned_picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiniatureModelsConfig:
+    """How much training each model gets."""
+
+    work: Path = Path("runs/miniature-models")
+    """Checkpoints, the bank of pictures and contact sheets."""
+
+    output: Path = WEIGHTS
+    """Where the models are written."""
+
+    num_pictures: int = 60_000
+    """Captioned pictures to learn from."""
+
+    autoencoder_steps: int = 2_200
+    clip_steps: int = 1_500
+    clip_sharpening_steps: int = 900
+    """Of its vision tower alone, after that."""
+
+    unet_steps: int = 9_500
+    judge_steps: int = 450
+    detector_steps: int = 4_500
+    """On world scenes, drawn and passed through the autoencoder."""
+
+    detector_drawn_steps: int = 900
+    """On world scenes and drawn pictures, after that."""
+
+    num_autoencoded: int = 4_000
+    """Pictures passed through the autoencoder for the detector to learn from."""
+
+    num_drawn: int = 900
+    """Pictures that Stable Diffusion draws for the detector to learn from."""
+
+    num_measured: int = 300
+    """Single-object prompts of the measurement."""
+
+    threads: int = os.cpu_count() or 1
+
+
+def main(config: MiniatureModelsConfig) -> None:
+    """Train what is not trained yet, measure, and write everything."""
+    torch.set_num_threads(config.threads)
+    config.work.mkdir(parents=True, exist_ok=True)
+    bank = PictureBank(config.work, config.num_pictures)
+    tokenizer = clip_tokenizer(config.work)
+    autoencoder = train_autoencoder(bank, config.work, config.autoencoder_steps)
+    clip = clips.train_clip(bank, tokenizer, config.work, config.clip_steps)
+    judge = train_judge(autoencoder, config.work, config.judge_steps)
+    first = train_on_world(config, autoencoder)
+    unet = diffusion.train_unet(bank, autoencoder, clip, tokenizer, config.work, config.unet_steps)
+    pipeline = diffusion.assemble(autoencoder, unet, clip, tokenizer)
+    detector = train_on_drawn(config, first, pipeline)
+    clip = clips.sharpen_vision(clip, autoencoder, bank, tokenizer, config.work, config.clip_sharpening_steps)
+    export(config.output, pipeline, clip, tokenizer, detector, judge)
+    figures = measure_all(config)
+    write_card(config.output, figures)
+    console.print(f"weights, measurements and model card lie in {config.output}")
+
+
+def train_on_world(config: MiniatureModelsConfig, autoencoder: AutoencoderKL) -> RTDetrForObjectDetection:
+    """Learn from world scenes, half of them as the autoencoder gives them back."""
+    passed = detection.through_autoencoder(autoencoder, config.num_autoencoded)
+
+    def sample_at(random: Random) -> detection.Labelled:
+        return random.choice(passed) if random.random() < 0.4 else detection.world_scene(random)
+
+    return detection.train_detector(config.work, "detector", config.detector_steps, sample_at)
+
+
+def train_on_drawn(
+    config: MiniatureModelsConfig, first: RTDetrForObjectDetection, pipeline: StableDiffusionPipeline
+) -> RTDetrForObjectDetection:
+    """Go on with pictures that Stable Diffusion drew.
+
+    Nobody labelled those. A picture is used where the detector trained on the world, the caption's category and a
+    count without any learned model all agree; its boxes are the detector's.
+    """
+    teacher = config.work / "detector-of-the-world"
+    first.save_pretrained(teacher)
+    detection.new_processor().save_pretrained(teacher)
+    random = Random("drawn")
+    captions = [captioned_picture(random)[1] for _ in range(config.num_drawn)]
+    folder = config.work / f"drawn-{config.num_drawn}"
+    if not (folder / "done").exists():
+        folder.mkdir(exist_ok=True)
+        for i, picture in enumerate(diffusion.draw(pipeline, captions, seed=50_000)):
+            picture.save(folder / f"{i:05d}.png")
+        (folder / "done").touch()
+    pictures = [detection.load_picture(folder / f"{i:05d}.png") for i in range(config.num_drawn)]
+    agreed = []
+    for picture, caption, found in zip(pictures, captions, detection.found_in(teacher, pictures), strict=True):
+        if found and all(f.is_sure for f in found) and len(found) == count_objects(picture):
+            names = tuple(f.category for f in found)
+            if all(name[:3] in caption for name in names):
+                boxes = tuple(f.box_xyxy for f in found)
+                agreed.append(detection.Labelled(picture=picture, boxes_xyxy=boxes, categories=names))
+    console.print(f"{len(agreed)} of {len(pictures)} drawn pictures have labels that all readers agree on")
+
+    def sample_at(random: Random) -> detection.Labelled:
+        return random.choice(agreed) if agreed and random.random() < 0.4 else detection.world_scene(random)
+
+    return detection.train_detector(
+        config.work, "detector-drawn", config.detector_drawn_steps, sample_at, first, learning_rate=4e-4
+    )
+
+
+def export(
+    folder: Path,
+    pipeline: StableDiffusionPipeline,
+    clip: CLIPModel,
+    tokenizer: CLIPTokenizer,
+    detector: RTDetrForObjectDetection,
+    judge: Judge,
+) -> None:
+    """Write all models in half precision, in the folder layouts of diffusers and transformers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("stable-diffusion", "clip", "detector"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    pipeline.to(torch.float16).save_pretrained(folder / "stable-diffusion")
+    clip.half().save_pretrained(folder / "clip")
+    tokenizer.save_pretrained(folder / "clip")
+    size = {"height": 64, "width": 64}
+    CLIPImageProcessor(size={"shortest_edge": 64}, crop_size=size).save_pretrained(folder / "clip")
+    detector.half().save_pretrained(folder / "detector")
+    detection.new_processor().save_pretrained(folder / "detector")
+    judge.save(folder)
+    export_bert(folder / "bert")
+
+
+def export_bert(folder: Path) -> None:
+    """A configuration and vocabulary without weights: the trainer starts its text encoder from scratch."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "tokenizer.json").exists():
+        vocabulary = {token: i for i, token in enumerate(bert_vocabulary())}
+        BertTokenizer(vocab=vocabulary, model_max_length=40).save_pretrained(folder)
+    size = len(BertTokenizer.from_pretrained(folder))
+    BertConfig(
+        vocab_size=size,
+        hidden_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=256,
+        max_position_embeddings=64,
+    ).save_pretrained(folder)
+
+
+def measure_all(config: MiniatureModelsConfig) -> dict[str, object]:
+    """Measure the models as they are read back from the output folder."""
+    folder = config.output
+    pipeline = StableDiffusionPipeline.from_pretrained(folder / "stable-diffusion", torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    clip = CLIPModel.from_pretrained(folder / "clip", dtype=torch.float32)
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "clip")
+    detector = folder / "detector"
+    judge = Judge.load(folder)
+    figures: dict[str, object] = {
+        "sampler": f"{diffusion.STEPS} DDIM steps at guidance {diffusion.GUIDANCE}",
+        "autoencoder_psnr_db": measure.measure_autoencoder(pipeline, config.work),
+        "clip_caption_retrieval": measure.measure_clip(clip, tokenizer, config.work),
+        "judge_on_world": measure.measure_judge(judge),
+        "detector_ap50_world": measure.measure_detector(detector),
+        **measure.measure_diffusion(pipeline, judge, detector, config.work, config.num_measured, each=4),
+        "steps": {
+            "autoencoder": config.autoencoder_steps,
+            "clip": config.clip_steps + config.clip_sharpening_steps,
+            "unet": config.unet_steps,
+            "judge": config.judge_steps,
+            "detector": config.detector_steps + config.detector_drawn_steps,
+        },
+        "num_parameters": {
+            "autoencoder": diffusion.num_parameters(pipeline.vae),
+            "unet": diffusion.num_parameters(pipeline.unet),
+            "clip": diffusion.num_parameters(clip),
+            "detector": diffusion.num_parameters(RTDetrForObjectDetection.from_pretrained(detector)),
+            "judge": diffusion.num_parameters(judge),
+        },
+        "size_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
+    }
+    (folder / "measured.json").write_text(json.dumps(figures, indent=1) + "\n")
+    console.print(figures)
+    return figures
+
+
+if __name__ == "__main__":
+    main(tyro.cli(MiniatureModelsConfig, description=__doc__))

@@ -1,0 +1,1 @@
+"""The miniature data set: drawn images with exact boxes and queries."""

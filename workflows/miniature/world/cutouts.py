@@ -1,0 +1,86 @@
+"""Cut-outs and backgrounds of the miniature world, for pasted scenes.
+
+    python -m workflows.miniature.world.cutouts
+
+Colours and patterns are known and stand in the names; the combinations that only the test splits have are not drawn.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from PIL import Image
+
+from augmentation.composers.cutouts import cutout_name
+from pipeline.storage import located, replace
+from workflows.cli.console import lies_in, run
+from workflows.miniature.world.dataset import all_combinations, held_out_combinations
+from workflows.miniature.world.drawing import BACKGROUNDS, background, sprite
+
+HORIZONS = (0.4, 0.5, 0.6, 0.7)
+"""Shares of the height at which a wall and a floor meet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiniatureCutoutsConfig:
+    """Where they go, and how large they are."""
+
+    cutouts: Path = Path("data/miniature/cutouts")
+    backgrounds: Path = Path("data/miniature/backgrounds")
+    extents_px: tuple[int, ...] = (28,)
+    """Sizes in which each thing is drawn (geometric mean of width and height), one cut-out each."""
+
+    background_px: tuple[int, int] = (112, 112)
+
+    def __post_init__(self) -> None:
+        if not self.extents_px or min(self.extents_px) < 8 or min(self.background_px) < 32:
+            raise ValueError(
+                f"extents_px must be 8 or more and background_px 32 or more, "
+                f"got {self.extents_px} and {self.background_px}"
+            )
+
+
+def main(config: MiniatureCutoutsConfig) -> None:
+    """Draw both folders; the same files again where they lie already."""
+    for folder, pictures in ((config.cutouts, _cutouts(config)), (config.backgrounds, _backgrounds(config))):
+        for name, picture in pictures:
+            _write(folder / name, picture)
+        lies_in(f"the miniature world's {folder.name}", folder)
+
+
+def _cutouts(config: MiniatureCutoutsConfig) -> Iterator[tuple[str, Image.Image]]:
+    for category, colour, pattern in all_combinations():
+        if (category, colour, pattern) in held_out_combinations():
+            continue
+        for number, extent in enumerate(config.extents_px):
+            name = cutout_name(f"{number:03d}", {"colour": colour, "pattern": pattern})
+            yield f"{category}/{name}", sprite(category, colour, pattern, extent)
+
+
+def _backgrounds(config: MiniatureCutoutsConfig) -> Iterator[tuple[str, Image.Image]]:
+    for number, (kind, horizon) in enumerate(_walls_and_floors()):
+        yield f"background_{number:03d}.png", background(*config.background_px, kind, horizon)
+
+
+def _walls_and_floors() -> Iterator[tuple[int, float]]:
+    """(kind, horizon); of a plain wall one is enough."""
+    for kind, horizon in product(range(len(BACKGROUNDS)), HORIZONS):
+        above, below = BACKGROUNDS[kind]
+        if above != below or horizon == HORIZONS[0]:
+            yield kind, horizon
+
+
+def _write(path: Path, picture: Image.Image) -> None:
+    """A PNG, whole or not at all."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace(located(path), buffer.getvalue())
+
+
+if __name__ == "__main__":
+    run(main, MiniatureCutoutsConfig, __doc__)

@@ -1,0 +1,43 @@
+"""The prior configuration of a data set, kept beside its runs: given to generate-priors, read by every later step."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from upath import UPath
+
+from generation.models.image_encoder import EncoderConfig
+from generation.models.text_to_image import RenderConfig
+from generation.priors.config import PriorConfig, encoder_fingerprint
+from generation.priors.prompt import PromptConfig
+from pipeline.storage import Location
+from workflows.cli.console import UserError
+from workflows.cli.paths import DATA, folders, prior_store, write_whole
+from workflows.presets import miniature
+
+
+def save_prior_config(path: Location, config: PriorConfig) -> None:
+    """Write ``config`` as JSON, whole or not at all."""
+    write_whole(path, json.dumps(asdict(config), indent=1) + "\n")
+
+
+def prior_store_of(dataset: str, data: UPath = DATA) -> UPath:
+    """The store that a data set's priors lie in."""
+    return prior_store(encoder_fingerprint(load_prior_config(folders(dataset, data).prior_config)), data)
+
+
+def load_prior_config(path: Location) -> PriorConfig:
+    """What ``save_prior_config`` wrote; the miniature's where there is no such file.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    if not path.is_file():
+        return miniature.prior_config()
+    try:
+        record = json.loads(path.read_bytes())
+        parts = {"render": RenderConfig, "prompt": PromptConfig, "encoder": EncoderConfig}
+        return PriorConfig(**{**record, **{name: part(**record[name]) for name, part in parts.items()}})
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}); run `make generate-priors` again with your options") from error

@@ -1,0 +1,117 @@
+"""Features of priors from elsewhere, bound to the queries of the rows that they were published for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from upath import UPath
+
+from pipeline.receipts import Location, located
+from pipeline.stage import Item, Rejected, Stage
+from pipeline.storage import sha256_of
+from shards.reader import SampleReader
+from shards.schema import Sample
+from shards.sources.errors import SourceError
+from shards.sources.features import read_features
+from shards.sources.transvg import query_id
+from workflows.cli.paths import read_lines
+
+
+def num_rows(queries: UPath, dataset: str) -> dict[str, int]:
+    """Split to the number of rows of its split file; splits whose queries are not rows of one are left out.
+
+    Args:
+        queries: what ``ingest`` read, one JSON line a query.
+    """
+    ids: dict[str, set[str]] = {}
+    for record in read_lines(queries):
+        ids.setdefault(record["split"], set()).add(record["query_id"])
+    return {
+        split: len(found)
+        for split, found in ids.items()
+        if found == {query_id(dataset, split, row) for row in range(len(found))}
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """One split's."""
+
+    path: Path
+    sha256: str
+
+
+class PublishedFeatures:
+    """The feature files of some splits.
+
+    Args:
+        folder: holds ``<split>_fea.pth``.
+        dataset: name that query ids carry.
+        num_rows: split to the number of rows that its file must have.
+
+    Raises:
+        SourceError: a file is missing, damaged or of another length.
+    """
+
+    def __init__(self, folder: Path, dataset: str, num_rows: Mapping[str, int]) -> None:
+        self.dataset = dataset
+        self._files: dict[str, _File] = {}
+        dims: Counter[int] = Counter()
+        for split, count in num_rows.items():
+            path = folder / f"{split}_fea.pth"
+            features = read_features(path)
+            if len(features) != count:
+                raise SourceError(
+                    f"{path} has {len(features):,} rows, split {split} of {dataset} has {count:,} queries; "
+                    "features are bound row by row, so that only those of the same split file fit"
+                )
+            self._files[split] = _File(path=path, sha256=sha256_of(path))
+            dims[features.shape[1]] += 1
+        if len(dims) > 1:
+            raise SourceError(f"the files in {folder} have {sorted(dims)} features a row; take those of one encoder")
+
+    def fingerprint(self) -> str:
+        """Of the files' contents."""
+        return " ".join(f"{split}:{file.sha256[:16]}" for split, file in sorted(self._files.items()))
+
+    def of(self, query: str, split: str) -> tuple[str, npt.NDArray[np.float16]]:
+        """(prior id, feature) of a query."""
+        row = int(query.removeprefix(query_id(self.dataset, split, 0)[:-1]))
+        return f"{self._files[split].sha256[:32]}-{row}", _features(self._files[split].path)[row]
+
+
+@cache
+def _features(path: Path) -> npt.NDArray[np.float16]:
+    return read_features(path)
+
+
+class JoinPublishedStage(Stage[Item, Sample]):
+    """Reads a sample by its number and gives each of its queries the feature of its row.
+
+    Args:
+        samples: run of samples without priors.
+        features: of all splits of the run.
+    """
+
+    batch_size = 64
+
+    def __init__(self, samples: Location, features: PublishedFeatures) -> None:
+        self._samples, self._features = located(samples), features
+
+    def setup(self) -> None:
+        self._reader = SampleReader(self._samples)
+
+    def process(self, items: list[Item]) -> list[Sample | Rejected]:
+        return [self._joined(item) for item in items]
+
+    def _joined(self, item: Item) -> Sample:
+        sample = self._reader.read(item.payload["number"])
+        found = [self._features.of(query.query_id, query.split) for query in sample.queries]
+        queries = tuple(replace(q, prior_id=prior) for q, (prior, _) in zip(sample.queries, found, strict=True))
+        return replace(sample, queries=queries, priors=np.stack([feature for _, feature in found]))

@@ -1,0 +1,101 @@
+"""The queries of a data set or of its scenes, parsed: what each one's prior is. Read again where it was done before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow.parquet as pq
+from upath import UPath
+
+from generation.priors.config import PriorConfig, picture_settings
+from generation.priors.query_parsing import ParsedSink, ParseStage, parser_fingerprint
+from pipeline.executor import ExecutorConfig
+from pipeline.receipts import read_receipts, verified_path
+from pipeline.run import Job, PlanRow, run_job
+from shards.reader import SampleReader
+from workflows.cli.console import UserError
+from workflows.cli.paths import DATA, DatasetFolders, folders, read_lines
+
+Source = Literal["samples", "scenes"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queries:
+    """Which queries."""
+
+    dataset: str
+    of: Source = "samples"
+    """``samples``: the queries that ``ingest`` read; ``scenes``: those of the generated scenes."""
+
+    data: UPath = DATA
+
+    @property
+    def place(self) -> DatasetFolders:
+        return folders(self.dataset, self.data)
+
+    def texts(self) -> dict[str, str]:
+        """Query id to text, of those that have words.
+
+        Raises:
+            UserError: the data set was not ingested.
+        """
+        if self.of == "scenes":
+            reader = SampleReader(self.place.scenes)
+            records = (reader.record(i) for i in range(len(reader)))
+            return {query["query_id"]: query["text"] for record in records for query in record["queries"]}
+        if not self.place.queries.is_file():
+            raise UserError(
+                f"{self.place.queries} does not exist; run `make ingest` for data set {self.dataset!r} first"
+            )
+        lines = read_lines(self.place.queries)
+        return {r["query_id"]: r["text"] for r in lines if any(c.isalnum() for c in r["text"])}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParsedRow:
+    """What the parse job wrote of one query."""
+
+    key: str
+    """The query's id."""
+
+    text: str
+    prompt: str
+    prior_id: str
+    kind: str
+    shortened: bool
+    """Whether details were left out, since the query is longer than what CLIP reads."""
+
+    attributes: str
+    """JSON."""
+
+
+def parse(queries: Queries, prior: PriorConfig, executor: ExecutorConfig) -> list[ParsedRow]:
+    """Run the parse job, or read what it wrote for these very queries and settings before."""
+    settings = picture_settings(prior)
+    texts = queries.texts()
+    identity = json.dumps([texts, settings, repr(prior.prompt), parser_fingerprint()]).encode()
+    digest = hashlib.sha256(identity).hexdigest()
+    output = queries.place.parsed(queries.of) / digest[:16]
+    job = Job(
+        name="parse",
+        fingerprint={"queries_and_settings": digest},
+        inputs=lambda: (PlanRow(key=key, payload={"text": text}) for key, text in texts.items()),
+        items_per_shard=5000,
+        seed=0,
+        stages=[ParseStage(prior.prompt, settings)],
+        sink=ParsedSink(),
+    )
+    run_job(job, output, executor)
+    return list(_rows(output))
+
+
+def _rows(output: UPath) -> Iterator[ParsedRow]:
+    """In the order of the plan."""
+    columns = ["key", "text", "prompt", "prior_id", "kind", "shortened", "attributes"]
+    for receipt in read_receipts(output):
+        for row in pq.read_table(verified_path(output, receipt, "queries"), columns=columns).to_pylist():
+            yield ParsedRow(**row)

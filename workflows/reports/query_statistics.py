@@ -1,0 +1,50 @@
+"""Length and words of queries, of as many real ones beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+from rich.table import Table
+
+from shards.reader import SampleReader
+from workflows.cli.console import console
+from workflows.cli.paths import DatasetFolders, read_lines
+from workflows.reports.dataset_statistics import word_figures
+
+_SHARES = {"article_share": "article first", "spatial_share": "spatial word", "colour_share": "colour"}
+_NUMBERS = {"mean_words": "mean words", "median_words": "median", "p95_words": "95 %", "different_words": "words"}
+_DISTINCT = {"distinct_1": "distinct-1", "distinct_2": "distinct-2"}
+
+
+def beside_validation(place: DatasetFolders) -> dict[str, Any]:
+    """Figures of the scenes' queries and of those of the data set's validation split, where it was read."""
+    scenes = [query.text for sample in SampleReader(place.scenes) for query in sample.queries]
+    records = read_lines(place.queries) if place.queries.exists() else ()
+    return compared({"scenes": scenes, "val": [one["text"] for one in records if one["split"] == "val"]})
+
+
+def compared(texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Figures of equally many texts of each kind, since distinct-n falls with their number; kinds without any go."""
+    count = min((len(some) for some in texts.values() if some), default=0)
+    return {
+        name: {"queries": count, **word_figures(Random(0).sample(some, count))} for name, some in texts.items() if some
+    }
+
+
+def print_words(figures: Mapping[str, Mapping[str, float]]) -> None:
+    """A row a kind."""
+    columns = {"queries": "queries", **_NUMBERS, **_SHARES, **_DISTINCT}
+    table = Table("", title="words")
+    for title in columns.values():
+        table.add_column(title, justify="right")
+    for kind, values in figures.items():
+        table.add_row(kind, *(_shown(name, values[name]) for name in columns))
+    console.print(table)
+
+
+def _shown(name: str, value: float) -> str:
+    if name in _SHARES:
+        return f"{100 * value:.1f} %"
+    return f"{value:.3f}" if name in _DISTINCT else f"{value:,.4g}"

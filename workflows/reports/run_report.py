@@ -1,0 +1,49 @@
+"""What became of a run's items and where its time went, as ``report.png`` beside ``report.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.executor import ExecutorConfig
+from pipeline.report import Report
+from pipeline.run import Job, run_job
+from pipeline.storage import Location, located
+from workflows.reports.plot_style import levels, new_figure, save
+
+REPORT_PLOT = "report.png"
+
+
+def run_plotted(job: Job, output: Location, executor: ExecutorConfig) -> Report:
+    """``run_job``, and its report as a plot; a finished run that has one keeps it.
+
+    Raises:
+        PipelineError: as ``run_job``.
+    """
+    report, path = run_job(job, output, executor), located(output) / REPORT_PLOT
+    if not path.is_file():
+        draw_run(report, path)
+    return report
+
+
+def draw_run(report: Report, path: Location) -> None:
+    """A funnel of the items, and the share of each stage in the working time."""
+    outcomes = funnel(report.attempted, report.accepted, report.rejected, report.failed)
+    figure, (items, time) = new_figure(9, 1.2 + 0.26 * max(len(outcomes), len(report.stage_seconds)), 2, columns=2)
+    levels(items, outcomes, f"{report.name}: items")
+    levels(time, shares(report.stage_seconds), "working time by stage (%)", decimals=1)
+    save(figure, path)
+
+
+def funnel(
+    attempted: int, accepted: int, rejected: Mapping[str, int], failed: Mapping[str, int], kept: Mapping[str, int] = {}
+) -> dict[str, float]:
+    """Name to count: all, those that were taken away by reason, those that remained, and what became of these."""
+    away = {f"rejected: {reason}": count for reason, count in sorted(rejected.items(), key=lambda one: -one[1])}
+    away |= {f"failed: {reason}": count for reason, count in sorted(failed.items(), key=lambda one: -one[1])}
+    return {"attempted": attempted, **away, "accepted": accepted, **kept}
+
+
+def shares(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Percent of each stage, in the order in which the stages come."""
+    total = sum(seconds.values())
+    return {stage: 100 * value / total for stage, value in seconds.items()} if total else {}
