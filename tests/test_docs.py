@@ -150,8 +150,11 @@ def _heard() -> Iterator[IO[str]]:
 
 def _parse(module: str, arguments: list[str]) -> None:
     """The command line of a module that takes too long to be run."""
-    if importlib.util.find_spec(module) is None:
+    spec = importlib.util.find_spec(module)
+    if spec is None:
         raise AssertionError(f"there is no module {module}")
+    if spec.submodule_search_locations is not None:
+        module = f"{module}.__main__"
     if module.split(".")[0] not in ("workflows", "benchmarks", "trainer"):
         return
     main = importlib.import_module(module).main

@@ -40,7 +40,7 @@ def die(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
 if left >= 0:
-    trainer.model.network.register_forward_pre_hook(die)
+    trainer.network.register_forward_pre_hook(die)
 trainer.run()
 """
 

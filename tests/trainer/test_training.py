@@ -146,7 +146,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_spares_its_checkpoint(run: P
     before = _weights(config.output)
     trainer = Trainer(config)
     with torch.no_grad():
-        trainer.model.network.box_head.layers[0].weight.fill_(float("nan"))
+        trainer.network.box_head.layers[0].weight.fill_(float("nan"))
     with pytest.raises(TrainerError, match="the loss is nan at epoch 1, step 0"):
         trainer.run()
     assert all(torch.equal(tensor, _weights(config.output)[name]) for name, tensor in before.items())
@@ -159,7 +159,7 @@ def test_a_step_in_parts_gives_the_same_weights(run: Path, tiny_config: MakeConf
     for changes in ({}, {"accumulate": 2}, {"accumulate": 4}, {"recompute": True}):
         one = replace(config, output=tmp_path / str(len(found)), **changes)
         trainer = Trainer(one)
-        _without_dropout(trainer.model.network)
+        _without_dropout(trainer.network)
         trainer.run()
         found.append(_weights(one.output))
     for other in found[1:]:
@@ -197,7 +197,7 @@ def test_memory_that_runs_out_is_explained_and_spares_the_checkpoint(run: Path, 
     def exhaust(*_: object) -> None:
         raise torch.OutOfMemoryError("tried to allocate 80 GiB")
 
-    trainer.model.network.decoder.register_forward_hook(exhaust)
+    trainer.network.decoder.register_forward_hook(exhaust)
     with pytest.raises(TrainerError, match=r"memory ran out at epoch 1, step 0.*80 GiB.*--accumulate 2 .*--recompute"):
         trainer.run()
     assert all(torch.equal(tensor, _weights(config.output)[name]) for name, tensor in before.items())
@@ -212,7 +212,7 @@ def test_a_dead_loader_process_ends_the_run_with_its_checkpoint_intact(run: Path
         for child in psutil.Process().children():
             child.kill()
 
-    trainer.model.network.decoder.register_forward_hook(kill)
+    trainer.network.decoder.register_forward_hook(kill)
     with pytest.raises(TrainerError, match=r"batches died at epoch \d+, step \d, and .* is intact .*num_workers"):
         trainer.run()
     _weights(config.output)

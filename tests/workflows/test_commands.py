@@ -26,7 +26,7 @@ COMMANDS = {
     "train": "TrainCommandConfig",
     "evaluate": "EvaluateCommandConfig",
     "demo": "DemoConfig",
-    "miniature_models": "MiniatureModelsConfig",
+    "miniature.train_all": "MiniatureModelsConfig",
 }
 
 
@@ -38,7 +38,7 @@ def test_a_command_has_a_help_and_runs_without_options(name: str, capsys: pytest
     with pytest.raises(SystemExit) as exit_info:
         tyro.cli(config, args=["--help"], description=module.__doc__)
     assert exit_info.value.code == 0
-    assert "--data" in capsys.readouterr().out or name in ("demo", "miniature_models")
+    assert "--data" in capsys.readouterr().out or name in ("demo", "miniature.train_all")
 
 
 @pytest.fixture(scope="module")
