@@ -27,12 +27,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.hand_checked import compared
+from benchmarks.hand_checked import check_parser
 from generation.parsing import lexicon as lex
 from generation.parsing.attributes import AttributeParser, Attributes
-from generation.parsing.normalization import is_empty, normalised
-from generation.parsing.spelling import corrected
-from generation.priors.prompt import prior_prompt
+from generation.parsing.normalization import is_empty, normalize_text
+from generation.parsing.spelling import correct_spelling
+from generation.priors.prompt import build_prompt_text
 from shards.sources.safe_pickle import read_pickle
 
 DATASETS = {"RefCOCO": "unc", "RefCOCO+": "unc+", "RefCOCOg": "gref_umd", "ReferIt": "referit"}
@@ -71,17 +71,19 @@ def main() -> None:
     for name, folder in DATASETS.items():
         rows = read_pickle(options.real / "transvg" / folder / f"{folder}_val.pth")
         rows = [row for row in rows if not is_empty(row[3])]
-        figures[name] = _measured(attributes, [row[3] for row in rows], [dict(row[4]) for row in rows], confusions)
+        figures[name] = _measure_agreement(
+            attributes, [row[3] for row in rows], [dict(row[4]) for row in rows], confusions
+        )
     for name, figure in figures.items():
-        figure |= _categories(attributes, options.real / f"{_JOINED[name]}_val.joined.jsonl.gz")
+        figure |= _compare_categories(attributes, options.real / f"{_JOINED[name]}_val.joined.jsonl.gz")
     _show(figures, confusions, options.confusions)
-    rounds = _hand_checked(attributes, options.real)
+    rounds = _evaluate_hand_checked(attributes, options.real)
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps({**figures, "hand-checked": rounds, "machine": machine}, indent=1) + "\n")
 
 
-def _measured(
+def _measure_agreement(
     parser: AttributeParser, queries: list[str], given: list[dict[str, Any]], confusions: list[Confusion]
 ) -> dict[str, float | int]:
     """Agreement over the rows that have the attribute; unique prompts and speed over all."""
@@ -91,19 +93,19 @@ def _measured(
     right: Counter[str] = Counter()
     total: Counter[str] = Counter()
     for attr, one in zip(given, read, strict=True):
-        given_head, noun = _head_given(attr, one.query), one.target.noun.split()
+        given_head, noun = _get_annotated_head(attr, one.query), one.target.noun.split()
         total["r1"] += bool(given_head)
-        doubtful = bool(given_head & _PLACES or given_head & set(noun[:-1]))
+        doubtful = bool(given_head & _POSITION_WORDS or given_head & set(noun[:-1]))
         right["r1"] += doubtful
         for what, expected, got in (
-            ("head", given_head, _heads(one)),
-            ("colour", _base(_words(attr, "r2")) & lex.COLOURS, _base(_colours(one))),
-            ("location", _base(_words(attr, "r4")), _base(_locations(one))),
+            ("head", given_head, _get_heads(one)),
+            ("color", _normalize_words(_get_words(attr, "r2")) & lex.COLORS, _normalize_words(_get_colors(one))),
+            ("location", _normalize_words(_get_words(attr, "r4")), _normalize_words(_get_locations(one))),
         ):
             if not expected:
                 continue
             total[what] += 1
-            agrees = any(_same(a, b) for a in got for b in expected) if what == "head" else expected <= got
+            agrees = any(_is_same_word(a, b) for a in got for b in expected) if what == "head" else expected <= got
             right[what] += agrees
             if what == "head" and not doubtful:
                 total["elsewhere"] += 1
@@ -111,43 +113,43 @@ def _measured(
             if not agrees:
                 lost = expected if what == "head" else expected - got
                 confusions.append(
-                    Confusion(what=what, query=one.query, annotated=_text(lost), read=one.target.lemma or "none")
+                    Confusion(what=what, query=one.query, annotated=_join_words(lost), read=one.target.lemma or "none")
                 )
     return {
         "queries": len(queries),
         "r1 is place or half": right["r1"] / max(total["r1"], 1),
         "head agrees elsewhere": right["elsewhere"] / max(total["elsewhere"], 1),
-        **{f"{what} agrees": right[what] / max(total[what], 1) for what in ("head", "colour", "location")},
-        "unique prompts": len({prior_prompt(one) for one in read}),
+        **{f"{what} agrees": right[what] / max(total[what], 1) for what in ("head", "color", "location")},
+        "unique prompts": len({build_prompt_text(one) for one in read}),
         "queries/s": round(len(queries) / seconds),
     }
 
 
-_PLACES = lex.LOCATION_WORDS | {"part", "area", "half", "way", "picture", "photo", "one", "number", "color"}
+_POSITION_WORDS = lex.LOCATION_WORDS | {"part", "area", "half", "way", "picture", "photo", "one", "number", "color"}
 
 
-def _categories(parser: AttributeParser, joined: Path) -> dict[str, float | int]:
+def _compare_categories(parser: AttributeParser, joined: Path) -> dict[str, float | int]:
     """How often a category is said, and how often it is COCO's; nothing where the joined rows are not at hand."""
     if not joined.is_file():
         return {}
     with gzip.open(joined, "rt") as lines:
         rows = [row for row in map(json.loads, lines) if not is_empty(row["query"])]
     read = parser.parse([row["query"] for row in rows])
-    said = [
+    categories = [
         (one.category, _COCO.get(row["category"], row["category"]))
         for one, row in zip(read, rows, strict=True)
         if one.category
     ]
     return {
-        "category said": len(said) / len(rows),
-        "category right": sum(one == other for one, other in said) / len(said),
+        "category said": len(categories) / len(rows),
+        "category right": sum(one == other for one, other in categories) / len(categories),
     }
 
 
-def _hand_checked(parser: AttributeParser, real: Path) -> dict[str, dict[str, float | int]]:
+def _evaluate_hand_checked(parser: AttributeParser, real: Path) -> dict[str, dict[str, float | int]]:
     """Prints what is wrong and how much is right, round by round."""
-    checked = compared(parser, real)
-    console = _console()
+    checked = check_parser(parser, real)
+    console = _make_console()
     table = Table("query", "wrong", "read", title="hand-checked queries that are read wrongly")
     for one, wrong in checked:
         for what, answer in wrong.items():
@@ -158,26 +160,26 @@ def _hand_checked(parser: AttributeParser, real: Path) -> dict[str, dict[str, fl
         wrongs = [wrong for one, wrong in checked if one.round == number]
         shares = {
             what: 1 - sum(what in wrong for wrong in wrongs) / len(wrongs)
-            for what in ("head", "colours", "location", "prompt")
+            for what in ("head", "colors", "location", "prompt")
         }
         rounds[f"round {number}"] = {"queries": len(wrongs), **shares}
     _print_figures(console, rounds, "hand-checked")
     return rounds
 
 
-def _words(attr: dict[str, Any], name: str) -> set[str]:
+def _get_words(attr: dict[str, Any], name: str) -> set[str]:
     """The annotated words, spelling corrected as the parser's; "none" says that there is no such attribute."""
-    given = {word for text in attr.get(name, ()) for word in normalised(str(text)).split() if word != "none"}
-    return {corrected(word) for word in given}
+    given = {word for text in attr.get(name, ()) for word in normalize_text(str(text)).split() if word != "none"}
+    return {correct_spelling(word) for word in given}
 
 
-def _head_given(attr: dict[str, Any], query: str) -> set[str]:
+def _get_annotated_head(attr: dict[str, Any], query: str) -> set[str]:
     """r1, read as the parser reads the query: "hot dog" is one word."""
-    given = _words(attr, "r1")
+    given = _get_words(attr, "r1")
     return {"hotdog"} if given == {"dog"} and "hotdog" in query else given
 
 
-def _same(one: str, other: str) -> bool:
+def _is_same_word(one: str, other: str) -> bool:
     """Whether two words are forms of one: the annotation's lemmas are often none ("glass", "brocollus", "va").
 
     Compounds in one word are their last part: a "tablecloth" is a cloth.
@@ -202,34 +204,36 @@ _BASE = {
 }
 
 
-def _base(words: set[str]) -> set[str]:
+def _normalize_words(words: set[str]) -> set[str]:
     """The annotation's word for several that say the same."""
     return {_BASE.get(word, word) for word in words}
 
 
-def _heads(one: Attributes) -> set[str]:
+def _get_heads(one: Attributes) -> set[str]:
     target = one.target
     last = target.surface.split()[-1:] if target.surface else target.noun.split()[-1:]
     return {target.lemma, *last} - {""}
 
 
-def _colours(one: Attributes) -> set[str]:
+def _get_colors(one: Attributes) -> set[str]:
     """Colours of the target and of whatever else the query names; those of the others stay out of the prompt."""
-    related = {colour for o in one.related for thing in (o.thing, *o.details) for colour in thing.colours}
-    acted = {colour for action in one.actions if action.thing for colour in action.thing.colours}
-    return {colour for colour, _ in one.colours} | related | acted | set(one.negated)
+    related = {
+        color for o in one.related for noun_phrase in (o.noun_phrase, *o.details) for color in noun_phrase.colors
+    }
+    acted = {color for action in one.actions if action.noun_phrase for color in action.noun_phrase.colors}
+    return {color for color, _ in one.colors} | related | acted | set(one.negated)
 
 
-def _locations(one: Attributes) -> set[str]:
+def _get_locations(one: Attributes) -> set[str]:
     relations = {word for relation in one.relative_location for word in relation.split()}
     return {*one.absolute_location, *one.ordinals, *relations}
 
 
-def _text(words: set[str]) -> str:
+def _join_words(words: set[str]) -> str:
     return " ".join(sorted(words))
 
 
-def _console() -> Console:
+def _make_console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 150)
 
 
@@ -243,9 +247,9 @@ def _print_figures(console: Console, figures: dict[str, dict[str, float | int]],
 
 
 def _show(figures: dict[str, dict[str, float | int]], confusions: list[Confusion], shown: int) -> None:
-    console = _console()
+    console = _make_console()
     _print_figures(console, figures, "data set, val")
-    for what in ("head", "colour", "location"):
+    for what in ("head", "color", "location"):
         pairs = Counter((one.annotated, one.read) for one in confusions if one.what == what)
         examples = {(one.annotated, one.read): one.query for one in confusions if one.what == what}
         table = Table("times", "annotated, missed", "head read", "such as", title=f"{what}: most frequent confusions")

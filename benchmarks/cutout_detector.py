@@ -21,16 +21,16 @@ from PIL import Image, ImageEnhance
 from rich.progress import track
 from transformers import RTDetrForObjectDetection
 
-from augmentation.composers.composed import Composed
+from augmentation.composers.composed import ComposedScene
 from augmentation.composers.pasted import PastedComposer, PastedConfig
-from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig, even_requests, scene_specs
+from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig, make_scene_specs, make_uniform_requests
 from pipeline.stage import Item, Rejected
 from shards.schema import Box
 from workflows import cut_out
-from workflows.cli.console import console, quieten_libraries
+from workflows.cli.console import configure_library_logging, console
 from workflows.miniature import WEIGHTS
 from workflows.miniature.models import detector as detection
-from workflows.miniature.models.detector import INPUT_PX, Labelled
+from workflows.miniature.models.detector import INPUT_PX, LabeledImage
 
 CATEGORIES = ("elephant", "zebra", "bus", "donut", "toilet", "potted plant", "stop sign", "orange")
 """Eight that look different, of which the photographs at hand give two cut-outs or more."""
@@ -46,13 +46,13 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=2600)
     parser.add_argument("--steps", type=int, default=6000, help="of 16 scenes; the same command goes on")
     options = parser.parse_args()
-    quieten_libraries()
-    scenes = pasted_scenes(options.real / "coco", options.output / "cutouts", options.scenes)
+    configure_library_logging()
+    scenes = make_pasted_scenes(options.real / "coco", options.output / "cutouts", options.scenes)
     model = detection.train_detector(
         options.output,
         "training",
         options.steps,
-        lambda random: varied(scenes, random),
+        lambda random: augment_scene(scenes, random),
         new_detector(),
         learning_rate=6e-4,
         categories=CATEGORIES,
@@ -73,12 +73,12 @@ def new_detector() -> RTDetrForObjectDetection:
     )
 
 
-def pasted_scenes(coco: Path, cutouts: Path, count: int) -> list[Labelled]:
+def make_pasted_scenes(coco: Path, cutouts: Path, count: int) -> list[LabeledImage]:
     """Scenes as the benchmark asks for them, with other seeds, made small."""
     images, instances = coco / "images", coco / "instances.json"
     cut_out.main(cut_out.CutOutConfig(source=cut_out.CocoConfig(instances=instances, images=images, output=cutouts)))
     vocabulary = VocabularyConfig(categories={name: f"{name}s" for name in CATEGORIES}, quantifiers=tuple(QUANTIFIERS))
-    specs = scene_specs(vocabulary, even_requests(vocabulary, count, 0, "pasted"), 0, composer="pasted")
+    specs = make_scene_specs(vocabulary, make_uniform_requests(vocabulary, count, 0, "pasted"), 0, composer="pasted")
     items = [
         Item(key=spec.key, seed=Random(f"train/{spec.key}").getrandbits(63), payload=spec.to_payload())
         for spec in specs
@@ -86,44 +86,44 @@ def pasted_scenes(coco: Path, cutouts: Path, count: int) -> list[Labelled]:
     composer = PastedComposer(PastedConfig(cutouts=cutouts, backgrounds=images, instances=instances))
     composer.setup()
     return [
-        made_small(scene)
+        shrink_scene(scene)
         for item in track(items, "pasting", console=console)
         for scene in composer.process([item])
         if not isinstance(scene, Rejected)
     ]
 
 
-def made_small(scene: Composed) -> Labelled:
-    height, width = scene.picture.shape[:2]
-    picture = Image.fromarray(scene.picture).resize((KEPT_PX, KEPT_PX), Image.Resampling.BILINEAR)
+def shrink_scene(scene: ComposedScene) -> LabeledImage:
+    height, width = scene.image.shape[:2]
+    image = Image.fromarray(scene.image).resize((KEPT_PX, KEPT_PX), Image.Resampling.BILINEAR)
     scale = (KEPT_PX / width, KEPT_PX / height) * 2
-    return Labelled(
-        picture=picture,
-        boxes_xyxy=tuple(_mapped(one.box_xyxy, lambda value, i: value * scale[i]) for one in scene.asked),
-        categories=tuple(one.category for one in scene.asked),
+    return LabeledImage(
+        image=image,
+        boxes_xyxy=tuple(_map_box(one.box_xyxy, lambda value, i: value * scale[i]) for one in scene.requested),
+        categories=tuple(one.category for one in scene.requested),
     )
 
 
-def varied(scenes: Sequence[Labelled], random: Random) -> Labelled:
+def augment_scene(scenes: Sequence[LabeledImage], random: Random) -> LabeledImage:
     """One of them, perhaps mirrored, cropped where nothing is, and in other colours."""
     scene = random.choice(scenes)
-    picture, boxes = scene.picture, scene.boxes_xyxy
+    image, boxes = scene.image, scene.boxes_xyxy
     if random.random() < 0.5:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         boxes = tuple((KEPT_PX - x2, y1, KEPT_PX - x1, y2) for x1, y1, x2, y2 in boxes)
     x1, y1, x2, y2 = np.array(boxes).T
     left, top = (0.5 * random.uniform(0, float(side.min())) for side in (x1, y1))
     right, bottom = (KEPT_PX - 0.5 * random.uniform(0, KEPT_PX - float(side.max())) for side in (x2, y2))
-    picture = picture.resize((INPUT_PX, INPUT_PX), Image.Resampling.BILINEAR, box=(left, top, right, bottom))
+    image = image.resize((INPUT_PX, INPUT_PX), Image.Resampling.BILINEAR, box=(left, top, right, bottom))
     origin, scale = (left, top) * 2, (INPUT_PX / (right - left), INPUT_PX / (bottom - top)) * 2
-    return Labelled(
-        picture=ImageEnhance.Color(picture).enhance(random.uniform(0.7, 1.3)),
-        boxes_xyxy=tuple(_mapped(box, lambda value, i: (value - origin[i]) * scale[i]) for box in boxes),
+    return LabeledImage(
+        image=ImageEnhance.Color(image).enhance(random.uniform(0.7, 1.3)),
+        boxes_xyxy=tuple(_map_box(box, lambda value, i: (value - origin[i]) * scale[i]) for box in boxes),
         categories=scene.categories,
     )
 
 
-def _mapped(box: Box, change: Callable[[float, int], float]) -> Box:
+def _map_box(box: Box, change: Callable[[float, int], float]) -> Box:
     x1, y1, x2, y2 = (change(value, i) for i, value in enumerate(box))
     return (x1, y1, x2, y2)
 

@@ -36,8 +36,8 @@ from pipeline.executor import ExecutorConfig
 from pipeline.plan import PlanRow, PlanSettings, ShardItems, open_or_make_plan
 from pipeline.receipts import read_receipts
 from pipeline.run import Job, run_job
-from pipeline.stage import Item, Rejected, Resources, Sink, Stage, Written
-from workflows.cli.console import quieten_libraries
+from pipeline.stage import Item, Rejected, Resources, Sink, SinkOutput, Stage
+from workflows.cli.console import configure_library_logging
 
 Figures = dict[str, float | int | str]
 quiet = Console(file=io.StringIO())
@@ -75,22 +75,22 @@ class WaitStage(Stage[Item, Blob]):
 
 
 class TarSink(Sink[Blob]):
-    def write(self, items: list[Blob], folder: Path) -> Written:
+    def write(self, items: list[Blob], folder: Path) -> SinkOutput:
         with tarfile.open(folder / "blobs.tar", "w") as tar:
             for item in items:
                 info = tarfile.TarInfo(item.key)
                 info.size = len(item.content)
                 tar.addfile(info, io.BytesIO(item.content))
-        return Written(files={"tar": folder / "blobs.tar"})
+        return SinkOutput(files={"tar": folder / "blobs.tar"})
 
 
 class NothingSink(Sink[Blob]):
-    def write(self, items: list[Blob], folder: Path) -> Written:
+    def write(self, items: list[Blob], folder: Path) -> SinkOutput:
         (folder / "count").write_text(str(len(items)))
-        return Written(files={"count": folder / "count"})
+        return SinkOutput(files={"count": folder / "count"})
 
 
-def rows(count: int) -> Iterator[PlanRow]:
+def make_rows(count: int) -> Iterator[PlanRow]:
     for number in range(count):
         yield PlanRow(key=f"refcoco_train_{number:09d}", payload={"text": "second cup from the left", "n": number})
 
@@ -99,7 +99,7 @@ def job(count: int, per_shard: int, stage: Stage[Any, Any], sink: Sink[Any]) -> 
     return Job(
         name="benchmark",
         fingerprint={},
-        inputs=lambda: rows(count),
+        inputs=lambda: make_rows(count),
         items_per_shard=per_shard,
         seed=0,
         stages=[stage],
@@ -107,56 +107,56 @@ def job(count: int, per_shard: int, stage: Stage[Any, Any], sink: Sink[Any]) -> 
     )
 
 
-def apart(function: Callable[..., Figures], *arguments: Any) -> Figures:
+def run_in_process(function: Callable[..., Figures], *arguments: Any) -> Figures:
     """Run in a fresh process, so that its peak memory is its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
 
 
-def own_peak_mb() -> float:
+def get_peak_mb() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000, 1)
 
 
-def plan(folder: Path, count: int, per_shard: int) -> Figures:
+def measure_plan(folder: Path, count: int, per_shard: int) -> Figures:
     """Make a plan, and open it again."""
     settings = PlanSettings(name="benchmark", fingerprint={}, seed=0, items_per_shard=per_shard)
     started = time.perf_counter()
-    made = open_or_make_plan(folder, settings, rows(count))
+    new_plan = open_or_make_plan(folder, settings, make_rows(count))
     made_s = time.perf_counter() - started
     started = time.perf_counter()
     open_or_make_plan(folder, settings, iter(()))
     opened_s = time.perf_counter() - started
     started = time.perf_counter()
-    ShardItems(made).read(list(made.shards)[-1])
+    ShardItems(new_plan).read(list(new_plan.shards)[-1])
     return {
         "samples": count,
-        "shards": len(made.shards),
+        "shards": len(new_plan.shards),
         "make_s": round(made_s, 2),
         "open_and_check_s": round(opened_s, 2),
         "read_one_shard_s": round(time.perf_counter() - started, 2),
-        "peak_mb": own_peak_mb(),
+        "peak_mb": get_peak_mb(),
         "plan_json_mb": round((folder / "plan" / "plan.json").stat().st_size / 1e6, 2),
-        "items_parquet_mb": round(made.items.stat().st_size / 1e6, 1),
+        "items_parquet_mb": round(new_plan.items.stat().st_size / 1e6, 1),
     }
 
 
-def resume(folder: Path) -> Figures:
+def measure_resume(folder: Path) -> Figures:
     """What a resumed run does before it works: open the plan, read and check every receipt."""
     started = time.perf_counter()
-    settings = PlanSettings(name="benchmark", fingerprint={}, seed=0, items_per_shard=_per_shard(folder))
-    found = open_or_make_plan(folder, settings, iter(()))
-    receipts = recover(found)
+    settings = PlanSettings(name="benchmark", fingerprint={}, seed=0, items_per_shard=_read_items_per_shard(folder))
+    opened = open_or_make_plan(folder, settings, iter(()))
+    receipts = recover(opened)
     seconds = time.perf_counter() - started
     size = sum(path.stat().st_size for path in (folder / "receipts").iterdir())
     return {
         "receipts": len(receipts),
         "resume_s": round(seconds, 2),
         "receipts_mb": round(size / 1e6, 1),
-        "peak_mb": own_peak_mb(),
+        "peak_mb": get_peak_mb(),
     }
 
 
-def _per_shard(folder: Path) -> int:
+def _read_items_per_shard(folder: Path) -> int:
     return int(json.loads((folder / "plan" / "plan.json").read_bytes())["settings"]["items_per_shard"])
 
 
@@ -185,37 +185,37 @@ def run_alone(folder: Path, count: int, per_shard: int, kind: str) -> Figures:
         "samples": report.attempted,
         "shards": report.shards_done,
         "run_s": round(seconds, 1),
-        "driver_peak_mb": own_peak_mb(),
+        "driver_peak_mb": get_peak_mb(),
         "worker_peak_mb": round(max(peaks.values(), default=0) / 1e6, 1),
     }
 
 
-def priors(count: int) -> Job:
+def make_miniature_job(count: int) -> Job:
     """The job of ``make generate-priors`` with the miniature models: two real stages and their sink."""
     # Only here, so that the peaks of the other measurements are the engine's own.
-    from generation.priors.config import picture_settings
+    from generation.priors.config import build_image_settings
     from workflows import generate_priors
-    from workflows.miniature.world.drawing import CATEGORIES, COLOURS, PATTERNS
+    from workflows.miniature.world.drawing import CATEGORIES, COLORS, PATTERNS
 
     config = generate_priors.GeneratePriorsConfig()
-    settings = picture_settings(config.prior)
-    names = [f"a {colour} {pattern} {thing}" for thing in CATEGORIES for colour in COLOURS for pattern in PATTERNS]
+    settings = build_image_settings(config.prior)
+    names = [f"a {color} {pattern} {category}" for category in CATEGORIES for color in COLORS for pattern in PATTERNS]
     prompts = [f"{names[number % len(names)]}{' on grass' * (number // len(names))}" for number in range(count)]
     texts = [
         generate_priors.ParsedRow(key=str(i), text=prompt, prompt=prompt, prior_id=f"{i:06d}", attributes="{}")
         for i, prompt in enumerate(prompts)
     ]
-    return generate_priors.prior_job(config, settings, {}, texts)
+    return generate_priors.make_prior_job(config, settings, {}, texts)
 
 
-def plain_loop(folder: Path, job: Job) -> None:
+def run_plain_loop(folder: Path, job: Job) -> None:
     """The same stage functions and sink without the engine."""
     settings = PlanSettings(name=job.name, fingerprint={}, seed=job.seed, items_per_shard=job.items_per_shard)
-    made = open_or_make_plan(folder, settings, job.inputs())
-    items = ShardItems(made)
+    new_plan = open_or_make_plan(folder, settings, job.inputs())
+    items = ShardItems(new_plan)
     for stage in job.stages:
         stage.setup()
-    for shard_id in made.shards:
+    for shard_id in new_plan.shards:
         alive: list[Any] = list(items.read(shard_id))
         for stage in job.stages:
             batches = [alive[start : start + stage.batch_size] for start in range(0, len(alive), stage.batch_size)]
@@ -224,34 +224,34 @@ def plain_loop(folder: Path, job: Job) -> None:
         job.sink.write(alive, folder / shard_id)
 
 
-def overhead(scratch: Path, count: int, rounds: int) -> Figures:
+def measure_overhead(scratch: Path, count: int, rounds: int) -> Figures:
     """Plain loop, engine in one process, engine with one Ray worker, in turn; first each with a single item."""
-    from pipeline.ray_executor import SINK_RESOURCES, ray_session
+    from pipeline.ray_executor import SINK_RESOURCES, open_ray_session
 
     on_ray = ExecutorConfig(executor="ray")
     seconds: dict[str, list[float]] = {"plain": [], "inline": [], "ray": []}
     starts: dict[str, float] = {}
 
-    def timed(name: str, folder: Path, job: Job) -> float:
+    def measure_run(name: str, folder: Path, job: Job) -> float:
         started = time.perf_counter()
         if name == "plain":
-            plain_loop(folder, job)
+            run_plain_loop(folder, job)
         else:
             run_job(job, folder, on_ray if name == "ray" else ExecutorConfig(), console=quiet)
         return time.perf_counter() - started
 
     started = time.perf_counter()
-    with ray_session(on_ray, [*(stage.resources for stage in priors(1).stages), SINK_RESOURCES]):
+    with open_ray_session(on_ray, [*(stage.resources for stage in make_miniature_job(1).stages), SINK_RESOURCES]):
         session_s = time.perf_counter() - started
-        plain_loop(scratch / "imports", priors(1))
+        run_plain_loop(scratch / "imports", make_miniature_job(1))
         for name in seconds:
-            starts[name] = timed(name, scratch / f"{name}-start", priors(1))
+            starts[name] = measure_run(name, scratch / f"{name}-start", make_miniature_job(1))
         for number in range(rounds):
             for name in seconds:
-                seconds[name].append(timed(name, scratch / f"{name}{number}", priors(count)))
+                seconds[name].append(measure_run(name, scratch / f"{name}{number}", make_miniature_job(count)))
 
-    def ratio(name: str, apart: bool) -> float:
-        a, b = starts[name] * apart, starts["plain"] * apart
+    def compute_ratio(name: str, run_in_process: bool) -> float:
+        a, b = starts[name] * run_in_process, starts["plain"] * run_in_process
         pairs = zip(seconds[name], seconds["plain"], strict=True)
         return round(statistics.median((one - a) / (other - b) for one, other in pairs), 3)
 
@@ -260,18 +260,18 @@ def overhead(scratch: Path, count: int, rounds: int) -> Figures:
         **{f"{name}_s": " ".join(f"{s:.1f}" for s in values) for name, values in seconds.items()},
         **{f"{name}_with_one_item_s": round(value, 1) for name, value in starts.items()},
         "ray_session_start_s": round(session_s, 1),
-        **{f"{name}_to_plain": ratio(name, False) for name in ("inline", "ray")},
-        **{f"{name}_to_plain_start_apart": ratio(name, True) for name in ("inline", "ray")},
+        **{f"{name}_to_plain": compute_ratio(name, False) for name in ("inline", "ray")},
+        **{f"{name}_to_plain_start_apart": compute_ratio(name, True) for name in ("inline", "ray")},
     }
 
 
-def waiting(scratch: Path) -> Figures:
+def measure_waiting(scratch: Path) -> Figures:
     """Shards a second in steady state, with one worker and with eight, of a stage that sleeps."""
-    from pipeline.ray_executor import ray_session
+    from pipeline.ray_executor import open_ray_session
 
     rates: dict[int, list[float]] = {1: [], 8: []}
     needs = [WaitStage.resources, Resources(num_cpus=4)]
-    with ray_session(ExecutorConfig(executor="ray", workers=1), needs):
+    with open_ray_session(ExecutorConfig(executor="ray", workers=1), needs):
         for number in range(3):
             for workers in rates:
                 config = ExecutorConfig(executor="ray", workers=workers)
@@ -288,7 +288,7 @@ def waiting(scratch: Path) -> Figures:
     }
 
 
-def hand_on(folder: Path) -> Figures:
+def measure_driver(folder: Path) -> Figures:
     """Shards a second that the Ray driver hands from pool to pool when there is nothing to do."""
     config = ExecutorConfig(executor="ray", workers=2)
     run_job(job(2000, 1, NothingStage(), NothingSink()), folder, config, console=quiet)
@@ -303,27 +303,35 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/engine.json"))
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # as Ray gives its actors, so that like is compared with like
-    quieten_libraries()
+    configure_library_logging()
     figures: dict[str, Figures] = {}
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         measures: dict[str, list[tuple[str, Callable[[], Figures]]]] = {
-            "plan": [("plan of 1 M samples", lambda: apart(plan, scratch / "plan", 1_000_000, 100))],
+            "plan": [("plan of 1 M samples", lambda: run_in_process(measure_plan, scratch / "plan", 1_000_000, 100))],
             "resume": [
-                ("run of 10,000 shards that do nothing", lambda: apart(run_alone, scratch / "r", 10_000, 1, "nothing")),
-                ("resume over 10,000 receipts", lambda: apart(resume, scratch / "r")),
+                (
+                    "run of 10,000 shards that do nothing",
+                    lambda: run_in_process(run_alone, scratch / "r", 10_000, 1, "nothing"),
+                ),
+                ("resume over 10,000 receipts", lambda: run_in_process(measure_resume, scratch / "r")),
             ],
             "memory": [
-                ("10 shards of 2 MB", lambda: apart(run_alone, scratch / "m10", 200, 20, "blobs")),
-                ("1,000 shards of 2 MB", lambda: apart(run_alone, scratch / "m1000", 20_000, 20, "blobs")),
+                ("10 shards of 2 MB", lambda: run_in_process(run_alone, scratch / "m10", 200, 20, "blobs")),
+                ("1,000 shards of 2 MB", lambda: run_in_process(run_alone, scratch / "m1000", 20_000, 20, "blobs")),
             ],
-            "overhead": [("one worker against a plain loop", lambda: apart(overhead, scratch, 400, 3))],
-            "waiting": [("eight workers that wait", lambda: apart(waiting, scratch))],
-            "driver": [("Ray driver, nothing to do", lambda: apart(hand_on, scratch / "h"))],
+            "overhead": [
+                ("one worker against a plain loop", lambda: run_in_process(measure_overhead, scratch, 400, 3))
+            ],
+            "waiting": [("eight workers that wait", lambda: run_in_process(measure_waiting, scratch))],
+            "driver": [("Ray driver, nothing to do", lambda: run_in_process(measure_driver, scratch / "h"))],
             "scale": [
-                ("plan of 10 M samples", lambda: apart(plan, scratch / "plan10", 10_000_000, 100)),
-                ("run of 10 M samples, 100,000 shards", lambda: apart(run_alone, scratch / "s", 10**7, 100, "nothing")),
-                ("resume over 100,000 receipts", lambda: apart(resume, scratch / "s")),
+                ("plan of 10 M samples", lambda: run_in_process(measure_plan, scratch / "plan10", 10_000_000, 100)),
+                (
+                    "run of 10 M samples, 100,000 shards",
+                    lambda: run_in_process(run_alone, scratch / "s", 10**7, 100, "nothing"),
+                ),
+                ("resume over 100,000 receipts", lambda: run_in_process(measure_resume, scratch / "s")),
             ],
         }
         for part in options.only:

@@ -25,13 +25,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.trainer_data import phrase, picture
+from benchmarks.trainer_data import image, sample_query
 from workflows.gallery.site import Entry, Line, Mark, write_gallery
 
 console = Console()
 CATEGORIES = ("cup", "dog", "bus", "kite", "zebra", "orange")
 RELATIONS = ("ordinal", "extreme", "nearest", "between", "region")
-NUM_PICTURES = 40
+NUM_IMAGES = 40
 
 TIMED = """
 async ([id, value]) => {
@@ -56,9 +56,9 @@ def entries(count: int) -> Iterator[Entry]:
         yield Entry(
             key=f"entry-{number:06d}",
             facts=f"train, 3 {category}",
-            picture=picture(number % NUM_PICTURES),
+            image=image(number % NUM_IMAGES),
             marks=tuple(Mark(box_xyxy=box, role="thing", label=category) for box in boxes),
-            lines=tuple(Line(text=phrase(random), note="ordinal(category)", marks=(i,)) for i in range(3)),
+            lines=tuple(Line(text=sample_query(random), note="ordinal(category)", marks=(i,)) for i in range(3)),
             choices={
                 "kind": [random.choice(("scene", "sample"))],
                 "split": [random.choice(("train", "val", "testA"))],
@@ -82,7 +82,7 @@ def main() -> None:
         started = time.perf_counter()
         write_gallery(entries(options.entries), folder, "100,000")
         written_s = time.perf_counter() - started
-        rounds = [in_browser(str(chromium), folder, options) for _ in range(options.rounds)]
+        rounds = [measure_in_browser(str(chromium), folder, options) for _ in range(options.rounds)]
     figures: dict[str, Any] = {"machine": platform.platform(), "entries": options.entries}
     figures["seconds to write"] = round(written_s, 1)
     figures |= {name: round(statistics.median(one[name] for one in rounds)) for name in rounds[0]}
@@ -93,7 +93,7 @@ def main() -> None:
     options.output.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def in_browser(chromium: str, folder: Path, options: argparse.Namespace) -> dict[str, float]:
+def measure_in_browser(chromium: str, folder: Path, options: argparse.Namespace) -> dict[str, float]:
     """Milliseconds of each thing that a person does."""
     from playwright.sync_api import sync_playwright
 

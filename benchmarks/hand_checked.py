@@ -2,7 +2,7 @@
 
 ``read_queries.tsv`` names each query by data set and row of the TransVG split file, and holds no text of the data
 sets. `` / `` stands between answers that are equally right (the second after both were compared); an empty one is an
-answer, too. Colours are ``colour:lemma of what has it``. Location: the words said of the target; those said of
+answer, too. Colours are ``color:lemma of what has it``. Location: the words said of the target; those said of
 another object may be found as well.
 
 The grammar was written with rounds 1 and 2 (300 and 200 queries) at hand. Round 3 (100) was first seen when it was
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from generation.parsing.attributes import AttributeParser, Attributes
-from generation.priors.prompt import prior_prompt
+from generation.priors.prompt import build_prompt_text
 from shards.sources.safe_pickle import read_pickle
 
 LABELS = Path(__file__).with_name("read_queries.tsv")
@@ -31,24 +31,24 @@ class HandChecked:
     query: str
     round: int
     heads: tuple[str, ...]
-    colours: tuple[frozenset[tuple[str, str]], ...]
+    colors: tuple[frozenset[tuple[str, str]], ...]
     locations: tuple[frozenset[str], ...]
     prompts: tuple[str, ...]
 
-    def wrong(self, read: Attributes) -> dict[str, str]:
-        """What the parser got wrong, ``head``, ``colours``, ``location`` or ``prompt``, with its answer."""
-        prompt, said = prior_prompt(read), {*read.absolute_location, *read.ordinals}
-        said = {word for words in said for word in (words, *words.split())}
+    def find_wrong(self, read: Attributes) -> dict[str, str]:
+        """What the parser got wrong, ``head``, ``colors``, ``location`` or ``prompt``, with its answer."""
+        prompt, words_said = build_prompt_text(read), {*read.absolute_location, *read.ordinals}
+        words_said = {word for words in words_said for word in (words, *words.split())}
         right = {
             "head": (read.target.lemma in self.heads, read.target.lemma),
-            "colours": (frozenset(read.colours) in self.colours, str(sorted(read.colours))),
-            "location": (any(expected <= said for expected in self.locations), " ".join(sorted(said))),
+            "colors": (frozenset(read.colors) in self.colors, str(sorted(read.colors))),
+            "location": (any(expected <= words_said for expected in self.locations), " ".join(sorted(words_said))),
             "prompt": (prompt in self.prompts, prompt),
         }
         return {what: answer for what, (is_right, answer) in right.items() if not is_right}
 
 
-def hand_checked(real: Path) -> Iterator[HandChecked]:
+def read_hand_checked(real: Path) -> Iterator[HandChecked]:
     """The labelled queries, with their texts from ``real/transvg/<name>/<name>_val.pth``."""
     texts: dict[str, list[str]] = {}
     with LABELS.open(encoding="utf-8", newline="") as file:
@@ -60,24 +60,24 @@ def hand_checked(real: Path) -> Iterator[HandChecked]:
             yield HandChecked(
                 query=texts[name][int(row["row"])],
                 round=int(row["round"]),
-                heads=tuple(_answers(row["head"])),
-                colours=tuple(frozenset(map(_colour, answer.split())) for answer in _answers(row["colours"])),
-                locations=tuple(frozenset(answer.split()) for answer in _answers(row["location"])),
-                prompts=tuple(_answers(row["prompts"])),
+                heads=tuple(_split_answers(row["head"])),
+                colors=tuple(frozenset(map(_parse_color, answer.split())) for answer in _split_answers(row["colors"])),
+                locations=tuple(frozenset(answer.split()) for answer in _split_answers(row["location"])),
+                prompts=tuple(_split_answers(row["prompts"])),
             )
 
 
-def _answers(cell: str) -> list[str]:
+def _split_answers(cell: str) -> list[str]:
     return [answer.strip() for answer in f" {cell} ".split(" / ")]
 
 
-def _colour(text: str) -> tuple[str, str]:
-    colour, _, owner = text.partition(":")
-    return colour, owner
+def _parse_color(text: str) -> tuple[str, str]:
+    color, _, owner = text.partition(":")
+    return color, owner
 
 
-def compared(parser: AttributeParser, real: Path) -> list[tuple[HandChecked, dict[str, str]]]:
+def check_parser(parser: AttributeParser, real: Path) -> list[tuple[HandChecked, dict[str, str]]]:
     """Every labelled query with what the parser got wrong of it."""
-    labelled = list(hand_checked(real))
-    read = parser.parse([one.query for one in labelled])
-    return [(one, one.wrong(answer)) for one, answer in zip(labelled, read, strict=True)]
+    labeled = list(read_hand_checked(real))
+    read = parser.parse([one.query for one in labeled])
+    return [(one, one.find_wrong(answer)) for one, answer in zip(labeled, read, strict=True)]

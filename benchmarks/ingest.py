@@ -33,10 +33,10 @@ from rich.table import Table
 from upath import UPath
 
 from pipeline.executor import ExecutorConfig
-from pipeline.receipts import read_receipts, verified_path
+from pipeline.receipts import get_verified_path, read_receipts
 from shards.reader import SampleReader
 from workflows import ingest
-from workflows.cli.console import quieten_libraries
+from workflows.cli.console import configure_library_logging
 
 OBJECTS_EACH = 7
 SENTENCES_EACH = (3, 2, 2)
@@ -50,9 +50,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path("docs/ingest.json"))
     options = parser.parse_args()
-    quieten_libraries()
+    configure_library_logging()
     with tempfile.TemporaryDirectory() as folder:
-        figures = measured(Path(folder), options.images, options.rounds)
+        figures = measure_ingest(Path(folder), options.images, options.rounds)
     table = Table("ingest", "right")
     for name, value in figures.items():
         table.add_row(name.replace("_", " "), f"{value:,.2f}" if isinstance(value, float) else f"{value:,}")
@@ -61,19 +61,19 @@ def main() -> None:
     options.output.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def measured(folder: Path, num_images: int, rounds: int) -> dict[str, Any]:
+def measure_ingest(folder: Path, num_images: int, rounds: int) -> dict[str, Any]:
     """Medians over the rounds; seconds of wall clock and of all CPUs together."""
     bytes_of_images = write_input(folder, num_images)
     ingests, copies, reads, plain = [], [], [], []
     for _ in range(rounds):
         shutil.rmtree(folder / "data", ignore_errors=True)
-        ingests.append(timed(lambda: _ingest(folder)))
-        copies.append(timed(lambda: _copy(folder)))
+        ingests.append(measure_time(lambda: _run_ingest(folder)))
+        copies.append(measure_time(lambda: _copy_images(folder)))
     samples = UPath(folder / "data" / "refcoco" / "samples")
-    tars = [str(verified_path(samples, receipt, "tar")) for receipt in read_receipts(samples)]
+    tars = [str(get_verified_path(samples, receipt, "tar")) for receipt in read_receipts(samples)]
     for _ in range(rounds):
-        reads.append(timed(lambda: sum(1 for _ in SampleReader(samples))))
-        plain.append(timed(lambda: sum(1 for _ in wds.WebDataset(tars, shardshuffle=False))))
+        reads.append(measure_time(lambda: sum(1 for _ in SampleReader(samples))))
+        plain.append(measure_time(lambda: sum(1 for _ in wds.WebDataset(tars, shardshuffle=False))))
     wall = [a[0] for a in ingests]
     return {
         "images": num_images,
@@ -91,14 +91,14 @@ def measured(folder: Path, num_images: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def timed(work: Callable[[], object]) -> tuple[float, float]:
+def measure_time(work: Callable[[], object]) -> tuple[float, float]:
     """(seconds of wall clock, seconds of CPU of this process and its children)."""
-    started, cpu = time.perf_counter(), _cpu_seconds()
+    started, cpu = time.perf_counter(), _get_cpu_seconds()
     work()
-    return time.perf_counter() - started, _cpu_seconds() - cpu
+    return time.perf_counter() - started, _get_cpu_seconds() - cpu
 
 
-def _cpu_seconds() -> float:
+def _get_cpu_seconds() -> float:
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
@@ -106,19 +106,19 @@ def _cpu_seconds() -> float:
 def write_input(folder: Path, num_images: int) -> int:
     """Photographs and REFER files; the bytes of all photographs."""
     (folder / "images").mkdir()
-    kinds = [_jpeg(kind) for kind in range(KINDS)]
+    kinds = [_make_jpeg(kind) for kind in range(KINDS)]
     total = 0
     for number in range(num_images):
-        content = _with_comment(kinds[number % KINDS], f"photograph {number}".encode())
+        content = _add_comment(kinds[number % KINDS], f"photograph {number}".encode())
         (folder / "images" / f"{number:012d}.jpg").write_bytes(content)
         total += len(content)
-    refs, coco = _annotations(num_images)
+    refs, coco = _make_annotations(num_images)
     (folder / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
     (folder / "instances.json").write_text(json.dumps(coco))
     return total
 
 
-def _jpeg(kind: int) -> bytes:
+def _make_jpeg(kind: int) -> bytes:
     """Coarse shapes with some noise, about 60 kB."""
     random = np.random.default_rng(kind)
     coarse = Image.fromarray(random.integers(0, 255, (12, 16, 3), dtype=np.uint8)).resize((WIDTH, HEIGHT))
@@ -128,11 +128,11 @@ def _jpeg(kind: int) -> bytes:
     return buffer.getvalue()
 
 
-def _with_comment(jpeg: bytes, comment: bytes) -> bytes:
+def _add_comment(jpeg: bytes, comment: bytes) -> bytes:
     return jpeg[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + jpeg[2:]
 
 
-def _annotations(num_images: int) -> tuple[list[Any], dict[str, Any]]:
+def _make_annotations(num_images: int) -> tuple[list[Any], dict[str, Any]]:
     """Seven objects in an image; three of them are referred to, in two or three sentences, as RefCOCO does."""
     refs, annotations = [], []
     for image in range(num_images):
@@ -141,12 +141,12 @@ def _annotations(num_images: int) -> tuple[list[Any], dict[str, Any]]:
             box = [10.5 + 80 * n, 20.25, 70.5, 100.0 + n]
             annotations.append({"id": annotation, "image_id": image, "category_id": 1, "bbox": box, "iscrowd": 0})
             if n < len(SENTENCES_EACH):
-                refs.append(_ref(image, annotation, n, SENTENCES_EACH[n]))
+                refs.append(_make_ref(image, annotation, n, SENTENCES_EACH[n]))
     images = [{"id": i, "file_name": f"{i:012d}.jpg", "width": WIDTH, "height": HEIGHT} for i in range(num_images)]
     return refs, {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "cup"}]}
 
 
-def _ref(image: int, annotation: int, number: int, count: int) -> dict[str, Any]:
+def _make_ref(image: int, annotation: int, number: int, count: int) -> dict[str, Any]:
     first, text = annotation * 3, ("left cup", "second cup from left", "third cup")[number]
     return {
         "sent_ids": list(range(first, first + count)),
@@ -160,7 +160,7 @@ def _ref(image: int, annotation: int, number: int, count: int) -> dict[str, Any]
     }
 
 
-def _ingest(folder: Path) -> None:
+def _run_ingest(folder: Path) -> None:
     ingest.main(
         ingest.IngestConfig(
             dataset="refcoco",
@@ -173,7 +173,7 @@ def _ingest(folder: Path) -> None:
     )
 
 
-def _copy(folder: Path) -> None:
+def _copy_images(folder: Path) -> None:
     with tarfile.open(folder / "copy.tar", "w") as tar:
         for path in sorted((folder / "images").iterdir()):
             tar.add(path, path.name)

@@ -15,13 +15,13 @@ from transformers import AutoConfig, AutoModel
 from trainer.model.backbone import Block, BottleneckBlock, FrozenBatchNorm, ResNet
 from trainer.model.config import NetworkConfig
 from trainer.model.network import BoxHead, GroundingNetwork
-from trainer.model.position_encoding import grid_padding, grid_positions, relative_sines
+from trainer.model.position_encoding import compute_grid_padding, compute_grid_positions, compute_relative_sines
 
 
 class PlainBatchNorm(FrozenBatchNorm):
     """Frozen batch norm as a pass over the features of its own."""
 
-    def after(self, convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    def apply_after(self, convolution: nn.Conv2d, x: Tensor) -> Tensor:
         shape = (1, -1, 1, 1)
         scale = self.weight.reshape(shape) * (self.running_var.reshape(shape) + 1e-5).rsqrt()
         shift = self.bias.reshape(shape) - self.running_mean.reshape(shape) * scale
@@ -40,23 +40,23 @@ class PlainBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hidden = x
         for i in range(1, self.num_convolutions + 1):
-            hidden = getattr(self, f"bn{i}").after(getattr(self, f"conv{i}"), hidden)
+            hidden = getattr(self, f"bn{i}").apply_after(getattr(self, f"conv{i}"), hidden)
             hidden = F.relu(hidden) if i < self.num_convolutions else hidden
         downsample = getattr(self, "downsample", None)
-        return F.relu(hidden + (downsample[1].after(downsample[0], x) if downsample is not None else x))
+        return F.relu(hidden + (downsample[1].apply_after(downsample[0], x) if downsample is not None else x))
 
 
 class PlainBackbone(ResNet):
     """The stem, too, makes new tensors."""
 
-    def forward(self, images: Tensor, recompute: bool = False) -> Tensor:
-        x = F.max_pool2d(F.relu(self.bn1.after(self.conv1, images)), kernel_size=3, stride=2, padding=1)
+    def forward(self, images: Tensor, gradient_checkpointing: bool = False) -> Tensor:
+        x = F.max_pool2d(F.relu(self.bn1.apply_after(self.conv1, images)), kernel_size=3, stride=2, padding=1)
         for stage in self.stages:
             x = stage(x)
         return x
 
 
-def plain_backbone(config: NetworkConfig) -> ResNet:
+def build_plain_backbone(config: NetworkConfig) -> ResNet:
     backbone = PlainBackbone(config.backbone)
     for module in list(backbone.modules()):
         for name, child in list(module.named_children()):
@@ -98,27 +98,28 @@ class PlainRelativeAttention(nn.Module):
         self.in_proj_weight = nn.Parameter(torch.empty(3 * config.width, config.width))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * config.width))
         self.out_proj = nn.Linear(config.width, config.width)
-        self.register_buffer("table", relative_sines(config.grid, config.width // 2), persistent=False)
+        self.register_buffer("table", compute_relative_sines(config.grid, config.width // 2), persistent=False)
 
     def forward(self, placed: Tensor, values: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
         queries, keys, mixed = (
-            self._heads(F.linear(x, w, b)) for x, w, b in zip((placed, placed, values), weights, biases, strict=True)
+            self._split_heads(F.linear(x, w, b))
+            for x, w, b in zip((placed, placed, values), weights, biases, strict=True)
         )
         depth = queries.shape[-1]
         logits = queries @ keys.transpose(-1, -2)
         counts = (~padding).view(-1, self.grid, self.grid)
         for half, axis in zip(weights[1].chunk(2, dim=1), (1, 2), strict=True):
-            places = counts.cumsum(axis).flatten(1)  # (batch, features)
-            difference = places[:, :, None] - places[:, None, :] + self.grid  # (batch, features, features)
-            by_difference = queries @ self._heads(F.linear(self.table, half)[None]).transpose(-1, -2)
+            indices = counts.cumsum(axis).flatten(1)  # (batch, features)
+            difference = indices[:, :, None] - indices[:, None, :] + self.grid  # (batch, features, features)
+            by_difference = queries @ self._split_heads(F.linear(self.table, half)[None]).transpose(-1, -2)
             index = difference.clamp(0, 2 * self.grid)[:, None].expand(-1, self.num_heads, -1, -1)
             logits = logits + by_difference.gather(-1, index)
         logits = (logits / depth**0.5).masked_fill(padding[:, None, None, :], float("-inf"))
         shares = F.dropout(logits.softmax(-1), self.dropout, self.training)
         return self.out_proj((shares @ mixed).transpose(1, 2).flatten(2)), shares
 
-    def _heads(self, x: Tensor) -> Tensor:
+    def _split_heads(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:-1], self.num_heads, -1).transpose(1, 2)
 
 
@@ -133,9 +134,9 @@ class PlainVerification(nn.Module):
         self.scale, self.sigma = nn.Parameter(torch.tensor([1.0])), nn.Parameter(torch.tensor([0.5]))
 
     def forward(self, image: Tensor, padding: Tensor, text: Tensor, text_padding: Tensor) -> Tensor:
-        meant, _ = self.word_attention(image, text, text, key_padding_mask=text_padding)
-        seen = F.normalize(self.image_projection(image), dim=-1)
-        cosine = (seen * F.normalize(self.text_projection(meant), dim=-1)).sum(-1, keepdim=True)
+        attended_words, _ = self.word_attention(image, text, text, key_padding_mask=text_padding)
+        projected = F.normalize(self.image_projection(image), dim=-1)
+        cosine = (projected * F.normalize(self.text_projection(attended_words), dim=-1)).sum(-1, keepdim=True)
         score = self.scale * torch.exp(-((1 - cosine) ** 2) / (2 * self.sigma**2))
         context, _ = self.context_word_attention(image, text, text, key_padding_mask=text_padding)
         gathered, _ = self.context_attention(image + context, image, padding)
@@ -173,10 +174,12 @@ class PlainDecoder(nn.Module):
     ) -> Tensor:
         target, outputs = self.prior(prior)[:, None], []
         for stage in self.layers:
-            asked, _ = stage.word_attn(target + self.visual_embedding, text, text, key_padding_mask=text_padding)
-            asked = stage.norm[0](asked) + self.text_embedding
-            found, _ = stage.img_attn(asked, keys, values, key_padding_mask=padding)
-            target = stage.norm[1](target + found)
+            attended_text, _ = stage.word_attn(
+                target + self.visual_embedding, text, text, key_padding_mask=text_padding
+            )
+            attended_text = stage.norm[0](attended_text) + self.text_embedding
+            output, _ = stage.img_attn(attended_text, keys, values, key_padding_mask=padding)
+            target = stage.norm[1](target + output)
             target = stage.norm[2](target + stage.ffn(target))
             outputs.append(self.norm(target)[:, 0])
         return torch.stack(outputs)
@@ -192,8 +195,8 @@ class PlainText(nn.Module):
         self.projection = nn.Linear(kind.hidden_size, config.width)
 
     def forward(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
-        found = self.model(input_ids=token_ids, attention_mask=token_mask.long(), output_hidden_states=True)
-        return self.projection(torch.stack(found.hidden_states[-self.num_layers :]).mean(0))
+        output = self.model(input_ids=token_ids, attention_mask=token_mask.long(), output_hidden_states=True)
+        return self.projection(torch.stack(output.hidden_states[-self.num_layers :]).mean(0))
 
 
 class PlainNetwork(nn.Module):
@@ -202,7 +205,7 @@ class PlainNetwork(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = plain_backbone(config)
+        self.backbone = build_plain_backbone(config)
         self.input_projection = nn.Conv2d(config.backbone.widths[-1], config.width, 1)
         self.encoder = nn.Module()
         self.encoder.layers = nn.ModuleList(PlainEncoderLayer(config) for _ in range(config.num_encoder_layers))
@@ -216,19 +219,19 @@ class PlainNetwork(nn.Module):
     ) -> Tensor:
         """(stages, queries, 4) from (queries, 3, size, size), (queries, 40) tokens and (queries, prior_dim)."""
         features = self.input_projection(self.backbone(images))
-        padding = grid_padding(padding_mask, *features.shape[-2:])
-        positions = grid_positions(padding, self.config.width)
+        padding = compute_grid_padding(padding_mask, *features.shape[-2:])
+        positions = compute_grid_positions(padding, self.config.width)
         padding, tokens = padding.flatten(1), features.flatten(2).transpose(1, 2)
-        if self.config.place_features:
+        if self.config.add_position_to_features:
             tokens = tokens + positions
         for layer in self.encoder.layers:
             tokens = layer(tokens, positions, padding)
         text = self.text(token_ids, token_mask)
-        found = self.verification(tokens, padding, text, ~token_mask)
-        return self.box_head(self.decoder(prior, text, ~token_mask, found + positions, tokens, padding))
+        output = self.verification(tokens, padding, text, ~token_mask)
+        return self.box_head(self.decoder(prior, text, ~token_mask, output + positions, tokens, padding))
 
 
-def plain_version(network: GroundingNetwork) -> PlainNetwork:
+def make_plain_network(network: GroundingNetwork) -> PlainNetwork:
     """With the same weights, and the same parts frozen."""
     plain = PlainNetwork(network.config)
     plain.load_state_dict(network.state_dict())  # their layout in memory stays the usual one

@@ -20,10 +20,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from generation.models.text_to_image import Picture
+from generation.models.text_to_image import RgbImage
 from generation.priors.generator import PriorGenerator
-from workflows.cli.console import quieten_libraries
-from workflows.miniature.world.dataset import Combination, all_combinations, compose
+from workflows.cli.console import configure_library_logging
+from workflows.miniature.world.dataset import Combination, compose, list_combinations
 from workflows.miniature.world.drawing import PATTERNS
 from workflows.presets import miniature
 
@@ -33,8 +33,8 @@ CROPS_EACH = 12
 SIDE = 1.6
 """Side of a square crop as a multiple of the box's longer side."""
 
-ATTRIBUTES = ("category", "colour", "pattern")
-PLACES = ("", "left {}", "{} on the right", "second {} from left", "the {} in the middle", "{} closest to us")
+ATTRIBUTES = ("category", "color", "pattern")
+POSITION_PHRASES = ("", "left {}", "{} on the right", "second {} from left", "the {} in the middle", "{} closest to us")
 
 
 def main() -> None:
@@ -42,8 +42,8 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--output", type=Path, default=Path("docs/priors.json"))
     options = parser.parse_args()
-    quieten_libraries()
-    figures = judged(PriorGenerator(miniature.prior_config()), options.queries)
+    configure_library_logging()
+    figures = measure_priors(PriorGenerator(miniature.prior_config()), options.queries)
     table = Table("of the nearest crops", "right")
     for what, share in figures.items():
         table.add_row(what, f"{share:.1%}" if isinstance(share, float) else f"{share:,}")
@@ -52,10 +52,10 @@ def main() -> None:
     options.output.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def judged(generator: PriorGenerator, num_queries: int, crops_each: int = CROPS_EACH) -> dict[str, float | int]:
+def measure_priors(generator: PriorGenerator, num_queries: int, crops_each: int = CROPS_EACH) -> dict[str, float | int]:
     """Shares of the priors whose nearest crop has the right category, colour, pattern, and all three."""
-    truths, queries = attribute_queries(num_queries)
-    shown, crops = world_crops(crops_each)
+    truths, queries = make_attribute_queries(num_queries)
+    shown, crops = make_world_crops(crops_each)
     priors = np.stack([prior.feature for prior in generator.generate(queries)]).astype(np.float32)
     nearest = [shown[i] for i in (priors @ generator.encoder.images(crops).T).argmax(1)]
     pairs = list(zip(truths, nearest, strict=True))
@@ -68,44 +68,44 @@ def judged(generator: PriorGenerator, num_queries: int, crops_each: int = CROPS_
     }
 
 
-def attribute_queries(count: int, seed: int = 0) -> tuple[list[Combination], list[str]]:
+def make_attribute_queries(count: int, seed: int = 0) -> tuple[list[Combination], list[str]]:
     """Objects, and a query for each that names all of its attributes, some with a place besides."""
     random = Random(seed)
-    combinations = list(all_combinations())
+    combinations = list(list_combinations())
     random.shuffle(combinations)
     truths = list(islice(cycle(combinations), count))
-    return truths, [_query(truth, random) for truth in truths]
+    return truths, [_make_query(truth, random) for truth in truths]
 
 
-def _query(truth: Combination, random: Random) -> str:
-    category, colour, pattern = truth
-    words = [colour] if pattern == PATTERNS[0] else [pattern, colour]
+def _make_query(truth: Combination, random: Random) -> str:
+    category, color, pattern = truth
+    words = [color] if pattern == PATTERNS[0] else [pattern, color]
     random.shuffle(words)
     named = " ".join([*words, category])
-    return (random.choice(PLACES) or "{}").format(named)
+    return (random.choice(POSITION_PHRASES) or "{}").format(named)
 
 
-def world_crops(each: int) -> tuple[list[Combination], list[Picture]]:
+def make_world_crops(each: int) -> tuple[list[Combination], list[RgbImage]]:
     """Objects cut out of scenes in which another object stands, too."""
     shown, crops = [], []
-    for number, truth in enumerate(all_combinations()):
+    for number, truth in enumerate(list_combinations()):
         for i in range(each):
             random = Random(f"crop/{number}/{i}")
-            other = random.choice([one for one in all_combinations() if one[0] != truth[0]])
-            scene = compose([truth, other], (26, 40), (96, 96), random)
+            distractor = random.choice([one for one in list_combinations() if one[0] != truth[0]])
+            scene = compose([truth, distractor], (26, 40), (96, 96), random)
             shown.append(truth)
-            crops.append(_cropped(np.asarray(scene.draw().convert("RGB")), scene.things[0].box_xyxy))
+            crops.append(_crop_square(np.asarray(scene.draw().convert("RGB")), scene.objects[0].box_xyxy))
     return shown, crops
 
 
-def _cropped(picture: Picture, box: tuple[float, float, float, float]) -> Picture:
+def _crop_square(image: RgbImage, box: tuple[float, float, float, float]) -> RgbImage:
     """The square around a box, moved into the picture where it would reach over the edge."""
     left, top, right, bottom = box
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     side = min(round(SIDE * max(right - left, bottom - top)), height, width)
     x = min(max(0, round((left + right - side) / 2)), width - side)
     y = min(max(0, round((top + bottom - side) / 2)), height - side)
-    return picture[y : y + side, x : x + side]
+    return image[y : y + side, x : x + side]
 
 
 if __name__ == "__main__":

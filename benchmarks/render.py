@@ -3,7 +3,7 @@
     make benchmark-render                                        # the miniature models, a few minutes on a CPU
     make benchmark-render ARGS="--full-size --prompts 32 --size 512 --steps 20 --dtype float16"   # on a GPU
 
-The loop: for each query ``pipeline(prompt)``, save the PNG, open it, CLIP. Ours: ``PriorDrawer`` and the store's sink.
+The loop: for each query ``pipeline(prompt)``, save the PNG, open it, CLIP. Ours: ``PriorRenderer`` and the store's sink.
 Same checkpoint, size, steps, scheduler, guidance, precision and threads. ``--full-size`` builds the architectures of
 Stable Diffusion 1.5 and CLIP ViT-B/32 with random weights. Prints a table and writes the figures as JSON.
 """
@@ -35,16 +35,16 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from generation.models.webp import webp_bytes
+from generation.models.webp import encode_webp
 from generation.parsing.attributes import AttributeParser
 from generation.parsing.normalization import is_empty
-from generation.priors.config import PriorConfig, encoder_fingerprint, picture_settings, prior_id
+from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint, prior_id
 from generation.priors.prompt import build_prompt
-from generation.priors.rendering import DrawnPrior, PriorDrawer
-from generation.priors.seeds import image_seed
+from generation.priors.rendering import GeneratedPrior, PriorRenderer
+from generation.priors.seeds import compute_image_seed
 from generation.priors.store import PriorSink
 from shards.sources.safe_pickle import read_pickle
-from workflows.cli.console import quieten_libraries
+from workflows.cli.console import configure_library_logging
 from workflows.presets import miniature
 
 Figures = dict[str, float | int | str]
@@ -56,8 +56,8 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=96, help="different prompts drawn in each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, help="side of the picture in pixels; the preset's if not given")
-    parser.add_argument("--steps", type=int, help="denoising steps; the preset's if not given")
-    parser.add_argument("--guidance", type=float, help="the preset's if not given")
+    parser.add_argument("--num-inference-steps", type=int, help="denoising steps; the preset's if not given")
+    parser.add_argument("--guidance-scale", type=float, help="the preset's if not given")
     parser.add_argument("--batch-size", type=int, help="ours; the loop draws one at a time")
     parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], default="float32")
     parser.add_argument("--loop-dtype", choices=["float32", "float16", "bfloat16"], help="of the loop, if another")
@@ -65,10 +65,12 @@ def main() -> None:
     parser.add_argument("--queries", type=Path, help="TransVG split file, to count how many queries share a prompt")
     parser.add_argument("--output", type=Path, default=Path("docs/render.json"))
     options = parser.parse_args()
-    quieten_libraries()
+    configure_library_logging()
     with tempfile.TemporaryDirectory() as name:
-        config = _configured(_full_size(Path(name)) if options.full_size else miniature.prior_config(), options)
-        figures = _measured(config, options, Path(name))
+        config = _apply_options(
+            _make_full_size_config(Path(name)) if options.full_size else miniature.prior_config(), options
+        )
+        figures = _measure_speed(config, options, Path(name))
     _show(figures)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     kept = json.loads(options.output.read_text()) if options.output.exists() else {}
@@ -76,19 +78,23 @@ def main() -> None:
     options.output.write_text(json.dumps({**kept, title: figures}, indent=1) + "\n")
 
 
-def _configured(config: PriorConfig, options: argparse.Namespace) -> PriorConfig:
+def _apply_options(config: PriorConfig, options: argparse.Namespace) -> PriorConfig:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = {"image_size_px": options.size, "steps": options.steps, "guidance": options.guidance}
+    chosen = {
+        "image_size_px": options.size,
+        "num_inference_steps": options.num_inference_steps,
+        "guidance_scale": options.guidance_scale,
+    }
     chosen |= {"batch_size": options.batch_size}
     given = {name: value for name, value in chosen.items() if value is not None}
     render = replace(config.render, device=device, dtype=options.dtype, compile=options.compile, **given)
     return replace(config, render=render, encoder=replace(config.encoder, device=device))
 
 
-def _measured(config: PriorConfig, options: argparse.Namespace, scratch: Path) -> Figures:
-    prompts = _prompts(options.prompts)
+def _measure_speed(config: PriorConfig, options: argparse.Namespace, scratch: Path) -> Figures:
+    prompts = _make_prompts(options.prompts)
     loop_dtype = options.loop_dtype or options.dtype
-    drawer = PriorDrawer(config, partial(webp_bytes, quality=90))
+    drawer = PriorRenderer(config, partial(encode_webp, quality=90))
     loop = Loop(replace(config, render=replace(config.render, dtype=loop_dtype)), drawer, scratch)
     ours = Ours(config, drawer, scratch)
     for warm_up in (loop, ours):
@@ -97,15 +103,15 @@ def _measured(config: PriorConfig, options: argparse.Namespace, scratch: Path) -
     peaks: dict[str, float] = {}
     for _ in range(options.rounds):
         for name, way in (("loop", loop), ("ours", ours)):
-            with _peak_memory() as peak:
-                seconds[name].append(_seconds(partial(way, prompts)))
+            with _track_peak_memory() as peak:
+                seconds[name].append(_measure_seconds(partial(way, prompts)))
             peaks[name] = max(peaks.get(name, 0.0), peak())
     ratios = [a / b for a, b in zip(seconds["loop"], seconds["ours"], strict=True)]
     rate = len(prompts) / statistics.median(seconds["ours"])
-    share = _share_of_models(drawer, lambda: ours(prompts))
-    queries, unique = _sharing(options.queries)
-    flops = _flops_of_one(drawer, prompts[0])
-    matmul = _matmul_rate(config)
+    share = _measure_model_share(drawer, lambda: ours(prompts))
+    queries, unique = _count_prompts(options.queries)
+    flops = _count_flops(drawer, prompts[0])
+    matmul = _measure_matmul_rate(config)
     return {
         "images/s, loop": round(len(prompts) / statistics.median(seconds["loop"]), 3),
         "images/s, ours": round(rate, 3),
@@ -120,18 +126,18 @@ def _measured(config: PriorConfig, options: argparse.Namespace, scratch: Path) -
         "matmul rate, GFLOP/s": round(matmul / 1e9, 1),
         "share of what the matmul rate allows": round(rate * flops / matmul, 3),
         "prompts": len(prompts),
-        "picture": f"{config.render.image_size_px} px, {config.render.steps} steps, guidance {config.render.guidance}",
+        "picture": f"{config.render.image_size_px} px, {config.render.num_inference_steps} steps, guidance {config.render.guidance_scale}",
         "batch": config.render.batch_size,
         "precision": f"ours {options.dtype}, loop {loop_dtype}",
         "threads": torch.get_num_threads(),
-        "machine": _machine(),
+        "machine": _describe_machine(),
     }
 
 
 class Loop:
     """What one writes first; the models are the same objects as ours, but in the loop's precision its own."""
 
-    def __init__(self, config: PriorConfig, drawer: PriorDrawer, scratch: Path) -> None:
+    def __init__(self, config: PriorConfig, drawer: PriorRenderer, scratch: Path) -> None:
         self.config, self.encoder, self.folder = config, drawer.encoder, scratch / "loop"
         self.folder.mkdir()
         dtype = getattr(torch, config.render.dtype)
@@ -142,15 +148,15 @@ class Loop:
     def __call__(self, prompts: Sequence[str]) -> None:
         render = self.config.render
         for i, prompt in enumerate(prompts):
-            picture = self.pipeline(
+            image = self.pipeline(
                 prompt,
                 height=render.image_size_px,
                 width=render.image_size_px,
-                num_inference_steps=render.steps,
-                guidance_scale=render.guidance,
-                generator=torch.Generator("cpu").manual_seed(image_seed(prompt, 0, 0)),
+                num_inference_steps=render.num_inference_steps,
+                guidance_scale=render.guidance_scale,
+                generator=torch.Generator("cpu").manual_seed(compute_image_seed(prompt, 0, 0)),
             ).images[0]
-            picture.save(self.folder / f"{i}.png")
+            image.save(self.folder / f"{i}.png")
             with Image.open(self.folder / f"{i}.png") as opened:
                 self.encoder.encode([[np.asarray(opened.convert("RGB"))]], [prompt])
 
@@ -158,45 +164,45 @@ class Loop:
 class Ours:
     """Draw and encode in batches, then write a shard."""
 
-    def __init__(self, config: PriorConfig, drawer: PriorDrawer, scratch: Path) -> None:
+    def __init__(self, config: PriorConfig, drawer: PriorRenderer, scratch: Path) -> None:
         self.drawer, self.folder = drawer, scratch / "ours"
         self.folder.mkdir()
-        self.settings = picture_settings(config)
-        self.sink = PriorSink(self.settings, encoder_fingerprint(config))
+        self.settings = build_image_settings(config)
+        self.sink = PriorSink(self.settings, compute_encoder_fingerprint(config))
 
     def __call__(self, prompts: Sequence[str]) -> None:
-        drawn = self.drawer.draw(prompts)
-        items = [DrawnPrior(key=prior_id(one.prompt, self.settings), drawn=one) for one in drawn]
+        generated = self.drawer.generate_images(prompts)
+        items = [GeneratedPrior(key=prior_id(one.prompt, self.settings), generated=one) for one in generated]
         self.sink.write(items, self.folder)
 
 
-def _prompts(count: int) -> list[str]:
-    colours, things = (
+def _make_prompts(count: int) -> list[str]:
+    colors, nouns = (
         ["red", "green", "blue", "yellow", "purple", "orange"],
         ["cup", "ball", "star", "house", "bottle", "hat"],
     )
     patterns = ["", "striped ", "dotted "]
-    found = [f"a {pattern}{colour} {thing}" for pattern in patterns for colour in colours for thing in things]
-    if not 1 <= count <= len(found):
-        raise SystemExit(f"--prompts must be 1 to {len(found)}, got {count}")
-    return found[:count]
+    prompts = [f"a {pattern}{color} {noun}" for pattern in patterns for color in colors for noun in nouns]
+    if not 1 <= count <= len(prompts):
+        raise SystemExit(f"--prompts must be 1 to {len(prompts)}, got {count}")
+    return prompts[:count]
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    _synchronise()
+def _measure_seconds(work: Callable[[], object]) -> float:
+    _synchronize()
     started = time.perf_counter()
     work()
-    _synchronise()
+    _synchronize()
     return time.perf_counter() - started
 
 
-def _synchronise() -> None:
+def _synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 @contextmanager
-def _peak_memory() -> Iterator[Callable[[], float]]:
+def _track_peak_memory() -> Iterator[Callable[[], float]]:
     """Peak in MB: of the GPU where there is one, else of this process, looked at every 20 ms."""
     process, stop, highest = psutil.Process(), threading.Event(), [0.0]
     if torch.cuda.is_available():
@@ -217,52 +223,52 @@ def _peak_memory() -> Iterator[Callable[[], float]]:
         watcher.join()
 
 
-def _denoiser(pipeline: Any) -> Any:
+def _get_denoiser(pipeline: Any) -> Any:
     return getattr(pipeline, "unet", None) or pipeline.transformer
 
 
-def _share_of_models(drawer: PriorDrawer, work: Callable[[], object]) -> float:
+def _measure_model_share(drawer: PriorRenderer, work: Callable[[], object]) -> float:
     """Share of the wall clock of ``work`` spent in the denoiser's and the VAE decoder's forward."""
     pipeline = drawer.renderer._pipeline
     spent = [0.0]
 
-    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            _synchronise()
+    def add_timer(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call_timed(*args: Any, **kwargs: Any) -> Any:
+            _synchronize()
             started = time.perf_counter()
             result = function(*args, **kwargs)
-            _synchronise()
+            _synchronize()
             spent[0] += time.perf_counter() - started
             return result
 
-        return wrapped
+        return call_timed
 
-    denoiser, vae = _denoiser(pipeline), pipeline.vae
+    denoiser, vae = _get_denoiser(pipeline), pipeline.vae
     originals = denoiser.forward, vae.decode
-    denoiser.forward, vae.decode = timed(originals[0]), timed(originals[1])
+    denoiser.forward, vae.decode = add_timer(originals[0]), add_timer(originals[1])
     try:
-        whole = _seconds(work)
+        whole = _measure_seconds(work)
         return spent[0] / whole
     finally:
         denoiser.forward, vae.decode = originals
 
 
-def _flops_of_one(drawer: PriorDrawer, prompt: str) -> int:
+def _count_flops(drawer: PriorRenderer, prompt: str) -> int:
     """Floating-point operations of the denoiser and the VAE for one picture."""
     with FlopCounterMode(display=False) as counter:
         drawer.renderer.render([prompt], [0])
     return int(counter.get_total_flops())
 
 
-def _matmul_rate(config: PriorConfig) -> float:
+def _measure_matmul_rate(config: PriorConfig) -> float:
     """FLOP/s of a large matrix product in the same precision, best of several."""
     device, dtype = config.render.device, getattr(torch, config.render.dtype)
     n = 8192 if device == "cuda" else 1024
     a, b = torch.randn(n, n, device=device, dtype=dtype), torch.randn(n, n, device=device, dtype=dtype)
-    return 2 * n**3 / min(_seconds(lambda: a @ b) for _ in range(10))
+    return 2 * n**3 / min(_measure_seconds(lambda: a @ b) for _ in range(10))
 
 
-def _sharing(path: Path | None) -> tuple[int, int]:
+def _count_prompts(path: Path | None) -> tuple[int, int]:
     """Queries and different prompts of a split; 1 and 1 without one."""
     if path is None:
         return 1, 1
@@ -272,7 +278,7 @@ def _sharing(path: Path | None) -> tuple[int, int]:
     return len(queries), len({build_prompt(one, wording).text for one in AttributeParser().parse(queries)})
 
 
-def _full_size(folder: Path) -> PriorConfig:
+def _make_full_size_config(folder: Path) -> PriorConfig:
     """The architectures of Stable Diffusion 1.5 and CLIP ViT-B/32 with random weights, saved and loaded as others."""
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -307,15 +313,15 @@ def _full_size(folder: Path) -> PriorConfig:
     render = replace(
         config.render,
         checkpoint=str(folder / "stable-diffusion"),
-        steps=20,
-        guidance=7.5,
+        num_inference_steps=20,
+        guidance_scale=7.5,
         image_size_px=512,
         batch_size=16,
     )
     return replace(config, render=render, encoder=replace(config.encoder, checkpoint=str(folder / "clip")))
 
 
-def _machine() -> str:
+def _describe_machine() -> str:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{os.cpu_count()} cores, {platform.machine()}, {device}, torch {torch.__version__}"
 

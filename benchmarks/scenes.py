@@ -29,32 +29,38 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from augmentation.composers.composed import Asked, Composed
+from augmentation.composers.composed import ComposedScene, RequestedObject
 from augmentation.composers.cutouts import CutoutFolder
 from augmentation.composers.pasted import PastedComposer, PastedConfig
 from augmentation.composers.prompted import PromptedComposer
-from augmentation.detection.attribute_classifier import VerifyConfig, VerifyStage
-from augmentation.detection.detector import Detected, Detector, DetectorConfig, DetectStage
-from augmentation.detection.ground_truth import ExactStage
-from augmentation.detection.matching import matches
-from augmentation.detection.scene_filters import AcceptanceConfig
-from augmentation.planning.vocabulary import QUANTIFIERS, Composer, VocabularyConfig, even_requests, scene_specs
-from augmentation.queries.generator import readings, repertoire
-from augmentation.queries.labeling import LabelConfig, LabelStage, scene_of
-from augmentation.queries.realizer import Wording
+from augmentation.detection.attribute_classifier import AttributeClassifierConfig, AttributeClassifierStage
+from augmentation.detection.detector import DetectedScene, Detector, DetectorConfig, DetectStage
+from augmentation.detection.ground_truth import GroundTruthStage
+from augmentation.detection.matching import match_objects
+from augmentation.detection.scene_filters import SceneFilterConfig
+from augmentation.planning.vocabulary import (
+    QUANTIFIERS,
+    Composer,
+    VocabularyConfig,
+    make_scene_specs,
+    make_uniform_requests,
+)
+from augmentation.queries.generator import enumerate_programs, find_interpretations
+from augmentation.queries.labeling import LabelConfig, LabelStage, build_scene
+from augmentation.queries.realizer import PhraseRealizer
 from augmentation.queries.templates import Style
-from augmentation.relations.evaluator import Reader
+from augmentation.relations.evaluator import ProgramEvaluator
 from augmentation.relations.programs import from_json
-from augmentation.relations.scene import NONE, Scene, Thing
+from augmentation.relations.scene import NO_ATTRIBUTE, Scene, SceneObject
 from pipeline.stage import Item, Rejected, Stage
 from shards.schema import Sample
 from workflows import cut_out
-from workflows.cli.console import quieten_libraries
+from workflows.cli.console import configure_library_logging
 from workflows.miniature.models.attribute_classifier import count_objects
 from workflows.miniature.world import cutouts as miniature_cutouts
 from workflows.presets import miniature
-from workflows.reports.query_statistics import compared, print_words
-from workflows.study.pseudo_q import ambiguous, pseudo_queries
+from workflows.reports.query_statistics import compare_texts, print_words
+from workflows.study.pseudo_q import find_ambiguous, generate_pseudo_queries
 
 console = Console()
 
@@ -68,11 +74,11 @@ STAGES = ("compose", "detect", "verify", "label")
 
 
 @dataclass(kw_only=True)
-class Made:
+class SceneOutcome:
     """One scene, as far as it came."""
 
-    composed: Composed | None = None
-    detected: Detected | None = None
+    composed: ComposedScene | None = None
+    detected: DetectedScene | None = None
     sample: Sample | None = None
     rejected: Rejected | None = None
 
@@ -81,7 +87,7 @@ class Made:
 class Run:
     """Scenes, and the seconds that each stage took."""
 
-    made: list[Made]
+    made: list[SceneOutcome]
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
 
@@ -92,19 +98,19 @@ def main() -> None:
     parser.add_argument("--detector", help="one that knows real cut-outs, as benchmarks.cutout_detector trains it")
     parser.add_argument("--output", type=Path, default=Path("docs/scenes.json"))
     options = parser.parse_args()
-    quieten_libraries()
+    configure_library_logging()
     figures: dict[str, Any] = {}
     with TemporaryDirectory() as scratch:
-        pasted, vocabulary = miniature_pasted(Path(scratch), options.scenes)
-        figures["miniature, pasted"] = with_truth(pasted, vocabulary, has_attributes=True)
-        figures["miniature, prompted"] = counted(miniature_prompted(options.scenes))
-        texts = {style: said(pasted, vocabulary, style) for style in get_args(Style)}
+        pasted, vocabulary = run_miniature_pasted(Path(scratch), options.scenes)
+        figures["miniature, pasted"] = compare_with_truth(pasted, vocabulary, has_attributes=True)
+        figures["miniature, prompted"] = compare_counts(run_miniature_prompted(options.scenes))
+        texts = {style: realize_queries(pasted, vocabulary, style) for style in get_args(Style)}
         if options.real:
             for detector in [None, options.detector] if options.detector else [None]:
-                run, real_vocabulary = real_pasted(options.real, Path(scratch), options.scenes, detector)
+                run, real_vocabulary = run_real_pasted(options.real, Path(scratch), options.scenes, detector)
                 kind = "found" if detector else "as pasted"
-                figures[f"real cut-outs, {kind}"] = with_truth(run, real_vocabulary, has_attributes=False)
-        figures["words"] = beside_real(texts, options.real)
+                figures[f"real cut-outs, {kind}"] = compare_with_truth(run, real_vocabulary, has_attributes=False)
+        figures["words"] = compare_with_real(texts, options.real)
     for name, table in figures.items():
         if name == "words":
             print_words(table)
@@ -114,63 +120,63 @@ def main() -> None:
     options.output.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def items_of(vocabulary: VocabularyConfig, composer: Composer, count: int) -> list[Item]:
+def make_items(vocabulary: VocabularyConfig, composer: Composer, count: int) -> list[Item]:
     """An even spread of scenes to ask for, each with a seed of its own."""
-    specs = scene_specs(vocabulary, even_requests(vocabulary, count, 0, composer), 0, composer=composer)
+    specs = make_scene_specs(vocabulary, make_uniform_requests(vocabulary, count, 0, composer), 0, composer=composer)
     return [
         Item(key=spec.key, seed=Random(f"benchmark/{spec.key}").getrandbits(63), payload=spec.to_payload())
         for spec in specs
     ]
 
 
-def miniature_pasted(scratch: Path, count: int) -> tuple[Run, VocabularyConfig]:
+def run_miniature_pasted(scratch: Path, count: int) -> tuple[Run, VocabularyConfig]:
     """Scenes of two to eight things, as ``augment`` makes them."""
     folders = {name: scratch / name for name in ("cutouts", "backgrounds")}
     miniature_cutouts.main(miniature_cutouts.MiniatureCutoutsConfig(**folders))
     vocabulary = replace(miniature.vocabulary(), quantifiers=tuple(QUANTIFIERS))
     composer = PastedComposer(replace(miniature.pasted_config(), **folders))
-    stages = [composer, *_looking(vocabulary), LabelStage(plurals=vocabulary.categories)]
-    return run_stages(stages, items_of(vocabulary, "pasted", count)), vocabulary
+    stages = [composer, *_build_detection_stages(vocabulary), LabelStage(plurals=vocabulary.categories)]
+    return run_stages(stages, make_items(vocabulary, "pasted", count)), vocabulary
 
 
-def miniature_prompted(count: int) -> Run:
+def run_miniature_prompted(count: int) -> Run:
     vocabulary = miniature.vocabulary()
     composer = PromptedComposer(miniature.render_config())
-    stages = [composer, *_looking(vocabulary), LabelStage(plurals=vocabulary.categories)]
-    return run_stages(stages, items_of(vocabulary, "prompted", count))
+    stages = [composer, *_build_detection_stages(vocabulary), LabelStage(plurals=vocabulary.categories)]
+    return run_stages(stages, make_items(vocabulary, "prompted", count))
 
 
-def _looking(vocabulary: VocabularyConfig) -> list[Stage[Any, Any]]:
+def _build_detection_stages(vocabulary: VocabularyConfig) -> list[Stage[Any, Any]]:
     encoder = miniature.prior_config().encoder
     return [
         DetectStage(miniature.detector_config(), sorted(vocabulary.categories)),
-        VerifyStage(VerifyConfig(), encoder, vocabulary),
+        AttributeClassifierStage(AttributeClassifierConfig(), encoder, vocabulary),
     ]
 
 
-def real_pasted(real: Path, scratch: Path, count: int, detector: str | None) -> tuple[Run, VocabularyConfig]:
+def run_real_pasted(real: Path, scratch: Path, count: int, detector: str | None) -> tuple[Run, VocabularyConfig]:
     """Cut-outs of COCO on its photographs; of the categories that the detector knows, or of all and as pasted."""
     coco, folder = real / "coco", scratch / "real-cutouts"
     source = cut_out.CocoConfig(instances=coco / "instances.json", images=coco / "images", output=folder)
     cut_out.main(cut_out.CutOutConfig(source=source))
     cutouts = CutoutFolder(folder)
     config = DetectorConfig(checkpoint=detector) if detector else None
-    names = _known(config, cutouts)
-    vocabulary = VocabularyConfig(categories={name: _plural(name) for name in names})
+    names = _find_known_categories(config, cutouts)
+    vocabulary = VocabularyConfig(categories={name: _make_plural(name) for name in names})
     pasted = PastedConfig(cutouts=folder, backgrounds=coco / "images", instances=coco / "instances.json")
-    look = DetectStage(config, names) if config else ExactStage()
+    look = DetectStage(config, names) if config else GroundTruthStage()
     stages = [PastedComposer(pasted), look, LabelStage(plurals=vocabulary.categories)]
-    return run_stages(stages, items_of(vocabulary, "pasted", count)), vocabulary
+    return run_stages(stages, make_items(vocabulary, "pasted", count)), vocabulary
 
 
-def _known(config: DetectorConfig | None, cutouts: CutoutFolder) -> list[str]:
+def _find_known_categories(config: DetectorConfig | None, cutouts: CutoutFolder) -> list[str]:
     if config is None:
         return cutouts.categories
 
     return sorted(set(Detector(config).categories) & set(cutouts.categories))
 
 
-def _plural(name: str) -> str:
+def _make_plural(name: str) -> str:
     irregular = {"person": "people", "sheep": "sheep", "mouse": "mice", "skis": "skis", "scissors": "scissors"}
     ending = "es" if name.endswith(("s", "ch", "sh", "x")) else "s"
     return irregular.get(name, name + ending)
@@ -180,7 +186,7 @@ def run_stages(stages: Sequence[Stage[Any, Any]], items: list[Item]) -> Run:
     """Every item through the stages in batches, timed; loading is not."""
     for stage in stages:
         stage.setup()
-    made: dict[str, Made] = {item.key: Made() for item in items}
+    made: dict[str, SceneOutcome] = {item.key: SceneOutcome() for item in items}
     run, flowing = Run(made=list(made.values())), list[Any](items)
     for stage in stages:
         started, results = time.perf_counter(), list[Any]()
@@ -188,25 +194,25 @@ def run_stages(stages: Sequence[Stage[Any, Any]], items: list[Item]) -> Run:
             results += stage.process(flowing[start : start + stage.batch_size])
         run.seconds[stage.name] += time.perf_counter() - started
         for result in results:
-            _note(made[result.key], result)
+            _record_result(made[result.key], result)
         flowing = [result for result in results if not isinstance(result, Rejected)]
         console.print(f"{stage.name}: {len(flowing)} of {len(items)} scenes, {run.seconds[stage.name]:.1f} s")
     return run
 
 
-def _note(made: Made, result: Any) -> None:
+def _record_result(made: SceneOutcome, result: Any) -> None:
     match result:
         case Rejected():
             made.rejected = result
-        case Composed():
+        case ComposedScene():
             made.composed = result
-        case Detected():
+        case DetectedScene():
             made.detected = result
         case Sample():
             made.sample = result
 
 
-def yielded(run: Run) -> dict[str, Any]:
+def summarize_yield(run: Run) -> dict[str, Any]:
     """What came of the scenes and what it cost."""
     accepted = [made.sample for made in run.made if made.sample]
     queries, seconds = sum(len(sample.queries) for sample in accepted), sum(run.seconds.values())
@@ -223,26 +229,32 @@ def yielded(run: Run) -> dict[str, Any]:
     }
 
 
-def with_truth(run: Run, vocabulary: VocabularyConfig, has_attributes: bool) -> dict[str, Any]:
+def compare_with_truth(run: Run, vocabulary: VocabularyConfig, has_attributes: bool) -> dict[str, Any]:
     """The figures of scenes that know what is in them."""
-    wording, tally = Wording(plurals=vocabulary.categories), Tally()
+    wording, tally = PhraseRealizer(plurals=vocabulary.categories), Tally()
     for made in run.made:
         if made.sample and made.detected and made.composed:
-            tally.add(made.detected, made.sample, truth_of(made.composed, vocabulary, has_attributes), wording)
-    return {**yielded(run), **tally.figures()}
+            tally.add(made.detected, made.sample, build_true_scene(made.composed, vocabulary, has_attributes), wording)
+    return {**summarize_yield(run), **tally.figures()}
 
 
-def truth_of(composed: Composed, vocabulary: VocabularyConfig, has_attributes: bool) -> Scene:
+def build_true_scene(composed: ComposedScene, vocabulary: VocabularyConfig, has_attributes: bool) -> Scene:
     """The scene as it was pasted."""
-    height, width = composed.picture.shape[:2]
+    height, width = composed.image.shape[:2]
 
-    def facts(asked: Asked) -> dict[str, str]:
+    def get_attributes(requested: RequestedObject) -> dict[str, str]:
         kinds = vocabulary.attributes.items() if has_attributes else ()
-        return {kind: asked.attributes[kind] if asked.attributes[kind] in words else NONE for kind, words in kinds}
+        return {
+            kind: requested.attributes[kind] if requested.attributes[kind] in words else NO_ATTRIBUTE
+            for kind, words in kinds
+        }
 
-    things = (Thing(box_xyxy=one.box_xyxy, category=one.category, attributes=facts(one)) for one in composed.asked)
+    objects = (
+        SceneObject(box_xyxy=one.box_xyxy, category=one.category, attributes=get_attributes(one))
+        for one in composed.requested
+    )
     depth = composed.spec.arrangement == "depth"
-    return Scene(width=width, height=height, things=tuple(things), perspective=depth)
+    return Scene(width=width, height=height, objects=tuple(objects), perspective=depth)
 
 
 @dataclass(kw_only=True)
@@ -253,75 +265,81 @@ class Tally:
     ious: list[float] = field(default_factory=list)
     attributes: list[bool] = field(default_factory=list)
     ours: list[str] = field(default_factory=list)
-    """``true``, ``false`` or ``ambiguous``, of each query."""
+    """``true``, ``false`` or ``find_ambiguous``, of each query."""
 
     theirs: list[str] = field(default_factory=list)
     """The same of queries by the rules of Pseudo-Q, in the same scenes."""
 
     false: list[str] = field(default_factory=list)
 
-    def add(self, detected: Detected, sample: Sample, truth: Scene, wording: Wording) -> None:
+    def add(self, detected: DetectedScene, sample: Sample, truth: Scene, wording: PhraseRealizer) -> None:
         category = detected.spec.category
-        pairs = {pair.found: pair for pair in matches(detected.asked, detected.found)}
-        found, there = ([one.category for one in some].count(category) for some in (detected.found, truth.things))
-        self.right_counts.append(found == there)
+        pairs = {pair.detection_index: pair for pair in match_objects(detected.requested, detected.detections)}
+        detections, there = (
+            [one.category for one in some].count(category) for some in (detected.detections, truth.objects)
+        )
+        self.right_counts.append(detections == there)
         self.ious += [pair.iou for pair in pairs.values()]
         for i, pair in pairs.items():
-            known = truth.things[pair.asked].attributes
-            self.attributes += [known[kind] == fact for kind, fact in detected.found[i].attributes.items()]
-        target = {i: pair.asked for i, pair in pairs.items()}
+            known = truth.objects[pair.requested_index].attributes
+            self.attributes += [known[kind] == fact for kind, fact in detected.detections[i].attributes.items()]
+        target = {i: pair.requested_index for i, pair in pairs.items()}
         self._add_ours(sample, truth, category, wording, target)
         self._add_theirs(detected, truth, category, target)
 
-    def _add_ours(self, sample: Sample, truth: Scene, category: str, wording: Wording, target: dict[int, int]) -> None:
-        read = Reader(truth)
-        heard = readings(read, repertoire(truth, category, wording.plurals), wording)
+    def _add_ours(
+        self, sample: Sample, truth: Scene, category: str, wording: PhraseRealizer, target: dict[int, int]
+    ) -> None:
+        evaluate = ProgramEvaluator(truth)
+        interpreted = find_interpretations(evaluate, enumerate_programs(truth, category, wording.plurals), wording)
         for query in sample.queries:
-            meant = frozenset([target.get(query.instance or 0, -1)])
-            if read(from_json(query.program or {})) != meant:
+            targets = frozenset([target.get(query.instance or 0, -1)])
+            if evaluate(from_json(query.program or {})) != targets:
                 self.ours.append("false")
                 self.false.append(f"{sample.key}: {query.text}")
             else:
-                self.ours.append("ambiguous" if heard.get(query.text, set()) - {meant} else "true")
+                self.ours.append("ambiguous" if interpreted.get(query.text, set()) - {targets} else "true")
 
-    def _add_theirs(self, detected: Detected, truth: Scene, category: str, target: dict[int, int]) -> None:
-        queries = pseudo_queries(scene_of(detected, AcceptanceConfig().least_asked_iou), category)
-        unclear, right = ambiguous(queries), set(pseudo_queries(truth, category))
+    def _add_theirs(self, detected: DetectedScene, truth: Scene, category: str, target: dict[int, int]) -> None:
+        queries = generate_pseudo_queries(build_scene(detected, SceneFilterConfig().min_requested_iou), category)
+        unclear, right = find_ambiguous(queries), set(generate_pseudo_queries(truth, category))
         for text, i in queries:
             is_right = (text, target.get(i, -1)) in right
             self.theirs.append("ambiguous" if text in unclear else "true" if is_right else "false")
 
     def figures(self) -> dict[str, Any]:
-        def share(outcomes: list[str], outcome: str) -> float:
+        def compute_share(outcomes: list[str], outcome: str) -> float:
             return outcomes.count(outcome) / len(outcomes) if outcomes else 0.0
 
         return {
             "right count": mean(self.right_counts) if self.right_counts else 0.0,
             "mean IoU of found and true boxes": mean(self.ious) if self.ious else 0.0,
             "attributes right": mean(self.attributes) if self.attributes else None,
-            "queries true": share(self.ours, "true"),
+            "queries true": compute_share(self.ours, "true"),
             "queries ambiguous": self.ours.count("ambiguous"),
             "queries false": self.ours.count("false"),
             "Pseudo-Q's queries": len(self.theirs),
-            "Pseudo-Q's queries true": share(self.theirs, "true"),
-            "Pseudo-Q's queries ambiguous": share(self.theirs, "ambiguous"),
+            "Pseudo-Q's queries true": compute_share(self.theirs, "true"),
+            "Pseudo-Q's queries ambiguous": compute_share(self.theirs, "ambiguous"),
             "false": self.false[:20],
         }
 
 
-def counted(run: Run) -> dict[str, Any]:
+def compare_counts(run: Run) -> dict[str, Any]:
     """The figures of drawn scenes, whose things are counted by connected components."""
     accepted = [made.detected for made in run.made if made.sample and made.detected]
-    agree = [count_objects(Image.fromarray(one.picture)) == len(one.found) for one in accepted]
-    asked = [[found.category for found in one.found].count(one.spec.category) == one.spec.count for one in accepted]
+    agree = [count_objects(Image.fromarray(one.image)) == len(one.detections) for one in accepted]
+    requested = [
+        [each.category for each in one.detections].count(one.spec.category) == one.spec.count for one in accepted
+    ]
     return {
-        **yielded(run),
+        **summarize_yield(run),
         "right count": mean(agree) if agree else 0.0,
-        "as many as asked for": mean(asked) if asked else 0.0,
+        "as many as asked for": mean(requested) if requested else 0.0,
     }
 
 
-def said(run: Run, vocabulary: VocabularyConfig, style: Style) -> list[str]:
+def realize_queries(run: Run, vocabulary: VocabularyConfig, style: Style) -> list[str]:
     """What is said of the scenes in a style."""
     stage = LabelStage(LabelConfig(style=style), vocabulary.categories)
     stage.setup()
@@ -330,16 +348,16 @@ def said(run: Run, vocabulary: VocabularyConfig, style: Style) -> list[str]:
     return [query.text for sample in samples for query in sample.queries]
 
 
-def beside_real(texts: dict[Style, list[str]], real: Path | None) -> dict[str, Any]:
+def compare_with_real(texts: dict[Style, list[str]], real: Path | None) -> dict[str, Any]:
     """Length and words of each style's queries, and of equally many real ones."""
     figures: dict[str, Any] = {}
     for style, ours in texts.items():
-        theirs = list(real_queries(real / REAL_SPLITS[style])) if real else []
-        figures |= compared({style: ours, f"{style}, real val": theirs})
+        theirs = list(read_real_queries(real / REAL_SPLITS[style])) if real else []
+        figures |= compare_texts({style: ours, f"{style}, real val": theirs})
     return figures
 
 
-def real_queries(path: Path) -> Iterator[str]:
+def read_real_queries(path: Path) -> Iterator[str]:
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         yield from (str(json.loads(line)["query"]) for line in lines)
 
@@ -347,12 +365,12 @@ def real_queries(path: Path) -> Iterator[str]:
 def print_table(name: str, figures: dict[str, Any]) -> None:
     table = Table("", "", title=name, show_header=False)
     for row, value in figures.items():
-        listed = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else _shown(value)
+        listed = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else _format_value(value)
         table.add_row(row, listed)
     console.print(table)
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 

@@ -20,7 +20,7 @@ from pipeline.stage import Item, Stage
 from shards.schema import Instance, Query, Sample
 from shards.writer import SampleSink
 from trainer.data.processor import Processor
-from trainer.data.transforms import AugmentationConfig, augmented
+from trainer.data.transforms import AugmentationConfig, transform_for_training
 
 NUM_QUERIES = {2: 41, 3: 53, 4: 31, 5: 177, 6: 696, 7: 17, 8: 80, 9: 169, 10: 18, 11: 57, 12: 74, 13: 10, 14: 12}
 NUM_QUERIES |= {15: 28, 16: 4, 17: 11, 18: 4, 19: 3, 20: 5, 21: 3, 22: 1, 24: 3, 25: 1, 26: 1, 27: 1}
@@ -48,29 +48,29 @@ WORDS = (
 PRIOR_DIM = 512
 
 
-def drawn_from(histogram: dict[int, int], random: Random) -> int:
+def sample_histogram(histogram: dict[int, int], random: Random) -> int:
     return random.choices(list(histogram), list(histogram.values()))[0]
 
 
-def phrase(random: Random) -> str:
-    return " ".join(random.choice(WORDS) for _ in range(drawn_from(NUM_WORDS, random)))
+def sample_query(random: Random) -> str:
+    return " ".join(random.choice(WORDS) for _ in range(sample_histogram(NUM_WORDS, random)))
 
 
 @cache
-def picture(number: int, size: tuple[int, int] = (640, 480)) -> bytes:
+def image(number: int, size: tuple[int, int] = (640, 480)) -> bytes:
     """A JPEG with about as many bytes and as much detail as a photograph of COCO."""
     noise = np.random.default_rng(number)
     layers = [(noise.integers(0, 256, (side, side, 3)), weight) for side, weight in ((5, 0.55), (40, 0.3), (160, 0.15))]
-    whole = sum(
+    image = sum(
         weight * np.asarray(Image.fromarray(values.astype(np.uint8)).resize(size, Image.Resampling.BICUBIC), np.float32)
         for values, weight in layers
     )
     buffer = io.BytesIO()
-    Image.fromarray(np.clip(whole, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
+    Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
 
 
-def sample(key: str, num_queries: int) -> Sample:
+def make_sample(key: str, num_queries: int) -> Sample:
     """A picture with that many queries about boxes in it."""
     random = Random(key)
     boxes = []
@@ -78,7 +78,7 @@ def sample(key: str, num_queries: int) -> Sample:
         x, y = random.uniform(0, 440), random.uniform(0, 300)
         boxes.append((x, y, x + random.uniform(60, 200), y + random.uniform(60, 180)))
     queries = [
-        Query(query_id=f"{key}-{i}", text=phrase(random), box_xyxy=box, split="train", source="drawn", instance=i)
+        Query(query_id=f"{key}-{i}", text=sample_query(random), box_xyxy=box, split="train", source="drawn", instance=i)
         for i, box in enumerate(boxes)
     ]
     priors = np.random.default_rng(len(key)).standard_normal((num_queries, PRIOR_DIM)).astype(np.float16)
@@ -87,30 +87,30 @@ def sample(key: str, num_queries: int) -> Sample:
         width=640,
         height=480,
         image_name=f"{key}.jpg",
-        image=picture(int(key)),
+        image=image(int(key)),
         instances=tuple(Instance(box_xyxy=box, category="cup") for box in boxes),
         queries=tuple(queries),
         priors=priors,
     )
 
 
-class DrawSamples(Stage[Item, Sample]):
+class MakeSamplesStage(Stage[Item, Sample]):
     """The sample of each row."""
 
     def process(self, items: list[Item]) -> list[Any]:
-        return [sample(item.key, **item.payload) for item in items]
+        return [make_sample(item.key, **item.payload) for item in items]
 
 
-def write_shards(run: Path, num_pictures: int, num_queries: int) -> None:
+def write_shards(run: Path, num_images: int, num_queries: int) -> None:
     """Pictures of 640 x 480 with so many queries each."""
-    rows = [PlanRow(key=f"{i:06d}", payload={"num_queries": num_queries}, group="train") for i in range(num_pictures)]
+    rows = [PlanRow(key=f"{i:06d}", payload={"num_queries": num_queries}, group="train") for i in range(num_images)]
     job = Job(
         name="drawn",
         fingerprint={},
         inputs=lambda: rows,
         items_per_shard=64,
         seed=0,
-        stages=[DrawSamples()],
+        stages=[MakeSamplesStage()],
         sink=SampleSink(),
     )
     run_job(job, run)
@@ -134,24 +134,30 @@ class PlainDataset(Dataset[tuple[Tensor, ...]]):
     def __getitem__(self, i: int) -> tuple[Tensor, ...]:
         number, text, box = self.queries[i]
         with Image.open(self.files[number]) as opened:
-            whole = opened.convert("RGB")
+            image = opened.convert("RGB")
         boxes = torch.tensor([box])
-        made = augmented(whole, boxes, [text], self.canvas_px, self.augmentation, Random(i))
-        pixels = self.processor.normalised(made.canvas[None], made.padding[None])[0]
+        transformed = transform_for_training(image, boxes, [text], self.canvas_px, self.augmentation, Random(i))
+        pixels = self.processor.normalize(transformed.canvas[None], transformed.padding[None])[0]
         encoded = self.processor.tokenizer(
-            made.phrases[0], padding="max_length", truncation=True, max_length=40, return_tensors="pt"
+            transformed.query_texts[0], padding="max_length", truncation=True, max_length=40, return_tensors="pt"
         )
-        return pixels, made.padding, encoded["input_ids"][0], encoded["attention_mask"][0].bool(), made.targets[0]
+        return (
+            pixels,
+            transformed.padding,
+            encoded["input_ids"][0],
+            encoded["attention_mask"][0].bool(),
+            transformed.targets[0],
+        )
 
 
-def plain_dataset(
-    folder: Path, num_pictures: int, num_queries: int, processor: Processor, canvas_px: int
+def make_plain_dataset(
+    folder: Path, num_images: int, num_queries: int, processor: Processor, canvas_px: int
 ) -> PlainDataset:
     """The same pictures and queries as ``write_shards``, as JPEG files and a list."""
     folder.mkdir(parents=True)
     files, queries = [], []
-    for i in range(num_pictures):
-        one = sample(f"{i:06d}", num_queries)
+    for i in range(num_images):
+        one = make_sample(f"{i:06d}", num_queries)
         files.append(folder / one.image_name)
         files[-1].write_bytes(one.image)
         queries += [(i, query.text, query.box_xyxy) for query in one.queries]

@@ -24,10 +24,19 @@ from upath import UPath
 
 from pipeline.errors import PipelineError
 from pipeline.plan import Plan
-from pipeline.receipts import PublishedFile, Receipt, damaged_file, read_receipts
+from pipeline.receipts import PublishedFile, Receipt, make_damage_error, read_receipts
 from pipeline.shard_stages import ShardWork
-from pipeline.stage import Written
-from pipeline.storage import create, deliver, local, remove, sha256_of, sizes, staging_folder, sync
+from pipeline.stage import SinkOutput
+from pipeline.storage import (
+    compute_sha256,
+    create,
+    get_local_path,
+    list_sizes,
+    make_staging_folder,
+    publish_file,
+    remove,
+    sync,
+)
 from pipeline.worker import Worker
 
 
@@ -43,9 +52,9 @@ def commit(plan: Plan, worker: Worker, work: ShardWork) -> Receipt:
     started = time.perf_counter()
     attempt = f"{work.shard_id}.{uuid4().hex[:12]}"
     try:
-        staging = staging_folder(plan.run, attempt)
+        staging = make_staging_folder(plan.run, attempt)
         try:
-            paths, written = _write(worker, work, staging)
+            paths, sink_output = _write(worker, work, staging)
             files = _publish(paths, plan.run / "shards", attempt)
             receipt = Receipt(
                 shard_id=work.shard_id,
@@ -55,7 +64,7 @@ def commit(plan: Plan, worker: Worker, work: ShardWork) -> Receipt:
                 accepted=len(work.items),
                 rejected=work.count("rejected"),
                 failed=work.count("failed"),
-                summary=dict(written.summary),
+                summary=dict(sink_output.summary),
                 stage_seconds={**work.stage_seconds, "commit": time.perf_counter() - started},
                 finished_at=time.time(),
             )
@@ -79,46 +88,46 @@ def recover(plan: Plan) -> list[Receipt]:
         PipelineError: a receipt or a file that it names is damaged or gone.
     """
     receipts = read_receipts(plan.run, allow_partial=True)
-    published = sizes(plan.run / "shards")
+    published = list_sizes(plan.run / "shards")
     for receipt in receipts:
         _check_published(plan.run, receipt, published)
-    sweep(plan, receipts, published)
+    remove_orphans(plan, receipts, published)
     return receipts
 
 
-def sweep(plan: Plan, receipts: Iterable[Receipt], published: Iterable[str] | None = None) -> None:
+def remove_orphans(plan: Plan, receipts: Iterable[Receipt], published: Iterable[str] | None = None) -> None:
     """Remove all of the given shards that their receipts do not name.
 
     Args:
         published: what lies in ``RUN/shards``, if it was listed already.
     """
     kept = {receipt.shard_id: {file.name for file in receipt.files.values()} for receipt in receipts}
-    listed = sizes(plan.run / "shards") if published is None else published
-    remove(plan.run / "shards", [name for name in listed if name not in kept.get(_shard_of(name), {name})])
-    if local(plan.run):
+    listed = list_sizes(plan.run / "shards") if published is None else published
+    remove(plan.run / "shards", [name for name in listed if name not in kept.get(_get_shard_id(name), {name})])
+    if get_local_path(plan.run):
         for folder in ("attempts", "receipts"):
-            names = [name for name in sizes(plan.run / folder) if _shard_of(name) in kept]
+            names = [name for name in list_sizes(plan.run / folder) if _get_shard_id(name) in kept]
             remove(plan.run / folder, [name for name in names if not name.endswith(".json")])
-        for place in (plan.run, plan.run / "plan"):
-            remove(place, [name for name in sizes(place) if name.startswith(".") and name.endswith(".tmp")])
+        for parent in (plan.run, plan.run / "plan"):
+            remove(parent, [name for name in list_sizes(parent) if name.startswith(".") and name.endswith(".tmp")])
 
 
-def _shard_of(name: str) -> str:
+def _get_shard_id(name: str) -> str:
     """Of a delivered file, a staging folder or a draft."""
     return name.removeprefix(".").split(".", 1)[0]
 
 
-def _write(worker: Worker, work: ShardWork, staging: Path) -> tuple[dict[str, Path], Written]:
+def _write(worker: Worker, work: ShardWork, staging: Path) -> tuple[dict[str, Path], SinkOutput]:
     """Let the sink write, check what it says it wrote, and add the ledger."""
-    written = worker.write(work.items, staging)
-    for role, path in written.files.items():
+    sink_output = worker.write(work.items, staging)
+    for role, path in sink_output.files.items():
         if path.parent != staging or not path.is_file():
             raise PipelineError(f"the sink's file {role!r} must lie in the folder it was given, got {path}")
     ledger = staging / "ledger.jsonl"
-    if "ledger" in written.files or ledger.exists():
+    if "ledger" in sink_output.files or ledger.exists():
         raise PipelineError("the role 'ledger' and the name ledger.jsonl belong to the engine, not to the sink")
     ledger.write_text("".join(json.dumps(asdict(row), sort_keys=True) + "\n" for row in work.ledger))
-    return {**written.files, "ledger": ledger}, written
+    return {**sink_output.files, "ledger": ledger}, sink_output
 
 
 def _publish(paths: Mapping[str, Path], shards: UPath, attempt: str) -> dict[str, PublishedFile]:
@@ -127,13 +136,13 @@ def _publish(paths: Mapping[str, Path], shards: UPath, attempt: str) -> dict[str
     try:
         for role, path in paths.items():
             name = f"{attempt}.{path.name}"
-            files[role] = PublishedFile(name=name, size_bytes=path.stat().st_size, sha256=sha256_of(path))
-            deliver(path, shards / name)
+            files[role] = PublishedFile(name=name, size_bytes=path.stat().st_size, sha256=compute_sha256(path))
+            publish_file(path, shards / name)
     except OSError:
         with suppress(OSError):
             remove(shards, [file.name for file in files.values()])
         raise
-    if here := local(shards):
+    if here := get_local_path(shards):
         sync(here)
     return files
 
@@ -151,6 +160,6 @@ def _check_published(run: UPath, receipt: Receipt, published: Mapping[str, int])
     """Names and sizes only, from one listing: hashing everything at every resume would take hours."""
     for file in receipt.files.values():
         if file.name not in published:
-            raise damaged_file(run, receipt, file, "is gone")
+            raise make_damage_error(run, receipt, file, "is gone")
         if published[file.name] != file.size_bytes:
-            raise damaged_file(run, receipt, file, f"has {published[file.name]} bytes, not {file.size_bytes}")
+            raise make_damage_error(run, receipt, file, f"has {published[file.name]} bytes, not {file.size_bytes}")

@@ -12,7 +12,7 @@ from pipeline.plan import Plan, ShardItems
 from pipeline.receipts import Receipt
 from pipeline.shard_stages import ShardWork, run_stage
 from pipeline.stage import Sink, Stage
-from pipeline.worker import Bench, Worker, WorkerLimits
+from pipeline.worker import StageHost, Worker, WorkerLimits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class ExecutorConfig(WorkerLimits):
 
 
 @dataclass(frozen=True)
-class Steps:
+class StageSpecs:
     """What one who watches over a bench knows of it."""
 
     stages: Sequence[tuple[str, int]]
@@ -68,25 +68,27 @@ class Steps:
     has_sink: bool
 
     @staticmethod
-    def of(stages: Sequence[Stage[Any, Any]], sink: Sink[Any] | None) -> Steps:
-        return Steps([(stage.name, stage.batch_size) for stage in stages], sink is not None)
+    def from_stages(stages: Sequence[Stage[Any, Any]], sink: Sink[Any] | None) -> StageSpecs:
+        return StageSpecs([(stage.name, stage.batch_size) for stage in stages], sink is not None)
 
 
 class ShardRunner:
     """Takes shards through stages with one worker process, and commits them if there is a sink."""
 
-    def __init__(self, plan: Plan, steps: Steps, bench: Bench | bytes, limits: WorkerLimits) -> None:
-        self._plan, self._steps = plan, steps
+    def __init__(
+        self, plan: Plan, stage_specs: StageSpecs, stage_host: StageHost | bytes, limits: WorkerLimits
+    ) -> None:
+        self._plan, self._stage_specs = plan, stage_specs
         self._items = ShardItems(plan)
-        self._worker = Worker(bench, limits)
+        self._worker = Worker(stage_host, limits)
 
     def begin(self, shard_id: str) -> ShardWork:
         return ShardWork.begin(self._items, shard_id)
 
     def run(self, work: ShardWork) -> ShardWork | Receipt:
-        for index, (name, batch_size) in enumerate(self._steps.stages):
+        for index, (name, batch_size) in enumerate(self._stage_specs.stages):
             run_stage(self._worker, index, name, batch_size, work)
-        return commit(self._plan, self._worker, work) if self._steps.has_sink else work
+        return commit(self._plan, self._worker, work) if self._stage_specs.has_sink else work
 
     def close(self) -> None:
         self._worker.close()
@@ -122,7 +124,7 @@ def _execute_inline(
 ) -> Generator[Receipt, None, None]:
     if not shard_ids:
         return
-    runner = ShardRunner(plan, Steps.of(stages, sink), Bench(stages, sink), config)
+    runner = ShardRunner(plan, StageSpecs.from_stages(stages, sink), StageHost(stages, sink), config)
     try:
         for shard_id in shard_ids:
             if is_stopping():

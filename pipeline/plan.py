@@ -26,7 +26,17 @@ from upath import UPath
 
 from pipeline.errors import PipelineError
 from pipeline.stage import Item
-from pipeline.storage import Location, create, deliver, local, local_copy, located, remove_tree, sha256_of, sync
+from pipeline.storage import (
+    Location,
+    compute_sha256,
+    create,
+    fetch_local_copy,
+    get_local_path,
+    publish_file,
+    remove_tree,
+    resolve_location,
+    sync,
+)
 
 SCHEMA_VERSION = 2
 
@@ -100,7 +110,7 @@ def open_plan(run: Location) -> Plan:
     Raises:
         PipelineError: the folder has no plan, a damaged one, or one of another schema version.
     """
-    run = located(run)
+    run = resolve_location(run)
     path = run / "plan" / "plan.json"
     try:
         content = path.read_bytes()
@@ -127,35 +137,35 @@ def open_or_make_plan(run: Location, settings: PlanSettings, rows: Iterable[Plan
         PipelineError: the folder holds the plan of other settings (they are named) or a damaged one, or
             ``rows`` are empty, repeat a key, or hold values that are not JSON.
     """
-    run = located(run)
+    run = resolve_location(run)
     if not (run / "plan" / "plan.json").exists():
         _publish_plan(run, settings, rows)
     plan = open_plan(run)
-    if changed := _differences(plan.settings.to_json(), settings.to_json()):
+    if changed := _list_differences(plan.settings.to_json(), settings.to_json()):
         raise PipelineError(
             f"{run} was planned with other settings: {'; '.join(changed)}. "
             f"Choose another output folder, go back to those settings, or remove {run} to start anew"
         )
-    verified_items(plan)
+    get_verified_items(plan)
     return plan
 
 
 def remove_run(run: Location) -> None:
     """Remove a run with all that it delivered; without its header, the first to go, nothing takes it for a run."""
-    run = located(run)
+    run = resolve_location(run)
     (run / "plan" / "plan.json").unlink(missing_ok=True)
     remove_tree(run)
 
 
-def verified_items(plan: Plan) -> Path:
+def get_verified_items(plan: Plan) -> Path:
     """A local path of the plan's items, after their hash was checked.
 
     Raises:
         PipelineError: they are missing or damaged.
     """
     try:
-        path = local_copy(plan.items, plan.items_sha256)
-        if sha256_of(path) == plan.items_sha256:
+        path = fetch_local_copy(plan.items, plan.items_sha256)
+        if compute_sha256(path) == plan.items_sha256:
             return path
     except FileNotFoundError:
         pass
@@ -174,19 +184,21 @@ class ShardItems:
 
     @cached_property
     def _file(self) -> Any:
-        return pq.ParquetFile(local_copy(self._plan.items, self._plan.items_sha256), page_checksum_verification=True)
+        return pq.ParquetFile(
+            fetch_local_copy(self._plan.items, self._plan.items_sha256), page_checksum_verification=True
+        )
 
     def read(self, shard_id: str) -> list[Item]:
         """The items of a shard, in the plan's order."""
         table = self._file.read_row_group(self._row_groups[shard_id])
         keys, payloads = table["key"].to_pylist(), table["payload"].to_pylist()
         return [
-            Item(key=key, seed=item_seed(self._plan.settings, key), payload=json.loads(payload))
+            Item(key=key, seed=compute_item_seed(self._plan.settings, key), payload=json.loads(payload))
             for key, payload in zip(keys, payloads, strict=True)
         ]
 
 
-def item_seed(settings: PlanSettings, key: str) -> int:
+def compute_item_seed(settings: PlanSettings, key: str) -> int:
     """``sha256(seed, name, key)`` as 63 bits: whatever the worker, batch or order."""
     digest = hashlib.sha256(f"{settings.seed}/{settings.name}/{key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
@@ -195,14 +207,14 @@ def item_seed(settings: PlanSettings, key: str) -> int:
 def _publish_plan(run: UPath, settings: PlanSettings, rows: Iterable[PlanRow]) -> None:
     """Write the items, then create the header."""
     folder = run / "plan"
-    here = local(folder)
+    here = get_local_path(folder)
     if here:
         here.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=here, prefix=".items.", suffix=".tmp") as name:
         draft = Path(name) / "items.parquet"
         shards = _write_items(draft, settings, rows)
-        items_sha256 = sha256_of(draft)
-        deliver(draft, folder / f"items.{items_sha256[:16]}.parquet")
+        items_sha256 = compute_sha256(draft)
+        publish_file(draft, folder / f"items.{items_sha256[:16]}.parquet")
         if here:
             sync(here)
     header = {
@@ -222,18 +234,18 @@ def _write_items(path: Path, settings: PlanSettings, rows: Iterable[PlanRow]) ->
     hashes = array("Q")
     options = {"use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
     with pq.ParquetWriter(path, _ITEMS, compression="zstd", **options) as writer:
-        for shard_id, shard in _shards(_checked(rows), settings.items_per_shard):
-            columns = [[row.key for row in shard], [_payload_json(row) for row in shard]]
+        for shard_id, shard in _split_into_shards(_check_rows(rows), settings.items_per_shard):
+            columns = [[row.key for row in shard], [_format_payload(row) for row in shard]]
             writer.write_table(pa.table(columns, schema=_ITEMS), row_group_size=len(shard))
             shards[shard_id] = len(shard)
-            hashes.extend(_key_hash(row.key) for row in shard)
+            hashes.extend(_hash_key(row.key) for row in shard)
     if not shards:
         raise PipelineError(f"job {settings.name!r} has no items; check its inputs")
     _refuse_repeated_keys(path, hashes)
     return shards
 
 
-def _checked(rows: Iterable[PlanRow]) -> Iterator[PlanRow]:
+def _check_rows(rows: Iterable[PlanRow]) -> Iterator[PlanRow]:
     for row in rows:
         if not row.key:
             raise PipelineError(f"keys must not be empty, got {row}")
@@ -250,17 +262,17 @@ def _refuse_repeated_keys(items: Path, hashes: array[int]) -> None:
         return
     counts: Counter[str] = Counter()
     for batch in pq.ParquetFile(items).iter_batches(columns=["key"]):
-        counts.update(key for key in batch["key"].to_pylist() if _key_hash(key) in suspects)
+        counts.update(key for key in batch["key"].to_pylist() if _hash_key(key) in suspects)
     for key, count in counts.most_common(1):
         if count > 1:
             raise PipelineError(f"keys must be unique, {key!r} comes {count} times")
 
 
-def _key_hash(key: str) -> int:
+def _hash_key(key: str) -> int:
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big")
 
 
-def _shards(rows: Iterable[PlanRow], items_per_shard: int) -> Iterator[tuple[str, list[PlanRow]]]:
+def _split_into_shards(rows: Iterable[PlanRow], items_per_shard: int) -> Iterator[tuple[str, list[PlanRow]]]:
     """Cut rows into shards of one group each, holding at most one unfinished shard per group in memory."""
     open_shards: dict[str, list[PlanRow]] = {}
     num_shards: dict[str, int] = {}
@@ -279,19 +291,19 @@ def _shards(rows: Iterable[PlanRow], items_per_shard: int) -> Iterator[tuple[str
         yield close(group)
 
 
-def _payload_json(row: PlanRow) -> str:
+def _format_payload(row: PlanRow) -> str:
     try:
         return json.dumps(row.payload, sort_keys=True, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError) as error:
         raise PipelineError(f"item {row.key}: its payload must hold JSON values only ({error})") from error
 
 
-def _differences(planned: Any, now: Any, where: str = "") -> list[str]:
+def _list_differences(planned: Any, now: Any, where: str = "") -> list[str]:
     """``render.steps: 20 in the plan, 50 now`` for every leaf that differs."""
     if planned == now:
         return []
     if isinstance(planned, dict) and isinstance(now, dict):
         keys = [*planned, *(key for key in now if key not in planned)]
         pairs = [(key, planned.get(key, _NOTHING), now.get(key, _NOTHING)) for key in keys]
-        return [line for key, a, b in pairs for line in _differences(a, b, f"{where}.{key}".lstrip("."))]
+        return [line for key, a, b in pairs for line in _list_differences(a, b, f"{where}.{key}".lstrip("."))]
     return [f"{where}: {planned!r} in the plan, {now!r} now"]

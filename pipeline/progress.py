@@ -41,25 +41,25 @@ class ProgressView:
         if not self._console.is_terminal and time.monotonic() - self._printed >= self._interval_s:
             self._print()
 
-    def line(self) -> str:
-        """``progress_line`` at the rate since the view was made."""
+    def format_line(self) -> str:
+        """``format_progress`` at the rate since the view was made."""
         done = self._report.attempted - self._attempted_before
-        return progress_line(self._report, done / max(time.monotonic() - self._started, 1e-9))
+        return format_progress(self._report, done / max(time.monotonic() - self._started, 1e-9))
 
     def _print(self) -> None:
         self._printed = time.monotonic()
-        self._console.print(self.line(), soft_wrap=True, highlight=False, markup=False)
+        self._console.print(self.format_line(), soft_wrap=True, highlight=False, markup=False)
 
     def _render(self) -> Group:
         bar = ProgressBar(total=self._report.num_items, completed=self._report.attempted)
-        return Group(bar, Text("\n".join([self.line(), *self._report.details()])))
+        return Group(bar, Text("\n".join([self.format_line(), *self._report.format_details()])))
 
 
-def progress_line(report: Report, items_per_s: float) -> str:
+def format_progress(report: Report, items_per_s: float) -> str:
     """``demo: 3/10 shards, 96/320 samples, 41.2/s, 6 s left, 90 accepted, 4 rejected, 2 failed``."""
     waiting = report.num_items - report.attempted
     seconds = 0.0 if not waiting else waiting / items_per_s if items_per_s else None
-    left = "time left unknown" if seconds is None else f"{duration(seconds)} left"
+    left = "time left unknown" if seconds is None else f"{format_duration(seconds)} left"
     return (
         f"{report.name}: {report.shards_done:,}/{report.num_shards:,} shards, "
         f"{report.attempted:,}/{report.num_items:,} samples, {items_per_s:,.1f}/s, {left}, "
@@ -67,7 +67,7 @@ def progress_line(report: Report, items_per_s: float) -> str:
     )
 
 
-def recent_rate(receipts: Sequence[Receipt], window_s: float = 600.0) -> float:
+def compute_recent_rate(receipts: Sequence[Receipt], window_s: float = 600.0) -> float:
     """Items per second over the last minutes before the last receipt; 0 where less than two receipts tell."""
     ordered = sorted(receipts, key=lambda receipt: receipt.finished_at)
     recent = [receipt for receipt in ordered if receipt.finished_at >= ordered[-1].finished_at - window_s]
@@ -77,7 +77,7 @@ def recent_rate(receipts: Sequence[Receipt], window_s: float = 600.0) -> float:
     return sum(receipt.attempted for receipt in recent[1:]) / max(span_s, 1e-9)
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """``42 s``, ``7 min`` or ``3.5 h``."""
     if seconds < 100:
         return f"{seconds:.0f} s"

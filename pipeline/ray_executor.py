@@ -24,19 +24,19 @@ from typing import Any
 import ray
 
 from pipeline.errors import PipelineError
-from pipeline.executor import ExecutorConfig, ShardRunner, Steps
+from pipeline.executor import ExecutorConfig, ShardRunner, StageSpecs
 from pipeline.plan import Plan
 from pipeline.receipts import Receipt
 from pipeline.shard_stages import ShardWork
 from pipeline.stage import Resources, Sink, Stage
-from pipeline.worker import Bench, python_path
+from pipeline.worker import StageHost, build_python_path
 
 SINK_RESOURCES = Resources(num_cpus=0.5)
 PATIENCE_S = 5.0
 """So long a pool may be without actors before the others make room for it."""
 
 # Patterns of .gitignore: the slash keeps packages named data in.
-LEFT_OUT = [".git", ".venv", "/data", "/runs", "**/__pycache__"]
+EXCLUDED_PATHS = [".git", ".venv", "/data", "/runs", "**/__pycache__"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +51,8 @@ class _Outcome:
 class _Actor:
     """One worker of a pool."""
 
-    def __init__(self, plan: Plan, steps: Steps, bench: bytes, config: ExecutorConfig) -> None:
-        self._runner = ShardRunner(plan, steps, bench, config)
+    def __init__(self, plan: Plan, stage_specs: StageSpecs, stage_host: bytes, config: ExecutorConfig) -> None:
+        self._runner = ShardRunner(plan, stage_specs, stage_host, config)
 
     def is_ready(self) -> bool:
         return True
@@ -98,9 +98,9 @@ class _Pool:
 
     def grow(self, count: int) -> None:
         for _ in range(count):
-            self.ask(self.make())
+            self.poll_actor(self.make())
 
-    def ask(self, actor: Any) -> None:
+    def poll_actor(self, actor: Any) -> None:
         """Use the actor again once it has answered."""
         self.starting[actor.is_ready.remote()] = actor
 
@@ -137,11 +137,11 @@ def execute_on_ray(
         PipelineError: a stage or the sink failed as a whole, workers died too often, or Ray is not there.
     """
     pools = [
-        *(_pool(stage.name, stage.resources, plan, [stage], None, config) for stage in stages),
-        _pool("commit", SINK_RESOURCES, plan, [], sink, config),
+        *(_build_pool(stage.name, stage.resources, plan, [stage], None, config) for stage in stages),
+        _build_pool("commit", SINK_RESOURCES, plan, [], sink, config),
     ]
-    with ray_session(config, [pool.resources for pool in pools]):
-        _wait_for_room(pools, config)
+    with open_ray_session(config, [pool.resources for pool in pools]):
+        _wait_for_resources(pools, config)
         try:
             yield from _Driver(pools, shard_ids, config, is_stopping).receipts()
         finally:
@@ -149,7 +149,7 @@ def execute_on_ray(
                 pool.kill()
 
 
-def _pool(
+def _build_pool(
     name: str,
     resources: Resources,
     plan: Plan,
@@ -157,10 +157,10 @@ def _pool(
     sink: Sink[Any] | None,
     config: ExecutorConfig,
 ) -> _Pool:
-    steps, bench = Steps.of(stages, sink), Bench(stages, sink).pickled()
+    stage_specs, stage_host = StageSpecs.from_stages(stages, sink), StageHost(stages, sink).serialize()
     options = {"num_cpus": resources.num_cpus, "num_gpus": resources.num_gpus, "max_restarts": 0}
     actor = ray.remote(_Actor).options(**options)
-    return _Pool(name=name, resources=resources, make=lambda: actor.remote(plan, steps, bench, config))
+    return _Pool(name=name, resources=resources, make=lambda: actor.remote(plan, stage_specs, stage_host, config))
 
 
 class _Driver:
@@ -187,19 +187,19 @@ class _Driver:
                 shard_id = self._todo.popleft()
                 self._in_flight.add(shard_id)
                 self._pools[0].queue.append(_Call(shard_id, None))
-            self._size_pools()
+            self._resize_pools()
             waiting = [reference for pool in self._pools for reference in (*pool.starting, *pool.busy)]
             ready, _ = ray.wait(waiting, num_returns=1, timeout=1.0)
             if ready:
                 ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
-            for pool, following in zip(self._pools, [*self._pools[1:], None], strict=True):
+            for pool, next_pool in zip(self._pools, [*self._pools[1:], None], strict=True):
                 for reference in ready:
                     if reference in pool.starting:
-                        self._started(pool, reference)
+                        self._handle_started(pool, reference)
                     elif reference in pool.busy:
-                        yield from self._done(pool, following, reference)
+                        yield from self._handle_done(pool, next_pool, reference)
 
-    def _size_pools(self) -> None:
+    def _resize_pools(self) -> None:
         """One actor for each pool comes first: as long as one has none, the others do not grow."""
         for pool in self._pools:
             pool.dispatch()
@@ -208,7 +208,7 @@ class _Driver:
             self._complete_since = time.monotonic()
         lacking_s = time.monotonic() - self._complete_since
         if lacking_s > self._config.start_timeout_s:
-            names = ", ".join(f"{pool.name} ({_text(pool.resources)})" for pool in lacking)
+            names = ", ".join(f"{pool.name} ({_format_resources(pool.resources)})" for pool in lacking)
             raise PipelineError(
                 f"no worker could be started within {self._config.start_timeout_s:g} s for {names}; "
                 f"has the cluster lost a node? {self._last_loss} Run the same command again to go on"
@@ -222,74 +222,74 @@ class _Driver:
                 size = pool.num_live + len(pool.starting)
                 pool.grow(max(0, min(len(pool.queue) - len(pool.starting), self._config.workers - size)))
 
-    def _started(self, pool: _Pool, reference: Any) -> None:
+    def _handle_started(self, pool: _Pool, reference: Any) -> None:
         actor = pool.starting.pop(reference)
         try:
             ray.get(reference)
             pool.idle.append(actor)
         except ray.exceptions.RayTaskError as error:  # its constructor raised
-            raise PipelineError(f"a worker of {pool.name} could not start: {_one_line(error)}") from error
+            raise PipelineError(f"a worker of {pool.name} could not start: {_format_error(error)}") from error
         except ray.exceptions.RayError as error:  # it died unused; another takes its place when needed
-            self._last_loss = f"The last worker was lost by: {_one_line(error)}."
+            self._last_loss = f"The last worker was lost by: {_format_error(error)}."
 
-    def _done(self, pool: _Pool, following: _Pool | None, reference: Any) -> Generator[Receipt, None, None]:
+    def _handle_done(self, pool: _Pool, next_pool: _Pool | None, reference: Any) -> Generator[Receipt, None, None]:
         actor, call, work = pool.busy.pop(reference)
         try:
             outcome: _Outcome = ray.get(reference)
         except ray.exceptions.RayError as error:
-            self._lost(pool, actor, call, error)
+            self._handle_lost(pool, actor, call, error)
             return
         pool.idle.append(actor)
         if outcome.error:
             problem = PipelineError(outcome.error)
             problem.add_note(f"raised by the worker of shard {call.shard_id}:\n{outcome.trace}")
             raise problem
-        if following is not None:
-            following.queue.append(_Call(call.shard_id, work))
+        if next_pool is not None:
+            next_pool.queue.append(_Call(call.shard_id, work))
         elif outcome.receipt is not None:
             self._in_flight.discard(call.shard_id)
             yield outcome.receipt
 
-    def _lost(self, pool: _Pool, actor: Any, call: _Call, error: Exception) -> None:
+    def _handle_lost(self, pool: _Pool, actor: Any, call: _Call, error: Exception) -> None:
         """Begin the shard anew, and use no actor again before it has answered: a whole node may be gone."""
         losses = self._losses[call.shard_id] = self._losses.get(call.shard_id, 0) + 1
         if losses > self._config.max_restarts:
             raise PipelineError(
-                f"shard {call.shard_id} was lost {losses} times with its Ray worker or node: {_one_line(error)}; "
+                f"shard {call.shard_id} was lost {losses} times with its Ray worker or node: {_format_error(error)}; "
                 "run the same command again to go on"
             ) from error
-        pool.ask(actor)
+        pool.poll_actor(actor)
         for other in self._pools:
             idle, other.idle = other.idle, []
             for waiting in idle:
-                other.ask(waiting)
+                other.poll_actor(waiting)
         self._pools[0].queue.append(_Call(call.shard_id, None))
 
 
 @contextmanager
-def ray_session(config: ExecutorConfig, needs: Sequence[Resources]) -> Iterator[None]:
+def open_ray_session(config: ExecutorConfig, needs: Sequence[Resources]) -> Iterator[None]:
     """A Ray session that can hold all pools; ends with the block, unless it was there before."""
     if ray.is_initialized():
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else a false alarm for every pool (ray issue 57733)
-    runtime_env: dict[str, Any] = {"env_vars": {"PYTHONPATH": python_path()}}
+    runtime_env: dict[str, Any] = {"env_vars": {"PYTHONPATH": build_python_path()}}
     if config.working_dir:
-        runtime_env |= {"working_dir": str(config.working_dir), "excludes": LEFT_OUT}
-    where: dict[str, Any] = {"address": config.ray_address}
+        runtime_env |= {"working_dir": str(config.working_dir), "excludes": EXCLUDED_PATHS}
+    init_options: dict[str, Any] = {"address": config.ray_address}
     if config.ray_address is None:
         # These CPUs are tickets, not cores: with fewer of them than pools ask for, pools would wait for each other.
         num_cpus = 1 + math.ceil(config.workers * sum(need.num_cpus for need in needs))
-        where = {"address": "local", "_node_ip_address": "127.0.0.1", "num_cpus": num_cpus}
-        where |= {"include_dashboard": False}
+        init_options = {"address": "local", "_node_ip_address": "127.0.0.1", "num_cpus": num_cpus}
+        init_options |= {"include_dashboard": False}
     _refuse_silent_address(config.ray_address)
     try:
         on_sigterm = signal.getsignal(signal.SIGTERM)
-        ray.init(**where, runtime_env=runtime_env, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(**init_options, runtime_env=runtime_env, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise PipelineError(
-            f"no Ray session at address {where['address']!r}: {_one_line(error)}; check it with `ray status`, and "
+            f"no Ray session at address {init_options['address']!r}: {_format_error(error)}; check it with `ray status`, and "
             "where `ray start` made a token, set RAY_AUTH_MODE=token"
         ) from error
     if threading.current_thread() is threading.main_thread():
@@ -313,16 +313,16 @@ def _refuse_silent_address(address: str | None) -> None:
         ) from error
 
 
-def _wait_for_room(pools: Sequence[_Pool], config: ExecutorConfig) -> None:
+def _wait_for_resources(pools: Sequence[_Pool], config: ExecutorConfig) -> None:
     """One worker of every pool must fit at the same time; a cluster may still be growing."""
     deadline = time.monotonic() + (config.start_timeout_s if config.ray_address else 0)
-    while lacks := _lacks([pool.resources for pool in pools]):
+    while shortage := _describe_shortage([pool.resources for pool in pools]):
         if time.monotonic() > deadline:
-            raise PipelineError(f"one worker of each stage needs {lacks}; ask for less, or use a larger machine")
+            raise PipelineError(f"one worker of each stage needs {shortage}; ask for less, or use a larger machine")
         time.sleep(1)
 
 
-def _lacks(needs: Sequence[Resources]) -> str:
+def _describe_shortage(needs: Sequence[Resources]) -> str:
     has = ray.cluster_resources()
     for name, needed in (("CPU", sum(n.num_cpus for n in needs)), ("GPU", sum(n.num_gpus for n in needs))):
         if needed > has.get(name, 0):
@@ -330,11 +330,11 @@ def _lacks(needs: Sequence[Resources]) -> str:
     return ""
 
 
-def _text(resources: Resources) -> str:
+def _format_resources(resources: Resources) -> str:
     return f"{resources.num_cpus:g} CPU, {resources.num_gpus:g} GPU"
 
 
-def _one_line(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     """The first line, which says what happened, and the last, which says why."""
     lines = re.sub(r"\x1b\[\d+m", "", str(error)).strip().splitlines() or [type(error).__name__]
     return " ... ".join(dict.fromkeys(line.strip() for line in (lines[0], lines[-1])))

@@ -15,7 +15,7 @@ from upath import UPath
 
 from pipeline.errors import PipelineError
 from pipeline.plan import Plan, open_plan
-from pipeline.storage import Location, local_copy, located, read_all, sha256_of, sizes
+from pipeline.storage import Location, compute_sha256, fetch_local_copy, list_sizes, read_files, resolve_location
 
 SCHEMA_VERSION = 2
 
@@ -24,11 +24,11 @@ __all__ = [
     "PipelineError",
     "PublishedFile",
     "Receipt",
-    "located",
+    "get_verified_path",
+    "list_runs",
     "read_ledger",
     "read_receipts",
-    "runs_below",
-    "verified_path",
+    "resolve_location",
 ]
 
 
@@ -114,8 +114,8 @@ def read_receipts(run: Location, *, allow_partial: bool = False) -> list[Receipt
     """
     plan = open_plan(run)
     folder = plan.run / "receipts"
-    names = [name for name in sizes(folder) if name.endswith(".json")]
-    receipts = [_checked(folder / name, content, plan) for name, content in read_all(folder, names).items()]
+    names = [name for name in list_sizes(folder) if name.endswith(".json")]
+    receipts = [_parse_receipt(folder / name, content, plan) for name, content in read_files(folder, names).items()]
     if len(receipts) < len(plan.shards) and not allow_partial:
         missing = sorted(plan.shards.keys() - {receipt.shard_id for receipt in receipts})
         raise PipelineError(
@@ -125,9 +125,9 @@ def read_receipts(run: Location, *, allow_partial: bool = False) -> list[Receipt
     return sorted(receipts, key=lambda receipt: receipt.shard_id)
 
 
-def runs_below(root: Location) -> list[UPath]:
+def list_runs(root: Location) -> list[UPath]:
     """The runs that lie directly in a folder, by name; the folder itself if it is a run."""
-    root = located(root)
+    root = resolve_location(root)
     if (root / "plan" / "plan.json").exists():
         return [root]
     try:
@@ -136,7 +136,7 @@ def runs_below(root: Location) -> list[UPath]:
         return []
 
 
-def verified_path(run: Location, receipt: Receipt, role: str) -> Path:
+def get_verified_path(run: Location, receipt: Receipt, role: str) -> Path:
     """A local path of a delivered file, after its size and hash were checked.
 
     Raises:
@@ -144,26 +144,26 @@ def verified_path(run: Location, receipt: Receipt, role: str) -> Path:
     """
     if role not in receipt.files:
         raise PipelineError(f"shard {receipt.shard_id} of {run} has files {sorted(receipt.files)}, not {role!r}")
-    file, run = receipt.files[role], located(run)
+    file, run = receipt.files[role], resolve_location(run)
     try:
-        path = local_copy(run / "shards" / file.name, file.sha256)
+        path = fetch_local_copy(run / "shards" / file.name, file.sha256)
         size_bytes = path.stat().st_size
     except FileNotFoundError as error:
-        raise damaged_file(run, receipt, file, "is gone") from error
+        raise make_damage_error(run, receipt, file, "is gone") from error
     if size_bytes != file.size_bytes:
-        raise damaged_file(run, receipt, file, f"has {size_bytes} bytes, not {file.size_bytes}")
-    if sha256_of(path) != file.sha256:
-        raise damaged_file(run, receipt, file, "has another hash than its receipt")
+        raise make_damage_error(run, receipt, file, f"has {size_bytes} bytes, not {file.size_bytes}")
+    if compute_sha256(path) != file.sha256:
+        raise make_damage_error(run, receipt, file, "has another hash than its receipt")
     return path
 
 
 def read_ledger(run: Location, receipt: Receipt) -> list[dict[str, str]]:
     """One row for each item that was not accepted: key, outcome, reason, detail, stage."""
-    lines = verified_path(run, receipt, "ledger").read_text().splitlines()
+    lines = get_verified_path(run, receipt, "ledger").read_text().splitlines()
     return [json.loads(line) for line in lines]
 
 
-def damaged_file(run: Location, receipt: Receipt, file: PublishedFile, what: str) -> PipelineError:
+def make_damage_error(run: Location, receipt: Receipt, file: PublishedFile, what: str) -> PipelineError:
     """The error for a delivered file that is not what its receipt says."""
     return PipelineError(
         f"{run / 'shards' / file.name} {what}; delete {run / 'receipts' / receipt.shard_id}.json "
@@ -171,7 +171,7 @@ def damaged_file(run: Location, receipt: Receipt, file: PublishedFile, what: str
     )
 
 
-def _checked(path: UPath, content: bytes, plan: Plan) -> Receipt:
+def _parse_receipt(path: UPath, content: bytes, plan: Plan) -> Receipt:
     receipt = Receipt.from_bytes(content, str(path))
     if receipt.plan_hash != plan.plan_hash or plan.shards.get(receipt.shard_id) != receipt.attempted:
         raise PipelineError(f"{path} belongs to another plan than {plan.run / 'plan'}; remove {plan.run}, run again")

@@ -41,7 +41,7 @@ class Report:
     """Of the last call; earlier ones of a resumed run are not in it."""
 
     @staticmethod
-    def of(plan: Plan) -> Report:
+    def from_plan(plan: Plan) -> Report:
         """The report of a plan before its first receipt."""
         return Report(
             name=plan.settings.name,
@@ -72,18 +72,18 @@ class Report:
         replace(path, json.dumps(record, indent=1).encode())
         return path
 
-    def lines(self) -> list[str]:
+    def format_lines(self) -> list[str]:
         """A summary for people."""
         state = "finished" if self.is_complete else "not finished"
         return [
             f"{self.name}: {state}, {self.shards_done:,} of {self.num_shards:,} shards, {self.wall_seconds:.1f} s",
             f"  {self.attempted:,} attempted = {self.accepted:,} accepted + "
             f"{self.rejected.total():,} rejected + {self.failed.total():,} failed",
-            *self.details(),
+            *self.format_details(),
             f"  output: {self.run}",
         ]
 
-    def details(self) -> list[str]:
+    def format_details(self) -> list[str]:
         """Reasons, the sinks' figures, and how the working time is shared."""
         text = [f"  rejected {count:>8,}  {reason}" for reason, count in self.rejected.most_common()]
         text += [f"  failed   {count:>8,}  {reason}" for reason, count in self.failed.most_common()]

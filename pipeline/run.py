@@ -14,14 +14,14 @@ from typing import Any
 from rich.console import Console
 from upath import UPath
 
-from pipeline.commit import recover, sweep
+from pipeline.commit import recover, remove_orphans
 from pipeline.errors import PipelineError, Preempted
 from pipeline.executor import ExecutorConfig, execute
 from pipeline.plan import PlanRow, PlanSettings, open_or_make_plan
 from pipeline.progress import ProgressView
 from pipeline.report import Report
 from pipeline.stage import Sink, Stage
-from pipeline.storage import Location, local, located
+from pipeline.storage import Location, get_local_path, resolve_location
 
 __all__ = ["ExecutorConfig", "Job", "Limits", "PipelineError", "PlanRow", "Preempted", "Report", "run_job"]
 
@@ -88,13 +88,13 @@ def run_job(
         Preempted: after SIGTERM; the same call goes on.
     """
     console, limits, started = console or Console(stderr=True), limits or Limits(), time.monotonic()
-    executor, run = executor or ExecutorConfig(), located(output)
-    with _locked(run), _stopping_on_sigterm(job.name, executor.grace_s) as is_stopping:
+    executor, run = executor or ExecutorConfig(), resolve_location(output)
+    with _lock_run(run), _watch_sigterm(job.name, executor.grace_s) as is_stopping:
         settings = PlanSettings(
             name=job.name, fingerprint=job.fingerprint, seed=job.seed, items_per_shard=job.items_per_shard
         )
-        plan = open_or_make_plan(run, settings, _rows(job))
-        report, done = Report.of(plan), recover(plan)
+        plan = open_or_make_plan(run, settings, _iterate_rows(job))
+        report, done = Report.from_plan(plan), recover(plan)
         for receipt in done:
             report.add(receipt)
         todo = sorted(plan.shards.keys() - {receipt.shard_id for receipt in done})
@@ -107,18 +107,18 @@ def run_job(
                     progress.update()
                     _check_failures(report, limits)
             if is_stopping() and not report.is_complete:
-                raise _preempted(job.name)
+                raise _make_preempted(job.name)
             _check_failures(report, limits)
             if todo:
-                sweep(plan, done)
+                remove_orphans(plan, done)
         finally:
             report.wall_seconds = time.monotonic() - started
             report.write()
-            console.print("\n".join(report.lines()), soft_wrap=True, highlight=False, markup=False)
+            console.print("\n".join(report.format_lines()), soft_wrap=True, highlight=False, markup=False)
     return report
 
 
-def _rows(job: Job) -> Iterator[PlanRow]:
+def _iterate_rows(job: Job) -> Iterator[PlanRow]:
     """Call ``inputs`` only when the first row is wanted: a resumed run does not read them again."""
     yield from job.inputs()
 
@@ -126,8 +126,8 @@ def _rows(job: Job) -> Iterator[PlanRow]:
 def _check_failures(report: Report, limits: Limits) -> None:
     """Stop above the limit of failures."""
     failed = report.failed.total()
-    judged = report.is_complete or report.attempted >= limits.min_attempted
-    if not judged or failed <= limits.max_failure_rate * report.attempted:
+    is_conclusive = report.is_complete or report.attempted >= limits.min_attempted
+    if not is_conclusive or failed <= limits.max_failure_rate * report.attempted:
         return
     reason, count = report.failed.most_common(1)[0]
     raise PipelineError(
@@ -139,51 +139,51 @@ def _check_failures(report: Report, limits: Limits) -> None:
 
 
 @contextmanager
-def _stopping_on_sigterm(name: str, grace_s: float) -> Iterator[Callable[[], bool]]:
+def _watch_sigterm(name: str, grace_s: float) -> Iterator[Callable[[], bool]]:
     """Whether SIGTERM has come; ``grace_s`` later the block is left."""
-    asked = threading.Event()
+    stop_requested = threading.Event()
 
-    def on_notice(*_: object) -> None:
-        asked.set()
+    def handle_sigterm(*_: object) -> None:
+        stop_requested.set()
         signal.setitimer(signal.ITIMER_REAL, grace_s)
 
-    def on_end_of_grace(*_: object) -> None:
-        raise _preempted(name)
+    def handle_end_of_grace(*_: object) -> None:
+        raise _make_preempted(name)
 
     if threading.current_thread() is not threading.main_thread():  # only that one may listen to signals
-        yield asked.is_set
+        yield stop_requested.is_set
         return
-    before = signal.signal(signal.SIGTERM, on_notice), signal.signal(signal.SIGALRM, on_end_of_grace)
+    before = signal.signal(signal.SIGTERM, handle_sigterm), signal.signal(signal.SIGALRM, handle_end_of_grace)
     try:
-        yield asked.is_set
+        yield stop_requested.is_set
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGTERM, before[0])
         signal.signal(signal.SIGALRM, before[1])
 
 
-def _preempted(name: str) -> Preempted:
+def _make_preempted(name: str) -> Preempted:
     return Preempted(f"{name} was asked to stop; what is committed stays, run the same command again to go on")
 
 
 @contextmanager
-def _locked(run: UPath) -> Iterator[None]:
+def _lock_run(run: UPath) -> Iterator[None]:
     """Keep a second run out of a local folder: a courtesy that saves work, receipts alone keep the output right."""
     try:
-        here = local(run)
+        here = get_local_path(run)
         if here is None:
             yield
             return
         for folder in ("shards", "attempts", "receipts"):
             (here / folder).mkdir(parents=True, exist_ok=True)
         with (here / ".lock").open("w") as lock:
-            _lock(lock.fileno(), run)
+            _lock_descriptor(lock.fileno(), run)
             yield
     except OSError as error:
         raise PipelineError(f"run {run} stopped: {error}; mend that and run the same command again") from error
 
 
-def _lock(descriptor: int, run: UPath) -> None:
+def _lock_descriptor(descriptor: int, run: UPath) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

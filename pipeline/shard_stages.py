@@ -9,7 +9,7 @@ from typing import Literal
 
 from pipeline.plan import ShardItems
 from pipeline.stage import Rejected
-from pipeline.worker import ItemError, Sealed, Worker, seal
+from pipeline.worker import ItemError, SerializedItem, Worker, serialize_item
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class ShardWork:
 
     shard_id: str
     attempted: int
-    items: list[Sealed]
+    items: list[SerializedItem]
     """What is still alive, in the plan's order: ``Item`` at first, then whatever the last stage gave."""
 
     ledger: list[LedgerRow] = field(default_factory=list)
@@ -42,7 +42,7 @@ class ShardWork:
     @staticmethod
     def begin(items: ShardItems, shard_id: str) -> ShardWork:
         """A shard before its first stage."""
-        read = [seal(item) for item in items.read(shard_id)]
+        read = [serialize_item(item) for item in items.read(shard_id)]
         return ShardWork(shard_id=shard_id, attempted=len(read), items=read)
 
     def count(self, outcome: Literal["rejected", "failed"]) -> dict[str, int]:
@@ -60,7 +60,7 @@ def run_stage(worker: Worker, index: int, name: str, batch_size: int, work: Shar
         PipelineError: the stage could not be set up, or the machine is to blame.
     """
     started = time.perf_counter()
-    alive: list[Sealed] = []
+    alive: list[SerializedItem] = []
     for start in range(0, len(work.items), batch_size):
         for result in _process(worker, index, name, work.items[start : start + batch_size]):
             if isinstance(result, LedgerRow):
@@ -71,7 +71,7 @@ def run_stage(worker: Worker, index: int, name: str, batch_size: int, work: Shar
     work.stage_seconds[name] = time.perf_counter() - started
 
 
-def _process(worker: Worker, index: int, name: str, batch: list[Sealed]) -> list[Sealed | LedgerRow]:
+def _process(worker: Worker, index: int, name: str, batch: list[SerializedItem]) -> list[SerializedItem | LedgerRow]:
     """The results of a batch. If it fails, its halves are tried, so that only the guilty are quarantined."""
     try:
         results = worker.process(index, batch)

@@ -93,7 +93,7 @@ class Stage(ABC, Generic[In, Out]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class SinkOutput:
     """What a sink made of one shard."""
 
     files: Mapping[str, Path]
@@ -107,5 +107,5 @@ class Sink(ABC, Generic[In]):
     """Writes the accepted items of one shard as files; the engine publishes them and commits the receipt."""
 
     @abstractmethod
-    def write(self, items: list[In], folder: Path) -> Written:
+    def write(self, items: list[In], folder: Path) -> SinkOutput:
         """Write deterministic files (fixed order, no clock) into the empty folder. May be called with no items."""

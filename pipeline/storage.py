@@ -24,7 +24,7 @@ from pipeline.errors import PipelineError
 Location = Path | UPath
 
 
-def located(path: Location | str) -> UPath:
+def resolve_location(path: Location | str) -> UPath:
     """A path or URI, made absolute.
 
     Raises:
@@ -32,22 +32,22 @@ def located(path: Location | str) -> UPath:
     """
     try:
         found = UPath(path)
-        return found.absolute() if local(found) else UPath(found, use_listings_cache=False)
+        return found.absolute() if get_local_path(found) else UPath(found, use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise PipelineError(
             f"{path} cannot be reached: {error}; object stores need `pip install s3fs` (s3://) or `gcsfs` (gs://)"
         ) from error
 
 
-def local(path: Location) -> Path | None:
+def get_local_path(path: Location) -> Path | None:
     """The path on this machine; None in an object store."""
     return path if isinstance(path, Path) else None
 
 
 def create(path: UPath, content: bytes) -> bool:
     """Put a new file in one step; false if there is one already, which is left as it is."""
-    if here := local(path):
-        draft = _draft(here, content)
+    if here := get_local_path(path):
+        draft = _write_draft(here, content)
         try:
             os.link(draft, here)
         except FileExistsError:
@@ -66,35 +66,35 @@ def create(path: UPath, content: bytes) -> bool:
 
 def replace(path: UPath, content: bytes) -> None:
     """Put a file in one step: a reader sees the old one or the new one, never a part."""
-    if here := local(path):
-        _draft(here, content).replace(here)
+    if here := get_local_path(path):
+        _write_draft(here, content).replace(here)
         sync(here.parent)
     else:
         path.fs.pipe_file(path.path, content)
 
 
-def deliver(file: Path, path: UPath) -> None:
+def publish_file(file: Path, path: UPath) -> None:
     """Move a local file to a name that nobody else uses; ``sync`` its folder after the last one."""
-    if here := local(path):
+    if here := get_local_path(path):
         sync(file)
         file.rename(here)
     else:
         path.fs.put_file(str(file), path.path)
 
 
-def staging_folder(run: UPath, name: str) -> Path:
+def make_staging_folder(run: UPath, name: str) -> Path:
     """A new local folder to write files into before they are delivered; local runs hold it, so that moving is free."""
-    here = local(run)
+    here = get_local_path(run)
     if here is None:
-        return _temporary_folder(name)
+        return _make_temporary_folder(name)
     folder = here / "attempts" / name
     folder.mkdir(parents=True)
     return folder
 
 
-def sizes(folder: UPath) -> dict[str, int]:
+def list_sizes(folder: UPath) -> dict[str, int]:
     """Name to size in bytes of all that lies in a folder; empty where there is none."""
-    if here := local(folder):
+    if here := get_local_path(folder):
         if not here.is_dir():
             return {}
         with os.scandir(here) as entries:
@@ -106,9 +106,9 @@ def sizes(folder: UPath) -> dict[str, int]:
     return {entry["name"].rsplit("/", 1)[-1]: int(entry["size"]) for entry in found if entry["type"] == "file"}
 
 
-def read_all(folder: UPath, names: Iterable[str]) -> dict[str, bytes]:
+def read_files(folder: UPath, names: Iterable[str]) -> dict[str, bytes]:
     """Name to content; from an object store many at a time."""
-    if here := local(folder):
+    if here := get_local_path(folder):
         return {name: (here / name).read_bytes() for name in names}
     paths = [f"{folder.path}/{name}" for name in names]
     found = folder.fs.cat(paths) if paths else {}
@@ -117,7 +117,7 @@ def read_all(folder: UPath, names: Iterable[str]) -> dict[str, bytes]:
 
 def remove(folder: UPath, names: Iterable[str]) -> None:
     """Remove files, and folders of a local run; what is gone already is no error."""
-    here = local(folder)
+    here = get_local_path(folder)
     if here is None:
         paths = [f"{folder.path}/{name}" for name in names]
         with suppress(FileNotFoundError):
@@ -136,12 +136,12 @@ def remove_tree(folder: UPath) -> None:
     folder.fs.rm(folder.path, recursive=True)
 
 
-def local_copy(path: UPath, sha256: str) -> Path:
+def fetch_local_copy(path: UPath, sha256: str) -> Path:
     """The file itself, or of an object store's its copy in ``RESVG_CACHE`` (``~/.cache/resvg``), kept by its hash."""
-    if here := local(path):
+    if here := get_local_path(path):
         return here
     copy = Path(os.environ.get("RESVG_CACHE", "~/.cache/resvg")).expanduser() / sha256[:2] / sha256
-    if not copy.exists() or sha256_of(copy) != sha256:
+    if not copy.exists() or compute_sha256(copy) != sha256:
         copy.parent.mkdir(parents=True, exist_ok=True)
         draft = copy.with_name(f".{uuid4().hex[:12]}.tmp")
         try:
@@ -161,13 +161,13 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def sha256_of(path: Path) -> str:
+def compute_sha256(path: Path) -> str:
     """SHA-256 of a file as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _temporary_folder(name: str) -> Path:
+def _make_temporary_folder(name: str) -> Path:
     """A new one below the system's; what processes of this machine that are gone left there is removed."""
     top, owner = Path(tempfile.gettempdir()), f"resvg.{socket.gethostname()}"
     for left in top.glob(f"{owner}.*"):
@@ -177,7 +177,7 @@ def _temporary_folder(name: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{owner}.{os.getpid()}.{name}."))
 
 
-def _draft(path: Path, content: bytes) -> Path:
+def _write_draft(path: Path, content: bytes) -> Path:
     """A flushed file beside ``path``, under a name that no reader looks at."""
     draft = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
     try:

@@ -28,13 +28,13 @@ import cloudpickle
 import psutil
 
 from pipeline.errors import PipelineError
-from pipeline.stage import Keyed, Rejected, Sink, Stage, Written
+from pipeline.stage import Keyed, Rejected, Sink, SinkOutput, Stage
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-OWN_FAULT = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EMFILE", "ENFILE", "ENOMEM")}
+MACHINE_ERRNOS = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EMFILE", "ENFILE", "ENOMEM")}
 """Errors of the machine; no item is to blame."""
 
-MAX_LONE_DEATHS = 5
+MAX_CONSECUTIVE_DEATHS = 5
 """So many items in a row that each killed their process alone: it is not the items."""
 
 POLL_S = 0.2
@@ -66,7 +66,7 @@ class WorkerLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class SerializedItem:
     """An item on its way: its key, and the rest pickled."""
 
     key: str
@@ -81,24 +81,24 @@ class ItemError(Exception):
         self.reason, self.detail = reason, detail
 
 
-class DeathError(ItemError):
+class WorkerDiedError(ItemError):
     """The process did not survive the batch, or was not let go on."""
 
 
-def seal(item: Keyed) -> Sealed:
+def serialize_item(item: Keyed) -> SerializedItem:
     try:
-        return Sealed(item.key, pickle.dumps(item))
+        return SerializedItem(item.key, pickle.dumps(item))
     except (pickle.PicklingError, AttributeError):  # a class of the program's main module
-        return Sealed(item.key, cloudpickle.dumps(item))
+        return SerializedItem(item.key, cloudpickle.dumps(item))
 
 
-class Bench:
+class StageHost:
     """Where stages and sink do their work: in the worker process, or here if they are not isolated."""
 
     def __init__(self, stages: Sequence[Stage[Any, Any]], sink: Sink[Any] | None) -> None:
         self._stages, self._sink = stages, sink
 
-    def pickled(self) -> bytes:
+    def serialize(self) -> bytes:
         """To be opened elsewhere.
 
         Raises:
@@ -122,7 +122,7 @@ class Bench:
             message = f"stage {stage.name!r} could not be set up: {type(error).__name__}: {error}"
             raise PipelineError(message) from error
 
-    def process(self, index: int, batch: list[Sealed]) -> list[Sealed | Rejected]:
+    def process(self, index: int, batch: list[SerializedItem]) -> list[SerializedItem | Rejected]:
         """Pass a batch through a stage.
 
         Raises:
@@ -133,15 +133,15 @@ class Bench:
             items = [pickle.loads(item.content) for item in batch]
             results = self._stages[index].process(items)
             check_results(batch, results)
-            return [result if isinstance(result, Rejected) else seal(result) for result in results]
+            return [result if isinstance(result, Rejected) else serialize_item(result) for result in results]
         except PipelineError:
             raise
         except Exception as error:
-            if isinstance(error, ConnectionError) or (isinstance(error, OSError) and error.errno in OWN_FAULT):
+            if isinstance(error, ConnectionError) or (isinstance(error, OSError) and error.errno in MACHINE_ERRNOS):
                 raise PipelineError(f"stage {self._stages[index].name!r}: {error}; mend that and run again") from error
-            raise ItemError(type(error).__name__, _detail(error)) from error
+            raise ItemError(type(error).__name__, _describe_error(error)) from error
 
-    def write(self, items: list[Sealed], folder: Path) -> Written:
+    def write(self, items: list[SerializedItem], folder: Path) -> SinkOutput:
         """Let the sink write a shard into the folder, without what a try that died may have left there."""
         assert self._sink is not None
         for left in folder.iterdir():
@@ -151,7 +151,9 @@ class Bench:
         except (OSError, PipelineError):
             raise
         except Exception as error:
-            raise PipelineError(f"{type(self._sink).__name__}: {type(error).__name__}: {_detail(error)}") from error
+            raise PipelineError(
+                f"{type(self._sink).__name__}: {type(error).__name__}: {_describe_error(error)}"
+            ) from error
 
 
 class Worker:
@@ -161,41 +163,41 @@ class Worker:
         bench: as it is or pickled; a pickled one is opened in its process only, which spares this one the imports.
     """
 
-    def __init__(self, bench: Bench | bytes, limits: WorkerLimits) -> None:
+    def __init__(self, stage_host: StageHost | bytes, limits: WorkerLimits) -> None:
         self._limits = limits
-        self._bench = bench
+        self._stage_host = stage_host
         self._process: _Process | None = None
         self._ready: set[int] = set()
-        self._lone_deaths = self._setup_deaths = 0
+        self._consecutive_deaths = self._setup_deaths = 0
         self._start()
 
-    def process(self, index: int, batch: list[Sealed]) -> list[Sealed | Rejected]:
-        """``Bench.process``; a batch that its process did not survive is tried a second time.
+    def process(self, index: int, batch: list[SerializedItem]) -> list[SerializedItem | Rejected]:
+        """``StageHost.process``; a batch that its process did not survive is tried a second time.
 
         Raises:
             DeathError: it died twice.
             PipelineError: every item seems to kill its process, or the stage could not be set up.
         """
         try:
-            results: list[Sealed | Rejected] = self._twice("process", index, batch)
-        except DeathError as death:
-            self._lone_deaths += len(batch) == 1
-            if self._lone_deaths >= MAX_LONE_DEATHS:
+            results: list[SerializedItem | Rejected] = self._call_with_retry("process", index, batch)
+        except WorkerDiedError as death:
+            self._consecutive_deaths += len(batch) == 1
+            if self._consecutive_deaths >= MAX_CONSECUTIVE_DEATHS:
                 raise PipelineError(
-                    f"{self._lone_deaths} items in a row ended their worker process, the last by {death.reason} "
+                    f"{self._consecutive_deaths} items in a row ended their worker process, the last by {death.reason} "
                     f"({death.detail}); is there enough memory, are the limits too tight?"
                 ) from death
             raise
-        self._lone_deaths = 0
+        self._consecutive_deaths = 0
         return results
 
-    def write(self, items: list[Sealed], folder: Path) -> Written:
-        """``Bench.write``."""
+    def write(self, items: list[SerializedItem], folder: Path) -> SinkOutput:
+        """``StageHost.write``."""
         try:
-            written: Written = self._twice("write", None, items, folder)
-        except DeathError as death:
+            sink_output: SinkOutput = self._call_with_retry("write", None, items, folder)
+        except WorkerDiedError as death:
             raise PipelineError(f"the sink ended its worker process twice: {death.reason} ({death.detail})") from death
-        return written
+        return sink_output
 
     def close(self) -> None:
         """End the process."""
@@ -205,16 +207,16 @@ class Worker:
 
     def _start(self) -> None:
         if self._limits.isolate and self._process is None:
-            bench = self._bench if isinstance(self._bench, bytes) else self._bench.pickled()
-            self._process, self._ready = _Process(bench, self._limits), set()
+            stage_host = self._stage_host if isinstance(self._stage_host, bytes) else self._stage_host.serialize()
+            self._process, self._ready = _Process(stage_host, self._limits), set()
 
-    def _twice(self, method: str, index: int | None, *arguments: Any) -> Any:
+    def _call_with_retry(self, method: str, index: int | None, *arguments: Any) -> Any:
         try:
-            return self._once(method, index, *arguments)
-        except DeathError:
-            return self._once(method, index, *arguments)
+            return self._prepare_and_call(method, index, *arguments)
+        except WorkerDiedError:
+            return self._prepare_and_call(method, index, *arguments)
 
-    def _once(self, method: str, index: int | None, *arguments: Any) -> Any:
+    def _prepare_and_call(self, method: str, index: int | None, *arguments: Any) -> Any:
         self._start()
         if index is None:
             return self._call(method, self._limits.batch_time_limit_s, *arguments)
@@ -225,7 +227,7 @@ class Worker:
     def _set_up(self, index: int) -> None:
         try:
             self._call("setup", None, index)
-        except DeathError as death:
+        except WorkerDiedError as death:
             self._setup_deaths += 1
             if self._setup_deaths < 2:
                 raise
@@ -238,13 +240,13 @@ class Worker:
 
     def _call(self, method: str, time_limit_s: float | None, *arguments: Any) -> Any:
         if self._process is None:
-            if isinstance(self._bench, bytes):
-                self._bench = pickle.loads(self._bench)
-            return getattr(self._bench, method)(*arguments)
+            if isinstance(self._stage_host, bytes):
+                self._stage_host = pickle.loads(self._stage_host)
+            return getattr(self._stage_host, method)(*arguments)
         try:
             return self._process.call(method, time_limit_s, arguments)
         except BaseException as error:  # also an interrupt leaves it in the middle of something
-            if not isinstance(error, ItemError | PipelineError | OSError) or isinstance(error, DeathError):
+            if not isinstance(error, ItemError | PipelineError | OSError) or isinstance(error, WorkerDiedError):
                 self._process.kill()
                 self._process = None
             raise
@@ -253,7 +255,7 @@ class Worker:
 class _Process:
     """A Python process that runs ``main`` below. It ends when the parent does."""
 
-    def __init__(self, bench: bytes, limits: WorkerLimits) -> None:
+    def __init__(self, stage_host: bytes, limits: WorkerLimits) -> None:
         self._memory_limit_gb = limits.memory_limit_gb
         self._calls, theirs = Pipe()
         lifeline, self._lifeline = Pipe(duplex=False)
@@ -261,12 +263,12 @@ class _Process:
         self._popen = subprocess.Popen(
             [sys.executable, "-m", "pipeline.worker", *map(str, descriptors)],
             pass_fds=descriptors,
-            env={**os.environ, "PYTHONPATH": python_path(), "OMP_NUM_THREADS": str(limits.threads)},
+            env={**os.environ, "PYTHONPATH": build_python_path(), "OMP_NUM_THREADS": str(limits.threads)},
         )
         theirs.close()
         lifeline.close()
         with contextlib.suppress(ConnectionError):  # it died; the first call tells
-            self._calls.send_bytes(bench)
+            self._calls.send_bytes(stage_host)
 
     def call(self, method: str, time_limit_s: float | None, arguments: tuple[Any, ...]) -> Any:
         started = time.monotonic()
@@ -274,11 +276,11 @@ class _Process:
             self._calls.send_bytes(pickle.dumps((method, arguments)))
             while not self._calls.poll(POLL_S):
                 if time_limit_s is not None and time.monotonic() - started > time_limit_s:
-                    raise DeathError("TimedOut", f"longer than {time_limit_s:g} s")
+                    raise WorkerDiedError("TimedOut", f"longer than {time_limit_s:g} s")
                 self._check_memory()
             error, result = pickle.loads(self._calls.recv_bytes())
         except (EOFError, ConnectionError) as gone:
-            raise DeathError("WorkerDied", _exit_of(self._popen)) from gone
+            raise WorkerDiedError("WorkerDied", _describe_exit(self._popen)) from gone
         if error is not None:
             raise error
         return result
@@ -288,7 +290,7 @@ class _Process:
             return
         with contextlib.suppress(psutil.Error):
             if psutil.Process(self._popen.pid).memory_info().rss > self._memory_limit_gb * 1e9:
-                raise DeathError("TooMuchMemory", f"more than {self._memory_limit_gb:g} GB")
+                raise WorkerDiedError("TooMuchMemory", f"more than {self._memory_limit_gb:g} GB")
 
     def kill(self) -> None:
         self._popen.kill()
@@ -303,26 +305,26 @@ def main(calls: Connection, lifeline: Connection) -> None:
         signal.signal(notice, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
     try:
-        bench = _opened(calls.recv_bytes())
+        stage_host = _load_stage_host(calls.recv_bytes())
         while True:
-            calls.send_bytes(_answer(bench, *pickle.loads(calls.recv_bytes())))
+            calls.send_bytes(_execute_call(stage_host, *pickle.loads(calls.recv_bytes())))
     except (EOFError, ConnectionError):
         pass
 
 
-def _opened(bench: bytes) -> Bench | PipelineError:
+def _load_stage_host(stage_host: bytes) -> StageHost | PipelineError:
     try:
-        opened: Bench = pickle.loads(bench)
+        loaded: StageHost = pickle.loads(stage_host)
     except Exception as error:  # noqa: BLE001 - the parent raises it
         return PipelineError(f"a worker process could not load the stages: {type(error).__name__}: {error}")
-    return opened
+    return loaded
 
 
-def _answer(bench: Bench | PipelineError, method: str, arguments: tuple[Any, ...]) -> bytes:
-    if isinstance(bench, PipelineError):
-        return pickle.dumps((bench, None))
+def _execute_call(stage_host: StageHost | PipelineError, method: str, arguments: tuple[Any, ...]) -> bytes:
+    if isinstance(stage_host, PipelineError):
+        return pickle.dumps((stage_host, None))
     try:
-        return pickle.dumps((None, getattr(bench, method)(*arguments)))
+        return pickle.dumps((None, getattr(stage_host, method)(*arguments)))
     except (ItemError, PipelineError, OSError) as error:
         return pickle.dumps((error, None))
 
@@ -333,7 +335,7 @@ def _end_with_parent(lifeline: Connection) -> None:
     os._exit(0)
 
 
-def python_path() -> str:
+def build_python_path() -> str:
     """Workers import what the parent can, whatever folder it was started from; Python's own folders are theirs."""
     own = (sys.prefix, sys.base_prefix)
     paths = [str(CHECKOUT), *(path for path in sys.path if path and not path.startswith(own))]
@@ -344,7 +346,7 @@ class WrongResultError(Exception):
     """A stage broke its promise: as many results as items, in the same order, under the same keys."""
 
 
-def check_results(batch: Sequence[Sealed], results: Any) -> None:
+def check_results(batch: Sequence[SerializedItem], results: Any) -> None:
     """Insist on as many results as items, in the same order, under the same keys.
 
     Raises:
@@ -360,7 +362,7 @@ def check_results(batch: Sequence[Sealed], results: Any) -> None:
             raise WrongResultError(f"result {position} must have the key of its item, {item.key!r}, got {got}")
 
 
-def _detail(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """The message and the line that raised it, free of memory addresses, which differ from run to run."""
     where = ""
     trace = error.__traceback__
@@ -370,7 +372,7 @@ def _detail(error: Exception) -> str:
     return re.sub(r"\b0x[0-9a-f]{6,}\b", "0x...", str(error)) + where
 
 
-def _exit_of(process: subprocess.Popen[bytes]) -> str:
+def _describe_exit(process: subprocess.Popen[bytes]) -> str:
     code = process.wait()
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 

@@ -8,7 +8,7 @@ from pathlib import PurePath
 _COCO_NUMBER = re.compile(r"(?:\A|_)(\d{12})(?:_\d+)?\Z")
 
 
-def picture_id(name: str) -> str:
+def normalize_image_name(name: str) -> str:
     """What a photograph is called without folder and kind; of COCO's, the number: val2014 and train2017 share them."""
     stem = PurePath(name).stem
     number = _COCO_NUMBER.search(stem)

@@ -12,15 +12,15 @@ from typing import IO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pipeline.receipts import Location, located
+from pipeline.receipts import Location, resolve_location
 from pipeline.stage import Item, Rejected, Resources, Stage
 from shards.schema import Sample
 from shards.sources.sample import SourceSample
 
-MOST_PIXELS = 100_000_000
+MAX_PIXELS = 100_000_000
 JPEG_QUALITY = 95
 _ORIENTATION = 0x0112
-_TURNED = (5, 6, 7, 8)
+_TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
 
 
@@ -32,7 +32,7 @@ class ImageError(Exception):
         self.rule = rule
 
 
-_DAMAGED = (
+_DECODE_ERRORS = (
     Image.DecompressionBombError,
     UnidentifiedImageError,
     OSError,
@@ -49,28 +49,28 @@ _DAMAGED = (
 
 
 @contextmanager
-def _blamed(rule: str, message: str) -> Iterator[None]:
+def _translate_errors(rule: str, message: str) -> Iterator[None]:
     try:
         yield
-    except _DAMAGED as error:
+    except _DECODE_ERRORS as error:
         raise ImageError(rule, f"{message} ({error})") from error
 
 
 def _open(file: IO[bytes], path: Location) -> Image.Image:
-    with _blamed("unreadable_image", f"{path} is not a JPEG, PNG, WebP, BMP, GIF or TIFF"):
+    with _translate_errors("unreadable_image", f"{path} is not a JPEG, PNG, WebP, BMP, GIF or TIFF"):
         image = Image.open(file, formats=("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"))
-    if image.width * image.height > MOST_PIXELS:
+    if image.width * image.height > MAX_PIXELS:
         raise ImageError("too_large_image", f"{path} has {image.width} x {image.height} pixels")
     return image
 
 
-def plain(folder: Location) -> Location:
+def get_fast_path(folder: Location) -> Location:
     """A folder on this machine as a ``Path``, which is five times as quick as a ``UPath``."""
-    folder = located(folder)
+    folder = resolve_location(folder)
     return Path(str(folder)) if isinstance(folder, Path) else folder
 
 
-def image_path(root: Location, name: str, *, allow_links: bool = False) -> Location:
+def resolve_image_path(root: Location, name: str, *, allow_links: bool = False) -> Location:
     """The file of an image that lies in a folder.
 
     Args:
@@ -90,26 +90,26 @@ def image_path(root: Location, name: str, *, allow_links: bool = False) -> Locat
         raise ImageError("missing_image", f"{name[:80]!r}... is no name of a file ({error.strerror})") from error
     if not is_there:
         raise ImageError("missing_image", f"{path} does not exist")
-    if not allow_links and isinstance(path, Path) and isinstance(root, Path) and not _inside(path, root):
+    if not allow_links and isinstance(path, Path) and isinstance(root, Path) and not _is_inside(path, root):
         raise ImageError(
             "outside_images", f"{path} is a link that leads out of {root}; --allow-links if the folder is yours"
         )
     return path
 
 
-def _inside(path: Path, root: Path) -> bool:
+def _is_inside(path: Path, root: Path) -> bool:
     """Whether the file lies in the folder once links are followed; folders are looked at once."""
     if path.is_symlink():
-        return _real(root) in path.resolve().parents
-    return _real(path.parent).is_relative_to(_real(root))
+        return _resolve_folder(root) in path.resolve().parents
+    return _resolve_folder(path.parent).is_relative_to(_resolve_folder(root))
 
 
 @lru_cache(maxsize=4096)
-def _real(folder: Path) -> Path:
+def _resolve_folder(folder: Path) -> Path:
     return folder.resolve()
 
 
-def upright_size(path: Location) -> tuple[int, int]:
+def read_upright_size(path: Location) -> tuple[int, int]:
     """(width, height) after the EXIF rotation, from the header alone.
 
     Raises:
@@ -118,9 +118,13 @@ def upright_size(path: Location) -> tuple[int, int]:
     with (
         path.open("rb") as file,
         _open(file, path) as image,
-        _blamed("unreadable_image", f"{path} has a damaged header"),
+        _translate_errors("unreadable_image", f"{path} has a damaged header"),
     ):
-        return (image.height, image.width) if _orientation(image) in _TURNED else (image.width, image.height)
+        return (
+            (image.height, image.width)
+            if _read_orientation(image) in _TRANSPOSED_ORIENTATIONS
+            else (image.width, image.height)
+        )
 
 
 def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
@@ -133,9 +137,9 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
         ImageError: the file is no image, too large, or truncated.
     """
     content = path.read_bytes()
-    broken = _blamed("truncated_image", f"{path} does not decode to its end")
+    broken = _translate_errors("truncated_image", f"{path} does not decode to its end")
     with _open(io.BytesIO(content), path) as image, broken:
-        orientation, size = _orientation(image), image.size
+        orientation, size = _read_orientation(image), image.size
         is_plain = image.mode in ("RGB", "L") and "transparency" not in image.info
         is_jpeg = image.format in ("JPEG", "MPO")  # what many telephones write, with further pictures behind
         kept = (is_jpeg or image.format == "PNG") and is_plain and orientation == 1
@@ -144,7 +148,7 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
         image.load()
         if kept:
             return content, size
-        upright = _rgb(image if orientation == 1 else ImageOps.exif_transpose(image))
+        upright = _convert_to_rgb(image if orientation == 1 else ImageOps.exif_transpose(image))
         buffer = io.BytesIO()
         if is_jpeg:
             upright.save(buffer, "JPEG", quality=JPEG_QUALITY)
@@ -153,7 +157,7 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
         return buffer.getvalue(), upright.size
 
 
-def rgb_image(content: bytes, path: Location) -> Image.Image:
+def decode_rgb_image(content: bytes, path: Location) -> Image.Image:
     """The pixels of an encoded image: upright, RGB, transparent parts white.
 
     Args:
@@ -162,21 +166,21 @@ def rgb_image(content: bytes, path: Location) -> Image.Image:
     Raises:
         ImageError: it is no image, too large, or truncated.
     """
-    broken = _blamed("truncated_image", f"{path} does not decode to its end")
+    broken = _translate_errors("truncated_image", f"{path} does not decode to its end")
     with _open(io.BytesIO(content), path) as image, broken:
         image.load()
-        return _rgb(image if _orientation(image) == 1 else ImageOps.exif_transpose(image))
+        return _convert_to_rgb(image if _read_orientation(image) == 1 else ImageOps.exif_transpose(image))
 
 
-def rgba_image(path: Location) -> Image.Image:
+def read_rgba_image(path: Location) -> Image.Image:
     """The pixels of an image file with its transparency, as RGBA.
 
     Raises:
         ImageError: the file is no image, too large, truncated, or has no transparency.
     """
-    with _blamed("unreadable_image", f"{path} cannot be read"):
+    with _translate_errors("unreadable_image", f"{path} cannot be read"):
         content = path.read_bytes()
-    broken = _blamed("truncated_image", f"{path} does not decode to its end")
+    broken = _translate_errors("truncated_image", f"{path} does not decode to its end")
     with _open(io.BytesIO(content), path) as image, broken:
         image.load()
         if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
@@ -184,7 +188,7 @@ def rgba_image(path: Location) -> Image.Image:
         return image.convert("RGBA")
 
 
-def _orientation(image: Image.Image) -> int:
+def _read_orientation(image: Image.Image) -> int:
     """EXIF's, 1 where nothing is said. A PNG that says it behind its pixels is taken as it lies: Pillow would decode
     all of it to find out."""
     if image.format == "PNG" and "exif" not in image.info:
@@ -193,7 +197,7 @@ def _orientation(image: Image.Image) -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _convert_to_rgb(image: Image.Image) -> Image.Image:
     """RGB of any mode; transparent parts become white."""
     if image.mode.startswith("I") or image.mode == "F":
         brightest = image.convert("F").getextrema()[1]
@@ -213,7 +217,7 @@ class LoadImageStage(Stage[Item, Sample]):
     batch_size = 16
 
     def __init__(self, images: Location) -> None:
-        self._images = plain(images)
+        self._images = get_fast_path(images)
 
     def process(self, items: list[Item]) -> list[Sample | Rejected]:
         return [self._load(item) for item in items]

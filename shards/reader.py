@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from pipeline.receipts import Location, PipelineError, Receipt, read_receipts, verified_path
+from pipeline.receipts import Location, PipelineError, Receipt, get_verified_path, read_receipts
 from shards.schema import Sample, SchemaError
-from shards.tar import members
+from shards.tar import iterate_members
 
 __all__ = ["Entry", "PipelineError", "SampleReader"]
 
@@ -57,26 +57,26 @@ class SampleReader:
     def __init__(self, run: Location, split: str | None = None) -> None:
         self.run = run
         self._receipts: list[Receipt] = read_receipts(run)
-        every = list(self._entries())
-        self.splits = sorted({entry.split for entry in every})
+        entries = list(self._read_entries())
+        self.splits = sorted({entry.split for entry in entries})
         if split is not None and split not in self.splits:
             raise SchemaError(f"{run} has no split {split!r}; it has {', '.join(self.splits) or 'no samples'}")
-        self.index: list[Entry] = [entry for entry in every if split is None or entry.split == split]
-        self._path = cache(self._verified_path)
+        self.index: list[Entry] = [entry for entry in entries if split is None or entry.split == split]
+        self._path = cache(self._get_verified_path)
 
-    def _entries(self) -> Iterator[Entry]:
+    def _read_entries(self) -> Iterator[Entry]:
         for shard, receipt in enumerate(self._receipts):
             if "index" not in receipt.files:
                 raise SchemaError(f"{self.run} holds {sorted(receipt.files)}, not samples; give a run of samples")
-            for row in pq.read_table(verified_path(self.run, receipt, "index")).to_pylist():
+            for row in pq.read_table(get_verified_path(self.run, receipt, "index")).to_pylist():
                 try:
                     yield Entry(shard=shard, **row)
                 except TypeError as error:
                     raise SchemaError(f"{self.run}, shard {receipt.shard_id}: no index of samples ({error})") from error
 
-    def _verified_path(self, shard: int) -> Path:
-        path = verified_path(self.run, self._receipts[shard], "tar")
-        for _ in members(path):  # insists on plain files
+    def _get_verified_path(self, shard: int) -> Path:
+        path = get_verified_path(self.run, self._receipts[shard], "tar")
+        for _ in iterate_members(path):  # insists on plain files
             pass
         return path
 
@@ -99,7 +99,7 @@ class SampleReader:
         """The JSON of sample ``i`` without its image."""
         entry = self.index[i]
         with self._path(entry.shard).open("rb") as file:
-            return self._json(file, entry)
+            return self._read_json(file, entry)
 
     def read(self, i: int) -> Sample:
         """Sample ``i``.
@@ -109,22 +109,22 @@ class SampleReader:
         """
         entry = self.index[i]
         with self._path(entry.shard).open("rb") as file:
-            record = self._json(file, entry)
-            image = _part(file, entry.image_offset, entry.image_bytes)
-            priors = self._priors(file, entry)
+            record = self._read_json(file, entry)
+            image = _read_part(file, entry.image_offset, entry.image_bytes)
+            priors = self._read_priors(file, entry)
         return Sample.from_json(record, image, priors)
 
-    def _json(self, file: io.BufferedReader, entry: Entry) -> dict[str, Any]:
+    def _read_json(self, file: io.BufferedReader, entry: Entry) -> dict[str, Any]:
         try:
-            record: dict[str, Any] = json.loads(_part(file, entry.json_offset, entry.json_bytes))
+            record: dict[str, Any] = json.loads(_read_part(file, entry.json_offset, entry.json_bytes))
         except ValueError as error:
             raise SchemaError(f"{self.run}, sample {entry.key}: its record is no JSON ({error})") from error
         return record
 
-    def _priors(self, file: io.BufferedReader, entry: Entry) -> npt.NDArray[np.float16] | None:
+    def _read_priors(self, file: io.BufferedReader, entry: Entry) -> npt.NDArray[np.float16] | None:
         if entry.priors_bytes < 0:
             return None
-        content = _part(file, entry.priors_offset, entry.priors_bytes)
+        content = _read_part(file, entry.priors_offset, entry.priors_bytes)
         try:
             array: npt.NDArray[np.float16] = np.load(io.BytesIO(content), allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
@@ -132,7 +132,7 @@ class SampleReader:
         return array
 
 
-def _part(file: io.BufferedReader, offset: int, size: int) -> bytes:
+def _read_part(file: io.BufferedReader, offset: int, size: int) -> bytes:
     if offset < 0 or size < 0:
         raise SchemaError(f"{file.name}: no member lies at {offset} with {size} bytes; is the index of this shard?")
     file.seek(offset)

@@ -22,17 +22,17 @@ Box = tuple[float, float, float, float]
 """(x1, y1, x2, y2) in pixels of the stored image, 0-based, right and bottom exclusive."""
 
 
-MOST_KEY_LETTERS = 88
+MAX_KEY_LENGTH = 88
 """A member's name in a tar has 100 bytes, and ``.priors.npy`` follows the key."""
 
-_KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{MOST_KEY_LETTERS}}}")
+_KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_KEY_LENGTH}}}")
 
 
 class SchemaError(ValueError):
     """A sample that breaks a rule of the schema; the message names the sample, the rule and the value."""
 
 
-def checked_box(values: Any, width: int, height: int, where: str) -> Box:
+def validate_box(values: Any, width: int, height: int, where: str) -> Box:
     """``values`` as a box of positive area that lies inside a ``width`` x ``height`` image.
 
     Raises:
@@ -51,7 +51,7 @@ def checked_box(values: Any, width: int, height: int, where: str) -> Box:
     raise SchemaError(f"{where}: box ({x1}, {y1}, {x2}, {y2}) reaches outside the {width} x {height} image")
 
 
-def around(boxes: Sequence[Box]) -> Box:
+def compute_enclosing_box(boxes: Sequence[Box]) -> Box:
     """The smallest box around one or more."""
     x1, y1, x2, y2 = zip(*boxes, strict=True)
     return (min(x1), min(y1), max(x2), max(y2))
@@ -69,13 +69,13 @@ class Instance:
     score: float | None = None
     """Detector's confidence for generated scenes; None for annotated ones."""
 
-    asked_box_xyxy: Box | None = None
+    requested_box_xyxy: Box | None = None
     """Where a composer was asked to put the thing; None where nobody asked, or what was asked is no match."""
 
     @property
-    def asked_iou(self) -> float | None:
+    def requested_iou(self) -> float | None:
         """How well the thing lies where it was asked for: the IoU of both boxes."""
-        return None if self.asked_box_xyxy is None else iou(self.box_xyxy, self.asked_box_xyxy)
+        return None if self.requested_box_xyxy is None else iou(self.box_xyxy, self.requested_box_xyxy)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -84,20 +84,20 @@ class Instance:
             "category": self.category,
             "is_crowd": self.is_crowd,
             "score": self.score,
-            "asked_box_xyxy": None if self.asked_box_xyxy is None else list(self.asked_box_xyxy),
-            "asked_iou": None if self.asked_iou is None else round(self.asked_iou, 4),
+            "requested_box_xyxy": None if self.requested_box_xyxy is None else list(self.requested_box_xyxy),
+            "requested_iou": None if self.requested_iou is None else round(self.requested_iou, 4),
         }
 
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> Instance:
-        """The inverse of ``to_json``; ``asked_iou`` is computed anew, and older records have neither."""
-        asked = record.get("asked_box_xyxy")
+        """The inverse of ``to_json``; ``requested_iou`` is computed anew, and older records have neither."""
+        requested = record.get("requested_box_xyxy")
         return Instance(
             box_xyxy=tuple(record["box_xyxy"]),
             category=record["category"],
             is_crowd=record["is_crowd"],
             score=record["score"],
-            asked_box_xyxy=None if asked is None else tuple(asked),
+            requested_box_xyxy=None if requested is None else tuple(requested),
         )
 
 
@@ -179,20 +179,20 @@ class Sample:
 
     def __post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):
-            raise SchemaError(f"sample key {self.key!r} must be 1 to {MOST_KEY_LETTERS} of a-z, A-Z, 0-9, _ and -")
+            raise SchemaError(f"sample key {self.key!r} must be 1 to {MAX_KEY_LENGTH} of a-z, A-Z, 0-9, _ and -")
         if self.width <= 0 or self.height <= 0:
             raise SchemaError(f"sample {self.key}: image size {self.width} x {self.height} must be positive")
         for i, instance in enumerate(self.instances):
             where = f"sample {self.key}, instance {i}"
-            checked_box(instance.box_xyxy, self.width, self.height, where)
-            if instance.asked_box_xyxy is not None:
-                checked_box(instance.asked_box_xyxy, self.width, self.height, f"{where} as asked for")
+            validate_box(instance.box_xyxy, self.width, self.height, where)
+            if instance.requested_box_xyxy is not None:
+                validate_box(instance.requested_box_xyxy, self.width, self.height, f"{where} as asked for")
         for query in self.queries:
             where = f"sample {self.key}, query {query.query_id!r}"
-            checked_box(query.box_xyxy, self.width, self.height, where)
+            validate_box(query.box_xyxy, self.width, self.height, where)
             for box in query.boxes_xyxy:
-                checked_box(box, self.width, self.height, where)
-            if query.boxes_xyxy and query.box_xyxy != around(query.boxes_xyxy):
+                validate_box(box, self.width, self.height, where)
+            if query.boxes_xyxy and query.box_xyxy != compute_enclosing_box(query.boxes_xyxy):
                 raise SchemaError(f"{where}: box {query.box_xyxy} is not the smallest around {query.boxes_xyxy}")
             if not query.text.strip():
                 raise SchemaError(f"{where}: the text is empty")
@@ -201,7 +201,7 @@ class Sample:
         if self.priors is not None and (self.priors.ndim != 2 or len(self.priors) != len(self.queries)):
             raise SchemaError(f"sample {self.key}: priors of shape {self.priors.shape} for {len(self.queries)} queries")
 
-    def num_rivals(self, query: Query) -> int | None:
+    def num_distractors(self, query: Query) -> int | None:
         """Other instances of the target's category (crowds left out); None where the category is not known."""
         if query.instance is None or not self.instances[query.instance].category:
             return None

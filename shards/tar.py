@@ -25,7 +25,7 @@ class Member:
     size_bytes: int
 
 
-def members(tar: Path) -> Iterator[Member]:
+def iterate_members(tar: Path) -> Iterator[Member]:
     """The members in order; their contents are not read.
 
     Raises:
@@ -46,6 +46,6 @@ def members(tar: Path) -> Iterator[Member]:
             file.seek(member.offset + -(-member.size_bytes // _BLOCK) * _BLOCK, io.SEEK_SET)
 
 
-def member_places(tar: Path) -> dict[str, tuple[int, int]]:
+def locate_members(tar: Path) -> dict[str, tuple[int, int]]:
     """Name to (offset, bytes) of the members' contents."""
-    return {member.name: (member.offset, member.size_bytes) for member in members(tar)}
+    return {member.name: (member.offset, member.size_bytes) for member in iterate_members(tar)}

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import webdataset as wds
 
-from pipeline.stage import Sink, Written
+from pipeline.stage import Sink, SinkOutput
 from shards.schema import Sample
-from shards.tar import member_places
+from shards.tar import locate_members
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -38,36 +38,36 @@ INDEX_SCHEMA = pa.schema(
 class SampleSink(Sink[Sample]):
     """Writes one shard of samples; the same samples give the same bytes."""
 
-    def write(self, items: list[Sample], folder: Path) -> Written:
+    def write(self, items: list[Sample], folder: Path) -> SinkOutput:
         tar, index = folder / "samples.tar", folder / "index.parquet"
         with tar.open("wb") as file:
-            write_tar(file, [members_of(sample) for sample in items])
-        pq.write_table(pa.Table.from_pylist(_index_rows(items, tar), schema=INDEX_SCHEMA), index)
+            write_tar(file, [build_members(sample) for sample in items])
+        pq.write_table(pa.Table.from_pylist(_build_index_rows(items, tar), schema=INDEX_SCHEMA), index)
         queries = sum(len(sample.queries) for sample in items)
         instances = sum(len(sample.instances) for sample in items)
-        return Written(
+        return SinkOutput(
             files={"tar": tar, "index": index},
             summary={"samples": len(items), "queries": queries, "instances": instances},
         )
 
 
-def members_of(sample: Sample) -> dict[str, bytes]:
+def build_members(sample: Sample) -> dict[str, bytes]:
     """Name to content of a sample's members, image first."""
     members = {
-        f"{sample.key}.{image_extension(sample.image)}": sample.image,
+        f"{sample.key}.{get_image_extension(sample.image)}": sample.image,
         f"{sample.key}.json": json.dumps(sample.to_json(), separators=(",", ":")).encode(),
     }
     if sample.priors is not None:
-        members[f"{sample.key}.priors.npy"] = npy_bytes(sample.priors.astype(np.float16))
+        members[f"{sample.key}.priors.npy"] = encode_npy(sample.priors.astype(np.float16))
     return members
 
 
-def image_extension(content: bytes) -> str:
+def get_image_extension(content: bytes) -> str:
     """``png`` or ``jpg``, by the file's first bytes."""
     return "png" if content.startswith(b"\x89PNG") else "jpg"
 
 
-def npy_bytes(array: np.ndarray[tuple[int, ...], np.dtype[np.float16]]) -> bytes:
+def encode_npy(array: np.ndarray[tuple[int, ...], np.dtype[np.float16]]) -> bytes:
     """An array as the content of an .npy file."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
@@ -84,13 +84,13 @@ def write_tar(file: io.BufferedWriter, groups: list[dict[str, bytes]]) -> None:
                 writer.write({"__key__": key, extension: content})
 
 
-def _index_rows(items: list[Sample], tar: Path) -> list[dict[str, object]]:
-    places = member_places(tar) if items else {}
+def _build_index_rows(items: list[Sample], tar: Path) -> list[dict[str, object]]:
+    spans = locate_members(tar) if items else {}
     rows = []
     for sample in items:
-        image = places[f"{sample.key}.{image_extension(sample.image)}"]
-        record = places[f"{sample.key}.json"]
-        priors = places.get(f"{sample.key}.priors.npy", (-1, -1))
+        image = spans[f"{sample.key}.{get_image_extension(sample.image)}"]
+        record = spans[f"{sample.key}.json"]
+        priors = spans.get(f"{sample.key}.priors.npy", (-1, -1))
         splits = sorted({query.split for query in sample.queries})
         rows.append(
             {

@@ -30,7 +30,7 @@ from workflows.miniature import WEIGHTS
 
 SMALLER = {
     "workflows.augment": ["--num-scenes", "16"],
-    "workflows.train": ["--epochs", "1", "--visual-start", str(WEIGHTS / "detector")],
+    "workflows.train": ["--epochs", "1", "--pretrained-visual", str(WEIGHTS / "detector")],
 }
 """What comes before the arguments of a page, so that the default takes seconds."""
 
@@ -50,8 +50,8 @@ NOT_AT_HAND = {
     r"cross-validate.*--dataset mine": r"too few for 5 folds",
     r"generate-priors.*--dataset (refcoco|mine)(?!.*preset miniature)": r"stable-diffusion-v1-5|needs 1 GPU",
     r"augment.*--dataset refcoco": r"rtdetr_r50vd|stable-diffusion|cut-outs",
-    r"--detr detr": r"detr-r50-unc\.pth|packed-scenes does not exist",
-    r"--visual-start detr": r"detr-r50-e632da11\.pth|bert-base-uncased",
+    r"--detr-weights detr": r"detr-r50-unc\.pth|packed-scenes does not exist",
+    r"--pretrained-visual detr": r"detr-r50-e632da11\.pth|bert-base-uncased",
     r"dataset refcoco.*--checkpoint": r"does not exist",
     r"trainer.model.published_checkpoints import": r"resvg_refcoco\.pth",
     r"trainer.model.published_checkpoints export": r"runs/refcoco-both/best",
@@ -119,7 +119,7 @@ def _complaint(command: Shown) -> str | None:
 
 def _run(module: str, arguments: list[str]) -> tuple[int, str]:
     """Exit status of ``python -m module``, in this process, and what it and its processes told."""
-    smaller = [] if {"--detr", "--visual-start"} & set(arguments) else SMALLER.get(module, [])
+    smaller = [] if {"--detr-weights", "--pretrained-visual"} & set(arguments) else SMALLER.get(module, [])
     sys.argv = [module, *smaller, *arguments]
     with _heard() as told:
         try:

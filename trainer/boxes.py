@@ -18,20 +18,20 @@ def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
     return torch.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], dim=-1)
 
 
-def _area(boxes: Tensor) -> Tensor:
+def _compute_area(boxes: Tensor) -> Tensor:
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
-def _iou_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def _compute_iou_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     size = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0)
     intersection = size.prod(-1)
-    union = _area(a) + _area(b) - intersection
+    union = _compute_area(a) + _compute_area(b) - intersection
     return intersection / union, union
 
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
     """(...,) intersection over union of xyxy box pairs (..., 4), one of each pair of positive area."""
-    return _iou_and_union(a, b)[0]
+    return _compute_iou_and_union(a, b)[0]
 
 
 def giou(a: Tensor, b: Tensor) -> Tensor:
@@ -46,6 +46,6 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
 
     Source: Rezatofighi et al., CVPR 2019, algorithm 1 (arXiv:1902.09630).
     """
-    value, union = _iou_and_union(a, b)
+    value, union = _compute_iou_and_union(a, b)
     hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).prod(-1)
     return value - (hull - union) / hull

@@ -12,10 +12,10 @@ from upath import UPath
 
 from trainer.data.processor import ProcessorConfig
 from trainer.data.transforms import AugmentationConfig
-from trainer.model.config import NetworkConfig, miniature, published
-from trainer.training.optimizer import OptimisationConfig
+from trainer.model.config import NetworkConfig, make_miniature_config, make_published_config
+from trainer.training.optimizer import OptimizationConfig
 
-CHANGEABLE = frozenset(
+CHANGEABLE_FIELDS = frozenset(
     {
         "output",
         "epochs",
@@ -24,8 +24,8 @@ CHANGEABLE = frozenset(
         "stop_after_steps",
         "log_every_steps",
         "resume",
-        "accumulate",
-        "recompute",
+        "gradient_accumulation_steps",
+        "gradient_checkpointing",
         "compile",
         "tracker",
         "validate_batch_images",
@@ -59,13 +59,13 @@ class TrainConfig:
     text_from_scratch: bool = False
     """Take only the configuration and the tokenizer of ``text_encoder``."""
 
-    visual_start: Path | None = None
+    pretrained_visual: Path | None = None
     """Detector whose backbone (and visual encoder) the network starts from; see ``trainer.model.pretrained``."""
 
-    network: NetworkConfig = field(default_factory=published)
+    network: NetworkConfig = field(default_factory=make_published_config)
     processor: ProcessorConfig = field(default_factory=ProcessorConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+    optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
 
     epochs: int = 90
     steps: int | None = None
@@ -78,24 +78,24 @@ class TrainConfig:
     max_queries: int = 1
     """Queries asked of an image at once; 1 is the published composition, 4 costs little more a step."""
 
-    attention_weight: float = 0.0
+    verification_loss_weight: float = 0.0
     """Weight of ``losses.attention_loss``; the published recipe has none."""
 
-    prior_weight: float = 0.0
+    prior_loss_weight: float = 0.0
     """Weight of ``losses.prior_loss``, for a network whose priors verify; the published recipe has none."""
 
-    accumulate: int = 1
+    gradient_accumulation_steps: int = 1
     """Parts in which a step is computed, one after another, to save memory; its result stays that of the whole."""
 
-    shares: tuple[float, ...] = ()
+    mixing_ratios: tuple[float, ...] = ()
     """How much of each of ``train`` an epoch asks, such as ``1 0.5``: all of the real queries, and of the generated
     scenes one half in each epoch, in turn. All of everything where not given."""
 
-    most_extra: float | None = None
+    max_synthetic_fraction: float | None = None
     """Largest share of an epoch's pictures that runs after the first of ``train`` may have, such as 0.25 of generated
-    scenes; the rest of them comes in the next epochs, in turn. None: all in each epoch, or as ``shares`` says."""
+    scenes; the rest of them comes in the next epochs, in turn. None: all in each epoch, or as ``mixing_ratios`` says."""
 
-    recompute: bool = False
+    gradient_checkpointing: bool = False
     """Keep no activations between layers but compute them anew for the gradients: a third slower, a fraction of the
     memory (gradient checkpointing)."""
 
@@ -130,7 +130,14 @@ class TrainConfig:
     seed: int = 42
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_images", "max_queries", "accumulate", "validate_every_epochs", "log_every_steps")
+        positive = (
+            "epochs",
+            "batch_images",
+            "max_queries",
+            "gradient_accumulation_steps",
+            "validate_every_epochs",
+            "log_every_steps",
+        )
         for name in positive:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -138,16 +145,20 @@ class TrainConfig:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
         if not 0 <= self.prior_dropout <= 1:
             raise ValueError(f"prior_dropout must lie in 0..1, got {self.prior_dropout}")
-        if self.prior_weight and not self.network.prior_verifies:
-            raise ValueError(f"prior_weight {self.prior_weight} needs a network with prior_verifies; set that, or 0")
+        if self.prior_loss_weight and not self.network.use_prior_verification:
+            raise ValueError(
+                f"prior_weight {self.prior_loss_weight} needs a network with prior_verifies; set that, or 0"
+            )
         if not self.train:
             raise ValueError("train must name at least one run of samples")
-        if self.shares and (len(self.shares) != len(self.train) or min(self.shares) <= 0):
+        if self.mixing_ratios and (len(self.mixing_ratios) != len(self.train) or min(self.mixing_ratios) <= 0):
             raise ValueError(
-                f"shares must be one positive number for each of train ({len(self.train)}), got {self.shares}"
+                f"shares must be one positive number for each of train ({len(self.train)}), got {self.mixing_ratios}"
             )
-        if self.most_extra is not None and (self.shares or not 0 < self.most_extra < 1):
-            raise ValueError(f"most_extra must lie between 0 and 1, and instead of shares, got {self.most_extra}")
+        if self.max_synthetic_fraction is not None and (self.mixing_ratios or not 0 < self.max_synthetic_fraction < 1):
+            raise ValueError(
+                f"most_extra must lie between 0 and 1, and instead of shares, got {self.max_synthetic_fraction}"
+            )
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie between 0 and 1, such as 0.9998, got {self.ema_decay}")
 
@@ -162,16 +173,16 @@ class TrainConfig:
         return [
             f"{name}: {other.get(name)!r} then, {own[name]!r} now"
             for name in own
-            if name not in CHANGEABLE and own[name] != other.get(name)
+            if name not in CHANGEABLE_FIELDS and own[name] != other.get(name)
         ]
 
 
-def published_recipe(output: Path = MISSING, train: tuple[UPath, ...] = MISSING) -> TrainConfig:
+def make_published_recipe(output: Path = MISSING, train: tuple[UPath, ...] = MISSING) -> TrainConfig:
     """ResVG on RefCOCO-like data sets: 90 epochs of the network of the published sizes."""
     return TrainConfig(output=output, train=train)
 
 
-def miniature_recipe(output: Path = MISSING, train: tuple[UPath, ...] = MISSING) -> TrainConfig:
+def make_miniature_recipe(output: Path = MISSING, train: tuple[UPath, ...] = MISSING) -> TrainConfig:
     """The miniature network on the miniature world: minutes on two CPU cores.
 
     Its backbone comes from the miniature detector, which takes pixels in 0..1 as they are. Not the published recipe in
@@ -181,24 +192,24 @@ def miniature_recipe(output: Path = MISSING, train: tuple[UPath, ...] = MISSING)
     return TrainConfig(
         output=output,
         train=train,
-        network=miniature(),
+        network=make_miniature_config(),
         text_from_scratch=True,
         processor=ProcessorConfig(image_mean=(0.0, 0.0, 0.0), image_std=(1.0, 1.0, 1.0)),
         augmentation=AugmentationConfig(
             long_sides=(1.0,), crop_probability=0.0, jitter_probability=0.0, random_placement=False
         ),
-        optimisation=OptimisationConfig(
+        optimization=OptimizationConfig(
             learning_rate=3e-4,
             pretrained_learning_rate=3e-4,
             freeze_epochs=0,
             schedule="cosine",
             warmup_steps=100,
-            clip_norm=1.0,
+            max_grad_norm=1.0,
         ),
         epochs=10,
         batch_images=8,
         max_queries=4,
-        attention_weight=2.0,
+        verification_loss_weight=2.0,
         validate_every_epochs=2,
         num_workers=0,
     )

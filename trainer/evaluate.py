@@ -29,10 +29,10 @@ from shards.schema import SchemaError
 from trainer.data.dataset import Samples
 from trainer.data.processor import Processor
 from trainer.errors import TrainerError
-from trainer.evaluation.evaluator import Answerer, evaluation_stream, judge_all
-from trainer.evaluation.metrics import Judgement, PriorMode, scores
+from trainer.evaluation.evaluator import Predictor, build_evaluation_stream, evaluate_all
+from trainer.evaluation.metrics import PredictionRecord, PriorMode, scores
 from trainer.model.network import GroundingNetwork
-from trainer.training.error_messages import explained
+from trainer.training.error_messages import translate_errors
 
 PREDICTIONS = "predictions.jsonl"
 
@@ -51,7 +51,7 @@ class EvaluateConfig:
     output: Path
     """Folder for the report."""
 
-    priors: tuple[PriorMode, ...] = ("true",)
+    priors: tuple[PriorMode, ...] = ("own",)
     """``true``: each query's own; ``without``: none; ``shuffled``: another query's, to see whether they matter at all.
     A network without priors is asked once, ``without``."""
 
@@ -65,7 +65,7 @@ class EvaluateConfig:
             raise ValueError(f"priors must be one or more different ways of giving them, got {self.priors}")
 
 
-def evaluate(config: EvaluateConfig) -> list[Judgement]:
+def evaluate(config: EvaluateConfig) -> list[PredictionRecord]:
     """
     Returns:
         Every judgement, as in ``predictions.jsonl``: by way of giving priors, split, and in the order of the data.
@@ -74,32 +74,32 @@ def evaluate(config: EvaluateConfig) -> list[Judgement]:
         TrainerError, SchemaError, PipelineError: something a person can mend.
     """
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
-    answerer = Answerer(
+    predictor = Predictor(
         network=GroundingNetwork.from_pretrained(config.checkpoint).to(accelerator.device),
         processor=Processor.from_pretrained(config.checkpoint),
     )
-    modes: tuple[PriorMode, ...] = config.priors if answerer.network.config.use_prior else ("without",)
+    modes: tuple[PriorMode, ...] = config.priors if predictor.network.config.use_prior else ("none",)
     samples = {split: Samples([SampleReader(config.data, split)]) for split in config.splits}
-    less_memory = f"use --batch-images {max(1, config.batch_images // 2)}"
-    judgements: list[Judgement] = []
-    with explained(lambda: f"after {len(judgements)} queries", less_memory):
+    memory_hint = f"use --batch-images {max(1, config.batch_images // 2)}"
+    records: list[PredictionRecord] = []
+    with translate_errors(lambda: f"after {len(records)} queries", memory_hint):
         for mode in modes:
             for split in config.splits:
-                judgements += _judged(answerer, samples[split], mode, config, accelerator)
+                records += _evaluate_split(predictor, samples[split], mode, config, accelerator)
     if accelerator.is_main_process:
-        write_judgements(config.output, judgements)
+        write_predictions(config.output, records)
     accelerator.wait_for_everyone()
     accelerator.end_training()  # or threads of the process group can abort a process that is done
-    return judgements
+    return records
 
 
-def _judged(
-    answerer: Answerer, samples: Samples, mode: PriorMode, config: EvaluateConfig, accelerator: Accelerator
-) -> list[Judgement]:
-    stream = evaluation_stream(
+def _evaluate_split(
+    predictor: Predictor, samples: Samples, mode: PriorMode, config: EvaluateConfig, accelerator: Accelerator
+) -> list[PredictionRecord]:
+    stream = build_evaluation_stream(
         samples,
-        answerer.network,
-        answerer.processor,
+        predictor.network,
+        predictor.processor,
         accelerator,
         batch_images=config.batch_images,
         num_workers=config.num_workers,
@@ -108,26 +108,26 @@ def _judged(
     console = Console(stderr=True, quiet=not accelerator.is_main_process)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("asking", total=stream.num_batches / accelerator.num_processes)
-        return judge_all(answerer, stream, accelerator, priors=mode, on_batch=lambda: bar.advance(task))
+        return evaluate_all(predictor, stream, accelerator, priors=mode, on_batch=lambda: bar.advance(task))
 
 
-def scores_by_split(judgements: Sequence[Judgement]) -> dict[str, dict[str, Any]]:
+def compute_scores_by_split(records: Sequence[PredictionRecord]) -> dict[str, dict[str, Any]]:
     """Way of giving priors and split to ``trainer.evaluation.metrics.scores``."""
-    groups: dict[PriorMode, dict[str, list[Judgement]]] = {}
-    for one in judgements:
-        groups.setdefault(one.priors, {}).setdefault(one.split, []).append(one)
-    return {mode: {split: scores(some) for split, some in splits.items()} for mode, splits in groups.items()}
+    groups: dict[PriorMode, dict[str, list[PredictionRecord]]] = {}
+    for record in records:
+        groups.setdefault(record.priors, {}).setdefault(record.split, []).append(record)
+    return {mode: {split: scores(group) for split, group in splits.items()} for mode, splits in groups.items()}
 
 
-def write_judgements(folder: Path, judgements: Sequence[Judgement]) -> None:
+def write_predictions(folder: Path, records: Sequence[PredictionRecord]) -> None:
     """``predictions.jsonl`` and ``scores.json``, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_whole(folder / PREDICTIONS, "".join(json.dumps(one.to_json()) + "\n" for one in judgements))
-    _write_whole(folder / "scores.json", json.dumps(scores_by_split(judgements), indent=1))
+    _write_atomic(folder / PREDICTIONS, "".join(json.dumps(record.to_json()) + "\n" for record in records))
+    _write_atomic(folder / "scores.json", json.dumps(compute_scores_by_split(records), indent=1))
 
 
-def read_judgements(folder: Path) -> list[Judgement]:
-    """What ``write_judgements`` wrote.
+def read_predictions(folder: Path) -> list[PredictionRecord]:
+    """What ``write_predictions`` wrote.
 
     Raises:
         TrainerError: the file is missing or damaged; names the line.
@@ -135,16 +135,16 @@ def read_judgements(folder: Path) -> list[Judgement]:
     path = folder / PREDICTIONS
     if not path.is_file():
         raise TrainerError(f"{path} does not exist; evaluate a network into {folder} first")
-    judgements = []
+    records = []
     for number, line in enumerate(path.read_text().splitlines(), 1):
         try:
-            judgements.append(Judgement.from_json(json.loads(line), f"{path}, line {number},"))
+            records.append(PredictionRecord.from_json(json.loads(line), f"{path}, line {number},"))
         except ValueError as error:
             raise TrainerError(f"{path}, line {number}: {error}; evaluate the network again") from error
-    return judgements
+    return records
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _write_atomic(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text)
     partial.replace(path)
@@ -154,13 +154,13 @@ def main() -> None:
     """The command line."""
     config = tyro.cli(EvaluateConfig, description=__doc__)
     try:
-        judgements = evaluate(config)
+        records = evaluate(config)
     except (TrainerError, SchemaError, PipelineError) as error:
         sys.exit(f"error: {error}")
     if PartialState().is_main_process:
-        for mode, splits in scores_by_split(judgements).items():
-            for split, found in splits.items():
-                accuracy = f"Acc@0.5 {found['accuracy']['0.50']:.4f} of {found['num_queries']} queries"
+        for mode, splits in compute_scores_by_split(records).items():
+            for split, split_scores in splits.items():
+                accuracy = f"Acc@0.5 {split_scores['accuracy']['0.50']:.4f} of {split_scores['num_queries']} queries"
                 print(f"{split}: {accuracy}, priors: {mode}")
         print(f"predictions and scores lie in {config.output}")
 

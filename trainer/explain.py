@@ -18,10 +18,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainer.data.processor import Placement, centred
+from trainer.data.processor import Placement, center_on_canvas
 from trainer.model.decoder import DecoderStage
-from trainer.model.network import Grounding
-from trainer.predict import Grounder, Prediction, Prior, opened
+from trainer.model.network import GroundingOutput
+from trainer.predict import Grounder, Prediction, PriorInput, open_image
 
 Map = npt.NDArray[np.float32]
 
@@ -40,7 +40,7 @@ class Explanation:
     placement: Placement
     canvas_px: int
 
-    def over_picture(self, values: Map, size: tuple[int, int], shown: tuple[int, int]) -> Map:
+    def project_to_image(self, values: Map, size: tuple[int, int], output_size: tuple[int, int]) -> Map:
         """A map over a picture, bilinear.
 
         Args:
@@ -49,55 +49,57 @@ class Explanation:
             shown: width and height of the result, in which the picture may be shown smaller.
 
         Returns:
-            (height, width) of ``shown``.
+            (height, width) of ``output_size``.
         """
         canvas = Image.fromarray(values).resize((self.canvas_px, self.canvas_px), Image.Resampling.BILINEAR)
         place = self.placement
         right, bottom = place.left_px + size[0] * place.scale_x, place.top_px + size[1] * place.scale_y
-        part = canvas.resize(shown, Image.Resampling.BILINEAR, box=(place.left_px, place.top_px, right, bottom))
+        part = canvas.resize(output_size, Image.Resampling.BILINEAR, box=(place.left_px, place.top_px, right, bottom))
         return np.asarray(part, dtype=np.float32)
 
 
 @torch.no_grad()
-def explain(grounder: Grounder, image: Image.Image | Path | str, query: str, prior: Prior | None = None) -> Explanation:
+def explain(
+    grounder: Grounder, image: Image.Image | Path | str, query: str, prior: PriorInput | None = None
+) -> Explanation:
     """Ground a phrase as ``Grounder.predict`` does, and keep what the network looked at.
 
     Raises:
         TrainerError: as ``Grounder.predict_all``.
     """
-    picture = (image if isinstance(image, Image.Image) else opened(Path(image))).convert("RGB")
+    rgb_image = (image if isinstance(image, Image.Image) else open_image(Path(image))).convert("RGB")
     network = grounder.network
     canvas_px, grid = network.config.image_size_px, network.config.grid
-    with _watched(grounder) as seen:
-        prediction = grounder.predict(picture, query, prior)
-    grounding: Grounding = seen["grounding"]
+    with _record_activations(grounder) as recorded:
+        prediction = grounder.predict(rgb_image, query, prior)
+    grounding: GroundingOutput = recorded["grounding"]
     score = grounding.scores[0].float().masked_fill(grounding.padding[0], 0.0)
     return Explanation(
         prediction=prediction,
         verification=score.view(grid, grid).cpu().numpy(),
-        attention=torch.stack(seen["attention"])[:, 0].view(-1, grid, grid).float().cpu().numpy(),
-        placement=centred(picture, canvas_px)[2],
+        attention=torch.stack(recorded["attention"])[:, 0].view(-1, grid, grid).float().cpu().numpy(),
+        placement=center_on_canvas(rgb_image, canvas_px)[2],
         canvas_px=canvas_px,
     )
 
 
 @contextmanager
-def _watched(grounder: Grounder) -> Iterator[dict[str, Any]]:
+def _record_activations(grounder: Grounder) -> Iterator[dict[str, Any]]:
     """What the network says, and the weights with which each stage looks at the image."""
-    seen: dict[str, Any] = {"attention": []}
+    recorded: dict[str, Any] = {"attention": []}
 
-    def note_answer(_: Any, __: Any, answer: Grounding) -> None:
-        seen["grounding"] = answer
+    def record_output(_: Any, __: Any, output: GroundingOutput) -> None:
+        recorded["grounding"] = output
 
-    def note_weights(attention: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+    def record_attention(attention: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
         query, key, _, padding = inputs
-        seen["attention"].append(attention.weights(query, key, padding))
+        recorded["attention"].append(attention.compute_weights(query, key, padding))
 
     stages: list[DecoderStage] = list(grounder.network.decoder.layers)  # type: ignore[arg-type]
-    hooks = [stage.img_attn.register_forward_pre_hook(note_weights) for stage in stages]
-    hooks.append(grounder.network.register_forward_hook(note_answer))
+    hooks = [stage.img_attn.register_forward_pre_hook(record_attention) for stage in stages]
+    hooks.append(grounder.network.register_forward_hook(record_output))
     try:
-        yield seen
+        yield recorded
     finally:
         for hook in hooks:
             hook.remove()

@@ -17,16 +17,16 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from shards.images import MOST_PIXELS
-from trainer.data.processor import Processor, centred
+from shards.images import MAX_PIXELS
+from trainer.data.processor import Processor, center_on_canvas
 from trainer.errors import TrainerError
-from trainer.evaluation.evaluator import in_picture
-from trainer.model.network import Grounding, GroundingNetwork
+from trainer.evaluation.evaluator import map_boxes_to_image
+from trainer.model.network import GroundingNetwork, GroundingOutput
 
 Feature = npt.NDArray[Any]
 """(prior_dim,) of any float type."""
 
-Prior = Feature | Callable[[str], Feature]
+PriorInput = Feature | Callable[[str], Feature]
 """A phrase's prior, or what makes one from the phrase."""
 
 
@@ -34,7 +34,7 @@ Prior = Feature | Callable[[str], Feature]
 class Prediction:
     """Where a phrase is."""
 
-    phrase: str
+    query: str
     box_xyxy: tuple[float, float, float, float]
     """In pixels of the picture, upright as its EXIF orientation says."""
 
@@ -58,13 +58,13 @@ class Grounder:
         path = Path(folder)
         return Grounder(GroundingNetwork.from_pretrained(path).to(device), Processor.from_pretrained(path))
 
-    def predict(self, image: Image.Image | Path | str, query: str, prior: Prior | None = None) -> Prediction:
+    def predict(self, image: Image.Image | Path | str, query: str, prior: PriorInput | None = None) -> Prediction:
         """Ground one phrase; see ``predict_all``."""
         return self.predict_all(image, [query], None if prior is None else [prior])[0]
 
     @torch.no_grad()
     def predict_all(
-        self, image: Image.Image | Path | str, queries: Sequence[str], priors: Sequence[Prior | None] | None = None
+        self, image: Image.Image | Path | str, queries: Sequence[str], priors: Sequence[PriorInput | None] | None = None
     ) -> list[Prediction]:
         """Ground phrases in one picture, which is encoded once.
 
@@ -78,24 +78,24 @@ class Grounder:
         """
         if not queries or not all(query.strip() for query in queries):
             raise TrainerError(f"phrases to ground must not be empty, got {list(queries)!r}")
-        picture = image if isinstance(image, Image.Image) else opened(Path(image))
+        pil_image = image if isinstance(image, Image.Image) else open_image(Path(image))
         device, canvas_px = next(self.network.parameters()).device, self.network.config.image_size_px
-        canvas, padding, _ = centred(picture.convert("RGB"), canvas_px)
-        token_ids, token_mask = self.processor.tokens(queries)
-        grounding: Grounding = self.network(
-            self.processor.normalised(canvas[None], padding[None]).to(device),
+        canvas, padding, _ = center_on_canvas(pil_image.convert("RGB"), canvas_px)
+        token_ids, token_mask = self.processor.tokenize(queries)
+        grounding: GroundingOutput = self.network(
+            self.processor.normalize(canvas[None], padding[None]).to(device),
             padding[None].to(device),
             token_ids.to(device),
             token_mask.to(device),
             torch.zeros(len(queries), dtype=torch.long, device=device),
-            *self._features(queries, priors, device),
+            *self._prepare_priors(queries, priors, device),
         )
         stages = grounding.boxes.cpu()
-        boxes = in_picture(stages.double().flatten(0, 1), picture.size, canvas_px).view(*stages.shape)
-        return [_prediction(query, boxes[:, i]) for i, query in enumerate(queries)]
+        boxes = map_boxes_to_image(stages.double().flatten(0, 1), pil_image.size, canvas_px).view(*stages.shape)
+        return [_build_prediction(query, boxes[:, i]) for i, query in enumerate(queries)]
 
-    def _features(
-        self, queries: Sequence[str], priors: Sequence[Prior | None] | None, device: torch.device
+    def _prepare_priors(
+        self, queries: Sequence[str], priors: Sequence[PriorInput | None] | None, device: torch.device
     ) -> tuple[Tensor | None, Tensor | None]:
         """(queries, prior_dim) float32, and (queries,) bool, True where there is one; None for none at all."""
         config = self.network.config
@@ -115,24 +115,24 @@ class Grounder:
         return torch.from_numpy(np.stack(rows).astype(np.float32)).to(device), given
 
 
-def opened(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
     """The picture in a file, upright.
 
     Raises:
         TrainerError: it is missing or no picture.
     """
     try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                raise TrainerError(f"{path} has {picture.width} x {picture.height} pixels; make it smaller")
-            return ImageOps.exif_transpose(picture).convert("RGB")
+        with Image.open(path) as pil_image:
+            if pil_image.width * pil_image.height > MAX_PIXELS:
+                raise TrainerError(f"{path} has {pil_image.width} x {pil_image.height} pixels; make it smaller")
+            return ImageOps.exif_transpose(pil_image).convert("RGB")
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise TrainerError(f"{path} cannot be read as a picture ({error})") from error
 
 
-def _prediction(phrase: str, stages_xyxy: Tensor) -> Prediction:
+def _build_prediction(query: str, stages_xyxy: Tensor) -> Prediction:
     rows = []
     for stage in stages_xyxy:
         x1, y1, x2, y2 = stage.tolist()
         rows.append((x1, y1, x2, y2))
-    return Prediction(phrase=phrase, box_xyxy=rows[-1], stages_xyxy=tuple(rows))
+    return Prediction(query=query, box_xyxy=rows[-1], stages_xyxy=tuple(rows))

@@ -26,22 +26,22 @@ from torch import Tensor
 
 from shards.reader import PipelineError, SampleReader
 from shards.schema import SchemaError
-from trainer.config import TrainConfig, miniature_recipe, published_recipe
-from trainer.data.dataset import Batch, EvaluationStream, Preparation, Samples, TrainStream, limited_shares
+from trainer.config import TrainConfig, make_miniature_recipe, make_published_recipe
+from trainer.data.dataset import Batch, BatchBuilder, EvaluationStream, Samples, TrainStream, limit_mixing_ratios
 from trainer.data.processor import Processor, load_tokenizer
 from trainer.errors import TrainerError
-from trainer.evaluation.evaluator import Answerer, evaluation_stream, judge_all
-from trainer.evaluation.metrics import Judgement, scores
-from trainer.model.network import Grounding, GroundingNetwork
-from trainer.model.pretrained import Loaded, choose_text_encoder, load_text, load_visual
-from trainer.model.state_dict import listed, load_strictly, read_safetensors
-from trainer.training.checkpoint import Checkpoint, Progress, read_state
-from trainer.training.ema import WeightAverage
-from trainer.training.error_messages import explained
-from trainer.training.losses import attention_loss, box_losses, prior_loss
-from trainer.training.optimizer import learning_rate_factor, new_optimizer, set_learning_rates
-from trainer.training.progress_bar import TrainingView
-from trainer.training.tracking import log_pictures, peak_memory_bytes
+from trainer.evaluation.evaluator import Predictor, build_evaluation_stream, evaluate_all
+from trainer.evaluation.metrics import PredictionRecord, scores
+from trainer.model.network import GroundingNetwork, GroundingOutput
+from trainer.model.pretrained import LoadReport, choose_text_encoder, load_text, load_visual
+from trainer.model.state_dict import format_names, load_strictly, read_safetensors
+from trainer.training.checkpoint import Checkpoint, TrainingState, read_state
+from trainer.training.ema import EmaWeights
+from trainer.training.error_messages import translate_errors
+from trainer.training.losses import compute_box_losses, compute_prior_loss, compute_verification_loss
+from trainer.training.optimizer import build_optimizer, compute_lr_factor, set_learning_rates
+from trainer.training.progress_bar import ProgressBar
+from trainer.training.tracking import get_peak_memory_bytes, log_predictions
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # loader processes are forked
 
@@ -66,30 +66,30 @@ class Trainer:
         self.config = config
         self.accelerator = _new_accelerator(config)
         ranks = self.accelerator.num_processes
-        if config.batch_images % (ranks * config.accumulate):
+        if config.batch_images % (ranks * config.gradient_accumulation_steps):
             raise TrainerError(
                 f"batch_images {config.batch_images} must be a multiple of the processes ({ranks}) times accumulate "
-                f"({config.accumulate})"
+                f"({config.gradient_accumulation_steps})"
             )
         torch.manual_seed(config.seed)
         self.network, self.processor, loaded = new_network(config)
         self.network.channels_last()
-        self.network.recompute = config.recompute
-        self.stream = self._train_stream()
-        self.validation = self._validation_stream()
-        self.optimizer = new_optimizer(self.network, config.optimisation, config.batch_images * config.max_queries)
-        self.progress = Progress()
+        self.network.gradient_checkpointing = config.gradient_checkpointing
+        self.stream = self._build_train_stream()
+        self.validation = self._build_validation_stream()
+        self.optimizer = build_optimizer(self.network, config.optimization, config.batch_images * config.max_queries)
+        self.progress = TrainingState()
         state = self._resume()
         self.model, self.optimizer = self.accelerator.prepare(self.network, self.optimizer)
         self.average = self._new_average(state)
         if config.compile:
             self.network.compile_parts()
-        self.view = TrainingView(
+        self.progress_bar = ProgressBar(
             self.total_steps, self.stream.num_steps, config.log_every_steps, self.accelerator.is_main_process
         )
-        self.view.note(self._beginning(loaded))
+        self.progress_bar.print_message(self._describe_start(loaded))
 
-    def _beginning(self, loaded: Loaded | None) -> str:
+    def _describe_start(self, loaded: LoadReport | None) -> str:
         """What the network starts from, and how many queries each step asks at which learning rate."""
         config = self.config
         if self.progress.epoch or self.progress.step:
@@ -97,45 +97,45 @@ class Trainer:
         elif loaded is None:
             start = "visual parts start from random weights"
         else:
-            unused = f"; unused are {listed(loaded.unexpected)}" if loaded.unexpected else ""
+            unused = f"; unused are {format_names(loaded.unexpected)}" if loaded.unexpected else ""
             parts = ", ".join(part.rstrip(".") for part in loaded.parts)
-            start = f"{parts} start from {config.visual_start} ({loaded.num_tensors} tensors{unused})"
-        rates = " and ".join(f"{group['full_lr']:.2g}" for group in self.optimizer.param_groups)
+            start = f"{parts} start from {config.pretrained_visual} ({loaded.num_tensors} tensors{unused})"
+        rates = " and ".join(f"{group['initial_lr']:.2g}" for group in self.optimizer.param_groups)
         steps = f"steps of at most {config.batch_images * config.max_queries} queries"
-        return f"{start}; {steps}, learning rates {rates} (scaling: {config.optimisation.lr_scaling})"
+        return f"{start}; {steps}, learning rates {rates} (scaling: {config.optimization.lr_scaling})"
 
     def run(self) -> dict[str, Any]:
         """All epochs that are left."""
         config, progress = self.config, self.progress
         steps_left = config.stop_after_steps or sys.maxsize
         _start_tracker(self.accelerator, config)
-        with self.view, explained(self._whereabouts, self._less_memory()):
+        with self.progress_bar, translate_errors(self._describe_progress, self._suggest_memory_savings()):
             while progress.epoch < self.num_epochs and steps_left > 0:
                 steps_left = self._run_epoch(steps_left)
         self.accelerator.end_training()
         return self._write_metrics()
 
-    def _whereabouts(self) -> str:
+    def _describe_progress(self) -> str:
         place = f"at epoch {self.progress.epoch}, step {self.progress.step}"
         return f"{place}, and {self.config.output / 'last'} is intact"
 
-    def _less_memory(self) -> str:
-        accumulate = self.config.accumulate
+    def _suggest_memory_savings(self) -> str:
+        gradient_accumulation_steps = self.config.gradient_accumulation_steps
         return (
-            f"the same result takes less with --accumulate {2 * accumulate} (parts of a step, {accumulate} now) or "
-            "--recompute"
+            f"the same result takes less with --gradient-accumulation-steps {2 * gradient_accumulation_steps} (parts of a step, {gradient_accumulation_steps} now) or "
+            "--gradient-checkpointing"
         )
 
     def _run_epoch(self, steps_left: int) -> int:
         """Steps of this epoch from where it stands, its validation and its checkpoint; returns the steps left."""
         progress = self.progress
         num_steps = min(self.stream.num_steps, self.total_steps - progress.epoch * self.stream.num_steps)
-        self.network.frozen = progress.epoch < self.config.optimisation.freeze_epochs
+        self.network.frozen = progress.epoch < self.config.optimization.freeze_epochs
         self.network.train()
         waited_since = time.monotonic()
         for parts in self.stream.epoch(progress.epoch, progress.step):
             wait_s = time.monotonic() - waited_since
-            figures = self._step(parts)
+            figures = self._run_step(parts)
             progress.step += 1
             steps_left -= 1
             self._report(figures, wait_s, time.monotonic() - waited_since)
@@ -149,14 +149,14 @@ class Trainer:
             self._end_epoch()
         return steps_left
 
-    def _step(self, parts: Sequence[Batch]) -> dict[str, float]:
+    def _run_step(self, parts: Sequence[Batch]) -> dict[str, float]:
         """One update of the weights, by the mean loss over the queries of all parts and processes.
 
         Raises:
             TrainerError: the loss is not a number.
         """
         number, accelerator = self._global_step, self.accelerator
-        factor = learning_rate_factor(self.config.optimisation, number, self.stream.num_steps, self.total_steps)
+        factor = compute_lr_factor(self.config.optimization, number, self.stream.num_steps, self.total_steps)
         set_learning_rates(self.optimizer, factor)
         torch.manual_seed((self.config.seed * 1_000_003 + number) * 1_009 + accelerator.process_index)
         counted = torch.tensor(float(sum(len(part.targets) for part in parts if part.counts)))
@@ -164,12 +164,12 @@ class Trainer:
         summed: dict[str, Tensor] = {}
         for part in parts:
             with nullcontext() if part is parts[-1] else accelerator.no_sync(self.model):
-                losses = {name: loss.sum() * part.counts for name, loss in self._losses(part).items()}
+                losses = {name: loss.sum() * part.counts for name, loss in self._compute_losses(part).items()}
                 # Gradients are averaged over processes.
                 accelerator.backward(losses["loss"] * accelerator.num_processes / num_queries)
             for name, loss in losses.items():
                 summed[name] = summed.get(name, 0) + loss.detach()
-        norm = accelerator.clip_grad_norm_(self.model.parameters(), self.config.optimisation.clip_norm)
+        norm = accelerator.clip_grad_norm_(self.model.parameters(), self.config.optimization.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average:
@@ -178,33 +178,33 @@ class Trainer:
         figures = dict(zip(summed, (sums / num_queries).tolist(), strict=True))
         if not math.isfinite(value := figures["loss"]):
             raise TrainerError(
-                f"the loss is {value} {self._whereabouts()}; lower the learning rate, or train without bf16"
+                f"the loss is {value} {self._describe_progress()}; lower the learning rate, or train without bf16"
             )
         rate = float(self.optimizer.param_groups[0]["lr"])
         return {**figures, "grad_norm": float(norm), "learning_rate": rate, "num_queries": num_queries.item()}
 
-    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+    def _compute_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Of each query of a batch: the whole loss under ``loss``, and parts of it, unweighted, of the last stage."""
         batch = batch.to(self.accelerator.device)
-        images = self.processor.normalised(batch.canvases, batch.padding)
-        grounding: Grounding = self.model(
+        images = self.processor.normalize(batch.canvases, batch.padding)
+        grounding: GroundingOutput = self.model(
             images,
             batch.padding,
             batch.token_ids,
             batch.token_mask,
             batch.query_image,
             batch.prior,
-            batch.prior_given,
+            batch.prior_mask,
         )
-        boxes = box_losses(grounding.boxes, batch.targets)
+        boxes = compute_box_losses(grounding.boxes, batch.targets)
         losses = {"loss": boxes.per_query, "l1": boxes.l1[-1], "giou": boxes.giou[-1]}
-        if self.config.attention_weight:
-            losses["attention"] = attention_loss(grounding.scores, grounding.padding, batch.targets)
-            losses["loss"] = losses["loss"] + self.config.attention_weight * losses["attention"]
-        if self.config.prior_weight and grounding.looks is not None:
-            compared = (batch.prior, batch.prior_given, batch.query_image, batch.targets)
-            losses["prior"] = prior_loss(grounding.looks, *compared)  # type: ignore[arg-type]
-            losses["loss"] = losses["loss"] + self.config.prior_weight * losses["prior"]
+        if self.config.verification_loss_weight:
+            losses["verification"] = compute_verification_loss(grounding.scores, grounding.padding, batch.targets)
+            losses["loss"] = losses["loss"] + self.config.verification_loss_weight * losses["verification"]
+        if self.config.prior_loss_weight and grounding.appearance is not None:
+            prior_inputs = (batch.prior, batch.prior_mask, batch.query_image, batch.targets)
+            losses["prior"] = compute_prior_loss(grounding.appearance, *prior_inputs)  # type: ignore[arg-type]
+            losses["loss"] = losses["loss"] + self.config.prior_loss_weight * losses["prior"]
         return losses
 
     @property
@@ -222,41 +222,41 @@ class Trainer:
         return self.progress.epoch * self.stream.num_steps + self.progress.step
 
     def _report(self, figures: dict[str, float], wait_s: float, step_s: float) -> None:
-        self.view.step(self.progress, figures)
+        self.progress_bar.step(self.progress, figures)
         if self._global_step % self.config.log_every_steps == 0:
             pace = {"data_wait_s": wait_s, "step_s": step_s, "queries_per_s": figures["num_queries"] / step_s}
-            memory = {"peak_memory_gb": peak_memory_bytes(self.accelerator.device) / 1e9}
+            memory = {"peak_memory_gb": get_peak_memory_bytes(self.accelerator.device) / 1e9}
             self.accelerator.log({**figures, **pace, **memory}, step=self._global_step)
 
     def _end_epoch(self) -> None:
         """Validate, see whether it is the best, save."""
         progress, config = self.progress, self.config
-        record: dict[str, Any] = {"epoch": progress.epoch, "loss": self.view.mean_loss()}
+        record: dict[str, Any] = {"epoch": progress.epoch, "loss": self.progress_bar.pop_mean_loss()}
         last = progress.epoch + 1 == self.num_epochs
         is_best = self.validation is None
         if self.validation and (last or (progress.epoch + 1) % config.validate_every_epochs == 0):
-            judgements = self._validated(self.validation)
-            record["validation"] = metrics = scores(judgements)
+            predictions = self._validate(self.validation)
+            record["validation"] = metrics = scores(predictions)
             score = metrics["accuracy"]["0.50"]
             self.accelerator.log({"accuracy": score, "mean_iou": metrics["mean_iou"]}, step=self._global_step)
-            log_pictures(self.accelerator, self.validation.samples, judgements, self._global_step)
+            log_predictions(self.accelerator, self.validation.samples, predictions, self._global_step)
             is_best = progress.best_score is None or score > progress.best_score
             progress.best_score = score if is_best else progress.best_score
         progress.history.append(record)
         progress.epoch, progress.step = progress.epoch + 1, 0
-        self.view.epoch(record)
+        self.progress_bar.epoch(record)
         self._save(is_best=is_best)
 
-    def _validated(self, stream: EvaluationStream) -> list[Judgement]:
+    def _validate(self, stream: EvaluationStream) -> list[PredictionRecord]:
         network = self.average.network if self.average else self.network
-        return judge_all(Answerer(network=network, processor=self.processor), stream, self.accelerator)
+        return evaluate_all(Predictor(network=network, processor=self.processor), stream, self.accelerator)
 
     def _save(self, *, is_best: bool) -> None:
         if self.accelerator.is_main_process:
-            self._checkpoint().save(self.config.output, is_best=is_best)
+            self._make_checkpoint().save(self.config.output, is_best=is_best)
         self.accelerator.wait_for_everyone()
 
-    def _checkpoint(self) -> Checkpoint:
+    def _make_checkpoint(self) -> Checkpoint:
         return Checkpoint(
             network=self.network,
             processor=self.processor,
@@ -267,10 +267,10 @@ class Trainer:
             num_queries=sum(self.stream.samples.num_queries),
         )
 
-    def _new_average(self, state: dict[str, Any]) -> WeightAverage | None:
+    def _new_average(self, state: dict[str, Any]) -> EmaWeights | None:
         if self.config.ema_decay is None:
             return None
-        average = WeightAverage(self.network, self.config.ema_decay)
+        average = EmaWeights(self.network, self.config.ema_decay)
         if state:
             average.load_state_dict(state["average"])
         return average
@@ -299,21 +299,21 @@ class Trainer:
         weights = state.get("weights") or read_safetensors(output / "last" / "model.safetensors")
         load_strictly(self.network, weights, str(output / "last"))
         self.optimizer.load_state_dict(state["optimizer"])
-        self.progress = Progress(**state["progress"])
+        self.progress = TrainingState(**state["progress"])
         return state
 
-    def _train_stream(self) -> TrainStream:
+    def _build_train_stream(self) -> TrainStream:
         config, accelerator = self.config, self.accelerator
         splits = [config.train_split] + [None] * (len(config.train) - 1)
         samples = Samples([SampleReader(run, split) for run, split in zip(config.train, splits, strict=True)])
         if config.network.use_prior:
             samples.check_priors(config.network.prior_dim)
-        shares = config.shares
-        if config.most_extra is not None:
-            shares = limited_shares(samples.runs, config.max_queries, config.most_extra)
+        mixing_ratios = config.mixing_ratios
+        if config.max_synthetic_fraction is not None:
+            mixing_ratios = limit_mixing_ratios(samples.runs, config.max_queries, config.max_synthetic_fraction)
         return TrainStream(
             samples=samples,
-            preparation=Preparation(
+            batch_builder=BatchBuilder(
                 processor=self.processor,
                 canvas_px=config.network.image_size_px,
                 prior_dim=config.network.prior_dim if config.network.use_prior else None,
@@ -323,14 +323,14 @@ class Trainer:
             ),
             batch_images=config.batch_images,
             max_queries=config.max_queries,
-            shares=shares,
-            num_parts=config.accumulate,
+            mixing_ratios=mixing_ratios,
+            num_microbatches=config.gradient_accumulation_steps,
             rank=accelerator.process_index,
             num_processes=accelerator.num_processes,
             num_workers=config.num_workers,
         )
 
-    def _validation_stream(self) -> EvaluationStream | None:
+    def _build_validation_stream(self) -> EvaluationStream | None:
         if self.config.validate_split is None:
             return None
         run = self.config.validate or self.config.train[0]
@@ -338,7 +338,7 @@ class Trainer:
             reader = SampleReader(run, self.config.validate_split)
         except SchemaError as error:
             raise TrainerError(f"{error}; name another with --validate-split, or None for no validation") from error
-        return evaluation_stream(
+        return build_evaluation_stream(
             Samples([reader]),
             self.network,
             self.processor,
@@ -360,18 +360,18 @@ class Trainer:
         return metrics
 
 
-def new_network(config: TrainConfig) -> tuple[GroundingNetwork, Processor, Loaded | None]:
+def new_network(config: TrainConfig) -> tuple[GroundingNetwork, Processor, LoadReport | None]:
     """The network at its starting point, its processor, and what a detector gave."""
     network = GroundingNetwork(choose_text_encoder(config.network, config.text_encoder))
     if not config.text_from_scratch:
         load_text(network, config.text_encoder)
-    loaded = load_visual(network, config.visual_start) if config.visual_start else None
+    loaded = load_visual(network, config.pretrained_visual) if config.pretrained_visual else None
     return network, Processor(config.processor, load_tokenizer(config.text_encoder)), loaded
 
 
 def _new_accelerator(config: TrainConfig) -> Accelerator:
     """Parts that are frozen in early epochs give no gradients then, of which several processes must be told."""
-    unused = DistributedDataParallelKwargs(find_unused_parameters=config.optimisation.freeze_epochs > 0)
+    unused = DistributedDataParallelKwargs(find_unused_parameters=config.optimization.freeze_epochs > 0)
     return Accelerator(
         cpu=not torch.accelerator.is_available(),  # or several processes without a GPU would not find each other
         mixed_precision=config.mixed_precision,
@@ -395,8 +395,8 @@ def _start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:
 def main() -> None:
     """The command line."""
     recipes = {
-        "published": ("The recipe of the paper", published_recipe()),
-        "miniature": ("The miniature network on the miniature world", miniature_recipe()),
+        "published": ("The recipe of the paper", make_published_recipe()),
+        "miniature": ("The miniature network on the miniature world", make_miniature_recipe()),
     }
     config = tyro.extras.overridable_config_cli(recipes, description=__doc__)
     try:

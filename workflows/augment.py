@@ -26,33 +26,33 @@ from upath import UPath
 
 from augmentation.composers.gligen import GligenConfig, LayoutComposer
 from augmentation.composers.held_out import HeldOut
-from augmentation.composers.pasted import PastedComposer, PastedConfig, check_pasted, pasted_fingerprint
+from augmentation.composers.pasted import PastedComposer, PastedConfig, check_pasted, compute_pasted_fingerprint
 from augmentation.composers.prompted import PromptedComposer
-from augmentation.detection.attribute_classifier import VerifyConfig, VerifyStage
+from augmentation.detection.attribute_classifier import AttributeClassifierConfig, AttributeClassifierStage
 from augmentation.detection.detector import Detector, DetectorConfig, DetectStage
-from augmentation.detection.ground_truth import ExactStage
-from augmentation.planning.quotas import QuotaConfig, Quotas, cells_of
+from augmentation.detection.ground_truth import GroundTruthStage
+from augmentation.planning.quotas import QuotaConfig, Quotas, list_quota_keys
 from augmentation.planning.selection import SelectionConfig
 from augmentation.planning.vocabulary import Composer, VocabularyConfig
 from augmentation.queries.labeling import LabelConfig, LabelStage
-from augmentation.queries.realizer import families_of
+from augmentation.queries.realizer import get_relation_types
 from augmentation.queries.templates import Style
 from generation.models.checkpoints import fingerprint
 from generation.models.text_to_image import RenderConfig
-from generation.priors.config import PriorConfig, encoder_fingerprint
+from generation.priors.config import PriorConfig, compute_encoder_fingerprint
 from pipeline.executor import ExecutorConfig
 from pipeline.stage import Stage
 from workflows import generate_priors
-from workflows.cli.console import Executor, UserError, console, lies_in, run
-from workflows.cli.paths import DATA, DatasetFolders, folders, write_whole
+from workflows.cli.console import Executor, UserError, console, print_path, run
+from workflows.cli.paths import DATA, DatasetPaths, get_dataset_paths, write_atomic
 from workflows.presets import coco, full_size, miniature
 from workflows.priors.config import load_prior_config
-from workflows.reports.query_statistics import beside_validation, print_words
-from workflows.scenes.held_out import held_out_photographs
+from workflows.reports.query_statistics import compare_with_validation, print_words
+from workflows.scenes.held_out import find_held_out_images
 from workflows.scenes.rejected import draw_rejected
-from workflows.scenes.rounds import Recipe, RoundsConfig, make_rounds, write_selection
-from workflows.scenes.yield_plots import draw_yield
-from workflows.scenes.yield_report import print_yield, yield_record
+from workflows.scenes.rounds import ComposerPipeline, RoundsConfig, make_rounds, write_selection
+from workflows.scenes.yield_plots import plot_yield
+from workflows.scenes.yield_report import build_yield_record, print_yield
 
 STYLES: dict[str, Style] = {"refcoco+": "refcoco+", "refcocog": "refcocog"}
 """Of the data sets whose phrases are not as RefCOCO's."""
@@ -91,18 +91,18 @@ class AugmentConfig:
 
     layout: GligenConfig = field(default_factory=lambda: GligenConfig(checkpoint=GLIGEN))
     pasted: PastedConfig = field(default_factory=miniature.pasted_config)
-    exact: bool = False
+    skip_detector: bool = False
     """Take what was pasted as found, without detector and CLIP: for ``pasted`` alone, where no detector knows the
     categories."""
 
     detector: DetectorConfig = field(default_factory=miniature.detector_config)
-    verify: VerifyConfig = field(default_factory=VerifyConfig)
+    attributes: AttributeClassifierConfig = field(default_factory=AttributeClassifierConfig)
     """When the CLIP that encodes the data set's priors is believed about colours and patterns."""
 
     label: LabelConfig = field(default_factory=LabelConfig)
     """Its style is by default that of the data set: of RefCOCO+ and RefCOCOg their own, else RefCOCO's."""
 
-    rejected_pictures: int = 12
+    num_rejected_images: int = 12
     """Scenes on the sheet of each composer and reason for which scenes were rejected; 0: no sheets."""
 
     seed: int = 0
@@ -118,16 +118,16 @@ class AugmentConfig:
             raise ValueError(f"num_scenes must be at least 1, got {self.num_scenes}; it is the budget of scenes")
         if not self.composers or len(set(self.composers)) < len(self.composers):
             raise ValueError(f"name at least one composer, and each once, got {' '.join(self.composers) or 'none'}")
-        if self.exact and self.composers != ("pasted",):
+        if self.skip_detector and self.composers != ("pasted",):
             raise ValueError(
                 f"only what was pasted is known without a detector, got the composers {' '.join(self.composers)}; "
-                "use --composers pasted, or leave --exact out"
+                "use --composers pasted, or leave --skip-detector out"
             )
-        if self.rejected_pictures < 0:
-            raise ValueError(f"rejected_pictures must be at least 0, got {self.rejected_pictures}")
+        if self.num_rejected_images < 0:
+            raise ValueError(f"rejected_pictures must be at least 0, got {self.num_rejected_images}")
 
 
-def for_dataset(arguments: list[str]) -> AugmentConfig:
+def make_default_config(arguments: list[str]) -> AugmentConfig:
     """The defaults, with the style of the data set that a command line names, and for others than the miniature world
     full-size models and what ``pasted`` does to blend things in."""
     # Without abbreviations: --data is another option.
@@ -155,8 +155,8 @@ def main(config: AugmentConfig) -> None:
     generate_priors.main(
         generate_priors.GeneratePriorsConfig(
             dataset=config.dataset,
-            of="scenes",
-            prior=load_prior_config(folders(config.dataset, config.data).prior_config),
+            source="scenes",
+            prior=load_prior_config(get_dataset_paths(config.dataset, config.data).prior_config),
             data=config.data,
             num_gpus=config.num_gpus,
             executor=config.executor,
@@ -170,41 +170,41 @@ def make_scenes(config: AugmentConfig) -> None:
     Raises:
         UserError: nothing of them can be used.
     """
-    place = folders(config.dataset, config.data)
-    rounds = make_rounds(_rounds_config(config, place, load_prior_config(place.prior_config)))
-    record = yield_record(rounds)
-    write_whole(place.scene_rounds / "yield.json", json.dumps(record, indent=1))
+    paths = get_dataset_paths(config.dataset, config.data)
+    rounds = make_rounds(_build_rounds_config(config, paths, load_prior_config(paths.prior_config)))
+    record = build_yield_record(rounds)
+    write_atomic(paths.scene_rounds / "yield.json", json.dumps(record, indent=1))
     if record["selection"]["kept_scenes"]:
-        write_selection(rounds, place.scenes)
-    draw_rejected(rounds, place.scene_rounds / "rejected", config.rejected_pictures)
-    draw_yield(record, place.scene_rounds)
+        write_selection(rounds, paths.scenes)
+    draw_rejected(rounds, paths.scene_rounds / "rejected", config.num_rejected_images)
+    plot_yield(record, paths.scene_rounds)
     print_yield(record)
-    lies_in("what the scenes brought and what is missing, as JSON and plots", place.scene_rounds / "yield.json")
+    print_path("what the scenes brought and what is missing, as JSON and plots", paths.scene_rounds / "yield.json")
     if not record["selection"]["kept_scenes"]:
         raise UserError(
-            f"none of the {record['scenes_asked_for']:,} scenes that were asked for can be used; the table and the "
-            f"pictures in {place.scene_rounds / 'rejected'} say why"
+            f"none of the {record['scenes_requested']:,} scenes that were asked for can be used; the table and the "
+            f"pictures in {paths.scene_rounds / 'rejected'} say why"
         )
-    _compare_words(place)
-    lies_in("the scenes", place.scenes)
+    _compare_words(paths)
+    print_path("the scenes", paths.scenes)
 
 
-def _compare_words(place: DatasetFolders) -> None:
-    words = beside_validation(place)
-    write_whole(place.scene_rounds / "words.json", json.dumps(words, indent=1))
+def _compare_words(paths: DatasetPaths) -> None:
+    words = compare_with_validation(paths)
+    write_atomic(paths.scene_rounds / "words.json", json.dumps(words, indent=1))
     print_words(words)
 
 
-def _rounds_config(config: AugmentConfig, place: DatasetFolders, prior: PriorConfig) -> RoundsConfig:
+def _build_rounds_config(config: AugmentConfig, paths: DatasetPaths, prior: PriorConfig) -> RoundsConfig:
     """Everything is checked here, before the first scene is made."""
-    vocabulary = _vocabulary(config)
-    if not config.exact:
+    vocabulary = _get_vocabulary(config)
+    if not config.skip_detector:
         Detector(replace(config.detector, device="cpu"), sorted(vocabulary.categories))  # the GPU is the workers'
     return RoundsConfig(
-        root=place.scene_rounds,
-        recipes=tuple(_recipes(config, vocabulary, prior)),
+        root=paths.scene_rounds,
+        pipelines=tuple(_build_pipelines(config, vocabulary, prior)),
         vocabulary=vocabulary,
-        quotas=Quotas(config.quotas, cells_of(vocabulary, families_of(config.label.style))),
+        quotas=Quotas(config.quotas, list_quota_keys(vocabulary, get_relation_types(config.label.style))),
         selection=config.selection,
         num_scenes=config.num_scenes,
         seed=config.seed,
@@ -214,82 +214,90 @@ def _rounds_config(config: AugmentConfig, place: DatasetFolders, prior: PriorCon
     )
 
 
-def _vocabulary(config: AugmentConfig) -> VocabularyConfig:
+def _get_vocabulary(config: AugmentConfig) -> VocabularyConfig:
     if config.vocabulary:
         return VocabularyConfig.from_file(config.vocabulary)
     return miniature.vocabulary() if config.dataset == "miniature" else coco.vocabulary()
 
 
-def _recipes(config: AugmentConfig, vocabulary: VocabularyConfig, prior: PriorConfig) -> Iterator[Recipe]:
-    looking = looking_stages(config, vocabulary, prior)
+def _build_pipelines(
+    config: AugmentConfig, vocabulary: VocabularyConfig, prior: PriorConfig
+) -> Iterator[ComposerPipeline]:
+    detection_stages = build_detection_stages(config, vocabulary, prior)
     label = LabelStage(config.label, plurals=vocabulary.categories)
     for composer in config.composers:
-        compose, made_of = _composing(config, composer, vocabulary)
-        yield Recipe(
+        compose, compose_fingerprint = _make_compose_stage(config, composer, vocabulary)
+        yield ComposerPipeline(
             composer=composer,
-            stages=(compose, *looking, label),
-            fingerprint={**made_of, **_looking_fingerprint(config, prior), "label": asdict(config.label)},
+            stages=(compose, *detection_stages, label),
+            fingerprint={
+                **compose_fingerprint,
+                **_build_detection_fingerprint(config, prior),
+                "label": asdict(config.label),
+            },
         )
 
 
-def _composing(
+def _make_compose_stage(
     config: AugmentConfig, composer: Composer, vocabulary: VocabularyConfig
 ) -> tuple[Stage[Any, Any], dict[str, Any]]:
     """A composer's stage, and what decides its pictures."""
     if composer == "pasted":
-        return _pasted(config, vocabulary)
-    drawn = config.layout if composer == "layout" else config.render
-    settings = {**asdict(drawn), "checkpoint": fingerprint(drawn.checkpoint)}
-    return _drawing(config, composer), {"drawn_by": settings, "negative_prompt": config.negative_prompt}
+        return _make_pasted_stage(config, vocabulary)
+    model_config = config.layout if composer == "layout" else config.render
+    settings = {**asdict(model_config), "checkpoint": fingerprint(model_config.checkpoint)}
+    return _make_render_stage(config, composer), {"rendered_by": settings, "negative_prompt": config.negative_prompt}
 
 
-def _drawing(config: AugmentConfig, composer: Composer) -> Stage[Any, Any]:
+def _make_render_stage(config: AugmentConfig, composer: Composer) -> Stage[Any, Any]:
     if composer == "layout":
         return LayoutComposer(config.layout, negative_prompt=config.negative_prompt, num_gpus=config.num_gpus)
     return PromptedComposer(config.render, negative_prompt=config.negative_prompt, num_gpus=config.num_gpus)
 
 
-def _pasted(config: AugmentConfig, vocabulary: VocabularyConfig) -> tuple[Stage[Any, Any], dict[str, Any]]:
+def _make_pasted_stage(config: AugmentConfig, vocabulary: VocabularyConfig) -> tuple[Stage[Any, Any], dict[str, Any]]:
     """Of no photograph of a validation or test split."""
-    held_out: HeldOut = held_out_photographs(config.data)
+    held_out: HeldOut = find_held_out_images(config.data)
     inputs = check_pasted(config.pasted, vocabulary, held_out)
-    left_out = ", ".join(f"{count:,} {reason}" for reason, count in sorted(inputs.left_out.items())) or "none"
+    excluded = ", ".join(f"{count:,} {reason}" for reason, count in sorted(inputs.excluded.items())) or "none"
     console.print(
         f"{sum(inputs.cutouts.values()):,} cut-outs of {len(inputs.cutouts):,} categories, "
-        f"{inputs.backgrounds:,} backgrounds; left out: {left_out}"
+        f"{inputs.backgrounds:,} backgrounds; left out: {excluded}"
     )
     if inputs.unannotated:
-        of = config.pasted.instances or "no instances file (--pasted.instances)"
+        source = config.pasted.instances or "no instances file (--pasted.instances)"
         console.print(
-            f"taken for absent in every background, by {of}: {_few(inputs.unannotated)}; things that are there already "
+            f"taken for absent in every background, by {source}: {_format_few(inputs.unannotated)}; things that are there already "
             "make queries false"
         )
-    return PastedComposer(config.pasted, held_out), {"pasted": pasted_fingerprint(config.pasted, held_out)}
+    return PastedComposer(config.pasted, held_out), {"pasted": compute_pasted_fingerprint(config.pasted, held_out)}
 
 
-def _few(names: Sequence[str], most: int = 10) -> str:
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _format_few(names: Sequence[str], max_names: int = 10) -> str:
+    more = f" and {len(names) - max_names:,} more" if len(names) > max_names else ""
+    return ", ".join(names[:max_names]) + more
 
 
-def looking_stages(config: AugmentConfig, vocabulary: VocabularyConfig, prior: PriorConfig) -> list[Stage[Any, Any]]:
+def build_detection_stages(
+    config: AugmentConfig, vocabulary: VocabularyConfig, prior: PriorConfig
+) -> list[Stage[Any, Any]]:
     """The stages that say what is in a picture."""
-    if config.exact:
-        return [ExactStage(vocabulary, optional_kinds=config.verify.optional_kinds)]
+    if config.skip_detector:
+        return [GroundTruthStage(vocabulary, optional_attributes=config.attributes.optional_attributes)]
     return [
         DetectStage(config.detector, sorted(vocabulary.categories), num_gpus=config.num_gpus),
-        VerifyStage(config.verify, prior.encoder, vocabulary, num_gpus=config.num_gpus),
+        AttributeClassifierStage(config.attributes, prior.encoder, vocabulary, num_gpus=config.num_gpus),
     ]
 
 
-def _looking_fingerprint(config: AugmentConfig, prior: PriorConfig) -> dict[str, Any]:
-    if config.exact:
-        return {"exact": list(config.verify.optional_kinds)}
+def _build_detection_fingerprint(config: AugmentConfig, prior: PriorConfig) -> dict[str, Any]:
+    if config.skip_detector:
+        return {"skip_detector": list(config.attributes.optional_attributes)}
     return {
         "detector": {**asdict(config.detector), "checkpoint": fingerprint(config.detector.checkpoint)},
-        "verify": {**asdict(config.verify), "encoder": encoder_fingerprint(prior)},
+        "attributes": {**asdict(config.attributes), "encoder": compute_encoder_fingerprint(prior)},
     }
 
 
 if __name__ == "__main__":
-    run(main, AugmentConfig, __doc__, for_dataset)
+    run(main, AugmentConfig, __doc__, make_default_config)

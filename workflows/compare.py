@@ -16,12 +16,12 @@ from typing import Annotated
 import tyro
 from rich.markdown import Markdown
 
-from trainer.evaluate import read_judgements
-from trainer.evaluation.metrics import Judgement
-from workflows.cli.console import console, lies_in, run
-from workflows.cli.paths import write_whole
-from workflows.reports.accuracy import comparison_of
-from workflows.reports.accuracy_tables import comparison_markdown
+from trainer.evaluate import read_predictions
+from trainer.evaluation.metrics import PredictionRecord
+from workflows.cli.console import console, print_path, run
+from workflows.cli.paths import write_atomic
+from workflows.reports.accuracy import compare_evaluations
+from workflows.reports.accuracy_tables import format_comparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,23 +36,23 @@ class CompareConfig:
 
 def main(config: CompareConfig) -> None:
     """Print and write the comparison."""
-    comparison = comparison_of(*(_answers(folder) for folder in (config.first, config.second)))
-    names = (_name(config.first), _name(config.second))
-    text = comparison_markdown(names, comparison)
+    comparison = compare_evaluations(*(_read_first_records(folder) for folder in (config.first, config.second)))
+    names = (_get_run_name(config.first), _get_run_name(config.second))
+    text = format_comparison(names, comparison)
     output = config.output or config.first
     output.mkdir(parents=True, exist_ok=True)
-    write_whole(output / "comparison.json", json.dumps({"runs": names, "splits": comparison}, indent=1))
-    write_whole(output / "comparison.md", text)
+    write_atomic(output / "comparison.json", json.dumps({"runs": names, "splits": comparison}, indent=1))
+    write_atomic(output / "comparison.md", text)
     console.print(Markdown(text))
-    lies_in("the comparison", output / "comparison.md")
+    print_path("the comparison", output / "comparison.md")
 
 
-def _answers(folder: Path) -> list[Judgement]:
-    judgements = read_judgements(folder)
-    return [one for one in judgements if one.priors == judgements[0].priors]
+def _read_first_records(folder: Path) -> list[PredictionRecord]:
+    records = read_predictions(folder)
+    return [one for one in records if one.priors == records[0].priors]
 
 
-def _name(folder: Path) -> str:
+def _get_run_name(folder: Path) -> str:
     """ "miniature-both" of ``runs/miniature-both/evaluation``."""
     return folder.parent.name if folder.name == "evaluation" else folder.name
 

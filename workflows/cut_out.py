@@ -24,21 +24,21 @@ from rich.progress import track
 from rich.table import Table
 from upath import UPath
 
-from augmentation.composers.cutout_extraction import CutConfig, cut_outlined, cut_single, outline_problem
-from augmentation.composers.cutouts import cutout_name
+from augmentation.composers.cutout_extraction import CutoutConfig, cut_polygons, cut_single, find_polygon_problem
+from augmentation.composers.cutouts import format_cutout_name
 from augmentation.composers.held_out import HeldOut
 from generation.priors.store import PriorStore
-from pipeline.storage import located, replace
-from shards.images import ImageError, image_path, rgb_image
-from shards.sources.coco_polygons import Outline, OutlinedImage, outlined_images
-from workflows.cli.console import UserError, console, lies_in, run
+from pipeline.storage import replace, resolve_location
+from shards.images import ImageError, decode_rgb_image, resolve_image_path
+from shards.sources.coco_polygons import PolygonAnnotation, PolygonImage, read_polygon_images
+from workflows.cli.console import UserError, console, print_path, run
 from workflows.cli.paths import DATA
-from workflows.priors.config import prior_store_of
-from workflows.scenes.held_out import held_out_photographs
+from workflows.priors.config import find_prior_store_path
+from workflows.scenes.held_out import find_held_out_images
 
 
 @dataclass(frozen=True, kw_only=True)
-class FromConfig:
+class SourceConfig:
     """What both sources share."""
 
     output: Path
@@ -47,17 +47,17 @@ class FromConfig:
     categories: tuple[str, ...] = ()
     """Those wanted; with ``coco``, all where none is named."""
 
-    most_per_category: int = 300
+    max_per_category: int = 300
     data: UPath = DATA
-    cut: CutConfig = field(default_factory=CutConfig)
+    cut: CutoutConfig = field(default_factory=CutoutConfig)
 
     def __post_init__(self) -> None:
-        if self.most_per_category < 1:
-            raise ValueError(f"most_per_category must be at least 1, got {self.most_per_category}")
+        if self.max_per_category < 1:
+            raise ValueError(f"most_per_category must be at least 1, got {self.max_per_category}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CocoConfig(FromConfig):
+class CocoConfig(SourceConfig):
     """From polygons that people drew around things in photographs."""
 
     instances: Path
@@ -68,7 +68,7 @@ class CocoConfig(FromConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorsConfig(FromConfig):
+class PriorsConfig(SourceConfig):
     """From the pictures of a prior store, by GrabCut."""
 
     dataset: str = "miniature"
@@ -98,22 +98,22 @@ class CutOutConfig:
 class Tally:
     """What became of the things that were looked at."""
 
-    most_per_category: int
+    max_per_category: int
     kept: Counter[str] = field(default_factory=Counter)
     """By category; with those that were there already."""
 
-    left_out: Counter[str] = field(default_factory=Counter)
+    excluded: Counter[str] = field(default_factory=Counter)
     """By reason."""
 
     def is_full(self, category: str) -> bool:
-        return self.kept[category] >= self.most_per_category
+        return self.kept[category] >= self.max_per_category
 
     def table(self) -> Table:
         """Kept by category, left out by reason."""
-        table = Table("", "cut-outs", title=f"{self.kept.total():,} cut-outs, {self.left_out.total():,} left out")
+        table = Table("", "cut-outs", title=f"{self.kept.total():,} cut-outs, {self.excluded.total():,} left out")
         for name, count in self.kept.most_common():
             table.add_row(name, f"{count:,}", style="green")
-        for name, count in self.left_out.most_common():
+        for name, count in self.excluded.most_common():
             table.add_row(name, f"{count:,}")
         return table
 
@@ -121,23 +121,27 @@ class Tally:
 def main(config: CutOutConfig) -> Tally:
     """Cut out what is wanted and print what was kept and left out."""
     source = config.source
-    tally = from_coco(source) if isinstance(source, CocoConfig) else from_priors(source)
+    tally = extract_from_coco(source) if isinstance(source, CocoConfig) else extract_from_priors(source)
     console.print(tally.table())
     if not tally.kept:
         raise UserError("nothing was cut out; the table says why, and --cut.* are the limits")
-    lies_in("the cut-outs", source.output)
+    print_path("the cut-outs", source.output)
     return tally
 
 
-def from_coco(config: CocoConfig) -> Tally:
+def extract_from_coco(config: CocoConfig) -> Tally:
     """Photographs in an order by hash, so that the first of a category are not all of one kind."""
-    held_out, tally = held_out_photographs(config.data), Tally(most_per_category=config.most_per_category)
+    held_out, tally = find_held_out_images(config.data), Tally(max_per_category=config.max_per_category)
     if not held_out.ids:
         console.print(f"no data set with a validation or test split lies in {config.data}: no photograph is held out")
-    images = sorted(outlined_images(config.instances), key=lambda image: hashlib.sha256(image.name.encode()).digest())
-    _check_categories(config.categories, {one.category for image in images for one in image.outlines}, config.instances)
+    images = sorted(
+        read_polygon_images(config.instances), key=lambda image: hashlib.sha256(image.name.encode()).digest()
+    )
+    _check_categories(
+        config.categories, {one.category for image in images for one in image.instances}, config.instances
+    )
     for image in track(images, "cutting out", console=console, transient=True):
-        _cut_out_of(image, config, held_out, tally)
+        _cut_image(image, config, held_out, tally)
     return tally
 
 
@@ -146,46 +150,48 @@ def _check_categories(wanted: Iterable[str], known: set[str], instances: Path) -
         raise UserError(f"{instances} outlines no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
 
 
-def _cut_out_of(image: OutlinedImage, config: CocoConfig, held_out: HeldOut, tally: Tally) -> None:
+def _cut_image(image: PolygonImage, config: CocoConfig, held_out: HeldOut, tally: Tally) -> None:
     wanted = [
         outline
-        for outline in image.outlines
+        for outline in image.instances
         if (not config.categories or outline.category in config.categories) and not tally.is_full(outline.category)
     ]
     if reason := held_out.reason(image.name):
-        tally.left_out[reason] += len(wanted)
+        tally.excluded[reason] += len(wanted)
         return
-    missing = list(_not_there(image, wanted, config, tally))
+    missing = list(_iterate_missing(image, wanted, config, tally))
     if not missing:
         return
-    photograph = _photograph(image, config.images, held_out)
-    if isinstance(photograph, str):
-        tally.left_out[photograph] += len(missing)
+    pixels = _read_allowed_image(image, config.images, held_out)
+    if isinstance(pixels, str):
+        tally.excluded[pixels] += len(missing)
         return
-    for outline, cutout in cut_outlined(photograph, image, missing, config.cut):
+    for outline, cutout in cut_polygons(pixels, image, missing, config.cut):
         if isinstance(cutout, str):
-            tally.left_out[cutout] += 1
+            tally.excluded[cutout] += 1
         elif not tally.is_full(outline.category):
-            _write(_path(image, outline, config), cutout)
+            _write_png(_get_cutout_path(image, outline, config), cutout)
             tally.kept[outline.category] += 1
 
 
-def _not_there(image: OutlinedImage, wanted: Sequence[Outline], config: CocoConfig, tally: Tally) -> Iterable[Outline]:
+def _iterate_missing(
+    image: PolygonImage, wanted: Sequence[PolygonAnnotation], config: CocoConfig, tally: Tally
+) -> Iterable[PolygonAnnotation]:
     """Those to be cut now; counts the rest."""
     for outline in wanted:
         if not _is_folder_name(outline.category):
-            tally.left_out["unusable_category"] += 1
-        elif len(_path(image, outline, config).name.encode()) > _LONGEST_NAME:
-            tally.left_out["unusable_name"] += 1
-        elif problem := outline_problem(outline, image.size, config.cut):
-            tally.left_out[problem] += 1
-        elif _path(image, outline, config).exists():
+            tally.excluded["unusable_category"] += 1
+        elif len(_get_cutout_path(image, outline, config).name.encode()) > _MAX_NAME_BYTES:
+            tally.excluded["unusable_name"] += 1
+        elif problem := find_polygon_problem(outline, image.size, config.cut):
+            tally.excluded[problem] += 1
+        elif _get_cutout_path(image, outline, config).exists():
             tally.kept[outline.category] += 1
         else:
             yield outline
 
 
-_LONGEST_NAME = 200
+_MAX_NAME_BYTES = 200
 """Bytes of a file's name: file systems take 255, and it is written under a temporary, longer one first."""
 
 
@@ -194,54 +200,54 @@ def _is_folder_name(category: str) -> bool:
     return plain and bool(category.strip(". ")) and not category.startswith(".") and len(category.encode()) <= 100
 
 
-def _path(image: OutlinedImage, outline: Outline, config: CocoConfig) -> Path:
+def _get_cutout_path(image: PolygonImage, outline: PolygonAnnotation, config: CocoConfig) -> Path:
     number = re.sub(r"[^A-Za-z0-9]+", "-", outline.annotation_id)
-    return config.output / outline.category / cutout_name(f"{PurePath(image.name).stem}__{number}")
+    return config.output / outline.category / format_cutout_name(f"{PurePath(image.name).stem}__{number}")
 
 
-def _photograph(image: OutlinedImage, folder: Path, held_out: HeldOut) -> Image.Image | str:
+def _read_allowed_image(image: PolygonImage, folder: Path, held_out: HeldOut) -> Image.Image | str:
     """The pixels, or why they cannot or may not be used."""
     try:
-        path = image_path(folder, image.name, allow_links=True)
+        path = resolve_image_path(folder, image.name, allow_links=True)
         content = path.read_bytes()
         if reason := held_out.reason(image.name, content):
             return reason
-        photograph = rgb_image(content, path)
+        pixels = decode_rgb_image(content, path)
     except ImageError as problem:
         return problem.rule
-    return photograph if photograph.size == image.size else "other_size"
+    return pixels if pixels.size == image.size else "other_size"
 
 
-def from_priors(config: PriorsConfig) -> Tally:
+def extract_from_priors(config: PriorsConfig) -> Tally:
     """Pictures of one thing of a wanted category, in the order of their ids, which are hashes."""
-    store = PriorStore.open(prior_store_of(config.dataset, config.data))
-    tally = Tally(most_per_category=config.most_per_category)
+    store = PriorStore.open(find_prior_store_path(config.dataset, config.data))
+    tally = Tally(max_per_category=config.max_per_category)
     for prior_id in track(sorted(store), "cutting out", console=console, transient=True):
-        category = _category(store.record(prior_id).get("attributes"), config.categories)
+        category = _find_category(store.record(prior_id).get("attributes"), config.categories)
         if category is None:
-            tally.left_out["another_category"] += 1
+            tally.excluded["another_category"] += 1
         elif not tally.is_full(category):
             _cut_out_prior(store, prior_id, category, config, tally)
     return tally
 
 
 def _cut_out_prior(store: PriorStore, prior_id: str, category: str, config: PriorsConfig, tally: Tally) -> None:
-    path = config.output / category / cutout_name(prior_id)
+    path = config.output / category / format_cutout_name(prior_id)
     if path.exists():
         tally.kept[category] += 1
         return
     if (store.clip_score(prior_id) or 0.0) < config.min_clip_score:
-        tally.left_out["low_clip_score"] += 1
+        tally.excluded["low_clip_score"] += 1
         return
     cutout = cut_single(Image.fromarray(store.image(prior_id)), config.cut)
     if isinstance(cutout, str):
-        tally.left_out[cutout] += 1
+        tally.excluded[cutout] += 1
         return
-    _write(path, cutout)
+    _write_png(path, cutout)
     tally.kept[category] += 1
 
 
-def _category(attributes: Mapping[str, Any] | None, wanted: Sequence[str]) -> str | None:
+def _find_category(attributes: Mapping[str, Any] | None, wanted: Sequence[str]) -> str | None:
     """The one of the wanted categories that a query's target is, if it is one thing and nothing is drawn with it."""
     target = (attributes or {}).get("target") or {}
     if target.get("plural") or (target.get("count") or 1) > 1:
@@ -252,12 +258,12 @@ def _category(attributes: Mapping[str, Any] | None, wanted: Sequence[str]) -> st
     return next((name for name in names if name in wanted), None)
 
 
-def _write(path: Path, cutout: Image.Image) -> None:
+def _write_png(path: Path, cutout: Image.Image) -> None:
     """A PNG, whole or not at all."""
     buffer = io.BytesIO()
     cutout.save(buffer, "PNG")
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace(located(path), buffer.getvalue())
+    replace(resolve_location(path), buffer.getvalue())
 
 
 if __name__ == "__main__":

@@ -22,15 +22,15 @@ from upath import UPath
 
 from pipeline.executor import ExecutorConfig
 from workflows import augment, generate_priors, ingest, pack, train
-from workflows.cli.console import console, lies_in, run
+from workflows.cli.console import console, print_path, run
 from workflows.evaluate import EvaluateCommandConfig, evaluate_to, print_table
 from workflows.miniature import WEIGHTS
 from workflows.miniature.world.dataset import WorldConfig, write_dataset
-from workflows.visualization.demo_sheets import draw_pictures
+from workflows.visualization.demo_sheets import draw_demo_sheets
 
 
 @dataclass(frozen=True, kw_only=True)
-class Size:
+class DemoSize:
     """How much of everything."""
 
     num_train: int
@@ -40,13 +40,15 @@ class Size:
     epochs: int | None = None
     """Of each training; None: as `make train` has it."""
 
-    visual_start: Path | None = None
+    pretrained_visual: Path | None = None
     """Of both networks; None: as `make train` has it."""
 
 
 SIZES = {
-    "full": Size(num_train=2000, num_val=250, num_test=400, num_scenes=900),
-    "smoke": Size(num_train=40, num_val=12, num_test=12, num_scenes=24, epochs=1, visual_start=WEIGHTS / "detector"),
+    "full": DemoSize(num_train=2000, num_val=250, num_test=400, num_scenes=900),
+    "smoke": DemoSize(
+        num_train=40, num_val=12, num_test=12, num_scenes=24, epochs=1, pretrained_visual=WEIGHTS / "detector"
+    ),
 }
 
 
@@ -68,17 +70,21 @@ def main(config: DemoConfig) -> None:
     data, runs, output = UPath(root / "data"), root / "runs", root / "runs" / "demo"
     size, executor = SIZES[config.size], ExecutorConfig(executor="ray", workers=config.workers)
     refer = root / "data" / "miniature" / "refer"
-    networks = {arm: runs / f"miniature-{arm}" for arm in ("base", "both")}
+    networks = {variant: runs / f"miniature-{variant}" for variant in ("base", "both")}
     reports: dict[str, dict[str, Any]] = {}
 
-    def evaluated(arm: str) -> None:
-        best = networks[arm] / "best"
+    def evaluate_variant(variant: str) -> None:
+        best = networks[variant] / "best"
         chosen = EvaluateCommandConfig(checkpoint=best, data=data, splits=("testA", "testB"))
-        reports[arm] = evaluate_to(chosen, networks[arm] / "evaluation")
+        reports[variant] = evaluate_to(chosen, networks[variant] / "evaluation")
 
-    def trained(arm: Literal["base", "both"]) -> None:
+    def train_variant(variant: Literal["base", "both"]) -> None:
         chosen = train.TrainCommandConfig(
-            arm=arm, output=networks[arm], data=data, epochs=size.epochs, visual_start=size.visual_start
+            variant=variant,
+            output=networks[variant],
+            data=data,
+            epochs=size.epochs,
+            pretrained_visual=size.pretrained_visual,
         )
         train.main(chosen)
 
@@ -94,17 +100,17 @@ def main(config: DemoConfig) -> None:
         (
             "augment",
             lambda: augment.main(
-                augment.AugmentConfig(num_scenes=size.num_scenes, rejected_pictures=0, data=data, executor=executor)
+                augment.AugmentConfig(num_scenes=size.num_scenes, num_rejected_images=0, data=data, executor=executor)
             ),
         ),
         ("pack", lambda: pack.main(pack.PackConfig(data=data))),
-        ("train base", lambda: trained("base")),
-        ("train both", lambda: trained("both")),
-        ("evaluate base", lambda: evaluated("base")),
-        ("evaluate both", lambda: evaluated("both")),
-        ("pictures", lambda: draw_pictures(data, networks, output / "pictures")),
+        ("train base", lambda: train_variant("base")),
+        ("train both", lambda: train_variant("both")),
+        ("evaluate base", lambda: evaluate_variant("base")),
+        ("evaluate both", lambda: evaluate_variant("both")),
+        ("images", lambda: draw_demo_sheets(data, networks, output / "images")),
     ]
-    seconds = {name: _timed(name, step) for name, step in steps}
+    seconds = {name: _measure_step(name, step) for name, step in steps}
     print_table(reports)
     _print_times(seconds)
     peak_bytes = (
@@ -112,11 +118,11 @@ def main(config: DemoConfig) -> None:
     )
     summary = {"seconds": seconds, "peak_bytes_of_one_process": peak_bytes, "reports": reports}
     (output / "demo.json").write_text(json.dumps(summary, indent=1))
-    lies_in("the table as JSON", output / "demo.json")
-    lies_in("pictures of priors, scenes and predictions", output / "pictures")
+    print_path("the table as JSON", output / "demo.json")
+    print_path("pictures of priors, scenes and predictions", output / "images")
 
 
-def _timed(name: str, step: Callable[[], object]) -> float:
+def _measure_step(name: str, step: Callable[[], object]) -> float:
     console.rule(name)
     started = time.monotonic()
     step()

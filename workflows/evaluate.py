@@ -1,7 +1,7 @@
 """How good a trained network is, where it fails, and whether its priors matter: JSON, tables, plots and pictures.
 
     make evaluate
-    make evaluate ARGS="--dataset refcoco --checkpoint runs/refcoco-both/best --processes 4"
+    make evaluate ARGS="--dataset refcoco --checkpoint runs/refcoco-both/best --num-processes 4"
     python -m workflows.compare runs/miniature-both/evaluation runs/miniature-base/evaluation
 
 Into the folder ``evaluation`` beside the checkpoint go ``report.json`` and ``report.md`` (accuracy at IoU 0.5 to 0.9
@@ -23,15 +23,15 @@ from rich.table import Table
 from upath import UPath
 
 from shards.reader import SampleReader
-from trainer.evaluate import EvaluateConfig, evaluate, read_judgements
-from trainer.evaluation.metrics import Judgement, PriorMode
-from workflows.cli.accelerate_launch import LaunchConfig, launcher
-from workflows.cli.console import UserError, console, lies_in, run
-from workflows.cli.paths import DATA, folders, write_whole
-from workflows.reports.accuracy import percent, report_of, with_interval
-from workflows.reports.accuracy_plots import draw_plots
-from workflows.reports.accuracy_tables import markdown
-from workflows.reports.distractors import RIVALS
+from trainer.evaluate import EvaluateConfig, evaluate, read_predictions
+from trainer.evaluation.metrics import PredictionRecord, PriorMode
+from workflows.cli.accelerate_launch import LaunchConfig, build_launch_command
+from workflows.cli.console import UserError, console, print_path, run
+from workflows.cli.paths import DATA, get_dataset_paths, write_atomic
+from workflows.reports.accuracy import build_report, format_interval, format_percent
+from workflows.reports.accuracy_plots import plot_report
+from workflows.reports.accuracy_tables import format_report
+from workflows.reports.distractors import DISTRACTOR_GROUPS
 from workflows.visualization.prediction_sheets import draw_sheets
 
 Reports = Mapping[str, Mapping[str, Any]]
@@ -50,7 +50,7 @@ class EvaluateCommandConfig(LaunchConfig):
     """Folder for the report; ``evaluation`` beside the checkpoint where not given."""
 
     data: UPath = DATA
-    priors: tuple[PriorMode, ...] = ("true", "without", "shuffled")
+    priors: tuple[PriorMode, ...] = ("own", "none", "shuffled")
     """Ways of giving priors to try; the report's tables are about the first."""
 
     batch_images: int = 32
@@ -64,22 +64,22 @@ def main(config: EvaluateCommandConfig) -> None:
     report = evaluate_to(config, output)
     if config.machine_rank == 0:
         print_table({config.checkpoint.parent.name: report})
-        lies_in("the report, with plots and pictures", output)
+        print_path("the report, with plots and pictures", output)
 
 
 def evaluate_to(config: EvaluateCommandConfig, output: Path) -> dict[str, Any]:
     """Split to its figures, as in ``report.json`` of ``output``."""
-    samples = folders(config.dataset, config.data).evaluated
+    samples = get_dataset_paths(config.dataset, config.data).evaluated
     splits = config.splits or tuple(split for split in SampleReader(samples).splits if split != "train")
     if not splits:
         raise UserError(f"{samples} holds nothing but training samples; name what to evaluate with --splits")
-    ask(config, samples, splits, output)
-    return write_report(samples, read_judgements(output), output) if config.machine_rank == 0 else {}
+    run_evaluation(config, samples, splits, output)
+    return write_report(samples, read_predictions(output), output) if config.machine_rank == 0 else {}
 
 
-def ask(config: EvaluateCommandConfig, samples: UPath, splits: Sequence[str], output: Path) -> None:
+def run_evaluation(config: EvaluateCommandConfig, samples: UPath, splits: Sequence[str], output: Path) -> None:
     """Have the network answer, in this process or in several."""
-    if config.processes * config.machines == 1:
+    if config.num_processes * config.num_machines == 1:
         chosen = EvaluateConfig(
             checkpoint=config.checkpoint,
             data=samples,
@@ -94,40 +94,48 @@ def ask(config: EvaluateCommandConfig, samples: UPath, splits: Sequence[str], ou
     options = ["--checkpoint", str(config.checkpoint), "--data", str(samples), "--output", str(output)]
     options += ["--splits", *splits, "--priors", *config.priors]
     options += ["--batch-images", str(config.batch_images), "--num-workers", str(config.num_workers)]
-    done = subprocess.run([*launcher(config), "-m", "trainer.evaluate", *options], check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
+    completed = subprocess.run([*build_launch_command(config), "-m", "trainer.evaluate", *options], check=False)
+    if completed.returncode:
+        sys.exit(completed.returncode)
 
 
-def write_report(samples: UPath, judgements: Sequence[Judgement], output: Path) -> dict[str, Any]:
+def write_report(samples: UPath, records: Sequence[PredictionRecord], output: Path) -> dict[str, Any]:
     """Figures, tables, plots and pictures of predictions."""
-    report = report_of(judgements)
-    write_whole(output / "report.json", json.dumps(report, indent=1))
-    write_whole(output / "report.md", markdown(report))
-    draw_plots(report, output)
-    draw_sheets(samples, [one for one in judgements if one.priors == judgements[0].priors], output)
+    report = build_report(records)
+    write_atomic(output / "report.json", json.dumps(report, indent=1))
+    write_atomic(output / "report.md", format_report(report))
+    plot_report(report, output)
+    draw_sheets(samples, [one for one in records if one.priors == records[0].priors], output)
     return report
 
 
 def print_table(reports: Mapping[str, Reports]) -> None:
     """Acc@0.5, Acc@0.75, mean IoU, and Acc@0.5 by rivals; a row for each network, split and way of giving priors."""
-    present = [g for g in RIVALS if any(g in f["by"]["rivals"] for r in reports.values() for f in r.values())]
-    table = Table(title="Acc@0.5 by rivals of the target's category; number of queries in brackets")
+    present = [
+        g for g in DISTRACTOR_GROUPS if any(g in f["by"]["distractors"] for r in reports.values() for f in r.values())
+    ]
+    table = Table(title="Acc@0.5 by distractors of the target's category; number of queries in brackets")
     left = ("network", "split", "priors")
     for column in (*left, "Acc@0.5 (95 %)", "Acc@0.75", "mean IoU", *(f"{g} rivals" for g in present)):
         table.add_column(column, justify="left" if column in left else "right")
     for name, report in reports.items():
         for split, figures in report.items():
-            groups = [figures["by"]["rivals"].get(group) for group in present]
-            by_rivals = [f"{percent(g['accuracy']['0.50'])} ({g['num_queries']})" if g else "" for g in groups]
-            table.add_row(name, split, figures["priors"], *_cells(figures), *by_rivals)
-            for mode, others in figures["other_priors"].items():
-                table.add_row(name, split, mode, *_cells(others), *([""] * len(present)))
+            groups = [figures["by"]["distractors"].get(group) for group in present]
+            by_distractors = [
+                f"{format_percent(g['accuracy']['0.50'])} ({g['num_queries']})" if g else "" for g in groups
+            ]
+            table.add_row(name, split, figures["priors"], *_format_cells(figures), *by_distractors)
+            for mode, mode_figures in figures["other_priors"].items():
+                table.add_row(name, split, mode, *_format_cells(mode_figures), *([""] * len(present)))
     console.print(table)
 
 
-def _cells(figures: Mapping[str, Any]) -> list[str]:
-    return [with_interval(figures, "0.50"), percent(figures["accuracy"]["0.75"]), percent(figures["mean_iou"])]
+def _format_cells(figures: Mapping[str, Any]) -> list[str]:
+    return [
+        format_interval(figures, "0.50"),
+        format_percent(figures["accuracy"]["0.75"]),
+        format_percent(figures["mean_iou"]),
+    ]
 
 
 if __name__ == "__main__":

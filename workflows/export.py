@@ -1,7 +1,7 @@
 """Samples or generated scenes in the formats of other trainers.
 
-    python -m workflows.export --dataset miniature --of scenes --format transvg --output exported
-    python -m workflows.export --dataset refcoco --of packed-samples --format grounding --output exported
+    python -m workflows.export --dataset miniature --source scenes --format transvg --output exported
+    python -m workflows.export --dataset refcoco --source packed-samples --format grounding --output exported
 
 ``transvg`` writes ``<name>_<split>.pth`` for TransVG, VLTVG and ResVG (with ``<split>_fea.pth`` where the samples carry
 priors), ``grounding`` the JSON of MDETR, GLIP and Grounding DINO; both with the pictures in ``images``.
@@ -22,9 +22,9 @@ from shards.exports.grounding import GroundingExport
 from shards.exports.transvg import TransvgExport
 from shards.reader import SampleReader
 from shards.sources.transvg import XYWH_NAMES
-from shards.writer import image_extension
-from workflows.cli.console import UserError, console, lies_in, run
-from workflows.cli.paths import DATA, folders
+from shards.writer import get_image_extension
+from workflows.cli.console import UserError, console, print_path, run
+from workflows.cli.paths import DATA, get_dataset_paths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class ExportConfig:
 
     format: Literal["transvg", "grounding"]
     dataset: str = "miniature"
-    of: Literal["samples", "scenes", "packed-samples", "packed-scenes"] = "scenes"
+    source: Literal["samples", "scenes", "packed-samples", "packed-scenes"] = "scenes"
     """Which run of the data set; the packed ones carry priors."""
 
     name: str = ""
@@ -54,19 +54,19 @@ def main(config: ExportConfig) -> None:
     """Write the folder, whole or not at all."""
     if config.output.exists():
         raise UserError(f"{config.output} exists; give a new folder, or remove that one")
-    reader = SampleReader(folders(config.dataset, config.data).root / config.of)
+    reader = SampleReader(get_dataset_paths(config.dataset, config.data).root / config.source)
     draft = config.output.with_name(f".{config.output.name}.{uuid.uuid4().hex[:8]}")
     try:
-        counts = _write(config, reader, draft)
+        counts = _write_export(config, reader, draft)
         draft.rename(config.output)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    told = ", ".join(f"{split} {count:,}" for split, count in sorted(counts.items()))
-    console.print(f"{len(reader):,} pictures with {sum(counts.values()):,} queries ({told})")
-    lies_in(f"{config.of} for {config.format}", config.output)
+    counts_text = ", ".join(f"{split} {count:,}" for split, count in sorted(counts.items()))
+    console.print(f"{len(reader):,} pictures with {sum(counts.values()):,} queries ({counts_text})")
+    print_path(f"{config.source} for {config.format}", config.output)
 
 
-def _write(config: ExportConfig, reader: SampleReader, folder: Path) -> dict[str, int]:
+def _write_export(config: ExportConfig, reader: SampleReader, folder: Path) -> dict[str, int]:
     export: TransvgExport | GroundingExport
     if config.format == "transvg":
         export = TransvgExport(config.name or "unc")
@@ -74,7 +74,7 @@ def _write(config: ExportConfig, reader: SampleReader, folder: Path) -> dict[str
         export = GroundingExport(config.name or config.dataset)
     (folder / "images").mkdir(parents=True)
     for sample in track(reader, "exporting", total=len(reader), console=console, transient=True):
-        name = f"{sample.key}.{image_extension(sample.image)}"
+        name = f"{sample.key}.{get_image_extension(sample.image)}"
         (folder / "images" / name).write_bytes(sample.image)
         export.add(sample, name)
     return export.write(folder)

@@ -18,21 +18,21 @@ from typing import Any, Literal
 
 from upath import UPath
 
-from generation.priors.config import PriorConfig, encoder_fingerprint, picture_settings
-from generation.priors.rendering import DrawStage
+from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint
+from generation.priors.rendering import RenderStage
 from generation.priors.store import PriorSink, PriorStore
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import open_plan
-from pipeline.receipts import read_receipts, runs_below
+from pipeline.receipts import list_runs, read_receipts
 from pipeline.run import Job, PlanRow
-from workflows.cli.console import Executor, console, lies_in, run
-from workflows.cli.paths import DATA, folders, prior_store
+from workflows.cli.console import Executor, console, print_path, run
+from workflows.cli.paths import DATA, get_dataset_paths, get_prior_store_path
 from workflows.presets import miniature
 from workflows.presets.full_size import PRESETS
 from workflows.priors.config import save_prior_config
-from workflows.priors.pruning import prune, report, stale_priors
-from workflows.priors.query_parsing import ParsedRow, Queries, Source, parse
-from workflows.reports.run_report import run_plotted
+from workflows.priors.pruning import find_stale_priors, print_stale, prune
+from workflows.priors.query_parsing import ParsedRow, Queries, QuerySource, parse_queries
+from workflows.reports.run_report import run_and_plot_job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class GeneratePriorsConfig:
     """Whose queries, and how their priors are made."""
 
     dataset: str = "miniature"
-    of: Source = "samples"
+    source: QuerySource = "samples"
     """``samples``: the queries that ``ingest`` read; ``scenes``: those of the generated scenes."""
 
     preset: Literal["miniature", "sd15", "sdxl", "lcm", "sd-turbo", "sdxl-turbo"] = "miniature"
@@ -70,15 +70,15 @@ class GeneratePriorsConfig:
             raise ValueError("priors_per_shard and limit must be at least 1")
 
 
-def from_preset(arguments: list[str]) -> GeneratePriorsConfig:
+def make_default_config(arguments: list[str]) -> GeneratePriorsConfig:
     """The defaults, with ``prior`` of the preset that a command line names, or of the data set that it names."""
     # Without abbreviations: --data is another option.
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--dataset", default="miniature")
     parser.add_argument("--preset", choices=sorted(PRESETS))
     try:
-        named = parser.parse_known_args(arguments)[0]
-        name: Any = named.preset or ("miniature" if named.dataset == "miniature" else "sd15")
+        options = parser.parse_known_args(arguments)[0]
+        name: Any = options.preset or ("miniature" if options.dataset == "miniature" else "sd15")
     except argparse.ArgumentError:
         name = "miniature"  # the parser of all options says what is wrong
     return GeneratePriorsConfig(preset=name, prior=PRESETS[name]())
@@ -86,77 +86,81 @@ def from_preset(arguments: list[str]) -> GeneratePriorsConfig:
 
 def main(config: GeneratePriorsConfig) -> None:
     """Parse all queries, then draw and encode the prompts that the store lacks."""
-    settings = picture_settings(config.prior)
-    rows = parse(Queries(dataset=config.dataset, of=config.of, data=config.data), config.prior, config.executor)
+    settings = build_image_settings(config.prior)
+    rows = parse_queries(
+        Queries(dataset=config.dataset, source=config.source, data=config.data), config.prior, config.executor
+    )
     unique = {row.prior_id: row for row in reversed(rows)}
     console.print(f"{len(rows):,} queries ask for {len(unique):,} different pictures")
     if shortened := sum(row.shortened for row in rows):
         console.print(
             f"{shortened:,} queries are longer than CLIP reads: head and attributes went into the prompt first"
         )
-    draw_missing(config, settings, sorted(unique.values(), key=lambda row: row.prior_id))
-    if config.of == "samples":
-        save_prior_config(folders(config.dataset, config.data).prior_config, config.prior)
+    render_missing(config, settings, sorted(unique.values(), key=lambda row: row.prior_id))
+    if config.source == "samples":
+        save_prior_config(get_dataset_paths(config.dataset, config.data).prior_config, config.prior)
     if config.report_stale or config.prune:
-        encoder = encoder_fingerprint(config.prior)
-        stale = stale_priors(encoder, config.data, config.executor)
-        report(stale, config.data)
+        encoder = compute_encoder_fingerprint(config.prior)
+        stale = find_stale_priors(encoder, config.data, config.executor)
+        print_stale(stale, config.data)
         if config.prune and stale:
-            prune(stale, prior_store(encoder, config.data), config.executor, config.priors_per_shard)
+            prune(stale, get_prior_store_path(encoder, config.data), config.executor, config.priors_per_shard)
 
 
-def draw_missing(config: GeneratePriorsConfig, settings: dict[str, Any], wanted: Iterable[ParsedRow]) -> None:
+def render_missing(config: GeneratePriorsConfig, settings: dict[str, Any], wanted: Iterable[ParsedRow]) -> None:
     """Draw and encode what the store lacks, as one more run of the store; what was interrupted is finished first."""
-    encoder = encoder_fingerprint(config.prior)
-    root = prior_store(encoder, config.data)
-    asked = {"of": [config.dataset, config.of, config.limit], "settings": settings, "encoder": encoder}
-    for run_folder, fingerprint in interrupted(root, asked):
-        run_plotted(prior_job(config, settings, fingerprint, []), run_folder, config.executor)
-    stored = PriorStore(*runs_below(root))
+    encoder = compute_encoder_fingerprint(config.prior)
+    root = get_prior_store_path(encoder, config.data)
+    request = {"source": [config.dataset, config.source, config.limit], "settings": settings, "encoder": encoder}
+    for run_folder, fingerprint in find_interrupted(root, request):
+        run_and_plot_job(make_prior_job(config, settings, fingerprint, []), run_folder, config.executor)
+    stored = PriorStore(*list_runs(root))
     missing = [row for row in wanted if row.prior_id not in stored][: config.limit]
     if not missing:
-        lies_in("nothing is missing: the prior store", root)
+        print_path("nothing is missing: the prior store", root)
         return
     identity = hashlib.sha256("".join(row.prior_id for row in missing).encode()).hexdigest()
-    run_plotted(
-        prior_job(config, settings, {"priors": identity, **asked}, missing), root / identity[:16], config.executor
+    run_and_plot_job(
+        make_prior_job(config, settings, {"priors": identity, **request}, missing),
+        root / identity[:16],
+        config.executor,
     )
     store = PriorStore.open(root)
-    score = store.mean_clip_score()
+    score = store.compute_mean_clip_score()
     console.print(f"{len(store):,} priors" + ("" if score is None else f", CLIP score {score:.1f} on average"))
-    lies_in("the prior store", root)
+    print_path("the prior store", root)
 
 
-def interrupted(root: UPath, asked: dict[str, Any]) -> list[tuple[UPath, dict[str, Any]]]:
+def find_interrupted(root: UPath, request: dict[str, Any]) -> list[tuple[UPath, dict[str, Any]]]:
     """Unfinished runs of the store that the same request began, with the fingerprints of their plans."""
-    found = []
-    for run_folder in runs_below(root):
+    unfinished = []
+    for run_folder in list_runs(root):
         plan = open_plan(run_folder)
         planned = dict(plan.settings.fingerprint)
-        same = {**planned, "priors": ""} == json.loads(json.dumps({**asked, "priors": ""}))
+        same = {**planned, "priors": ""} == json.loads(json.dumps({**request, "priors": ""}))
         if same and len(read_receipts(run_folder, allow_partial=True)) < len(plan.shards):
-            found.append((run_folder, planned))
-    return found
+            unfinished.append((run_folder, planned))
+    return unfinished
 
 
-def prior_job(
+def make_prior_job(
     config: GeneratePriorsConfig, settings: dict[str, Any], fingerprint: dict[str, Any], rows: list[ParsedRow]
 ) -> Job:
     """The job that draws and encodes the prompts of some rows."""
     return Job(
         name="priors",
         fingerprint=fingerprint,
-        inputs=lambda: (_prior_row(row) for row in rows),
+        inputs=lambda: (_make_prior_row(row) for row in rows),
         items_per_shard=config.priors_per_shard,
         seed=config.prior.seed,
-        stages=[DrawStage(config.prior, num_gpus=config.num_gpus)],
-        sink=PriorSink(settings, encoder_fingerprint(config.prior)),
+        stages=[RenderStage(config.prior, num_gpus=config.num_gpus)],
+        sink=PriorSink(settings, compute_encoder_fingerprint(config.prior)),
     )
 
 
-def _prior_row(row: ParsedRow) -> PlanRow:
+def _make_prior_row(row: ParsedRow) -> PlanRow:
     return PlanRow(key=row.prior_id, payload={"prompt": row.prompt, "attributes": json.loads(row.attributes)})
 
 
 if __name__ == "__main__":
-    run(main, GeneratePriorsConfig, __doc__, from_preset)
+    run(main, GeneratePriorsConfig, __doc__, make_default_config)

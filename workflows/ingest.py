@@ -23,12 +23,12 @@ from pipeline.receipts import read_ledger, read_receipts
 from pipeline.run import Job, PlanRow
 from shards.images import LoadImageStage
 from shards.sources.sample import Problem, SourceSample
-from shards.sources.validation import Screening
+from shards.sources.validation import ValidationResult
 from shards.writer import SampleSink
-from workflows.cli.annotation_options import AnnotationsConfig, read, screened
-from workflows.cli.console import Executor, UserError, console, lies_in, run
-from workflows.cli.paths import DATA, folders, write_lines
-from workflows.reports.run_report import run_plotted
+from workflows.cli.annotation_options import AnnotationsConfig, read, validate_annotations
+from workflows.cli.console import Executor, UserError, console, print_path, run
+from workflows.cli.paths import DATA, get_dataset_paths, write_lines
+from workflows.reports.run_report import run_and_plot_job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,32 +50,32 @@ class IngestConfig(AnnotationsConfig):
 
 def main(config: IngestConfig) -> None:
     """Read, screen, say what is missing, and write the shards."""
-    place = folders(config.dataset, config.data)
-    every = read(config)
-    screening = screened(config, every)
-    if not every:
+    paths = get_dataset_paths(config.dataset, config.data)
+    samples = read(config)
+    validation = validate_annotations(config, samples)
+    if not samples:
         raise UserError(f"{config.annotations} holds no query")
-    report(every, screening, place.problems)
-    _stop_if_missing(screening, config, place.problems)
-    if not screening.samples:
-        write_lines(place.problems, screening.problems)
-        raise UserError(f"no sample is left of {len(every)}; {place.problems} says why, one line each")
+    print_report(samples, validation, paths.problems)
+    _stop_if_missing(validation, config, paths.problems)
+    if not validation.samples:
+        write_lines(paths.problems, validation.problems)
+        raise UserError(f"no sample is left of {len(samples)}; {paths.problems} says why, one line each")
     job = Job(
         name="ingest",
-        fingerprint=_fingerprint(config, screening),
-        inputs=lambda: _rows(screening.samples),
+        fingerprint=_compute_fingerprint(config, validation),
+        inputs=lambda: _iterate_rows(validation.samples),
         items_per_shard=config.samples_per_shard,
         seed=0,
         stages=[LoadImageStage(config.images)],
         sink=SampleSink(),
     )
-    run_plotted(job, place.samples, config.executor)
-    write_lines(place.problems, [*screening.problems, *_left_out(place.samples, screening.samples)])
-    write_lines(place.queries, _query_records(every))
-    lies_in(f"{config.dataset} as sample shards", place.samples)
+    run_and_plot_job(job, paths.samples, config.executor)
+    write_lines(paths.problems, [*validation.problems, *_iterate_broken_images(paths.samples, validation.samples)])
+    write_lines(paths.queries, _iterate_query_records(samples))
+    print_path(f"{config.dataset} as sample shards", paths.samples)
 
 
-def _left_out(run: UPath, samples: list[SourceSample]) -> Iterator[Problem]:
+def _iterate_broken_images(run: UPath, samples: list[SourceSample]) -> Iterator[Problem]:
     """Photographs that turned out to be broken when they were read to their end."""
     by_key = {sample.key: sample for sample in samples}
     for receipt in read_receipts(run):
@@ -86,14 +86,14 @@ def _left_out(run: UPath, samples: list[SourceSample]) -> Iterator[Problem]:
             )
 
 
-def _rows(samples: Iterable[SourceSample]) -> Iterator[PlanRow]:
+def _iterate_rows(samples: Iterable[SourceSample]) -> Iterator[PlanRow]:
     for sample in sorted(samples, key=lambda s: s.split):
         yield PlanRow(key=sample.key, payload=sample.to_payload(), group=sample.split)
 
 
-def _fingerprint(config: IngestConfig, screening: Screening) -> dict[str, str | int]:
+def _compute_fingerprint(config: IngestConfig, validation: ValidationResult) -> dict[str, str | int]:
     digest = hashlib.sha256()
-    for sample in screening.samples:
+    for sample in validation.samples:
         parts = [tuple(vars(part).values()) for part in (*sample.instances, *sample.queries)]
         digest.update(repr((sample.key, sample.split, sample.image_name, sample.size, parts)).encode())
     return {
@@ -104,27 +104,27 @@ def _fingerprint(config: IngestConfig, screening: Screening) -> dict[str, str | 
     }
 
 
-def _query_records(samples: Iterable[SourceSample]) -> Iterator[dict[str, str]]:
+def _iterate_query_records(samples: Iterable[SourceSample]) -> Iterator[dict[str, str]]:
     for sample in samples:
         for query in sample.queries:
             yield {"query_id": query.query_id, "text": query.text, "split": query.split}
 
 
-def report(every: list[SourceSample], screening: Screening, problems: UPath) -> None:
+def print_report(samples: list[SourceSample], validation: ValidationResult, problems: UPath) -> None:
     """Print what was read and what was found wrong with it."""
-    queries = Counter(query.split for sample in every for query in sample.queries)
+    queries = Counter(query.split for sample in samples for query in sample.queries)
     counts = escape(", ".join(f"{split} {count:,}" for split, count in sorted(queries.items())))
-    console.print(f"read {queries.total():,} queries on {len({s.image_name for s in every}):,} images ({counts})")
-    for rule in sorted({problem.rule for problem in screening.problems}):
+    console.print(f"read {queries.total():,} queries on {len({s.image_name for s in samples}):,} images ({counts})")
+    for rule in sorted({problem.rule for problem in validation.problems}):
         console.print(
-            f"  {rule}: {screening.count(rule):,} times, {screening.num_queries(rule):,} queries; listed in {problems}"
+            f"  {rule}: {validation.count(rule):,} times, {validation.num_queries(rule):,} queries; listed in {problems}"
         )
 
 
-def _stop_if_missing(screening: Screening, config: IngestConfig, problems: UPath) -> None:
-    missing = [problem for problem in screening.problems if problem.rule == "missing_image"]
+def _stop_if_missing(validation: ValidationResult, config: IngestConfig, problems: UPath) -> None:
+    missing = [problem for problem in validation.problems if problem.rule == "missing_image"]
     if missing and not config.allow_missing_images:
-        write_lines(problems, screening.problems)
+        write_lines(problems, validation.problems)
         raise UserError(
             f"{len(missing):,} photographs are not in {config.images} (the first is {missing[0].image}); all are "
             f"listed in {problems}. Complete the folder, or go on without them with --allow-missing-images"

@@ -25,15 +25,15 @@ from rich.progress import track
 from rich.table import Table
 from upath import UPath
 
-from shards.images import ImageError, image_path, read_image
-from shards.sources.published_sizes import published_queries
+from shards.images import ImageError, read_image, resolve_image_path
+from shards.sources.published_sizes import get_published_queries
 from shards.sources.sample import Problem, SourceSample
-from shards.sources.validation import Screening, with_sound_boxes
-from workflows.cli.annotation_options import AnnotationsConfig, read, screened
-from workflows.cli.console import UserError, console, lies_in, run
-from workflows.cli.paths import DATA, folders, write_lines, write_whole
+from shards.sources.validation import ValidationResult, drop_invalid_boxes
+from workflows.cli.annotation_options import AnnotationsConfig, read, validate_annotations
+from workflows.cli.console import UserError, console, print_path, run
+from workflows.cli.paths import DATA, get_dataset_paths, write_atomic, write_lines
 from workflows.reports import dataset_statistics as inspection
-from workflows.visualization.tiles import RIVAL, TRUTH, decoded, sheet, tile
+from workflows.visualization.tiles import DISTRACTOR, TRUTH, decode_image, make_sheet, make_tile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class InspectConfig(AnnotationsConfig):
     """Photographs that must not be in it: a text file with one name a line, or their folder, which is compared by
     content, too."""
 
-    num_pictures: int = 32
+    num_images: int = 32
     seed: int = 0
     data: UPath = DATA
     output: UPath | None = None
@@ -55,68 +55,70 @@ class InspectConfig(AnnotationsConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_pictures < 0:
-            raise ValueError(f"num_pictures must not be negative, got {self.num_pictures}")
+        if self.num_images < 0:
+            raise ValueError(f"num_pictures must not be negative, got {self.num_images}")
         if self.against and not self.against.exists():
             raise ValueError(f"{self.against} does not exist; give a list of names or a folder of photographs")
 
 
 def main(config: InspectConfig) -> None:
     """Read, screen, count, print and write."""
-    output = config.output or folders(config.dataset, config.data).root / "inspection"
+    output = config.output or get_dataset_paths(config.dataset, config.data).root / "inspection"
     samples = read(config)
     if not samples:
         raise UserError(f"{config.annotations} holds no query")
-    screening = screened(config, samples)
-    problems = [*all_problems(samples, screening), *broken_photographs(config, screening.samples)]
-    figures = inspect(config, samples, screening, problems)
+    validation = validate_annotations(config, samples)
+    problems = [*find_problems(samples, validation), *find_broken_images(config, validation.samples)]
+    figures = inspect(config, samples, validation, problems)
     print_figures(config.dataset, figures)
-    write_whole(output / "inspection.json", json.dumps(figures, indent=1))
+    write_atomic(output / "inspection.json", json.dumps(figures, indent=1))
     write_lines(output / "problems.jsonl", problems)
-    lies_in("figures and problems", output)
-    draw_samples(config, screening, output / "samples.png")
+    print_path("figures and problems", output)
+    draw_samples(config, validation, output / "samples.png")
 
 
-def all_problems(samples: list[SourceSample], screening: Screening) -> list[Problem]:
+def find_problems(samples: list[SourceSample], validation: ValidationResult) -> list[Problem]:
     """Those of photographs, and those of boxes and words also where the photograph is missing but its size is known."""
     of_queries = ("bad_box", "bad_instance", "clipped_box", "empty_query")
-    problems = [problem for problem in screening.problems if problem.rule not in of_queries]
-    size_of = {sample.key: sample.size for sample in screening.samples}
+    problems = [problem for problem in validation.problems if problem.rule not in of_queries]
+    size_of = {sample.key: sample.size for sample in validation.samples}
     for sample in samples:
         if size := size_of.get(sample.key, sample.size):
-            with_sound_boxes(sample, size, problems)
+            drop_invalid_boxes(sample, size, problems)
     return problems
 
 
-def broken_photographs(config: InspectConfig, samples: list[SourceSample]) -> Iterator[Problem]:
+def find_broken_images(config: InspectConfig, samples: list[SourceSample]) -> Iterator[Problem]:
     """Photographs that do not decode to their end."""
     queries = Counter({sample.image_name: 0 for sample in samples})
     for sample in samples:
         queries[sample.image_name] += len(sample.queries)
     for name, count in track(queries.items(), "reading photographs", console=console, transient=True):
         try:
-            read_image(image_path(config.images, name, allow_links=config.allow_links))
+            read_image(resolve_image_path(config.images, name, allow_links=config.allow_links))
         except ImageError as error:
             yield Problem(rule=error.rule, image=name, num_queries=count, detail=str(error))
 
 
 def inspect(
-    config: InspectConfig, samples: list[SourceSample], screening: Screening, problems: list[Problem]
+    config: InspectConfig, samples: list[SourceSample], validation: ValidationResult, problems: list[Problem]
 ) -> dict[str, Any]:
     """All figures, as in ``inspection.json``."""
-    names = [sample.image_name for sample in screening.samples]
+    names = [sample.image_name for sample in validation.samples]
     folder = UPath(config.against) if config.against and config.against.is_dir() else None
-    against = inspection.listed_pictures(config.against) if config.against else []
+    against = inspection.read_image_list(config.against) if config.against else []
     return {
-        "splits": inspection.split_counts(samples, published_queries(config.dataset, config.format, config.split_by)),
-        "photographs_at_hand": len(set(names)),
-        "problems": inspection.problem_counts(problems),
+        "splits": inspection.count_splits(
+            samples, get_published_queries(config.dataset, config.format, config.split_by)
+        ),
+        "available_images": len(set(names)),
+        "problems": inspection.count_problems(problems),
         "doubles": inspection.doubles(samples),
-        "rivals": inspection.rivals(samples),
+        "distractors": inspection.count_by_distractors(samples),
         "words": inspection.words(samples),
-        "box_sizes": inspection.box_sizes(samples),
-        "shared_pictures": inspection.shared_pictures(samples, against),
-        "same_content": inspection.same_content(names, config.images, folder),
+        "box_sizes": inspection.summarize_box_sizes(samples),
+        "shared_images": inspection.count_shared_images(samples, against),
+        "same_content": inspection.find_same_content(names, config.images, folder),
     }
 
 
@@ -126,11 +128,13 @@ def print_figures(dataset: str, figures: Mapping[str, Any]) -> None:
     for column in ("split", "queries", "published", "refs", "images"):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, counts in figures["splits"].items():
-        told = _beside(counts["published_queries"], counts["queries"])
-        table.add_row(escape(split), f"{counts['queries']:,}", told, f"{counts['refs']:,}", f"{counts['images']:,}")
+        published_text = _format_published(counts["published_queries"], counts["queries"])
+        table.add_row(
+            escape(split), f"{counts['queries']:,}", published_text, f"{counts['refs']:,}", f"{counts['images']:,}"
+        )
     console.print(table)
     num_queries = sum(counts["queries"] for counts in figures["splits"].values())
-    console.print(f"photographs at hand: {figures['photographs_at_hand']:,}")
+    console.print(f"photographs at hand: {figures['available_images']:,}")
     for rule, counts in figures["problems"].items():
         console.print(f"  {rule}: {counts['times']:,} times, {counts['queries']:,} queries")
     doubles = figures["doubles"]
@@ -138,16 +142,16 @@ def print_figures(dataset: str, figures: Mapping[str, Any]) -> None:
         f"doubles: {doubles['same_words_same_target']:,} queries say of a thing what another has said; "
         f"{doubles['same_words_another_target']:,} have words that also mean another thing of their image"
     )
-    groups = (f"{group} {_percent(count / num_queries)}" for group, count in figures["rivals"].items())
+    groups = (f"{group} {_format_percent(count / num_queries)}" for group, count in figures["distractors"].items())
     console.print(f"rivals of the target's category: {', '.join(groups)}")
     _print_words(figures["words"], figures["box_sizes"])
-    _print_leaks(figures["shared_pictures"], figures["same_content"])
+    _print_leaks(figures["shared_images"], figures["same_content"])
 
 
-def _beside(published: int | None, found: int) -> str:
+def _format_published(published: int | None, num_read: int) -> str:
     if published is None:
         return ""
-    return f"{published:,}{'' if found == published else ' (differs)' if found else ' (not read)'}"
+    return f"{published:,}{'' if num_read == published else ' (differs)' if num_read else ' (not read)'}"
 
 
 def _print_words(words: Mapping[str, float], sizes: Mapping[str, float]) -> None:
@@ -155,13 +159,13 @@ def _print_words(words: Mapping[str, float], sizes: Mapping[str, float]) -> None
         console.print(
             f"words: {words['mean_words']:.1f} a query (median {words['median_words']:g}, 95 % up to "
             f"{words['p95_words']:g}, longest {words['longest']}), {words['different_words']:,} different; a spatial "
-            f"word in {_percent(words['spatial_share'])}, a colour in {_percent(words['colour_share'])}"
+            f"word in {_format_percent(words['spatial_share'])}, a colour in {_format_percent(words['color_share'])}"
         )
     if "median_share" in sizes:
         console.print(
-            f"targets: median {_percent(sizes['median_share'])} of the image (90 % between "
-            f"{_percent(sizes['p5_share'])} and {_percent(sizes['p95_share'])}); small {_percent(sizes['small'])}, "
-            f"medium {_percent(sizes['medium'])}, large {_percent(sizes['large'])}"
+            f"targets: median {_format_percent(sizes['median_share'])} of the image (90 % between "
+            f"{_format_percent(sizes['p5_share'])} and {_format_percent(sizes['p95_share'])}); small {_format_percent(sizes['small'])}, "
+            f"medium {_format_percent(sizes['medium'])}, large {_format_percent(sizes['large'])}"
         )
 
 
@@ -175,34 +179,36 @@ def _print_leaks(shared: Mapping[str, int], same: list[list[str]]) -> None:
         console.print(f"[yellow]one file under several names:[/] {len(same):,} times, first {first}")
 
 
-def _percent(share: float) -> str:
+def _format_percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def draw_samples(config: InspectConfig, screening: Screening, path: UPath) -> None:
+def draw_samples(config: InspectConfig, validation: ValidationResult, path: UPath) -> None:
     """A sheet of samples with one query each: its box green, rivals of its category orange."""
-    chosen = Random(config.seed).sample(screening.samples, min(config.num_pictures, len(screening.samples)))
+    chosen = Random(config.seed).sample(validation.samples, min(config.num_images, len(validation.samples)))
     tiles = []
     for number, sample in enumerate(chosen):
         query = sample.queries[number % len(sample.queries)]
         try:
-            content, _ = read_image(image_path(config.images, sample.image_name, allow_links=config.allow_links))
+            content, _ = read_image(
+                resolve_image_path(config.images, sample.image_name, allow_links=config.allow_links)
+            )
         except ImageError:
             continue
-        boxes = [(box, RIVAL) for box in inspection.rival_boxes(sample, query)]
+        boxes = [(box, DISTRACTOR) for box in inspection.get_distractor_boxes(sample, query)]
         targets = [(box, TRUTH) for box in query.boxes_xyxy or (query.box_xyxy,)]
-        tiles.append(tile(decoded(content), query.text, [*boxes, *targets]))
+        tiles.append(make_tile(decode_image(content), query.text, [*boxes, *targets]))
     if not tiles:
         console.print("no photograph is at hand, so that no sample could be drawn")
         return
-    _save(sheet(tiles, columns=8), path)
-    lies_in(f"{len(tiles)} samples as pictures", path)
+    _save_image(make_sheet(tiles, columns=8), path)
+    print_path(f"{len(tiles)} samples as pictures", path)
 
 
-def _save(picture: Image.Image, path: UPath) -> None:
+def _save_image(image: Image.Image, path: UPath) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        picture.save(file, "PNG")
+        image.save(file, "PNG")
 
 
 if __name__ == "__main__":

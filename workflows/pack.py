@@ -16,20 +16,20 @@ from pathlib import Path
 
 from upath import UPath
 
-from generation.priors.config import encoder_fingerprint
+from generation.priors.config import compute_encoder_fingerprint
 from pipeline.executor import ExecutorConfig
 from pipeline.run import Job, PlanRow
 from pipeline.stage import Item, Stage
 from shards.reader import SampleReader
 from shards.schema import Sample
 from shards.writer import SampleSink
-from workflows.cli.console import Executor, UserError, console, lies_in, run
-from workflows.cli.paths import DATA, folders, prior_store
+from workflows.cli.console import Executor, UserError, console, print_path, run
+from workflows.cli.paths import DATA, get_dataset_paths, get_prior_store_path
 from workflows.priors.config import load_prior_config
 from workflows.priors.join import JoinStage
-from workflows.priors.published_features import JoinPublishedStage, PublishedFeatures, num_rows
-from workflows.priors.query_parsing import Queries, Source, parse
-from workflows.reports.run_report import run_plotted
+from workflows.priors.published_features import JoinPublishedStage, PublishedFeatures, count_rows
+from workflows.priors.query_parsing import Queries, QuerySource, parse_queries
+from workflows.reports.run_report import run_and_plot_job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,29 +47,29 @@ class PackConfig:
 
 def main(config: PackConfig) -> None:
     """Pack the photographs, and the scenes where there are any."""
-    place = folders(config.dataset, config.data)
-    if not place.samples.is_dir():
-        raise UserError(f"{place.samples} does not exist; run `make ingest` for data set {config.dataset!r} first")
+    paths = get_dataset_paths(config.dataset, config.data)
+    if not paths.samples.is_dir():
+        raise UserError(f"{paths.samples} does not exist; run `make ingest` for data set {config.dataset!r} first")
     if config.features:
         pack_published(config, config.features)
     else:
         pack(config, "samples")
-    if place.scenes.is_dir():
+    if paths.scenes.is_dir():
         pack(config, "scenes")
     else:
         console.print("no scenes to pack; `make augment` makes them")
 
 
-def pack(config: PackConfig, of: Source) -> None:
+def pack(config: PackConfig, source: QuerySource) -> None:
     """Pack one run of samples."""
-    place = folders(config.dataset, config.data)
-    prior = load_prior_config(place.prior_config)
-    queries = Queries(dataset=config.dataset, of=of, data=config.data)
-    prior_ids = {row.key: row.prior_id for row in parse(queries, prior, config.executor)}
-    source = getattr(place, of)
-    rows = list(_rows(SampleReader(source), prior_ids))
-    encoder = encoder_fingerprint(prior)
-    _run(config, of, rows, JoinStage(source, prior_store(encoder, config.data)), encoder)
+    paths = get_dataset_paths(config.dataset, config.data)
+    prior = load_prior_config(paths.prior_config)
+    queries = Queries(dataset=config.dataset, source=source, data=config.data)
+    prior_ids = {row.key: row.prior_id for row in parse_queries(queries, prior, config.executor)}
+    samples = getattr(paths, source)
+    rows = list(_iterate_rows(SampleReader(samples), prior_ids))
+    encoder = compute_encoder_fingerprint(prior)
+    _run_pack_job(config, source, rows, JoinStage(samples, get_prior_store_path(encoder, config.data)), encoder)
 
 
 def pack_published(config: PackConfig, features: Path) -> None:
@@ -79,9 +79,9 @@ def pack_published(config: PackConfig, features: Path) -> None:
         UserError: the samples are not of TransVG's split files.
         SourceError: a split has no features, or not one for each row.
     """
-    place = folders(config.dataset, config.data)
-    reader = SampleReader(place.samples)
-    counts = num_rows(place.queries, config.dataset)
+    paths = get_dataset_paths(config.dataset, config.data)
+    reader = SampleReader(paths.samples)
+    counts = count_rows(paths.queries, config.dataset)
     missing = [split for split in reader.splits if split not in counts]
     if missing:
         raise UserError(
@@ -90,15 +90,17 @@ def pack_published(config: PackConfig, features: Path) -> None:
         )
     published = PublishedFeatures(features, config.dataset, {split: counts[split] for split in reader.splits})
     rows = [PlanRow(key=e.key, payload={"number": i}, group=e.split) for i, e in enumerate(reader.index)]
-    _run(config, "samples", rows, JoinPublishedStage(place.samples, published), published.fingerprint())
+    _run_pack_job(config, "samples", rows, JoinPublishedStage(paths.samples, published), published.fingerprint())
 
 
-def _run(config: PackConfig, of: Source, rows: list[PlanRow], join: Stage[Item, Sample], encoder: str) -> None:
+def _run_pack_job(
+    config: PackConfig, source: QuerySource, rows: list[PlanRow], join: Stage[Item, Sample], encoder: str
+) -> None:
     digest = hashlib.sha256()
     for row in rows:
         digest.update(repr((row.key, row.payload)).encode())
     job = Job(
-        name=f"pack-{of}",
+        name=f"pack-{source}",
         fingerprint={"samples_and_priors": digest.hexdigest(), "encoder": encoder},
         inputs=lambda: rows,
         items_per_shard=config.samples_per_shard,
@@ -106,12 +108,12 @@ def _run(config: PackConfig, of: Source, rows: list[PlanRow], join: Stage[Item, 
         stages=[join],
         sink=SampleSink(),
     )
-    packed = folders(config.dataset, config.data).packed(of)
-    run_plotted(job, packed, config.executor)
-    lies_in(f"training shards of the {of}", packed)
+    get_packed_run = get_dataset_paths(config.dataset, config.data).get_packed_run(source)
+    run_and_plot_job(job, get_packed_run, config.executor)
+    print_path(f"training shards of the {source}", get_packed_run)
 
 
-def _rows(reader: SampleReader, prior_ids: dict[str, str]) -> Iterator[PlanRow]:
+def _iterate_rows(reader: SampleReader, prior_ids: dict[str, str]) -> Iterator[PlanRow]:
     for number, entry in enumerate(reader.index):
         queries = [query["query_id"] for query in reader.record(number)["queries"]]
         ids = {query: prior_ids[query] for query in queries}

@@ -26,22 +26,22 @@ from upath import UPath
 
 from generation.parsing.attributes import AttributeParser
 from generation.parsing.normalization import is_empty
-from generation.priors.config import PriorConfig, encoder_fingerprint, picture_settings, prior_id
+from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint, prior_id
 from generation.priors.generator import PriorGenerator
 from generation.priors.prompt import build_prompt
 from generation.priors.store import PriorStore
-from pipeline.receipts import runs_below
+from pipeline.receipts import list_runs
 from trainer.explain import explain
-from trainer.predict import Grounder, opened
-from workflows.cli.console import UserError, lies_in, run
-from workflows.cli.paths import DATA, prior_store
+from trainer.predict import Grounder, open_image
+from workflows.cli.console import UserError, print_path, run
+from workflows.cli.paths import DATA, get_prior_store_path
 from workflows.priors.config import load_prior_config
-from workflows.visualization.attention_maps import explained
-from workflows.visualization.tiles import boxed
+from workflows.visualization.attention_maps import draw_attention_overview
+from workflows.visualization.tiles import draw_named_boxes
 
 PriorOrigin = Literal["auto", "cached", "none"]
 
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 """Endings of the files that are taken out of a folder."""
 
 
@@ -61,7 +61,7 @@ class PredictConfig:
     checkpoint: Path = Path("runs/miniature-both/best")
     prior: PriorOrigin = "auto"
     maps: bool = False
-    """Draw the verification score and each stage's attention and box, too: ``<picture>.<number>.maps.png``."""
+    """Draw the verification score and each stage's attention and box, too: ``<image>.<number>.maps.png``."""
 
     data: UPath = DATA
     """Where the prior store lies."""
@@ -75,93 +75,93 @@ class PredictConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class QueryPrior:
     """A phrase's prior and where it comes from."""
 
     prompt: str
-    origin: Literal["store", "drawn", "none"]
+    origin: Literal["store", "generated", "none"]
     feature: npt.NDArray[Any] | None = None
 
 
-class Priors:
+class PriorSource:
     """Priors out of the store, or drawn."""
 
     def __init__(self, config: PriorConfig, mode: PriorOrigin, data: UPath) -> None:
         self._config, self._mode = config, mode
-        store = prior_store(encoder_fingerprint(config), data)
-        self._store = PriorStore.open(store) if runs_below(store) else None
-        self._settings = picture_settings(config)
+        store = get_prior_store_path(compute_encoder_fingerprint(config), data)
+        self._store = PriorStore.open(store) if list_runs(store) else None
+        self._settings = build_image_settings(config)
         self._parser = AttributeParser()
 
     @cached_property
     def _generator(self) -> PriorGenerator:
         return PriorGenerator(self._config)
 
-    def __call__(self, phrase: str) -> Made:
-        prompt = build_prompt(self._parser.parse([phrase])[0], self._config.prompt).text
+    def __call__(self, query: str) -> QueryPrior:
+        prompt = build_prompt(self._parser.parse([query])[0], self._config.prompt).text
         name = prior_id(prompt, self._settings)
         if self._store is not None and name in self._store:
-            return Made(prompt=prompt, origin="store", feature=self._store.features([name])[0])
+            return QueryPrior(prompt=prompt, origin="store", feature=self._store.features([name])[0])
         if self._mode == "cached":
-            return Made(prompt=prompt, origin="none")
-        return Made(prompt=prompt, origin="drawn", feature=self._generator(phrase).feature)
+            return QueryPrior(prompt=prompt, origin="none")
+        return QueryPrior(prompt=prompt, origin="generated", feature=self._generator(query).feature)
 
 
 def main(config: PredictConfig) -> None:
     """Print a JSON line for each picture and phrase, and draw the boxes."""
-    asked = questions(config)
+    queries_by_image = read_queries(config)
     grounder = Grounder.from_pretrained(config.checkpoint)
     uses_priors = config.prior != "none" and grounder.network.config.use_prior
-    recipe = load_prior_config(config.checkpoint.parent / "prior.json") if uses_priors else None
-    priors = Priors(recipe, config.prior, config.data) if recipe else None
+    prior_config = load_prior_config(config.checkpoint.parent / "prior.json") if uses_priors else None
+    priors = PriorSource(prior_config, config.prior, config.data) if prior_config else None
     config.output.mkdir(parents=True, exist_ok=True)
     with (config.output / "predictions.jsonl").open("w", encoding="utf-8") as lines:
-        for image, phrases in asked.items():
-            for record in answered(grounder, priors, image, phrases, config):
+        for image, queries in queries_by_image.items():
+            for record in predict_image(grounder, priors, image, queries, config):
                 line = json.dumps(record, ensure_ascii=False)
                 print(line)
                 lines.write(line + "\n")
-    lies_in("the annotated pictures and all predictions", config.output)
+    print_path("the annotated pictures and all predictions", config.output)
 
 
-def questions(config: PredictConfig) -> Mapping[Path, Sequence[str]]:
+def read_queries(config: PredictConfig) -> Mapping[Path, Sequence[str]]:
     """Picture to its phrases.
 
     Raises:
         UserError: a phrase is empty, a file is missing or malformed; names the row.
     """
     if config.queries is not None:
-        return read_questions(config.image, config.queries, "--image")
-    for phrase in config.query:
-        _check_phrase(phrase, "--query")
-    return dict.fromkeys(pictures(config.image), config.query)
+        return read_query_file(config.image, config.queries, "--image")
+    for query in config.query:
+        _check_query(query, "--query")
+    return dict.fromkeys(list_images(config.image), config.query)
 
 
-def read_questions(folder: Path, queries: Path, option: str) -> Mapping[Path, Sequence[str]]:
+def read_query_file(folder: Path, queries: Path, option: str) -> Mapping[Path, Sequence[str]]:
     """Picture below ``folder``, which ``option`` named, to its phrases, out of JSON lines.
 
     Raises:
         UserError: a phrase is empty, a file is missing or malformed; names the row.
     """
-    found: dict[Path, list[str]] = defaultdict(list)
+    result: dict[Path, list[str]] = defaultdict(list)
     # Not splitlines: a phrase may hold what that takes for the end of a line.
-    for number, line in enumerate(_text(queries).split("\n"), 1):
+    for number, line in enumerate(_read_text(queries).split("\n"), 1):
         if not line.strip():
             continue
         where = f"{queries}, line {number}"
         try:
             record = json.loads(line)
-            name, phrase = record["image"], record["query"]
+            name, query = record["image"], record["query"]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f'{where}: give {{"image": "a.jpg", "query": "left cup"}}, got {line[:80]!r}') from error
-        _check_phrase(phrase, where)
-        found[_below(folder, name, where, option)].append(phrase)
-    if not found:
+        _check_query(query, where)
+        result[_resolve_image(folder, name, where, option)].append(query)
+    if not result:
         raise UserError(f"{queries} holds no line")
-    return found
+    return result
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -170,12 +170,12 @@ def _text(path: Path) -> str:
         raise UserError(f"{path} is not UTF-8 ({error}); save it as such") from error
 
 
-def _check_phrase(phrase: Any, where: str) -> None:
-    if not isinstance(phrase, str) or is_empty(phrase):
+def _check_query(query: Any, where: str) -> None:
+    if not isinstance(query, str) or is_empty(query):
         raise UserError(f'{where}: the query is empty; say which thing you mean: "second cup from the left"')
 
 
-def _below(folder: Path, name: Any, where: str, option: str) -> Path:
+def _resolve_image(folder: Path, name: Any, where: str, option: str) -> Path:
     path = (folder / str(name)).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise UserError(f"{where}: {name!r} leads out of {folder}; name a file below it")
@@ -184,7 +184,7 @@ def _below(folder: Path, name: Any, where: str, option: str) -> Path:
     return path
 
 
-def pictures(path: Path) -> list[Path]:
+def list_images(path: Path) -> list[Path]:
     """The file, or the pictures of a folder by name.
 
     Raises:
@@ -192,30 +192,32 @@ def pictures(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    found = sorted(one for one in path.iterdir() if one.suffix.lower() in PICTURES)
-    if not found:
-        raise UserError(f"{path} holds no picture; its files must end in one of {', '.join(sorted(PICTURES))}")
-    return found
+    result = sorted(one for one in path.iterdir() if one.suffix.lower() in IMAGE_SUFFIXES)
+    if not result:
+        raise UserError(f"{path} holds no picture; its files must end in one of {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return result
 
 
-def answered(
-    grounder: Grounder, priors: Priors | None, image: Path, phrases: Sequence[str], config: PredictConfig
+def predict_image(
+    grounder: Grounder, priors: PriorSource | None, path: Path, queries: Sequence[str], config: PredictConfig
 ) -> Iterator[dict[str, Any]]:
     """A record of each phrase; the picture is encoded once for all of them."""
-    picture = opened(image)
+    image = open_image(path)
     started = time.monotonic()
-    made = [priors(phrase) if priors else Made(prompt="", origin="none") for phrase in phrases]
+    query_priors = [priors(query) if priors else QueryPrior(prompt="", origin="none") for query in queries]
     prior_s, started = time.monotonic() - started, time.monotonic()
-    found = grounder.predict_all(picture, phrases, [one.feature for one in made])
+    result = grounder.predict_all(image, queries, [one.feature for one in query_priors])
     seconds = {"priors": round(prior_s, 3), "network": round(time.monotonic() - started, 3)}
-    boxed(picture, [(one.box_xyxy, one.phrase) for one in found]).save(config.output / f"{image.name}.predicted.png")
-    for number, (phrase, prior) in enumerate(zip(phrases, made, strict=True) if config.maps else ()):
-        sheet = explained(picture, explain(grounder, picture, phrase, prior.feature))
-        sheet.save(config.output / f"{image.name}.{number}.maps.png")
-    for prediction, prior in zip(found, made, strict=True):
+    draw_named_boxes(image, [(one.box_xyxy, one.query) for one in result]).save(
+        config.output / f"{path.name}.predicted.png"
+    )
+    for number, (query, prior) in enumerate(zip(queries, query_priors, strict=True) if config.maps else ()):
+        sheet = draw_attention_overview(image, explain(grounder, image, query, prior.feature))
+        sheet.save(config.output / f"{path.name}.{number}.maps.png")
+    for prediction, prior in zip(result, query_priors, strict=True):
         box = [round(value, 1) for value in prediction.box_xyxy]
-        known = {"image": str(image), "query": prediction.phrase, "box_xyxy": box}
-        yield {**known, "prior": prior.origin, "prompt": prior.prompt or None, "seconds_of_picture": seconds}
+        known = {"image": str(path), "query": prediction.query, "box_xyxy": box}
+        yield {**known, "prior": prior.origin, "prompt": prior.prompt or None, "seconds_of_image": seconds}
 
 
 if __name__ == "__main__":

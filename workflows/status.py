@@ -20,7 +20,7 @@ from rich.table import Table
 from upath import UPath
 
 from pipeline.plan import open_plan
-from pipeline.progress import duration, progress_line, recent_rate
+from pipeline.progress import compute_recent_rate, format_duration, format_progress
 from pipeline.receipts import Receipt, read_ledger, read_receipts
 from pipeline.report import Report
 from workflows.cli.console import UserError, run
@@ -56,49 +56,49 @@ def main(config: StatusConfig) -> None:
     """Tell once, or until the run is finished."""
     while True:
         receipts = read_receipts(config.run, allow_partial=True)
-        report = report_of(config.run, receipts)
-        tell(report, receipts)
+        report = build_report(config.run, receipts)
+        print_status(report, receipts)
         if config.watch_s is None or report.is_complete:
             break
         time.sleep(config.watch_s)
     for outcome, wanted in (("failed", config.failures), ("rejected", config.rejected)):
         if wanted:
-            listing(config, receipts, outcome)
+            print_samples(config, receipts, outcome)
 
 
-def report_of(folder: UPath, receipts: Sequence[Receipt]) -> Report:
+def build_report(folder: UPath, receipts: Sequence[Receipt]) -> Report:
     """The sums over receipts, as the run itself reports them."""
-    report = Report.of(open_plan(folder))
+    report = Report.from_plan(open_plan(folder))
     for receipt in receipts:
         report.add(receipt)
     return report
 
 
-def tell(report: Report, receipts: Sequence[Receipt]) -> None:
+def print_status(report: Report, receipts: Sequence[Receipt]) -> None:
     """Progress, reasons and shares of time; and when the last shard came, since nobody else says that a run died."""
-    out.print(progress_line(report, recent_rate(receipts)), soft_wrap=True, markup=False)
-    out.print("\n".join(report.details()), soft_wrap=True, markup=False)
+    out.print(format_progress(report, compute_recent_rate(receipts)), soft_wrap=True, markup=False)
+    out.print("\n".join(report.format_details()), soft_wrap=True, markup=False)
     if receipts and not report.is_complete:
         ago_s = max(0.0, time.time() - max(receipt.finished_at for receipt in receipts))
-        out.print(f"  the last shard came {duration(ago_s)} ago; if nothing runs, the same command goes on")
+        out.print(f"  the last shard came {format_duration(ago_s)} ago; if nothing runs, the same command goes on")
 
 
-def listing(config: StatusConfig, receipts: Sequence[Receipt], outcome: str) -> None:
+def print_samples(config: StatusConfig, receipts: Sequence[Receipt], outcome: str) -> None:
     """A table of samples that were not accepted, on standard output."""
     table = Table("shard", "sample", "stage", "reason", "detail", title=outcome)
-    told = 0
+    num_matching = 0
     for receipt in receipts:
         if not getattr(receipt, outcome):
             continue
         for row in read_ledger(config.run, receipt):
             if row["outcome"] == outcome:
-                told += 1
-                if told <= config.limit:
+                num_matching += 1
+                if num_matching <= config.limit:
                     cells = (row[column] for column in ("key", "stage", "reason", "detail"))
                     table.add_row(receipt.shard_id, *map(escape, cells))
     out.print(table)
-    if told > config.limit:
-        out.print(f"{told - config.limit:,} more; --limit says how many are listed")
+    if num_matching > config.limit:
+        out.print(f"{num_matching - config.limit:,} more; --limit says how many are listed")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Train the grounding network, with ``accelerate launch``.
 
     make train                                        # priors and scenes, the miniature network
-    make train ARGS="--arm base"                      # the same network without either (VLTVG)
-    make train ARGS="--dataset refcoco --detr detr --processes 4 -- --mixed-precision bf16"   # the published recipe
+    make train ARGS="--variant base"                      # the same network without either (VLTVG)
+    make train ARGS="--dataset refcoco --detr-weights detr --num-processes 4 -- --mixed-precision bf16"   # the published recipe
 
 What follows ``--`` is passed on to ``trainer.train``; ``python -m trainer.train miniature --help`` lists it. The same
 command goes on with an interrupted training.
@@ -19,23 +19,23 @@ from typing import Annotated, Literal
 import tyro
 from upath import UPath
 
-from workflows.cli.accelerate_launch import LaunchConfig, launcher
-from workflows.cli.console import UserError, lies_in, run
-from workflows.cli.paths import DATA, folders
+from workflows.cli.accelerate_launch import LaunchConfig, build_launch_command
+from workflows.cli.console import UserError, print_path, run
+from workflows.cli.paths import DATA, get_dataset_paths
 from workflows.miniature import WEIGHTS
-from workflows.miniature.models.visual_start import VisualStartConfig
-from workflows.miniature.models.visual_start import main as teach_backbone
+from workflows.miniature.models.visual_start import PretrainedVisualConfig
+from workflows.miniature.models.visual_start import main as pretrain_backbone
 from workflows.presets.published import DETR_WEIGHTS
 from workflows.priors.config import load_prior_config, save_prior_config
-from workflows.reports.training_plots import draw_learning
+from workflows.reports.training_plots import plot_learning
 
-Arm = Literal["base", "priors", "scenes", "both"]
+Variant = Literal["base", "priors", "scenes", "both"]
 Recipe = Literal["miniature", "published"]
 
 MINIATURE_STEPS = 3_100
 """Of every arm, whatever its data."""
 
-MOST_SCENES = 0.25
+MAX_SYNTHETIC_FRACTION = 0.25
 """Of the pictures that are looked at. More of them make a network worse on what they do not teach: docs/study.md."""
 
 
@@ -44,36 +44,38 @@ class TrainCommandConfig(LaunchConfig):
     """Which data, which arm, which recipe."""
 
     dataset: str = "miniature"
-    arm: Arm = "both"
+    variant: Variant = "both"
     """``base``: neither, which needs nothing but ``make ingest``; ``priors``: the semantic priors; ``scenes``: the
-    generated scenes as further training data, a quarter of the pictures at most (``-- --most-extra 0.5``: of any other
+    generated scenes as further training data, a quarter of the pictures at most (``-- --max-synthetic-fraction 0.5``: of any other
     share, None of all)."""
 
     recipe: Recipe | None = None
     """Where not given ``miniature`` for the miniature world, and ``published`` for all other data sets."""
 
     output: Path | None = None
-    """Folder of the run; ``runs/<dataset>-<arm>`` where not given."""
+    """Folder of the run; ``runs/<dataset>-<variant>`` where not given."""
 
     data: UPath = DATA
     epochs: int | None = None
     """Where not given, the recipe's; for the miniature 3,100 steps, for every arm alike."""
 
-    visual_start: Path | None = None
+    pretrained_visual: Path | None = None
     """Detector whose backbone the network starts from; for the miniature one that was taught the looks of things, which
     is made where it is missing (``python -m workflows.miniature.models.visual_start``)."""
 
-    detr: Path | None = None
+    detr_weights: Path | None = None
     """Folder of the published starting points (``detr-r50-unc.pth``, ...): with the recipe ``published`` the one that
-    was trained without the data set's test pictures is taken. Other detectors: ``--visual-start``."""
+    was trained without the data set's test pictures is taken. Other detectors: ``--pretrained-visual``."""
 
-    rest: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    trainer_args: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Options of ``trainer.train``."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.detr is not None and self.visual_start is not None:
-            raise UserError("--detr and --visual-start both say what the backbone starts from; give one of them")
+        if self.detr_weights is not None and self.pretrained_visual is not None:
+            raise UserError(
+                "--detr-weights and --pretrained-visual both say what the backbone starts from; give one of them"
+            )
 
     @property
     def chosen_recipe(self) -> Recipe:
@@ -81,95 +83,106 @@ class TrainCommandConfig(LaunchConfig):
 
     @property
     def run_folder(self) -> Path:
-        return self.output or Path("runs") / f"{self.dataset}-{self.arm}"
+        return self.output or Path("runs") / f"{self.dataset}-{self.variant}"
 
 
-def arguments(config: TrainCommandConfig) -> list[str]:
+def build_trainer_args(config: TrainCommandConfig) -> list[str]:
     """The command line of ``trainer.train``."""
-    chosen = [config.chosen_recipe, "--output", str(config.run_folder), "--train", *map(str, training_data(config))]
+    chosen = [
+        config.chosen_recipe,
+        "--output",
+        str(config.run_folder),
+        "--train",
+        *map(str, find_training_data(config)),
+    ]
     if config.chosen_recipe == "miniature":
         chosen += ["--text-encoder", str(WEIGHTS / "bert")]
-    if start := visual_start(config):
-        chosen += ["--visual-start", str(start)]
-    if config.arm in ("scenes", "both") and "--shares" not in config.rest:
-        chosen += ["--most-extra", str(MOST_SCENES)]
-    if config.arm in ("base", "scenes"):
+    if start := pretrained_visual(config):
+        chosen += ["--pretrained-visual", str(start)]
+    if config.variant in ("scenes", "both") and "--mixing-ratios" not in config.trainer_args:
+        chosen += ["--max-synthetic-fraction", str(MAX_SYNTHETIC_FRACTION)]
+    if config.variant in ("base", "scenes"):
         chosen += ["--network.no-use-prior"]
     if config.epochs is not None:
         chosen += ["--epochs", str(config.epochs)]
     elif config.chosen_recipe == "miniature":
         chosen += ["--steps", str(MINIATURE_STEPS)]
-    return [*chosen, *config.rest]
+    return [*chosen, *config.trainer_args]
 
 
-def training_data(config: TrainCommandConfig) -> list[UPath]:
+def find_training_data(config: TrainCommandConfig) -> list[UPath]:
     """Samples, and scenes of the arms that have them; joined with priors for the arms that have these.
 
     Raises:
         UserError: some of them are still to be made.
     """
-    place = folders(config.dataset, config.data)
-    if config.arm in ("priors", "both"):
-        needed = {place.packed("samples"): "generate-priors pack", place.packed("scenes"): "augment pack"}
+    paths = get_dataset_paths(config.dataset, config.data)
+    if config.variant in ("priors", "both"):
+        needed = {
+            paths.get_packed_run("samples"): "generate-priors pack",
+            paths.get_packed_run("scenes"): "augment pack",
+        }
     else:
-        needed = {place.samples: "ingest", place.scenes: "augment"}
-    train = list(needed)[: 2 if config.arm in ("scenes", "both") else 1]
+        needed = {paths.samples: "ingest", paths.scenes: "augment"}
+    train = list(needed)[: 2 if config.variant in ("scenes", "both") else 1]
     for folder in train:
         if not folder.is_dir():
             raise UserError(f"{folder} does not exist; run `make {needed[folder]}` for {config.dataset!r} first")
     return train
 
 
-def visual_start(config: TrainCommandConfig) -> Path | None:
-    """What the backbone starts from: what was named, or what goes with the recipe; None if ``rest`` says it.
+def pretrained_visual(config: TrainCommandConfig) -> Path | None:
+    """What the backbone starts from: what was named, or what goes with the recipe; None if ``trainer_args`` says it.
 
     Raises:
         UserError: the published recipe is given nothing to start from.
     """
-    if config.visual_start is not None:
-        return config.visual_start
-    if config.detr is not None:
-        return _detr_weights(config.detr, config)
+    if config.pretrained_visual is not None:
+        return config.pretrained_visual
+    if config.detr_weights is not None:
+        return _find_detr_weights(config.detr_weights, config)
     if config.chosen_recipe == "miniature":
-        return VisualStartConfig().output
-    if "--visual-start" not in config.rest:
+        return PretrainedVisualConfig().output
+    if "--pretrained-visual" not in config.trainer_args:
         raise UserError(
-            "the published recipe starts from a trained detector, whose layers it freezes at first: give --detr FOLDER "
-            "or --visual-start (`-- --visual-start None` for random weights)"
+            "the published recipe starts from a trained detector, whose layers it freezes at first: give --detr-weights FOLDER "
+            "or --pretrained-visual (`-- --pretrained-visual None` for random weights)"
         )
     return None
 
 
-def _detr_weights(folder: Path, config: TrainCommandConfig) -> Path:
+def _find_detr_weights(folder: Path, config: TrainCommandConfig) -> Path:
     """
     Raises:
         UserError: which file it is cannot be told, or it is not there.
     """
     if config.chosen_recipe != "published" or config.dataset not in DETR_WEIGHTS:
         raise UserError(
-            f"--detr is for the recipe published and the data sets {', '.join(DETR_WEIGHTS)}, got "
-            f"{config.chosen_recipe} and {config.dataset}; name a detector with --visual-start"
+            f"--detr-weights is for the recipe published and the data sets {', '.join(DETR_WEIGHTS)}, got "
+            f"{config.chosen_recipe} and {config.dataset}; name a detector with --pretrained-visual"
         )
     path = folder / DETR_WEIGHTS[config.dataset]
     if not path.is_file():
-        raise UserError(f"{path} does not exist; VLTVG's authors publish it, or name a detector with --visual-start")
+        raise UserError(
+            f"{path} does not exist; VLTVG's authors publish it, or name a detector with --pretrained-visual"
+        )
     return path
 
 
 def main(config: TrainCommandConfig) -> None:
     """Launch, wait, and pass the exit status on; how the priors were made is kept beside the network."""
-    chosen = arguments(config)
-    if visual_start(config) == VisualStartConfig().output:
-        teach_backbone(VisualStartConfig())
-    prior = load_prior_config(folders(config.dataset, config.data).prior_config)
+    chosen = build_trainer_args(config)
+    if pretrained_visual(config) == PretrainedVisualConfig().output:
+        pretrain_backbone(PretrainedVisualConfig())
+    prior = load_prior_config(get_dataset_paths(config.dataset, config.data).prior_config)
     if config.machine_rank == 0:
         save_prior_config(config.run_folder / "prior.json", prior)
-    done = subprocess.run([*launcher(config), "-m", "trainer.train", *chosen], check=False)
+    completed = subprocess.run([*build_launch_command(config), "-m", "trainer.train", *chosen], check=False)
     if config.machine_rank == 0 and (config.run_folder / "metrics.json").is_file():
-        draw_learning(config.run_folder / "metrics.json", config.run_folder / "learning.png")
-    if done.returncode:
-        sys.exit(done.returncode)
-    lies_in("the trained network", config.run_folder / "best")
+        plot_learning(config.run_folder / "metrics.json", config.run_folder / "learning.png")
+    if completed.returncode:
+        sys.exit(completed.returncode)
+    print_path("the trained network", config.run_folder / "best")
 
 
 if __name__ == "__main__":

@@ -13,16 +13,16 @@ from PIL import Image
 
 from augmentation.composers.held_out import HeldOut
 from augmentation.errors import AugmentationError
-from shards.boxes import area_px
-from shards.image_names import picture_id
-from shards.images import ImageError, rgb_image
+from shards.boxes import compute_area_px
+from shards.image_names import normalize_image_name
+from shards.images import ImageError, decode_rgb_image
 from shards.sources.coco import CocoInstances
 
-_KINDS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-_LEAST_COLOUR = 3.0
+_IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+_MIN_COLOR_SPREAD = 3.0
 """Mean difference of a pixel's channels, of 255; old and artistic photographs have less."""
 
-_DRAWN = 32
+_MAX_DRAWS = 32
 """Backgrounds drawn one by one before all of them are looked through: most are free of most categories."""
 
 
@@ -47,65 +47,69 @@ class Backgrounds:
         folder: Path,
         instances: Path | None = None,
         held_out: HeldOut | None = None,
-        most_thing_share: float = 1.0,
+        max_object_share: float = 1.0,
     ) -> None:
         self.folder = folder
         self._held_out = held_out or HeldOut()
         if not folder.is_dir():
             raise AugmentationError(f"there are no backgrounds: {folder} is no folder; give one of photographs")
-        every = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _KINDS and path.is_file())
-        self._annotated = _annotated(instances) if instances else None
-        self._most_thing_share = most_thing_share
-        self.left_out: Counter[str] = Counter()
-        self.paths = [path for path in every if self._may_be_used(path)]
-        self._insist_on_some()
+        all_paths = sorted(
+            path for path in folder.rglob("*") if path.suffix.lower() in _IMAGE_SUFFIXES and path.is_file()
+        )
+        self._annotations = _annotations(instances) if instances else None
+        self._max_object_share = max_object_share
+        self.excluded: Counter[str] = Counter()
+        self.paths = [path for path in all_paths if self._check_usable(path)]
+        self._require_any()
 
-    def _may_be_used(self, path: Path) -> bool:
-        reason = self._held_out.reason(path.name) or self._unfit(path)
+    def _check_usable(self, path: Path) -> bool:
+        reason = self._held_out.reason(path.name) or self._find_unfit_reason(path)
         if reason:
-            self.left_out[reason] += 1
+            self.excluded[reason] += 1
         return not reason
 
-    def _unfit(self, path: Path) -> str | None:
-        if self._annotated is None:
+    def _find_unfit_reason(self, path: Path) -> str | None:
+        if self._annotations is None:
             return None
-        known = self._annotated.get(picture_id(path.name))
+        known = self._annotations.get(normalize_image_name(path.name))
         if known is None:
             return "not_in_instances"
-        return "close_up" if known.largest_share > self._most_thing_share else None
+        return "close_up" if known.largest_share > self._max_object_share else None
 
-    def _insist_on_some(self) -> None:
+    def _require_any(self) -> None:
         if not self.paths:
-            why = ", ".join(f"{count} {reason}" for reason, count in sorted(self.left_out.items()))
+            why = ", ".join(f"{count} {reason}" for reason, count in sorted(self.excluded.items()))
             raise AugmentationError(
                 f"{self.folder} holds no background that may be used ({why or 'no picture at all'}); "
                 "give photographs of no validation or test split, and their instances file if any"
             )
 
-    def leave_out_held_out(self) -> None:
+    def exclude_held_out(self) -> None:
         """Pass over every picture whose bytes are those of a held-out one, under whatever name.
 
         Raises:
             AugmentationError: none is left.
         """
-        reasons = [self._held_out.reason_of_file(path) for path in self.paths]
-        self.left_out.update(reason for reason in reasons if reason)
+        reasons = [self._held_out.find_file_reason(path) for path in self.paths]
+        self.excluded.update(reason for reason in reasons if reason)
         self.paths = [path for path, reason in zip(self.paths, reasons, strict=True) if not reason]
-        self._insist_on_some()
+        self._require_any()
 
     @property
-    def annotated(self) -> frozenset[str]:
+    def annotated_categories(self) -> frozenset[str]:
         """Categories that the instances file says of any picture in it."""
-        return frozenset[str]().union(*(one.categories for one in (self._annotated or {}).values()))
+        return frozenset[str]().union(*(one.categories for one in (self._annotations or {}).values()))
 
     def is_free(self, path: Path, categories: frozenset[str]) -> bool:
         """Whether none of the categories is annotated in a background."""
-        return self._annotated is None or not self._annotated[picture_id(path.name)].categories & categories
+        return (
+            self._annotations is None or not self._annotations[normalize_image_name(path.name)].categories & categories
+        )
 
-    def draw(self, categories: Iterable[str], random: Random) -> Path | None:
+    def sample(self, categories: Iterable[str], random: Random) -> Path | None:
         """A random background that holds none of the categories; None where every one does."""
         unwanted = frozenset(categories)
-        for _ in range(_DRAWN):
+        for _ in range(_MAX_DRAWS):
             path = random.choice(self.paths)
             if self.is_free(path, unwanted):
                 return path
@@ -124,11 +128,11 @@ class Backgrounds:
             raise ImageError("unreadable_image", f"{path} cannot be read ({error.strerror})") from error
         if reason := self._held_out.reason(path.name, content):
             raise ImageError(reason, f"{path} is a photograph of a validation or test split; take it out of the folder")
-        return rgb_image(content, path)
+        return decode_rgb_image(content, path)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Annotated:
+class _BackgroundAnnotations:
     """What is known of one background."""
 
     categories: frozenset[str]
@@ -138,12 +142,14 @@ class _Annotated:
     """Of the picture, that the box of one thing covers; crowds left out."""
 
 
-def _annotated(instances: Path) -> dict[str, _Annotated]:
-    """By ``picture_id``."""
+def _annotations(instances: Path) -> dict[str, _BackgroundAnnotations]:
+    """By ``normalize_image_name``."""
     return {
-        picture_id(image.name): _Annotated(
+        normalize_image_name(image.name): _BackgroundAnnotations(
             categories=frozenset(one.category for one in image.instances),
-            largest_share=max((area_px(one.box_xyxy) for one in image.instances if not one.is_crowd), default=0.0)
+            largest_share=max(
+                (compute_area_px(one.box_xyxy) for one in image.instances if not one.is_crowd), default=0.0
+            )
             / (image.size[0] * image.size[1]),
         )
         for image in CocoInstances(instances)
@@ -151,13 +157,13 @@ def _annotated(instances: Path) -> dict[str, _Annotated]:
     }
 
 
-def is_grey(image: Image.Image) -> bool:
+def is_gray(image: Image.Image) -> bool:
     """Whether the picture has no colours to speak of: coloured things stand out in it."""
     pixels = np.asarray(image.resize((32, 32), Image.Resampling.BOX), np.int16)
-    return float(np.ptp(pixels, axis=2).mean()) < _LEAST_COLOUR
+    return float(np.ptp(pixels, axis=2).mean()) < _MIN_COLOR_SPREAD
 
 
-def covering(image: Image.Image, size: tuple[int, int], random: Random) -> Image.Image:
+def crop_to_cover(image: Image.Image, size: tuple[int, int], random: Random) -> Image.Image:
     """The picture, scaled until it covers (width, height), and cut to it at a random place."""
     scale = max(size[0] / image.width, size[1] / image.height)
     width, height = size[0] / scale, size[1] / scale

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from augmentation.composers.composed import Picture
-from augmentation.composers.cutouts import HALF
+from augmentation.composers.composed import RgbImage
+from augmentation.composers.cutouts import OPAQUE_ALPHA
 from shards.schema import Box
 
 Pixels = npt.NDArray[np.float32]
@@ -32,16 +32,16 @@ class BlendConfig:
     lighting: float = 0.5
     """Share of the difference in brightness and contrast that is made up for."""
 
-    most_shift: float = 28.0
+    max_shift: float = 28.0
     """Change of brightness, of 255."""
 
-    most_contrast: float = 1.25
+    max_contrast: float = 1.25
     """Factor, or its inverse, by which contrast may change."""
 
     cast: float = 0.3
     """Share of the difference in hue of the surroundings that things take on."""
 
-    most_cast: float = 8.0
+    max_cast: float = 8.0
     """Change of one colour channel by it, of 255."""
 
     shadow: float = 0.45
@@ -51,20 +51,20 @@ class BlendConfig:
         for name in ("lighting", "cast", "shadow"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        if min(self.feather_px, self.most_shift, self.most_cast) < 0 or self.most_contrast < 1:
+        if min(self.feather_px, self.max_shift, self.max_cast) < 0 or self.max_contrast < 1:
             raise ValueError(
                 "feather_px, most_shift and most_cast must not be negative and most_contrast at least 1, "
-                f"got {self.feather_px}, {self.most_shift}, {self.most_cast} and {self.most_contrast}"
+                f"got {self.feather_px}, {self.max_shift}, {self.max_cast} and {self.max_contrast}"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placed:
+class PlacedCutout:
     """A thing of the size and at the place that it is pasted with."""
 
     left: int
     top: int
-    colours: Pixels
+    colors: Pixels
     alpha: npt.NDArray[np.uint8]
     """(height, width)"""
 
@@ -76,7 +76,7 @@ class Placed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Visible:
+class VisiblePart:
     """What is to be seen of a thing once all are pasted."""
 
     box_xyxy: Box | None
@@ -86,20 +86,20 @@ class Visible:
     """Of its pixels, in [0, 1]."""
 
 
-def placed(cutout: Image.Image, box: Box, size: tuple[int, int], config: BlendConfig) -> Placed:
+def fit_cutout(cutout: Image.Image, box: Box, size: tuple[int, int], config: BlendConfig) -> PlacedCutout:
     """A cut-out scaled to a box, which is rounded to whole pixels inside the picture of (width, height)."""
     width = min(max(1, round(box[2] - box[0])), size[0])
     height = min(max(1, round(box[3] - box[1])), size[1])
     scaled = cutout.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    return Placed(
+    return PlacedCutout(
         left=min(max(0, round(box[0])), size[0] - width),
         top=min(max(0, round(box[1])), size[1] - height),
-        colours=np.asarray(scaled.convert("RGB"), np.float32),
-        alpha=_feathered(scaled.getchannel("A"), config.feather_px),
+        colors=np.asarray(scaled.convert("RGB"), np.float32),
+        alpha=_apply_feather(scaled.getchannel("A"), config.feather_px),
     )
 
 
-def _feathered(alpha: Image.Image, radius_px: float) -> npt.NDArray[np.uint8]:
+def _apply_feather(alpha: Image.Image, radius_px: float) -> npt.NDArray[np.uint8]:
     """Softer and drawn inwards: the old edge becomes fully transparent, so none of what was behind it comes along."""
     if not radius_px:
         return np.asarray(alpha)
@@ -113,82 +113,84 @@ def _feathered(alpha: Image.Image, radius_px: float) -> npt.NDArray[np.uint8]:
     return np.asarray(np.minimum(inwards.clip(0, 255), np.asarray(alpha)), np.uint8)
 
 
-def visible_parts(things: Sequence[Placed], size: tuple[int, int]) -> list[Visible]:
+def find_visible_parts(objects: Sequence[PlacedCutout], size: tuple[int, int]) -> list[VisiblePart]:
     """What is to be seen of each thing in a picture of (width, height), where each covers those before it."""
     owner = np.full((size[1], size[0]), -1, np.int16)
-    for i, thing in enumerate(things):
-        owner[thing.window][thing.alpha >= HALF] = i
-    return [_visible(owner[thing.window] == i, thing) for i, thing in enumerate(things)]
+    for i, obj in enumerate(objects):
+        owner[obj.window][obj.alpha >= OPAQUE_ALPHA] = i
+    return [_measure_visible(owner[obj.window] == i, obj) for i, obj in enumerate(objects)]
 
 
-def _visible(seen: npt.NDArray[np.bool_], thing: Placed) -> Visible:
+def _measure_visible(seen: npt.NDArray[np.bool_], obj: PlacedCutout) -> VisiblePart:
     if not seen.any():
-        return Visible(box_xyxy=None, share=0.0)
+        return VisiblePart(box_xyxy=None, share=0.0)
     rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
     edges = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
     x1, y1, x2, y2 = map(float, edges)
-    box = (thing.left + x1, thing.top + y1, thing.left + x2, thing.top + y2)
-    return Visible(box_xyxy=box, share=float(seen.sum() / (thing.alpha >= HALF).sum()))
+    box = (obj.left + x1, obj.top + y1, obj.left + x2, obj.top + y2)
+    return VisiblePart(box_xyxy=box, share=float(seen.sum() / (obj.alpha >= OPAQUE_ALPHA).sum()))
 
 
-def blended(background: Image.Image, things: Sequence[Placed], *, on_ground: bool, config: BlendConfig) -> Picture:
+def blend_objects(
+    background: Image.Image, objects: Sequence[PlacedCutout], *, on_ground: bool, config: BlendConfig
+) -> RgbImage:
     """The things on the background, in their order.
 
     Args:
         on_ground: they stand on something, and darken it.
     """
     surroundings = np.asarray(background, np.float32)
-    picture = surroundings.copy()
-    for thing in things:
+    image = surroundings.copy()
+    for obj in objects:
         if on_ground and config.shadow:
-            _darken_under(picture, thing, config.shadow)
-        opacity = thing.alpha[..., None].astype(np.float32) / 255
-        window = picture[thing.window]
-        window += opacity * (_lit(thing, surroundings, config) - window)
-    return np.asarray(picture.round().clip(0, 255), np.uint8)
+            _draw_shadow(image, obj, config.shadow)
+        opacity = obj.alpha[..., None].astype(np.float32) / 255
+        window = image[obj.window]
+        window += opacity * (_adjust_lighting(obj, surroundings, config) - window)
+    return np.asarray(image.round().clip(0, 255), np.uint8)
 
 
-def _lit(thing: Placed, surroundings: Pixels, config: BlendConfig) -> Pixels:
+def _adjust_lighting(obj: PlacedCutout, surroundings: Pixels, config: BlendConfig) -> Pixels:
     """The thing's colours, moved towards the brightness, contrast and hue around it.
 
     As in colour transfer between images (Reinhard et al., 2001), mean and spread are matched, but only in part.
     """
-    around = _around(thing, surroundings)
-    own = thing.colours[thing.alpha >= HALF]
+    around = _crop_surroundings(obj, surroundings)
+    own = obj.colors[obj.alpha >= OPAQUE_ALPHA]
     if not len(own):
-        return thing.colours
+        return obj.colors
     mean, mean_around = own.mean(0), around.mean(0)
     bright, bright_around = own @ _LUMA, around @ _LUMA
     shift = config.lighting * float(bright_around.mean() - bright.mean())
     ratio = (float(bright_around.std()) + 1) / (float(bright.std()) + 1)
-    contrast = min(max(ratio**config.lighting, 1 / config.most_contrast), config.most_contrast)
+    contrast = min(max(ratio**config.lighting, 1 / config.max_contrast), config.max_contrast)
     hue = (mean_around - bright_around.mean()) - (mean - bright.mean())
-    cast = (config.cast * hue).clip(-config.most_cast, config.most_cast)
-    lit = (thing.colours - mean) * contrast + mean + min(max(shift, -config.most_shift), config.most_shift) + cast
+    cast = (config.cast * hue).clip(-config.max_cast, config.max_cast)
+    lit = (obj.colors - mean) * contrast + mean + min(max(shift, -config.max_shift), config.max_shift) + cast
     return np.asarray(lit.clip(0, 255), np.float32)
 
 
-def _around(thing: Placed, surroundings: Pixels) -> Pixels:
+def _crop_surroundings(obj: PlacedCutout, surroundings: Pixels) -> Pixels:
     """(pixels, 3): the background in a box half as large again as the thing's to every side."""
-    height, width = thing.alpha.shape
-    top, left = max(0, thing.top - height // 2), max(0, thing.left - width // 2)
-    around = surroundings[top : thing.top + height + height // 2, left : thing.left + width + width // 2]
+    height, width = obj.alpha.shape
+    top, left = max(0, obj.top - height // 2), max(0, obj.left - width // 2)
+    around = surroundings[top : obj.top + height + height // 2, left : obj.left + width + width // 2]
     return around.reshape(-1, 3)
 
 
-def _darken_under(picture: Pixels, thing: Placed, darkness: float) -> None:
+def _draw_shadow(image: Pixels, obj: PlacedCutout, darkness: float) -> None:
     """A soft flat ellipse where the thing stands: the shadow of the sky's light, whatever the sun does."""
-    height, width = thing.alpha.shape
-    columns = np.flatnonzero((thing.alpha[-max(1, height // 8) :] >= HALF).any(0))
+    height, width = obj.alpha.shape
+    columns = np.flatnonzero((obj.alpha[-max(1, height // 8) :] >= OPAQUE_ALPHA).any(0))
     if not len(columns):
         return
-    middle = thing.left + (columns[0] + columns[-1]) / 2
+    center_x = obj.left + (columns[0] + columns[-1]) / 2
     half = (0.55 * (columns[-1] - columns[0] + 1), max(1.0, 0.07 * min(width, height)))
-    foot = thing.top + height - 0.6 * half[1]
+    foot = obj.top + height - 0.6 * half[1]
     margin = math.ceil(2 * half[1])
-    x1, x2 = max(0, int(middle - half[0]) - margin), min(picture.shape[1], int(middle + half[0]) + margin + 1)
-    y1, y2 = max(0, int(foot - half[1]) - margin), min(picture.shape[0], int(foot + half[1]) + margin + 1)
+    x1, x2 = max(0, int(center_x - half[0]) - margin), min(image.shape[1], int(center_x + half[0]) + margin + 1)
+    y1, y2 = max(0, int(foot - half[1]) - margin), min(image.shape[0], int(foot + half[1]) + margin + 1)
     y, x = np.mgrid[y1:y2, x1:x2]
-    inside = (((x - middle) / half[0]) ** 2 + ((y - foot) / half[1]) ** 2 <= 1).astype(np.float32)
+    inside = (((x - center_x) / half[0]) ** 2 + ((y - foot) / half[1]) ** 2 <= 1).astype(np.float32)
     shadow = cv2.GaussianBlur(inside, (0, 0), max(0.5, 0.6 * half[1]))
-    picture[y1:y2, x1:x2] *= 1 - darkness * shadow[..., None]
+    image[y1:y2, x1:x2] *= 1 - darkness * shadow[..., None]

@@ -11,12 +11,12 @@ import numpy.typing as npt
 from augmentation.planning.vocabulary import SceneSpec
 from shards.schema import Box
 
-Picture = npt.NDArray[np.uint8]
+RgbImage = npt.NDArray[np.uint8]
 """(height, width, 3), RGB."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class RequestedObject:
     """A thing that a composer put, or asked a model to put, at a place."""
 
     box_xyxy: Box
@@ -28,7 +28,7 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Composed:
+class ComposedScene:
     """A picture that was made of a scene."""
 
     key: str
@@ -39,6 +39,6 @@ class Composed:
     composer: str
     """Becomes the source of the queries: ``prompted``, ``layout`` or ``pasted``."""
 
-    picture: Picture = field(repr=False, compare=False)
-    asked: tuple[Asked, ...] = ()
+    image: RgbImage = field(repr=False, compare=False)
+    requested: tuple[RequestedObject, ...] = ()
     """What was put where, in drawing order; empty for ``prompted``, which knows no places."""

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from augmentation.composers.cutouts import HALF
+from augmentation.composers.cutouts import OPAQUE_ALPHA
 from shards.schema import Box
-from shards.sources.coco_polygons import Outline, OutlinedImage
+from shards.sources.coco_polygons import PolygonAnnotation, PolygonImage
 
 Mask = npt.NDArray[np.uint8]
 """(height, width), 255 for the thing."""
@@ -26,7 +26,7 @@ Mask = npt.NDArray[np.uint8]
 Counts = npt.NDArray[np.uint16]
 """(height, width), how many outlines lie on a pixel."""
 
-LeftOut = Literal[
+ExclusionReason = Literal[
     "crowd",
     "corrupt_polygon",
     "outside_picture",
@@ -42,7 +42,7 @@ LeftOut = Literal[
 """Why nothing was cut out."""
 
 _SUPERSAMPLING = 4
-_MOST_SUPERSAMPLED_PX2 = 4_000_000
+_MAX_SUPERSAMPLED_PX2 = 4_000_000
 """Larger things are cut without soft edges, which cannot be seen in them."""
 
 _OUTSIDE_PX = 1.0
@@ -53,28 +53,28 @@ _NEAR_PX = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class CutConfig:
+class CutoutConfig:
     """What is cut out whole and large enough to be used."""
 
-    least_size_px: int = 56
+    min_size_px: int = 56
     """Geometric mean of width and height; smaller ones would be blown up."""
 
-    least_border_px: float = 2.0
+    min_border_px: float = 2.0
     """What comes nearer to the border of its picture is cut off by it."""
 
-    least_fill: float = 0.25
+    min_fill: float = 0.25
     """Share of its box that a thing fills; what fills less is mostly hidden, or a frame."""
 
-    least_piece: float = 0.97
+    min_piece_share: float = 0.97
     """Share of a thing that is in one piece; what lies in several is hidden in between."""
 
-    most_shared_edge: float = 0.12
+    max_shared_edge: float = 0.12
     """Share of an outline along which another annotated thing lies: one of the two hides the other."""
 
-    most_shared_area: float = 0.02
+    max_shared_area: float = 0.02
     """Share of a thing on which others lie, such as the cups on a table: they would be cut out with it."""
 
-    most_side_px: int = 512
+    max_side_px: int = 512
     """Larger cut-outs are made smaller."""
 
     grabcut_side_px: int = 256
@@ -83,41 +83,43 @@ class CutConfig:
     border_share: float = 0.04
     """Of a picture's sides: what GrabCut is told is background."""
 
-    most_picture_share: float = 0.75
+    max_image_share: float = 0.75
     """What covers more of its picture has no background around it."""
 
     def __post_init__(self) -> None:
-        for name in ("least_fill", "least_piece", "most_shared_edge", "most_shared_area", "most_picture_share"):
+        for name in ("min_fill", "min_piece_share", "max_shared_edge", "max_shared_area", "max_image_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        if not 1 <= self.least_size_px <= self.most_side_px:
+        if not 1 <= self.min_size_px <= self.max_side_px:
             raise ValueError(
-                f"1 <= least_size_px <= most_side_px must hold, got {self.least_size_px} and {self.most_side_px}"
+                f"1 <= least_size_px <= most_side_px must hold, got {self.min_size_px} and {self.max_side_px}"
             )
         if not 0 < self.border_share < 0.5:
             raise ValueError(f"border_share must lie in (0, 0.5), got {self.border_share}; the thing is inside")
-        if self.grabcut_side_px < 32 or self.least_border_px < 0:
+        if self.grabcut_side_px < 32 or self.min_border_px < 0:
             raise ValueError(
                 f"grabcut_side_px must be at least 32 and least_border_px not negative, "
-                f"got {self.grabcut_side_px} and {self.least_border_px}"
+                f"got {self.grabcut_side_px} and {self.min_border_px}"
             )
 
 
-def cut_outlined(
-    photograph: Image.Image, image: OutlinedImage, wanted: Sequence[Outline], config: CutConfig
-) -> Iterator[tuple[Outline, Image.Image | LeftOut]]:
+def cut_polygons(
+    image: Image.Image, polygon_image: PolygonImage, wanted: Sequence[PolygonAnnotation], config: CutoutConfig
+) -> Iterator[tuple[PolygonAnnotation, Image.Image | ExclusionReason]]:
     """Each outline with its cut-out, an RGBA picture, or the reason why there is none.
 
     Args:
         photograph: RGB, of the size that the outlines are drawn in.
         wanted: those of the image's outlines that are asked for.
     """
-    occupied = _occupied(image)
+    coverage = _count_coverage(polygon_image)
     for outline in wanted:
-        yield outline, _cut(photograph, outline, occupied, config)
+        yield outline, _cut_polygon(image, outline, coverage, config)
 
 
-def outline_problem(outline: Outline, size: tuple[int, int], config: CutConfig) -> LeftOut | None:
+def find_polygon_problem(
+    outline: PolygonAnnotation, size: tuple[int, int], config: CutoutConfig
+) -> ExclusionReason | None:
     """What is wrong with an outline as such, before its photograph is looked at.
 
     Args:
@@ -125,60 +127,62 @@ def outline_problem(outline: Outline, size: tuple[int, int], config: CutConfig) 
     """
     if outline.is_crowd:
         return "crowd"
-    if not outline.numbers or any(len(one) < 6 or len(one) % 2 for one in outline.numbers):
+    if not outline.coordinates or any(len(one) < 6 or len(one) % 2 for one in outline.coordinates):
         return "corrupt_polygon"
-    if not all(map(math.isfinite, (number for one in outline.numbers for number in one))):
+    if not all(map(math.isfinite, (number for one in outline.coordinates for number in one))):
         return "corrupt_polygon"
-    x1, y1, x2, y2 = _box(outline.numbers)
+    x1, y1, x2, y2 = _compute_box(outline.coordinates)
     if min(x1, y1, size[0] - x2, size[1] - y2) < -_OUTSIDE_PX:
         return "outside_picture"
-    if sum(map(_area, outline.numbers)) < 1:
+    if sum(map(_compute_area, outline.coordinates)) < 1:
         return "zero_area"
-    if math.sqrt((x2 - x1) * (y2 - y1)) < config.least_size_px:
+    if math.sqrt((x2 - x1) * (y2 - y1)) < config.min_size_px:
         return "too_small"
-    if min(x1, y1, size[0] - x2, size[1] - y2) < config.least_border_px:
+    if min(x1, y1, size[0] - x2, size[1] - y2) < config.min_border_px:
         return "cut_off_by_border"
     return None
 
 
-def _cut(photograph: Image.Image, outline: Outline, occupied: Counts, config: CutConfig) -> Image.Image | LeftOut:
-    if problem := outline_problem(outline, photograph.size, config):
+def _cut_polygon(
+    image: Image.Image, outline: PolygonAnnotation, coverage: Counts, config: CutoutConfig
+) -> Image.Image | ExclusionReason:
+    if problem := find_polygon_problem(outline, image.size, config):
         return problem
-    assert outline.numbers  # else it was corrupt
-    left, top, right, bottom = _whole_box(outline.numbers, photograph.size)
-    mask = rasterised(outline.numbers, (left, top, right, bottom))
-    if problem := _mask_problem(mask, config):
+    assert outline.coordinates  # else it was corrupt
+    left, top, right, bottom = _compute_pixel_box(outline.coordinates, image.size)
+    mask = rasterize_polygons(outline.coordinates, (left, top, right, bottom))
+    if problem := _find_mask_problem(mask, config):
         return problem
-    if _shared_edge(mask, (left, top), occupied) > config.most_shared_edge:
+    if _compute_shared_edge(mask, (left, top), coverage) > config.max_shared_edge:
         return "touches_another"
-    if _shared_area(mask, occupied[top:bottom, left:right]) > config.most_shared_area:
+    if _compute_shared_area(mask, coverage[top:bottom, left:right]) > config.max_shared_area:
         return "touches_another"
-    return _cutout(photograph.crop((left, top, right, bottom)), mask, config)
+    return _make_cutout(image.crop((left, top, right, bottom)), mask, config)
 
 
-def _box(polygons: Sequence[array[float]]) -> Box:
+def _compute_box(polygons: Sequence[array[float]]) -> Box:
     xs, ys = [x for one in polygons for x in one[::2]], [y for one in polygons for y in one[1::2]]
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def _whole_box(polygons: Sequence[array[float]], size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _compute_pixel_box(polygons: Sequence[array[float]], size: tuple[int, int]) -> tuple[int, int, int, int]:
     """In whole pixels, outwards, inside the photograph."""
-    x1, y1, x2, y2 = _box(polygons)
+    x1, y1, x2, y2 = _compute_box(polygons)
     return max(0, math.floor(x1)), max(0, math.floor(y1)), min(size[0], math.ceil(x2)), min(size[1], math.ceil(y2))
 
 
-def _area(polygon: array[float]) -> float:
+def _compute_area(polygon: array[float]) -> float:
     """Of one polygon, in square pixels: the shoelace formula."""
     corners = list(zip(polygon[::2], polygon[1::2], strict=True))
     turned = zip(corners, [*corners[1:], corners[0]], strict=True)
     return abs(sum(ax * by - bx * ay for (ax, ay), (bx, by) in turned)) / 2
 
 
-def rasterised(polygons: Sequence[array[float]], box: tuple[int, int, int, int]) -> Mask:
+def rasterize_polygons(polygons: Sequence[array[float]], box: tuple[int, int, int, int]) -> Mask:
     """The union of polygons inside a box in whole pixels; an edge's pixels are as opaque as they are covered."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
-    finer = _SUPERSAMPLING if width * height * _SUPERSAMPLING**2 <= _MOST_SUPERSAMPLED_PX2 else 1
+    finer = _SUPERSAMPLING if width * height * _SUPERSAMPLING**2 <= _MAX_SUPERSAMPLED_PX2 else 1
     canvas = Image.new("L", (width * finer, height * finer))
     draw = ImageDraw.Draw(canvas)
     for one in polygons:
@@ -188,54 +192,56 @@ def rasterised(polygons: Sequence[array[float]], box: tuple[int, int, int, int])
     return np.asarray(canvas.resize((width, height), Image.Resampling.BOX))
 
 
-def _occupied(image: OutlinedImage) -> Counts:
+def _count_coverage(polygon_image: PolygonImage) -> Counts:
     """(height, width): how many of the sound outlines lie on each pixel."""
-    count = np.zeros((image.size[1], image.size[0]), np.uint16)
-    for outline in image.outlines:
-        if outline.numbers is None or outline_problem(outline, image.size, _ANY) is not None:
+    count = np.zeros((polygon_image.size[1], polygon_image.size[0]), np.uint16)
+    for outline in polygon_image.instances:
+        if outline.coordinates is None or find_polygon_problem(outline, polygon_image.size, _NO_LIMITS) is not None:
             continue
-        left, top, right, bottom = _whole_box(outline.numbers, image.size)
-        count[top:bottom, left:right] += rasterised(outline.numbers, (left, top, right, bottom)) >= HALF
+        left, top, right, bottom = _compute_pixel_box(outline.coordinates, polygon_image.size)
+        count[top:bottom, left:right] += (
+            rasterize_polygons(outline.coordinates, (left, top, right, bottom)) >= OPAQUE_ALPHA
+        )
     return count
 
 
-_ANY = CutConfig(least_size_px=1, least_border_px=0.0)
+_NO_LIMITS = CutoutConfig(min_size_px=1, min_border_px=0.0)
 """What is small or cut off can hide another thing, too."""
 
 
-def _shared_edge(mask: Mask, corner: tuple[int, int], occupied: Counts) -> float:
+def _compute_shared_edge(mask: Mask, corner: tuple[int, int], coverage: Counts) -> float:
     """Share of the inner edge of a thing, which lies at (left, top), that is beside another thing, or on it."""
     (left, top), (height, width) = corner, mask.shape
-    own = np.pad((mask >= HALF).astype(np.uint8), _NEAR_PX)
-    padded = np.pad(occupied, _NEAR_PX)  # so that the window around the thing lies inside
-    occupied = padded[top : top + height + 2 * _NEAR_PX, left : left + width + 2 * _NEAR_PX]
+    own = np.pad((mask >= OPAQUE_ALPHA).astype(np.uint8), _NEAR_PX)
+    padded = np.pad(coverage, _NEAR_PX)  # so that the window around the thing lies inside
+    coverage = padded[top : top + height + 2 * _NEAR_PX, left : left + width + 2 * _NEAR_PX]
     edge = own - cv2.erode(own, np.ones((3, 3), np.uint8), borderValue=0)
-    others = (occupied > own).astype(np.uint8)
+    others = (coverage > own).astype(np.uint8)
     near = cv2.dilate(others, np.ones((_NEAR_PX, _NEAR_PX), np.uint8))
     return float((edge & near).sum() / max(1, edge.sum()))
 
 
-def _shared_area(mask: Mask, occupied: Counts) -> float:
+def _compute_shared_area(mask: Mask, coverage: Counts) -> float:
     """Share of a thing on which another one lies: the cup on a table would come along."""
-    own = mask >= HALF
-    return float((own & (occupied > 1)).sum() / max(1, own.sum()))
+    own = mask >= OPAQUE_ALPHA
+    return float((own & (coverage > 1)).sum() / max(1, own.sum()))
 
 
-def _mask_problem(mask: Mask, config: CutConfig) -> LeftOut | None:
+def _find_mask_problem(mask: Mask, config: CutoutConfig) -> ExclusionReason | None:
     """Whether the thing is whole, as far as its outline says."""
-    opaque = (mask >= HALF).astype(np.uint8)
+    opaque = (mask >= OPAQUE_ALPHA).astype(np.uint8)
     if not opaque.any():
         return "zero_area"
-    if _pieces(opaque)[0] < config.least_piece:
+    if _find_largest_piece(opaque)[0] < config.min_piece_share:
         return "in_pieces"
     rows, columns = np.flatnonzero(opaque.any(1)), np.flatnonzero(opaque.any(0))
     box_area = (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
-    if math.sqrt(box_area) < config.least_size_px:
+    if math.sqrt(box_area) < config.min_size_px:
         return "too_small"
-    return "thin" if opaque.sum() / box_area < config.least_fill else None
+    return "thin" if opaque.sum() / box_area < config.min_fill else None
 
 
-def _pieces(opaque: Mask) -> tuple[float, Mask]:
+def _find_largest_piece(opaque: Mask) -> tuple[float, Mask]:
     """The share of the largest connected piece, and that piece as 0 and 1."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(opaque, connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]
@@ -243,42 +249,42 @@ def _pieces(opaque: Mask) -> tuple[float, Mask]:
     return float(areas.max() / areas.sum()), (labels == largest).astype(np.uint8)
 
 
-def _cutout(picture: Image.Image, mask: Mask, config: CutConfig) -> Image.Image:
+def _make_cutout(image: Image.Image, mask: Mask, config: CutoutConfig) -> Image.Image:
     """RGBA, no larger than the limit, black where nothing can be seen."""
-    pixels = np.dstack([np.where(mask[..., None] > 0, np.asarray(picture), 0), mask]).astype(np.uint8)
+    pixels = np.dstack([np.where(mask[..., None] > 0, np.asarray(image), 0), mask]).astype(np.uint8)
     cutout = Image.fromarray(pixels, "RGBA")
     cutout = cutout.crop(cutout.getchannel("A").getbbox())
-    cutout.thumbnail((config.most_side_px, config.most_side_px), Image.Resampling.LANCZOS)
+    cutout.thumbnail((config.max_side_px, config.max_side_px), Image.Resampling.LANCZOS)
     return cutout
 
 
-def cut_single(picture: Image.Image, config: CutConfig) -> Image.Image | LeftOut:
+def cut_single(image: Image.Image, config: CutoutConfig) -> Image.Image | ExclusionReason:
     """The one thing that a picture shows before its background, as RGBA, or why there is none.
 
     GrabCut (Rother, Kolmogorov & Blake, SIGGRAPH 2004) is told that a strip along the border is background and that
     the rest may be either; the thing is kept if it is one piece, whole, and neither a speck nor all of the picture.
     """
-    small = picture.copy()
+    small = image.copy()
     small.thumbnail((config.grabcut_side_px, config.grabcut_side_px), Image.Resampling.BOX)
-    opaque = _foreground(np.asarray(small), config)
+    opaque = _extract_foreground(np.asarray(small), config)
     if not opaque.any():
         return "nothing_found"
-    share, piece = _pieces(opaque)
-    if share < config.least_piece:
+    share, piece = _find_largest_piece(opaque)
+    if share < config.min_piece_share:
         return "in_pieces"
-    if piece.mean() > config.most_picture_share:
+    if piece.mean() > config.max_image_share:
         return "fills_the_picture"
-    strip = _strip(piece.shape, config)
+    strip = _make_border_mask(piece.shape, config)
     if cv2.dilate(piece, np.ones((3, 3), np.uint8))[strip].any():
         return "cut_off_by_border"
-    mask = np.asarray(Image.fromarray(piece * np.uint8(255)).resize(picture.size, Image.Resampling.BICUBIC))
-    return _mask_problem(mask, config) or _cutout(picture, mask, config)
+    mask = np.asarray(Image.fromarray(piece * np.uint8(255)).resize(image.size, Image.Resampling.BICUBIC))
+    return _find_mask_problem(mask, config) or _make_cutout(image, mask, config)
 
 
-def _foreground(pixels: npt.NDArray[np.uint8], config: CutConfig) -> Mask:
+def _extract_foreground(pixels: npt.NDArray[np.uint8], config: CutoutConfig) -> Mask:
     """(height, width), 1 where GrabCut sees the thing."""
     labels = np.full(pixels.shape[:2], cv2.GC_PR_FGD, np.uint8)
-    strip = _strip(labels.shape, config)
+    strip = _make_border_mask(labels.shape, config)
     if bool((pixels == pixels[0, 0]).all()):  # a plain picture, of which GrabCut cannot make two
         return np.zeros_like(labels)
     labels[strip] = cv2.GC_BGD
@@ -288,7 +294,7 @@ def _foreground(pixels: npt.NDArray[np.uint8], config: CutConfig) -> Mask:
     return np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
 
 
-def _strip(shape: tuple[int, ...], config: CutConfig) -> npt.NDArray[np.bool_]:
+def _make_border_mask(shape: tuple[int, ...], config: CutoutConfig) -> npt.NDArray[np.bool_]:
     """True along the border."""
     strip = np.ones(shape[:2], bool)
     down, across = (max(2, round(config.border_share * side)) for side in shape[:2])

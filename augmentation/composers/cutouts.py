@@ -16,12 +16,12 @@ from PIL import Image
 
 from augmentation.composers.held_out import HeldOut
 from augmentation.errors import AugmentationError
-from shards.images import ImageError, rgba_image
+from shards.images import ImageError, read_rgba_image
 
-MOST_SIDE_PX = 8192
+MAX_SIDE_PX = 8192
 """Of a cut-out; resizing a larger one takes gigabytes."""
 
-HALF = 128
+OPAQUE_ALPHA = 128
 """Opacity, of 255, from which on a pixel belongs to the thing."""
 
 _NUMBER = re.compile(r"_?\d+\Z")
@@ -37,27 +37,27 @@ class Cutout:
     """What its maker knows of it, by kind."""
 
     @property
-    def photograph(self) -> str:
+    def source_name(self) -> str:
         """What the photograph it comes from is called: the name without attributes and the annotation's id.
 
-        ``colour=red_000000123456__17.png`` comes from ``000000123456``; other names lose a number at their end.
+        ``color=red_000000123456__17.png`` comes from ``000000123456``; other names lose a number at their end.
         """
-        parts = [part for part in self.path.stem.split("_") if _attribute(part) is None]
+        parts = [part for part in self.path.stem.split("_") if _parse_attribute(part) is None]
         stem = "_".join(parts)
         if "__" in stem:
             return stem.rpartition("__")[0]
         return _NUMBER.sub("", stem) if len(parts) > 1 else stem
 
 
-def cutout_name(number: str, attributes: Mapping[str, str] | None = None) -> str:
+def format_cutout_name(number: str, attributes: Mapping[str, str] | None = None) -> str:
     """The file of a cut-out: attributes by kind, then what makes it unique."""
-    words = [f"{kind}={word}" for kind, word in sorted((attributes or {}).items())]
+    words = [f"{attribute}={word}" for attribute, word in sorted((attributes or {}).items())]
     return "_".join([*words, number]) + ".png"
 
 
-def _attribute(part: str) -> tuple[str, str] | None:
-    kind, equals, word = part.partition("=")
-    return (kind, word) if equals and kind and word else None
+def _parse_attribute(part: str) -> tuple[str, str] | None:
+    attribute, equals, word = part.partition("=")
+    return (attribute, word) if equals and attribute and word else None
 
 
 class CutoutFolder:
@@ -76,14 +76,17 @@ class CutoutFolder:
         if not folder.is_dir():
             raise AugmentationError(f"there are no cut-outs: {folder} is no folder; {_REMEDY}")
         below = sorted(path for path in folder.iterdir() if path.is_dir())
-        every = {path.name: _listed(path) for path in below}
+        by_category = {path.name: _list_cutouts(path) for path in below}
         self.held_out = [
-            cutout for cutouts in every.values() for cutout in cutouts if _is_held_out(cutout, held_out or HeldOut())
+            cutout
+            for cutouts in by_category.values()
+            for cutout in cutouts
+            if _is_held_out(cutout, held_out or HeldOut())
         ]
-        gone = {cutout.path for cutout in self.held_out}
+        excluded = {cutout.path for cutout in self.held_out}
         self._cutouts = {
-            category: tuple(cutout for cutout in cutouts if cutout.path not in gone)
-            for category, cutouts in every.items()
+            category: tuple(cutout for cutout in cutouts if cutout.path not in excluded)
+            for category, cutouts in by_category.items()
         }
 
     @property
@@ -91,7 +94,7 @@ class CutoutFolder:
         """Those that have cut-outs."""
         return [category for category, cutouts in self._cutouts.items() if cutouts]
 
-    def of(self, category: str) -> tuple[Cutout, ...]:
+    def get_cutouts(self, category: str) -> tuple[Cutout, ...]:
         """All of a category, at least one.
 
         Raises:
@@ -122,18 +125,18 @@ class CutoutFolder:
 _REMEDY = "make them with `python -m workflows.cut_out`, or put <category>/<name>.png with transparency there"
 
 
-def _listed(folder: Path) -> tuple[Cutout, ...]:
+def _list_cutouts(folder: Path) -> tuple[Cutout, ...]:
     files = sorted(path for path in folder.glob("*.png") if path.is_file() and not path.name.startswith("."))
-    return tuple(Cutout(path=path, category=folder.name, attributes=_attributes(path.stem)) for path in files)
+    return tuple(Cutout(path=path, category=folder.name, attributes=_parse_attributes(path.stem)) for path in files)
 
 
 def _is_held_out(cutout: Cutout, held_out: HeldOut) -> bool:
     """Whether its photograph is, by name; the bytes of a photograph are not at hand any more."""
-    return any(held_out.reason(name) for name in (cutout.photograph, cutout.path.name))
+    return any(held_out.reason(name) for name in (cutout.source_name, cutout.path.name))
 
 
-def _attributes(stem: str) -> dict[str, str]:
-    return dict(found for part in stem.split("_") if (found := _attribute(part)))
+def _parse_attributes(stem: str) -> dict[str, str]:
+    return dict(pair for part in stem.split("_") if (pair := _parse_attribute(part)))
 
 
 def read_cutout(path: Path) -> Image.Image:
@@ -142,10 +145,10 @@ def read_cutout(path: Path) -> Image.Image:
     Raises:
         ImageError: the file is no image, truncated, too large, has no transparency, or nothing to be seen.
     """
-    image = rgba_image(path)
-    if max(image.size) > MOST_SIDE_PX:
-        raise ImageError("too_large_image", f"{path} is {image.width} x {image.height}; at most {MOST_SIDE_PX} a side")
+    image = read_rgba_image(path)
+    if max(image.size) > MAX_SIDE_PX:
+        raise ImageError("too_large_image", f"{path} is {image.width} x {image.height}; at most {MAX_SIDE_PX} a side")
     alpha = image.getchannel("A")
-    if alpha.point(lambda value: 255 * (value >= HALF)).getbbox() is None:
+    if alpha.point(lambda value: 255 * (value >= OPAQUE_ALPHA)).getbbox() is None:
         raise ImageError("empty_cutout", f"{path} shows nothing: no pixel is at least half opaque")
     return image.crop(alpha.getbbox())

@@ -27,16 +27,16 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from augmentation.composers.composed import Asked, Composed, Picture
-from augmentation.composers.layouts import LayoutConfig, drawing_order, sample_layout
+from augmentation.composers.composed import ComposedScene, RequestedObject, RgbImage
+from augmentation.composers.layouts import LayoutConfig, sample_layout, sort_far_to_near
 from augmentation.errors import AugmentationError
 from augmentation.planning.vocabulary import SceneSpec
 from generation.errors import GenerationError
-from generation.models.checkpoints import local_folder, resolved_device, resolved_dtype
+from generation.models.checkpoints import find_local_folder, resolve_device, resolve_dtype
 from pipeline.stage import Item, Rejected, Resources, Stage
 from shards.schema import Box
 
-MOST_THINGS = 30
+MAX_OBJECTS = 30
 """As many grounding tokens there are, in training as here; those that are not needed hold a learned nothing."""
 
 
@@ -50,10 +50,10 @@ class GligenConfig:
     revision: str | None = None
     """Branch, tag or commit on the hub; not for folders."""
 
-    steps: int = 50
+    num_inference_steps: int = 50
     """Denoising steps."""
 
-    guidance: float = 7.5
+    guidance_scale: float = 7.5
     """Classifier-free guidance scale; 1 or less switches it off, and the negative prompt with it."""
 
     grounded_share: float = 0.3
@@ -70,7 +70,7 @@ class GligenConfig:
     aspect_ratios: Mapping[str, float] = field(default_factory=dict)
     """Width / height of a category's boxes, where it is known: ``{"person": 0.4}``."""
 
-    most_aspect_ratio: float = 1.5
+    max_aspect_ratio: float = 1.5
     """Those of other categories lie between this and its inverse, one in each scene for all things of a category."""
 
     dtype: Literal["auto", "float64", "float32", "float16", "bfloat16"] = "auto"
@@ -84,16 +84,18 @@ class GligenConfig:
                 f"image_size_px must be a positive multiple of 8 (the VAE's stride), got {self.image_size_px}; "
                 f"try {max(8, self.image_size_px // 8 * 8)}"
             )
-        if self.steps < 1 or self.batch_size < 1:
-            raise ValueError(f"steps and batch_size must be at least 1, got {self.steps} and {self.batch_size}")
-        if self.guidance < 0:
-            raise ValueError(f"guidance must not be negative, got {self.guidance}")
+        if self.num_inference_steps < 1 or self.batch_size < 1:
+            raise ValueError(
+                f"steps and batch_size must be at least 1, got {self.num_inference_steps} and {self.batch_size}"
+            )
+        if self.guidance_scale < 0:
+            raise ValueError(f"guidance must not be negative, got {self.guidance_scale}")
         if not 0 <= self.grounded_share <= 1:
             raise ValueError(f"grounded_share must lie in [0, 1], got {self.grounded_share}")
-        if self.most_aspect_ratio < 1 or any(ratio <= 0 for ratio in self.aspect_ratios.values()):
+        if self.max_aspect_ratio < 1 or any(ratio <= 0 for ratio in self.aspect_ratios.values()):
             raise ValueError(
                 "most_aspect_ratio must be at least 1 and aspect_ratios positive, "
-                f"got {self.most_aspect_ratio} and {dict(self.aspect_ratios)}"
+                f"got {self.max_aspect_ratio} and {dict(self.aspect_ratios)}"
             )
 
 
@@ -113,9 +115,9 @@ class Layout:
     seed: int
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.phrases) == len(self.boxes_xyxy) <= MOST_THINGS:
+        if not 1 <= len(self.phrases) == len(self.boxes_xyxy) <= MAX_OBJECTS:
             raise ValueError(
-                f"a layout has 1 to {MOST_THINGS} boxes with a phrase each, "
+                f"a layout has 1 to {MAX_OBJECTS} boxes with a phrase each, "
                 f"got {len(self.boxes_xyxy)} boxes and {len(self.phrases)} phrases"
             )
 
@@ -129,8 +131,8 @@ class LayoutRenderer:
 
     def __init__(self, config: GligenConfig) -> None:
         self._config = config
-        self._device = resolved_device(config.device)
-        self._dtype = resolved_dtype(config.dtype, self._device)
+        self._device = resolve_device(config.device)
+        self._dtype = resolve_dtype(config.dtype, self._device)
         try:
             self._load()
         except (OSError, ValueError, KeyError, AttributeError, GenerationError) as error:
@@ -140,41 +142,41 @@ class LayoutRenderer:
             ) from error
 
     def _load(self) -> None:
-        where: dict[str, Any] = {"revision": self._config.revision}
-        where["local_files_only"] = local_folder(self._config.checkpoint) is not None
-        checkpoint, parts = self._config.checkpoint, DiffusionPipeline.load_config(self._config.checkpoint, **where)
-        unet = UNet2DConditionModel.from_pretrained(checkpoint, subfolder="unet", torch_dtype=self._dtype, **where)
+        source: dict[str, Any] = {"revision": self._config.revision}
+        source["local_files_only"] = find_local_folder(self._config.checkpoint) is not None
+        checkpoint, parts = self._config.checkpoint, DiffusionPipeline.load_config(self._config.checkpoint, **source)
+        unet = UNet2DConditionModel.from_pretrained(checkpoint, subfolder="unet", torch_dtype=self._dtype, **source)
         _check_grounded(checkpoint, unet.config.attention_type)
-        vae = AutoencoderKL.from_pretrained(checkpoint, subfolder="vae", torch_dtype=self._dtype, **where)
-        text = CLIPTextModel.from_pretrained(checkpoint, subfolder="text_encoder", dtype=self._dtype, **where)
+        vae = AutoencoderKL.from_pretrained(checkpoint, subfolder="vae", torch_dtype=self._dtype, **source)
+        text = CLIPTextModel.from_pretrained(checkpoint, subfolder="text_encoder", dtype=self._dtype, **source)
         self._unet, self._vae, self._text = (part.to(self._device).eval() for part in (unet, vae, text))
-        self._tokenizer = CLIPTokenizer.from_pretrained(checkpoint, subfolder="tokenizer", **where)
+        self._tokenizer = CLIPTokenizer.from_pretrained(checkpoint, subfolder="tokenizer", **source)
         scheduler = getattr(diffusers, parts["scheduler"][1])
-        self._scheduler = scheduler.from_pretrained(checkpoint, subfolder="scheduler", **where)
+        self._scheduler = scheduler.from_pretrained(checkpoint, subfolder="scheduler", **source)
 
-    def render(self, layouts: Sequence[Layout], negative_prompt: str = "") -> list[Picture | None]:
+    def render(self, layouts: Sequence[Layout], negative_prompt: str = "") -> list[RgbImage | None]:
         """A picture of each, of its own prompt, boxes and seed alone; None where half precision overflowed."""
         size = self._config.batch_size
         return [
-            picture
+            image
             for start in range(0, len(layouts), size)
-            for picture in self._decoded(self.latents(layouts[start : start + size], negative_prompt))
+            for image in self._decode(self.latents(layouts[start : start + size], negative_prompt))
         ]
 
     @torch.inference_mode()
     def latents(self, layouts: Sequence[Layout], negative_prompt: str = "") -> Tensor:
         """What the denoiser makes of one batch, (layouts, channels, height / stride, width / stride)."""
-        is_guided = self._config.guidance > 1
+        is_guided = self._config.guidance_scale > 1
         generators = [torch.Generator("cpu").manual_seed(layout.seed) for layout in layouts]
-        prompts = self._embedded([layout.prompt for layout in layouts])  # (layouts, tokens, dim)
-        grounding = self._grounding(layouts)
+        prompts = self._embed([layout.prompt for layout in layouts])  # (layouts, tokens, dim)
+        grounding = self._build_grounding(layouts)
         if is_guided:
-            prompts = torch.cat([self._embedded([negative_prompt]).expand_as(prompts), prompts])
-            grounding = _with_ungrounded(grounding)
-        self._scheduler.set_timesteps(self._config.steps, device=self._device)
+            prompts = torch.cat([self._embed([negative_prompt]).expand_as(prompts), prompts])
+            grounding = _add_ungrounded(grounding)
+        self._scheduler.set_timesteps(self._config.num_inference_steps, device=self._device)
         timesteps = self._scheduler.timesteps
         num_grounded = int(self._config.grounded_share * len(timesteps))
-        latents = self._noise(generators, prompts.dtype)
+        latents = self._sample_noise(generators, prompts.dtype)
         for i, timestep in enumerate(timesteps):
             seen = torch.cat([latents, latents]) if is_guided else latents
             noise = self._unet(
@@ -185,11 +187,11 @@ class LayoutRenderer:
             ).sample
             if is_guided:
                 without, with_prompt = noise.chunk(2)
-                noise = without + self._config.guidance * (with_prompt - without)
-            latents = self._scheduler.step(noise, timestep, latents, **self._randomness(generators)).prev_sample
+                noise = without + self._config.guidance_scale * (with_prompt - without)
+            latents = self._scheduler.step(noise, timestep, latents, **self._get_step_arguments(generators)).prev_sample
         return latents
 
-    def _embedded(self, texts: Sequence[str]) -> Tensor:
+    def _embed(self, texts: Sequence[str]) -> Tensor:
         """(texts, tokens, dim)."""
         ids = self._tokenizer(
             list(texts),
@@ -201,12 +203,12 @@ class LayoutRenderer:
         embedded: Tensor = self._text(ids.to(self._device)).last_hidden_state
         return embedded
 
-    def _grounding(self, layouts: Sequence[Layout]) -> dict[str, Tensor]:
+    def _build_grounding(self, layouts: Sequence[Layout]) -> dict[str, Tensor]:
         """Boxes as shares of the picture, features of their phrases, and which of the tokens are in use."""
         phrases = list(dict.fromkeys(phrase for layout in layouts for phrase in layout.phrases))
         tokens = self._tokenizer(phrases, padding=True, truncation=True, return_tensors="pt").to(self._device)
         pooled = dict(zip(phrases, self._text(**tokens).pooler_output, strict=True))
-        shape = (len(layouts), MOST_THINGS)
+        shape = (len(layouts), MAX_OBJECTS)
         boxes = torch.zeros(*shape, 4, device=self._device, dtype=self._dtype)
         features = torch.zeros(*shape, self._unet.config.cross_attention_dim, device=self._device, dtype=self._dtype)
         masks = torch.zeros(*shape, device=self._device, dtype=self._dtype)
@@ -217,22 +219,22 @@ class LayoutRenderer:
             masks[i, :num] = 1
         return {"boxes": boxes, "positive_embeddings": features, "masks": masks}
 
-    def _noise(self, generators: list[torch.Generator], dtype: torch.dtype) -> Tensor:
+    def _sample_noise(self, generators: list[torch.Generator], dtype: torch.dtype) -> Tensor:
         side = self._config.image_size_px // 2 ** (len(self._vae.config.block_out_channels) - 1)
         shape = (len(generators), self._unet.config.in_channels, side, side)
         noise = randn_tensor(shape, generator=generators, device=self._device, dtype=dtype)
         latents: Tensor = noise * self._scheduler.init_noise_sigma
         return latents
 
-    def _randomness(self, generators: list[torch.Generator]) -> dict[str, Any]:
+    def _get_step_arguments(self, generators: list[torch.Generator]) -> dict[str, Any]:
         """Each picture's own, where the scheduler adds noise."""
         return {"generator": generators} if "generator" in inspect.signature(self._scheduler.step).parameters else {}
 
     @torch.inference_mode()
-    def _decoded(self, latents: Tensor) -> list[Picture | None]:
+    def _decode(self, latents: Tensor) -> list[RgbImage | None]:
         values = self._vae.decode(latents / self._vae.config.scaling_factor).sample.float()
-        pictures = (values / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()  # (layouts, height, width, 3)
-        return [(one * 255).round().astype(np.uint8) if np.isfinite(one).all() else None for one in pictures]
+        images = (values / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()  # (layouts, height, width, 3)
+        return [(one * 255).round().astype(np.uint8) if np.isfinite(one).all() else None for one in images]
 
 
 def _check_grounded(checkpoint: str, attention_type: str) -> None:
@@ -243,14 +245,14 @@ def _check_grounded(checkpoint: str, attention_type: str) -> None:
         )
 
 
-def _with_ungrounded(grounding: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _add_ungrounded(grounding: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Twice the batch, the first half of which sees no boxes."""
     masks = grounding["masks"]
     doubled = {name: torch.cat([values, values]) for name, values in grounding.items()}
     return {**doubled, "masks": torch.cat([torch.zeros_like(masks), masks])}
 
 
-class LayoutComposer(Stage[Item, Composed]):
+class LayoutComposer(Stage[Item, ComposedScene]):
     """Draws each planned scene in a layout of its arrangement; the item's seed decides everything.
 
     Args:
@@ -271,61 +273,65 @@ class LayoutComposer(Stage[Item, Composed]):
     def setup(self) -> None:
         self._renderer = LayoutRenderer(self._config)
 
-    def process(self, items: list[Item]) -> list[Composed | Rejected]:
+    def process(self, items: list[Item]) -> list[ComposedScene | Rejected]:
         specs = [SceneSpec.from_payload(item.key, item.payload) for item in items]
-        asked = [asked_things(spec, item.seed, self._config) for spec, item in zip(specs, items, strict=True)]
-        planned = list(zip(items, specs, asked, strict=True))
-        layouts = [_layout(item, spec, things) for item, spec, things in planned if not isinstance(things, Rejected)]
-        pictures = iter(self._renderer.render(layouts, self._negative_prompt))
+        requested = [request_objects(spec, item.seed, self._config) for spec, item in zip(specs, items, strict=True)]
+        planned = list(zip(items, specs, requested, strict=True))
+        layouts = [
+            _make_layout(item, spec, objects) for item, spec, objects in planned if not isinstance(objects, Rejected)
+        ]
+        images = iter(self._renderer.render(layouts, self._negative_prompt))
         return [
-            things if isinstance(things, Rejected) else self._composed(item, spec, things, next(pictures))
-            for item, spec, things in planned
+            objects if isinstance(objects, Rejected) else self._make_scene(item, spec, objects, next(images))
+            for item, spec, objects in planned
         ]
 
-    def _composed(
-        self, item: Item, spec: SceneSpec, asked: tuple[Asked, ...], picture: Picture | None
-    ) -> Composed | Rejected:
-        if picture is None:
+    def _make_scene(
+        self, item: Item, spec: SceneSpec, requested: tuple[RequestedObject, ...], image: RgbImage | None
+    ) -> ComposedScene | Rejected:
+        if image is None:
             detail = f"{self._config.checkpoint} drew NaN; try the dtype float32"
             return Rejected(key=item.key, reason="not_finite", detail=detail)
-        return Composed(key=item.key, seed=item.seed, spec=spec, composer="layout", picture=picture, asked=asked)
+        return ComposedScene(
+            key=item.key, seed=item.seed, spec=spec, composer="layout", image=image, requested=requested
+        )
 
 
-def asked_things(spec: SceneSpec, seed: int, config: GligenConfig) -> tuple[Asked, ...] | Rejected:
+def request_objects(spec: SceneSpec, seed: int, config: GligenConfig) -> tuple[RequestedObject, ...] | Rejected:
     """Where the scene's things and its clutter are asked for, farther ones first.
 
     They have no attributes: which ones the model gives them, nobody knows.
     """
-    things, size = [spec.category] * spec.count + list(spec.clutter), config.image_size_px
-    if len(things) > MOST_THINGS:
-        return Rejected(key=spec.key, reason="too_many_things", detail=f"{len(things)}, more than {MOST_THINGS}")
+    objects, size = [spec.category] * spec.count + list(spec.clutter), config.image_size_px
+    if len(objects) > MAX_OBJECTS:
+        return Rejected(key=spec.key, reason="too_many_things", detail=f"{len(objects)}, more than {MAX_OBJECTS}")
     random = Random(seed)
-    ratios = {category: _aspect_ratio(category, random, config) for category in dict.fromkeys(things)}
-    of_things = [ratios[category] for category in things]
-    boxes = sample_layout(spec.arrangement, of_things, spec.count, size, size, random, config.layout)
+    ratios = {category: _sample_aspect_ratio(category, random, config) for category in dict.fromkeys(objects)}
+    object_ratios = [ratios[category] for category in objects]
+    boxes = sample_layout(spec.arrangement, object_ratios, spec.count, size, size, random, config.layout)
     if boxes is None:
         detail = f"{spec.count} {spec.category} and {len(spec.clutter)} more as {spec.arrangement} on {size} x {size}"
         return Rejected(key=spec.key, reason="does_not_fit", detail=detail)
-    return tuple(Asked(box_xyxy=boxes[i], category=things[i]) for i in drawing_order(boxes))
+    return tuple(RequestedObject(box_xyxy=boxes[i], category=objects[i]) for i in sort_far_to_near(boxes))
 
 
-def _aspect_ratio(category: str, random: Random, config: GligenConfig) -> float:
-    most = math.log(config.most_aspect_ratio)
-    drawn = math.exp(random.uniform(-most, most))
-    return config.aspect_ratios.get(category, drawn)
+def _sample_aspect_ratio(category: str, random: Random, config: GligenConfig) -> float:
+    max_log_ratio = math.log(config.max_aspect_ratio)
+    sampled = math.exp(random.uniform(-max_log_ratio, max_log_ratio))
+    return config.aspect_ratios.get(category, sampled)
 
 
-def _layout(item: Item, spec: SceneSpec, asked: Sequence[Asked]) -> Layout:
-    clutter = [_phrase(category, spec) for category in spec.clutter]
+def _make_layout(item: Item, spec: SceneSpec, requested: Sequence[RequestedObject]) -> Layout:
+    clutter = [_format_phrase(category, spec) for category in spec.clutter]
     return Layout(
         prompt=", ".join([spec.prompt, *clutter]),
-        phrases=tuple(_phrase(one.category, spec) for one in asked),
-        boxes_xyxy=tuple(one.box_xyxy for one in asked),
+        phrases=tuple(_format_phrase(one.category, spec) for one in requested),
+        boxes_xyxy=tuple(one.box_xyxy for one in requested),
         seed=item.seed,
     )
 
 
-def _phrase(category: str, spec: SceneSpec) -> str:
+def _format_phrase(category: str, spec: SceneSpec) -> str:
     """ "a striped red cup" for what the scene is about, "a ball" for clutter."""
     attributes = spec.attributes.values() if category == spec.category else ()
     words = " ".join([*attributes, category])

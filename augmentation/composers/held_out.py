@@ -1,6 +1,6 @@
 """Photographs that no scene may be made of: those of every validation and test split, known by name and by content.
 
-held_out = HeldOut.of([("COCO_train2014_000000123456.jpg", content)])
+held_out = HeldOut.from_images([("COCO_train2014_000000123456.jpg", content)])
 held_out.reason("000000123456.jpg")            # "held_out_name"
 held_out.reason("holiday.jpg", content)        # "held_out_content"
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from shards.image_names import picture_id
+from shards.image_names import normalize_image_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class HeldOut:
     """Names and contents of photographs; small enough to be pickled to workers."""
 
     ids: frozenset[str] = frozenset()
-    """``picture_id`` of each: of COCO's the number, whatever stands before it."""
+    """``normalize_image_name`` of each: of COCO's the number, whatever stands before it."""
 
     hashes: frozenset[str] = frozenset()
     """SHA-256 of the bytes of each that is at hand, in hexadecimal digits."""
@@ -30,11 +30,11 @@ class HeldOut:
     """In bytes, of those: a file of another size need not be read."""
 
     @staticmethod
-    def of(photographs: Iterable[tuple[str, bytes]] = (), names: Iterable[str] = ()) -> HeldOut:
+    def from_images(photographs: Iterable[tuple[str, bytes]] = (), names: Iterable[str] = ()) -> HeldOut:
         """From photographs at hand, as (name, bytes), and from names alone."""
-        ids, hashes, sizes = {picture_id(name) for name in names}, set[str](), set[int]()
+        ids, hashes, sizes = {normalize_image_name(name) for name in names}, set[str](), set[int]()
         for name, content in photographs:
-            ids.add(picture_id(name))
+            ids.add(normalize_image_name(name))
             hashes.add(hashlib.sha256(content).hexdigest())
             sizes.add(len(content))
         return HeldOut(ids=frozenset(ids), hashes=frozenset(hashes), sizes=frozenset(sizes))
@@ -50,16 +50,16 @@ class HeldOut:
             name: of the file, or what it is called in an annotation.
             content: the file's bytes, where they are at hand.
         """
-        if picture_id(name) in self.ids:
+        if normalize_image_name(name) in self.ids:
             return "held_out_name"
         if content is None or len(content) not in self.sizes:
             return None
         return "held_out_content" if hashlib.sha256(content).hexdigest() in self.hashes else None
 
-    def reason_of_file(self, path: Path) -> Literal["held_out_name", "held_out_content"] | None:
+    def find_file_reason(self, path: Path) -> Literal["held_out_name", "held_out_content"] | None:
         """The same for a file, which is read only if its size is that of one of them."""
-        is_like_one = path.stat().st_size in self.sizes
-        return self.reason(path.name, path.read_bytes() if is_like_one else None)
+        has_known_size = path.stat().st_size in self.sizes
+        return self.reason(path.name, path.read_bytes() if has_known_size else None)
 
     @property
     def fingerprint(self) -> str:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from random import Random
 
 from augmentation.planning.vocabulary import Arrangement
-from shards.boxes import overlap_share
+from shards.boxes import compute_overlap_share
 from shards.schema import Box
 
 _SHRINK = 0.94
 """Each further try is with things so much smaller, down to the least size."""
 
-_PLACES_TRIED = 40
+_MAX_PLACE_TRIES = 40
 """For one thing, before the whole layout is tried anew."""
 
 
@@ -30,9 +30,9 @@ class LayoutConfig:
     A thing's size is the geometric mean of its box's width and height, as a share of that of the picture.
     """
 
-    least_size: float = 0.08
-    most_size: float = 0.42
-    most_cover: float = 0.5
+    min_size: float = 0.08
+    max_size: float = 0.42
+    max_cover: float = 0.5
     """Share of the picture that the boxes may cover together: where there are many, each is smaller."""
 
     size_spread: float = 0.4
@@ -47,47 +47,47 @@ class LayoutConfig:
     gap: float = 0.1
     """Least distance of neighbours in ``row``, ``column``, ``grid`` and ``cluster``, as a share of the size."""
 
-    most_overlap: float = 0.15
+    max_overlap: float = 0.15
     """``scatter`` and ``depth``: share of the smaller of two boxes that may lie in the other one."""
 
-    most_depth: float = 3.0
+    max_depth: float = 3.0
     """``depth``: how much larger the nearest may be than the farthest."""
 
     border_share: float = 0.03
     """Of the picture's width and height; nothing comes nearer to the border."""
 
-    tries: int = 50
+    max_tries: int = 50
     """Before a layout is given up."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.least_size <= self.most_size < 1:
+        if not 0 < self.min_size <= self.max_size < 1:
             raise ValueError(
-                f"0 < least_size <= most_size < 1 must hold, got {self.least_size} and {self.most_size}; "
+                f"0 < least_size <= most_size < 1 must hold, got {self.min_size} and {self.max_size}; "
                 "both are shares of the picture"
             )
-        if not 0 < self.most_cover <= 1:
-            raise ValueError(f"most_cover must lie in (0, 1], got {self.most_cover}")
-        for name, most in (
+        if not 0 < self.max_cover <= 1:
+            raise ValueError(f"most_cover must lie in (0, 1], got {self.max_cover}")
+        for name, upper in (
             ("size_spread", 1),
             ("size_jitter", 1),
             ("jitter", 0.5),
-            ("most_overlap", 1),
+            ("max_overlap", 1),
             ("border_share", 0.5),
         ):
-            if not 0 <= getattr(self, name) < most:
-                raise ValueError(f"{name} must lie in [0, {most}), got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < upper:
+                raise ValueError(f"{name} must lie in [0, {upper}), got {getattr(self, name)}")
         if self.gap < 0:
             raise ValueError(f"gap must not be negative, got {self.gap}; things in a row do not overlap")
-        if self.most_depth < 1.2:
-            raise ValueError(f"most_depth must be at least 1.2, got {self.most_depth}; less cannot be seen")
-        if self.tries < 1:
-            raise ValueError(f"tries must be at least 1, got {self.tries}")
+        if self.max_depth < 1.2:
+            raise ValueError(f"most_depth must be at least 1.2, got {self.max_depth}; less cannot be seen")
+        if self.max_tries < 1:
+            raise ValueError(f"tries must be at least 1, got {self.max_tries}")
 
 
 def sample_layout(
     arrangement: Arrangement,
     aspect_ratios: Sequence[float],
-    num_of_category: int,
+    num_arranged: int,
     width: int,
     height: int,
     random: Random,
@@ -104,24 +104,24 @@ def sample_layout(
     Returns:
         Boxes in pixels in the order of the things, or None where they do not fit.
     """
-    if not 1 <= num_of_category <= len(aspect_ratios):
-        raise ValueError(f"num_of_category must lie in [1, {len(aspect_ratios)}], got {num_of_category}")
+    if not 1 <= num_arranged <= len(aspect_ratios):
+        raise ValueError(f"num_of_category must lie in [1, {len(aspect_ratios)}], got {num_arranged}")
     if not all(ratio > 0 and math.isfinite(ratio) for ratio in aspect_ratios):
         raise ValueError(f"aspect ratios must be positive and finite, got {list(aspect_ratios)}")
-    first, rest = aspect_ratios[:num_of_category], aspect_ratios[num_of_category:]
-    for attempt in range(config.tries):
-        canvas = _canvas(len(aspect_ratios), width, height, attempt, random, config)
+    first, rest = aspect_ratios[:num_arranged], aspect_ratios[num_arranged:]
+    for attempt in range(config.max_tries):
+        canvas = _make_canvas(len(aspect_ratios), width, height, attempt, random, config)
         if arrangement == "between" and len(rest) >= 2:
-            everything = _between(first, rest, canvas)
+            all_boxes = _arrange_between(first, rest, canvas)
         else:
-            boxes = _ARRANGED[arrangement](first, canvas)
-            everything = None if boxes is None else _with_clutter(boxes, rest, canvas)
-        if everything is not None:
-            return tuple(everything)
+            boxes = _ARRANGERS[arrangement](first, canvas)
+            all_boxes = None if boxes is None else _add_clutter(boxes, rest, canvas)
+        if all_boxes is not None:
+            return tuple(all_boxes)
     return None
 
 
-def drawing_order(boxes: Sequence[Box]) -> list[int]:
+def sort_far_to_near(boxes: Sequence[Box]) -> list[int]:
     """Indices, farther things first: of things on one ground, the nearer ones have the lower foot."""
     return sorted(range(len(boxes)), key=lambda i: boxes[i][3])
 
@@ -137,8 +137,8 @@ class _Canvas:
     size_px: float
     """Mean size of a thing."""
 
-    least_px: float
-    most_px: float
+    min_px: float
+    max_px: float
     random: Random
     config: LayoutConfig
 
@@ -154,16 +154,16 @@ class _Canvas:
     def gap_px(self) -> float:
         return self.config.gap * self.size_px
 
-    def jittered(self, spread: float) -> float:
+    def sample_size(self, spread: float) -> float:
         """A size near the mean, within the limits."""
         size = self.size_px * self.random.uniform(1 - spread, 1 + spread)
-        return min(max(size, self.least_px), self.most_px)
+        return min(max(size, self.min_px), self.max_px)
 
-    def holds(self, box: Box) -> bool:
+    def contains(self, box: Box) -> bool:
         x1, y1, x2, y2 = box
         return self.left <= x1 and self.top <= y1 and x2 <= self.right and y2 <= self.bottom
 
-    def transposed(self) -> _Canvas:
+    def transpose(self) -> _Canvas:
         """Rows become columns."""
         return _Canvas(
             left=self.top,
@@ -171,72 +171,74 @@ class _Canvas:
             right=self.bottom,
             bottom=self.right,
             size_px=self.size_px,
-            least_px=self.least_px,
-            most_px=self.most_px,
+            min_px=self.min_px,
+            max_px=self.max_px,
             random=self.random,
             config=self.config,
         )
 
 
-def _canvas(num: int, width: int, height: int, attempt: int, random: Random, config: LayoutConfig) -> _Canvas:
+def _make_canvas(num: int, width: int, height: int, attempt: int, random: Random, config: LayoutConfig) -> _Canvas:
     unit = math.sqrt(width * height)
-    most = min(config.most_size, math.sqrt(config.most_cover / num))
-    size = random.uniform(0.65, 1.0) * most * _SHRINK**attempt
+    upper = min(config.max_size, math.sqrt(config.max_cover / num))
+    size = random.uniform(0.65, 1.0) * upper * _SHRINK**attempt
     return _Canvas(
         left=config.border_share * width,
         top=config.border_share * height,
         right=(1 - config.border_share) * width,
         bottom=(1 - config.border_share) * height,
-        size_px=max(size, config.least_size) * unit,
-        least_px=config.least_size * unit,
-        most_px=config.most_size * unit,
+        size_px=max(size, config.min_size) * unit,
+        min_px=config.min_size * unit,
+        max_px=config.max_size * unit,
         random=random,
         config=config,
     )
 
 
-def _extents(ratio: float, size_px: float) -> tuple[float, float]:
+def _compute_extents(ratio: float, size_px: float) -> tuple[float, float]:
     """(width, height) of a box."""
     return size_px * math.sqrt(ratio), size_px / math.sqrt(ratio)
 
 
-def _scatter(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
+def _arrange_scatter(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
     """Anywhere, of different sizes; the largest choose first."""
-    sizes = [canvas.jittered(canvas.config.size_spread) for _ in ratios]
+    sizes = [canvas.sample_size(canvas.config.size_spread) for _ in ratios]
     placed: dict[int, Box] = {}
     for i in sorted(range(len(ratios)), key=lambda i: -sizes[i]):
-        box = _free_place(ratios[i], sizes[i], placed.values(), canvas, canvas.config.most_overlap)
+        box = _find_free_box(ratios[i], sizes[i], placed.values(), canvas, canvas.config.max_overlap)
         if box is None:
             return None
         placed[i] = box
     return [placed[i] for i in range(len(ratios))]
 
 
-def _free_place(
-    ratio: float, size_px: float, taken: Iterable[Box], canvas: _Canvas, most_overlap: float = 0.0
+def _find_free_box(
+    ratio: float, size_px: float, taken: Iterable[Box], canvas: _Canvas, max_overlap: float = 0.0
 ) -> Box | None:
-    """A box at a random place where it covers no more than ``most_overlap`` of any other, nor they of it."""
-    width, height = _extents(ratio, size_px)
+    """A box at a random place where it covers no more than ``max_overlap`` of any other, nor they of it."""
+    width, height = _compute_extents(ratio, size_px)
     if width > canvas.width or height > canvas.height:
         return None
     taken = list(taken)
-    for _ in range(_PLACES_TRIED):
+    for _ in range(_MAX_PLACE_TRIES):
         x = canvas.random.uniform(canvas.left, canvas.right - width)
         y = canvas.random.uniform(canvas.top, canvas.bottom - height)
         box = (x, y, x + width, y + height)
-        if all(overlap_share(box, other) <= most_overlap for other in taken):
+        if all(compute_overlap_share(box, other) <= max_overlap for other in taken):
             return box
     return None
 
 
-def _row(ratios: Sequence[float], canvas: _Canvas, align: float = 1.0, highest: float = 0.45) -> list[Box] | None:
+def _arrange_row(
+    ratios: Sequence[float], canvas: _Canvas, align: float = 1.0, highest: float = 0.45
+) -> list[Box] | None:
     """From left to right without touching, feet on one line, which is where grounds are: below ``highest``.
 
     Args:
         align: 0.5 puts the middles on the line.
     """
     random = canvas.random
-    extents = [_extents(ratio, canvas.jittered(canvas.config.size_jitter)) for ratio in ratios]
+    extents = [_compute_extents(ratio, canvas.sample_size(canvas.config.size_jitter)) for ratio in ratios]
     stray, tallest = canvas.config.jitter * canvas.size_px, max(height for _, height in extents)
     gaps = max(1, len(ratios) - 1)
     spare = canvas.width - sum(width for width, _ in extents) - gaps * canvas.gap_px
@@ -254,26 +256,26 @@ def _row(ratios: Sequence[float], canvas: _Canvas, align: float = 1.0, highest: 
     return boxes
 
 
-def _column(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
+def _arrange_column(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
     """From top to bottom without touching, middles on one line."""
-    boxes = _row([1 / ratio for ratio in ratios], canvas.transposed(), align=0.5, highest=0.0)
+    boxes = _arrange_row([1 / ratio for ratio in ratios], canvas.transpose(), align=0.5, highest=0.0)
     return None if boxes is None else [(x1, y1, x2, y2) for y1, x1, y2, x2 in boxes]
 
 
-def _grid(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
+def _arrange_grid(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
     """Two rows or more of at least two columns, the last one maybe not full; two things alone make a row."""
     if len(ratios) < 3:
-        return _row(ratios, canvas)
+        return _arrange_row(ratios, canvas)
     random = canvas.random
-    rows = random.choice([rows for rows in range(2, len(ratios)) if _fills(rows, len(ratios))])
+    rows = random.choice([rows for rows in range(2, len(ratios)) if _is_valid_grid(rows, len(ratios))])
     columns = math.ceil(len(ratios) / rows)
-    extents = [_extents(ratio, canvas.jittered(canvas.config.size_jitter)) for ratio in ratios]
+    extents = [_compute_extents(ratio, canvas.sample_size(canvas.config.size_jitter)) for ratio in ratios]
     stray = canvas.config.jitter * canvas.size_px
-    least = [max(side) + canvas.gap_px + stray for side in zip(*extents, strict=True)]
-    most = (canvas.width / columns, canvas.height / rows)
-    if least[0] > most[0] or least[1] > most[1]:
+    lower = [max(side) + canvas.gap_px + stray for side in zip(*extents, strict=True)]
+    upper = (canvas.width / columns, canvas.height / rows)
+    if lower[0] > upper[0] or lower[1] > upper[1]:
         return None
-    across, down = (random.uniform(a, min(b, 1.6 * a)) for a, b in zip(least, most, strict=True))
+    across, down = (random.uniform(a, min(b, 1.6 * a)) for a, b in zip(lower, upper, strict=True))
     left = canvas.left + random.uniform(0, canvas.width - columns * across)
     top = canvas.top + random.uniform(0, canvas.height - rows * down)
     boxes: list[Box] = []
@@ -285,27 +287,31 @@ def _grid(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
     return boxes
 
 
-def _fills(rows: int, num: int) -> bool:
+def _is_valid_grid(rows: int, num: int) -> bool:
     """Whether so many rows have two columns or more, and something in the last one."""
     columns = math.ceil(num / rows)
     return columns >= 2 and num > (rows - 1) * columns
 
 
-def _cluster(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
+def _arrange_cluster(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
     """Near each other, each a small gap beside one that is there already."""
     boxes: list[Box] = []
     for ratio in ratios:
-        size = max(0.8 * canvas.jittered(canvas.config.size_jitter), canvas.least_px)
-        box = _beside(boxes, _extents(ratio, size), canvas) if boxes else _free_place(ratio, size, (), canvas)
+        size = max(0.8 * canvas.sample_size(canvas.config.size_jitter), canvas.min_px)
+        box = (
+            _find_box_beside(boxes, _compute_extents(ratio, size), canvas)
+            if boxes
+            else _find_free_box(ratio, size, (), canvas)
+        )
         if box is None:
             return None
         boxes.append(box)
     return boxes
 
 
-def _beside(boxes: list[Box], extents: tuple[float, float], canvas: _Canvas) -> Box | None:
+def _find_box_beside(boxes: list[Box], extents: tuple[float, float], canvas: _Canvas) -> Box | None:
     """A place at the least gap from one of the boxes, in any direction, and free of the others."""
-    for _ in range(_PLACES_TRIED):
+    for _ in range(_MAX_PLACE_TRIES):
         x1, y1, x2, y2 = canvas.random.choice(boxes)
         angle = canvas.random.uniform(0, 2 * math.pi)
         across = ((x2 - x1 + extents[0]) / 2 + canvas.gap_px) / max(abs(math.cos(angle)), 1e-9)
@@ -314,12 +320,12 @@ def _beside(boxes: list[Box], extents: tuple[float, float], canvas: _Canvas) -> 
         x = (x1 + x2 - extents[0]) / 2 + far * math.cos(angle)
         y = (y1 + y2 - extents[1]) / 2 + far * math.sin(angle)
         box = (x, y, x + extents[0], y + extents[1])
-        if canvas.holds(box) and all(overlap_share(box, other) == 0 for other in boxes):
+        if canvas.contains(box) and all(compute_overlap_share(box, other) == 0 for other in boxes):
             return box
     return None
 
 
-def _depth(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
+def _arrange_depth(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
     """On one ground plane, all of one true size, by the rule of a pinhole camera.
 
     A foot at distance d below the horizon stands at depth proportional to 1/d, and a thing at depth z is drawn with
@@ -329,67 +335,67 @@ def _depth(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
     random, steps = canvas.random, max(1, len(ratios) - 1)
     horizon = canvas.top + random.uniform(0.15, 0.45) * canvas.height
     nearest = canvas.bottom - random.uniform(0, 0.1) * canvas.height - horizon
-    largest = min(1.4 * canvas.size_px, canvas.most_px)
-    depth = min(random.uniform(0.6, 1.0) * canvas.config.most_depth, largest / canvas.least_px)
+    largest = min(1.4 * canvas.size_px, canvas.max_px)
+    depth = min(random.uniform(0.6, 1.0) * canvas.config.max_depth, largest / canvas.min_px)
     if depth < 1.2:
         return None
     order, placed = random.sample(range(len(ratios)), len(ratios)), dict[int, Box]()
     for step, i in enumerate(order):
         share = depth ** -((step + random.uniform(0, 0.3)) / (steps + 0.3))
         foot = horizon + share * nearest
-        box = _standing(_extents(ratios[i], share * largest), foot, placed.values(), canvas)
+        box = _find_standing_box(_compute_extents(ratios[i], share * largest), foot, placed.values(), canvas)
         if box is None:
             return None
         placed[i] = box
     return [placed[i] for i in range(len(ratios))]
 
 
-def _standing(extents: tuple[float, float], foot: float, taken: Iterable[Box], canvas: _Canvas) -> Box | None:
+def _find_standing_box(extents: tuple[float, float], foot: float, taken: Iterable[Box], canvas: _Canvas) -> Box | None:
     """A box with its foot at a height, anywhere along it."""
     width, height = extents
     taken = list(taken)
     if width > canvas.width or foot - height < canvas.top:
         return None
-    for _ in range(_PLACES_TRIED):
+    for _ in range(_MAX_PLACE_TRIES):
         x = canvas.random.uniform(canvas.left, canvas.right - width)
         box = (x, foot - height, x + width, foot)
-        if all(overlap_share(box, other) <= canvas.config.most_overlap for other in taken):
+        if all(compute_overlap_share(box, other) <= canvas.config.max_overlap for other in taken):
             return box
     return None
 
 
-def _between(ratios: Sequence[float], clutter: Sequence[float], canvas: _Canvas) -> list[Box] | None:
+def _arrange_between(ratios: Sequence[float], clutter: Sequence[float], canvas: _Canvas) -> list[Box] | None:
     """The first thing between the first two of the clutter, in a row or a column; the others where there is room."""
-    in_line = canvas.random.choice((_row, _column))
-    line = in_line((clutter[0], ratios[0], clutter[1]), canvas)
+    arrange_line = canvas.random.choice((_arrange_row, _arrange_column))
+    line = arrange_line((clutter[0], ratios[0], clutter[1]), canvas)
     if line is None:
         return None
     start, middle, end = line
-    everything = _with_clutter([start, middle, end], (*ratios[1:], *clutter[2:]), canvas)
-    if everything is None:
+    all_boxes = _add_clutter([start, middle, end], (*ratios[1:], *clutter[2:]), canvas)
+    if all_boxes is None:
         return None
-    others, more = everything[3 : 2 + len(ratios)], everything[2 + len(ratios) :]
+    others, more = all_boxes[3 : 2 + len(ratios)], all_boxes[2 + len(ratios) :]
     return [middle, *others, start, end, *more]
 
 
-def _with_clutter(boxes: list[Box], ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
+def _add_clutter(boxes: list[Box], ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
     """The boxes and one for each thing of clutter, where nothing else is."""
-    everything = list(boxes)
+    all_boxes = list(boxes)
     for ratio in ratios:
-        size = max(canvas.jittered(canvas.config.size_spread) * 0.9, canvas.least_px)
-        box = _free_place(ratio, size, everything, canvas)
+        size = max(canvas.sample_size(canvas.config.size_spread) * 0.9, canvas.min_px)
+        box = _find_free_box(ratio, size, all_boxes, canvas)
         if box is None:
             return None
-        everything.append(box)
-    return everything
+        all_boxes.append(box)
+    return all_boxes
 
 
-_ARRANGED: Mapping[Arrangement, Callable[[Sequence[float], _Canvas], list[Box] | None]] = {
-    "scatter": _scatter,
-    "row": _row,
-    "column": _column,
-    "grid": _grid,
-    "cluster": _cluster,
-    "depth": _depth,
-    "between": _scatter,
+_ARRANGERS: Mapping[Arrangement, Callable[[Sequence[float], _Canvas], list[Box] | None]] = {
+    "scatter": _arrange_scatter,
+    "row": _arrange_row,
+    "column": _arrange_column,
+    "grid": _arrange_grid,
+    "cluster": _arrange_cluster,
+    "depth": _arrange_depth,
+    "between": _arrange_scatter,
 }

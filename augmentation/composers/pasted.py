@@ -17,12 +17,19 @@ from typing import Any
 
 from PIL import Image
 
-from augmentation.composers.backgrounds import Backgrounds, covering, is_grey
-from augmentation.composers.blending import BlendConfig, Placed, Visible, blended, placed, visible_parts
-from augmentation.composers.composed import Asked, Composed
+from augmentation.composers.backgrounds import Backgrounds, crop_to_cover, is_gray
+from augmentation.composers.blending import (
+    BlendConfig,
+    PlacedCutout,
+    VisiblePart,
+    blend_objects,
+    find_visible_parts,
+    fit_cutout,
+)
+from augmentation.composers.composed import ComposedScene, RequestedObject
 from augmentation.composers.cutouts import Cutout, CutoutFolder, read_cutout
 from augmentation.composers.held_out import HeldOut
-from augmentation.composers.layouts import LayoutConfig, drawing_order, sample_layout
+from augmentation.composers.layouts import LayoutConfig, sample_layout, sort_far_to_near
 from augmentation.errors import AugmentationError
 from augmentation.planning.vocabulary import SceneSpec, VocabularyConfig
 from pipeline.stage import Item, Rejected, Resources, Stage
@@ -48,31 +55,31 @@ class PastedConfig:
     sizes_px: tuple[tuple[int, int], ...] = ((480, 360),)
     """(width, height) of the pictures; each scene draws one."""
 
-    most_thing_share: float = 0.5
+    max_object_share: float = 0.5
     """With ``instances``: close-ups, of which the box of one thing covers more, are no backgrounds."""
 
     layout: LayoutConfig = field(default_factory=LayoutConfig)
     blend: BlendConfig = field(default_factory=BlendConfig)
-    most_enlargement: float = 1.5
+    max_enlargement: float = 1.5
     """A cut-out is blown up by no more, as far as ``layout.least_size`` allows; else its blur gives it away."""
 
-    least_visible: float = 0.7
+    min_visible_share: float = 0.7
     """Share of each thing that nothing may cover."""
 
-    tries: int = 12
+    max_tries: int = 12
     """Layouts and backgrounds tried before a scene is given up."""
 
     def __post_init__(self) -> None:
         if not self.sizes_px or any(min(size) < 32 for size in self.sizes_px):
             raise ValueError(f"sizes_px must name sizes of at least 32 x 32, got {self.sizes_px}")
-        if self.most_enlargement <= 0:
-            raise ValueError(f"most_enlargement must be positive, got {self.most_enlargement}")
-        if not 0 < self.least_visible <= 1:
-            raise ValueError(f"least_visible must lie in (0, 1], got {self.least_visible}; 1 is all of a thing")
-        if not 0 < self.most_thing_share <= 1:
-            raise ValueError(f"most_thing_share must lie in (0, 1], got {self.most_thing_share}; 1 takes every picture")
-        if self.tries < 1:
-            raise ValueError(f"tries must be at least 1, got {self.tries}")
+        if self.max_enlargement <= 0:
+            raise ValueError(f"most_enlargement must be positive, got {self.max_enlargement}")
+        if not 0 < self.min_visible_share <= 1:
+            raise ValueError(f"least_visible must lie in (0, 1], got {self.min_visible_share}; 1 is all of a thing")
+        if not 0 < self.max_object_share <= 1:
+            raise ValueError(f"most_thing_share must lie in (0, 1], got {self.max_object_share}; 1 takes every picture")
+        if self.max_tries < 1:
+            raise ValueError(f"tries must be at least 1, got {self.max_tries}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +94,7 @@ class PastedInputs:
     """Categories that the instances file says of no background, or all without a file: whether they are there already
     is not known if the file calls them otherwise."""
 
-    left_out: Mapping[str, int]
+    excluded: Mapping[str, int]
     """Reason to the number of files: ``held_out_name``, ``held_out_content``, ``held_out_cutout``, ..."""
 
 
@@ -102,36 +109,36 @@ def check_pasted(config: PastedConfig, vocabulary: VocabularyConfig, held_out: H
     cutouts = CutoutFolder(config.cutouts, held_out)
     cutouts.require(vocabulary.categories)
     backgrounds = _backgrounds(config, held_out)
-    backgrounds.leave_out_held_out()
+    backgrounds.exclude_held_out()
     for category in sorted(vocabulary.categories):
         if not any(backgrounds.is_free(path, frozenset({category})) for path in backgrounds.paths):
             raise AugmentationError(
                 f"every background in {config.backgrounds} holds a {category} according to {config.instances}; "
                 "add backgrounds without, or leave the category out of the vocabulary"
             )
-    gone = {"held_out_cutout": len(cutouts.held_out)} if cutouts.held_out else {}
+    held_out_cutouts = {"held_out_cutout": len(cutouts.held_out)} if cutouts.held_out else {}
     return PastedInputs(
-        cutouts={category: len(cutouts.of(category)) for category in sorted(vocabulary.categories)},
+        cutouts={category: len(cutouts.get_cutouts(category)) for category in sorted(vocabulary.categories)},
         backgrounds=len(backgrounds.paths),
-        unannotated=tuple(sorted(set(vocabulary.categories) - backgrounds.annotated)),
-        left_out={**backgrounds.left_out, **gone},
+        unannotated=tuple(sorted(set(vocabulary.categories) - backgrounds.annotated_categories)),
+        excluded={**backgrounds.excluded, **held_out_cutouts},
     )
 
 
 def _backgrounds(config: PastedConfig, held_out: HeldOut) -> Backgrounds:
-    return Backgrounds(config.backgrounds, config.instances, held_out, config.most_thing_share)
+    return Backgrounds(config.backgrounds, config.instances, held_out, config.max_object_share)
 
 
-def pasted_fingerprint(config: PastedConfig, held_out: HeldOut) -> dict[str, Any]:
+def compute_pasted_fingerprint(config: PastedConfig, held_out: HeldOut) -> dict[str, Any]:
     """What decides the pictures, for the fingerprint of a plan: files count by name and size, folders by no name."""
     settings = asdict(config)
     for name in ("cutouts", "backgrounds", "instances"):
         path = settings.pop(name)
-        settings[name] = None if path is None else _listing_hash(path)
+        settings[name] = None if path is None else _hash_listing(path)
     return {**settings, "held_out": held_out.fingerprint}
 
 
-def _listing_hash(path: Path) -> str:
+def _hash_listing(path: Path) -> str:
     if not path.exists():
         raise AugmentationError(f"{path} does not exist; give the folder or file that scenes are made of")
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
@@ -142,7 +149,7 @@ def _listing_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-class PastedComposer(Stage[Item, Composed]):
+class PastedComposer(Stage[Item, ComposedScene]):
     """Pastes cut-outs of each planned scene onto a photograph; the item's seed decides everything.
 
     Args:
@@ -163,95 +170,97 @@ class PastedComposer(Stage[Item, Composed]):
         self._cutouts = CutoutFolder(self._config.cutouts, self._held_out)
         self._backgrounds = _backgrounds(self._config, self._held_out)
 
-    def process(self, items: list[Item]) -> list[Composed | Rejected]:
+    def process(self, items: list[Item]) -> list[ComposedScene | Rejected]:
         return [self._compose(item) for item in items]
 
-    def _compose(self, item: Item) -> Composed | Rejected:
+    def _compose(self, item: Item) -> ComposedScene | Rejected:
         spec, random = SceneSpec.from_payload(item.key, item.payload), Random(item.seed)
         size = random.choice(self._config.sizes_px)
-        cutouts = chosen_cutouts(self._cutouts, spec, random)
+        cutouts = choose_cutouts(self._cutouts, spec, random)
         try:
-            pictures = _read(cutouts)
+            images = _read_images(cutouts)
         except ImageError as problem:
             return Rejected(key=item.key, reason="unreadable_cutout", detail=str(problem))
-        background = self._background(item.key, {spec.category, *spec.clutter}, size, random)
+        background = self._sample_background(item.key, {spec.category, *spec.clutter}, size, random)
         if isinstance(background, Rejected):
             return background
-        found = self._laid_out(spec, pictures, size, random)
-        if found is None:
+        arranged = self._arrange_objects(spec, images, size, random)
+        if arranged is None:
             detail = f"{spec.count} {spec.category} and {len(spec.clutter)} more as {spec.arrangement} on {size}"
             return Rejected(key=item.key, reason="does_not_fit", detail=detail)
-        order, things, visible = found
-        picture = blended(background, things, on_ground=spec.arrangement in _GROUND, config=self._config.blend)
-        asked = tuple(_asked(cutouts[i], part) for i, part in zip(order, visible, strict=True))
-        return Composed(key=item.key, seed=item.seed, spec=spec, composer="pasted", picture=picture, asked=asked)
+        order, objects, visible = arranged
+        image = blend_objects(background, objects, on_ground=spec.arrangement in _GROUND, config=self._config.blend)
+        requested = tuple(_make_requested_object(cutouts[i], part) for i, part in zip(order, visible, strict=True))
+        return ComposedScene(
+            key=item.key, seed=item.seed, spec=spec, composer="pasted", image=image, requested=requested
+        )
 
-    def _background(
+    def _sample_background(
         self, key: str, categories: Iterable[str], size: tuple[int, int], random: Random
     ) -> Image.Image | Rejected:
         """One that may be used; grey ones, and held-out ones under other names, are passed over."""
         unwanted = sorted(categories)
-        for _ in range(self._config.tries):
-            path = self._backgrounds.draw(unwanted, random)
+        for _ in range(self._config.max_tries):
+            path = self._backgrounds.sample(unwanted, random)
             if path is None:
                 return Rejected(key=key, reason="no_background", detail=f"all hold one of {', '.join(unwanted)}")
             try:
-                background = covering(self._backgrounds.read(path), size, random)
+                background = crop_to_cover(self._backgrounds.read(path), size, random)
             except ImageError as problem:
                 if problem.rule != "held_out_content":
                     return Rejected(key=key, reason="unreadable_background", detail=str(problem))
                 continue
-            if not is_grey(background):
+            if not is_gray(background):
                 return background
-        detail = f"{self._config.tries} were grey or held out, the last was {path}"
+        detail = f"{self._config.max_tries} were grey or held out, the last was {path}"
         return Rejected(key=key, reason="no_background", detail=detail)
 
-    def _laid_out(
-        self, spec: SceneSpec, pictures: Sequence[Image.Image], size: tuple[int, int], random: Random
-    ) -> tuple[list[int], list[Placed], list[Visible]] | None:
+    def _arrange_objects(
+        self, spec: SceneSpec, images: Sequence[Image.Image], size: tuple[int, int], random: Random
+    ) -> tuple[list[int], list[PlacedCutout], list[VisiblePart]] | None:
         """Drawing order, and in it the things and what is to be seen of them."""
-        ratios = [picture.width / picture.height for picture in pictures]
-        layout = _layout(self._config, spec, pictures, size)
-        for _ in range(self._config.tries):
+        ratios = [image.width / image.height for image in images]
+        layout = _limit_layout(self._config, spec, images, size)
+        for _ in range(self._config.max_tries):
             boxes = sample_layout(spec.arrangement, ratios, spec.count, *size, random, layout)
             if boxes is None:
                 continue
-            order = drawing_order(boxes)
-            things = [placed(pictures[i], boxes[i], size, self._config.blend) for i in order]
-            visible = visible_parts(things, size)
-            if all(part.share >= self._config.least_visible for part in visible):
-                return order, things, visible
+            order = sort_far_to_near(boxes)
+            objects = [fit_cutout(images[i], boxes[i], size, self._config.blend) for i in order]
+            visible = find_visible_parts(objects, size)
+            if all(part.share >= self._config.min_visible_share for part in visible):
+                return order, objects, visible
         return None
 
 
-def chosen_cutouts(folder: CutoutFolder, spec: SceneSpec, random: Random) -> list[Cutout]:
+def choose_cutouts(folder: CutoutFolder, spec: SceneSpec, random: Random) -> list[Cutout]:
     """One for each thing, the category's first: one for all of them where they are to be identical, else different
     ones as far as there are."""
-    pool = folder.of(spec.category)
+    pool = folder.get_cutouts(spec.category)
     if spec.identical:
         chosen = [random.choice(pool)] * spec.count
     else:
         rounds = math.ceil(spec.count / len(pool))
         chosen = [cutout for _ in range(rounds) for cutout in random.sample(pool, len(pool))][: spec.count]
-    return [*chosen, *(random.choice(folder.of(category)) for category in spec.clutter)]
+    return [*chosen, *(random.choice(folder.get_cutouts(category)) for category in spec.clutter)]
 
 
-def _read(cutouts: Sequence[Cutout]) -> list[Image.Image]:
+def _read_images(cutouts: Sequence[Cutout]) -> list[Image.Image]:
     """In order; a file that is used several times is read once."""
-    pictures = {path: read_cutout(path) for path in {cutout.path: None for cutout in cutouts}}
-    return [pictures[cutout.path] for cutout in cutouts]
+    images = {path: read_cutout(path) for path in {cutout.path: None for cutout in cutouts}}
+    return [images[cutout.path] for cutout in cutouts]
 
 
-def _layout(
-    config: PastedConfig, spec: SceneSpec, pictures: Sequence[Image.Image], size: tuple[int, int]
+def _limit_layout(
+    config: PastedConfig, spec: SceneSpec, images: Sequence[Image.Image], size: tuple[int, int]
 ) -> LayoutConfig:
     """The limits of this scene: no cut-out is blown up too far, and identical things have one size."""
-    smallest = min(math.sqrt(picture.width * picture.height) for picture in pictures)
-    most = config.most_enlargement * smallest / math.sqrt(size[0] * size[1])
-    layout = replace(config.layout, most_size=min(config.layout.most_size, max(most, config.layout.least_size)))
+    smallest = min(math.sqrt(image.width * image.height) for image in images)
+    max_share = config.max_enlargement * smallest / math.sqrt(size[0] * size[1])
+    layout = replace(config.layout, max_size=min(config.layout.max_size, max(max_share, config.layout.min_size)))
     return replace(layout, size_spread=0.0, size_jitter=0.0) if spec.identical else layout
 
 
-def _asked(cutout: Cutout, part: Visible) -> Asked:
+def _make_requested_object(cutout: Cutout, part: VisiblePart) -> RequestedObject:
     assert part.box_xyxy is not None  # its share is above the least
-    return Asked(box_xyxy=part.box_xyxy, category=cutout.category, attributes=dict(cutout.attributes))
+    return RequestedObject(box_xyxy=part.box_xyxy, category=cutout.category, attributes=dict(cutout.attributes))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from augmentation.composers.composed import Composed
+from augmentation.composers.composed import ComposedScene
 from augmentation.planning.vocabulary import SceneSpec
 from generation.models.text_to_image import RenderConfig, Renderer
 from pipeline.stage import Item, Rejected, Resources, Stage
 
 
-class PromptedComposer(Stage[Item, Composed]):
+class PromptedComposer(Stage[Item, ComposedScene]):
     """Draws the prompt of each planned scene, with the item's own seed: scenes of one prompt differ.
 
     Args:
@@ -30,11 +30,11 @@ class PromptedComposer(Stage[Item, Composed]):
     def setup(self) -> None:
         self._renderer = Renderer(self._config)
 
-    def process(self, items: list[Item]) -> list[Composed | Rejected]:
+    def process(self, items: list[Item]) -> list[ComposedScene | Rejected]:
         specs = [SceneSpec.from_payload(item.key, item.payload) for item in items]
         prompts, seeds = [spec.prompt for spec in specs], [item.seed for item in items]
-        pictures = self._renderer.render(prompts, seeds, self._negative_prompt)
+        images = self._renderer.render(prompts, seeds, self._negative_prompt)
         return [
-            Composed(key=item.key, seed=item.seed, spec=spec, composer="prompted", picture=picture)
-            for item, spec, picture in zip(items, specs, pictures, strict=True)
+            ComposedScene(key=item.key, seed=item.seed, spec=spec, composer="prompted", image=image)
+            for item, spec, image in zip(items, specs, images, strict=True)
         ]

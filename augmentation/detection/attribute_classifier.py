@@ -16,29 +16,29 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from augmentation.composers.composed import Picture
-from augmentation.detection.detector import Detected, Found
+from augmentation.composers.composed import RgbImage
+from augmentation.detection.detector import DetectedScene, Detection
 from augmentation.planning.vocabulary import VocabularyConfig
-from augmentation.relations.scene import NONE
+from augmentation.relations.scene import NO_ATTRIBUTE
 from generation.models.image_encoder import EncoderConfig, ImageEncoder
 from pipeline.stage import Rejected, Resources, Stage
 from shards.schema import Box
 
-OPTIONAL_KINDS = ("pattern",)
+OPTIONAL_ATTRIBUTES = ("pattern",)
 """Kinds of attributes that a thing may have none of."""
 
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerifyConfig:
+class AttributeClassifierConfig:
     """When a CLIP is believed about categories and attributes."""
 
-    least_probability: float = 0.9
+    min_probability: float = 0.9
     """Of the captions that say an attribute, among all of the category, by the CLIP's own temperature; below it
     nothing is known."""
 
-    least_category_probability: float = 0.05
+    min_category_probability: float = 0.05
     """Of the captions of the detected category, among all of the vocabulary, by the same temperature; below it the
     scene is rejected. 0 never rejects one. Little is asked for, since categories that look alike share it."""
 
@@ -48,21 +48,21 @@ class VerifyConfig:
     The cosines of the crops are averaged: what neighbours and cut edges do to a single crop weighs less.
     """
 
-    optional_kinds: tuple[str, ...] = OPTIONAL_KINDS
+    optional_attributes: tuple[str, ...] = OPTIONAL_ATTRIBUTES
     """Kinds that a thing may have none of."""
 
     def __post_init__(self) -> None:
-        if not 0.5 < self.least_probability <= 1:
-            raise ValueError(f"least_probability must lie in (0.5, 1], got {self.least_probability}")
-        if not 0 <= self.least_category_probability < 1:
+        if not 0.5 < self.min_probability <= 1:
+            raise ValueError(f"least_probability must lie in (0.5, 1], got {self.min_probability}")
+        if not 0 <= self.min_category_probability < 1:
             raise ValueError(
-                f"least_category_probability must lie in [0, 1), got {self.least_category_probability}; 0 asks nothing"
+                f"least_category_probability must lie in [0, 1), got {self.min_category_probability}; 0 asks nothing"
             )
         if not self.margins or min(self.margins) < 0:
             raise ValueError(f"margins must hold at least one number, none of them negative, got {self.margins}")
 
 
-class VerifyStage(Stage[Detected, Detected]):
+class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
     """Fills in the attributes of every sure thing of a category of the vocabulary; rejects scenes with a thing that
     the CLIP takes for something else.
 
@@ -77,7 +77,7 @@ class VerifyStage(Stage[Detected, Detected]):
 
     def __init__(
         self,
-        config: VerifyConfig,
+        config: AttributeClassifierConfig,
         encoder: EncoderConfig,
         vocabulary: VocabularyConfig,
         *,
@@ -87,75 +87,79 @@ class VerifyStage(Stage[Detected, Detected]):
         self._config, self._encoder_config = config, encoder
         self._categories = tuple(vocabulary.categories)
         self._words = {
-            kind: (*words, *([NONE] if kind in config.optional_kinds else []))
-            for kind, words in vocabulary.attributes.items()
+            attribute: (*words, *([NO_ATTRIBUTE] if attribute in config.optional_attributes else []))
+            for attribute, words in vocabulary.attributes.items()
         }
         self.batch_size = batch_size
         self.resources = Resources(num_cpus=1, num_gpus=num_gpus)
 
     def setup(self) -> None:
         self._encoder = ImageEncoder(self._encoder_config)
-        self._captions = np.stack([self._encoder.texts(self._texts(category)) for category in self._categories])
+        self._captions = np.stack(
+            [self._encoder.texts(self._build_captions(category)) for category in self._categories]
+        )
 
-    def _texts(self, category: str) -> list[str]:
+    def _build_captions(self, category: str) -> list[str]:
         """A caption for each combination of attributes."""
         phrases = (" ".join([*filter(None, values), category]) for values in product(*self._words.values()))
         return [f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}" for phrase in phrases]
 
-    def process(self, items: list[Detected]) -> list[Detected | Rejected]:
+    def process(self, items: list[DetectedScene]) -> list[DetectedScene | Rejected]:
         if not self._words and len(self._categories) == 1:
             return list(items)
-        places = [
+        indices = [
             (i, j)
             for i, item in enumerate(items)
-            for j, found in enumerate(item.found)
-            if found.is_sure and found.category in self._categories
+            for j, detection in enumerate(item.detections)
+            if detection.is_confident and detection.category in self._categories
         ]
-        logits = self._logits([(items[i].picture, items[i].found[j].box_xyxy) for i, j in places])
-        read = dict(zip(places, logits, strict=True))
+        logits = self._compute_logits([(items[i].image, items[i].detections[j].box_xyxy) for i, j in indices])
+        by_index = dict(zip(indices, logits, strict=True))
         return [
-            self._verified(item, {j: of_thing for (one, j), of_thing in read.items() if one == i})
+            self._apply_attributes(item, {j: object_logits for (one, j), object_logits in by_index.items() if one == i})
             for i, item in enumerate(items)
         ]
 
-    def _logits(self, things: Sequence[tuple[Picture, Box]]) -> Floats:
+    def _compute_logits(self, objects: Sequence[tuple[RgbImage, Box]]) -> Floats:
         """(things, categories, combinations), averaged over the crops of each thing."""
         margins = self._config.margins
-        crops = [cropped(picture, box, margin) for picture, box in things for margin in margins]
-        embedded = self._encoder.images(crops).reshape(len(things), len(margins), self._encoder.dim).mean(1)
+        crops = [crop_square(image, box, margin) for image, box in objects for margin in margins]
+        embedded = self._encoder.images(crops).reshape(len(objects), len(margins), self._encoder.dim).mean(1)
         logits: Floats = self._encoder.logit_scale * np.einsum("td,cad->tca", embedded, self._captions)
         return logits
 
-    def _verified(self, item: Detected, logits: Mapping[int, Floats]) -> Detected | Rejected:
+    def _apply_attributes(self, item: DetectedScene, logits: Mapping[int, Floats]) -> DetectedScene | Rejected:
         """With what was read off the things, by their index."""
-        found = list(item.found)
-        for j, of_thing in logits.items():
-            if detail := self._disagreement(found[j], of_thing):
+        detections = list(item.detections)
+        for j, object_logits in logits.items():
+            if detail := self._find_disagreement(detections[j], object_logits):
                 return Rejected(key=item.key, reason="clip_disagrees", detail=detail)
-            own = of_thing[self._categories.index(found[j].category)]
-            found[j] = replace(found[j], attributes=believed(own, self._words, self._config.least_probability))
-        return replace(item, found=tuple(found))
+            own = object_logits[self._categories.index(detections[j].category)]
+            detections[j] = replace(
+                detections[j], attributes=predict_attributes(own, self._words, self._config.min_probability)
+            )
+        return replace(item, detections=tuple(detections))
 
-    def _disagreement(self, found: Found, logits: Floats) -> str:
+    def _find_disagreement(self, detection: Detection, logits: Floats) -> str:
         """What the CLIP says against the category; empty where that is its own first choice, or likely enough."""
-        weights = category_probabilities(logits)
-        own, best = self._categories.index(found.category), int(weights.argmax())
-        if own == best or weights[own] >= self._config.least_category_probability:
+        weights = compute_category_probabilities(logits)
+        own, best = self._categories.index(detection.category), int(weights.argmax())
+        if own == best or weights[own] >= self._config.min_category_probability:
             return ""
         return (
-            f"{found.category} {found.score:.2f} at {tuple(round(edge, 1) for edge in found.box_xyxy)} is by the CLIP "
-            f"a {self._categories[best]} ({weights[best]:.3f}) rather than a {found.category} ({weights[own]:.3f})"
+            f"{detection.category} {detection.score:.2f} at {tuple(round(edge, 1) for edge in detection.box_xyxy)} is by the CLIP "
+            f"a {self._categories[best]} ({weights[best]:.3f}) rather than a {detection.category} ({weights[own]:.3f})"
         )
 
 
-def category_probabilities(logits: Floats) -> npt.NDArray[np.float64]:
+def compute_category_probabilities(logits: Floats) -> npt.NDArray[np.float64]:
     """(categories,) from (categories, combinations): a category's captions together, among all of them."""
     weights: npt.NDArray[np.float64] = np.exp((logits - logits.max()).astype(np.float64)).sum(1)
     weights /= weights.sum()
     return weights
 
 
-def believed(logits: Floats, words: Mapping[str, Sequence[str]], least_probability: float) -> dict[str, str]:
+def predict_attributes(logits: Floats, words: Mapping[str, Sequence[str]], min_probability: float) -> dict[str, str]:
     """Kind to word, for the kinds of which one word outweighs the others.
 
     Args:
@@ -164,19 +168,19 @@ def believed(logits: Floats, words: Mapping[str, Sequence[str]], least_probabili
     joint = np.exp((logits - logits.max()).astype(np.float64)).reshape([len(choices) for choices in words.values()])
     joint /= joint.sum()
     facts = {}
-    for axis, (kind, choices) in enumerate(words.items()):
+    for axis, (attribute, choices) in enumerate(words.items()):
         marginal = joint.sum(tuple(other for other in range(joint.ndim) if other != axis))
-        if marginal.max() >= least_probability:
-            facts[kind] = choices[int(marginal.argmax())]
+        if marginal.max() >= min_probability:
+            facts[attribute] = choices[int(marginal.argmax())]
     return facts
 
 
-def cropped(picture: Picture, box_xyxy: Box, margin: float) -> Picture:
+def crop_square(image: RgbImage, box_xyxy: Box, margin: float) -> RgbImage:
     """A square around the box with a rim, as far as the picture goes; beyond it the border's pixels go on."""
     x1, y1, x2, y2 = box_xyxy
     half = max(x2 - x1, y2 - y1) * (0.5 + margin)
-    middle_x, middle_y = (x1 + x2) / 2, (y1 + y2) / 2
+    center_x, center_y = (x1 + x2) / 2, (y1 + y2) / 2
     side = max(1, round(2 * half))
-    columns = np.clip(np.arange(side) + round(middle_x - half), 0, picture.shape[1] - 1)
-    rows = np.clip(np.arange(side) + round(middle_y - half), 0, picture.shape[0] - 1)
-    return picture[rows[:, None], columns[None, :]]
+    columns = np.clip(np.arange(side) + round(center_x - half), 0, image.shape[1] - 1)
+    rows = np.clip(np.arange(side) + round(center_y - half), 0, image.shape[0] - 1)
+    return image[rows[:, None], columns[None, :]]

@@ -19,14 +19,14 @@ from transformers import (
     AutoModelForObjectDetection,
 )
 
-from augmentation.composers.composed import Asked, Composed, Picture
-from augmentation.detection.zero_shot import Detection, ZeroShotModel, check_prompt
+from augmentation.composers.composed import ComposedScene, RequestedObject, RgbImage
+from augmentation.detection.zero_shot import RawDetection, ZeroShotModel, check_prompt
 from augmentation.errors import AugmentationError
 from augmentation.planning.vocabulary import SceneSpec
-from augmentation.relations.scene import snapped
-from generation.models.checkpoints import resolved_device
+from augmentation.relations.scene import snap_to_grid
+from generation.models.checkpoints import resolve_device
 from pipeline.stage import Rejected, Resources, Stage
-from shards.boxes import area_px, iou
+from shards.boxes import compute_area_px, iou
 from shards.schema import Box
 
 _COCO_NAMES = {
@@ -50,19 +50,19 @@ class DetectorConfig:
     revision: str | None = None
     """Branch, tag or commit on the hub."""
 
-    sure_score: float = 0.6
+    confident_score: float = 0.6
     """From this on, a detection of sound size is a thing of the scene."""
 
-    least_score: float = 0.25
+    min_score: float = 0.25
     """Below this there is nothing; between the two the scene is uncertain."""
 
     nms_iou: float = 0.6
     """Of two detections that overlap more, the better one stays (a sure one of another category stays, too)."""
 
-    least_area_share: float = 0.004
+    min_area_share: float = 0.004
     """Smaller boxes, as a share of the picture, are of unsound size: uncertain, whatever their score."""
 
-    most_area_share: float = 0.7
+    max_area_share: float = 0.7
     """Larger boxes often hold a group: uncertain if their score is good, else nothing."""
 
     class_names: Mapping[str, str] = field(default_factory=dict)
@@ -82,14 +82,14 @@ class DetectorConfig:
     """Of torch, or ``auto``: the first GPU, the CPU without one."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.least_score <= self.sure_score <= 1:
+        if not 0 < self.min_score <= self.confident_score <= 1:
             raise ValueError(
-                f"0 < least_score <= sure_score <= 1 must hold, got {self.least_score} and {self.sure_score}"
+                f"0 < least_score <= sure_score <= 1 must hold, got {self.min_score} and {self.confident_score}"
             )
-        if not 0 <= self.least_area_share < self.most_area_share <= 1:
+        if not 0 <= self.min_area_share < self.max_area_share <= 1:
             raise ValueError(
                 "0 <= least_area_share < most_area_share <= 1 must hold, "
-                f"got {self.least_area_share} and {self.most_area_share}"
+                f"got {self.min_area_share} and {self.max_area_share}"
             )
         if not 0 < self.nms_iou <= 1:
             raise ValueError(f"nms_iou must lie in (0, 1], got {self.nms_iou}")
@@ -98,7 +98,7 @@ class DetectorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class Detection:
     """One detection."""
 
     box_xyxy: Box
@@ -106,7 +106,7 @@ class Found:
 
     category: str
     score: float
-    is_sure: bool = True
+    is_confident: bool = True
     """False where either the score or the size is doubtful: whether something is there is not known."""
 
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -114,17 +114,17 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detected:
+class DetectedScene:
     """A composed scene and what was found in it, best first."""
 
     key: str
     seed: int
     spec: SceneSpec
     composer: str
-    picture: Picture = field(repr=False, compare=False)
-    found: tuple[Found, ...]
-    asked: tuple[Asked, ...] = ()
-    """As the composer handed it on; what of it is in the picture, only ``found`` says."""
+    image: RgbImage = field(repr=False, compare=False)
+    detections: tuple[Detection, ...]
+    requested: tuple[RequestedObject, ...] = ()
+    """As the composer handed it on; what of it is in the picture, only ``detections`` says."""
 
 
 class _Model(Protocol):
@@ -134,7 +134,7 @@ class _Model(Protocol):
     def names(self) -> list[str]:
         """The categories it can find, under our names."""
 
-    def detections(self, pictures: Sequence[Picture], least_score: float) -> list[list[Detection]]:
+    def detect(self, images: Sequence[RgbImage], min_score: float) -> list[list[RawDetection]]:
         """Boxes of each picture with a category and such a score, in any order."""
 
 
@@ -165,43 +165,45 @@ class Detector:
         return sorted(set(self._model.names))
 
     @torch.inference_mode()
-    def detect(self, pictures: Sequence[Picture]) -> list[tuple[Found, ...]]:
+    def detect(self, images: Sequence[RgbImage]) -> list[tuple[Detection, ...]]:
         """What is in each picture, best first: sure detections and doubtful ones."""
-        if not pictures:
+        if not images:
             return []
-        seen = self._model.detections(pictures, self._config.least_score)
-        return [self._believed(one, picture.shape) for one, picture in zip(seen, pictures, strict=True)]
+        raw_detections = self._model.detect(images, self._config.min_score)
+        return [self._filter_detections(one, image.shape) for one, image in zip(raw_detections, images, strict=True)]
 
-    def _believed(self, seen: Sequence[Detection], size: tuple[int, ...]) -> tuple[Found, ...]:
-        judged = (_judged(box, category, score, size, self._config) for box, category, score in seen)
-        found = [one for one in judged if one is not None]
-        found.sort(key=lambda one: (-one.score, one.box_xyxy, one.category))
-        return without_duplicates(found, self._config.nms_iou)
+    def _filter_detections(
+        self, raw_detections: Sequence[RawDetection], size: tuple[int, ...]
+    ) -> tuple[Detection, ...]:
+        checked = (_make_detection(box, category, score, size, self._config) for box, category, score in raw_detections)
+        detections = [one for one in checked if one is not None]
+        detections.sort(key=lambda one: (-one.score, one.box_xyxy, one.category))
+        return remove_duplicates(detections, self._config.nms_iou)
 
 
 def _load_model(config: DetectorConfig, categories: Sequence[str]) -> _Model:
-    kind = AutoConfig.from_pretrained(config.checkpoint, revision=config.revision)
-    device = resolved_device(config.device)
-    if type(kind) in MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING:
-        labels = _asked_labels(config, categories)
-        return ZeroShotModel(config.checkpoint, config.revision, kind, labels, config.prompt, device)
-    if type(kind) in MODEL_FOR_OBJECT_DETECTION_MAPPING:
+    model_config = AutoConfig.from_pretrained(config.checkpoint, revision=config.revision)
+    device = resolve_device(config.device)
+    if type(model_config) in MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING:
+        labels = _map_labels(config, categories)
+        return ZeroShotModel(config.checkpoint, config.revision, model_config, labels, config.prompt, device)
+    if type(model_config) in MODEL_FOR_OBJECT_DETECTION_MAPPING:
         return _ModelWithClasses(config, categories, device)
     raise AugmentationError(
-        f"{config.checkpoint} is a {kind.model_type}, which is no detector; give the folder or hub id of an "
+        f"{config.checkpoint} is a {model_config.model_type}, which is no detector; give the folder or hub id of an "
         "AutoModelForObjectDetection or AutoModelForZeroShotObjectDetection checkpoint"
     )
 
 
-def _asked_labels(config: DetectorConfig, categories: Sequence[str]) -> dict[str, str]:
+def _map_labels(config: DetectorConfig, categories: Sequence[str]) -> dict[str, str]:
     """Label to category for a zero-shot detector: those of ``class_names``, else the category itself."""
-    asked = dict.fromkeys(categories)
-    if stray := sorted(set(config.class_names.values()) - set(asked)):
+    requested = dict.fromkeys(categories)
+    if stray := sorted(set(config.class_names.values()) - set(requested)):
         raise AugmentationError(
             f"class_names maps a label to {stray[0]!r}, which is not asked for; the categories are "
-            f"{', '.join(asked) or 'none'}"
+            f"{', '.join(requested) or 'none'}"
         )
-    own = (category for category in asked if category not in config.class_names.values())
+    own = (category for category in requested if category not in config.class_names.values())
     return {**config.class_names, **{category: category for category in own}}
 
 
@@ -225,15 +227,15 @@ class _ModelWithClasses:
     def names(self) -> list[str]:
         return list(self._names.values())
 
-    def detections(self, pictures: Sequence[Picture], least_score: float) -> list[list[Detection]]:
-        inputs = self._processor(images=list(pictures), return_tensors="pt").to(self._device)
-        sizes = [picture.shape[:2] for picture in pictures]
+    def detect(self, images: Sequence[RgbImage], min_score: float) -> list[list[RawDetection]]:
+        inputs = self._processor(images=list(images), return_tensors="pt").to(self._device)
+        sizes = [image.shape[:2] for image in images]
         results = self._processor.post_process_object_detection(
-            self._model(**inputs), threshold=least_score, target_sizes=sizes
+            self._model(**inputs), threshold=min_score, target_sizes=sizes
         )
-        return [self._named(result) for result in results]
+        return [self._name_detections(result) for result in results]
 
-    def _named(self, result: Mapping[str, torch.Tensor]) -> list[Detection]:
+    def _name_detections(self, result: Mapping[str, torch.Tensor]) -> list[RawDetection]:
         boxes, labels, scores = (result[name].tolist() for name in ("boxes", "labels", "scores"))
         return [
             ((box[0], box[1], box[2], box[3]), self._names[label], score)
@@ -241,32 +243,34 @@ class _ModelWithClasses:
         ]
 
 
-def without_duplicates(found: Sequence[Found], nms_iou: float) -> tuple[Found, ...]:
+def remove_duplicates(detections: Sequence[Detection], nms_iou: float) -> tuple[Detection, ...]:
     """Greedy non-maximum suppression over detections sorted best first.
 
     A detection goes if a kept one overlaps it more than ``nms_iou`` and is of its category, or if it is doubtful
     itself. Two sure ones of different categories both stay: the scene says two things of one place.
     """
-    kept: list[Found] = []
-    for one in found:
-        rivals = [other for other in kept if iou(one.box_xyxy, other.box_xyxy) > nms_iou]
-        if not any(other.category == one.category or not one.is_sure for other in rivals):
+    kept: list[Detection] = []
+    for one in detections:
+        overlapping = [other for other in kept if iou(one.box_xyxy, other.box_xyxy) > nms_iou]
+        if not any(other.category == one.category or not one.is_confident for other in overlapping):
             kept.append(one)
     return tuple(kept)
 
 
-def _judged(box: Box, category: str, score: float, size: tuple[int, ...], config: DetectorConfig) -> Found | None:
+def _make_detection(
+    box: Box, category: str, score: float, size: tuple[int, ...], config: DetectorConfig
+) -> Detection | None:
     """The detection, clipped to the picture; None where it is outside, or large and of a doubtful score."""
     height, width = size[:2]
-    clipped = snapped((max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height))))
+    clipped = snap_to_grid((max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height))))
     if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
         return None
-    share = area_px(clipped) / (width * height)
-    good_score = score >= config.sure_score
-    good_size = config.least_area_share <= share <= config.most_area_share
-    if not good_score and share > config.most_area_share:
+    share = compute_area_px(clipped) / (width * height)
+    good_score = score >= config.confident_score
+    good_size = config.min_area_share <= share <= config.max_area_share
+    if not good_score and share > config.max_area_share:
         return None
-    return Found(box_xyxy=clipped, category=category, score=round(score, 4), is_sure=good_score and good_size)
+    return Detection(box_xyxy=clipped, category=category, score=round(score, 4), is_confident=good_score and good_size)
 
 
 def _check_known(config: DetectorConfig, labels: list[str], names: list[str], categories: Sequence[str]) -> None:
@@ -283,7 +287,7 @@ def _check_known(config: DetectorConfig, labels: list[str], names: list[str], ca
         )
 
 
-class DetectStage(Stage[Composed, Detected]):
+class DetectStage(Stage[ComposedScene, DetectedScene]):
     """Finds what is in composed scenes; never rejects, since what follows decides what the findings mean.
 
     Args:
@@ -302,17 +306,17 @@ class DetectStage(Stage[Composed, Detected]):
     def setup(self) -> None:
         self._detector = Detector(self._config, self._categories)
 
-    def process(self, items: list[Composed]) -> list[Detected | Rejected]:
-        found = self._detector.detect([item.picture for item in items])
+    def process(self, items: list[ComposedScene]) -> list[DetectedScene | Rejected]:
+        detections = self._detector.detect([item.image for item in items])
         return [
-            Detected(
+            DetectedScene(
                 key=item.key,
                 seed=item.seed,
                 spec=item.spec,
                 composer=item.composer,
-                picture=item.picture,
-                found=things,
-                asked=item.asked,
+                image=item.image,
+                detections=scene_detections,
+                requested=item.requested,
             )
-            for item, things in zip(items, found, strict=True)
+            for item, scene_detections in zip(items, detections, strict=True)
         ]

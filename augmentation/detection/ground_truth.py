@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from augmentation.composers.composed import Asked, Composed
-from augmentation.detection.attribute_classifier import OPTIONAL_KINDS
-from augmentation.detection.detector import Detected, Found
+from augmentation.composers.composed import ComposedScene, RequestedObject
+from augmentation.detection.attribute_classifier import OPTIONAL_ATTRIBUTES
+from augmentation.detection.detector import DetectedScene, Detection
 from augmentation.planning.vocabulary import VocabularyConfig
-from augmentation.relations.scene import NONE, snapped
+from augmentation.relations.scene import NO_ATTRIBUTE, snap_to_grid
 from pipeline.stage import Rejected, Resources, Stage
 
 
-class ExactStage(Stage[Composed, Detected]):
+class GroundTruthStage(Stage[ComposedScene, DetectedScene]):
     """Stands in for the detector where none knows the categories: takes what was pasted as found.
 
     Only ``pasted`` knows its pictures. Of what a model drew only a detector can say what is there, so scenes of
@@ -28,39 +28,41 @@ class ExactStage(Stage[Composed, Detected]):
     resources = Resources(num_cpus=1)
 
     def __init__(
-        self, vocabulary: VocabularyConfig | None = None, *, optional_kinds: Sequence[str] = OPTIONAL_KINDS
+        self, vocabulary: VocabularyConfig | None = None, *, optional_attributes: Sequence[str] = OPTIONAL_ATTRIBUTES
     ) -> None:
-        self._vocabulary, self._optional_kinds = vocabulary, tuple(optional_kinds)
+        self._vocabulary, self._optional_attributes = vocabulary, tuple(optional_attributes)
 
-    def process(self, items: list[Composed]) -> list[Detected | Rejected]:
-        return [self._as_put(item) for item in items]
+    def process(self, items: list[ComposedScene]) -> list[DetectedScene | Rejected]:
+        return [self._make_detected_scene(item) for item in items]
 
-    def _as_put(self, item: Composed) -> Detected | Rejected:
+    def _make_detected_scene(self, item: ComposedScene) -> DetectedScene | Rejected:
         if item.composer != "pasted":
             detail = f"what a {item.composer} scene shows is not known; only things that were pasted need no detector"
             return Rejected(key=item.key, reason="needs_detector", detail=detail)
-        return Detected(
+        return DetectedScene(
             key=item.key,
             seed=item.seed,
             spec=item.spec,
             composer=item.composer,
-            picture=item.picture,
-            found=tuple(map(self._found, item.asked)),
-            asked=item.asked,
+            image=item.image,
+            detections=tuple(map(self._make_detection, item.requested)),
+            requested=item.requested,
         )
 
-    def _found(self, asked: Asked) -> Found:
-        box = snapped(asked.box_xyxy)
-        return Found(box_xyxy=box, category=asked.category, score=1.0, attributes=self._facts(asked))
+    def _make_detection(self, requested: RequestedObject) -> Detection:
+        box = snap_to_grid(requested.box_xyxy)
+        return Detection(
+            box_xyxy=box, category=requested.category, score=1.0, attributes=self._select_attributes(requested)
+        )
 
-    def _facts(self, asked: Asked) -> dict[str, str]:
+    def _select_attributes(self, requested: RequestedObject) -> dict[str, str]:
         """Kind to word in the vocabulary's order, as a CLIP would read them."""
-        if self._vocabulary is None or asked.category not in self._vocabulary.categories:
+        if self._vocabulary is None or requested.category not in self._vocabulary.categories:
             return {}
         words: Mapping[str, Sequence[str]] = self._vocabulary.attributes
-        known = {kind: asked.attributes[kind] for kind in words if kind in asked.attributes}
+        known = {attribute: requested.attributes[attribute] for attribute in words if attribute in requested.attributes}
         return {
-            kind: word if word in words[kind] else NONE
-            for kind, word in known.items()
-            if word in words[kind] or kind in self._optional_kinds
+            attribute: word if word in words[attribute] else NO_ATTRIBUTE
+            for attribute, word in known.items()
+            if word in words[attribute] or attribute in self._optional_attributes
         }

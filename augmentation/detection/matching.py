@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from augmentation.composers.composed import Asked
-from augmentation.detection.detector import Found
+from augmentation.composers.composed import RequestedObject
+from augmentation.detection.detector import Detection
 from shards.boxes import iou
 
 
@@ -17,30 +17,32 @@ from shards.boxes import iou
 class Match:
     """One thing that was asked for and the one that was found for it."""
 
-    asked: int
+    requested_index: int
     """Index among the things asked for."""
 
-    found: int
+    detection_index: int
     """Index among the things found."""
 
     iou: float
     """Of their boxes, above 0."""
 
 
-def matches(asked: Sequence[Asked], found: Sequence[Found]) -> list[Match]:
+def match_objects(requested: Sequence[RequestedObject], detections: Sequence[Detection]) -> list[Match]:
     """Pairs of one category whose boxes overlap, in the order of what was found.
 
     Each thing is in one pair at most; of all ways to pair them it is the one with the largest sum of IoU.
     """
-    overlaps = np.array([[_overlap(one, other) for other in found] for one in asked]).reshape(len(asked), len(found))
+    overlaps = np.array([[_compute_iou(one, other) for other in detections] for one in requested]).reshape(
+        len(requested), len(detections)
+    )
     rows, columns = linear_sum_assignment(overlaps, maximize=True)
     pairs = [
-        Match(asked=int(row), found=int(column), iou=float(overlaps[row, column]))
+        Match(requested_index=int(row), detection_index=int(column), iou=float(overlaps[row, column]))
         for row, column in zip(rows, columns, strict=True)
         if overlaps[row, column] > 0
     ]
-    return sorted(pairs, key=lambda pair: pair.found)
+    return sorted(pairs, key=lambda pair: pair.detection_index)
 
 
-def _overlap(asked: Asked, found: Found) -> float:
-    return iou(asked.box_xyxy, found.box_xyxy) if asked.category == found.category else 0.0
+def _compute_iou(request: RequestedObject, detection: Detection) -> float:
+    return iou(request.box_xyxy, detection.box_xyxy) if request.category == detection.category else 0.0

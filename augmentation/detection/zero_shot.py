@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from augmentation.composers.composed import Picture
+from augmentation.composers.composed import RgbImage
 from augmentation.errors import AugmentationError
 from shards.schema import Box
 
-Detection = tuple[Box, str, float]
+RawDetection = tuple[Box, str, float]
 """Box in pixels (it may reach beyond the picture), category, score."""
 
 
@@ -38,10 +38,10 @@ def check_prompt(prompt: str) -> None:
         )
 
 
-class _Family(ABC):
+class _ModelFamily(ABC):
     """How a family of models is asked for things, and what its logits say of them."""
 
-    wording: str
+    default_prompt: str
     """What its models were trained with."""
 
     is_square = False
@@ -51,7 +51,7 @@ class _Family(ABC):
         self._checkpoint, self._tokenizer, self._config = checkpoint, tokenizer, config
 
     @abstractmethod
-    def ask(self, labels: Sequence[str], prompt: str) -> None:
+    def set_labels(self, labels: Sequence[str], prompt: str) -> None:
         """Put the labels into words, once for all pictures.
 
         Raises:
@@ -59,32 +59,32 @@ class _Family(ABC):
         """
 
     @abstractmethod
-    def texts(self, num_pictures: int) -> list[Any]:
+    def texts(self, num_images: int) -> list[Any]:
         """The processor's ``text`` for a batch."""
 
     @abstractmethod
-    def scores(self, logits: Tensor, least_score: float) -> Tensor:
+    def scores(self, logits: Tensor, min_score: float) -> Tensor:
         """(pictures, boxes, labels) in 0..1."""
 
 
-class _Owl(_Family):
+class _Owl(_ModelFamily):
     """A text for each label; a box has a logit for each text (Minderer et al., ECCV 2022, arXiv:2205.06230)."""
 
-    wording = "a photo of a {category}"
+    default_prompt = "a photo of a {category}"
 
-    def ask(self, labels: Sequence[str], prompt: str) -> None:
+    def set_labels(self, labels: Sequence[str], prompt: str) -> None:
         self._texts = [prompt.format(category=label) for label in labels]
-        most = self._config.text_config.max_position_embeddings
+        max_tokens = self._config.text_config.max_position_embeddings
         for text in self._texts:
-            if (num := len(self._tokenizer(text)["input_ids"])) > most:
+            if (num := len(self._tokenizer(text)["input_ids"])) > max_tokens:
                 raise AugmentationError(
-                    f"{text!r} has {num} tokens, of which {self._checkpoint} reads {most}; shorten the prompt"
+                    f"{text!r} has {num} tokens, of which {self._checkpoint} reads {max_tokens}; shorten the prompt"
                 )
 
-    def texts(self, num_pictures: int) -> list[Any]:
-        return [self._texts] * num_pictures
+    def texts(self, num_images: int) -> list[Any]:
+        return [self._texts] * num_images
 
-    def scores(self, logits: Tensor, least_score: float) -> Tensor:
+    def scores(self, logits: Tensor, min_score: float) -> Tensor:
         return logits.sigmoid()
 
 
@@ -92,18 +92,18 @@ class _Owl2(_Owl):
     is_square = True
 
 
-class _GroundingDino(_Family):
+class _GroundingDino(_ModelFamily):
     """One text of all labels, "cup. hot dog."; a box has a logit for each of its tokens.
 
     A label's score is the mean over its tokens, as in the authors' evaluation on COCO (Liu et al., ECCV 2024,
     arXiv:2303.05499). Where only a part of a label stands out ("dog" of "hot dog"), something is there that may be
-    it, so the score is at least ``least_score``, which is doubt.
+    it, so the score is at least ``min_score``, which is doubt.
     """
 
-    wording = "{category}"
+    default_prompt = "{category}"
 
-    def ask(self, labels: Sequence[str], prompt: str) -> None:
-        self._text, places = _sentence(labels, prompt, self._checkpoint)
+    def set_labels(self, labels: Sequence[str], prompt: str) -> None:
+        self._text, positions = _join_labels(labels, prompt, self._checkpoint)
         tokens = self._tokenizer(self._text, return_offsets_mapping=True)
         if (num := len(tokens["input_ids"])) > self._config.max_text_len:
             raise AugmentationError(
@@ -111,35 +111,35 @@ class _GroundingDino(_Family):
                 f"{self._config.max_text_len}; ask for fewer, or with the prompt '{{category}}'"
             )
         spans = list(enumerate(tokens["offset_mapping"]))
-        self._tokens = [[i for i, (a, b) in spans if start <= a < b <= end] for start, end in places]
+        self._tokens = [[i for i, (a, b) in spans if start <= a < b <= end] for start, end in positions]
 
-    def texts(self, num_pictures: int) -> list[Any]:
-        return [self._text] * num_pictures
+    def texts(self, num_images: int) -> list[Any]:
+        return [self._text] * num_images
 
-    def scores(self, logits: Tensor, least_score: float) -> Tensor:
-        of_tokens = logits.sigmoid()  # (pictures, boxes, max_text_len)
-        return torch.stack([_of_label(of_tokens[..., tokens], least_score) for tokens in self._tokens], -1)
+    def scores(self, logits: Tensor, min_score: float) -> Tensor:
+        token_scores = logits.sigmoid()  # (pictures, boxes, max_text_len)
+        return torch.stack([_compute_label_scores(token_scores[..., tokens], min_score) for tokens in self._tokens], -1)
 
 
-def _sentence(labels: Sequence[str], prompt: str, checkpoint: str) -> tuple[str, list[tuple[int, int]]]:
+def _join_labels(labels: Sequence[str], prompt: str, checkpoint: str) -> tuple[str, list[tuple[int, int]]]:
     """ "a cup. a hot dog.", and where in it the labels begin and end."""
-    text, places = "", []
+    text, positions = "", []
     for label in labels:
         phrase = prompt.format(category=label)
         if set(".?") & set(phrase):
             raise AugmentationError(f"{phrase!r} holds a mark at which {checkpoint} ends a phrase; leave . and ? out")
         start = len(text) + prompt.index("{category}")
-        places.append((start, start + len(label)))
+        positions.append((start, start + len(label)))
         text += f"{phrase.lower()}. "
-    return text.rstrip(), places
+    return text.rstrip(), positions
 
 
-def _of_label(of_tokens: Tensor, least_score: float) -> Tensor:
+def _compute_label_scores(token_scores: Tensor, min_score: float) -> Tensor:
     """(pictures, boxes) from the (pictures, boxes, tokens) of one label."""
-    return torch.maximum(of_tokens.mean(-1), of_tokens.amax(-1).clamp(max=least_score))
+    return torch.maximum(token_scores.mean(-1), token_scores.amax(-1).clamp(max=min_score))
 
 
-_FAMILIES: Mapping[str, type[_Family]] = {
+_MODEL_FAMILIES: Mapping[str, type[_ModelFamily]] = {
     "owlvit": _Owl,
     "owlv2": _Owl2,
     "grounding-dino": _GroundingDino,
@@ -170,7 +170,7 @@ class ZeroShotModel:
         prompt: str | None,
         device: torch.device,
     ) -> None:
-        family = _family(checkpoint, config.model_type)
+        model_family = _get_model_family(checkpoint, config.model_type)
         if not categories:
             raise AugmentationError(
                 f"{checkpoint} finds what it is asked for, and no category was given; give at least one"
@@ -178,8 +178,8 @@ class ZeroShotModel:
         self._device, self._names = device, list(categories.values())
         self._processor: Any = AutoProcessor.from_pretrained(checkpoint, revision=revision)
         _check_known_words(checkpoint, self._processor.tokenizer, list(categories))
-        self._questions = family(checkpoint, self._processor.tokenizer, config)
-        self._questions.ask(list(categories), prompt or family.wording)
+        self._prompter = model_family(checkpoint, self._processor.tokenizer, config)
+        self._prompter.set_labels(list(categories), prompt or model_family.default_prompt)
         model: Any = AutoModelForZeroShotObjectDetection.from_pretrained(
             checkpoint, revision=revision, dtype=torch.float32
         )
@@ -190,29 +190,31 @@ class ZeroShotModel:
         """The categories it can find."""
         return self._names
 
-    def detections(self, pictures: Sequence[Picture], least_score: float) -> list[list[Detection]]:
+    def detect(self, images: Sequence[RgbImage], min_score: float) -> list[list[RawDetection]]:
         """All pairs of a box and a category with such a score."""
-        texts = self._questions.texts(len(pictures))
-        inputs = self._processor(images=list(pictures), text=texts, return_tensors="pt").to(self._device)
+        texts = self._prompter.texts(len(images))
+        inputs = self._processor(images=list(images), text=texts, return_tensors="pt").to(self._device)
         output = self._model(**inputs)
-        scores = self._questions.scores(output.logits, least_score).cpu()
-        sizes = [self._extent_px(picture) for picture in pictures]
+        scores = self._prompter.scores(output.logits, min_score).cpu()
+        sizes = [self._get_extent_px(image) for image in images]
         return [
-            self._picked(of_boxes, boxes, size, least_score)
-            for of_boxes, boxes, size in zip(scores, output.pred_boxes.cpu(), sizes, strict=True)
+            self._select_detections(box_scores, boxes, size, min_score)
+            for box_scores, boxes, size in zip(scores, output.pred_boxes.cpu(), sizes, strict=True)
         ]
 
-    def _extent_px(self, picture: Picture) -> tuple[int, int]:
+    def _get_extent_px(self, image: RgbImage) -> tuple[int, int]:
         """(width, height) of what boxes refer to."""
-        height, width = picture.shape[:2]
-        return (max(width, height),) * 2 if self._questions.is_square else (width, height)
+        height, width = image.shape[:2]
+        return (max(width, height),) * 2 if self._prompter.is_square else (width, height)
 
-    def _picked(self, scores: Tensor, boxes: Tensor, size: tuple[int, int], least_score: float) -> list[Detection]:
+    def _select_detections(
+        self, scores: Tensor, boxes: Tensor, size: tuple[int, int], min_score: float
+    ) -> list[RawDetection]:
         """From scores (boxes, labels) and boxes (boxes, 4) as shares: centre, width and height."""
-        middle, half = boxes[:, :2], boxes[:, 2:] / 2
-        corners = torch.cat([middle - half, middle + half], 1) * torch.tensor([*size, *size])  # (boxes, 4)
-        places = (scores >= least_score).nonzero().tolist()
-        return [(_box(corners[i]), self._names[label], float(scores[i, label])) for i, label in places]
+        center, half = boxes[:, :2], boxes[:, 2:] / 2
+        corners = torch.cat([center - half, center + half], 1) * torch.tensor([*size, *size])  # (boxes, 4)
+        positions = (scores >= min_score).nonzero().tolist()
+        return [(_make_box(corners[i]), self._names[label], float(scores[i, label])) for i, label in positions]
 
 
 def _check_known_words(checkpoint: str, tokenizer: Any, labels: Sequence[str]) -> None:
@@ -225,15 +227,15 @@ def _check_known_words(checkpoint: str, tokenizer: Any, labels: Sequence[str]) -
             )
 
 
-def _box(corners: Tensor) -> Box:
+def _make_box(corners: Tensor) -> Box:
     x1, y1, x2, y2 = corners.tolist()
     return (x1, y1, x2, y2)
 
 
-def _family(checkpoint: str, model_type: str) -> type[_Family]:
-    if model_type not in _FAMILIES:
+def _get_model_family(checkpoint: str, model_type: str) -> type[_ModelFamily]:
+    if model_type not in _MODEL_FAMILIES:
         raise AugmentationError(
             f"{checkpoint} is a {model_type}, whose way of being asked is not known here; "
-            f"give one of {', '.join(_FAMILIES)}"
+            f"give one of {', '.join(_MODEL_FAMILIES)}"
         )
-    return _FAMILIES[model_type]
+    return _MODEL_FAMILIES[model_type]

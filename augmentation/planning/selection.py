@@ -21,8 +21,8 @@ import numpy.typing as npt
 from PIL import Image
 from upath import UPath
 
-from augmentation.planning.quotas import Cell, QuotaConfig
-from augmentation.relations.types import family
+from augmentation.planning.quotas import QuotaConfig, QuotaKey
+from augmentation.relations.types import relation_type
 from pipeline.stage import Item, Rejected, Resources, Stage
 from shards.reader import SampleReader
 from shards.schema import Query, Sample
@@ -34,14 +34,14 @@ Reason = Literal["near_duplicate", "quota_full"]
 class SelectionConfig:
     """What is too much of the same."""
 
-    most_distance: int = 2
+    max_distance: int = 2
     """Two pictures are near-duplicates if at most so many of the 64 bits of their perceptual hashes differ; -1: none
     are, not even equal ones. Of 1,492 different pasted scenes of the miniature world, which are all alike, 1 is taken
     for a copy at 2 bits and 7 at 4; of JPEG copies (quality 90) 99 % are found at 2, of copies 5 % brighter 98 %."""
 
     def __post_init__(self) -> None:
-        if not -1 <= self.most_distance < 64:
-            raise ValueError(f"most_distance must lie in [-1, 64), got {self.most_distance}; a hash has 64 bits")
+        if not -1 <= self.max_distance < 64:
+            raise ValueError(f"most_distance must lie in [-1, 64), got {self.max_distance}; a hash has 64 bits")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,8 @@ class CandidateQuery:
     """A query that can be proved of a scene."""
 
     query_id: str
-    cell: Cell
-    thing: int
+    quota_key: QuotaKey
+    target: int
     """Index of its target in the scene."""
 
 
@@ -59,14 +59,14 @@ class Candidate:
     """What the choice has to know of a sample."""
 
     key: str
-    picture_hash: int
-    """64 bits; see ``picture_hash``."""
+    image_hash: int
+    """64 bits; see ``image_hash``."""
 
     queries: tuple[CandidateQuery, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class SelectionDecision:
     """What becomes of one candidate."""
 
     key: str
@@ -77,96 +77,102 @@ class Choice:
     detail: str = ""
 
 
-def candidate(sample: Sample) -> Candidate:
+def make_candidate(sample: Sample) -> Candidate:
     """Of a sample whose queries are all proved by programs."""
     return Candidate(
         key=sample.key,
-        picture_hash=picture_hash(sample.image),
-        queries=tuple(_candidate_query(sample, query) for query in sample.queries),
+        image_hash=image_hash(sample.image),
+        queries=tuple(_make_candidate_query(sample, query) for query in sample.queries),
     )
 
 
-def _candidate_query(sample: Sample, query: Query) -> CandidateQuery:
-    rivals = sample.num_rivals(query)
-    assert query.program is not None and query.instance is not None and rivals is not None  # as labelling made it
+def _make_candidate_query(sample: Sample, query: Query) -> CandidateQuery:
+    distractors = sample.num_distractors(query)
+    assert query.program is not None and query.instance is not None and distractors is not None  # as labelling made it
     category = sample.instances[query.instance].category
-    cell = Cell(category=category, count=rivals + 1, family=family(query.program))
-    return CandidateQuery(query_id=query.query_id, cell=cell, thing=query.instance)
+    quota_key = QuotaKey(category=category, count=distractors + 1, relation_type=relation_type(query.program))
+    return CandidateQuery(query_id=query.query_id, quota_key=quota_key, target=query.instance)
 
 
-def picture_hash(content: bytes) -> int:
+def image_hash(content: bytes) -> int:
     """The signs of a picture's lowest 8 x 8 frequencies about their median (``imagehash.phash``), as 64 bits."""
-    with Image.open(io.BytesIO(content)) as picture:
-        return int(str(imagehash.phash(picture)), 16)
+    with Image.open(io.BytesIO(content)) as image:
+        return int(str(imagehash.phash(image)), 16)
 
 
 def select(
-    candidates: Sequence[Candidate], cells: Iterable[Cell], quotas: QuotaConfig, config: SelectionConfig
-) -> list[Choice]:
+    candidates: Sequence[Candidate], quota_keys: Iterable[QuotaKey], quotas: QuotaConfig, config: SelectionConfig
+) -> list[SelectionDecision]:
     """What becomes of each candidate, in order.
 
     Of near-duplicates the first counts. Cells with the fewest queries to choose from are served first, each by the
     first samples that have some; no cell gets more than its quota, and no thing more queries than it may have.
     """
-    twins = near_duplicates([one.picture_hash for one in candidates], config.most_distance)
-    unique = [one for i, one in enumerate(candidates) if i not in twins]
-    kept = _kept(unique, set(cells), quotas)
-    return [_choice(one, candidates[twins[i]] if i in twins else None, kept) for i, one in enumerate(candidates)]
+    duplicates = find_near_duplicates([one.image_hash for one in candidates], config.max_distance)
+    unique = [one for i, one in enumerate(candidates) if i not in duplicates]
+    kept = _select_query_ids(unique, set(quota_keys), quotas)
+    return [
+        _decide(one, candidates[duplicates[i]] if i in duplicates else None, kept) for i, one in enumerate(candidates)
+    ]
 
 
-def _choice(one: Candidate, twin: Candidate | None, kept: Collection[str]) -> Choice:
-    if twin is not None:
-        distance = (one.picture_hash ^ twin.picture_hash).bit_count()
-        detail = f"{distance} of 64 bits differ from {twin.key}"
-        return Choice(key=one.key, reason="near_duplicate", detail=detail)
+def _decide(one: Candidate, original: Candidate | None, kept: Collection[str]) -> SelectionDecision:
+    if original is not None:
+        distance = (one.image_hash ^ original.image_hash).bit_count()
+        detail = f"{distance} of 64 bits differ from {original.key}"
+        return SelectionDecision(key=one.key, reason="near_duplicate", detail=detail)
     chosen = tuple(query.query_id for query in one.queries if query.query_id in kept)
     if chosen:
-        return Choice(key=one.key, query_ids=chosen)
-    cells = sorted({query.cell for query in one.queries})
-    detail = ", ".join(f"{cell.family} of {cell.count} {cell.category}" for cell in cells)
-    return Choice(key=one.key, reason="quota_full", detail=detail)
+        return SelectionDecision(key=one.key, query_ids=chosen)
+    quota_keys = sorted({query.quota_key for query in one.queries})
+    detail = ", ".join(
+        f"{quota_key.relation_type} of {quota_key.count} {quota_key.category}" for quota_key in quota_keys
+    )
+    return SelectionDecision(key=one.key, reason="quota_full", detail=detail)
 
 
-def near_duplicates(hashes: Sequence[int], most_distance: int) -> dict[int, int]:
+def find_near_duplicates(hashes: Sequence[int], max_distance: int) -> dict[int, int]:
     """Index of each picture that resembles an earlier one which is none itself, to the index of the first such.
 
     Args:
         hashes: of 64 bits.
     """
-    firsts, originals, twins = np.empty(len(hashes), np.uint64), list[int](), dict[int, int]()
-    for i, picture in enumerate(np.array(hashes, np.uint64)):
-        differing = np.bitwise_count(firsts[: len(originals)] ^ picture)
-        near: npt.NDArray[np.bool_] = differing <= most_distance
+    firsts, originals, duplicates = np.empty(len(hashes), np.uint64), list[int](), dict[int, int]()
+    for i, image in enumerate(np.array(hashes, np.uint64)):
+        differing = np.bitwise_count(firsts[: len(originals)] ^ image)
+        near: npt.NDArray[np.bool_] = differing <= max_distance
         if near.any():
-            twins[i] = originals[int(near.argmax())]
+            duplicates[i] = originals[int(near.argmax())]
         else:
-            firsts[len(originals)] = picture
+            firsts[len(originals)] = image
             originals.append(i)
-    return twins
+    return duplicates
 
 
-def _kept(candidates: Iterable[Candidate], cells: Collection[Cell], quotas: QuotaConfig) -> set[str]:
+def _select_query_ids(
+    candidates: Iterable[Candidate], quota_keys: Collection[QuotaKey], quotas: QuotaConfig
+) -> set[str]:
     """Ids of the queries that are kept."""
-    offered: dict[Cell, list[tuple[str, CandidateQuery]]] = defaultdict(list)
+    offered: dict[QuotaKey, list[tuple[str, CandidateQuery]]] = defaultdict(list)
     for one in candidates:
         for query in one.queries:
-            if query.cell in cells:
-                offered[query.cell].append((one.key, query))
-    said, kept = Counter[tuple[str, int]](), set[str]()
-    for cell in sorted(offered, key=lambda cell: (len(offered[cell]), cell)):
-        free = quotas.queries_per_cell
-        for key, query in offered[cell]:
-            if free and said[key, query.thing] < quotas.queries_per_thing:
-                said[key, query.thing] += 1
+            if query.quota_key in quota_keys:
+                offered[query.quota_key].append((one.key, query))
+    num_queries, kept = Counter[tuple[str, int]](), set[str]()
+    for quota_key in sorted(offered, key=lambda quota_key: (len(offered[quota_key]), quota_key)):
+        free = quotas.queries_per_quota
+        for key, query in offered[quota_key]:
+            if free and num_queries[key, query.target] < quotas.max_queries_per_object:
+                num_queries[key, query.target] += 1
                 kept.add(query.query_id)
                 free -= 1
     return kept
 
 
-def kept_of_cells(candidates: Iterable[Candidate], choices: Iterable[Choice]) -> Counter[Cell]:
+def count_kept_queries(candidates: Iterable[Candidate], decisions: Iterable[SelectionDecision]) -> Counter[QuotaKey]:
     """Queries of each cell that are kept."""
-    kept = {query_id for choice in choices for query_id in choice.query_ids}
-    return Counter(query.cell for one in candidates for query in one.queries if query.query_id in kept)
+    kept = {query_id for decision in decisions for query_id in decision.query_ids}
+    return Counter(query.quota_key for one in candidates for query in one.queries if query.query_id in kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,9 +190,9 @@ class SelectPayload:
     detail: str = ""
 
     @staticmethod
-    def of(run: str, number: int, choice: Choice) -> SelectPayload:
+    def from_decision(run: str, number: int, decision: SelectionDecision) -> SelectPayload:
         return SelectPayload(
-            run=run, number=number, query_ids=choice.query_ids, reason=choice.reason, detail=choice.detail
+            run=run, number=number, query_ids=decision.query_ids, reason=decision.reason, detail=decision.detail
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -209,9 +215,9 @@ class SelectStage(Stage[Item, Sample]):
         self._reader = cache(lambda run: SampleReader(self._root / run))
 
     def process(self, items: list[Item]) -> list[Sample | Rejected]:
-        return list(self._selected(items))
+        return list(self._read_selected(items))
 
-    def _selected(self, items: Iterable[Item]) -> Iterator[Sample | Rejected]:
+    def _read_selected(self, items: Iterable[Item]) -> Iterator[Sample | Rejected]:
         for item in items:
             row = SelectPayload(**item.payload)
             if row.reason:
@@ -222,6 +228,6 @@ class SelectStage(Stage[Item, Sample]):
             yield replace(sample, queries=queries)
 
 
-def reasons(choices: Iterable[Choice]) -> Mapping[str, int]:
+def count_reasons(decisions: Iterable[SelectionDecision]) -> Mapping[str, int]:
     """How many samples are dropped for what."""
-    return Counter(choice.reason for choice in choices if choice.reason)
+    return Counter(decision.reason for decision in decisions if decision.reason)

@@ -39,7 +39,7 @@ Composer = Literal["prompted", "layout", "pasted"]
 IDENTICAL_SHARE = 0.3
 """Of pasted scenes: all things look the same, so only their places differ; in the others they vary."""
 
-MOST_CLUTTER = 3
+MAX_CLUTTER = 3
 """Things of other categories, where there are any; none to so many are equally likely."""
 
 _WITH_CLUTTER: frozenset[Arrangement] = frozenset({"scatter", "cluster"})
@@ -59,10 +59,10 @@ class VocabularyConfig:
     """Words out of ``QUANTIFIERS``."""
 
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Words by kind, such as ``{"colour": ("red", "blue")}``."""
+    """Words by kind, such as ``{"color": ("red", "blue")}``."""
 
     attribute_sets: tuple[tuple[str, ...], ...] = ((),)
-    """Kinds that a prompt may have together, in the order in which they are said: ``((), ("pattern", "colour"))``."""
+    """Kinds that a prompt may have together, in the order in which they are said: ``((), ("pattern", "color"))``."""
 
     template: str = "{quantifier} {attributes} {plural}"
     """Must hold ``{quantifier}`` and ``{plural}``, and ``{attributes}`` if there are any."""
@@ -70,14 +70,14 @@ class VocabularyConfig:
     def __post_init__(self) -> None:
         _check_words("categories", [*self.categories, *self.categories.values()])
         _check_words("quantifiers", self.quantifiers)
-        for kind, words in self.attributes.items():
-            _check_words(f"attributes of kind {kind!r}", words)
+        for attribute, words in self.attributes.items():
+            _check_words(f"attributes of kind {attribute!r}", words)
         _check_quantifiers(self.quantifiers)
         _check_attribute_sets(self.attribute_sets, self.attributes)
         _check_template(self.template, needs_attributes=any(self.attribute_sets))
 
     @property
-    def cells(self) -> list[tuple[str, str]]:
+    def category_quantifiers(self) -> list[tuple[str, str]]:
         """(category, quantifier) cells, over which scenes are spread evenly."""
         return list(product(sorted(self.categories), sorted(self.quantifiers, key=QUANTIFIERS.__getitem__)))
 
@@ -89,7 +89,9 @@ class VocabularyConfig:
         """
         _check_quantifiers((quantifier,))
         if category not in self.categories:
-            raise AugmentationError(f"unknown category {category!r}; the vocabulary has {_listed(self.categories)}")
+            raise AugmentationError(
+                f"unknown category {category!r}; the vocabulary has {_format_list(self.categories)}"
+            )
         words = " ".join(attributes.values())
         text = self.template.format(quantifier=quantifier, attributes=words, plural=self.categories[category])
         return " ".join(text.split())
@@ -120,15 +122,21 @@ class VocabularyConfig:
         known = [one.name for one in fields(VocabularyConfig)]
         if not isinstance(record, dict) or "categories" not in record or not set(record) <= set(known):
             got = sorted(record) if isinstance(record, dict) else type(record).__name__
-            raise AugmentationError(f"a vocabulary is an object with categories and maybe {_listed(known)}, got {got}")
+            raise AugmentationError(
+                f"a vocabulary is an object with categories and maybe {_format_list(known)}, got {got}"
+            )
         values: dict[str, Any] = dict(record)
         try:
             if "attributes" in values:
-                values["attributes"] = {kind: _strings(words) for kind, words in values["attributes"].items()}
+                values["attributes"] = {
+                    attribute: _parse_strings(words) for attribute, words in values["attributes"].items()
+                }
             if "attribute_sets" in values:
-                values["attribute_sets"] = tuple(_strings(kinds) for kinds in values["attribute_sets"])
+                values["attribute_sets"] = tuple(
+                    _parse_strings(attribute_names) for attribute_names in values["attribute_sets"]
+                )
             if "quantifiers" in values:
-                values["quantifiers"] = _strings(values["quantifiers"])
+                values["quantifiers"] = _parse_strings(values["quantifiers"])
             return VocabularyConfig(**values)
         except (TypeError, AttributeError) as error:
             raise AugmentationError(f"a field of the vocabulary has the wrong type ({error})") from error
@@ -138,8 +146,8 @@ class VocabularyConfig:
         return {
             "categories": dict(self.categories),
             "quantifiers": list(self.quantifiers),
-            "attributes": {kind: list(words) for kind, words in self.attributes.items()},
-            "attribute_sets": [list(kinds) for kinds in self.attribute_sets],
+            "attributes": {attribute: list(words) for attribute, words in self.attributes.items()},
+            "attribute_sets": [list(attribute_names) for attribute_names in self.attribute_sets],
             "template": self.template,
         }
 
@@ -162,7 +170,7 @@ class SceneSpec:
     category: str
     count: int
     attributes: Mapping[str, str]
-    """Asked of all the things, such as ``{"colour": "red"}``; empty for none."""
+    """Asked of all the things, such as ``{"color": "red"}``; empty for none."""
 
     prompt: str
     arrangement: Arrangement = "scatter"
@@ -192,12 +200,12 @@ class SceneSpec:
         return SceneSpec(key=key, **{**payload, "clutter": tuple(payload["clutter"])})
 
 
-def arrangements_of(composer: Composer) -> tuple[Arrangement | None, ...]:
+def get_arrangements(composer: Composer) -> tuple[Arrangement | None, ...]:
     """What a composer can be asked for; None alone of one that places nothing."""
     return (None,) if composer == "prompted" else get_args(Arrangement)
 
 
-def even_requests(
+def make_uniform_requests(
     vocabulary: VocabularyConfig, num_scenes: int, seed: int, composer: Composer = "prompted"
 ) -> list[SceneRequest]:
     """Scenes to ask for, spread evenly over the cells: their numbers differ by at most one.
@@ -210,38 +218,42 @@ def even_requests(
     """
     if num_scenes < 1:
         raise AugmentationError(f"num_scenes must be at least 1, got {num_scenes}")
-    cells, arrangements, requests = vocabulary.cells, arrangements_of(composer), list[SceneRequest]()
+    category_quantifiers, arrangements, requests = (
+        vocabulary.category_quantifiers,
+        get_arrangements(composer),
+        list[SceneRequest](),
+    )
     for index in range(num_scenes):
-        in_turn, place = divmod(index, len(cells))
-        if place == 0:
-            order = Random(f"{seed}/turn/{in_turn}").sample(cells, len(cells))
-        category, quantifier = order[place]
+        in_turn, offset = divmod(index, len(category_quantifiers))
+        if offset == 0:
+            order = Random(f"{seed}/turn/{in_turn}").sample(category_quantifiers, len(category_quantifiers))
+        category, quantifier = order[offset]
         own_order = Random(f"{seed}/{composer}/{category}/{quantifier}").sample(arrangements, len(arrangements))
         arrangement = own_order[in_turn % len(arrangements)]
         requests.append(SceneRequest(category=category, count=QUANTIFIERS[quantifier], arrangement=arrangement))
     return requests
 
 
-def scene_specs(
+def make_scene_specs(
     vocabulary: VocabularyConfig,
     requests: Iterable[SceneRequest],
     seed: int,
     *,
     composer: Composer = "prompted",
-    in_round: int = 1,
+    round_index: int = 1,
 ) -> Iterator[SceneSpec]:
     """A scene for each request; what the request leaves open is drawn by the scene's own random numbers."""
     for index, request in enumerate(requests):
-        key = f"{composer}-{in_round:02d}-{index:06d}"
-        yield _spec(vocabulary, key, request, composer, Random(f"{seed}/scene/{key}"))
+        key = f"{composer}-{round_index:02d}-{index:06d}"
+        yield _make_spec(vocabulary, key, request, composer, Random(f"{seed}/scene/{key}"))
 
 
-def _spec(
+def _make_spec(
     vocabulary: VocabularyConfig, key: str, request: SceneRequest, composer: Composer, random: Random
 ) -> SceneSpec:
     """Cut-outs bring their own attributes, so none are asked of them: they vary, unless they are identical."""
-    kinds = () if composer == "pasted" else random.choice(vocabulary.attribute_sets)
-    attributes = {kind: random.choice(vocabulary.attributes[kind]) for kind in kinds}
+    attribute_names = () if composer == "pasted" else random.choice(vocabulary.attribute_sets)
+    attributes = {attribute: random.choice(vocabulary.attributes[attribute]) for attribute in attribute_names}
     quantifier = next(word for word, count in QUANTIFIERS.items() if count == request.count)
     return SceneSpec(
         key=key,
@@ -251,26 +263,26 @@ def _spec(
         prompt=vocabulary.prompt(request.category, quantifier, attributes),
         arrangement=request.arrangement or "scatter",
         identical=composer == "pasted" and random.random() < IDENTICAL_SHARE,
-        clutter=_clutter(vocabulary, request, random),
+        clutter=_sample_clutter(vocabulary, request, random),
     )
 
 
-def _clutter(vocabulary: VocabularyConfig, request: SceneRequest, random: Random) -> tuple[str, ...]:
+def _sample_clutter(vocabulary: VocabularyConfig, request: SceneRequest, random: Random) -> tuple[str, ...]:
     others = sorted(set(vocabulary.categories) - {request.category})
     if request.arrangement == "between" and others:
         return (random.choice(others),) * 2
     if request.arrangement not in _WITH_CLUTTER:
         return ()
-    return tuple(random.sample(others, min(random.randint(0, MOST_CLUTTER), len(others))))
+    return tuple(random.sample(others, min(random.randint(0, MAX_CLUTTER), len(others))))
 
 
-def _strings(values: Any) -> tuple[str, ...]:
+def _parse_strings(values: Any) -> tuple[str, ...]:
     if isinstance(values, str) or not all(isinstance(value, str) for value in values):
         raise TypeError(f"expected a list of words, got {values!r}")
     return tuple(values)
 
 
-def _listed(words: Any) -> str:
+def _format_list(words: Any) -> str:
     return ", ".join(str(word) for word in words)
 
 
@@ -284,20 +296,20 @@ def _check_words(what: str, words: Any) -> None:
 
 def _check_quantifiers(quantifiers: tuple[str, ...]) -> None:
     if len(set(quantifiers)) < len(quantifiers):
-        raise AugmentationError(f"each quantifier once, got {_listed(quantifiers)}")
+        raise AugmentationError(f"each quantifier once, got {_format_list(quantifiers)}")
     for word in quantifiers:
         if word not in QUANTIFIERS:
-            raise AugmentationError(f"unknown quantifier {word!r}; scenes can hold {_listed(QUANTIFIERS)} things")
+            raise AugmentationError(f"unknown quantifier {word!r}; scenes can hold {_format_list(QUANTIFIERS)} things")
 
 
 def _check_attribute_sets(sets: tuple[tuple[str, ...], ...], attributes: Mapping[str, tuple[str, ...]]) -> None:
     if not sets:
         raise AugmentationError("attribute_sets is empty; give at least [[]], which is prompts without attributes")
-    for kind in (kind for kinds in sets for kind in kinds):
-        if kind not in attributes:
-            known = _listed(attributes) or "none"
+    for attribute in (attribute for attribute_names in sets for attribute in attribute_names):
+        if attribute not in attributes:
+            known = _format_list(attributes) or "none"
             raise AugmentationError(
-                f"attribute_sets names the kind {kind!r}, of which there are no words; known: {known}"
+                f"attribute_sets names the kind {attribute!r}, of which there are no words; known: {known}"
             )
 
 
@@ -313,4 +325,6 @@ def _check_template(template: str, needs_attributes: bool) -> None:
     if missing := sorted(required - slots):
         raise AugmentationError(f"template {template!r} lacks the slot {{{missing[0]}}}")
     if unknown := sorted(slots - set(_SLOTS)):
-        raise AugmentationError(f"template {template!r} has an unknown slot {{{unknown[0]}}}; known: {_listed(_SLOTS)}")
+        raise AugmentationError(
+            f"template {template!r} has an unknown slot {{{unknown[0]}}}; known: {_format_list(_SLOTS)}"
+        )

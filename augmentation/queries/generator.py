@@ -14,13 +14,14 @@ from itertools import chain, combinations, islice
 from random import Random
 from typing import get_args
 
-from augmentation.queries.realizer import Wording, in_adjective_order
-from augmentation.relations.evaluator import Reader
+from augmentation.queries.realizer import PhraseRealizer, sort_adjectives
+from augmentation.relations.evaluator import ProgramEvaluator
 from augmentation.relations.programs import (
     Beside,
     Between,
     Category,
     Depth,
+    DepthPosition,
     Direction,
     Extreme,
     Line,
@@ -29,7 +30,6 @@ from augmentation.relations.programs import (
     Nearest,
     NextTo,
     Ordinal,
-    Place,
     Program,
     Region,
     RegionName,
@@ -38,10 +38,10 @@ from augmentation.relations.programs import (
     WithAttribute,
     to_json,
 )
-from augmentation.relations.scene import NONE, Scene
-from augmentation.relations.types import Family, family
+from augmentation.relations.scene import NO_ATTRIBUTE, Scene
+from augmentation.relations.types import RelationType, relation_type
 
-MOST_ORDINAL = 4
+MAX_ORDINAL = 4
 """Nobody counts to "fifth from the left"."""
 
 BOX_NOISE = 0.03
@@ -49,7 +49,7 @@ BOX_NOISE = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProvedQuery:
+class VerifiedQuery:
     """A phrase that means one thing of the scene, and the program that proves it."""
 
     text: str
@@ -59,171 +59,179 @@ class ProvedQuery:
     program: Program
 
 
-def proved_queries(
+def generate_queries(
     scene: Scene,
     category: str,
-    wording: Wording,
-    per_family: int,
+    realizer: PhraseRealizer,
+    per_relation_type: int,
     seed: int,
     noise: float = BOX_NOISE,
-    is_understood: Callable[[str, Program], bool] = lambda text, program: True,
-) -> list[ProvedQuery]:
-    """Up to ``per_family`` queries of every family of programs for each thing of the category, by thing.
+    accepts: Callable[[str, Program], bool] = lambda text, program: True,
+) -> list[VerifiedQuery]:
+    """Up to ``per_relation_type`` queries of every family of programs for each thing of the category, by thing.
 
     Args:
         scene: with everything that was found, other categories included.
         seed: decides which of the proved programs are said, and how.
         noise: see ``BOX_NOISE``.
-        is_understood: phrases that are not are not said; see ``Readback``.
+        is_understood: phrases that are not are not said; see ``RoundTripParser``.
     """
     if not _has_own_name(scene, category):
         return []
-    programs = list(repertoire(scene, category, known=wording.plurals))
-    heard = readings(Reader(scene, lenient=True), programs, wording)
-    read = Reader(scene, noise)
-    proved: dict[tuple[int, Family], list[Program]] = defaultdict(list)
+    programs = list(enumerate_programs(scene, category, known=realizer.plurals))
+    interpreted = find_interpretations(ProgramEvaluator(scene, include_borderline=True), programs, realizer)
+    evaluate = ProgramEvaluator(scene, noise)
+    verified: dict[tuple[int, RelationType], list[Program]] = defaultdict(list)
     for program in programs:
-        if len(selected := read(program)) == 1:
-            proved[min(selected), family(to_json(program))].append(program)
-    random, found = Random(seed), dict[str, ProvedQuery]()
-    for (target, _), some in sorted(proved.items()):
-        sayable = _in_random_order(some, wording, random)
-        clear = (one for one in sayable if heard[one[0]] == {frozenset([target])} and one[0] not in found)
-        for text, program in islice(_each_once(clear, is_understood), per_family):
-            found[text] = ProvedQuery(text=text, target=target, program=program)
-    return list(found.values())
+        if len(selected := evaluate(program)) == 1:
+            verified[min(selected), relation_type(to_json(program))].append(program)
+    random, by_text = Random(seed), dict[str, VerifiedQuery]()
+    for (target, _), programs_of_type in sorted(verified.items()):
+        sayable = _shuffle_phrases(programs_of_type, realizer, random)
+        clear = (one for one in sayable if interpreted[one[0]] == {frozenset([target])} and one[0] not in by_text)
+        for text, program in islice(_take_first_accepted(clear, accepts), per_relation_type):
+            by_text[text] = VerifiedQuery(text=text, target=target, program=program)
+    return list(by_text.values())
 
 
 def _has_own_name(scene: Scene, category: str) -> bool:
     """Whether no other category of the scene answers to its name, as a teddy bear does to "bear"."""
-    others = {thing.category for thing in scene.things} - {category}
+    others = {obj.category for obj in scene.objects} - {category}
     return not any(other.split()[-1] == category.split()[-1] for other in others)
 
 
-def readings(read: Reader, programs: Iterable[Program], wording: Wording) -> dict[str, set[frozenset[int]]]:
+def find_interpretations(
+    evaluate: ProgramEvaluator, programs: Iterable[Program], realizer: PhraseRealizer
+) -> dict[str, set[frozenset[int]]]:
     """Everything that each phrase of the programs can be heard as in the reader's scene."""
-    found: dict[str, set[frozenset[int]]] = defaultdict(set)
+    by_text: dict[str, set[frozenset[int]]] = defaultdict(set)
     for program in programs:
-        for text, heard in wording.readings(program):
-            if selected := read(heard):
-                found[text].add(selected)
-    return found
+        for text, interpreted in realizer.find_interpretations(program):
+            if selected := evaluate(interpreted):
+                by_text[text].add(selected)
+    return by_text
 
 
-def _in_random_order(programs: Sequence[Program], wording: Wording, random: Random) -> list[tuple[str, Program]]:
+def _shuffle_phrases(
+    programs: Sequence[Program], realizer: PhraseRealizer, random: Random
+) -> list[tuple[str, Program]]:
     """All phrases with their programs; in short styles the short ones mostly come first."""
-    phrases = [(text, program) for program in programs for text in wording.phrasings(program)]
-    return sorted(phrases, key=lambda phrase: random.expovariate(wording.weight(phrase[0])))
+    phrases = [(text, program) for program in programs for text in realizer.realize(program)]
+    return sorted(phrases, key=lambda phrase: random.expovariate(realizer.compute_sampling_weight(phrase[0])))
 
 
-def _each_once(
-    phrases: Iterable[tuple[str, Program]], is_understood: Callable[[str, Program], bool]
+def _take_first_accepted(
+    phrases: Iterable[tuple[str, Program]], accepts: Callable[[str, Program], bool]
 ) -> Iterator[tuple[str, Program]]:
     """The first phrase of each program that is understood."""
-    said: set[Program] = set()
+    realized: set[Program] = set()
     for text, program in phrases:
-        if program not in said and is_understood(text, program):
-            said.add(program)
+        if program not in realized and accepts(text, program):
+            realized.add(program)
             yield text, program
 
 
-def repertoire(scene: Scene, category: str, known: Container[str] = ()) -> Iterator[Program]:
+def enumerate_programs(scene: Scene, category: str, known: Container[str] = ()) -> Iterator[Program]:
     """Programs that could mean a single thing of the category; in a fixed order.
 
     Args:
         known: further categories, things of which it may be related to.
     """
-    read = Reader(scene)
-    others = sorted({thing.category for thing in scene.things if thing.category == category or thing.category in known})
+    evaluate = ProgramEvaluator(scene)
+    others = sorted({obj.category for obj in scene.objects if obj.category == category or obj.category in known})
     named = [one for one in others if _has_own_name(scene, one)]
-    anchors = list(_described(scene, read, named, number=1))
-    pairs = list(_described(scene, read, named, number=2))
-    for base in _bases(scene, category):
+    anchors = list(_find_unique_descriptions(scene, evaluate, named, num_objects=1))
+    pairs = list(_find_unique_descriptions(scene, evaluate, named, num_objects=2))
+    for base in _enumerate_noun_programs(scene, category):
         yield base
-        members = len(read(base))
+        members = len(evaluate(base))
         if members >= 2:
-            yield from _positions(base, members)
-            yield from _among_themselves(base, members, scene.perspective)
-        yield from (program for anchor in anchors for program in _related(base, anchor, members, scene.perspective))
-        yield from (Between(of=base, ends=ends) for ends in pairs)
+            yield from _enumerate_positions(base, members)
+            yield from _enumerate_comparisons(base, members, scene.perspective)
+        yield from (
+            program for anchor in anchors for program in _enumerate_relations(base, anchor, members, scene.perspective)
+        )
+        yield from (Between(base=base, ends=ends) for ends in pairs)
 
 
-def _bases(scene: Scene, category: str) -> Iterator[Program]:
+def _enumerate_noun_programs(scene: Scene, category: str) -> Iterator[Program]:
     """The category, and every combination of attributes that some of its things have (all of them known)."""
     bare = Category(name=category)
-    members = [thing for thing in scene.things if thing.category == category]
-    known = set.intersection(*(set(thing.attributes) for thing in members)) if members else set()
-    kinds = in_adjective_order(dict.fromkeys(known, ""))
-    for chosen in chain.from_iterable(combinations(kinds, n) for n in range(len(kinds) + 1)):
-        for values in sorted({tuple(thing.attributes[kind] for kind in chosen) for thing in members}):
-            if NONE in values:
+    members = [obj for obj in scene.objects if obj.category == category]
+    known = set.intersection(*(set(obj.attributes) for obj in members)) if members else set()
+    attribute_names = sort_adjectives(dict.fromkeys(known, ""))
+    for chosen in chain.from_iterable(combinations(attribute_names, n) for n in range(len(attribute_names) + 1)):
+        for values in sorted({tuple(obj.attributes[attribute] for attribute in chosen) for obj in members}):
+            if NO_ATTRIBUTE in values:
                 continue
             base: Program = bare
-            for kind, value in zip(chosen, values, strict=True):
-                base = WithAttribute(of=base, kind=kind, value=value)
+            for attribute, value in zip(chosen, values, strict=True):
+                base = WithAttribute(base=base, attribute=attribute, value=value)
             yield base
 
 
-def _described(scene: Scene, read: Reader, categories: Sequence[str], number: int) -> Iterator[Program]:
-    """Of each selection of ``number`` things that category and attributes make, the descriptions with fewest words."""
+def _find_unique_descriptions(
+    scene: Scene, evaluate: ProgramEvaluator, categories: Sequence[str], num_objects: int
+) -> Iterator[Program]:
+    """Of each selection of ``num_objects`` things that category and attributes make, the descriptions with fewest words."""
     fewest: dict[frozenset[int], int] = {}
     for category in categories:
-        for base in _bases(scene, category):
-            selected, words = read(base), _num_attributes(base)
-            if len(selected) == number and words <= fewest.setdefault(selected, words):
+        for base in _enumerate_noun_programs(scene, category):
+            selected, words = evaluate(base), _count_attributes(base)
+            if len(selected) == num_objects and words <= fewest.setdefault(selected, words):
                 yield base
 
 
-def _num_attributes(base: Program) -> int:
-    return 1 + _num_attributes(base.of) if isinstance(base, WithAttribute) else 0
+def _count_attributes(base: Program) -> int:
+    return 1 + _count_attributes(base.base) if isinstance(base, WithAttribute) else 0
 
 
-def _positions(base: Program, members: int) -> Iterator[Program]:
+def _enumerate_positions(base: Program, members: int) -> Iterator[Program]:
     for side in get_args(Side):
-        yield Extreme(of=base, side=side)
-        for rank in range(1, min(MOST_ORDINAL, members - 1) + 1) if members >= 3 else ():
-            yield Ordinal(of=base, rank=rank, side=side)
-    yield Middle(of=base)
+        yield Extreme(base=base, side=side)
+        for rank in range(1, min(MAX_ORDINAL, members - 1) + 1) if members >= 3 else ():
+            yield Ordinal(base=base, rank=rank, side=side)
+    yield Middle(base=base)
     for region in get_args(RegionName):
-        yield Region(of=base, region=region)
+        yield Region(base=base, region=region)
     across: tuple[Side, Side] = ("left", "right")
     down: tuple[Side, Side] = ("top", "bottom")
     for side in across:
-        yield Extreme(of=Region(of=base, region=side), side=side)
+        yield Extreme(base=Region(base=base, region=side), side=side)
         for end in down:
-            yield Region(of=Region(of=base, region=end), region=side)
+            yield Region(base=Region(base=base, region=end), region=side)
 
 
-def _among_themselves(base: Program, members: int, perspective: bool) -> Iterator[Program]:
+def _enumerate_comparisons(base: Program, members: int, perspective: bool) -> Iterator[Program]:
     """By size, by depth, and by the place within a row or a column."""
     for measure in get_args(Measure):
-        yield Superlative(of=base, measure=measure)
+        yield Superlative(base=base, measure=measure)
         for region in ("left", "right"):
-            yield Superlative(of=Region(of=base, region=region), measure=measure)
+            yield Superlative(base=Region(base=base, region=region), measure=measure)
     if perspective:
-        yield from (Depth(of=base, place=place) for place in get_args(Place))
+        yield from (Depth(base=base, position=position) for position in get_args(DepthPosition))
     is_whole = isinstance(base, Category)  # "the top row" is one of all things, whatever their colours
     for side in get_args(Side) if is_whole and members >= 4 else ():
         for rank in range(1, members // 2):
-            yield from _in_line(Line(of=base, rank=rank, side=side), members)
+            yield from _enumerate_line_positions(Line(base=base, rank=rank, side=side), members)
 
 
-def _in_line(line: Line, members: int) -> Iterator[Program]:
+def _enumerate_line_positions(line: Line, members: int) -> Iterator[Program]:
     sides: tuple[Side, Side] = ("left", "right") if line.side in ("top", "bottom") else ("top", "bottom")
     for side in sides:
-        yield Extreme(of=line, side=side)
-        for rank in range(2, min(MOST_ORDINAL, members - 3) + 1):
-            yield Ordinal(of=line, rank=rank, side=side)
-    yield Middle(of=line)
+        yield Extreme(base=line, side=side)
+        for rank in range(2, min(MAX_ORDINAL, members - 3) + 1):
+            yield Ordinal(base=line, rank=rank, side=side)
+    yield Middle(base=line)
 
 
-def _related(base: Program, anchor: Program, members: int, perspective: bool) -> Iterator[Program]:
+def _enumerate_relations(base: Program, anchor: Program, members: int, perspective: bool) -> Iterator[Program]:
     if base == anchor:
         return
     across: tuple[Direction, ...] = ("left", "right")
     # On one ground what is higher in the picture is behind, not above.
     for direction in (*across, *(("front", "behind") if perspective else ("above", "below"))):
-        yield Beside(of=base, direction=direction, anchor=anchor)
-    yield NextTo(of=base, anchor=anchor)
+        yield Beside(base=base, direction=direction, anchor=anchor)
+    yield NextTo(base=base, anchor=anchor)
     if members >= 2:
-        yield Nearest(of=base, anchor=anchor)
+        yield Nearest(base=base, anchor=anchor)

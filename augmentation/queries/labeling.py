@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from augmentation.composers.composed import Picture
-from augmentation.detection.detector import Detected
-from augmentation.detection.matching import matches
-from augmentation.detection.scene_filters import AcceptanceConfig, refusal
-from augmentation.queries.generator import BOX_NOISE, ProvedQuery, proved_queries
-from augmentation.queries.parse_check import Readback
-from augmentation.queries.realizer import Wording
+from augmentation.composers.composed import RgbImage
+from augmentation.detection.detector import DetectedScene
+from augmentation.detection.matching import match_objects
+from augmentation.detection.scene_filters import SceneFilterConfig, find_rejection
+from augmentation.queries.generator import BOX_NOISE, VerifiedQuery, generate_queries
+from augmentation.queries.parse_check import RoundTripParser
+from augmentation.queries.realizer import PhraseRealizer
 from augmentation.queries.templates import Style
 from augmentation.relations.programs import to_json
-from augmentation.relations.scene import Scene, Thing
+from augmentation.relations.scene import Scene, SceneObject
 from pipeline.stage import Rejected, Resources, Stage
 from shards.schema import Instance, Query, Sample
 
@@ -26,11 +26,11 @@ from shards.schema import Instance, Query, Sample
 class LabelConfig:
     """Which scenes are used, and how much is said about each."""
 
-    acceptance: AcceptanceConfig = field(default_factory=AcceptanceConfig)
+    acceptance: SceneFilterConfig = field(default_factory=SceneFilterConfig)
     style: Style = "refcoco"
     """Of the data set that the phrases are to be like; ``refcoco+`` has no words of location."""
 
-    queries_per_family: int = 1
+    queries_per_relation_type: int = 1
     """Candidates for each thing and family of programs, at most; the selection takes of them what its quotas ask."""
 
     box_noise: float = BOX_NOISE
@@ -39,13 +39,13 @@ class LabelConfig:
     split: str = "train"
 
     def __post_init__(self) -> None:
-        if self.queries_per_family < 1:
-            raise ValueError(f"queries_per_family must be at least 1, got {self.queries_per_family}")
+        if self.queries_per_relation_type < 1:
+            raise ValueError(f"queries_per_family must be at least 1, got {self.queries_per_relation_type}")
         if not 0 <= self.box_noise < 0.5:
             raise ValueError(f"box_noise must lie in [0, 0.5), got {self.box_noise}; half a box may not vanish")
 
 
-class LabelStage(Stage[Detected, Sample]):
+class LabelStage(Stage[DetectedScene, Sample]):
     """Turns scenes into samples; rejects those that are unclear or of which nothing can be proved.
 
     Args:
@@ -56,91 +56,99 @@ class LabelStage(Stage[Detected, Sample]):
 
     def __init__(self, config: LabelConfig | None = None, plurals: Mapping[str, str] | None = None) -> None:
         self._config = config or LabelConfig()
-        self._wording = Wording(style=self._config.style, plurals=plurals or {})
+        self._realizer = PhraseRealizer(style=self._config.style, plurals=plurals or {})
 
     def setup(self) -> None:
-        self._readback = Readback()
+        self._round_trip_parser = RoundTripParser()
 
-    def process(self, items: list[Detected]) -> list[Sample | Rejected]:
+    def process(self, items: list[DetectedScene]) -> list[Sample | Rejected]:
         return [self._label(item) for item in items]
 
-    def _label(self, detected: Detected) -> Sample | Rejected:
+    def _label(self, detected: DetectedScene) -> Sample | Rejected:
         """The scene as a sample, or why it is none."""
-        if refused := refusal(detected, self._config.acceptance):
-            return refused
-        proved = self._proved(detected)
-        if not proved:
+        if rejection := find_rejection(detected, self._config.acceptance):
+            return rejection
+        verified = self._generate_queries(detected)
+        if not verified:
             category = detected.spec.category
-            boxes = ", ".join(str(one.box_xyxy) for one in detected.found if one.category == category)
+            boxes = ", ".join(str(one.box_xyxy) for one in detected.detections if one.category == category)
             return Rejected(key=detected.key, reason="no_provable_query", detail=f"{category} at {boxes}")
-        height, width = detected.picture.shape[:2]
+        height, width = detected.image.shape[:2]
         return Sample(
             key=detected.key,
             width=width,
             height=height,
             image_name=detected.key,
-            image=encoded(detected.picture),
-            instances=_instances(detected),
-            queries=tuple(_query(detected, i, query, self._config.split) for i, query in enumerate(proved)),
+            image=encode_png(detected.image),
+            instances=_make_instances(detected),
+            queries=tuple(_make_query(detected, i, query, self._config.split) for i, query in enumerate(verified)),
         )
 
-    def _proved(self, detected: Detected) -> list[ProvedQuery]:
-        return proved_queries(
-            scene_of(detected, self._config.acceptance.least_asked_iou),
+    def _generate_queries(self, detected: DetectedScene) -> list[VerifiedQuery]:
+        return generate_queries(
+            build_scene(detected, self._config.acceptance.min_requested_iou),
             detected.spec.category,
-            self._wording,
-            self._config.queries_per_family,
+            self._realizer,
+            self._config.queries_per_relation_type,
             detected.seed,
             noise=self._config.box_noise,
-            is_understood=self._readback.understands,
+            accepts=self._round_trip_parser.is_consistent,
         )
 
 
-def scene_of(detected: Detected, least_asked_iou: float) -> Scene:
+def build_scene(detected: DetectedScene, min_requested_iou: float) -> Scene:
     """Everything that was found, in its order, as programs see it.
 
     It is known to be in perspective where that was asked for and every thing of the category lies where it was put.
     """
-    height, width = detected.picture.shape[:2]
-    perspective = _is_in_perspective(detected, least_asked_iou)
-    things = (Thing(box_xyxy=one.box_xyxy, category=one.category, attributes=one.attributes) for one in detected.found)
-    return Scene(width=width, height=height, things=tuple(things), perspective=perspective)
+    height, width = detected.image.shape[:2]
+    perspective = _is_in_perspective(detected, min_requested_iou)
+    objects = (
+        SceneObject(box_xyxy=one.box_xyxy, category=one.category, attributes=one.attributes)
+        for one in detected.detections
+    )
+    return Scene(width=width, height=height, objects=tuple(objects), perspective=perspective)
 
 
-def _is_in_perspective(detected: Detected, least_iou: float) -> bool:
+def _is_in_perspective(detected: DetectedScene, min_iou: float) -> bool:
     if detected.spec.arrangement != "depth":
         return False
-    as_put = {pair.found for pair in matches(detected.asked, detected.found) if pair.iou >= least_iou}
-    return all(i in as_put for i, one in enumerate(detected.found) if one.category == detected.spec.category)
+    in_place = {
+        pair.detection_index for pair in match_objects(detected.requested, detected.detections) if pair.iou >= min_iou
+    }
+    return all(i in in_place for i, one in enumerate(detected.detections) if one.category == detected.spec.category)
 
 
-def encoded(picture: Picture) -> bytes:
+def encode_png(image: RgbImage) -> bytes:
     """PNG: lossless, so training sees the very pixels that the detector judged, and JPEG's own blocks, which real
     photographs have once, are not added to what the text-to-image model's decoder already leaves."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG", compress_level=6)
+    Image.fromarray(image).save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
 
 
-def _instances(detected: Detected) -> tuple[Instance, ...]:
+def _make_instances(detected: DetectedScene) -> tuple[Instance, ...]:
     """What was found, each with the box that was asked for it, if one was."""
-    asked = {pair.found: detected.asked[pair.asked] for pair in matches(detected.asked, detected.found)}
+    requested = {
+        pair.detection_index: detected.requested[pair.requested_index]
+        for pair in match_objects(detected.requested, detected.detections)
+    }
     return tuple(
         Instance(
             box_xyxy=one.box_xyxy,
             category=one.category,
             score=one.score,
-            asked_box_xyxy=asked[i].box_xyxy if i in asked else None,
+            requested_box_xyxy=requested[i].box_xyxy if i in requested else None,
         )
-        for i, one in enumerate(detected.found)
+        for i, one in enumerate(detected.detections)
     )
 
 
-def _query(detected: Detected, number: int, query: ProvedQuery, split: str) -> Query:
+def _make_query(detected: DetectedScene, number: int, query: VerifiedQuery, split: str) -> Query:
     return Query(
         query_id=f"{detected.key}-{number:02d}",
         text=query.text,
-        box_xyxy=detected.found[query.target].box_xyxy,
+        box_xyxy=detected.detections[query.target].box_xyxy,
         split=split,
         source=detected.composer,
         instance=query.target,

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from augmentation.queries.realizer import ORDINALS, category_of
+from augmentation.queries.realizer import ORDINALS, get_category
 from augmentation.relations.programs import Beside, Between, Nearest, NextTo, Program
 from generation.parsing.attributes import AttributeParser, Attributes
 
-PLACE_WORDS = frozenset(
+POSITION_WORDS = frozenset(
     [
         *("left", "right", "top", "bottom", "leftmost", "rightmost", "topmost", "bottommost", "middle", "center"),
         *("front", "back", "background", "behind", "above", "below", "between", "beside", "next"),
@@ -23,45 +23,52 @@ PLACE_WORDS = frozenset(
 )
 """Words of our phrases that say where something is."""
 
-_NOT_KEPT = frozenset({"column", "corner", "far"})
+_UNRECORDED_WORDS = frozenset({"column", "corner", "far"})
 """Those that the parser may take out without a record of them: they never tell two places apart."""
 
 
-class Readback:
+class RoundTripParser:
     """Parses phrases, each once as long as it remembers it."""
 
     def __init__(self, parser: AttributeParser | None = None) -> None:
         self._parser = parser or AttributeParser()
-        self._read = lru_cache(maxsize=100_000)(lambda text: self._parser.parse([text])[0])
+        self._parse = lru_cache(maxsize=100_000)(lambda text: self._parser.parse([text])[0])
 
-    def understands(self, text: str, program: Program) -> bool:
+    def is_consistent(self, text: str, program: Program) -> bool:
         """Whether head, place and the things that it is related to come back."""
-        read = self._read(text)
+        parsed = self._parse(text)
         return (
-            names(read.target.lemma, category_of(program))
-            and _said(text) <= _located(read)
-            and _is_related(read, program)
+            is_category_name(parsed.target.lemma, get_category(program))
+            and _find_location_words(text) <= _list_parsed_locations(parsed)
+            and _is_related(parsed, program)
         )
 
 
-def names(lemma: str, category: str) -> bool:
+def is_category_name(lemma: str, category: str) -> bool:
     """Whether a head noun stands for a category: "table" for "dining table", "hotdog" for "hot dog"."""
     return bool(lemma) and lemma in (category, category.replace(" ", ""), category.split()[-1])
 
 
-def _said(text: str) -> set[str]:
-    return set(text.split()) & (PLACE_WORDS - _NOT_KEPT)
+def _find_location_words(text: str) -> set[str]:
+    return set(text.split()) & (POSITION_WORDS - _UNRECORDED_WORDS)
 
 
-def _located(read: Attributes) -> set[str]:
-    found = (*read.absolute_location, *read.ordinals, *read.relative_location, *(one.relation for one in read.related))
-    return {word for words in found for word in re.split(r"[ _]", words)}
+def _list_parsed_locations(parsed: Attributes) -> set[str]:
+    locations = (
+        *parsed.absolute_location,
+        *parsed.ordinals,
+        *parsed.relative_location,
+        *(one.relation for one in parsed.related),
+    )
+    return {word for words in locations for word in re.split(r"[ _]", words)}
 
 
-def _is_related(read: Attributes, program: Program) -> bool:
+def _is_related(parsed: Attributes, program: Program) -> bool:
     """Whether the other thing is read as such; "one" names none."""
     match program:
         case Beside(anchor=other) | NextTo(anchor=other) | Nearest(anchor=other) | Between(ends=other):
-            category = category_of(other)
-            return any(not one.thing.lemma or names(one.thing.lemma, category) for one in read.related)
+            category = get_category(other)
+            return any(
+                not one.noun_phrase.lemma or is_category_name(one.noun_phrase.lemma, category) for one in parsed.related
+            )
     return True

@@ -4,7 +4,7 @@
 * ``refcoco+``: the same without any word of location; what tells things apart is how they look, and their neighbours.
 * ``refcocog``: phrases as of a careful writer: "the red cup that is second from the left".
 
-``Wording.phrasings`` lists all ways in a fixed order. A program and its mirror image have as many, in the same order,
+``PhraseRealizer.phrasings`` lists all ways in a fixed order. A program and its mirror image have as many, in the same order,
 so swapping left and right in a phrase gives a phrase of the flipped program.
 """
 
@@ -16,7 +16,7 @@ from itertools import product
 from typing import Literal
 
 from augmentation.errors import AugmentationError
-from augmentation.queries.templates import FORMS, Forms, Style
+from augmentation.queries.templates import TEMPLATES, PhraseTemplates, Style
 from augmentation.relations.programs import (
     Beside,
     Between,
@@ -35,9 +35,9 @@ from augmentation.relations.programs import (
     WithAttribute,
     to_json,
 )
-from augmentation.relations.types import FAMILIES, Family
+from augmentation.relations.types import RELATION_TYPES, RelationType
 
-ADJECTIVE_ORDER = ("size", "material", "pattern", "colour")
+ADJECTIVE_ORDER = ("size", "material", "pattern", "color")
 """How English orders adjectives: "small striped red cup"; kinds that are not listed come first."""
 
 ORDINALS: Mapping[int, tuple[str, ...]] = {
@@ -58,157 +58,165 @@ SUPERLATIVES: Mapping[str, tuple[str, ...]] = {
     "shortest": ("shortest",),
 }
 
-_WITHOUT_LOCATION: tuple[Family, ...] = ("attribute", "size", "near", "between")
+_TYPES_WITHOUT_LOCATION: tuple[RelationType, ...] = ("attribute", "size", "near", "between")
 
 
-def families_of(style: Style) -> tuple[Family, ...]:
+def get_relation_types(style: Style) -> tuple[RelationType, ...]:
     """The families of programs that a style has words for."""
-    return _WITHOUT_LOCATION if style == "refcoco+" else FAMILIES
+    return _TYPES_WITHOUT_LOCATION if style == "refcoco+" else RELATION_TYPES
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wording:
+class PhraseRealizer:
     """How programs are said."""
 
     style: Style = "refcoco"
     plurals: Mapping[str, str] = field(default_factory=dict)
     """Category to its plural. Of other categories than these no thing is spoken of but the target."""
 
-    def phrasings(self, program: Program) -> tuple[str, ...]:
+    def realize(self, program: Program) -> tuple[str, ...]:
         """Every way of saying the program, in a fixed order; none where the style has no words for it.
 
         Raises:
             AugmentationError: no style has words for such a nesting of operators.
         """
-        forms = FORMS[self.style]
+        forms = TEMPLATES[self.style]
         match program:
             case Category() | WithAttribute():
-                return _filled(forms.named, program)
-            case Extreme(of=Line() as line, side=side):
-                return _filled(forms.end_of_line, line.of, side=[side], line=_lines(line))
-            case Ordinal(of=Line() as line, rank=rank, side=side) if rank in ORDINALS:
-                return _filled(forms.ordinal_in_line, line.of, side=[side], line=_lines(line), nth=ORDINALS[rank])
-            case Middle(of=Line() as line):
-                return _filled(forms.middle_of_line, line.of, line=_lines(line))
+                return _fill_templates(forms.noun_only, program)
+            case Extreme(base=Line() as line, side=side):
+                return _fill_templates(forms.end_of_line, line.base, side=[side], line=_realize_line(line))
+            case Ordinal(base=Line() as line, rank=rank, side=side) if rank in ORDINALS:
+                return _fill_templates(
+                    forms.ordinal_in_line, line.base, side=[side], line=_realize_line(line), nth=ORDINALS[rank]
+                )
+            case Middle(base=Line() as line):
+                return _fill_templates(forms.middle_of_line, line.base, line=_realize_line(line))
             case Beside() | NextTo() | Nearest():
-                return _filled(*_related_forms(forms, program), anchor=_anchors(program.anchor, program.of))
-            case Between(of=of, ends=ends):
-                return _filled(forms.between, of, ends=self._ends(ends))
+                return _fill_templates(
+                    *_get_relation_templates(forms, program), anchor=_realize_anchor(program.anchor, program.base)
+                )
+            case Between(base=base, ends=ends):
+                return _fill_templates(forms.between, base, ends=self._realize_ends(ends))
             case _:
-                return _placed(forms, program)
+                return _realize_position(forms, program)
 
-    def readings(self, program: Program) -> Iterator[tuple[str, Program]]:
+    def find_interpretations(self, program: Program) -> Iterator[tuple[str, Program]]:
         """Every phrase of the program with each program that it can be heard as, this one included.
 
         "The cup on the left" is also any cup on the left side, "the cup in the middle" that of the others or that of
         the picture, and "second red cup from the left" also the second cup from the left, if that one is red.
         """
-        for text in self.phrasings(program):
+        for text in self.realize(program):
             yield text, program
-        forms = FORMS[self.style]
+        forms = TEMPLATES[self.style]
         match program:
-            case Extreme(of=(Category() | WithAttribute()) as of, side=side):
-                loose = forms.across_on if side in ("left", "right") else forms.down_at
-                yield from ((text, Region(of=of, region=side)) for text in _filled(loose, of, side=[side]))
-            case Ordinal(of=WithAttribute()) | Middle(of=WithAttribute()):
-                yield from ((text, _attribute_last(program)) for text in self.phrasings(program))
+            case Extreme(base=(Category() | WithAttribute()) as base, side=side):
+                loose = forms.horizontal_side if side in ("left", "right") else forms.vertical_side
+                yield from (
+                    (text, Region(base=base, region=side)) for text in _fill_templates(loose, base, side=[side])
+                )
+            case Ordinal(base=WithAttribute()) | Middle(base=WithAttribute()):
+                yield from ((text, _move_attributes_last(program)) for text in self.realize(program))
         match program:
-            case Middle(of=(Category() | WithAttribute()) as of):
-                yield from ((text, Region(of=of, region="middle")) for text in self.phrasings(program))
-            case Region(of=(Category() | WithAttribute()) as of, region="middle"):
-                yield from ((text, Middle(of=of)) for text in self.phrasings(program))
+            case Middle(base=(Category() | WithAttribute()) as base):
+                yield from ((text, Region(base=base, region="middle")) for text in self.realize(program))
+            case Region(base=(Category() | WithAttribute()) as base, region="middle"):
+                yield from ((text, Middle(base=base)) for text in self.realize(program))
 
-    def weight(self, text: str) -> float:
+    def compute_sampling_weight(self, text: str) -> float:
         """How often a phrase is chosen, beside the others that say the same."""
-        return float(len(text.split()) ** -FORMS[self.style].brevity)
+        return float(len(text.split()) ** -TEMPLATES[self.style].brevity)
 
-    def _ends(self, ends: Program) -> list[str]:
+    def _realize_ends(self, ends: Program) -> list[str]:
         """ "red balls"; nothing where the plural is not known."""
-        category = category_of(ends)
+        category = get_category(ends)
         if category not in self.plurals:
             return []
-        return [f"{noun_phrase(ends).removesuffix(category)}{self.plurals[category]}"]
+        return [f"{realize_noun_phrase(ends).removesuffix(category)}{self.plurals[category]}"]
 
 
-def _attribute_last(program: Ordinal | Middle) -> Program:
+def _move_attributes_last(program: Ordinal | Middle) -> Program:
     """Chosen among all of the category, and then with the attributes."""
-    attributes, base = list[WithAttribute](), program.of
+    attributes, base = list[WithAttribute](), program.base
     while isinstance(base, WithAttribute):
         attributes.append(base)
-        base = base.of
-    found: Program = replace(program, of=base)
+        base = base.base
+    reordered: Program = replace(program, base=base)
     for one in attributes:
-        found = replace(one, of=found)
-    return found
+        reordered = replace(one, base=reordered)
+    return reordered
 
 
-def _placed(forms: Forms, program: Program) -> tuple[str, ...]:
+def _realize_position(forms: PhraseTemplates, program: Program) -> tuple[str, ...]:
     """What is said of things among their like, without a row, a column or another thing."""
     match program:
-        case Region(of=Region(of=of, region=("top" | "bottom") as first), region=("left" | "right") as second):
-            return _filled(forms.corner, of, side=[f"{first} {second}"])
-        case Extreme(of=Region(of=of, region=region), side=("left" | "right") as side) if side == region:
-            return _filled(forms.far, of, side=[side])
-        case Superlative(of=Region(of=of, region=("left" | "right") as region), measure=measure):
-            return _filled(forms.superlative_on_side, of, side=[region], most=SUPERLATIVES[measure])
-        case Extreme(of=of, side=("left" | "right") as side):
-            return _filled((*forms.across, *forms.across_on), of, side=[side])
-        case Extreme(of=of, side=side):
-            return _filled((*forms.down, *forms.down_at), of, side=[side])
-        case Ordinal(of=of, rank=rank, side=side) if rank in ORDINALS:
-            return _filled(forms.ordinal, of, side=[side], nth=ORDINALS[rank])
-        case Middle(of=of):
-            return _filled(forms.middle, of)
-        case Region(of=of, region="middle"):
-            return _filled(forms.in_middle, of)
-        case Region(of=of, region=region):
-            return _filled(forms.on_side if region in ("left", "right") else forms.in_half, of, side=[region])
-        case Superlative(of=of, measure=measure):
-            return _filled(forms.superlative, of, most=SUPERLATIVES[measure])
-        case Depth(of=of, place=place):
-            return _filled(forms.front if place == "front" else forms.back, of)
+        case Region(base=Region(base=base, region=("top" | "bottom") as first), region=("left" | "right") as second):
+            return _fill_templates(forms.corner, base, side=[f"{first} {second}"])
+        case Extreme(base=Region(base=base, region=region), side=("left" | "right") as side) if side == region:
+            return _fill_templates(forms.far_side, base, side=[side])
+        case Superlative(base=Region(base=base, region=("left" | "right") as region), measure=measure):
+            return _fill_templates(forms.superlative_on_side, base, side=[region], most=SUPERLATIVES[measure])
+        case Extreme(base=base, side=("left" | "right") as side):
+            return _fill_templates((*forms.horizontal_extreme, *forms.horizontal_side), base, side=[side])
+        case Extreme(base=base, side=side):
+            return _fill_templates((*forms.vertical_extreme, *forms.vertical_side), base, side=[side])
+        case Ordinal(base=base, rank=rank, side=side) if rank in ORDINALS:
+            return _fill_templates(forms.ordinal, base, side=[side], nth=ORDINALS[rank])
+        case Middle(base=base):
+            return _fill_templates(forms.middle, base)
+        case Region(base=base, region="middle"):
+            return _fill_templates(forms.in_middle, base)
+        case Region(base=base, region=region):
+            return _fill_templates(forms.on_side if region in ("left", "right") else forms.in_half, base, side=[region])
+        case Superlative(base=base, measure=measure):
+            return _fill_templates(forms.superlative, base, most=SUPERLATIVES[measure])
+        case Depth(base=base, position=position):
+            return _fill_templates(forms.front if position == "front" else forms.back, base)
     raise AugmentationError(f"there are no words for the program {to_json(program)}")
 
 
-def _related_forms(forms: Forms, program: Beside | NextTo | Nearest) -> tuple[tuple[str, ...], Program]:
+def _get_relation_templates(
+    forms: PhraseTemplates, program: Beside | NextTo | Nearest
+) -> tuple[tuple[str, ...], Program]:
     match program:
-        case NextTo(of=of):
-            return forms.next_to, of
-        case Nearest(of=of):
-            return forms.nearest, of
-        case Beside(of=of, direction=direction):
-            return forms.beside[direction], of
+        case NextTo(base=base):
+            return forms.next_to, base
+        case Nearest(base=base):
+            return forms.nearest, base
+        case Beside(base=base, direction=direction):
+            return forms.beside[direction], base
 
 
-def _anchors(anchor: Program, of: Program) -> list[str]:
+def _realize_anchor(anchor: Program, base: Program) -> list[str]:
     """ "red ball"; of things of one category also "red one"."""
-    noun = noun_phrase(anchor)
-    category = category_of(anchor)
-    if category != category_of(of) or noun == category:
+    noun = realize_noun_phrase(anchor)
+    category = get_category(anchor)
+    if category != get_category(base) or noun == category:
         return [noun]
     return [f"{noun.removesuffix(category)}one", noun]
 
 
-def _lines(line: Line) -> list[str]:
+def _realize_line(line: Line) -> list[str]:
     """ "top row", "second column from the left"."""
-    kind = _kind_of_line(line.side)
+    line_kind = _get_line_kind(line.side)
     if line.rank == 1:
-        return [f"{line.side} {kind}"]
-    return [f"{ORDINALS[line.rank][0]} {kind} from the {line.side}"] if line.rank in ORDINALS else []
+        return [f"{line.side} {line_kind}"]
+    return [f"{ORDINALS[line.rank][0]} {line_kind} from the {line.side}"] if line.rank in ORDINALS else []
 
 
-def _kind_of_line(side: Side) -> Literal["row", "column"]:
+def _get_line_kind(side: Side) -> Literal["row", "column"]:
     return "row" if side in ("top", "bottom") else "column"
 
 
-def category_of(program: Program) -> str:
+def get_category(program: Program) -> str:
     """The category of the things that a program chooses among."""
     while not isinstance(program, Category):
-        program = program.of
+        program = program.base
     return program.name
 
 
-def noun_phrase(program: Program) -> str:
+def realize_noun_phrase(program: Program) -> str:
     """Category and attributes without an article: "striped red cup".
 
     Raises:
@@ -216,29 +224,29 @@ def noun_phrase(program: Program) -> str:
     """
     adjectives: dict[str, str] = {}
     while isinstance(program, WithAttribute):
-        adjectives[program.kind] = program.value
-        program = program.of
+        adjectives[program.attribute] = program.value
+        program = program.base
     if not isinstance(program, Category):
         raise AugmentationError(f"there are no words for what is chosen among {to_json(program)}")
-    return " ".join([*(adjectives[kind] for kind in in_adjective_order(adjectives)), program.name])
+    return " ".join([*(adjectives[attribute] for attribute in sort_adjectives(adjectives)), program.name])
 
 
-def in_adjective_order(kinds: Mapping[str, str]) -> list[str]:
+def sort_adjectives(attribute_names: Mapping[str, str]) -> list[str]:
     """The kinds of attributes in the order in which English says them."""
-    order = {kind: i for i, kind in enumerate(ADJECTIVE_ORDER)}
-    return sorted(kinds, key=lambda kind: (order.get(kind, -1), kind))
+    order = {attribute: i for i, attribute in enumerate(ADJECTIVE_ORDER)}
+    return sorted(attribute_names, key=lambda attribute: (order.get(attribute, -1), attribute))
 
 
-def with_article(noun: str) -> str:
+def add_article(noun: str) -> str:
     """ "a cup", "an orange"."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def _filled(forms: tuple[str, ...], of: Program, **slots: Iterable[str]) -> tuple[str, ...]:
+def _fill_templates(forms: tuple[str, ...], base: Program, **slots: Iterable[str]) -> tuple[str, ...]:
     """Each form with each choice of words for its slots, each phrase once."""
-    noun = noun_phrase(of)
+    noun = realize_noun_phrase(base)
     filled = (
-        form.format(noun=noun, a_noun=with_article(noun), **dict(zip(slots, words, strict=True)))
+        form.format(noun=noun, a_noun=add_article(noun), **dict(zip(slots, words, strict=True)))
         for form in forms
         for words in product(*slots.values())
     )

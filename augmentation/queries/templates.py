@@ -13,26 +13,26 @@ Style = Literal["refcoco", "refcoco+", "refcocog"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forms:
+class PhraseTemplates:
     """One style. An empty tuple: it does not say such things."""
 
     brevity: float
     """A phrase of n words is chosen with a frequency of n to the power of minus this."""
 
-    named: tuple[str, ...]
-    across: tuple[str, ...] = ()
+    noun_only: tuple[str, ...]
+    horizontal_extreme: tuple[str, ...] = ()
     """Leftmost and rightmost."""
 
-    across_on: tuple[str, ...] = ()
+    horizontal_side: tuple[str, ...] = ()
     """The same in words that all things on that side answer to."""
 
-    down: tuple[str, ...] = ()
+    vertical_extreme: tuple[str, ...] = ()
     """Topmost and bottommost."""
 
-    down_at: tuple[str, ...] = ()
+    vertical_side: tuple[str, ...] = ()
     """The same in words that all things up there, or down there, answer to."""
 
-    far: tuple[str, ...] = ()
+    far_side: tuple[str, ...] = ()
     ordinal: tuple[str, ...] = ()
     middle: tuple[str, ...] = ()
     in_middle: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class Forms:
     back: tuple[str, ...] = ()
 
 
-def _short_sides(side: str) -> tuple[str, ...]:
+def _make_short_side_templates(side: str) -> tuple[str, ...]:
     return (
         f"{{noun}} {side} of {{anchor}}",
         f"{{noun}} {side} of the {{anchor}}",
@@ -65,7 +65,7 @@ def _short_sides(side: str) -> tuple[str, ...]:
     )
 
 
-def _long_sides(side: str) -> tuple[str, ...]:
+def _make_long_side_templates(side: str) -> tuple[str, ...]:
     return (
         f"the {{noun}} to the {side} of the {{anchor}}",
         f"{{a_noun}} to the {side} of the {{anchor}}",
@@ -75,14 +75,14 @@ def _long_sides(side: str) -> tuple[str, ...]:
     )
 
 
-def _short(relation: str) -> tuple[str, ...]:
+def _make_short_templates(relation: str) -> tuple[str, ...]:
     return (
         f"{{noun}} {relation} {{anchor}}",
         f"{{noun}} {relation} the {{anchor}}",
     )
 
 
-def _long(relation: str) -> tuple[str, ...]:
+def _make_long_templates(relation: str) -> tuple[str, ...]:
     return (
         f"the {{noun}} {relation} the {{anchor}}",
         f"{{a_noun}} {relation} the {{anchor}}",
@@ -92,12 +92,12 @@ def _long(relation: str) -> tuple[str, ...]:
     )
 
 
-_SHORT_LOOKS = Forms(
+_REFCOCO_PLUS = PhraseTemplates(
     brevity=2.5,
-    named=("{noun}", "the {noun}"),
+    noun_only=("{noun}", "the {noun}"),
     superlative=("{most} {noun}", "the {most} {noun}"),
-    next_to=(*_short("next to"), *_short("beside")),
-    nearest=(*_short("closest to"), *_short("nearest to")),
+    next_to=(*_make_short_templates("next to"), *_make_short_templates("beside")),
+    nearest=(*_make_short_templates("closest to"), *_make_short_templates("nearest to")),
     between=(
         "{noun} between {ends}",
         "{noun} between the {ends}",
@@ -106,20 +106,20 @@ _SHORT_LOOKS = Forms(
     ),
 )
 
-_REFCOCO = Forms(
+_REFCOCO = PhraseTemplates(
     brevity=2.5,
-    named=_SHORT_LOOKS.named,
-    across=("{side} {noun}", "the {side} {noun}", "{side}most {noun}", "{noun} furthest {side}"),
-    across_on=(
+    noun_only=_REFCOCO_PLUS.noun_only,
+    horizontal_extreme=("{side} {noun}", "the {side} {noun}", "{side}most {noun}", "{noun} furthest {side}"),
+    horizontal_side=(
         "{noun} {side}",
         "{noun} on {side}",
         "{noun} on the {side}",
         "the {noun} on the {side}",
         "{noun} to the {side}",
     ),
-    down=("{side} {noun}", "the {side} {noun}", "{side}most {noun}"),
-    down_at=("{noun} at {side}", "{noun} at the {side}", "{noun} on the {side}", "the {noun} at the {side}"),
-    far=(
+    vertical_extreme=("{side} {noun}", "the {side} {noun}", "{side}most {noun}"),
+    vertical_side=("{noun} at {side}", "{noun} at the {side}", "{noun} on the {side}", "the {noun} at the {side}"),
+    far_side=(
         "far {side} {noun}",
         "{noun} far {side}",
         "{noun} on far {side}",
@@ -181,23 +181,23 @@ _REFCOCO = Forms(
         "{nth} {noun} from the {side} in the {line}",
     ),
     middle_of_line=("middle {noun} in {line}", "the middle {noun} in the {line}"),
-    superlative=_SHORT_LOOKS.superlative,
+    superlative=_REFCOCO_PLUS.superlative,
     superlative_on_side=(
         "{most} {noun} on {side}",
         "{most} {noun} on the {side}",
         "the {most} {noun} on the {side} side",
     ),
     beside={
-        "left": _short_sides("left"),
-        "right": _short_sides("right"),
-        "above": _short("above"),
-        "below": _short("below"),
-        "front": _short("in front of"),
-        "behind": _short("behind"),
+        "left": _make_short_side_templates("left"),
+        "right": _make_short_side_templates("right"),
+        "above": _make_short_templates("above"),
+        "below": _make_short_templates("below"),
+        "front": _make_short_templates("in front of"),
+        "behind": _make_short_templates("behind"),
     },
-    next_to=_SHORT_LOOKS.next_to,
-    nearest=_SHORT_LOOKS.nearest,
-    between=_SHORT_LOOKS.between,
+    next_to=_REFCOCO_PLUS.next_to,
+    nearest=_REFCOCO_PLUS.nearest,
+    between=_REFCOCO_PLUS.between,
     front=(
         "front {noun}",
         "the front {noun}",
@@ -218,28 +218,28 @@ _REFCOCO = Forms(
     ),
 )
 
-_REFCOCOG = Forms(
+_REFCOCOG = PhraseTemplates(
     brevity=0,
-    named=("the {noun}", "{a_noun}", "the {noun} in the picture", "{a_noun} in this picture", "{noun}"),
-    across=(
+    noun_only=("the {noun}", "{a_noun}", "the {noun} in the picture", "{a_noun} in this picture", "{noun}"),
+    horizontal_extreme=(
         "the {side}most {noun}",
         "the {side}most {noun} in the picture",
         "the {noun} that is furthest to the {side}",
         "{a_noun} that is furthest to the {side}",
     ),
-    across_on=(
+    horizontal_side=(
         "the {noun} on the {side}",
         "{a_noun} on the {side}",
         "the {noun} which is on the {side}",
         "{noun} on the {side} in the picture",
     ),
-    down=(
+    vertical_extreme=(
         "the {side}most {noun}",
         "the {side}most {noun} in the picture",
         "the {noun} that is at the very {side}",
     ),
-    down_at=("the {noun} at the {side}", "{a_noun} at the {side}", "{noun} at the {side} in the picture"),
-    far=(
+    vertical_side=("the {noun} at the {side}", "{a_noun} at the {side}", "{noun} at the {side} in the picture"),
+    far_side=(
         "the {noun} on the far {side}",
         "{a_noun} on the far {side} of the picture",
         "the {noun} that is on the far {side}",
@@ -313,15 +313,15 @@ _REFCOCOG = Forms(
         "{most} {noun} on the {side} side of the picture",
     ),
     beside={
-        "left": _long_sides("left"),
-        "right": _long_sides("right"),
-        "above": _long("above"),
-        "below": _long("below"),
-        "front": _long("in front of"),
-        "behind": _long("behind"),
+        "left": _make_long_side_templates("left"),
+        "right": _make_long_side_templates("right"),
+        "above": _make_long_templates("above"),
+        "below": _make_long_templates("below"),
+        "front": _make_long_templates("in front of"),
+        "behind": _make_long_templates("behind"),
     },
-    next_to=(*_long("next to"), *_long("beside")),
-    nearest=(*_long("closest to"), *_long("nearest to")),
+    next_to=(*_make_long_templates("next to"), *_make_long_templates("beside")),
+    nearest=(*_make_long_templates("closest to"), *_make_long_templates("nearest to")),
     between=(
         "the {noun} between the two {ends}",
         "{a_noun} between two {ends}",
@@ -345,4 +345,4 @@ _REFCOCOG = Forms(
     ),
 )
 
-FORMS: Mapping[Style, Forms] = {"refcoco": _REFCOCO, "refcoco+": _SHORT_LOOKS, "refcocog": _REFCOCOG}
+TEMPLATES: Mapping[Style, PhraseTemplates] = {"refcoco": _REFCOCO, "refcoco+": _REFCOCO_PLUS, "refcocog": _REFCOCOG}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from augmentation.relations.interval import ZERO, Interval, exactly, larger
+from augmentation.relations.interval import ZERO, Interval, make_exact, maximum
 from augmentation.relations.programs import Side
 from augmentation.relations.scene import Scene
 
@@ -15,10 +15,10 @@ Axis = Literal[0, 1]
 
 AXIS: Mapping[Side, Axis] = {"left": 0, "right": 0, "top": 1, "bottom": 1}
 
-LEAST_GAP_OF_PICTURE = 0.06
+MIN_CENTER_GAP = 0.06
 """Two things are in order along an axis if their centres differ by this share of the picture's extent ..."""
 
-LEAST_GAP_OF_SIZE = 0.4
+MIN_CENTER_GAP_OF_SIZE = 0.4
 """... and by this share of their mean size along that axis."""
 
 
@@ -36,60 +36,60 @@ class Geometry:
         size_px = self._size_px(i, axis)
         return Interval(size_px, 2 * self.noise * size_px)
 
-    def centre(self, i: int, axis: Axis) -> Interval:
-        box = self.scene.things[i].box_xyxy
+    def center(self, i: int, axis: Axis) -> Interval:
+        box = self.scene.objects[i].box_xyxy
         return Interval((box[axis] + box[axis + 2]) / 2, self.noise * self._size_px(i, axis))
 
     def start(self, i: int, axis: Axis) -> Interval:
         """The left or upper edge."""
-        return Interval(self.scene.things[i].box_xyxy[axis], self.noise * self._size_px(i, axis))
+        return Interval(self.scene.objects[i].box_xyxy[axis], self.noise * self._size_px(i, axis))
 
     def end(self, i: int, axis: Axis) -> Interval:
         """The right or lower edge."""
-        return Interval(self.scene.things[i].box_xyxy[axis + 2], self.noise * self._size_px(i, axis))
+        return Interval(self.scene.objects[i].box_xyxy[axis + 2], self.noise * self._size_px(i, axis))
 
     def area(self, i: int) -> Interval:
         return self.size(i, 0) * self.size(i, 1)
 
-    def girth(self, i: int) -> Interval:
+    def mean_side(self, i: int) -> Interval:
         """Mean of width and height."""
-        return (self.size(i, 0) + self.size(i, 1)).scaled(0.5)
+        return (self.size(i, 0) + self.size(i, 1)).scale(0.5)
 
-    def from_side(self, i: int, side: Side) -> Interval:
+    def distance_from_side(self, i: int, side: Side) -> Interval:
         """Distance of the centre from a side of the picture."""
-        centre = self.centre(i, AXIS[side])
-        return centre if side in ("left", "top") else exactly(self.extent_px(AXIS[side])) - centre
+        center = self.center(i, AXIS[side])
+        return center if side in ("left", "top") else make_exact(self.extent_px(AXIS[side])) - center
 
-    def apart(self, i: int, j: int, axis: Axis) -> Interval:
+    def center_distance(self, i: int, j: int, axis: Axis) -> Interval:
         """Distance of two centres along an axis."""
-        return abs(self.centre(j, axis) - self.centre(i, axis))
+        return abs(self.center(j, axis) - self.center(i, axis))
 
     def mean_size(self, i: int, j: int, axis: Axis) -> Interval:
-        return (self.size(i, axis) + self.size(j, axis)).scaled(0.5)
+        return (self.size(i, axis) + self.size(j, axis)).scale(0.5)
 
-    def distance2(self, i: int, j: int) -> Interval:
+    def squared_distance(self, i: int, j: int) -> Interval:
         """Of two centres, squared."""
-        across, down = self.apart(i, j, 0), self.apart(i, j, 1)
+        across, down = self.center_distance(i, j, 0), self.center_distance(i, j, 1)
         return across * across + down * down
 
     def gap(self, i: int, j: int, axis: Axis) -> Interval:
         """What parts two boxes along an axis, 0 where they overlap."""
         before, behind = self.start(j, axis) - self.end(i, axis), self.start(i, axis) - self.end(j, axis)
-        return larger(larger(before, behind), ZERO)
+        return maximum(maximum(before, behind), ZERO)
 
-    def gap2(self, i: int, j: int) -> Interval:
+    def squared_gap(self, i: int, j: int) -> Interval:
         """What parts two boxes, squared."""
         across, down = self.gap(i, j, 0), self.gap(i, j, 1)
         return across * across + down * down
 
-    def clearly_before(self, i: int, j: int, side: Side) -> bool:
+    def is_clearly_before(self, i: int, j: int, side: Side) -> bool:
         """Whether ``i`` must be nearer to the side than ``j``, by a clear gap of their centres."""
         axis = AXIS[side]
-        between = self.from_side(j, side) - self.from_side(i, side)
-        of_picture = exactly(LEAST_GAP_OF_PICTURE * self.extent_px(axis))
-        of_size = self.mean_size(i, j, axis).scaled(LEAST_GAP_OF_SIZE)
-        return of_picture.at_most(between) and of_size.at_most(between)
+        between = self.distance_from_side(j, side) - self.distance_from_side(i, side)
+        min_gap_of_image = make_exact(MIN_CENTER_GAP * self.extent_px(axis))
+        min_gap_of_size = self.mean_size(i, j, axis).scale(MIN_CENTER_GAP_OF_SIZE)
+        return min_gap_of_image.is_certainly_le(between) and min_gap_of_size.is_certainly_le(between)
 
     def _size_px(self, i: int, axis: Axis) -> float:
-        box = self.scene.things[i].box_xyxy
+        box = self.scene.objects[i].box_xyxy
         return box[axis + 2] - box[axis]

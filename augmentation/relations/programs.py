@@ -19,7 +19,7 @@ Side = Literal["left", "right", "top", "bottom"]
 RegionName = Literal["left", "right", "top", "bottom", "middle"]
 Direction = Literal["left", "right", "above", "below", "front", "behind"]
 Measure = Literal["biggest", "smallest", "tallest", "shortest"]
-Place = Literal["front", "back"]
+DepthPosition = Literal["front", "back"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +31,10 @@ class Category:
 
 @dataclass(frozen=True, kw_only=True)
 class WithAttribute:
-    """Those of ``of`` that have an attribute; nothing if it is unknown of any of them."""
+    """Those of ``base`` that have an attribute; nothing if it is unknown of any of them."""
 
-    of: Program
-    kind: str
+    base: Program
+    attribute: str
     value: str
 
 
@@ -42,7 +42,7 @@ class WithAttribute:
 class Extreme:
     """The one of at least two that is clearly nearest to a side: "left cup"."""
 
-    of: Program
+    base: Program
     side: Side
 
     def __post_init__(self) -> None:
@@ -53,7 +53,7 @@ class Extreme:
 class Ordinal:
     """The one that comes ``rank``-th from a side, everything before it clearly in order: "second cup from the left"."""
 
-    of: Program
+    base: Program
     rank: int
     side: Side
 
@@ -66,14 +66,14 @@ class Ordinal:
 class Middle:
     """The middle one of an odd number, along a row or a column, or along both axes at once."""
 
-    of: Program
+    base: Program
 
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """Those in a part of the picture, if every one of ``of`` is clearly in it or clearly not."""
+    """Those in a part of the picture, if every one of ``base`` is clearly in it or clearly not."""
 
-    of: Program
+    base: Program
     region: RegionName
 
     def __post_init__(self) -> None:
@@ -84,7 +84,7 @@ class Region:
 class Line:
     """The ``rank``-th row from the top or the bottom, or column from the left or the right, where all stand in such."""
 
-    of: Program
+    base: Program
     rank: int
     side: Side
 
@@ -97,7 +97,7 @@ class Line:
 class Superlative:
     """The one of at least two that is clearly larger, smaller, taller or shorter than each other one."""
 
-    of: Program
+    base: Program
     measure: Measure
 
     def __post_init__(self) -> None:
@@ -108,7 +108,7 @@ class Superlative:
 class Beside:
     """Those on one side of the single thing that ``anchor`` means, if every one clearly is or clearly is not."""
 
-    of: Program
+    base: Program
     direction: Direction
     anchor: Program
 
@@ -120,7 +120,7 @@ class Beside:
 class NextTo:
     """Those that hardly any gap parts from the single thing that ``anchor`` means."""
 
-    of: Program
+    base: Program
     anchor: Program
 
 
@@ -128,7 +128,7 @@ class NextTo:
 class Nearest:
     """The one of at least two that is clearly nearest to the single thing that ``anchor`` means."""
 
-    of: Program
+    base: Program
     anchor: Program
 
 
@@ -136,7 +136,7 @@ class Nearest:
 class Between:
     """Those between the two things that ``ends`` means: "the cup between the two balls"."""
 
-    of: Program
+    base: Program
     ends: Program
 
 
@@ -147,11 +147,11 @@ class Depth:
     The cue: of things of one category on one ground, the nearer one reaches lower in the picture and is taller.
     """
 
-    of: Program
-    place: Place
+    base: Program
+    position: DepthPosition
 
     def __post_init__(self) -> None:
-        _check_word("place", self.place, get_args(Place))
+        _check_word("position", self.position, get_args(DepthPosition))
 
 
 Program: TypeAlias = (
@@ -186,14 +186,14 @@ _OPERATORS: Mapping[str, type[Any]] = {
     "depth": Depth,
 }
 _NAMES = {operator: name for name, operator in _OPERATORS.items()}
-_PARTS = frozenset({"of", "anchor", "ends"})
+_PROGRAM_FIELDS = frozenset({"base", "anchor", "ends"})
 """Fields that are programs themselves."""
 
 _MIRRORED: Mapping[str, str] = {"left": "right", "right": "left"}
-_PLACES = frozenset({"side", "region", "direction"})
+_MIRRORED_FIELDS = frozenset({"side", "region", "direction"})
 """Fields whose value a mirror may swap."""
 
-MOST_NESTED = 16
+MAX_NESTING = 16
 """Operators within each other in a record; a deeper one is no program that anybody made."""
 
 
@@ -212,7 +212,7 @@ def to_json(program: Program) -> dict[str, Any]:
     record: dict[str, Any] = {"op": _NAMES[type(program)]}
     for field in fields(program):
         value = getattr(program, field.name)
-        record[field.name] = to_json(value) if field.name in _PARTS else value
+        record[field.name] = to_json(value) if field.name in _PROGRAM_FIELDS else value
     return record
 
 
@@ -222,13 +222,13 @@ def from_json(record: Mapping[str, Any]) -> Program:
     Raises:
         AugmentationError: for an unknown operator, or fields that do not fit it.
     """
-    return _from_json(record, MOST_NESTED)
+    return _parse_record(record, MAX_NESTING)
 
 
-def _from_json(record: Any, depth: int) -> Program:
+def _parse_record(record: Any, depth: int) -> Program:
     if not isinstance(record, Mapping) or depth == 0:
         raise AugmentationError(
-            f"a program is an object of at most {MOST_NESTED} nested ones, got {str(record)[:80]!r}"
+            f"a program is an object of at most {MAX_NESTING} nested ones, got {str(record)[:80]!r}"
         )
     values = dict(record)
     name = values.pop("op", None)
@@ -238,8 +238,8 @@ def _from_json(record: Any, depth: int) -> Program:
     expected = {field.name for field in fields(operator)}
     if set(values) != expected:
         raise AugmentationError(f"program {dict(record)}: {name} takes {sorted(expected)}, got {sorted(values)}")
-    for part in _PARTS & expected:
-        values[part] = _from_json(values[part], depth - 1)
+    for part in _PROGRAM_FIELDS & expected:
+        values[part] = _parse_record(values[part], depth - 1)
     return cast(Program, operator(**values))
 
 
@@ -247,8 +247,8 @@ def flip(program: Program) -> Program:
     """The program that means in the mirrored scene what ``program`` means in the scene."""
     values = {field.name: getattr(program, field.name) for field in fields(program)}
     for name, value in values.items():
-        if name in _PARTS:
+        if name in _PROGRAM_FIELDS:
             values[name] = flip(value)
-        elif name in _PLACES:
+        elif name in _MIRRORED_FIELDS:
             values[name] = _MIRRORED.get(value, value)
     return type(program)(**values)

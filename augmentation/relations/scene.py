@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from shards.schema import Box, checked_box
+from shards.schema import Box, validate_box
 
 GRID_PX = 1 / 64
 """Boxes are kept to this, which floats hold exactly: a scene and its mirror image then compare exactly alike."""
 
 
-def snapped(box: Box) -> Box:
+def snap_to_grid(box: Box) -> Box:
     """The box with each edge at the nearest multiple of ``GRID_PX``."""
     x1, y1, x2, y2 = (round(edge / GRID_PX) * GRID_PX for edge in box)
     return (x1, y1, x2, y2)
 
 
-NONE = ""
+NO_ATTRIBUTE = ""
 """The value of a kind of attribute that a thing has none of: a plain cup has no pattern. Known, and never said."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thing:
+class SceneObject:
     """One thing of a scene."""
 
     box_xyxy: Box
@@ -30,10 +30,10 @@ class Thing:
 
     category: str
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """Known facts by kind, such as ``{"colour": "red"}``; a kind that is absent is not known."""
+    """Known facts by kind, such as ``{"color": "red"}``; a kind that is absent is not known."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "box_xyxy", snapped(self.box_xyxy))
+        object.__setattr__(self, "box_xyxy", snap_to_grid(self.box_xyxy))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +42,13 @@ class Scene:
 
     width: int
     height: int
-    things: tuple[Thing, ...]
+    objects: tuple[SceneObject, ...]
     perspective: bool = False
     """Whether things of one category are known to stand on one ground, seen in perspective."""
 
     def __post_init__(self) -> None:
-        for i, thing in enumerate(self.things):
-            checked_box(thing.box_xyxy, self.width, self.height, f"thing {i} ({thing.category})")
+        for i, obj in enumerate(self.objects):
+            validate_box(obj.box_xyxy, self.width, self.height, f"thing {i} ({obj.category})")
 
 
 def flip_scene(scene: Scene) -> Scene:
@@ -57,13 +57,13 @@ def flip_scene(scene: Scene) -> Scene:
         width=scene.width,
         height=scene.height,
         perspective=scene.perspective,
-        things=tuple(
-            Thing(box_xyxy=_mirrored(thing.box_xyxy, scene.width), category=thing.category, attributes=thing.attributes)
-            for thing in scene.things
+        objects=tuple(
+            SceneObject(box_xyxy=_flip_box(obj.box_xyxy, scene.width), category=obj.category, attributes=obj.attributes)
+            for obj in scene.objects
         ),
     )
 
 
-def _mirrored(box: Box, width: int) -> Box:
+def _flip_box(box: Box, width: int) -> Box:
     x1, y1, x2, y2 = box
     return (width - x2, y1, width - x1, y2)

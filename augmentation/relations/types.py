@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-Family = Literal[
+RelationType = Literal[
     "attribute", "side", "ordinal", "middle", "region", "line", "size", "beside", "near", "between", "depth"
 ]
 
-FAMILIES: tuple[Family, ...] = get_args(Family)
+RELATION_TYPES: tuple[RelationType, ...] = get_args(RelationType)
 
-_OF_OPERATOR: Mapping[str, Family] = {
+_TYPE_OF_OPERATOR: Mapping[str, RelationType] = {
     "category": "attribute",
     "with_attribute": "attribute",
     "extreme": "side",
@@ -26,7 +26,7 @@ _OF_OPERATOR: Mapping[str, Family] = {
     "depth": "depth",
 }
 
-LEAST_THINGS: Mapping[Family, int] = {
+MIN_OBJECTS: Mapping[RelationType, int] = {
     "attribute": 2,
     "side": 2,
     "ordinal": 3,
@@ -42,7 +42,7 @@ LEAST_THINGS: Mapping[Family, int] = {
 """How many things of the category there must be before a program of the family can choose among them."""
 
 
-def family(program: Mapping[str, Any]) -> Family:
+def relation_type(program: Mapping[str, Any]) -> RelationType:
     """Of a program's record, by its outermost operator.
 
     A place within a row or a column is of ``line``; "first from the left" says no more than "left".
@@ -50,10 +50,10 @@ def family(program: Mapping[str, Any]) -> Family:
     Raises:
         KeyError: the record is of no program.
     """
-    if program.get("of", {}).get("op") == "line":
+    if program.get("base", {}).get("op") == "line":
         return "line"
     if program["op"] == "ordinal" and program["rank"] == 1:
         return "side"
     if program["op"] == "beside" and program["direction"] in ("front", "behind"):
         return "depth"
-    return _OF_OPERATOR[program["op"]]
+    return _TYPE_OF_OPERATOR[program["op"]]

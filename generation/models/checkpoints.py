@@ -10,11 +10,11 @@ import torch
 
 from generation.errors import GenerationError
 
-_DECIDING = frozenset({".safetensors", ".bin", ".ckpt", ".pt", ".json", ".txt", ".model"})
+_MODEL_SUFFIXES = frozenset({".safetensors", ".bin", ".ckpt", ".pt", ".json", ".txt", ".model"})
 """Suffixes of the files that decide what a model does; model cards and pictures beside them do not count."""
 
 
-def local_folder(checkpoint: str) -> Path | None:
+def find_local_folder(checkpoint: str) -> Path | None:
     """The folder that ``checkpoint`` names, or None for a hub id.
 
     Raises:
@@ -33,15 +33,15 @@ def local_folder(checkpoint: str) -> Path | None:
 
 def fingerprint(checkpoint: str, revision: str | None = None) -> str:
     """What identifies a model: ``sha256:...`` over the files of a folder, or ``id@revision`` of the hub."""
-    folder = local_folder(checkpoint)
-    return f"{checkpoint}@{revision or 'main'}" if folder is None else _folder_fingerprint(folder.resolve())
+    folder = find_local_folder(checkpoint)
+    return f"{checkpoint}@{revision or 'main'}" if folder is None else _compute_folder_fingerprint(folder.resolve())
 
 
 @lru_cache(maxsize=32)
-def _folder_fingerprint(folder: Path) -> str:
+def _compute_folder_fingerprint(folder: Path) -> str:
     """Cached, since a process reads a checkpoint's weights once."""
     digest = hashlib.sha256()
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _DECIDING)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _MODEL_SUFFIXES)
     for path in files:
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
@@ -49,7 +49,7 @@ def _folder_fingerprint(folder: Path) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def resolved_device(device: str) -> torch.device:
+def resolve_device(device: str) -> torch.device:
     """``auto`` is the first GPU (CUDA, then Apple's) and the CPU without one."""
     if device != "auto":
         return torch.device(device)
@@ -58,7 +58,7 @@ def resolved_device(device: str) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def resolved_dtype(dtype: str, device: torch.device) -> torch.dtype:
+def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """``auto`` is half precision on a CUDA GPU and float32 elsewhere."""
     if dtype == "auto":
         return torch.float16 if device.type == "cuda" else torch.float32

@@ -14,8 +14,8 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, CLIPVisionModelWithProjection
 
 from generation.errors import GenerationError
-from generation.models.checkpoints import local_folder, resolved_device, resolved_dtype
-from generation.models.text_to_image import Picture
+from generation.models.checkpoints import find_local_folder, resolve_device, resolve_dtype
+from generation.models.text_to_image import RgbImage
 
 Feature = npt.NDArray[np.float16]
 """(dim,), of length 1 up to rounding."""
@@ -49,8 +49,8 @@ class ImageEncoder:
 
     def __init__(self, config: EncoderConfig) -> None:
         self.config = config
-        self._device = resolved_device(config.device)
-        self._dtype = resolved_dtype(config.dtype, self._device)
+        self._device = resolve_device(config.device)
+        self._dtype = resolve_dtype(config.dtype, self._device)
         self._model, self._processor, self._tokenizer = _load_encoder(config)
         self._model = self._model.to(self._device, self._dtype).eval()
 
@@ -65,11 +65,11 @@ class ImageEncoder:
         return float(self._model.logit_scale.detach().exp())
 
     @torch.inference_mode()
-    def images(self, pictures: Sequence[Picture]) -> npt.NDArray[np.float32]:
+    def images(self, images: Sequence[RgbImage]) -> npt.NDArray[np.float32]:
         """(N, dim) projected embeddings of length 1."""
         parts = [
-            self._embed_images(pictures[start : start + self.config.batch_size])
-            for start in range(0, len(pictures), self.config.batch_size)
+            self._embed_batch(images[start : start + self.config.batch_size])
+            for start in range(0, len(images), self.config.batch_size)
         ]
         return torch.cat(parts).numpy() if parts else np.zeros((0, self.dim), np.float32)
 
@@ -90,10 +90,10 @@ class ImageEncoder:
             return_tensors="pt",
         ).to(self._device)
         embedded = self._model.get_text_features(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])
-        return _unit(_pooled(embedded)).numpy()
+        return _normalize_length(_get_pooled(embedded)).numpy()
 
     def encode(
-        self, pictures: Sequence[Sequence[Picture]], prompts: Sequence[str]
+        self, images: Sequence[Sequence[RgbImage]], prompts: Sequence[str]
     ) -> list[tuple[Feature, float | None]]:
         """The feature and CLIP score of each prompt's pictures.
 
@@ -101,8 +101,8 @@ class ImageEncoder:
         """
         if not prompts:
             return []
-        embedded = self.images([picture for group in pictures for picture in group])
-        ends = np.cumsum([len(group) for group in pictures])
+        embedded = self.images([image for group in images for image in group])
+        ends = np.cumsum([len(group) for group in images])
         means = np.stack([part.mean(0) for part in np.split(embedded, ends[:-1])])
         features = means / np.linalg.norm(means, axis=1, keepdims=True)  # (prompts, dim)
         if self._tokenizer is None:
@@ -113,17 +113,17 @@ class ImageEncoder:
             for feature, score in zip(features, scores, strict=True)
         ]
 
-    def _embed_images(self, pictures: Sequence[Picture]) -> Tensor:
-        inputs = self._processor(images=list(pictures), return_tensors="pt", input_data_format="channels_last")
+    def _embed_batch(self, images: Sequence[RgbImage]) -> Tensor:
+        inputs = self._processor(images=list(images), return_tensors="pt", input_data_format="channels_last")
         pixels = inputs["pixel_values"].to(self._device, self._dtype)
         if self._tokenizer is None:
-            return _unit(self._model(pixel_values=pixels).image_embeds)
-        return _unit(_pooled(self._model.get_image_features(pixel_values=pixels)))
+            return _normalize_length(self._model(pixel_values=pixels).image_embeds)
+        return _normalize_length(_get_pooled(self._model.get_image_features(pixel_values=pixels)))
 
 
 def _load_encoder(config: EncoderConfig) -> tuple[Any, Any, Any]:
     """Model, image processor and tokenizer (None for a vision tower alone)."""
-    local = local_folder(config.checkpoint) is not None
+    local = find_local_folder(config.checkpoint) is not None
     arguments: dict[str, Any] = {"revision": config.revision, "local_files_only": local}
     try:
         kind = AutoConfig.from_pretrained(config.checkpoint, **arguments).model_type
@@ -144,10 +144,10 @@ def _load_encoder(config: EncoderConfig) -> tuple[Any, Any, Any]:
     return model, processor, tokenizer
 
 
-def _pooled(output: Any) -> Tensor:
+def _get_pooled(output: Any) -> Tensor:
     """The projected embedding, however this version of transformers wraps it."""
     return output if isinstance(output, Tensor) else output.pooler_output
 
 
-def _unit(embedded: Tensor) -> Tensor:
+def _normalize_length(embedded: Tensor) -> Tensor:
     return functional.normalize(embedded.float(), dim=-1).cpu()

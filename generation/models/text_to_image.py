@@ -25,11 +25,11 @@ from diffusers.utils.logging import disable_progress_bar
 from torch import Tensor
 
 from generation.errors import GenerationError
-from generation.models.checkpoints import local_folder, resolved_device, resolved_dtype
+from generation.models.checkpoints import find_local_folder, resolve_device, resolve_dtype
 
 logger = logging.getLogger(__name__)
 
-Picture = npt.NDArray[np.uint8]
+RgbImage = npt.NDArray[np.uint8]
 """(height, width, 3) RGB."""
 
 
@@ -46,10 +46,10 @@ class RenderConfig:
     scheduler: str | None = None
     """Name of a diffusers scheduler class, such as ``DDIMScheduler``; None takes the checkpoint's own."""
 
-    steps: int = 20
+    num_inference_steps: int = 20
     """Denoising steps."""
 
-    guidance: float = 7.5
+    guidance_scale: float = 7.5
     """Classifier-free guidance scale; 1 or less switches it off, and the negative prompt with it."""
 
     image_size_px: int = 512
@@ -82,18 +82,20 @@ class RenderConfig:
                 f"image_size_px must be a positive multiple of 8 (the VAE's stride), got {self.image_size_px}; "
                 f"try {max(8, self.image_size_px // 8 * 8)}"
             )
-        if self.steps < 1 or self.batch_size < 1:
-            raise ValueError(f"steps and batch_size must be at least 1, got {self.steps} and {self.batch_size}")
-        if self.guidance < 0:
-            raise ValueError(f"guidance must not be negative, got {self.guidance}")
+        if self.num_inference_steps < 1 or self.batch_size < 1:
+            raise ValueError(
+                f"steps and batch_size must be at least 1, got {self.num_inference_steps} and {self.batch_size}"
+            )
+        if self.guidance_scale < 0:
+            raise ValueError(f"guidance must not be negative, got {self.guidance_scale}")
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class RenderedImage:
     """One picture as it came out."""
 
-    picture: Picture
-    blacked_out: bool = False
+    image: RgbImage
+    nsfw_filtered: bool = False
     """Whether the safety checker objected, and so made it black."""
 
 
@@ -109,17 +111,17 @@ class Renderer:
         self.batch_size = config.batch_size
         """Pictures drawn at a time; less than configured once memory ran out."""
 
-        device = resolved_device(config.device)
-        self._dtype = resolved_dtype(config.dtype, device)
+        device = resolve_device(config.device)
+        self._dtype = resolve_dtype(config.dtype, device)
         self._pipeline = _load_pipeline(config, self._dtype).to(device)
         self._pipeline.set_progress_bar_config(disable=True)
         if device.type == "cuda":
-            _suit_gpu(self._pipeline)
+            _use_channels_last(self._pipeline)
         if config.compile:
             _compile_denoiser(self._pipeline)
         self._embeddings: OrderedDict[tuple[str, str], tuple[Tensor | None, ...]] = OrderedDict()
 
-    def take_small_vae(self) -> None:
+    def use_small_vae(self) -> None:
         """From here on decode with ``small_vae``.
 
         Raises:
@@ -127,19 +129,19 @@ class Renderer:
         """
         self._pipeline.vae = _load_vae(str(self.config.small_vae), self._pipeline.vae, self._dtype)
         if self._pipeline.device.type == "cuda":
-            _suit_gpu(self._pipeline)
+            _use_channels_last(self._pipeline)
 
-    def render(self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str = "") -> list[Picture]:
+    def render(self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str = "") -> list[RgbImage]:
         """Draw one picture for each prompt with its seed.
 
         Raises:
             GenerationError: a picture holds NaN even in float32, or memory does not hold a single one.
         """
-        return [one.picture for batch in self.batches(prompts, seeds, negative_prompt) for one in batch]
+        return [one.image for batch in self.iterate_batches(prompts, seeds, negative_prompt) for one in batch]
 
-    def batches(
+    def iterate_batches(
         self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str = "", multiple_of: int = 1
-    ) -> Iterator[list[Drawing]]:
+    ) -> Iterator[list[RenderedImage]]:
         """As ``render``, batch by batch as they are drawn; each batch's size is a multiple of ``multiple_of``."""
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts need as many seeds, got {len(seeds)}")
@@ -147,29 +149,29 @@ class Renderer:
         while done < len(prompts):
             size = max(multiple_of, self.batch_size // multiple_of * multiple_of)
             batch = slice(done, done + size)
-            yield self._drawn(prompts[batch], seeds[batch], negative_prompt)
+            yield self._render_batch(prompts[batch], seeds[batch], negative_prompt)
             done += size
 
-    def _drawn(self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str) -> list[Drawing]:
+    def _render_batch(self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str) -> list[RenderedImage]:
         """One batch, in as many parts as the device's memory asks for; what holds NaN once more in float32."""
-        found: list[Drawing] = []
-        while len(found) < len(prompts):
-            part = slice(len(found), len(found) + self.batch_size)
+        result: list[RenderedImage] = []
+        while len(result) < len(prompts):
+            part = slice(len(result), len(result) + self.batch_size)
             try:
-                values, blacked_out = self._values(prompts[part], seeds[part], negative_prompt)
+                values, nsfw_filtered = self._run_pipeline(prompts[part], seeds[part], negative_prompt)
             except torch.OutOfMemoryError as error:
-                self._halve(error)
+                self._reduce_batch_size(error)
                 continue
             bad = [i for i in range(len(values)) if not np.isfinite(values[i]).all()]
             if bad:
-                values[bad] = self._in_full_precision(
+                values[bad] = self._render_in_float32(
                     [prompts[part][i] for i in bad], [seeds[part][i] for i in bad], negative_prompt
                 )
-            pictures = (values * 255).round().astype(np.uint8)
-            found += [Drawing(picture, black) for picture, black in zip(pictures, blacked_out, strict=True)]
-        return found
+            images = (values * 255).round().astype(np.uint8)
+            result += [RenderedImage(image, black) for image, black in zip(images, nsfw_filtered, strict=True)]
+        return result
 
-    def _halve(self, error: torch.OutOfMemoryError) -> None:
+    def _reduce_batch_size(self, error: torch.OutOfMemoryError) -> None:
         torch.cuda.empty_cache()
         if self.batch_size == 1:
             raise GenerationError(
@@ -179,7 +181,7 @@ class Renderer:
         self.batch_size = max(1, self.batch_size // 2)
         logger.warning("out of memory: from here on %d pictures are drawn at a time", self.batch_size)
 
-    def _in_full_precision(
+    def _render_in_float32(
         self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str
     ) -> npt.NDArray[np.float32]:
         """(N, height, width, 3) of pictures that overflowed half precision."""
@@ -193,7 +195,8 @@ class Renderer:
         self._pipeline.to(torch.float32)
         try:
             parts = [
-                self._values([prompt], [seed], negative_prompt)[0] for prompt, seed in zip(prompts, seeds, strict=True)
+                self._run_pipeline([prompt], [seed], negative_prompt)[0]
+                for prompt, seed in zip(prompts, seeds, strict=True)
             ]
         finally:
             self._dtype = half
@@ -207,41 +210,41 @@ class Renderer:
         return values
 
     @torch.inference_mode()
-    def _values(
+    def _run_pipeline(
         self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str
     ) -> tuple[npt.NDArray[np.float32], list[bool]]:
         """(N, height, width, 3) in 0..1, perhaps with NaN; and which ones the safety checker made black."""
         output = self._pipeline(
-            **self._wording(prompts, negative_prompt),
+            **self._build_text_arguments(prompts, negative_prompt),
             height=self.config.image_size_px,
             width=self.config.image_size_px,
-            num_inference_steps=self.config.steps,
-            guidance_scale=self.config.guidance,
+            num_inference_steps=self.config.num_inference_steps,
+            guidance_scale=self.config.guidance_scale,
             generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
             output_type="np",
         )
         flags = getattr(output, "nsfw_content_detected", None) or [False] * len(prompts)
         return output.images, [bool(flag) for flag in flags]
 
-    def _wording(self, prompts: Sequence[str], negative_prompt: str) -> dict[str, Any]:
+    def _build_text_arguments(self, prompts: Sequence[str], negative_prompt: str) -> dict[str, Any]:
         """The pipeline's arguments for the text: embeddings, each encoded once, where the pipeline takes them."""
-        guided = self.config.guidance > 1
+        guided = self.config.guidance_scale > 1
         negative = negative_prompt if guided else ""
-        rows = self._embedded(prompts, negative) if self._takes_embeddings() else []
-        names = _EMBEDDINGS.get(len(rows[0])) if rows else None
+        rows = self._encode_prompts(prompts, negative) if self._supports_embeddings() else []
+        names = _EMBEDDING_NAMES.get(len(rows[0])) if rows else None
         if names is None:
             return {"prompt": list(prompts)} | ({"negative_prompt": [negative] * len(prompts)} if negative else {})
         columns = zip(names, zip(*rows, strict=True), strict=True)
         return {name: torch.cat(column) for name, column in columns if guided or "negative" not in name}
 
-    def _takes_embeddings(self) -> bool:
+    def _supports_embeddings(self) -> bool:
         parameters = inspect.signature(type(self._pipeline).__call__).parameters
         return hasattr(self._pipeline, "encode_prompt") and "negative_prompt_embeds" in parameters
 
-    def _embedded(self, prompts: Sequence[str], negative_prompt: str) -> list[tuple[Tensor | None, ...]]:
+    def _encode_prompts(self, prompts: Sequence[str], negative_prompt: str) -> list[tuple[Tensor | None, ...]]:
         """What the text encoders make of each prompt, (1, ...) each; those not remembered are encoded together."""
-        remembered = self._embeddings
-        new = [prompt for prompt in dict.fromkeys(prompts) if (prompt, negative_prompt) not in remembered]
+        cache = self._embeddings
+        new = [prompt for prompt in dict.fromkeys(prompts) if (prompt, negative_prompt) not in cache]
         if new:
             encode = self._pipeline.encode_prompt
             others = {name: None for name in ("prompt_2", "prompt_3") if name in inspect.signature(encode).parameters}
@@ -250,29 +253,29 @@ class Renderer:
                 **others,
                 device=self._pipeline.device,
                 num_images_per_prompt=1,
-                do_classifier_free_guidance=self.config.guidance > 1,
+                do_classifier_free_guidance=self.config.guidance_scale > 1,
                 negative_prompt=[negative_prompt] * len(new) if negative_prompt else None,
             )
             for i, prompt in enumerate(new):
                 row = tuple(None if part is None else part[i : i + 1] for part in encoded)
-                remembered[prompt, negative_prompt] = row
-        rows = [remembered[prompt, negative_prompt] for prompt in prompts]
+                cache[prompt, negative_prompt] = row
+        rows = [cache[prompt, negative_prompt] for prompt in prompts]
         for prompt in prompts:
-            remembered.move_to_end((prompt, negative_prompt))
-        while len(remembered) > _EMBEDDINGS_KEPT:
-            remembered.popitem(last=False)
+            cache.move_to_end((prompt, negative_prompt))
+        while len(cache) > _EMBEDDING_CACHE_SIZE:
+            cache.popitem(last=False)
         return rows
 
 
-_EMBEDDINGS_KEPT = 64
-_EMBEDDINGS = {
+_EMBEDDING_CACHE_SIZE = 64
+_EMBEDDING_NAMES = {
     2: ("prompt_embeds", "negative_prompt_embeds"),
     4: ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"),
 }
 """What ``encode_prompt`` returns, by its length: Stable Diffusion 1 and 2; XL and 3."""
 
 
-def _suit_gpu(pipeline: Any) -> None:
+def _use_channels_last(pipeline: Any) -> None:
     """Channels last is what a GPU's convolutions in half precision are fastest with."""
     for part in (getattr(pipeline, "unet", None), getattr(pipeline, "vae", None)):
         if part is not None:
@@ -285,7 +288,7 @@ def _compile_denoiser(pipeline: Any) -> None:
 
 
 def _load_pipeline(config: RenderConfig, dtype: torch.dtype) -> Any:
-    local = local_folder(config.checkpoint) is not None
+    local = find_local_folder(config.checkpoint) is not None
     arguments: dict[str, Any] = {"revision": config.revision, "local_files_only": local}
     try:
         parts = DiffusionPipeline.load_config(config.checkpoint, **arguments)
@@ -301,13 +304,13 @@ def _load_pipeline(config: RenderConfig, dtype: torch.dtype) -> Any:
             "give a folder with model_index.json, or the hub id of one"
         ) from error
     if config.scheduler is not None:
-        pipeline.scheduler = _scheduler_class(config.scheduler).from_config(pipeline.scheduler.config)
+        pipeline.scheduler = _find_scheduler_class(config.scheduler).from_config(pipeline.scheduler.config)
     return pipeline
 
 
 def _load_vae(checkpoint: str, own: Any, dtype: torch.dtype) -> Any:
     """Another VAE, on the device of the checkpoint's own."""
-    local = local_folder(checkpoint) is not None
+    local = find_local_folder(checkpoint) is not None
     try:
         vae = AutoModel.from_pretrained(checkpoint, torch_dtype=dtype, local_files_only=local)
         channels = vae.config.latent_channels
@@ -324,8 +327,8 @@ def _load_vae(checkpoint: str, own: Any, dtype: torch.dtype) -> Any:
     return vae.to(own.device).eval()
 
 
-def _scheduler_class(name: str) -> Any:
-    found = getattr(diffusers, name, None)
-    if not (isinstance(found, type) and issubclass(found, SchedulerMixin)):
+def _find_scheduler_class(name: str) -> Any:
+    result = getattr(diffusers, name, None)
+    if not (isinstance(result, type) and issubclass(result, SchedulerMixin)):
         raise GenerationError(f"diffusers has no scheduler {name!r}; try DDIMScheduler or DPMSolverMultistepScheduler")
-    return found
+    return result

@@ -6,14 +6,14 @@ import io
 
 from PIL import Image
 
-from generation.models.text_to_image import Picture
+from generation.models.text_to_image import RgbImage
 
 
-def webp_bytes(picture: Picture, quality: int | None) -> bytes:
+def encode_webp(image: RgbImage, quality: int | None) -> bytes:
     """(height, width, 3) as a WebP of ``quality`` 1 to 100, or None for lossless."""
     buffer = io.BytesIO()
     if quality is None:
-        Image.fromarray(picture).save(buffer, "WEBP", lossless=True, exact=True)
+        Image.fromarray(image).save(buffer, "WEBP", lossless=True, exact=True)
     else:
-        Image.fromarray(picture).save(buffer, "WEBP", quality=quality)
+        Image.fromarray(image).save(buffer, "WEBP", quality=quality)
     return buffer.getvalue()

@@ -14,12 +14,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from generation.errors import GenerationError
-from generation.parsing.coco_categories import category_of
-from generation.parsing.grammar import Action, Related, read_phrase
-from generation.parsing.location import Located, take_out_location
-from generation.parsing.normalization import is_empty, normalised, with_possessives
-from generation.parsing.noun_phrases import Thing
-from generation.parsing.spelling import corrected
+from generation.parsing.coco_categories import infer_category
+from generation.parsing.grammar import Action, RelatedObject, parse_words
+from generation.parsing.location import ExtractedLocation, extract_location
+from generation.parsing.normalization import is_empty, normalize_text, separate_possessives
+from generation.parsing.noun_phrases import NounPhrase
+from generation.parsing.spelling import correct_spelling
 from generation.parsing.tagging import SPACY_MODEL, Tag, Tagger
 from generation.parsing.tokens import Word
 
@@ -38,25 +38,25 @@ class Attributes:
     query: str
     """The text after normalisation: lower case, single spaces, no control characters."""
 
-    target: Thing
+    target: NounPhrase
     """The head noun with its own attributes; ``lemma`` is empty for "left one" or "the big yellow one"."""
 
     kind: str
-    """``person``, ``animal``, ``garment``, ``part``, ``stuff``, ``thing`` or ``unknown``."""
+    """``person``, ``animal``, ``garment``, ``part``, ``stuff``, ``noun_phrase`` or ``unknown``."""
 
     category: str = ""
     """COCO category that the target most likely belongs to; empty where the head names none of them."""
 
-    wearing: tuple[Thing, ...] = ()
-    carrying: tuple[Thing, ...] = ()
-    parts: tuple[Thing, ...] = ()
+    wearing: tuple[NounPhrase, ...] = ()
+    carrying: tuple[NounPhrase, ...] = ()
+    parts: tuple[NounPhrase, ...] = ()
     """What it has or contains: "with pink sprinkles", "of wine"."""
 
-    owner: Thing | None = None
+    owner: NounPhrase | None = None
     """Whose part the target is: "man's arm"."""
 
     actions: tuple[Action, ...] = ()
-    related: tuple[Related, ...] = ()
+    related: tuple[RelatedObject, ...] = ()
     negated: tuple[str, ...] = ()
     """Words after "not", "no", "without"."""
 
@@ -72,33 +72,33 @@ class Attributes:
     """Whether words beyond ``MAX_WORDS`` were left unread."""
 
     @property
-    def colours(self) -> tuple[tuple[str, str], ...]:
+    def colors(self) -> tuple[tuple[str, str], ...]:
         """(colour, lemma of what it modifies) over the target and what it wears, carries, has and acts with."""
         owner = () if self.owner is None else (self.owner,)
-        acted = tuple(action.thing for action in self.actions if action.thing is not None)
-        things = (self.target, *owner, *self.wearing, *self.carrying, *self.parts, *acted)
-        return tuple(pair for thing in things for pair in thing.colours_with_owner)
+        acted = tuple(action.noun_phrase for action in self.actions if action.noun_phrase is not None)
+        noun_phrases = (self.target, *owner, *self.wearing, *self.carrying, *self.parts, *acted)
+        return tuple(pair for noun_phrase in noun_phrases for pair in noun_phrase.colors_with_owner)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; fields that say nothing are left out."""
-        record: dict[str, Any] = _without_empty(asdict(self))
+        record: dict[str, Any] = _drop_empty(asdict(self))
         return {**record, "kind": self.kind}
 
 
-def _without_empty(value: Any) -> Any:
+def _drop_empty(value: Any) -> Any:
     if isinstance(value, dict):
-        return {k: _without_empty(v) for k, v in value.items() if v not in (None, "", (), {}, False)}
+        return {k: _drop_empty(v) for k, v in value.items() if v not in (None, "", (), {}, False)}
     if isinstance(value, (list, tuple)):
-        return [_without_empty(v) for v in value]
+        return [_drop_empty(v) for v in value]
     return value
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Prepared:
+class _PreparedQuery:
     query: str
-    located: Located
+    extracted: ExtractedLocation
     words: tuple[str, ...]
-    written: dict[str, str] = field(repr=False)
+    surface_forms: dict[str, str] = field(repr=False)
     """Corrected word to the word as written."""
 
     truncated: bool
@@ -125,65 +125,79 @@ class AttributeParser:
             EmptyQueryError: for a text without letters or digits; see `is_empty`.
         """
         texts = list(texts)
-        prepared = {text: _prepare(text) for text in dict.fromkeys(texts)}
+        prepared = {text: _prepare_query(text) for text in dict.fromkeys(texts)}
         tagged = self._tagger.tag([one.words for one in prepared.values()])
-        read = {text: _attributes(one, tags) for (text, one), tags in zip(prepared.items(), tagged, strict=True)}
-        return [read[text] for text in texts]
+        by_text = {
+            text: _build_attributes(one, tags) for (text, one), tags in zip(prepared.items(), tagged, strict=True)
+        }
+        return [by_text[text] for text in texts]
 
 
-def _prepare(text: str) -> _Prepared:
+def _prepare_query(text: str) -> _PreparedQuery:
     if is_empty(text):
         raise EmptyQueryError(f"the query {text!r} has neither a letter nor a digit; leave it out")
-    query = normalised(text)
-    written: dict[str, str] = {}
+    query = normalize_text(text)
+    surface_forms: dict[str, str] = {}
     words = query.split()
-    meant = []
+    corrected_words = []
     for word in words[:MAX_WORDS]:
-        right = corrected(word)
-        written[right] = word
-        meant.append(right)
-    located = take_out_location(with_possessives(" ".join(meant)))
-    return _Prepared(
+        correction = correct_spelling(word)
+        surface_forms[correction] = word
+        corrected_words.append(correction)
+    extracted = extract_location(separate_possessives(" ".join(corrected_words)))
+    return _PreparedQuery(
         query=query,
-        located=located,
-        words=tuple(located.text.split()),
-        written=written,
+        extracted=extracted,
+        words=tuple(extracted.text.split()),
+        surface_forms=surface_forms,
         truncated=len(words) > MAX_WORDS,
     )
 
 
-def _attributes(prepared: _Prepared, tags: Sequence[Tag]) -> Attributes:
+def _build_attributes(prepared: _PreparedQuery, tags: Sequence[Tag]) -> Attributes:
     words = [
-        Word(text=text, surface=prepared.written.get(text, text.rstrip("_")), lemma=lemma, pos=pos)
+        Word(text=text, surface=prepared.surface_forms.get(text, text.rstrip("_")), lemma=lemma, pos=pos)
         for text, (pos, lemma) in zip(prepared.words, tags, strict=True)
     ]
-    phrase = read_phrase(words)
+    parsed = parse_words(words)
     return Attributes(
         query=prepared.query,
-        target=_as_said(phrase.target, prepared.located),
-        kind=phrase.kind,
-        category=category_of(phrase.target, phrase.kind, phrase.owner),
-        wearing=tuple(phrase.wearing),
-        carrying=tuple(phrase.carrying),
-        parts=tuple(phrase.parts),
-        owner=phrase.owner,
-        actions=tuple(phrase.actions),
-        related=tuple(phrase.related),
-        negated=tuple(phrase.negated),
-        inscription=" ".join(phrase.inscription),
-        absolute_location=prepared.located.absolute,
+        target=_restore_location_head(parsed.target, prepared.extracted),
+        kind=parsed.kind,
+        category=infer_category(parsed.target, parsed.kind, parsed.owner),
+        wearing=tuple(parsed.wearing),
+        carrying=tuple(parsed.carrying),
+        parts=tuple(parsed.parts),
+        owner=parsed.owner,
+        actions=tuple(parsed.actions),
+        related=tuple(parsed.related),
+        negated=tuple(parsed.negated),
+        inscription=" ".join(parsed.inscription),
+        absolute_location=prepared.extracted.absolute,
         relative_location=tuple(word[1:].replace("_", " ") for word in prepared.words if word.startswith("@")),
-        ordinals=prepared.located.ordinals,
+        ordinals=prepared.extracted.ordinals,
         truncated=prepared.truncated,
     )
 
 
-def _as_said(target: Thing, located: Located) -> Thing:
+def _restore_location_head(target: NounPhrase, extracted: ExtractedLocation) -> NounPhrase:
     """The head as said, where that is a part ("top of the sky") or only a place ("bottom left corner")."""
-    if located.part and target.noun:
-        return replace(target, surface=located.part, lemma=located.part)
-    place = next((word for word in reversed(located.absolute) if word in _PLACES), "")
-    return replace(target, surface=place, lemma=place) if place and target == Thing() else target
+    if extracted.part and target.noun:
+        return replace(target, surface=extracted.part, lemma=extracted.part)
+    place = next((word for word in reversed(extracted.absolute) if word in _LOCATION_NOUNS), "")
+    return replace(target, surface=place, lemma=place) if place and target == NounPhrase() else target
 
 
-_PLACES = {"corner", "side", "edge", "row", "end", "top", "bottom", "middle", "center", "background", "foreground"}
+_LOCATION_NOUNS = {
+    "corner",
+    "side",
+    "edge",
+    "row",
+    "end",
+    "top",
+    "bottom",
+    "middle",
+    "center",
+    "background",
+    "foreground",
+}

@@ -5,7 +5,7 @@ category_of(Thing(noun="wine glass", lemma="glass", ...), "thing") == "wine glas
 
 from __future__ import annotations
 
-from generation.parsing.noun_phrases import Thing
+from generation.parsing.noun_phrases import NounPhrase
 
 _NOUNS = {
     "bicycle": "bicycle bike cycle",
@@ -88,21 +88,21 @@ _NOUNS = {
     "hair drier": "hairdryer dryer",
     "toothbrush": "toothbrush",
 }
-_CATEGORY = {noun.replace("_", " "): category for category, nouns in _NOUNS.items() for noun in nouns.split()}
+_CATEGORY_BY_NOUN = {noun.replace("_", " "): category for category, nouns in _NOUNS.items() for noun in nouns.split()}
 
 
-def category_of(target: Thing, kind: str, owner: Thing | None = None) -> str:
+def infer_category(target: NounPhrase, kind: str, owner: NounPhrase | None = None) -> str:
     """COCO's name of the category, or empty; people, and garments for who wears them, are ``person``.
 
     The last two words of a compound go before the last alone ("wine glass", "teddy bear"); what a part or a quantity
     is of goes before its own name ("slice of pizza", "elephant's trunk").
     """
     if owner is not None:
-        return category_of(owner, "person" if owner.lemma not in _CATEGORY else "animal")
-    for thing in (*target.contents, target):
-        *compound, last = [*thing.noun.split()[:-1], thing.lemma or thing.noun]
+        return infer_category(owner, "person" if owner.lemma not in _CATEGORY_BY_NOUN else "animal")
+    for noun_phrase in (*target.contents, target):
+        *compound, last = [*noun_phrase.noun.split()[:-1], noun_phrase.lemma or noun_phrase.noun]
         both = f"{compound[-1]} {last}" if compound else last
-        found = _CATEGORY.get(both) or _CATEGORY.get(last) or _CATEGORY.get(thing.noun)
-        if found and kind != "person":
-            return found
+        category = _CATEGORY_BY_NOUN.get(both) or _CATEGORY_BY_NOUN.get(last) or _CATEGORY_BY_NOUN.get(noun_phrase.noun)
+        if category and kind != "person":
+            return category
     return "person" if kind in ("person", "garment", "part") else ""

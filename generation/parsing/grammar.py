@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from generation.parsing import lexicon as lex
-from generation.parsing.noun_phrases import Thing, kind_of, named, with_modifiers
-from generation.parsing.segments import Segment, segments_of
-from generation.parsing.tokens import MODIFIERS, NEVER_NOUNS, Word, is_noun, is_verb, prepared
+from generation.parsing.noun_phrases import NounPhrase, add_modifiers, infer_kind, make_noun_phrase
+from generation.parsing.segments import Segment, split_segments
+from generation.parsing.tokens import MODIFIERS, NEVER_NOUNS, Word, is_noun, is_verb, normalize_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,120 +24,143 @@ class Action:
     verb: str
     """As written, mostly the ``-ing`` form."""
 
-    thing: Thing | None = None
+    noun_phrase: NounPhrase | None = None
     """What it does that with, where this belongs into the picture ("eating pizza")."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Related:
+class RelatedObject:
     """Another object and how the target stands to it; never part of a prompt."""
 
     relation: str
-    thing: Thing
-    details: tuple[Thing, ...] = ()
+    noun_phrase: NounPhrase
+    details: tuple[NounPhrase, ...] = ()
     """What a person among them wears, carries or has."""
 
 
 @dataclass(kw_only=True)
-class Phrase:
+class ParsedExpression:
     """What the grammar reads from one query."""
 
-    target: Thing = field(default_factory=Thing)
+    target: NounPhrase = field(default_factory=NounPhrase)
     kind: str = "unknown"
-    wearing: list[Thing] = field(default_factory=list)
-    carrying: list[Thing] = field(default_factory=list)
-    parts: list[Thing] = field(default_factory=list)
-    owner: Thing | None = None
+    wearing: list[NounPhrase] = field(default_factory=list)
+    carrying: list[NounPhrase] = field(default_factory=list)
+    parts: list[NounPhrase] = field(default_factory=list)
+    owner: NounPhrase | None = None
     actions: list[Action] = field(default_factory=list)
-    related: list[Related] = field(default_factory=list)
+    related: list[RelatedObject] = field(default_factory=list)
     negated: list[str] = field(default_factory=list)
     inscription: list[str] = field(default_factory=list)
-    beside: Thing | None = None
+    last_related: NounPhrase | None = None
     """The other thing that was named last; what is said next can be about it."""
 
 
-def read_phrase(words: list[Word]) -> Phrase:
+def parse_words(words: list[Word]) -> ParsedExpression:
     """Read tagged words, location taken out, into a phrase."""
-    phrase = Phrase()
-    words = list(prepared(words))
+    parsed = ParsedExpression()
+    words = list(normalize_words(words))
     negating, pending = False, False  # pending: a "not" whose object is still to come ("not holding a glass")
-    for segment in segments_of(words):
+    for segment in split_segments(words):
         negates = segment.role == "negated"
         negating = negates or (negating and (pending or segment.role in ("in", "of", "having", "wearing")))
         pending = (negates or pending) and all(word.text in lex.SKIPPED for word in segment.words)
-        things = segment.things
-        if segment.role == "joined" and not phrase.target.noun and not phrase.wearing and not phrase.related:
+        noun_phrases = segment.noun_phrases
+        if segment.role == "joined" and not parsed.target.noun and not parsed.wearing and not parsed.related:
             segment.role = "target"
         if segment.role == "target":
-            _read_target(phrase, segment.words, things)
+            _parse_target(parsed, segment.words, noun_phrases)
         elif segment.role == "inscribed":
-            phrase.inscription += [word.surface for word in segment.words]
-        elif negates and segment.connector == "not" and phrase.target == Thing() and _denies_attribute(things):
-            phrase.target = Thing(surface=things[0].surface, lemma=things[0].lemma, noun=things[0].noun)
-            phrase.negated += [
+            parsed.inscription += [word.surface for word in segment.words]
+        elif (
+            negates
+            and segment.connector == "not"
+            and parsed.target == NounPhrase()
+            and _is_negated_attribute(noun_phrases)
+        ):
+            parsed.target = NounPhrase(
+                surface=noun_phrases[0].surface, lemma=noun_phrases[0].lemma, noun=noun_phrases[0].noun
+            )
+            parsed.negated += [
                 word.text for word in segment.words if not is_noun(word) and word.text not in lex.SKIPPED
             ]
         elif negating:
-            phrase.negated += [word.text for word in segment.words if word.text not in lex.SKIPPED]
+            parsed.negated += [word.text for word in segment.words if word.text not in lex.SKIPPED]
         else:
-            _attach(phrase, segment)
-    if not phrase.target.noun:
-        _infer_target(phrase, words)
-    phrase.kind = kind_of(phrase.target)
-    return phrase
+            _attach(parsed, segment)
+    if not parsed.target.noun:
+        _infer_target(parsed, words)
+    parsed.kind = infer_kind(parsed.target)
+    return parsed
 
 
-def _denies_attribute(things: list[Thing]) -> bool:
+def _is_negated_attribute(noun_phrases: list[NounPhrase]) -> bool:
     """ "not full zebra": it is the zebra that is meant, another one than the full one."""
-    return len(things) == 1 and bool(things[0].noun) and things[0] != replace(Thing(), **_names(things[0]))
+    return (
+        len(noun_phrases) == 1
+        and bool(noun_phrases[0].noun)
+        and noun_phrases[0] != replace(NounPhrase(), **_get_noun_fields(noun_phrases[0]))
+    )
 
 
-def _names(thing: Thing) -> dict[str, Any]:
-    return {"surface": thing.surface, "lemma": thing.lemma, "noun": thing.noun, "plural": thing.plural}
+def _get_noun_fields(noun_phrase: NounPhrase) -> dict[str, Any]:
+    return {
+        "surface": noun_phrase.surface,
+        "lemma": noun_phrase.lemma,
+        "noun": noun_phrase.noun,
+        "plural": noun_phrase.plural,
+    }
 
 
-def _read_target(phrase: Phrase, words: list[Word], things: list[Thing]) -> None:
-    things = _with_actions_apart(phrase, words, things)
-    owner = _owner(words)
-    named = [thing for thing in things if thing.noun]
-    if owner is not None and len(named) > 1:
-        phrase.owner, named = named[0], named[1:]
-        things = things[1:]
-    if not named:
-        phrase.target = _guessed(words, things[0] if things else Thing())
+def _parse_target(parsed: ParsedExpression, words: list[Word], noun_phrases: list[NounPhrase]) -> None:
+    noun_phrases = _extract_actions(parsed, words, noun_phrases)
+    owner = _find_possessive(words)
+    make_noun_phrase = [noun_phrase for noun_phrase in noun_phrases if noun_phrase.noun]
+    if owner is not None and len(make_noun_phrase) > 1:
+        parsed.owner, make_noun_phrase = make_noun_phrase[0], make_noun_phrase[1:]
+        noun_phrases = noun_phrases[1:]
+    if not make_noun_phrase:
+        parsed.target = _infer_head(words, noun_phrases[0] if noun_phrases else NounPhrase())
         return
-    head = next((thing for thing in named if kind_of(thing) == "person"), named[0])
-    phrase.target = head
-    for thing in things:
-        if thing is not head:
-            _place(phrase, thing)
+    head = next(
+        (noun_phrase for noun_phrase in make_noun_phrase if infer_kind(noun_phrase) == "person"), make_noun_phrase[0]
+    )
+    parsed.target = head
+    for noun_phrase in noun_phrases:
+        if noun_phrase is not head:
+            _attach_without_connector(parsed, noun_phrase)
 
 
-def _with_actions_apart(phrase: Phrase, words: list[Word], things: list[Thing]) -> list[Thing]:
+def _extract_actions(parsed: ParsedExpression, words: list[Word], noun_phrases: list[NounPhrase]) -> list[NounPhrase]:
     """ "sitting man" sits, but a "parking meter" is a kind of meter."""
     verbs = [word.text for word in words if is_verb(word) and word.text not in lex.FILLED]
-    acts = not things or any(kind_of(thing) in ("person", "animal", "garment", "unknown") for thing in things)
+    acts = not noun_phrases or any(
+        infer_kind(noun_phrase) in ("person", "animal", "garment", "unknown") for noun_phrase in noun_phrases
+    )
     verbs = [verb for verb in verbs if acts or verb in lex.POSTURES]
-    phrase.actions += [Action(verb=verb) for verb in verbs]
-    return [replace(thing, others=tuple(o for o in thing.others if o not in verbs)) for thing in things]
+    parsed.actions += [Action(verb=verb) for verb in verbs]
+    return [
+        replace(noun_phrase, other_modifiers=tuple(o for o in noun_phrase.other_modifiers if o not in verbs))
+        for noun_phrase in noun_phrases
+    ]
 
 
-def _guessed(words: list[Word], modifiers: Thing) -> Thing:
+def _infer_head(words: list[Word], modifiers: NounPhrase) -> NounPhrase:
     """The last word as the head where the tagger saw no noun, most often because of a misspelling."""
     last = next((word for word in reversed(words) if word.text not in lex.SKIPPED), None)
     known = NEVER_NOUNS | (MODIFIERS - _SUBSTANCES) | lex.ADJECTIVES | lex.RELATIONS | lex.POSTURES | lex.OBJECT_ACTIONS
     if last is None or last.text in known or not last.text.isalpha() or len(last.text) < 4:
         return modifiers
-    others = tuple(other for other in modifiers.others if other != last.text)
+    other_modifiers = tuple(other for other in modifiers.other_modifiers if other != last.text)
     materials = tuple(material for material in modifiers.materials if material != last.text)
-    return replace(named(modifiers, last), others=others, materials=materials)
+    return replace(make_noun_phrase(modifiers, last), other_modifiers=other_modifiers, materials=materials)
 
 
 _SUBSTANCES = {"wood", "metal", "paper", "brick", "stone", "marble", "leather", "concrete", "plastic", "straw"}
 """Materials that are also named as things ("paper on desk")."""
 
 
-def _owner(words: list[Word]) -> int | None:
+def _find_possessive(words: list[Word]) -> int | None:
     """Index of a possessive "'s" with a noun before and after it."""
     for i, word in enumerate(words):
         if word.text == "'s" and 0 < i < len(words) - 1 and is_noun(words[i - 1]):
@@ -145,149 +168,155 @@ def _owner(words: list[Word]) -> int | None:
     return None
 
 
-def _place(phrase: Phrase, thing: Thing) -> None:
+def _attach_without_connector(parsed: ParsedExpression, noun_phrase: NounPhrase) -> None:
     """A thing that follows the head without a connector: clothes, loose colours, or a part."""
-    target = kind_of(phrase.target)
+    target = infer_kind(parsed.target)
     person = target == "person"
-    if not thing.noun and not (person and (thing.colours or thing.patterns)):
-        phrase.target = with_modifiers(phrase.target, thing)
-    elif (person or target == "garment") and kind_of(thing) in ("garment", "unknown"):
-        phrase.wearing.append(thing)
-    elif person and thing.lemma in lex.CARRIED:
-        phrase.carrying.append(thing)
+    if not noun_phrase.noun and not (person and (noun_phrase.colors or noun_phrase.patterns)):
+        parsed.target = add_modifiers(parsed.target, noun_phrase)
+    elif (person or target == "garment") and infer_kind(noun_phrase) in ("garment", "unknown"):
+        parsed.wearing.append(noun_phrase)
+    elif person and noun_phrase.lemma in lex.CARRIED:
+        parsed.carrying.append(noun_phrase)
     else:
-        phrase.parts.append(thing)
+        parsed.parts.append(noun_phrase)
 
 
-def _attach(phrase: Phrase, segment: Segment) -> None:
+def _attach(parsed: ParsedExpression, segment: Segment) -> None:
     """Give the things of a later segment to the target, in the role that its connector says."""
-    if segment.role in _ABOUT_BESIDE and _is_about_beside(phrase, segment):
-        last = phrase.related[-1]
-        phrase.related[-1] = replace(last, details=(*last.details, *(_as_colour(thing) for thing in segment.things)))
+    if segment.role in _ROLES_OF_RELATED and _is_about_related(parsed, segment):
+        last = parsed.related[-1]
+        parsed.related[-1] = replace(
+            last, details=(*last.details, *(_convert_to_color(noun_phrase) for noun_phrase in segment.noun_phrases))
+        )
     elif segment.role == "action":
-        _attach_action(phrase, segment)
+        _attach_action(parsed, segment)
     elif segment.role == "joined":
-        _attach_joined(phrase, segment)
+        _attach_joined(parsed, segment)
     else:
-        for number, thing in enumerate(segment.things):
-            _attach_thing(phrase, segment, thing, first=number == 0)
+        for number, noun_phrase in enumerate(segment.noun_phrases):
+            _attach_noun_phrase(parsed, segment, noun_phrase, first=number == 0)
         if segment.role == "related" and any(word.text in lex.VAGUE for word in segment.words):
-            _add_related(phrase, _relation(segment), Thing())
+            _add_related(parsed, _get_relation(segment), NounPhrase())
 
 
-_ABOUT_BESIDE = ("in", "having", "wearing", "carrying", "on", "action")
+_ROLES_OF_RELATED = ("in", "having", "wearing", "carrying", "on", "action")
 
 
-def _is_about_beside(phrase: Phrase, segment: Segment) -> bool:
+def _is_about_related(parsed: ParsedExpression, segment: Segment) -> bool:
     """Whether a segment is about the other thing named last: the nearest that can have, wear or do what it says."""
-    if phrase.beside is None:
+    if parsed.last_related is None:
         return False
-    holder, target = kind_of(phrase.beside), kind_of(phrase.target)
-    first = segment.things[0] if segment.things else Thing()
+    holder, target = infer_kind(parsed.last_related), infer_kind(parsed.target)
+    first = segment.noun_phrases[0] if segment.noun_phrases else NounPhrase()
     if segment.role == "on":
         return holder in ("person", "animal")
-    if kind_of(first) == "part" or segment.role == "action":
+    if infer_kind(first) == "part" or segment.role == "action":
         able = {"person", "animal"}
-    elif segment.role in ("wearing", "carrying") or kind_of(first) in ("garment", "unknown") or _is_carried(first):
+    elif segment.role in ("wearing", "carrying") or infer_kind(first) in ("garment", "unknown") or _is_carried(first):
         able = {"person"}
     else:
         return True
     return holder in able | {"unknown"} or target not in able | {"unknown"}
 
 
-def _is_carried(thing: Thing) -> bool:
-    return thing.lemma in lex.CARRIED
+def _is_carried(noun_phrase: NounPhrase) -> bool:
+    return noun_phrase.lemma in lex.CARRIED
 
 
-def _add_related(phrase: Phrase, relation: str, thing: Thing) -> None:
-    phrase.related.append(Related(relation=relation, thing=thing))
-    phrase.beside = next((one for one in thing.contents if kind_of(one) in ("person", "animal")), thing)
-
-
-def _attach_thing(phrase: Phrase, segment: Segment, thing: Thing, *, first: bool) -> None:
-    """One thing of a segment that is neither an action nor joined by a comma or "and"."""
-    role, target = segment.role, kind_of(phrase.target)
-    if role in ("in", "wearing") and target in ("person", "unknown"):
-        thing = _as_colour(thing)
-    kind = kind_of(thing)
-    later = role == "on" and not first
-    if kind == "person" and not phrase.target.noun and (later or role in ("in", "having", "wearing", "negated")):
-        phrase.target = with_modifiers(thing, phrase.target)
-    elif role == "wearing" or (role == "in" and kind in ("garment", "unknown")):
-        phrase.wearing.append(thing)
-    elif role == "having" and kind == "garment":
-        (phrase.parts if target in ("thing", "stuff") else phrase.wearing).append(thing)
-    elif role == "carrying":
-        phrase.carrying.append(thing)
-    elif kind == "person" and role in ("having", "on", "in"):
-        _add_related(phrase, _relation(segment), thing)
-    elif role == "having" and not thing.noun and target != "person":
-        phrase.target = with_modifiers(phrase.target, thing)
-    elif role == "having":
-        (phrase.carrying if _is_carried(thing) and target == "person" else phrase.parts).append(thing)
-    elif role == "of":
-        _attach_of(phrase, thing)
-    elif role == "on" and thing.lemma in lex.RIDDEN and target == "person":
-        phrase.actions.append(Action(verb="on", thing=thing))
-    elif thing.noun:
-        _add_related(phrase, _relation(segment), thing)
-
-
-def _as_colour(thing: Thing) -> Thing:
-    """A person "in orange" wears the colour, not the fruit."""
-    if thing.noun not in lex.COLOURS:
-        return thing
-    return replace(thing, surface="", lemma="", noun="", colours=(*thing.colours, thing.noun))
-
-
-def _relation(segment: Segment) -> str:
-    return segment.connector.lstrip("@").replace("_", " ")
-
-
-def _attach_joined(phrase: Phrase, segment: Segment) -> None:
-    """What follows a comma, "and" or a location: more about the target, or another object."""
-    phrase.beside = None
-    for thing in segment.things:
-        if kind_of(phrase.target) == "garment" and kind_of(thing) == "person":
-            phrase.wearing.append(phrase.target)
-            phrase.target = thing
-        elif phrase.target.noun in lex.PICTURES and thing.noun:
-            phrase.target = thing
-        elif kind_of(thing) in ("garment", "part", "unknown"):
-            _place(phrase, thing)
-        else:
-            phrase.related.append(Related(relation=segment.connector, thing=thing))
-            if segment.connector in lex.ARTICLES:  # "the chair the woman with a hat sits on"
-                phrase.beside = thing
-
-
-def _attach_action(phrase: Phrase, segment: Segment) -> None:
-    """An action keeps its object where that can be drawn with it; another person or animal is a rival instead."""
-    verb, things = segment.connector, segment.things
-    if things and _is_object(verb, things[0]):
-        phrase.actions.append(Action(verb=verb, thing=things[0]))
-        things = things[1:]
-    elif not (things and verb not in lex.POSTURES and kind_of(things[0]) in ("person", "animal")):
-        phrase.actions.append(Action(verb=verb))
-    for thing in things:
-        if kind_of(thing) == "garment" or (not thing.noun and thing.colours):
-            phrase.wearing.append(thing)
-        elif thing.noun:
-            _add_related(phrase, verb, thing)
-
-
-def _is_object(verb: str, thing: Thing) -> bool:
-    known = verb.split()[0] in lex.OBJECT_ACTIONS | lex.FILLED or " " in verb
-    return bool(thing.noun) and (
-        known or (verb not in lex.POSTURES and kind_of(thing) not in ("person", "animal", "garment"))
+def _add_related(parsed: ParsedExpression, relation: str, noun_phrase: NounPhrase) -> None:
+    parsed.related.append(RelatedObject(relation=relation, noun_phrase=noun_phrase))
+    parsed.last_related = next(
+        (one for one in noun_phrase.contents if infer_kind(one) in ("person", "animal")), noun_phrase
     )
 
 
-def _one_of(thing: Thing) -> Thing:
+def _attach_noun_phrase(parsed: ParsedExpression, segment: Segment, noun_phrase: NounPhrase, *, first: bool) -> None:
+    """One thing of a segment that is neither an action nor joined by a comma or "and"."""
+    role, target = segment.role, infer_kind(parsed.target)
+    if role in ("in", "wearing") and target in ("person", "unknown"):
+        noun_phrase = _convert_to_color(noun_phrase)
+    kind = infer_kind(noun_phrase)
+    later = role == "on" and not first
+    if kind == "person" and not parsed.target.noun and (later or role in ("in", "having", "wearing", "negated")):
+        parsed.target = add_modifiers(noun_phrase, parsed.target)
+    elif role == "wearing" or (role == "in" and kind in ("garment", "unknown")):
+        parsed.wearing.append(noun_phrase)
+    elif role == "having" and kind == "garment":
+        (parsed.parts if target in ("thing", "stuff") else parsed.wearing).append(noun_phrase)
+    elif role == "carrying":
+        parsed.carrying.append(noun_phrase)
+    elif kind == "person" and role in ("having", "on", "in"):
+        _add_related(parsed, _get_relation(segment), noun_phrase)
+    elif role == "having" and not noun_phrase.noun and target != "person":
+        parsed.target = add_modifiers(parsed.target, noun_phrase)
+    elif role == "having":
+        (parsed.carrying if _is_carried(noun_phrase) and target == "person" else parsed.parts).append(noun_phrase)
+    elif role == "of":
+        _attach_of(parsed, noun_phrase)
+    elif role == "on" and noun_phrase.lemma in lex.RIDDEN and target == "person":
+        parsed.actions.append(Action(verb="on", noun_phrase=noun_phrase))
+    elif noun_phrase.noun:
+        _add_related(parsed, _get_relation(segment), noun_phrase)
+
+
+def _convert_to_color(noun_phrase: NounPhrase) -> NounPhrase:
+    """A person "in orange" wears the colour, not the fruit."""
+    if noun_phrase.noun not in lex.COLORS:
+        return noun_phrase
+    return replace(noun_phrase, surface="", lemma="", noun="", colors=(*noun_phrase.colors, noun_phrase.noun))
+
+
+def _get_relation(segment: Segment) -> str:
+    return segment.connector.lstrip("@").replace("_", " ")
+
+
+def _attach_joined(parsed: ParsedExpression, segment: Segment) -> None:
+    """What follows a comma, "and" or a location: more about the target, or another object."""
+    parsed.last_related = None
+    for noun_phrase in segment.noun_phrases:
+        if infer_kind(parsed.target) == "garment" and infer_kind(noun_phrase) == "person":
+            parsed.wearing.append(parsed.target)
+            parsed.target = noun_phrase
+        elif parsed.target.noun in lex.IMAGE_NOUNS and noun_phrase.noun:
+            parsed.target = noun_phrase
+        elif infer_kind(noun_phrase) in ("garment", "part", "unknown"):
+            _attach_without_connector(parsed, noun_phrase)
+        else:
+            parsed.related.append(RelatedObject(relation=segment.connector, noun_phrase=noun_phrase))
+            if segment.connector in lex.ARTICLES:  # "the chair the woman with a hat sits on"
+                parsed.last_related = noun_phrase
+
+
+def _attach_action(parsed: ParsedExpression, segment: Segment) -> None:
+    """An action keeps its object where that can be drawn with it; another person or animal is a rival instead."""
+    verb, noun_phrases = segment.connector, segment.noun_phrases
+    if noun_phrases and _is_action_object(verb, noun_phrases[0]):
+        parsed.actions.append(Action(verb=verb, noun_phrase=noun_phrases[0]))
+        noun_phrases = noun_phrases[1:]
+    elif not (noun_phrases and verb not in lex.POSTURES and infer_kind(noun_phrases[0]) in ("person", "animal")):
+        parsed.actions.append(Action(verb=verb))
+    for noun_phrase in noun_phrases:
+        if infer_kind(noun_phrase) == "garment" or (not noun_phrase.noun and noun_phrase.colors):
+            parsed.wearing.append(noun_phrase)
+        elif noun_phrase.noun:
+            _add_related(parsed, verb, noun_phrase)
+
+
+def _is_action_object(verb: str, noun_phrase: NounPhrase) -> bool:
+    known = verb.split()[0] in lex.OBJECT_ACTIONS | lex.FILLED or " " in verb
+    return bool(noun_phrase.noun) and (
+        known or (verb not in lex.POSTURES and infer_kind(noun_phrase) not in ("person", "animal", "garment"))
+    )
+
+
+def _make_singular(noun_phrase: NounPhrase) -> NounPhrase:
     """ "the larger of the two zebras" is one zebra."""
-    if thing.count is None:
-        return thing
-    return replace(thing, count=None, plural=False, noun=" ".join([*thing.noun.split()[:-1], thing.lemma]))
+    if noun_phrase.count is None:
+        return noun_phrase
+    return replace(
+        noun_phrase, count=None, plural=False, noun=" ".join([*noun_phrase.noun.split()[:-1], noun_phrase.lemma])
+    )
 
 
 _GROUPS = frozenset(
@@ -311,35 +340,35 @@ _GROUPS = frozenset(
 )
 
 
-def _attach_of(phrase: Phrase, thing: Thing) -> None:
+def _attach_of(parsed: ParsedExpression, noun_phrase: NounPhrase) -> None:
     """The complement of "of" is the head where nothing but location stood before it, else contents, or an owner."""
-    if not thing.noun:
+    if not noun_phrase.noun:
         return
-    target, kind = phrase.target, kind_of(thing)
-    if (not target.noun and not phrase.related) or target.lemma in lex.PICTURES:
-        phrase.target = with_modifiers(_one_of(thing), target)
-    elif kind_of(target) in ("part", "garment") and kind in ("person", "animal") and phrase.owner is None:
-        phrase.owner = thing
+    target, kind = parsed.target, infer_kind(noun_phrase)
+    if (not target.noun and not parsed.related) or target.lemma in lex.IMAGE_NOUNS:
+        parsed.target = add_modifiers(_make_singular(noun_phrase), target)
+    elif infer_kind(target) in ("part", "garment") and kind in ("person", "animal") and parsed.owner is None:
+        parsed.owner = noun_phrase
     elif kind == "person" and target.lemma not in _GROUPS:
-        _add_related(phrase, "of", thing)
+        _add_related(parsed, "of", noun_phrase)
     else:
-        phrase.target = replace(target, contents=(*target.contents, thing))
+        parsed.target = replace(target, contents=(*target.contents, noun_phrase))
 
 
-def _infer_target(phrase: Phrase, words: list[Word]) -> None:
+def _infer_target(parsed: ParsedExpression, words: list[Word]) -> None:
     """Without a head noun: who wears or holds something is a person; "thing" is the head of "black thing"."""
-    vague = next((word.text for word in words if word.text in lex.VAGUE_NOUNS | _MARKS), "")
+    vague = next((word.text for word in words if word.text in lex.VAGUE_NOUNS | _PATTERN_NOUNS), "")
     if (
-        phrase.wearing
-        or (phrase.carrying and not phrase.target.colours)
-        or any(other in lex.PERSONAL for other in phrase.target.others)
+        parsed.wearing
+        or (parsed.carrying and not parsed.target.colors)
+        or any(other in lex.PERSONAL for other in parsed.target.other_modifiers)
     ):
-        phrase.target = replace(phrase.target, noun="person")
+        parsed.target = replace(parsed.target, noun="person")
     elif vague:
-        phrase.target = replace(phrase.target, surface=vague, lemma=lex.IRREGULAR.get(vague, vague.removesuffix("s")))
-    elif not phrase.target.surface and any(word.text in ("one", "ones") for word in words):
-        phrase.target = replace(phrase.target, surface="one")
+        parsed.target = replace(parsed.target, surface=vague, lemma=lex.IRREGULAR.get(vague, vague.removesuffix("s")))
+    elif not parsed.target.surface and any(word.text in ("one", "ones") for word in words):
+        parsed.target = replace(parsed.target, surface="one")
 
 
-_MARKS = frozenset(["stripe", "stripes", "dots", "spot", "spots"])
+_PATTERN_NOUNS = frozenset(["stripe", "stripes", "dots", "spot", "spots"])
 """Patterns said as nouns: a head to name, yet nothing to draw without what they are on."""

@@ -7,28 +7,28 @@ where a part-of-speech tagger trained on news guesses: "left" is no verb there, 
 from __future__ import annotations
 
 
-def _words(text: str) -> frozenset[str]:
+def _split_words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-COLOURS = _words(
+COLORS = _split_words(
     "red orange yellow green blue purple pink brown black white gray grey tan beige teal maroon gold golden silver "
     "navy turquoise violet magenta cyan cream khaki burgundy lavender aqua crimson ivory peach reddish bluish greenish "
     "yellowish pinkish brownish whitish blackish colorful multicolored multicolor dark light bright blond blonde pale "
     "darker darkest lighter lightest brighter"
 )
-SHADES = _words("dark light bright pale deep darker darkest lighter lightest brighter")
+SHADES = _split_words("dark light bright pale deep darker darkest lighter lightest brighter")
 """Colour words that may stand before another one ("dark blue") and say little alone."""
 
-PATTERNS = _words(
+PATTERNS = _split_words(
     "striped stripes stripe plaid checkered checked polka dotted dots dot spotted floral flowered flowery patterned "
     "camo camouflage swirly zigzag argyle paisley printed tie-dye speckled"
 )
-MATERIALS = _words(
+MATERIALS = _split_words(
     "wooden wood metal metallic plastic leather denim wicker glassy steel stainless ceramic brick stone fur furry "
     "fuzzy velvet woolen knit paper cardboard rubber marble bronze cotton straw concrete wire"
 )
-SIZES = _words(
+SIZES = _split_words(
     "big bigger biggest large larger largest small smaller smallest little tiny huge giant tall taller tallest short "
     "shorter shortest long longer longest thin skinny wide fat chubby enormous narrow thick medium lil"
 )
@@ -42,18 +42,18 @@ SIZE_FORMS = {
 
 COUNTS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "both": 2, "2": 2, "3": 3, "4": 4, "5": 5}
 NUMBER_WORDS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
-ORDINALS = _words(
+ORDINALS = _split_words(
     "first second third fourth fifth sixth seventh eighth ninth tenth last 1st 2nd 3rd 4th 5th 6th 7th 8th 9th 10th"
 )
 
-LOCATION_WORDS = _words(
+LOCATION_WORDS = _split_words(
     "left right top bottom middle center front back rear upper lower leftmost rightmost topmost bottommost uppermost "
     "lowermost frontmost foreground background forefront corner side edge row end distance closest nearest closer "
     "nearer furthest farthest further farther far foremost near anywhere central up down higher lowest highest"
 )
 """What counts as said about the place in the photograph."""
 
-PEOPLE = _words(
+PEOPLE = _split_words(
     "man woman person guy girl boy lady kid child dude gentleman gal male female adult baby toddler infant teen "
     "teenager people men women player batter catcher umpire pitcher skier skater surfer snowboarder skateboarder rider "
     "driver chef bride groom cop policeman officer police soldier referee coach hitter fan mom dad mother father son "
@@ -64,12 +64,12 @@ PEOPLE = _words(
     "opponent stranger guest sailor individual chick bicyclist motorcyclist bystander pedestrian jockey vendor senator "
     "mama papa human fella fellow bro redhead blondie kiddo youngster fielder golfer swimmer drummer clown santa elder"
 )
-ANIMALS = _words(
+ANIMALS = _split_words(
     "elephant zebra giraffe horse cow sheep dog cat bird bear goat lamb duck calf puppy kitten kitty bull pony animal "
     "goose swan pigeon parrot owl monkey tiger lion deer pig chicken fish donkey ox seagull eagle foal colt doggy "
     "turkey penguin rabbit mouse camel bison buffalo ram creature teddy"
 )
-GARMENTS = _words(
+GARMENTS = _split_words(
     "fatigues scrubs smock shirt tshirt t-shirt tee jacket coat hat cap pants jeans shorts dress suit sweater hoodie "
     "hoody sweatshirt vest skirt tie scarf glasses sunglasses shades helmet uniform jersey apron shoe shoes boots boot "
     "sneakers sandals gloves glove mask tuxedo tux robe blouse tanktop tank-top top_ polo headband bandana beanie "
@@ -78,24 +78,24 @@ GARMENTS = _words(
     "backpack pajamas pjs sweats trousers bowtie necktie sleeve sleeves watch necklace bra cape costume parka slacks "
     "capris khakis pantsuit sari leotard jumper jumpsuit ponytail plaid_"
 )
-BODY_PARTS = _words(
+BODY_PARTS = _split_words(
     "hand hands arm arms leg legs head face hair foot feet butt bum finger fingers thumb shoulder shoulders knee knees "
     "elbow back_ ear ears nose eye eyes mouth beard mustache chin neck tail trunk horns horn tusk tusks chest lap body "
     "torso ass wrist afro bun braid braids mane stomach belly boob boobs skin forehead buttocks wing wings beak hip "
     "hips waist fur paw paws backside rear_ rump snout hoof hooves toe toes shadow reflection"
 )
-CARRIED = _words(
+CARRIED = _split_words(
     "umbrella bat racket racquet phone cellphone bag purse backpack suitcase frisbee ball surfboard skateboard "
     "snowboard cup glass bottle camera book controller remote kite guitar knife baby luggage flag cane stick basket "
     "briefcase handbag plate tray microphone newspaper magazine wiimote poles ski skis sword teddy"
 )
-RIDDEN = _words(
+RIDDEN = _split_words(
     "bike bicycle motorcycle motorbike horse skateboard snowboard surfboard skis ski scooter moped elephant wave phone "
     "cellphone cell laptop board camel donkey cycle segway wheelchair"
 )
 """What a person on it is seen with: "man on bike" without the bike would be another picture."""
 
-THINGS = _words(
+OBJECT_NOUNS = _split_words(
     "bus car truck train boat plane airplane bike motorcycle bicycle scooter cycle van taxi cab ambulance tractor "
     "trailer chair couch sofa bench seat bed table desk toilet tv television monitor screen laptop computer keyboard "
     "mouse remote phone book clock vase bowl cup glass bottle plate dish mug fork knife spoon pot pan container box "
@@ -117,7 +117,7 @@ THINGS = _words(
     "hut shack cottage church castle temple ruins monument fountain pool cactus palm peach shed sled mat bricks logs "
     "log stump branch leaf leaves"
 )
-FURTHER_NOUNS = _words(
+FURTHER_NOUNS = _split_words(
     "tennis baseball soccer football basketball wii chocolate number area part row side edge corner space section "
     "stack pile patch label tag logo handle strap stem tip pie dessert planter platter grill comic display kitchen "
     "napkin card button buttons collar pocket hood sprinkle sprinkles hole design room bathroom bedroom court game "
@@ -130,10 +130,10 @@ FURTHER_NOUNS = _words(
 )
 """Other nouns that are frequent in grounding queries."""
 
-PICTURES = _words("shot shots picture pictures photo photos photograph image images painting poster")
+IMAGE_NOUNS = _split_words("shot shots picture pictures photo photos photograph image images painting poster")
 """A picture of something is seldom meant: "a picture of a sheep" is about the sheep."""
 
-STUFF = _words(
+STUFF = _split_words(
     "sky cloud clouds grass ground water sea ocean lake river beach sand snow ice dirt mud road street path pavement "
     "sidewalk floor wall ceiling mountain mountains hill hills cliff rock rocks stone stones field meadow desert "
     "forest woods tree trees bush bushes shrub shrubs foliage vegetation leaves land landscape horizon building "
@@ -142,21 +142,21 @@ STUFF = _words(
 )
 """What fills a landscape and has no bounds of its own; drawn as a scene."""
 
-VAGUE_NOUNS = _words("thing object item stuff something anything things items objects thingy")
-VAGUE = VAGUE_NOUNS | _words("one ones it that this those these spot anything z")
+VAGUE_NOUNS = _split_words("thing object item stuff something anything things items objects thingy")
+VAGUE = VAGUE_NOUNS | _split_words("one ones it that this those these spot anything z")
 """Nouns that name no category: the target's head is then unknown."""
 
-ARTICLES = _words("the a an")
-INSCRIBED = _words("stating displaying says say saying called labeled labelled named reads entitled titled")
-ADJECTIVES = _words(
+ARTICLES = _split_words("the a an")
+INSCRIBED = _split_words("stating displaying says say saying called labeled labelled named reads entitled titled")
+ADJECTIVES = _split_words(
     "upsidedown clear bald balding empty full old older oldest young younger youngest naked nude shirtless asian new "
     "dirty clean open closed cute ugly fancy plain round square happy dead broken fresh hot cold wet dry weird "
     "standing nearest bare upright hairy curly solid curved pointy shiny fluffy messy normal real fake left right"
 )
 """Common words that are never the head, however the tagger reads them."""
 
-RELATIVES = _words("that which who whom whose where")
-DETERMINERS = _words("the a an his her their he she it they we you i")
+RELATIVES = _split_words("that which who whom whose where")
+DETERMINERS = _split_words("the a an his her their he she it they we you i")
 IRREGULAR = {
     "tshirt": "shirt", "men": "man", "women": "woman", "children": "child", "people": "person", "feet": "foot",
     "hooves": "hoof", "teeth": "tooth", "geese": "goose", "mice": "mouse", "knives": "knife", "wolves": "wolf",
@@ -166,14 +166,14 @@ IRREGULAR = {
     "cherries": "cherry", "strawberries": "strawberry", "berries": "berry", "potatoes": "potato", "tomatoes": "tomato",
 }  # fmt: skip
 PLURALS = frozenset({"people", "men", "women", "children", "feet", "teeth", "geese", "mice"})
-SAME_IN_SINGULAR = _words(
+SAME_IN_SINGULAR = _split_words(
     "fatigues scrubs glasses pants jeans shorts sunglasses goggles shades trunks overalls clothes tights leggings "
     "headphones pajamas sweats trousers slacks capris khakis skis woods scissors chips fries bus glass dress grass "
     "police sheep fish tennis"
 )
 """Nouns whose plain form ends like a plural, or that have no singular."""
 
-FRAMING = _words(
+FRAMING = _split_words(
     "oh hmm hey omg er lead viewed partial partially partly visible blurry blurred blur main other whole entire same "
     "only actual prominent weird cutoff off half_ stuck closeup shown seen view sorry lol please click pick haha oops "
     "yep yeah wow wtf just very most almost barely really kinda sort slightly nearly mostly maybe probably also too "
@@ -182,10 +182,10 @@ FRAMING = _words(
 )
 """What is said about the photograph or to the listener: nothing that a picture of the target would show."""
 
-WEARING = _words("wearing wears wear dressed wearig waring weearing clad")
-HOLDING = _words("holding holds hold carrying carries holing grabbing gripping clutching swinging lifting")
-HAVING = _words("with w having has have w/ featuring containing wit whit whose showing")
-NEGATIONS = _words(
+WEARING = _split_words("wearing wears wear dressed wearig waring weearing clad")
+HOLDING = _split_words("holding holds hold carrying carries holing grabbing gripping clutching swinging lifting")
+HAVING = _split_words("with w having has have w/ featuring containing wit whit whose showing")
+NEGATIONS = _split_words(
     "doesnt didnt cant wont hasnt isn't doesn't not no without except but minus isnt dont ignore excluding never "
     "neither nor"
 )
@@ -201,33 +201,33 @@ COMPOUNDS = {
 }  # fmt: skip
 """Nouns whose first word looks like an action or a person: a "cutting board" cuts nothing, a "cowboy hat" is none."""
 
-OBJECT_ACTIONS = _words(
+OBJECT_ACTIONS = _split_words(
     "riding eating drinking playing cutting reading pushing pulling throwing catching hitting kicking feeding brushing "
     "texting talking using driving flying cooking pouring blowing taking making serving petting doing hugging kissing "
     "biting licking chewing sipping typing washing swinging"
 )
 """Actions whose object belongs into the picture ("eating pizza")."""
 
-POSTURES = _words(
+POSTURES = _split_words(
     "facing-camera sitting standing laying lying walking running jumping smiling sleeping kneeling crouching squatting "
     "leaning bending stooping reaching looking facing skating skiing surfing swimming grazing resting waving laughing "
     "hanging flying parked seated crouched bent pointing crossing watching staring stooped swinging posing turned "
     "batting skateboarding snowboarding dancing bowing squinting yawning stretching grinning frowning crying"
 )
-FILLED = _words("covered filled topped wrapped decorated made cut stuffed loaded trimmed sprinkled stacked piled")
+FILLED = _split_words("covered filled topped wrapped decorated made cut stuffed loaded trimmed sprinkled stacked piled")
 """States whose complement is seen: "covered in snow", "cut into a triangle"."""
 
-PLACED = _words("viewed held worn shown hung stuck sat kept seen taken given led driven laid set put")
+PLACED = _split_words("viewed held worn shown hung stuck sat kept seen taken given led driven laid set put")
 """Participles that say where or by whom, beside those in -ed."""
 
-RELATIONS = _words(
+RELATIONS = _split_words(
     "behind above below under underneath beneath beside between near by over against around across along inside into "
     "onto through towards toward past outside among amongst atop alongside at on in from to off for next out about up "
     "down upon within touching covering blocking hiding like as after before during including"
 )
 """Prepositions (and verbs used like them) that open a related object; "on", "in", "with", "of" are looked at first."""
 
-SKIPPED = _words(
+SKIPPED = _split_words(
     "and the a an is are was were be been being am 's s i you we they he she him them his her its their my our your me "
     "us there here who whom whose which what when where while if because so then than do does did can could will would "
     "should shall may might must see seeing find choose get got let go going gets im whats thats hes shes theyre whos "
@@ -236,7 +236,7 @@ SKIPPED = _words(
     "type"
 )
 
-PERSONS = _words("man woman person guy girl boy lady kid child dude gentleman gal men women people")
+PERSONS = _split_words("man woman person guy girl boy lady kid child dude gentleman gal men women people")
 """General words for people: a noun after one is something of theirs, not the second half of a compound."""
 
 JOINED = {
@@ -283,27 +283,27 @@ SPELLING = {
 }  # fmt: skip
 """How people type, and what they mean; the written form is kept as the head's surface."""
 
-ACCESSORIES = _words(
+ACCESSORIES = _split_words(
     "backpack camera watch necklace earring earrings bracelet ring badge tag wig ponytail headphones headset beard bag "
     "purse makeup lanyard medal bandage"
 )
 """What people have on without being "in" it."""
 
-AGES = _words("old older oldest elderly young younger youngest")
+AGES = _split_words("old older oldest elderly young younger youngest")
 """Said of a garment's wearer, not of the garment."""
 
-PERSONAL = _words("bald balding shirtless naked nude barefoot bearded")
+PERSONAL = _split_words("bald balding shirtless naked nude barefoot bearded")
 """Said of people alone: "the bald one" is somebody."""
 
-SINGULAR_WITH_S = _words("bus glass dress grass police sheep fish tennis")
-MASS = _words(
+SINGULAR_WITH_S = _split_words("bus glass dress grass police sheep fish tennis")
+MASS = _split_words(
     "frosting icing broccoli rice water food bread grass sky snow sand cheese lettuce meat beer wine coffee milk juice "
     "soup hair fruit luggage people police clothing furniture ketchup mustard sauce ice corn art tennis dirt soda tea "
     "wood fur skin pasta ground mud gravel fog smoke steam lettering writing text popcorn spaghetti"
 )
 """Nouns that take no article."""
 
-COLOUR_FORMS = {
+COLOR_FORMS = {
     "grey": "gray", "blonde": "blond", "golden": "gold", "reddish": "red", "bluish": "blue", "greenish": "green",
     "yellowish": "yellow", "pinkish": "pink", "brownish": "brown", "whitish": "white", "multicolor": "colorful",
     "multicolored": "colorful", "blackish": "black", "darker": "dark", "darkest": "dark", "lighter": "light",
@@ -313,17 +313,17 @@ PATTERN_FORMS = {
     "stripe": "striped", "stripes": "striped", "checked": "checkered", "dots": "dotted", "dot": "dotted",
     "polka": "dotted", "spotted": "dotted", "flowered": "floral", "flowery": "floral", "camouflage": "camo",
 }  # fmt: skip
-OTHER_FORMS = {
+MODIFIER_FORMS = {
     "older": "old", "oldest": "old", "elderly": "old", "younger": "young", "youngest": "young", "balding": "bald",
     "wooden": "wood", "upsidedown": "upside-down",
 }  # fmt: skip
-UNSEEN_ACTIONS = _words(
+UNSEEN_ACTIONS = _split_words(
     "looking facing watching staring showing being having going coming doing getting trying pointing touching turned "
     "crossing following missing taking making using"
 )
 """Actions of which nothing is left to draw without the object or the direction."""
 
-POSES = _words("sitting standing laying lying seated facing-camera leaning resting")
+POSES = _split_words("sitting standing laying lying seated facing-camera leaning resting")
 """How people and animals are; a bench that is said to be "sitting" looks like any bench."""
 
 ACTION_FORMS = {

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from generation.parsing.lexicon import COLOURS, LOCATION_WORDS, ORDINALS
+from generation.parsing.lexicon import COLORS, LOCATION_WORDS, ORDINALS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Located:
+class ExtractedLocation:
     """A text without its location words."""
 
     text: str
@@ -41,10 +41,10 @@ _DEGREE = (
 )
 _PART = r"(?:most|hand side|hand corner|side|corner|edge|row|area|portion|section|end|part|center|ish)"
 _ORDINAL = rf"(?:{'|'.join(sorted(ORDINALS))})"
-_COLOUR = rf"(?:{'|'.join(sorted(COLOURS))}|striped|tank|halter|plaid|tube)"
+_COLOR = rf"(?:{'|'.join(sorted(COLORS))}|striped|tank|halter|plaid|tube)"
 
-_SAID = re.compile(rf"\b(?:{'|'.join(sorted(LOCATION_WORDS, key=len, reverse=True))})\b")
-_ONE_OF = re.compile(r"(?:two|three|four|five|six|\d) ")
+_LOCATION_WORD = re.compile(rf"\b(?:{'|'.join(sorted(LOCATION_WORDS, key=len, reverse=True))})\b")
+_COUNT_AHEAD = re.compile(r"(?:two|three|four|five|six|\d) ")
 """ "middle of the three zebras" is one zebra, no part."""
 
 _SEEN_PARTS = frozenset({"half", "piece"})
@@ -58,7 +58,7 @@ _NUMBER = re.compile(r"^(?:number|num|no) (one|two|three|four|five|six|seven|eig
 _LETTER = re.compile(r"^(?:the )?([lr]) (?=[a-z]{3})|(?<=[a-z]{3} )([lr])$")
 
 _GARMENT_TOP = re.compile(
-    rf"\b((?:in|wearing) (?:a |the )?|{_COLOUR} )top\b(?! (?:left|right|row|corner|of|middle|center|half|bun))"
+    rf"\b((?:in|wearing) (?:a |the )?|{_COLOR} )top\b(?! (?:left|right|row|corner|of|middle|center|half|bun))"
 )
 _OWN_BACK = re.compile(r"\b((?:his|her|their|its|with|whose) )back\b")
 _BACK_TO_VIEWER = re.compile(
@@ -85,7 +85,7 @@ _TO_VIEWER = re.compile(
     rf"(?: (?:to|of|from|towards|toward|away from|by))?(?: to)? {_VIEWER}\b"
 )
 _PART_OF = re.compile(
-    rf"^(?:the |on |in |at |just |a |an )*((?:(?:{_COLOUR}|wooden|metal|plastic) )*)"
+    rf"^(?:the |on |in |at |just |a |an )*((?:(?:{_COLOR}|wooden|metal|plastic) )*)"
     rf"(?:((?:{_DEGREE} )*{_SIDE}(?:(?: and| -)? {_SIDE})*)(?: (?:most|hand))?)?"
     r"(?: ?\b(side|part|portion|end|section|corner|edge|area|inside|outside|rest|half|piece))?"
     r" of (?:the |a |an |this |his |her )*(?=\w)"
@@ -122,7 +122,7 @@ _UP = re.compile(
 )
 
 
-def take_out_location(text: str) -> Located:
+def extract_location(text: str) -> ExtractedLocation:
     """Split a normalised, lower-case text into what is seen and where it is.
 
     Args:
@@ -133,56 +133,58 @@ def take_out_location(text: str) -> Located:
 
     part = ""
 
-    def noted(match: re.Match[str]) -> str:
-        absolute.extend(_SAID.findall(match[0]))
+    def record_location(match: re.Match[str]) -> str:
+        absolute.extend(_LOCATION_WORD.findall(match[0]))
         return " , "
 
-    def parted(match: re.Match[str]) -> str:
+    def record_part(match: re.Match[str]) -> str:
         nonlocal part
-        attributes, side, named = match.groups()
-        if side is None and named is None:
+        attributes, side, part_word = match.groups()
+        if side is None and part_word is None:
             return match[0]
-        absolute.extend(_SAID.findall(side or ""))
-        if _ONE_OF.match(match.string, match.end()):
+        absolute.extend(_LOCATION_WORD.findall(side or ""))
+        if _COUNT_AHEAD.match(match.string, match.end()):
             return f"{attributes}of "
-        if named in _SEEN_PARTS:
-            return f"{attributes}{named} of "
-        part = part or named or side.split()[-1]
+        if part_word in _SEEN_PARTS:
+            return f"{attributes}{part_word} of "
+        part = part or part_word or side.split()[-1]
         return str(attributes)
 
-    def timed(match: re.Match[str]) -> str:
+    def record_clock_time(match: re.Match[str]) -> str:
         absolute.append(f"{match[1]} o'clock")
         return " , "
 
-    def counted(match: re.Match[str]) -> str:
+    def record_ordinal(match: re.Match[str]) -> str:
         ordinals.append(match[1])
         return " "
 
-    text = _CLOCK.sub(timed, text)
-    text = _NUMBER.sub(counted, text)
+    text = _CLOCK.sub(record_clock_time, text)
+    text = _NUMBER.sub(record_ordinal, text)
     text = _LETTER.sub(lambda match: {"l": " left ", "r": " right "}[match[1] or match[2]], text)
     text = _GARMENT_TOP.sub(r"\1top_", text)
-    text = _BACK_TO_VIEWER.sub(noted, text)
+    text = _BACK_TO_VIEWER.sub(record_location, text)
     text = _THAN.sub(r"@\1_than", text)
     text = _OWN_BACK.sub(r"\1back_", text)
     text = _RIGHT_AT.sub("", text)
     text = _SCREEN.sub(lambda match: match[1] if match[1] in _SIDES else f"at {match[1]}", text)
     text = _IN_FRAME.sub(" ", text)
     text = _FACING.sub(r"facing-camera", text)
-    text = _TO_VIEWER.sub(noted, _single(text))
+    text = _TO_VIEWER.sub(record_location, _normalize_spaces(text))
     if not re.match(r"(?:(?:left|right)|on (?:the )?top) of", text):
-        text = _PART_OF.sub(parted, _PART_OF.sub(parted, _single(text)))
-    text = _BESIDE.sub(lambda match: f" @{match[1]}_of", _single(text))
-    text = _FROM.sub(noted, _single(text))
+        text = _PART_OF.sub(record_part, _PART_OF.sub(record_part, _normalize_spaces(text)))
+    text = _BESIDE.sub(lambda match: f" @{match[1]}_of", _normalize_spaces(text))
+    text = _FROM.sub(record_location, _normalize_spaces(text))
     text = _LEFT_FROM.sub(lambda match: f" @{match[1]}_of ", text)
-    text = _COUNTED.sub(counted, _single(text))
-    text = _ABSOLUTE.sub(noted, _single(text))
-    text = _NEXT_TO.sub(lambda match: f" @{match[1]}_to ", _single(text))
-    text = _DISTANCE.sub(noted, text)
-    text = _PLACE.sub(noted, _single(text))
-    text = _UP.sub(noted, text)
-    return Located(text=_single(text), absolute=tuple(absolute), ordinals=tuple(ordinals), part=part)
+    text = _COUNTED.sub(record_ordinal, _normalize_spaces(text))
+    text = _ABSOLUTE.sub(record_location, _normalize_spaces(text))
+    text = _NEXT_TO.sub(lambda match: f" @{match[1]}_to ", _normalize_spaces(text))
+    text = _DISTANCE.sub(record_location, text)
+    text = _PLACE.sub(record_location, _normalize_spaces(text))
+    text = _UP.sub(record_location, text)
+    return ExtractedLocation(
+        text=_normalize_spaces(text), absolute=tuple(absolute), ordinals=tuple(ordinals), part=part
+    )
 
 
-def _single(text: str) -> str:
+def _normalize_spaces(text: str) -> str:
     return " ".join(text.split())

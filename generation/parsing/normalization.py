@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from generation.parsing.lexicon import ANIMALS, BODY_PARTS, COLOURS, GARMENTS, JOINED, PEOPLE, THINGS
+from generation.parsing.lexicon import ANIMALS, BODY_PARTS, COLORS, GARMENTS, JOINED, OBJECT_NOUNS, PEOPLE
 
 
 def is_empty(text: str) -> bool:
@@ -14,57 +14,57 @@ def is_empty(text: str) -> bool:
     return not any(character.isalnum() for character in text)
 
 
-def normalised(text: str) -> str:
+def normalize_text(text: str) -> str:
     """Lower case, NFKC, single spaces, without control characters; punctuation stands apart, apostrophes stay."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text).replace("’", "'")
-    text = "".join(text if text.isprintable() else map(_printable, text)).lower()
-    for pattern, replacement in _REWORDED:
+    text = "".join(text if text.isprintable() else map(_replace_unprintable, text)).lower()
+    for pattern, replacement in _REPLACEMENTS:
         text = pattern.sub(replacement, text)
     return " ".join(text.split())
 
 
-def with_possessives(text: str) -> str:
+def separate_possessives(text: str) -> str:
     """ "man hand", "elephant trunk", "catchers vest": a part or garment of somebody, with the possessive as a word."""
     return _OWNED.sub(r"\1 's ", text.replace("'s", " 's"))
 
 
-def _printable(character: str) -> str:
+def _replace_unprintable(character: str) -> str:
     return " " if unicodedata.category(character).startswith(("C", "Z")) else character
 
 
-def _hyphened(match: re.Match[str]) -> str:
+def _join_with_hyphens(match: re.Match[str]) -> str:
     return "-".join(part for part in match.groups() if part)
 
 
-def _joined(match: re.Match[str]) -> str:
+def _join_compound(match: re.Match[str]) -> str:
     return JOINED[match[0].replace("-", " ")]
 
 
 _POSED = r"(?:crossed|folded|clasped|outstretched)"
 _NUMBER = r"(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten)"
-_PICTURE = r"(?:frame|picture|pic|photo|shot|view)"
-_REWORDED: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
+_IMAGE_WORD = r"(?:frame|picture|pic|photo|shot|view)"
+_REPLACEMENTS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"(\w) ' ?(s|t|re|m|ll|ve|d)\b", r"\1'\2"),
         (r"\bw/\s*", "with "),
-        (rf"\b(?:{'|'.join(JOINED)})\b".replace(" ", "[ -]"), _joined),
+        (rf"\b(?:{'|'.join(JOINED)})\b".replace(" ", "[ -]"), _join_compound),
         (r"\b(?:cut|cropped|chopped)[ -]?(?:off|out)\b", " "),
         (rf"\b{_NUMBER}[ -](?:years?|months?)[ -]old\b", "young"),
         (r"\bupside[ -]down\b", "upsidedown"),
-        (r"\b(cut|half|fold) (\w+e[dn]|visible|full|empty|open|up)\b", _hyphened),
+        (r"\b(cut|half|fold) (\w+e[dn]|visible|full|empty|open|up)\b", _join_with_hyphens),
         (r"\bbeing (?!\w+ing\b)\w+", " "),
-        (rf"\b({'|'.join(sorted(COLOURS))})[ -]colou?r(?:ed)?\b", r"\1"),
+        (rf"\b({'|'.join(sorted(COLORS))})[ -]colou?r(?:ed)?\b", r"\1"),
         (r"\b(\w+)[ -](hair|skin)n?ed (\w+)", r"\3 with \1 \2"),
         (rf"(?<!with )\b(hands?|arms?|legs?) ({_POSED})\b", r"with \2 \1"),
-        (rf"\bhalf (?=(?:{'|'.join(sorted(THINGS))})\b)", "half of "),
+        (rf"\bhalf (?=(?:{'|'.join(sorted(OBJECT_NOUNS))})\b)", "half of "),
         (r"\b(two|three|four|five|six|both) of (?:the|his|her|their|its|these|those|my)\b", r"\1"),
         (r"\b(leaning|looking|turned|pulled|lying|laying|tied|sitting) back\b", r"\1"),
         (r"(?<=\w) ?/ ?(?=\w)", " and "),
         (r"\b(hands?|arms?) (?:up|raised|in the air)\b(?! to)", r"raised \1"),
         (r"\b(?:with )?(?:no|without an?|without|not wearing an?) shirt\b(?: on)?", " shirtless "),
-        (rf"\b(?:mostly |partly |half )?out of (?:the )?{_PICTURE}\b", " "),
+        (rf"\b(?:mostly |partly |half )?out of (?:the )?{_IMAGE_WORD}\b", " "),
         (r"\b(?:whole|full|entire) body\b|\bclose[ -]?up\b(?! to)|\bhurry(?: up)?\b", " "),
         (r"\b(?:all|any|some|most|lots|a lot) of (?:the |these |those )?|\ba lot\b", ""),
         (r"\bhalf (?:a|an|the|of a|of an|of the)\b", "half of"),

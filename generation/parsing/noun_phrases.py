@@ -13,7 +13,7 @@ from generation.parsing.tokens import KNOWN_NOUNS, LIVING, MODIFIERS, NEVER_NOUN
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thing:
+class NounPhrase:
     """A noun with what is said of it."""
 
     surface: str = ""
@@ -25,23 +25,23 @@ class Thing:
     noun: str = ""
     """The whole noun, spelling corrected, as a picture's caption would have it."""
 
-    colours: tuple[str, ...] = ()
+    colors: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
     materials: tuple[str, ...] = ()
     sizes: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
+    other_modifiers: tuple[str, ...] = ()
     """Further modifiers, such as ``bald``."""
 
     count: int | None = None
     plural: bool = False
-    contents: tuple[Thing, ...] = ()
+    contents: tuple[NounPhrase, ...] = ()
     """What a quantity or a part is of: "glass of wine", "slice of pizza"."""
 
     @property
-    def colours_with_owner(self) -> tuple[tuple[str, str], ...]:
+    def colors_with_owner(self) -> tuple[tuple[str, str], ...]:
         """(colour, lemma) of the thing and of its contents."""
-        own = tuple((colour, self.lemma) for colour in self.colours)
-        return own + tuple(pair for thing in self.contents for pair in thing.colours_with_owner)
+        own = tuple((color, self.lemma) for color in self.colors)
+        return own + tuple(pair for noun_phrase in self.contents for pair in noun_phrase.colors_with_owner)
 
 
 _KINDS = {
@@ -56,44 +56,44 @@ _KINDS = {
 _PERSON_ENDINGS = ("man", "woman", "men", "women", "boy", "girl", "person", "people", "ist")
 
 
-def kind_of(thing: Thing) -> str:
-    """``person``, ``animal``, ``garment``, ``part``, ``stuff``, ``thing`` or, without a noun, ``unknown``."""
-    last = thing.noun.split()[-1] if thing.noun else ""
+def infer_kind(noun_phrase: NounPhrase) -> str:
+    """``person``, ``animal``, ``garment``, ``part``, ``stuff``, ``noun_phrase`` or, without a noun, ``unknown``."""
+    last = noun_phrase.noun.split()[-1] if noun_phrase.noun else ""
     for kind, nouns in _KINDS.items():
-        if last in nouns or thing.lemma in nouns:
+        if last in nouns or noun_phrase.lemma in nouns:
             return kind
     if last.endswith(_PERSON_ENDINGS) and last not in KNOWN_NOUNS:
         return "person"
-    return "thing" if thing.noun else "unknown"
+    return "thing" if noun_phrase.noun else "unknown"
 
 
-def things_in(words: list[Word]) -> Iterator[Thing]:
+def find_noun_phrases(words: list[Word]) -> Iterator[NounPhrase]:
     """The things that a run of words names, each with the modifiers before it."""
-    thing: Thing | None = None
-    modifiers = Thing()
+    noun_phrase: NounPhrase | None = None
+    modifiers = NounPhrase()
     previous_noun = owned = False
     for word in words:
-        if not is_noun(word) or _is_colour_here(word, words):
+        if not is_noun(word) or _is_modifier(word, words):
             if word.text not in lex.SKIPPED:
-                modifiers = _modified(modifiers, word)
+                modifiers = _add_modifier(modifiers, word)
                 previous_noun = False
             owned = owned or word.text == "'s"
             continue
-        if thing is None:
-            thing = named(modifiers, word)
-        elif not owned and _goes_on(thing, modifiers, word, previous_noun):
-            thing = _compounded(thing, modifiers, word)
+        if noun_phrase is None:
+            noun_phrase = make_noun_phrase(modifiers, word)
+        elif not owned and _extends_compound(noun_phrase, modifiers, word, previous_noun):
+            noun_phrase = _extend_compound(noun_phrase, modifiers, word)
         else:
-            yield thing
-            thing = named(modifiers, word)
-        modifiers, previous_noun, owned = Thing(), True, False
-    if thing is not None:
-        yield thing
-    if modifiers != Thing():
+            yield noun_phrase
+            noun_phrase = make_noun_phrase(modifiers, word)
+        modifiers, previous_noun, owned = NounPhrase(), True, False
+    if noun_phrase is not None:
+        yield noun_phrase
+    if modifiers != NounPhrase():
         yield modifiers
 
 
-def _is_colour_here(word: Word, words: list[Word]) -> bool:
+def _is_modifier(word: Word, words: list[Word]) -> bool:
     """ "orange cat" but "cut orange"; "gold", "fur", "paper" likewise: a modifier if a noun follows at once."""
     if word.text not in MODIFIERS:
         return False
@@ -101,20 +101,20 @@ def _is_colour_here(word: Word, words: list[Word]) -> bool:
     return bool(following) and (is_noun(following[0]) or following[0].text in _BEFORE_HEADS)
 
 
-def _goes_on(thing: Thing, modifiers: Thing, word: Word, adjacent: bool) -> bool:
+def _extends_compound(noun_phrase: NounPhrase, modifiers: NounPhrase, word: Word, adjacent: bool) -> bool:
     """Whether a further noun goes on with the compound ("wine" + "glass") instead of naming another thing."""
-    last = thing.noun.split()[-1]
+    last = noun_phrase.noun.split()[-1]
     if word.text in lex.GARMENTS and last in lex.GARMENTS:
         return adjacent and last in _GARMENT_KINDS
-    if word.text in lex.GARMENTS and last not in lex.THINGS:
+    if word.text in lex.GARMENTS and last not in lex.OBJECT_NOUNS:
         return adjacent and (last in _CRAFTS or last not in LIVING)
     if last in lex.GARMENTS and word.text in lex.PEOPLE:
         return False
     if (last in lex.PEOPLE and not adjacent) or (last in lex.PERSONS and word.text not in LIVING):
         return False
-    if word.text in lex.PERSONS and last in _THINGS_OF_PEOPLE:
+    if word.text in lex.PERSONS and last in _NOUNS_OF_POSSESSIONS:
         return False
-    return adjacent or modifiers == Thing()
+    return adjacent or modifiers == NounPhrase()
 
 
 _GARMENT_KINDS = frozenset(["dress", "suit", "polo", "uniform", "jersey", "sweater", "swimsuit"])
@@ -123,47 +123,47 @@ _GARMENT_KINDS = frozenset(["dress", "suit", "polo", "uniform", "jersey", "sweat
 _CRAFTS = frozenset(["snow", "police", "fire", "repair", "tennis", "bus", "cow", "business", "delivery"])
 
 
-_THINGS_OF_PEOPLE = KNOWN_NOUNS - lex.PEOPLE - _CRAFTS
+_NOUNS_OF_POSSESSIONS = KNOWN_NOUNS - lex.PEOPLE - _CRAFTS
 _BEFORE_HEADS = MODIFIERS | lex.VAGUE
 
 
-def _modified(thing: Thing, word: Word) -> Thing:
-    """``thing`` with one more modifier, by the kind of the word."""
+def _add_modifier(noun_phrase: NounPhrase, word: Word) -> NounPhrase:
+    """``noun_phrase`` with one more modifier, by the kind of the word."""
     text = word.text
     if text in lex.COUNTS:
-        return replace(thing, count=lex.COUNTS[text])
-    if text in lex.COLOURS:
-        return replace(thing, colours=(*thing.colours, text))
+        return replace(noun_phrase, count=lex.COUNTS[text])
+    if text in lex.COLORS:
+        return replace(noun_phrase, colors=(*noun_phrase.colors, text))
     if text in lex.PATTERNS:
-        return replace(thing, patterns=(*thing.patterns, text))
+        return replace(noun_phrase, patterns=(*noun_phrase.patterns, text))
     if text in lex.SIZES:
-        return replace(thing, sizes=(*thing.sizes, text))
+        return replace(noun_phrase, sizes=(*noun_phrase.sizes, text))
     if text in lex.MATERIALS:
-        return replace(thing, materials=(*thing.materials, text))
+        return replace(noun_phrase, materials=(*noun_phrase.materials, text))
     if text in NEVER_NOUNS or text in lex.RELATIONS or word.pos not in ("ADJ", "VERB", "NUM", "NOUN", "PROPN"):
-        return thing
-    return replace(thing, others=(*thing.others, text))
+        return noun_phrase
+    return replace(noun_phrase, other_modifiers=(*noun_phrase.other_modifiers, text))
 
 
-def named(modifiers: Thing, word: Word) -> Thing:
-    lemma = _singular(word)
+def make_noun_phrase(modifiers: NounPhrase, word: Word) -> NounPhrase:
+    lemma = _find_singular(word)
     plural = lemma != word.text and (word.text.endswith("s") or word.text in lex.PLURALS)
     return replace(modifiers, surface=word.surface, lemma=lemma, noun=word.text, plural=plural)
 
 
-def _compounded(thing: Thing, modifiers: Thing, word: Word) -> Thing:
-    """``thing`` as the first part of a longer noun."""
-    further = named(modifiers, word)
+def _extend_compound(noun_phrase: NounPhrase, modifiers: NounPhrase, word: Word) -> NounPhrase:
+    """``noun_phrase`` as the first part of a longer noun."""
+    further = make_noun_phrase(modifiers, word)
     return replace(
-        with_modifiers(thing, further),
-        surface=f"{thing.surface} {further.surface}",
+        add_modifiers(noun_phrase, further),
+        surface=f"{noun_phrase.surface} {further.surface}",
         lemma=further.lemma,
-        noun=f"{thing.noun} {further.noun}",
+        noun=f"{noun_phrase.noun} {further.noun}",
         plural=further.plural,
     )
 
 
-def _singular(word: Word) -> str:
+def _find_singular(word: Word) -> str:
     """spaCy's lemma for nouns, but never of a word known to have no singular ("glasses", "pants", "bus")."""
     text = word.text.rstrip("_")
     if text in lex.IRREGULAR:
@@ -178,14 +178,14 @@ def _singular(word: Word) -> str:
     return text[:-2] if text.endswith(("shes", "ches", "xes")) else text[:-1]
 
 
-def with_modifiers(thing: Thing, more: Thing) -> Thing:
-    """``thing`` with the modifiers of ``more`` after its own."""
+def add_modifiers(noun_phrase: NounPhrase, more: NounPhrase) -> NounPhrase:
+    """``noun_phrase`` with the modifiers of ``more`` after its own."""
     return replace(
-        thing,
-        colours=(*thing.colours, *more.colours),
-        patterns=(*thing.patterns, *more.patterns),
-        materials=(*thing.materials, *more.materials),
-        sizes=(*thing.sizes, *more.sizes),
-        others=(*thing.others, *more.others),
-        count=thing.count or more.count,
+        noun_phrase,
+        colors=(*noun_phrase.colors, *more.colors),
+        patterns=(*noun_phrase.patterns, *more.patterns),
+        materials=(*noun_phrase.materials, *more.materials),
+        sizes=(*noun_phrase.sizes, *more.sizes),
+        other_modifiers=(*noun_phrase.other_modifiers, *more.other_modifiers),
+        count=noun_phrase.count or more.count,
     )

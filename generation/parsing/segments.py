@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from generation.parsing import lexicon as lex
-from generation.parsing.noun_phrases import Thing, kind_of, things_in, with_modifiers
+from generation.parsing.noun_phrases import NounPhrase, add_modifiers, find_noun_phrases, infer_kind
 from generation.parsing.tokens import LIVING, MODIFIERS, Word, is_noun, is_participle, is_verb
 
 
@@ -22,102 +22,107 @@ class Segment:
     role: str
     connector: str
     words: list[Word]
-    things: list[Thing] = field(default_factory=list)
-    goes_on: bool = False
+    noun_phrases: list[NounPhrase] = field(default_factory=list)
+    is_continuation: bool = False
     """Whether it goes on with an enumeration: "and glasses" after "with a hat"."""
 
     @property
-    def names_nothing(self) -> bool:
+    def has_no_noun(self) -> bool:
         """Whether it is a connector alone, such as "riding" before "on a bike"."""
-        return not any(thing.noun for thing in self.things)
+        return not any(noun_phrase.noun for noun_phrase in self.noun_phrases)
 
 
-def segments_of(words: list[Word]) -> list[Segment]:
+def split_segments(words: list[Word]) -> list[Segment]:
     """The segments of prepared words, in order; the first one is the target's and may be empty."""
     segments: list[Segment] = []
-    for segment in _cut(words):
-        segment.things = list(things_in(segment.words))
+    for segment in _split_at_connectors(words):
+        segment.noun_phrases = list(find_noun_phrases(segment.words))
         if segment.role not in ("target", "joined"):
-            segment.things = _with_what_follows(segment.things)
-        if not (segments and _folded(segments[-1], segment)):
+            segment.noun_phrases = _attach_trailing_modifiers(segment.noun_phrases)
+        if not (segments and _fold_segment(segments[-1], segment)):
             segments.append(segment)
     return segments
 
 
-def _with_what_follows(things: list[Thing]) -> list[Thing]:
+def _attach_trailing_modifiers(noun_phrases: list[NounPhrase]) -> list[NounPhrase]:
     """ "arms crossed": modifiers after a noun are its own."""
-    if len(things) > 1 and not things[-1].noun:
-        return [*things[:-2], with_modifiers(things[-2], things[-1])]
-    return things
+    if len(noun_phrases) > 1 and not noun_phrases[-1].noun:
+        return [*noun_phrases[:-2], add_modifiers(noun_phrases[-2], noun_phrases[-1])]
+    return noun_phrases
 
 
-def _folded(before: Segment, segment: Segment) -> bool:
+def _fold_segment(before: Segment, segment: Segment) -> bool:
     """Add a segment to the one before where it is that one's own; False where it is not."""
     if segment.role == "of":
-        return _folded_of(before, segment)
-    if before.role == "action" and before.names_nothing and segment.things and not segment.names_nothing:
-        return _folded_action(before, segment)
-    if before.role == "having" and segment.role in ("on", "in") and before.things and segment.things:
-        posture, place = before.things[-1], segment.things[0]
-        if kind_of(posture) == "part" and (kind_of(place) == "part" or place.lemma == "pocket"):
+        return _fold_of(before, segment)
+    if before.role == "action" and before.has_no_noun and segment.noun_phrases and not segment.has_no_noun:
+        return _fold_action(before, segment)
+    if before.role == "having" and segment.role in ("on", "in") and before.noun_phrases and segment.noun_phrases:
+        posture, place = before.noun_phrases[-1], segment.noun_phrases[0]
+        if infer_kind(posture) == "part" and (infer_kind(place) == "part" or place.lemma == "pocket"):
             noun = f"{posture.noun} {segment.connector} {place.noun}"
-            before.things[-1] = replace(posture, noun=noun, plural=posture.plural or place.plural)
+            before.noun_phrases[-1] = replace(posture, noun=noun, plural=posture.plural or place.plural)
             return True
     return False
 
 
-def _folded_of(before: Segment, segment: Segment) -> bool:
+def _fold_of(before: Segment, segment: Segment) -> bool:
     """ "holding a piece of bread", "behind a group of people"; the target's own "of" is the grammar's to read."""
-    if before.role == "target" or not segment.things:
+    if before.role == "target" or not segment.noun_phrases:
         return False
-    if segment.goes_on and before.role == "of":
-        before.things, before.words = [*before.things, *segment.things], [*before.words, *segment.words]
+    if segment.is_continuation and before.role == "of":
+        before.noun_phrases, before.words = (
+            [*before.noun_phrases, *segment.noun_phrases],
+            [*before.words, *segment.words],
+        )
         return True
-    if before.names_nothing:
+    if before.has_no_noun:
         if before.role == "action":
             segment.role = "related"  # "eating out of a basket"
             return False
-        before.things = segment.things
+        before.noun_phrases = segment.noun_phrases
         return before.role == "related"
-    if before.role == "joined" and kind_of(before.things[-1]) == "part":
+    if before.role == "joined" and infer_kind(before.noun_phrases[-1]) == "part":
         return False
-    last = before.things[-1]
-    before.things[-1] = replace(last, contents=(*last.contents, *(thing for thing in segment.things if thing.noun)))
+    last = before.noun_phrases[-1]
+    before.noun_phrases[-1] = replace(
+        last, contents=(*last.contents, *(noun_phrase for noun_phrase in segment.noun_phrases if noun_phrase.noun))
+    )
     before.words = [*before.words, *segment.words]
     return True
 
 
-def _folded_action(before: Segment, segment: Segment) -> bool:
+def _fold_action(before: Segment, segment: Segment) -> bool:
     """ "covered in snow", "riding on a bike", "talking on a phone": the preposition is the verb's."""
     filled = before.connector in lex.FILLED and segment.connector in ("in", "with", "of", "into")
-    ridden = segment.role == "on" and segment.things[0].lemma in lex.RIDDEN
+    ridden = segment.role == "on" and segment.noun_phrases[0].lemma in lex.RIDDEN
     if not (filled or ridden):
         return False
     riding = before.connector == "riding"
     before.connector = before.connector if riding else f"{before.connector} {segment.connector}"
-    before.words, before.things = [*before.words, *segment.words], segment.things
+    before.words, before.noun_phrases = [*before.words, *segment.words], segment.noun_phrases
     return True
 
 
-def _cut(words: list[Word]) -> Iterator[Segment]:
+def _split_at_connectors(words: list[Word]) -> Iterator[Segment]:
     """Cut at connectors; an enumeration ("hat and glasses") goes on in the role before it."""
     current = Segment("target", "", [])
     for i, word in enumerate(words):
-        role = _role(word, words, i, current)
+        role = _find_role(word, words, i, current)
         if role is None:
             current.words.append(word)
             continue
-        goes_on = role == "and" and word.text == "and" and current.role != "target"
-        connector = current.connector if goes_on else word.text
+        is_continuation = role == "and" and word.text == "and" and current.role != "target"
+        connector = current.connector if is_continuation else word.text
         if role == "and":
-            role = current.role if goes_on else "joined"
+            role = current.role if is_continuation else "joined"
         if current.words or current.role != "target":
             yield current
-        current = Segment(role, connector, [], goes_on=goes_on)
+        current = Segment(role, connector, [], is_continuation=is_continuation)
     yield current
 
 
-def _role(word: Word, words: list[Word], i: int, current: Segment) -> str | None:
+def _find_role(word: Word, words: list[Word], i: int, current: Segment) -> str | None:
     """The role that a word opens for what follows; None for a word of the phrase itself."""
     text = word.text
     if text.startswith("@"):
@@ -129,12 +134,12 @@ def _role(word: Word, words: list[Word], i: int, current: Segment) -> str | None
     if text in lex.PEOPLE and _opens_reduced_clause(words, i, current):
         return "related"
     if text in ("and", ","):
-        return _role_of_and(words, i, current)
+        return _find_role_of_and(words, i, current)
     for role, connectors in _CONNECTORS.items():
         if text in connectors:
             return role
     if is_verb(word):
-        return _role_of_verb(word, words, i, current)
+        return _find_role_of_verb(word, words, i, current)
     if _is_placed(word, words, i, current):
         return "related"
     if text == "like" and i and words[i - 1].text in ("look", "looks", "looking"):
@@ -152,7 +157,7 @@ def _opens_reduced_clause(words: list[Word], i: int, current: Segment) -> bool:
     """ "chair girl is sitting on": a clause about another one, without "that"."""
     before, after = words[i - 1 : i], words[i + 1 : i + 2]
     clause = bool(after) and after[0].text in ("is", "are", "was")
-    return clause and current.role == "target" and bool(before) and before[0].text in lex.THINGS
+    return clause and current.role == "target" and bool(before) and before[0].text in lex.OBJECT_NOUNS
 
 
 _CONNECTORS = {
@@ -167,16 +172,16 @@ _CONNECTORS = {
 }
 
 
-def _role_of_and(words: list[Word], i: int, current: Segment) -> str | None:
+def _find_role_of_and(words: list[Word], i: int, current: Segment) -> str | None:
     """ "red and white shirt" joins colours and stays; "hat and glasses" opens another thing."""
     before, after = words[i - 1 : i], words[i + 1 : i + 2]
-    if before and after and before[0].text in lex.COLOURS and after[0].text in lex.COLOURS and words[i].text == "and":
+    if before and after and before[0].text in lex.COLORS and after[0].text in lex.COLORS and words[i].text == "and":
         return None
     has_noun = any(is_noun(word) for word in current.words)
     return "and" if has_noun and after else None
 
 
-def _role_of_verb(word: Word, words: list[Word], i: int, current: Segment) -> str | None:
+def _find_role_of_verb(word: Word, words: list[Word], i: int, current: Segment) -> str | None:
     """A verb before the head ("sitting man") stays in the phrase; elsewhere it opens its object."""
     has_noun = any(is_noun(one) for one in current.words)
     following = words[i + 1] if i + 1 < len(words) else None

@@ -16,23 +16,23 @@ from symspellpy import SymSpell, Verbosity
 from generation.parsing import lexicon as lex
 
 MIN_LETTERS = 4
-LONG_WORD = 9
+LONG_WORD_LETTERS = 9
 """Letters from which two edits are allowed."""
 
 
 @lru_cache(maxsize=100_000)
-def corrected(word: str) -> str:
+def correct_spelling(word: str) -> str:
     """``word`` as it was meant; lower case in, lower case out; more than one word for "bottomleft"."""
     if word in lex.SPELLING:
         return lex.SPELLING[word]
-    if len(word) < MIN_LETTERS or not word.isascii() or not word.isalpha() or word in _vocabulary():
+    if len(word) < MIN_LETTERS or not word.isascii() or not word.isalpha() or word in _build_vocabulary():
         return word
-    if word in _english() or word.removesuffix("s") in _english():
+    if word in _load_english() or word.removesuffix("s") in _load_english():
         return word
-    return _split(word) or _nearest(word)
+    return _split_compound(word) or _find_nearest(word)
 
 
-def _split(word: str) -> str:
+def _split_compound(word: str) -> str:
     """ "plaidman", "leftguy": what stands before the noun, written with it."""
     for end in range(3, len(word) - 2):
         if word[:end] in _BEFORE_NOUNS and word[end:] in _NOUNS:
@@ -40,36 +40,36 @@ def _split(word: str) -> str:
     return ""
 
 
-def _nearest(word: str) -> str:
+def _find_nearest(word: str) -> str:
     """The word of the lexicon with the same first letter that differs least; the word itself where there is none."""
-    edits = 2 if len(word) >= LONG_WORD else 1
-    found = _speller().lookup(word, Verbosity.CLOSEST, max_edit_distance=edits)
-    return next((one.term for one in found if one.term[0] == word[0]), word)
+    edits = 2 if len(word) >= LONG_WORD_LETTERS else 1
+    suggestions = _build_speller().lookup(word, Verbosity.CLOSEST, max_edit_distance=edits)
+    return next((one.term for one in suggestions if one.term[0] == word[0]), word)
 
 
-_NOUNS = lex.PEOPLE | lex.ANIMALS | lex.GARMENTS | lex.BODY_PARTS | lex.CARRIED | lex.THINGS | lex.STUFF
-_BEFORE_NOUNS = lex.COLOURS | lex.PATTERNS | lex.SIZES | lex.LOCATION_WORDS
+_NOUNS = lex.PEOPLE | lex.ANIMALS | lex.GARMENTS | lex.BODY_PARTS | lex.CARRIED | lex.OBJECT_NOUNS | lex.STUFF
+_BEFORE_NOUNS = lex.COLORS | lex.PATTERNS | lex.SIZES | lex.LOCATION_WORDS
 
 
 @cache
-def _english() -> dict[str, int]:
+def _load_english() -> dict[str, int]:
     """Words of English with their frequencies."""
     text = (files("symspellpy") / "frequency_dictionary_en_82_765.txt").read_text(encoding="utf-8-sig")
     return {word: int(count) for word, count in (line.split() for line in text.splitlines())}
 
 
 @cache
-def _vocabulary() -> frozenset[str]:
-    others = lex.COLOURS | lex.PATTERNS | lex.MATERIALS | lex.WEARING | lex.HOLDING | lex.POSTURES | lex.OBJECT_ACTIONS
+def _build_vocabulary() -> frozenset[str]:
+    others = lex.COLORS | lex.PATTERNS | lex.MATERIALS | lex.WEARING | lex.HOLDING | lex.POSTURES | lex.OBJECT_ACTIONS
     others |= lex.HAVING | lex.NEGATIONS | lex.VAGUE | lex.FRAMING | lex.SKIPPED | lex.RELATIONS | lex.ADJECTIVES
     words = _NOUNS | {f"{noun}s" for noun in _NOUNS} | others | lex.LOCATION_WORDS
     return frozenset(word for word in words if word.isalpha())
 
 
 @cache
-def _speller() -> SymSpell:
+def _build_speller() -> SymSpell:
     speller = SymSpell(max_dictionary_edit_distance=2)
-    for word in sorted(_vocabulary()):
+    for word in sorted(_build_vocabulary()):
         if len(word) >= MIN_LETTERS:
-            speller.create_dictionary_entry(word, _english().get(word, 1))
+            speller.create_dictionary_entry(word, _load_english().get(word, 1))
     return speller

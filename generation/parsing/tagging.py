@@ -40,17 +40,17 @@ class Tagger:
         """The tags of each query's words."""
         known = [[_LEXICAL.get(word) for word in words] for words in queries]
         unknown = [words for words, tags in zip(queries, known, strict=True) if None in tags]
-        docs = (Doc(self._nlp.vocab, words=[_for_spacy(word) for word in words]) for words in unknown)
+        docs = (Doc(self._nlp.vocab, words=[_convert_for_spacy(word) for word in words]) for words in unknown)
         tagged: Iterator[Doc] = self._nlp.pipe(docs, batch_size=self._batch_size)
-        return [_merged(tags, next(tagged)) if None in tags else [tag for tag in tags if tag] for tags in known]
+        return [_merge_tags(tags, next(tagged)) if None in tags else [tag for tag in tags if tag] for tags in known]
 
 
-def _merged(tags: Sequence[Tag | None], doc: Doc) -> list[Tag]:
+def _merge_tags(tags: Sequence[Tag | None], doc: Doc) -> list[Tag]:
     """What the lexicon knows stays, so that a word is the same in every company."""
     return [tag or (token.pos_, token.lemma_) for tag, token in zip(tags, doc, strict=True)]
 
 
-def _for_spacy(word: str) -> str:
+def _convert_for_spacy(word: str) -> str:
     """spaCy knows neither our marks for relations nor underscores."""
     return "near" if word.startswith("@") else word.rstrip("_")
 
@@ -58,7 +58,7 @@ def _for_spacy(word: str) -> str:
 _COARSE = {"NN": "NOUN", "NNP": "PROPN", "VB": "VERB", "JJ": "ADJ", "CD": "NUM", "UH": "INTJ", "FW": "X", "RB": "ADV"}
 
 
-def _coarse_tags(doc: Doc) -> Doc:
+def _set_coarse_tags(doc: Doc) -> Doc:
     """The part of speech that the grammar looks at, from the fine tag: spaCy's own rules take as long as its tagger."""
     for token in doc:
         tag = token.tag_
@@ -66,7 +66,7 @@ def _coarse_tags(doc: Doc) -> Doc:
     return doc
 
 
-Language.component("coarse_tags", func=_coarse_tags)
+Language.component("coarse_tags", func=_set_coarse_tags)
 
 _NOUNS = KNOWN_NOUNS | set(lex.IRREGULAR)
 _VERBS = lex.POSTURES | lex.OBJECT_ACTIONS | lex.FILLED

@@ -18,7 +18,7 @@ class Word:
     pos: str
 
 
-def prepared(words: list[Word]) -> Iterator[Word]:
+def normalize_words(words: list[Word]) -> Iterator[Word]:
     """Words as the grammar wants them: finite verbs as ``-ing`` forms, nouns that look like verbs as one word."""
     nothing = Word("", "", "", "")
     previous, skip = nothing, False
@@ -27,28 +27,30 @@ def prepared(words: list[Word]) -> Iterator[Word]:
         if skip:
             skip = False
             continue
-        one = word
+        result = word
         if following.text in lex.COMPOUNDS.get(word.text, "").split():
-            one = Word(f"{word.text} {following.text}", f"{word.surface} {following.surface}", following.lemma, "NOUN")
+            result = Word(
+                f"{word.text} {following.text}", f"{word.surface} {following.surface}", following.lemma, "NOUN"
+            )
             skip = True
         elif following.text in _SHAPED and word.pos in ("NOUN", "PROPN", "ADJ"):
             if word.text not in MODIFIERS:
-                one = Word(f"{word.text}-{following.text}", f"{word.surface} {following.surface}", word.lemma, "ADJ")
+                result = Word(f"{word.text}-{following.text}", f"{word.surface} {following.surface}", word.lemma, "ADJ")
             skip = True
         elif following.text in _COVERED and word.pos in ("NOUN", "PROPN") and i + 2 < len(words):
             if words[i + 2].pos in ("NOUN", "PROPN", "ADJ"):
-                one = Word(f"{word.text}-{following.text}", f"{word.surface} {following.surface}", word.lemma, "ADJ")
+                result = Word(f"{word.text}-{following.text}", f"{word.surface} {following.surface}", word.lemma, "ADJ")
                 skip = True
         elif word.text in _PARTICLES and (previous.text in lex.POSTURES or previous.text in lex.OBJECT_ACTIONS):
             continue
         elif word.text.endswith("ing") and word.pos == "NOUN" and previous.text in LIVING:
-            one = replace(word, pos="VERB")
+            result = replace(word, pos="VERB")
         elif word.text == "number" and following.text.isdigit():
             continue
         elif _is_finite(word, previous, following):
-            one = replace(word, text=_participle(word), pos="VERB")
-        yield one
-        previous = one
+            result = replace(word, text=_find_participle(word), pos="VERB")
+        yield result
+        previous = result
 
 
 _SHAPED = frozenset({"shaped", "sized", "patterned", "colored", "coloured"})
@@ -68,7 +70,7 @@ def _is_finite(word: Word, previous: Word, following: Word) -> bool:
     return subject and word.text.endswith("s") and following.text in _AFTER_VERBS
 
 
-def _participle(verb: Word) -> str:
+def _find_participle(verb: Word) -> str:
     """The ``-ing`` form if it is an action of the lexicon ("sits": "sitting"); else the verb as it is."""
     stem = verb.lemma if verb.pos == "VERB" else verb.text.removesuffix("s")
     for form in (f"{stem}ing", f"{stem[:-1]}ing", f"{stem}{stem[-1:]}ing"):
@@ -95,9 +97,9 @@ def is_participle(word: Word) -> bool:
 
 KNOWN_NOUNS = (
     (lex.PEOPLE | lex.ANIMALS | lex.GARMENTS | lex.BODY_PARTS | lex.CARRIED | lex.RIDDEN)
-    | (lex.THINGS | lex.PICTURES | lex.STUFF | lex.FURTHER_NOUNS)
+    | (lex.OBJECT_NOUNS | lex.IMAGE_NOUNS | lex.STUFF | lex.FURTHER_NOUNS)
 ) - {"stone", "brick"}
-MODIFIERS = lex.COLOURS | lex.PATTERNS | lex.MATERIALS | lex.SIZES
+MODIFIERS = lex.COLORS | lex.PATTERNS | lex.MATERIALS | lex.SIZES
 LIVING = lex.PEOPLE | lex.ANIMALS
 _AFTER_VERBS = lex.DETERMINERS | lex.RELATIONS
 _VERBS = lex.POSTURES | lex.OBJECT_ACTIONS | lex.FILLED

@@ -37,32 +37,32 @@ class PriorConfig:
     min_clip_score: float = 0.0
     """A prompt whose pictures score less (100 times the cosine) is drawn again, and the best try kept; 0 never."""
 
-    max_redraws: int = 3
+    max_retries: int = 3
     """Tries beyond the first."""
 
     def __post_init__(self) -> None:
         if self.num_images < 1:
             raise ValueError(f"num_images must be at least 1, got {self.num_images}")
-        if not 0 <= self.min_clip_score < 100 or self.max_redraws < 1:
+        if not 0 <= self.min_clip_score < 100 or self.max_retries < 1:
             raise ValueError(
                 f"min_clip_score must be 0 to 100 (20 to 30 suits CLIP) and max_redraws at least 1, "
-                f"got {self.min_clip_score} and {self.max_redraws}"
+                f"got {self.min_clip_score} and {self.max_retries}"
             )
 
 
-def picture_settings(config: PriorConfig) -> dict[str, Any]:
+def build_image_settings(config: PriorConfig) -> dict[str, Any]:
     """Everything but the prompt that decides the picture, as JSON values.
 
     Reads a local checkpoint once to hash it; make it once and pass it on.
     """
     render = config.render
-    gate = {"min_clip_score": config.min_clip_score, "max_redraws": config.max_redraws}
+    gate = {"min_clip_score": config.min_clip_score, "max_redraws": config.max_retries}
     return {
         "model": fingerprint(render.checkpoint, render.revision),
         "negative_prompt": config.prompt.negative_prompt,
         "scheduler": render.scheduler,
-        "steps": render.steps,
-        "guidance": render.guidance,
+        "steps": render.num_inference_steps,
+        "guidance": render.guidance_scale,
         "image_size_px": render.image_size_px,
         "safety_checker": render.safety_checker,
         "num_images": config.num_images,
@@ -72,12 +72,12 @@ def picture_settings(config: PriorConfig) -> dict[str, Any]:
     }
 
 
-def encoder_fingerprint(config: PriorConfig) -> str:
+def compute_encoder_fingerprint(config: PriorConfig) -> str:
     """What identifies the encoder of the features."""
     return fingerprint(config.encoder.checkpoint, config.encoder.revision)
 
 
 def prior_id(prompt: str, settings: dict[str, Any]) -> str:
-    """32 hexadecimal digits for a prompt under ``picture_settings``."""
+    """32 hexadecimal digits for a prompt under ``build_image_settings``."""
     identity = json.dumps({"prompt": prompt, **settings}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(identity.encode()).hexdigest()[:_ID_LENGTH]

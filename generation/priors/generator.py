@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from generation.models.image_encoder import Feature, ImageEncoder
-from generation.models.text_to_image import Picture
+from generation.models.text_to_image import RgbImage
 from generation.parsing.attributes import AttributeParser, Attributes
-from generation.priors.config import PriorConfig, picture_settings, prior_id
+from generation.priors.config import PriorConfig, build_image_settings, prior_id
 from generation.priors.prompt import build_prompt
-from generation.priors.rendering import Drawn, PriorDrawer
+from generation.priors.rendering import GeneratedImages, PriorRenderer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +26,14 @@ class Prior:
     prior_id: str
     prompt: str
     attributes: Attributes
-    images: tuple[Picture, ...] = field(repr=False)
+    images: tuple[RgbImage, ...] = field(repr=False)
     feature: Feature = field(repr=False)
     """(dim,), the mean over the pictures, of length 1."""
 
     clip_score: float | None
 
     @property
-    def image(self) -> Picture:
+    def image(self) -> RgbImage:
         """The first picture, (height, width, 3)."""
         return self.images[0]
 
@@ -50,15 +50,15 @@ class PriorGenerator:
         if cache_size < 1:
             raise ValueError(f"cache_size must be at least 1, got {cache_size}")
         self.config, self._cache_size = config, cache_size
-        self._settings = picture_settings(config)
+        self._settings = build_image_settings(config)
         self._parser = AttributeParser()
-        self._drawer = PriorDrawer(config)
-        self._cache: OrderedDict[str, Drawn] = OrderedDict()
+        self._renderer = PriorRenderer(config)
+        self._cache: OrderedDict[str, GeneratedImages] = OrderedDict()
 
     @property
     def encoder(self) -> ImageEncoder:
         """The model that makes the features, for other pictures to compare with them."""
-        return self._drawer.encoder
+        return self._renderer.encoder
 
     @property
     def dim(self) -> int:
@@ -77,27 +77,27 @@ class PriorGenerator:
         """The priors of queries, in order, drawn in batches."""
         parsed = self._parser.parse(texts)
         prompts = [build_prompt(attributes, self.config.prompt).text for attributes in parsed]
-        drawn = self._drawn(prompts)
+        generated = self._get_images(prompts)
         return [
             Prior(
                 prior_id=prior_id(prompt, self._settings),
                 prompt=prompt,
                 attributes=attributes,
-                images=drawn[prompt].images,
-                feature=drawn[prompt].feature,
-                clip_score=drawn[prompt].clip_score,
+                images=generated[prompt].images,
+                feature=generated[prompt].feature,
+                clip_score=generated[prompt].clip_score,
             )
             for attributes, prompt in zip(parsed, prompts, strict=True)
         ]
 
-    def _drawn(self, prompts: Sequence[str]) -> dict[str, Drawn]:
+    def _get_images(self, prompts: Sequence[str]) -> dict[str, GeneratedImages]:
         """Each prompt's pictures, from memory or drawn now."""
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._cache]
-        drawn = {prompt: self._cache[prompt] for prompt in prompts if prompt in self._cache}
-        drawn |= {one.prompt: one for one in self._drawer.draw(new)}
-        for prompt in drawn:
-            self._cache[prompt] = drawn[prompt]
+        generated = {prompt: self._cache[prompt] for prompt in prompts if prompt in self._cache}
+        generated |= {result.prompt: result for result in self._renderer.generate_images(new)}
+        for prompt in generated:
+            self._cache[prompt] = generated[prompt]
             self._cache.move_to_end(prompt)
         while len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)
-        return drawn
+        return generated

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from generation.parsing import lexicon as lex
 from generation.parsing.attributes import Attributes
 from generation.parsing.grammar import Action
-from generation.parsing.noun_phrases import Thing
+from generation.parsing.noun_phrases import NounPhrase
 
 PHOTO_TEMPLATES = {
     "person": "a photo of {caption}, full body",
@@ -38,7 +38,7 @@ class PromptConfig:
     """Text around the caption, such as ``"a photo of {caption}, realistic"``; must hold ``{caption}`` once."""
 
     templates: Mapping[str, str] = field(default_factory=dict)
-    """Templates for targets of one kind (``person``, ``animal``, ``garment``, ``part``, ``stuff``, ``thing``,
+    """Templates for targets of one kind (``person``, ``animal``, ``garment``, ``part``, ``stuff``, ``noun_phrase``,
     ``unknown``), in place of ``template``."""
 
     negative_prompt: str = ""
@@ -73,58 +73,60 @@ class Prompt:
     shortened: bool = False
 
 
-def prior_prompt(attributes: Attributes, config: PromptConfig | None = None) -> str:
+def build_prompt_text(attributes: Attributes, config: PromptConfig | None = None) -> str:
     """The prompt of the query's prior, as plain text."""
     return build_prompt(attributes, config or PromptConfig()).text
 
 
 def build_prompt(attributes: Attributes, config: PromptConfig) -> Prompt:
     """The caption in its template: the head and its attributes first, then clothes, things carried, parts, actions."""
-    target, wearing = _person_or_thing(attributes, config)
-    head = _head(target, attributes, config)
-    worn_with = [thing for thing in wearing if _is_accessory(thing)]
-    parts = [thing for thing in attributes.parts if thing.noun.strip("_") not in ("", "back", "body")]
+    target, wearing = _choose_subject(attributes, config)
+    head = _format_head(target, attributes, config)
+    worn_with = [noun_phrase for noun_phrase in wearing if _is_accessory(noun_phrase)]
+    parts = [noun_phrase for noun_phrase in attributes.parts if noun_phrase.noun.strip("_") not in ("", "back", "body")]
     details = [
-        _list("in", [_article(thing) for thing in wearing if thing not in worn_with]),
-        _list("holding", [_article(thing) for thing in attributes.carrying]),
-        _list("with", [_article(thing) for thing in (*worn_with, *parts)]),
-        _list("", filter(None, (_action(action, attributes.kind) for action in attributes.actions))),
+        _format_list("in", [_add_article(noun_phrase) for noun_phrase in wearing if noun_phrase not in worn_with]),
+        _format_list("holding", [_add_article(noun_phrase) for noun_phrase in attributes.carrying]),
+        _format_list("with", [_add_article(noun_phrase) for noun_phrase in (*worn_with, *parts)]),
+        _format_list("", filter(None, (_format_action(action, attributes.kind) for action in attributes.actions))),
     ]
-    caption, shortened = _fitted(head, [detail for detail in details if detail], config.max_words)
+    caption, shortened = _fit_details(head, [detail for detail in details if detail], config.max_words)
     kind = attributes.kind if target is attributes.target else "person"
     text = config.templates.get(kind, config.template).replace("{caption}", caption)
     return Prompt(text=text, shortened=shortened or attributes.truncated)
 
 
-def _person_or_thing(attributes: Attributes, config: PromptConfig) -> tuple[Thing, list[Thing]]:
+def _choose_subject(attributes: Attributes, config: PromptConfig) -> tuple[NounPhrase, list[NounPhrase]]:
     """The thing to draw and what it wears: a garment alone stands for its wearer, if so configured."""
     target, wearing = attributes.target, list(attributes.wearing)
     if attributes.kind == "garment" and config.garments_mean_wearers:
-        ages = tuple(other for other in target.others if other in lex.AGES)
-        garment = replace(target, others=tuple(other for other in target.others if other not in ages))
-        wearer = attributes.owner or Thing(noun="person")
-        return replace(wearer, others=(*wearer.others, *ages)), [garment, *wearing]
-    if attributes.actions and replace(target, surface="") == Thing():
-        return Thing(noun="person"), wearing
+        ages = tuple(other for other in target.other_modifiers if other in lex.AGES)
+        garment = replace(target, other_modifiers=tuple(other for other in target.other_modifiers if other not in ages))
+        wearer = attributes.owner or NounPhrase(noun="person")
+        return replace(wearer, other_modifiers=(*wearer.other_modifiers, *ages)), [garment, *wearing]
+    if attributes.actions and replace(target, surface="") == NounPhrase():
+        return NounPhrase(noun="person"), wearing
     return target, wearing
 
 
-def _is_accessory(thing: Thing) -> bool:
+def _is_accessory(noun_phrase: NounPhrase) -> bool:
     """What one has on, yet is not "in": "a man with a backpack"."""
-    return thing.lemma in lex.ACCESSORIES or (thing.lemma in lex.THINGS and thing.lemma not in lex.GARMENTS)
+    return noun_phrase.lemma in lex.ACCESSORIES or (
+        noun_phrase.lemma in lex.OBJECT_NOUNS and noun_phrase.lemma not in lex.GARMENTS
+    )
 
 
-def _head(target: Thing, attributes: Attributes, config: PromptConfig) -> str:
+def _format_head(target: NounPhrase, attributes: Attributes, config: PromptConfig) -> str:
     named = target if target.noun else replace(target, noun=config.unknown_noun)
-    head = _article(named)
+    head = _add_article(named)
     if attributes.owner is not None and target is attributes.target:
-        head = f"{_article(replace(attributes.owner, plural=False))}'s {_described(named)}"
+        head = f"{_add_article(replace(attributes.owner, plural=False))}'s {_format_noun_phrase(named)}"
     if named.noun == "half" and named.contents:
-        return f"half of {_list('', map(_article, named.contents))}"
+        return f"half of {_format_list('', map(_add_article, named.contents))}"
     return head
 
 
-def _fitted(head: str, details: list[str], max_words: int) -> tuple[str, bool]:
+def _fit_details(head: str, details: list[str], max_words: int) -> tuple[str, bool]:
     """As many details as fit, in order; the head's last words are kept, since the noun comes last."""
     words = head.split()
     shortened = len(words) > max_words
@@ -137,23 +139,23 @@ def _fitted(head: str, details: list[str], max_words: int) -> tuple[str, bool]:
     return " ".join(words), shortened
 
 
-def _list(preposition: str, phrases: Iterable[str]) -> str:
-    joined = " and ".join(_unique(phrases))
+def _format_list(preposition: str, phrases: Iterable[str]) -> str:
+    joined = " and ".join(_remove_duplicates(phrases))
     return f"{preposition} {joined}".strip() if joined else ""
 
 
-def _unique(phrases: Iterable[str]) -> list[str]:
+def _remove_duplicates(phrases: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(phrases))
 
 
-def _article(thing: Thing) -> str:
+def _add_article(noun_phrase: NounPhrase) -> str:
     """ "a red cup", "an umbrella", "three cups", "jeans", "red" (of clothes only known by colour)."""
-    phrase = _described(thing)
-    if thing.count and thing.plural:
-        return f"{lex.NUMBER_WORDS[thing.count]} {phrase}"
-    last = thing.noun.split()[-1] if thing.noun else ""
+    phrase = _format_noun_phrase(noun_phrase)
+    if noun_phrase.count and noun_phrase.plural:
+        return f"{lex.NUMBER_WORDS[noun_phrase.count]} {phrase}"
+    last = noun_phrase.noun.split()[-1] if noun_phrase.noun else ""
     plural_form = last in lex.SAME_IN_SINGULAR and last not in lex.SINGULAR_WITH_S
-    if not thing.noun or thing.plural or plural_form or last in lex.MASS:
+    if not noun_phrase.noun or noun_phrase.plural or plural_form or last in lex.MASS:
         return phrase
     return f"{'an' if _VOWEL.match(phrase) else 'a'} {phrase}"
 
@@ -161,46 +163,48 @@ def _article(thing: Thing) -> str:
 _VOWEL = re.compile(r"[ai]|e(?!u)|o(?!ne\b)|u(?:m|g|p|n(?!i))")
 
 
-def _described(thing: Thing) -> str:
-    others = [lex.OTHER_FORMS.get(word, word) for word in thing.others if word.replace("-", "").isalpha()]
-    sizes = [lex.SIZE_FORMS.get(word, word) for word in thing.sizes]
-    patterns = [lex.PATTERN_FORMS.get(word, word) for word in thing.patterns]
+def _format_noun_phrase(noun_phrase: NounPhrase) -> str:
+    other_modifiers = [
+        lex.MODIFIER_FORMS.get(word, word) for word in noun_phrase.other_modifiers if word.replace("-", "").isalpha()
+    ]
+    sizes = [lex.SIZE_FORMS.get(word, word) for word in noun_phrase.sizes]
+    patterns = [lex.PATTERN_FORMS.get(word, word) for word in noun_phrase.patterns]
     words = [
         *sorted(sizes),
-        *others,
+        *other_modifiers,
         *sorted(patterns),
-        _colours(thing.colours),
-        *sorted(thing.materials),
-        _noun(thing),
+        _format_colors(noun_phrase.colors),
+        *sorted(noun_phrase.materials),
+        _format_noun(noun_phrase),
     ]
-    shows = thing.lemma in lex.PICTURES
-    contents = [_article(content) if shows else _described(content) for content in thing.contents]
-    return f"{' '.join(_unique(filter(None, words)))} {_list('of', contents)}".strip()
+    shows = noun_phrase.lemma in lex.IMAGE_NOUNS
+    contents = [_add_article(content) if shows else _format_noun_phrase(content) for content in noun_phrase.contents]
+    return f"{' '.join(_remove_duplicates(filter(None, words)))} {_format_list('of', contents)}".strip()
 
 
-def _colours(colours: tuple[str, ...]) -> str:
+def _format_colors(colors: tuple[str, ...]) -> str:
     """ "dark blue", "black and white" in alphabetical order, so that both orders share a prompt."""
     combined: list[str] = []
     shade = ""
-    for colour in colours:
-        if colour in lex.SHADES:
-            shade = lex.COLOUR_FORMS.get(colour, colour)
+    for color in colors:
+        if color in lex.SHADES:
+            shade = lex.COLOR_FORMS.get(color, color)
         else:
-            combined.append(f"{shade} {lex.COLOUR_FORMS.get(colour, colour)}".strip())
+            combined.append(f"{shade} {lex.COLOR_FORMS.get(color, color)}".strip())
             shade = ""
-    return " and ".join(sorted(set(combined))) if combined else lex.COLOUR_FORMS.get(shade, shade)
+    return " and ".join(sorted(set(combined))) if combined else lex.COLOR_FORMS.get(shade, shade)
 
 
-def _noun(thing: Thing) -> str:
-    if thing.plural:
-        return thing.noun
-    *compound, last = thing.noun.split() or [""]
+def _format_noun(noun_phrase: NounPhrase) -> str:
+    if noun_phrase.plural:
+        return noun_phrase.noun
+    *compound, last = noun_phrase.noun.split() or [""]
     return " ".join([*compound, lex.SYNONYMS.get(last, last.rstrip("_"))]).strip()
 
 
-def _action(action: Action, kind: str) -> str:
+def _format_action(action: Action, kind: str) -> str:
     """The action as a caption says it; gaze without an object shows nothing that could be drawn."""
     if action.verb in lex.UNSEEN_ACTIONS or (kind in ("thing", "part") and action.verb in lex.POSES):
         return ""
     verb = lex.ACTION_FORMS.get(action.verb, action.verb)
-    return verb if action.thing is None else f"{verb} {_article(action.thing)}"
+    return verb if action.noun_phrase is None else f"{verb} {_add_article(action.noun_phrase)}"

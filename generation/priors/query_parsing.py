@@ -17,7 +17,7 @@ from generation.parsing.attributes import AttributeParser, Attributes
 from generation.parsing.normalization import is_empty
 from generation.priors.config import prior_id
 from generation.priors.prompt import PromptConfig, build_prompt
-from pipeline.stage import Item, Rejected, Sink, Stage, Written
+from pipeline.stage import Item, Rejected, Sink, SinkOutput, Stage
 
 PARSED_SCHEMA = pa.schema(
     [
@@ -35,7 +35,7 @@ PARSED_SCHEMA = pa.schema(
 
 
 @cache
-def parser_fingerprint() -> str:
+def compute_parser_fingerprint() -> str:
     """Hash the code of the parser and of prompts, so that queries are parsed again after each change of it."""
     paths = [*(Path(__file__).parents[1] / "parsing").glob("*.py"), Path(__file__).with_name("prompt.py")]
     digest = hashlib.sha256()
@@ -74,7 +74,7 @@ class ParseStage(Stage[Item, ParsedQuery]):
 
     Args:
         config: the wording of prompts.
-        settings: ``picture_settings`` of the priors, for their ids.
+        settings: ``build_image_settings`` of the priors, for their ids.
     """
 
     batch_size = 512
@@ -90,16 +90,16 @@ class ParseStage(Stage[Item, ParsedQuery]):
         if self._parser is None:
             raise RuntimeError("call setup before process")
         texts = {item.key: str(item.payload["text"]) for item in items}
-        filled = {key: text for key, text in texts.items() if not is_empty(text)}
-        attributes = dict(zip(filled, self._parser.parse(filled.values()), strict=True))
+        nonempty = {key: text for key, text in texts.items() if not is_empty(text)}
+        attributes = dict(zip(nonempty, self._parser.parse(nonempty.values()), strict=True))
         return [
-            self._parsed(key, text, attributes[key])
+            self._parse_query(key, text, attributes[key])
             if key in attributes
             else Rejected(key=key, reason="empty_query", detail=f"{text!r} has neither a letter nor a digit")
             for key, text in texts.items()
         ]
 
-    def _parsed(self, key: str, text: str, attributes: Attributes) -> ParsedQuery:
+    def _parse_query(self, key: str, text: str, attributes: Attributes) -> ParsedQuery:
         prompt = build_prompt(attributes, self.config)
         return ParsedQuery(
             key=key,
@@ -114,10 +114,10 @@ class ParseStage(Stage[Item, ParsedQuery]):
 class ParsedSink(Sink[ParsedQuery]):
     """Writes parsed queries as one Parquet file, in the order of the plan."""
 
-    def write(self, items: list[ParsedQuery], folder: Path) -> Written:
+    def write(self, items: list[ParsedQuery], folder: Path) -> SinkOutput:
         path = folder / "queries.parquet"
-        pq.write_table(pa.Table.from_pylist([_row(item) for item in items], schema=PARSED_SCHEMA), path)
-        return Written(
+        pq.write_table(pa.Table.from_pylist([_build_row(item) for item in items], schema=PARSED_SCHEMA), path)
+        return SinkOutput(
             files={"queries": path},
             summary={
                 "queries": len(items),
@@ -128,7 +128,7 @@ class ParsedSink(Sink[ParsedQuery]):
         )
 
 
-def _row(item: ParsedQuery) -> dict[str, object]:
+def _build_row(item: ParsedQuery) -> dict[str, object]:
     return {
         "key": item.key,
         "text": item.text,

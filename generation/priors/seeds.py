@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 
-def image_seed(prompt: str, seed: int, index: int) -> int:
+def compute_image_seed(prompt: str, seed: int, index: int) -> int:
     """The seed of a prompt's ``index``-th picture, as 63 bits of a hash."""
     digest = hashlib.sha256(f"{seed}\0{index}\0{prompt}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

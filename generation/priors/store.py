@@ -22,12 +22,12 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from generation.errors import GenerationError
-from generation.models.text_to_image import Picture
-from generation.priors.rendering import DrawnPrior
-from pipeline.receipts import Location, Receipt, located, read_receipts, runs_below, verified_path
-from pipeline.stage import Item, Rejected, Sink, Stage, Written
-from shards.tar import member_places
-from shards.writer import npy_bytes, write_tar
+from generation.models.text_to_image import RgbImage
+from generation.priors.rendering import GeneratedPrior
+from pipeline.receipts import Location, Receipt, get_verified_path, list_runs, read_receipts, resolve_location
+from pipeline.stage import Item, Rejected, Sink, SinkOutput, Stage
+from shards.tar import locate_members
+from shards.writer import encode_npy, write_tar
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -62,64 +62,64 @@ class StoredPrior:
     """Names and contents in the tar, in order."""
 
 
-class PriorSink(Sink[DrawnPrior]):
+class PriorSink(Sink[GeneratedPrior]):
     """Writes one shard of priors; the same priors give the same bytes.
 
     Args:
-        settings: ``picture_settings``, for the records.
+        settings: ``build_image_settings``, for the records.
         encoder: fingerprint of the encoder.
     """
 
     def __init__(self, settings: dict[str, Any], encoder: str) -> None:
         self.settings, self.encoder = settings, encoder
 
-    def write(self, items: list[DrawnPrior], folder: Path) -> Written:
-        files = _write_shard(folder, [self._stored(item) for item in items])
+    def write(self, items: list[GeneratedPrior], folder: Path) -> SinkOutput:
+        files = _write_shard(folder, [self._build_stored_prior(item) for item in items])
         counts = {
-            "redrawn": sum(item.drawn.redraws > 0 for item in items),
-            "blacked_out": sum(item.drawn.blacked_out for item in items),
+            "retried": sum(item.generated.num_retries > 0 for item in items),
+            "nsfw_filtered": sum(item.generated.nsfw_filtered for item in items),
         }
-        summary = {"priors": len(items), "pictures": sum(len(item.drawn.compressed) for item in items)}
+        summary = {"priors": len(items), "images": sum(len(item.generated.compressed) for item in items)}
         summary |= {name: count for name, count in counts.items() if count}
-        return Written(files=files, summary=summary)
+        return SinkOutput(files=files, summary=summary)
 
-    def _stored(self, item: DrawnPrior) -> StoredPrior:
+    def _build_stored_prior(self, item: GeneratedPrior) -> StoredPrior:
         return StoredPrior(
             key=item.key,
-            prompt=item.drawn.prompt,
-            clip_score=item.drawn.clip_score,
+            prompt=item.generated.prompt,
+            clip_score=item.generated.clip_score,
             encoder=self.encoder,
-            feature=item.drawn.feature.astype("<f2").tobytes(),
+            feature=item.generated.feature.astype("<f2").tobytes(),
             members=self._members(item),
         )
 
-    def _members(self, item: DrawnPrior) -> dict[str, bytes]:
+    def _members(self, item: GeneratedPrior) -> dict[str, bytes]:
         members = {
             f"{item.key}.webp" if i == 0 else f"{item.key}.{i}.webp": content
-            for i, content in enumerate(item.drawn.compressed)
+            for i, content in enumerate(item.generated.compressed)
         }
         members[f"{item.key}.json"] = json.dumps(self._record(item), sort_keys=True).encode()
-        members[f"{item.key}.feature.npy"] = npy_bytes(item.drawn.feature)
+        members[f"{item.key}.feature.npy"] = encode_npy(item.generated.feature)
         return members
 
-    def _record(self, item: DrawnPrior) -> dict[str, Any]:
+    def _record(self, item: GeneratedPrior) -> dict[str, Any]:
         return {
             "prior_id": item.key,
-            "prompt": item.drawn.prompt,
+            "prompt": item.generated.prompt,
             "attributes": item.payload.get("attributes"),
-            "clip_score": item.drawn.clip_score,
+            "clip_score": item.generated.clip_score,
             "settings": self.settings,
             "encoder": self.encoder,
-            "redraws": item.drawn.redraws,
-            "blacked_out": item.drawn.blacked_out,
+            "num_retries": item.generated.num_retries,
+            "nsfw_filtered": item.generated.nsfw_filtered,
         }
 
 
 class CopySink(Sink[StoredPrior]):
     """Writes priors of other runs again, byte for byte: what is kept when a store is pruned."""
 
-    def write(self, items: list[StoredPrior], folder: Path) -> Written:
-        return Written(files=_write_shard(folder, items), summary={"priors": len(items)})
+    def write(self, items: list[StoredPrior], folder: Path) -> SinkOutput:
+        return SinkOutput(files=_write_shard(folder, items), summary={"priors": len(items)})
 
 
 class CopyStage(Stage[Item, StoredPrior]):
@@ -130,12 +130,12 @@ class CopyStage(Stage[Item, StoredPrior]):
         self._store: PriorStore | None = None
 
     def setup(self) -> None:
-        self._store = PriorStore(*map(located, self.runs))
+        self._store = PriorStore(*map(resolve_location, self.runs))
 
     def process(self, items: list[Item]) -> list[StoredPrior | Rejected]:
         if self._store is None:
             raise RuntimeError("call setup before process")
-        return [self._store.stored(item.key) for item in items]
+        return [self._store.read_prior(item.key) for item in items]
 
 
 def _write_shard(folder: Path, items: Sequence[StoredPrior]) -> dict[str, Path]:
@@ -143,13 +143,13 @@ def _write_shard(folder: Path, items: Sequence[StoredPrior]) -> dict[str, Path]:
     tar, index = folder / "priors.tar", folder / "index.parquet"
     with tar.open("wb") as file:
         write_tar(file, [dict(item.members) for item in items])
-    places = member_places(tar) if items else {}
-    pq.write_table(pa.Table.from_pylist([_row(item, places) for item in items], schema=INDEX_SCHEMA), index)
+    spans = locate_members(tar) if items else {}
+    pq.write_table(pa.Table.from_pylist([_get_row(item, spans) for item in items], schema=INDEX_SCHEMA), index)
     return {"tar": tar, "index": index}
 
 
-def _row(item: StoredPrior, places: dict[str, tuple[int, int]]) -> dict[str, object]:
-    image, record = places[f"{item.key}.webp"], places[f"{item.key}.json"]
+def _get_row(item: StoredPrior, spans: dict[str, tuple[int, int]]) -> dict[str, object]:
+    image, record = spans[f"{item.key}.webp"], spans[f"{item.key}.json"]
     return {
         "prior_id": item.key,
         "prompt": item.prompt,
@@ -164,7 +164,7 @@ def _row(item: StoredPrior, places: dict[str, tuple[int, int]]) -> dict[str, obj
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _PriorSpans:
     """Where a prior's members lie."""
 
     shard: int
@@ -189,7 +189,7 @@ class PriorStore:
         self._shards: list[tuple[Location, Receipt]] = []
         self._tars: dict[int, Path] = {}
         self._members: dict[int, dict[str, dict[str, tuple[int, int]]]] = {}
-        self._places: dict[str, _Place] = {}
+        self._spans: dict[str, _PriorSpans] = {}
         self._rows: dict[str, int] = {}
         self._prompts: list[str] = []
         self._scores: list[float | None] = []
@@ -207,7 +207,7 @@ class PriorStore:
         Raises:
             GenerationError: there is none.
         """
-        runs = runs_below(root)
+        runs = list_runs(root)
         if not runs:
             raise GenerationError(f"there is no prior store below {root}; make one with `make generate-priors`")
         return PriorStore(*runs)
@@ -236,48 +236,48 @@ class PriorStore:
         Raises:
             GenerationError: an id is missing.
         """
-        return self._features[[self._row(prior_id) for prior_id in prior_ids]]
+        return self._features[[self._get_row(prior_id) for prior_id in prior_ids]]
 
     def prompt(self, prior_id: str) -> str:
-        return self._prompts[self._row(prior_id)]
+        return self._prompts[self._get_row(prior_id)]
 
     def clip_score(self, prior_id: str) -> float | None:
-        return self._scores[self._row(prior_id)]
+        return self._scores[self._get_row(prior_id)]
 
-    def mean_clip_score(self) -> float | None:
+    def compute_mean_clip_score(self) -> float | None:
         """Over all priors that have one; None if none has."""
         scores = [score for score in self._scores if score is not None]
         return sum(scores) / len(scores) if scores else None
 
-    def encoded_image(self, prior_id: str) -> bytes:
+    def read_encoded_image(self, prior_id: str) -> bytes:
         """The first picture as it lies in the store, WebP."""
-        return self._content(prior_id, self._place(prior_id).image)
+        return self._read_content(prior_id, self._get_spans(prior_id).image)
 
-    def image(self, prior_id: str) -> Picture:
+    def image(self, prior_id: str) -> RgbImage:
         """The first picture, (height, width, 3)."""
-        with Image.open(io.BytesIO(self.encoded_image(prior_id))) as image:
+        with Image.open(io.BytesIO(self.read_encoded_image(prior_id))) as image:
             return np.asarray(image.convert("RGB"))
 
     def record(self, prior_id: str) -> dict[str, Any]:
         """Prompt, attributes, settings, encoder and CLIP score."""
-        record: dict[str, Any] = json.loads(self._content(prior_id, self._place(prior_id).record))
+        record: dict[str, Any] = json.loads(self._read_content(prior_id, self._get_spans(prior_id).record))
         return record
 
-    def stored(self, prior_id: str) -> StoredPrior:
+    def read_prior(self, prior_id: str) -> StoredPrior:
         """All that the store holds of a prior, byte for byte."""
-        row, shard = self._row(prior_id), self._place(prior_id).shard
+        row, shard = self._get_row(prior_id), self._get_spans(prior_id).shard
         if shard not in self._members:
             self._members[shard] = {}
-            for name, place in member_places(self._tar(shard)).items():
-                self._members[shard].setdefault(name.split(".", 1)[0], {})[name] = place
-        places = self._members[shard][prior_id]
+            for name, span in locate_members(self._get_tar(shard)).items():
+                self._members[shard].setdefault(name.split(".", 1)[0], {})[name] = span
+        spans = self._members[shard][prior_id]
         return StoredPrior(
             key=prior_id,
             prompt=self._prompts[row],
             clip_score=self._scores[row],
             encoder=self.encoder,
             feature=self._features[row].astype("<f2").tobytes(),
-            members={name: self._content(prior_id, place) for name, place in places.items()},
+            members={name: self._read_content(prior_id, span) for name, span in spans.items()},
         )
 
     def check_dim(self, dim: int) -> None:
@@ -296,13 +296,13 @@ class PriorStore:
         shard = len(self._shards)
         self._shards.append((run, receipt))
         added = []
-        for row in pq.read_table(verified_path(run, receipt, "index")).to_pylist():
+        for row in pq.read_table(get_verified_path(run, receipt, "index")).to_pylist():
             if row["prior_id"] in self._rows:
                 continue
             feature = np.frombuffer(row["feature"], "<f2")
             self._check_encoder(run, row["encoder"], len(feature))
             self._rows[row["prior_id"]] = len(self._rows)
-            self._places[row["prior_id"]] = _Place(
+            self._spans[row["prior_id"]] = _PriorSpans(
                 shard, (row["image_offset"], row["image_bytes"]), (row["json_offset"], row["json_bytes"])
             )
             self._prompts.append(row["prompt"])
@@ -319,22 +319,22 @@ class PriorStore:
             )
         self.encoder = encoder
 
-    def _row(self, prior_id: str) -> int:
+    def _get_row(self, prior_id: str) -> int:
         if prior_id not in self._rows:
             raise GenerationError(f"prior {prior_id} is not in the store of {len(self)}; make it with generate-priors")
         return self._rows[prior_id]
 
-    def _place(self, prior_id: str) -> _Place:
-        self._row(prior_id)
-        return self._places[prior_id]
+    def _get_spans(self, prior_id: str) -> _PriorSpans:
+        self._get_row(prior_id)
+        return self._spans[prior_id]
 
-    def _content(self, prior_id: str, place: tuple[int, int]) -> bytes:
-        with self._tar(self._places[prior_id].shard).open("rb") as file:
-            file.seek(place[0])
-            return file.read(place[1])
+    def _read_content(self, prior_id: str, span: tuple[int, int]) -> bytes:
+        with self._get_tar(self._spans[prior_id].shard).open("rb") as file:
+            file.seek(span[0])
+            return file.read(span[1])
 
-    def _tar(self, shard: int) -> Path:
+    def _get_tar(self, shard: int) -> Path:
         if shard not in self._tars:
             run, receipt = self._shards[shard]
-            self._tars[shard] = verified_path(run, receipt, "tar")
+            self._tars[shard] = get_verified_path(run, receipt, "tar")
         return self._tars[shard]

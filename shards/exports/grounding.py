@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shards.schema import Query, Sample
-from shards.sources.grounding import OF_PHRASES
+from shards.sources.grounding import PHRASE_DATASETS
 
 
 class GroundingExport:
@@ -20,7 +20,7 @@ class GroundingExport:
     """
 
     def __init__(self, name: str) -> None:
-        self._name = f"{name}-queries" if name in OF_PHRASES else name
+        self._name = f"{name}-queries" if name in PHRASE_DATASETS else name
         self._images: dict[str, list[Any]] = defaultdict(list)
         self._annotations: dict[str, list[Any]] = defaultdict(list)
         self._categories: dict[str, int] = {"object": 1}

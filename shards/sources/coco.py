@@ -11,8 +11,8 @@ from typing import Any
 
 from shards.boxes import iou
 from shards.schema import Box, Instance
-from shards.sources.errors import SourceError, shown
-from shards.sources.sample import checked_size, xywh_to_xyxy
+from shards.sources.errors import SourceError, format_value
+from shards.sources.sample import parse_size, xywh_to_xyxy
 
 SAME_OBJECT_IOU = 0.5
 """A query's box must overlap that of its annotation so much; else the two files are of different data."""
@@ -40,11 +40,11 @@ class CocoImage:
             SourceError: the image has no such annotation, or its box is another; names ``where``.
         """
         if not _is_id(annotation_id) or annotation_id not in self.position:
-            raise SourceError(f"{where}: annotation {shown(annotation_id)} is not among those of its image")
+            raise SourceError(f"{where}: annotation {format_value(annotation_id)} is not among those of its image")
         index = self.position[annotation_id]
-        found = self.instances[index].box_xyxy
-        if iou(box, found) < SAME_OBJECT_IOU:
-            raise SourceError(f"{where}: the box {box} is not that of its annotation, {found}")
+        annotated_box = self.instances[index].box_xyxy
+        if iou(box, annotated_box) < SAME_OBJECT_IOU:
+            raise SourceError(f"{where}: the box {box} is not that of its annotation, {annotated_box}")
         return index
 
 
@@ -65,11 +65,11 @@ class CocoInstances:
             self._images = {image["id"]: image for image in coco["images"]}
             self._names = {category["id"]: str(category["name"]).lower() for category in coco["categories"]}
             self._by_image: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
-            self._image_of: dict[Any, Any] = {}
+            self._image_by_annotation: dict[Any, Any] = {}
             for annotation in coco["annotations"]:
                 _ = (annotation["category_id"], annotation["bbox"])
                 self._by_image[annotation["image_id"]].append(annotation)
-                self._image_of[annotation["id"]] = annotation["image_id"]
+                self._image_by_annotation[annotation["id"]] = annotation["image_id"]
             for image in self._images.values():
                 _ = (str(image["file_name"]), image["width"], image["height"])
         except (KeyError, TypeError) as error:
@@ -82,28 +82,28 @@ class CocoInstances:
             SourceError: it is not in the file; names ``where``.
         """
         if not _is_id(image_id) or image_id not in self._images:
-            raise SourceError(f"{where}: image {shown(image_id)} is not in {self.path}")
+            raise SourceError(f"{where}: image {format_value(image_id)} is not in {self.path}")
         image = self._images[image_id]
         annotations = self._by_image[image_id]
         return CocoImage(
             name=str(image["file_name"]),
-            size=checked_size(image["width"], image["height"], f"{self.path}, image {image_id}"),
-            instances=tuple(map(self._instance, annotations)),
+            size=parse_size(image["width"], image["height"], f"{self.path}, image {image_id}"),
+            instances=tuple(map(self._build_instance, annotations)),
             position={annotation["id"]: i for i, annotation in enumerate(annotations)},
         )
 
-    def image_of(self, annotation_id: Any, where: str) -> CocoImage:
+    def find_image(self, annotation_id: Any, where: str) -> CocoImage:
         """The image that holds an annotation.
 
         Raises:
             SourceError: the annotation is not in the file; names ``where``.
         """
-        if not _is_id(annotation_id) or annotation_id not in self._image_of:
+        if not _is_id(annotation_id) or annotation_id not in self._image_by_annotation:
             raise SourceError(
-                f"{where}: annotation {shown(annotation_id)} is not in {self.path}; "
+                f"{where}: annotation {format_value(annotation_id)} is not in {self.path}; "
                 "is that the instances file of these photographs?"
             )
-        return self.image(self._image_of[annotation_id], where)
+        return self.image(self._image_by_annotation[annotation_id], where)
 
     def __iter__(self) -> Iterator[CocoImage]:
         """All images, in the order of the file.
@@ -113,11 +113,11 @@ class CocoInstances:
         """
         return (self.image(image_id, str(self.path)) for image_id in self._images)
 
-    def _instance(self, annotation: Mapping[str, Any]) -> Instance:
+    def _build_instance(self, annotation: Mapping[str, Any]) -> Instance:
         where = f"{self.path}, annotation {annotation['id']}"
         category = annotation["category_id"]
         if not _is_id(category) or category not in self._names:
-            raise SourceError(f"{where}: category {shown(category)} is not among the categories")
+            raise SourceError(f"{where}: category {format_value(category)} is not among the categories")
         return Instance(
             box_xyxy=xywh_to_xyxy(annotation["bbox"], where),
             category=self._names[category],
@@ -134,11 +134,11 @@ def _load(path: Path) -> Any:
     if not path.is_file():
         raise SourceError(f"{path} does not exist; it is COCO's file of all instances, get it beside the annotations")
     try:
-        return json.loads(path.read_bytes(), object_hook=_without_polygon)
+        return json.loads(path.read_bytes(), object_hook=_drop_polygon)
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{path} is not a COCO instances file ({error}); get it again") from error
 
 
-def _without_polygon(record: dict[str, Any]) -> dict[str, Any]:
+def _drop_polygon(record: dict[str, Any]) -> dict[str, Any]:
     record.pop("segmentation", None)
     return record

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from shards.sources.errors import SourceError
-from shards.sources.sample import checked_size
+from shards.sources.sample import parse_size
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outline:
+class PolygonAnnotation:
     """One annotated object."""
 
     annotation_id: str
@@ -23,22 +23,22 @@ class Outline:
     """Lower-case name; empty where the file does not know it."""
 
     is_crowd: bool
-    numbers: tuple[array[float], ...] | None = field(repr=False)
+    coordinates: tuple[array[float], ...] | None = field(repr=False)
     """The polygons as written, x and y in turn; None where they are no lists of numbers, as run lengths are not."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutlinedImage:
+class PolygonImage:
     """One photograph and all that is outlined in it."""
 
     name: str
     size: tuple[int, int]
     """(width, height)"""
 
-    outlines: tuple[Outline, ...]
+    instances: tuple[PolygonAnnotation, ...]
 
 
-def outlined_images(path: Path) -> Iterator[OutlinedImage]:
+def read_polygon_images(path: Path) -> Iterator[PolygonImage]:
     """The images of an instances file in its order; polygons are held as bare numbers, 8 bytes each.
 
     Raises:
@@ -52,21 +52,24 @@ def outlined_images(path: Path) -> Iterator[OutlinedImage]:
             _ = (annotation["id"], annotation["category_id"])
             by_image[annotation["image_id"]].append(annotation)
         images = [(image["id"], str(image["file_name"]), image["width"], image["height"]) for image in coco["images"]]
-        outlines = {image_id: tuple(_outline(one, names) for one in found) for image_id, found in by_image.items()}
+        instances = {
+            image_id: tuple(_build_annotation(annotation, names) for annotation in image_annotations)
+            for image_id, image_annotations in by_image.items()
+        }
     except (KeyError, TypeError, AttributeError) as error:
         raise SourceError(f"{path} is not a COCO instances file ({error!r}); get it again") from error
     for image_id, name, width, height in images:
-        size = checked_size(width, height, f"{path}, image {name}")
-        yield OutlinedImage(name=name, size=size, outlines=outlines.get(image_id, ()))
+        size = parse_size(width, height, f"{path}, image {name}")
+        yield PolygonImage(name=name, size=size, instances=instances.get(image_id, ()))
 
 
-def _outline(annotation: Mapping[str, Any], names: Mapping[Any, str]) -> Outline:
-    numbers = annotation.get("segmentation")
-    return Outline(
+def _build_annotation(annotation: Mapping[str, Any], names: Mapping[Any, str]) -> PolygonAnnotation:
+    coordinates = annotation.get("segmentation")
+    return PolygonAnnotation(
         annotation_id=str(annotation["id"]),
         category=names.get(annotation["category_id"], ""),
         is_crowd=bool(annotation.get("iscrowd", 0)),
-        numbers=numbers if isinstance(numbers, tuple) else None,
+        coordinates=coordinates if isinstance(coordinates, tuple) else None,
     )
 
 
@@ -74,18 +77,18 @@ def _load(path: Path) -> Any:
     if not path.is_file():
         raise SourceError(f"{path} does not exist; it is COCO's file of all instances, get it beside the photographs")
     try:
-        return json.loads(path.read_bytes(), object_hook=_with_bare_numbers)
+        return json.loads(path.read_bytes(), object_hook=_pack_record)
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{path} is not a COCO instances file ({error}); get it again") from error
 
 
-def _with_bare_numbers(record: dict[str, Any]) -> dict[str, Any]:
+def _pack_record(record: dict[str, Any]) -> dict[str, Any]:
     if "segmentation" in record:
-        record["segmentation"] = _bare_numbers(record["segmentation"])
+        record["segmentation"] = _pack_polygons(record["segmentation"])
     return record
 
 
-def _bare_numbers(polygons: Any) -> tuple[array[float], ...] | None:
+def _pack_polygons(polygons: Any) -> tuple[array[float], ...] | None:
     if not isinstance(polygons, list) or not all(isinstance(polygon, list) for polygon in polygons):
         return None
     try:

@@ -9,7 +9,7 @@ class SourceError(Exception):
     """A file from outside that breaks a rule; the message names the file, the row, the rule and the remedy."""
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """A value for an error's message, 80 characters at most, and quick whatever it holds: a pickle of a few bytes can
     make tuples of tuples that would take ``str`` for ever."""
     try:

@@ -24,19 +24,21 @@ def read_features(path: Path) -> npt.NDArray[np.float16]:
         raise SourceError(f"{path} does not exist")
     try:
         features = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGED as error:
+    except _LOAD_ERRORS as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SourceError(f"{path} is no tensor that can be read safely ({reason}); get it again") from error
     if not _is_table(features):
-        found = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
-        raise SourceError(f"{path} must hold a dense tensor of numbers, a row for each query, got {found}")
+        actual = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
+        raise SourceError(f"{path} must hold a dense tensor of numbers, a row for each query, got {actual}")
     half: npt.NDArray[np.float16] = features.detach().to(torch.float16).numpy()
     if not np.isfinite(half).all():
-        raise SourceError(f"{path} has rows that are not finite in half precision, the first {_first_bad(half)}")
+        raise SourceError(
+            f"{path} has rows that are not finite in half precision, the first {_find_first_nonfinite(half)}"
+        )
     return half
 
 
-_DAMAGED = (
+_LOAD_ERRORS = (
     pickle.UnpicklingError,
     RuntimeError,
     LookupError,
@@ -67,5 +69,5 @@ def _is_table(features: object) -> TypeGuard[torch.Tensor]:
     )
 
 
-def _first_bad(features: npt.NDArray[np.float16]) -> int:
+def _find_first_nonfinite(features: npt.NDArray[np.float16]) -> int:
     return int(np.flatnonzero(~np.isfinite(features).all(1))[0])

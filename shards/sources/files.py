@@ -10,7 +10,7 @@ from shards.sources.errors import SourceError
 KNOWN_SPLITS = ("train", "val", "valid", "validation", "test", "testA", "testB", "testC")
 
 
-def files_in(path: Path, suffix: str) -> list[Path]:
+def list_files(path: Path, suffix: str) -> list[Path]:
     """The file itself, or those of the folder.
 
     Raises:
@@ -22,7 +22,7 @@ def files_in(path: Path, suffix: str) -> list[Path]:
     return files
 
 
-def splits_of(files: list[Path], otherwise: str) -> dict[Path, str]:
+def infer_splits(files: list[Path], default: str) -> dict[Path, str]:
     """Each file's split, by its name: ``finetune_refcoco_testA.json``, ``flickr_train_vg.jsonl``,
     ``validation-00000-of-00001.parquet``, ``instances_val2017.json``.
 
@@ -32,17 +32,17 @@ def splits_of(files: list[Path], otherwise: str) -> dict[Path, str]:
     Raises:
         SourceError: there are several files, and the name of one does not say.
     """
-    found = {file: _split_of(file) for file in files}
-    unclear = [file for file, split in found.items() if split is None]
+    splits = {file: _infer_split(file) for file in files}
+    unclear = [file for file, split in splits.items() if split is None]
     if unclear and len(files) > 1:
         raise SourceError(
             f"{unclear[0]}: several files, and this one's name does not say which split it is; put one of "
             f"{', '.join(KNOWN_SPLITS)} into it, or read each file by itself with --split"
         )
-    return {file: split or otherwise for file, split in found.items()}
+    return {file: split or default for file, split in splits.items()}
 
 
-def _split_of(file: Path) -> str | None:
+def _infer_split(file: Path) -> str | None:
     words = [re.sub(r"20\d\d\Z", "", word) for word in re.split(r"[^A-Za-z0-9]+", file.stem)]
     named = {word for word in words if word in KNOWN_SPLITS}
     return named.pop() if len(named) == 1 else None

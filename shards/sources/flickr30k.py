@@ -20,9 +20,9 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from shards.schema import Box, Query, around
-from shards.sources.errors import SourceError, shown
-from shards.sources.sample import Problem, SourceSample, checked_size, four_numbers, key_of
+from shards.schema import Box, Query, compute_enclosing_box
+from shards.sources.errors import SourceError, format_value
+from shards.sources.sample import Problem, SourceSample, make_key, parse_box, parse_size
 
 SPLITS = ("train", "val", "test")
 MAX_BYTES = 1 << 22
@@ -37,7 +37,7 @@ def read_flickr30k(folder: Path, dataset: str) -> Iterator[SourceSample]:
     """One sample for each image, in the order of ``train.txt``, ``val.txt`` and ``test.txt``, where they are.
 
     Args:
-        folder: holds ``Sentences``, ``Annotations`` and the lists of the splits, one image id a line.
+        folder: holds ``Sentences``, ``ReaderOptions`` and the lists of the splits, one image id a line.
         dataset: name that keys and queries carry.
 
     Raises:
@@ -47,41 +47,41 @@ def read_flickr30k(folder: Path, dataset: str) -> Iterator[SourceSample]:
     if not lists:
         raise SourceError(f"{folder} holds no train.txt, val.txt or test.txt; give the folder of Flickr30k Entities")
     for path in lists:
-        for number, line in enumerate(_text(path, limit=None).split("\n"), start=1):
+        for number, line in enumerate(_read_text(path, limit=None).split("\n"), start=1):
             if not line.strip():
                 continue
             if not _IMAGE_ID.fullmatch(line.strip()):
                 raise SourceError(f"{path}, line {number}: a line is an image's number, got {line[:40]!r}")
-            yield _sample(folder, line.strip(), path.stem, dataset)
+            yield _build_sample(folder, line.strip(), path.stem, dataset)
 
 
-def _sample(folder: Path, image: str, split: str, dataset: str) -> SourceSample:
+def _build_sample(folder: Path, image: str, split: str, dataset: str) -> SourceSample:
     size, boxes = _read_boxes(folder / "Annotations" / f"{image}.xml")
     queries: list[Query] = []
     problems: list[Problem] = []
     path = folder / "Sentences" / f"{image}.txt"
-    for number, sentence in enumerate(_text(path).split("\n"), start=1):
+    for number, sentence in enumerate(_read_text(path).split("\n"), start=1):
         phrases = list(_PHRASE.finditer(sentence))
         unread = sentence.count(_OPENING) - len(phrases)
         if unread:
-            problems.append(_problem("malformed_phrase", image, unread, f"{path}, line {number}: {sentence[:80]}"))
+            problems.append(_make_problem("malformed_phrase", image, unread, f"{path}, line {number}: {sentence[:80]}"))
         for i, phrase in enumerate(phrases):
-            name, found = f"{dataset}-{image}-{number}-{i}", boxes.get(int(phrase["chain"]), [])
-            if not found:
-                problems.append(_problem("no_box", image, 1, f"{phrase['text']!r}, chain {phrase['chain']}", name))
+            name, chain_boxes = f"{dataset}-{image}-{number}-{i}", boxes.get(int(phrase["chain"]), [])
+            if not chain_boxes:
+                problems.append(_make_problem("no_box", image, 1, f"{phrase['text']!r}, chain {phrase['chain']}", name))
                 continue
             queries.append(
                 Query(
                     query_id=name,
                     text=phrase["text"].strip(),
-                    box_xyxy=around(found),
-                    boxes_xyxy=tuple(found) if len(found) > 1 else (),
+                    box_xyxy=compute_enclosing_box(chain_boxes),
+                    boxes_xyxy=tuple(chain_boxes) if len(chain_boxes) > 1 else (),
                     split=split,
                     source=dataset,
                 )
             )
     return SourceSample(
-        key=key_of(dataset, image, split),
+        key=make_key(dataset, image, split),
         split=split,
         image_name=f"{image}.jpg",
         instances=(),
@@ -91,15 +91,15 @@ def _sample(folder: Path, image: str, split: str, dataset: str) -> SourceSample:
     )
 
 
-def _problem(rule: str, image: str, count: int, detail: str, query_id: str = "") -> Problem:
+def _make_problem(rule: str, image: str, count: int, detail: str, query_id: str = "") -> Problem:
     return Problem(rule=rule, image=f"{image}.jpg", num_queries=count, query_id=query_id, detail=detail)
 
 
-def _text(path: Path, limit: int | None = MAX_BYTES) -> str:
-    return _bytes(path, limit).decode("utf-8", errors="replace")
+def _read_text(path: Path, limit: int | None = MAX_BYTES) -> str:
+    return _read_bytes(path, limit).decode("utf-8", errors="replace")
 
 
-def _bytes(path: Path, limit: int | None) -> bytes:
+def _read_bytes(path: Path, limit: int | None) -> bytes:
     if not path.is_file():
         raise SourceError(f"{path} does not exist; unpack Flickr30k Entities' annotations.zip again")
     if limit and path.stat().st_size > limit:
@@ -110,7 +110,7 @@ def _bytes(path: Path, limit: int | None) -> bytes:
 def _read_boxes(path: Path) -> tuple[tuple[int, int], dict[int, list[Box]]]:
     """(width, height) of the image, and the boxes of each chain that has any."""
     try:
-        root: Element = fromstring(_bytes(path, MAX_BYTES), forbid_dtd=True)
+        root: Element = fromstring(_read_bytes(path, MAX_BYTES), forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise SourceError(f"{path} is not XML that can be read: {error or type(error).__name__}") from error
     boxes: dict[int, list[Box]] = defaultdict(list)
@@ -119,13 +119,13 @@ def _read_boxes(path: Path) -> tuple[tuple[int, int], dict[int, list[Box]]]:
         corners = entry.find("bndbox")
         if corners is None:
             continue
-        x1, y1, x2, y2 = four_numbers([corners.findtext(c) for c in ("xmin", "ymin", "xmax", "ymax")], where)
+        x1, y1, x2, y2 = parse_box([corners.findtext(c) for c in ("xmin", "ymin", "xmax", "ymax")], where)
         for name in entry.findall("name"):
-            boxes[_chain(name.text, where)].append((x1 - 1, y1 - 1, x2, y2))
-    return checked_size(root.findtext("size/width"), root.findtext("size/height"), str(path)), boxes
+            boxes[_parse_chain(name.text, where)].append((x1 - 1, y1 - 1, x2, y2))
+    return parse_size(root.findtext("size/width"), root.findtext("size/height"), str(path)), boxes
 
 
-def _chain(text: Any, where: str) -> int:
+def _parse_chain(text: Any, where: str) -> int:
     if not isinstance(text, str) or not _IMAGE_ID.fullmatch(text.strip()):
-        raise SourceError(f"{where}: a name is the number of a chain, got {shown(text)}")
+        raise SourceError(f"{where}: a name is the number of a chain, got {format_value(text)}")
     return int(text)

@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from shards.schema import Box, Query, around
+from shards.schema import Box, Query, compute_enclosing_box
 from shards.sources.coco import CocoImage, CocoInstances
 from shards.sources.errors import SourceError
-from shards.sources.files import files_in, splits_of
-from shards.sources.sample import Problem, SourceSample, checked_size, image_key, photograph_name, xywh_to_xyxy
+from shards.sources.files import infer_splits, list_files
+from shards.sources.sample import Problem, SourceSample, make_image_key, parse_size, strip_annotation_id, xywh_to_xyxy
 
-OF_PHRASES = ("flickr", "mixed")
+PHRASE_DATASETS = ("flickr", "mixed")
 """Values of ``dataset_name`` whose captions hold several phrases, each a query."""
 
 
@@ -37,7 +37,7 @@ def read_grounding(path: Path, dataset: str, split: str, instances: Path | None 
         SourceError: naming the file, the entry and the rule.
     """
     coco = CocoInstances(instances) if instances else None
-    for file, part in splits_of(files_in(path, ".json"), split).items():
+    for file, part in infer_splits(list_files(path, ".json"), split).items():
         yield from _read_file(file, dataset, part, coco)
 
 
@@ -45,20 +45,20 @@ def _read_file(path: Path, dataset: str, split: str, coco: CocoInstances | None)
     images, annotations = _load(path)
     grouped: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for image in images:
-        grouped[photograph_name(image["file_name"])].append(image)
+        grouped[strip_annotation_id(image["file_name"])].append(image)
     for name, entries in grouped.items():
         first = entries[0]
-        whole = _coco_image(coco, entries, annotations, path)
+        coco_image = _find_coco_image(coco, entries, annotations, path)
         yield SourceSample(
-            key=image_key(dataset, name, split),
+            key=make_image_key(dataset, name, split),
             split=split,
             image_name=name,
-            size=checked_size(first["width"], first["height"], f"{path}, image {first['id']}"),
-            instances=whole.instances if whole else (),
+            size=parse_size(first["width"], first["height"], f"{path}, image {first['id']}"),
+            instances=coco_image.instances if coco_image else (),
             queries=tuple(
                 query
                 for entry in entries
-                for query in _queries(entry, annotations.get(entry["id"], []), whole, dataset, split, path)
+                for query in _build_queries(entry, annotations.get(entry["id"], []), coco_image, dataset, split, path)
             ),
             problems=tuple(
                 Problem(rule="no_box", image=name, num_queries=1, detail=entry["caption"])
@@ -86,7 +86,7 @@ def _load(path: Path) -> tuple[list[Mapping[str, Any]], Mapping[Any, list[Mappin
     return images, annotations
 
 
-def _coco_image(
+def _find_coco_image(
     coco: CocoInstances | None,
     entries: list[Mapping[str, Any]],
     annotations: Mapping[Any, list[Mapping[str, Any]]],
@@ -95,41 +95,41 @@ def _coco_image(
     first = next((a for entry in entries for a in annotations.get(entry["id"], [])), None)
     if coco is None or first is None:
         return None
-    return coco.image_of(first.get("original_id"), f"{path}, annotation {first['id']}")
+    return coco.find_image(first.get("original_id"), f"{path}, annotation {first['id']}")
 
 
-def _queries(
+def _build_queries(
     entry: Mapping[str, Any],
     annotations: list[Mapping[str, Any]],
-    whole: CocoImage | None,
+    coco_image: CocoImage | None,
     dataset: str,
     split: str,
     path: Path,
 ) -> Iterator[Query]:
     caption, kind = entry["caption"], entry.get("dataset_name")
-    found: dict[tuple[int, int], list[tuple[Box, int | None]]] = defaultdict(list)
+    boxes_by_span: dict[tuple[int, int], list[tuple[Box, int | None]]] = defaultdict(list)
     for annotation in annotations:
         where = f"{path}, annotation {annotation['id']}"
         box = xywh_to_xyxy(annotation["bbox"], where)
         if kind == "flickr":
             box = (box[0] - 1, box[1] - 1, box[2], box[3])
-        target = whole.target(annotation.get("original_id"), box, where) if whole else None
-        for span in _spans(annotation, caption, where) if kind in OF_PHRASES else [(0, len(caption))]:
-            found[span].append((box, target))
-    for number, (span, meant) in enumerate(sorted(found.items(), key=lambda item: item[0])):
-        boxes = tuple(box for box, _ in meant)
+        target = coco_image.target(annotation.get("original_id"), box, where) if coco_image else None
+        for span in _read_spans(annotation, caption, where) if kind in PHRASE_DATASETS else [(0, len(caption))]:
+            boxes_by_span[span].append((box, target))
+    for number, (span, boxes_and_targets) in enumerate(sorted(boxes_by_span.items(), key=lambda item: item[0])):
+        boxes = tuple(box for box, _ in boxes_and_targets)
         yield Query(
             query_id=f"{dataset}-{split}-{entry['id']}-{number}",
             text=caption[span[0] : span[1]],
-            box_xyxy=around(boxes),
+            box_xyxy=compute_enclosing_box(boxes),
             boxes_xyxy=boxes if len(boxes) > 1 else (),
             split=split,
             source=dataset,
-            instance=meant[0][1] if len(boxes) == 1 else None,
+            instance=boxes_and_targets[0][1] if len(boxes) == 1 else None,
         )
 
 
-def _spans(annotation: Mapping[str, Any], caption: str, where: str) -> list[tuple[int, int]]:
+def _read_spans(annotation: Mapping[str, Any], caption: str, where: str) -> list[tuple[int, int]]:
     """The phrases of a box; pieces with nothing but a space between them are one."""
     spans: list[tuple[int, int]] = []
     try:

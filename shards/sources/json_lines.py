@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from shards.sources.errors import SourceError, shown
+from shards.sources.errors import SourceError, format_value
 
 
 def json_lines(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -25,6 +25,6 @@ def json_lines(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
             except (ValueError, RecursionError) as error:
                 raise SourceError(f"{where}: a line is one JSON object, in UTF-8 ({error})") from error
             if text and not isinstance(record, dict):
-                raise SourceError(f"{where}: a line is a JSON object, got {shown(record)}")
+                raise SourceError(f"{where}: a line is a JSON object, got {format_value(record)}")
             if record is not None:
                 yield where, str(number), record

@@ -44,26 +44,26 @@ def read_matrix(path: Path, name: str) -> npt.NDArray[Any]:
     if path.stat().st_size > MAX_BYTES:
         raise SourceError(f"{path} has {path.stat().st_size:,} bytes, more than the {MAX_BYTES:,} of a mask")
     try:
-        return _matrix_called(name, path.read_bytes())
+        return _find_matrix(name, path.read_bytes())
     except (ValueError, StopIteration, struct.error, zlib.error) as error:
         raise SourceError(f"{path} is no MATLAB 5 file that can be read ({error})") from error
 
 
-def _matrix_called(name: str, content: bytes) -> npt.NDArray[Any]:
+def _find_matrix(name: str, content: bytes) -> npt.NDArray[Any]:
     order = {b"IM": "<", b"MI": ">"}.get(content[_HEADER_BYTES - 2 : _HEADER_BYTES])
     if order is None:
         raise _MalformedError("no header of version 5")
-    for kind, data in _elements(content[_HEADER_BYTES:], order):
+    for kind, data in _iterate_elements(content[_HEADER_BYTES:], order):
         if kind == _COMPRESSED:
-            (kind, data), *_ = _elements(_decompressed(data), order)
+            (kind, data), *_ = _iterate_elements(_decompress(data), order)
         if kind == _MATRIX:
-            found = _matrix(data, order)
-            if found is not None and found[0] == name:
-                return found[1]
+            matrix = _parse_matrix(data, order)
+            if matrix is not None and matrix[0] == name:
+                return matrix[1]
     raise _MalformedError(f"it has no {name} of numbers in rows and columns")
 
 
-def _decompressed(data: bytes) -> bytes:
+def _decompress(data: bytes) -> bytes:
     stream = zlib.decompressobj()
     content = stream.decompress(data, MAX_BYTES)
     if not stream.eof:
@@ -71,26 +71,26 @@ def _decompressed(data: bytes) -> bytes:
     return content
 
 
-def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
+def _iterate_elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
     """(type, data) of each element; short ones keep their data in the tag."""
-    place = 0
-    while place < len(content):
-        kind, length = struct.unpack_from(f"{order}II", content, place)
+    offset = 0
+    while offset < len(content):
+        kind, length = struct.unpack_from(f"{order}II", content, offset)
         if kind >> 16:
-            kind, length, start, step = kind & 0xFFFF, kind >> 16, place + 4, 8
+            kind, length, start, step = kind & 0xFFFF, kind >> 16, offset + 4, 8
             if length > 4:
-                raise _MalformedError(f"a short element of {length} bytes at byte {place}")
+                raise _MalformedError(f"a short element of {length} bytes at byte {offset}")
         else:
-            start, step = place + 8, 8 + length + (-length % 8 if kind != _COMPRESSED else 0)
+            start, step = offset + 8, 8 + length + (-length % 8 if kind != _COMPRESSED else 0)
         if start + length > len(content):
-            raise _MalformedError(f"an element of {length:,} bytes at byte {place} reaches beyond the end")
+            raise _MalformedError(f"an element of {length:,} bytes at byte {offset} reaches beyond the end")
         yield kind, content[start : start + length]
-        place += step
+        offset += step
 
 
-def _matrix(data: bytes, order: str) -> tuple[str, npt.NDArray[Any]] | None:
+def _parse_matrix(data: bytes, order: str) -> tuple[str, npt.NDArray[Any]] | None:
     """Name and values of a real matrix of numbers; None for any other kind."""
-    parts = _elements(data, order)
+    parts = _iterate_elements(data, order)
     (_, flags), (_, dimensions), (_, name) = next(parts), next(parts), next(parts)
     (packed,) = struct.unpack_from(f"{order}I", flags)
     shape = struct.unpack(f"{order}{len(dimensions) // 4}i", dimensions[: len(dimensions) // 4 * 4])

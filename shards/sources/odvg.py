@@ -16,11 +16,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from shards.schema import Box, Instance, Query, around
-from shards.sources.errors import SourceError, shown
-from shards.sources.files import files_in, splits_of
+from shards.schema import Box, Instance, Query, compute_enclosing_box
+from shards.sources.errors import SourceError, format_value
+from shards.sources.files import infer_splits, list_files
 from shards.sources.json_lines import json_lines
-from shards.sources.sample import SourceSample, checked_size, four_numbers, image_key, photograph_name
+from shards.sources.sample import SourceSample, make_image_key, parse_box, parse_size, strip_annotation_id
 
 
 def read_odvg(path: Path, dataset: str, split: str) -> Iterator[SourceSample]:
@@ -34,23 +34,23 @@ def read_odvg(path: Path, dataset: str, split: str) -> Iterator[SourceSample]:
     Raises:
         SourceError: naming the file, the line and the rule.
     """
-    for file, part in splits_of(files_in(path, ".jsonl"), split).items():
+    for file, part in infer_splits(list_files(path, ".jsonl"), split).items():
         grouped: dict[str, list[tuple[str, str, dict[str, Any]]]] = defaultdict(list)
         for where, number, line in json_lines(file):
             if not isinstance(line.get("filename"), str):
-                raise SourceError(f"{where}: a line needs a filename, got {shown(line)}")
-            grouped[photograph_name(line["filename"])].append((where, number, line))
+                raise SourceError(f"{where}: a line needs a filename, got {format_value(line)}")
+            grouped[strip_annotation_id(line["filename"])].append((where, number, line))
         for image, lines in grouped.items():
-            yield _sample(image, lines, part, dataset)
+            yield _build_sample(image, lines, part, dataset)
 
 
-def _sample(image: str, lines: list[tuple[str, str, dict[str, Any]]], split: str, dataset: str) -> SourceSample:
+def _build_sample(image: str, lines: list[tuple[str, str, dict[str, Any]]], split: str, dataset: str) -> SourceSample:
     where, _, first = lines[0]
-    instances = tuple(instance for where, _, line in lines for instance in _instances(line, where))
+    instances = tuple(instance for where, _, line in lines for instance in _read_instances(line, where))
     queries = []
     for where, number, line in lines:
-        for i, (text, boxes) in enumerate(_phrases(line, where)):
-            box = around(boxes)
+        for i, (text, boxes) in enumerate(_read_phrases(line, where)):
+            box = compute_enclosing_box(boxes)
             same = [n for n, instance in enumerate(instances) if instance.box_xyxy == box]
             queries.append(
                 Query(
@@ -64,48 +64,48 @@ def _sample(image: str, lines: list[tuple[str, str, dict[str, Any]]], split: str
                 )
             )
     return SourceSample(
-        key=image_key(dataset, image, split),
+        key=make_image_key(dataset, image, split),
         split=split,
         image_name=image,
         instances=instances,
         queries=tuple(queries),
-        size=checked_size(first.get("width"), first.get("height"), where),
+        size=parse_size(first.get("width"), first.get("height"), where),
     )
 
 
-def _instances(line: Mapping[str, Any], where: str) -> Iterator[Instance]:
-    for entry in _entries(line.get("detection"), "instances", where):
-        yield Instance(box_xyxy=four_numbers(entry.get("bbox"), where), category=_category(entry, where))
+def _read_instances(line: Mapping[str, Any], where: str) -> Iterator[Instance]:
+    for entry in _get_entries(line.get("detection"), "instances", where):
+        yield Instance(box_xyxy=parse_box(entry.get("bbox"), where), category=_read_category(entry, where))
 
 
-def _category(entry: Mapping[str, Any], where: str) -> str:
+def _read_category(entry: Mapping[str, Any], where: str) -> str:
     if not isinstance(entry.get("category"), str):
-        raise SourceError(f"{where}: an instance needs the name of its category, got {shown(entry)}")
+        raise SourceError(f"{where}: an instance needs the name of its category, got {format_value(entry)}")
     return str(entry["category"]).strip().lower()
 
 
-def _phrases(line: Mapping[str, Any], where: str) -> Iterator[tuple[str, list[Box]]]:
+def _read_phrases(line: Mapping[str, Any], where: str) -> Iterator[tuple[str, list[Box]]]:
     """(text, boxes) of each query."""
-    regions = _entries(line.get("grounding"), "regions", where) + _entries(line, "referring", where)
+    regions = _get_entries(line.get("grounding"), "regions", where) + _get_entries(line, "referring", where)
     for region in regions:
         phrase, boxes = region.get("phrase"), region.get("bbox")
-        asked = phrase if isinstance(phrase, list) else [phrase]
-        texts = [text for text in asked if isinstance(text, str)]
-        if not texts or len(texts) < len(asked) or not isinstance(boxes, list) or not boxes:
-            raise SourceError(f"{where}: a region has a phrase and a bbox, got {shown(region)}")
+        phrases = phrase if isinstance(phrase, list) else [phrase]
+        texts = [text for text in phrases if isinstance(text, str)]
+        if not texts or len(texts) < len(phrases) or not isinstance(boxes, list) or not boxes:
+            raise SourceError(f"{where}: a region has a phrase and a bbox, got {format_value(region)}")
         several = boxes if isinstance(boxes[0], list) else [boxes]
-        found = [four_numbers(box, where) for box in several]
+        parsed_boxes = [parse_box(box, where) for box in several]
         for text in texts:
-            yield text, found
+            yield text, parsed_boxes
 
 
-def _entries(holder: Any, name: str, where: str) -> list[Mapping[str, Any]]:
+def _get_entries(holder: Any, name: str, where: str) -> list[Mapping[str, Any]]:
     """The list of objects under a name; empty where the line has none."""
     if holder is None:
         return []
     if not isinstance(holder, dict):
-        raise SourceError(f"{where}: {name} stand in an object, got {shown(holder)}")
+        raise SourceError(f"{where}: {name} stand in an object, got {format_value(holder)}")
     entries = holder.get(name, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise SourceError(f"{where}: {name} is a list of objects, got {shown(entries)}")
+        raise SourceError(f"{where}: {name} is a list of objects, got {format_value(entries)}")
     return entries

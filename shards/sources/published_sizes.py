@@ -24,7 +24,7 @@ _TRANSVG_NAMES = {
 }
 
 
-def published_queries(dataset: str, format: str, split_by: str) -> Mapping[str, int]:
+def get_published_queries(dataset: str, format: str, split_by: str) -> Mapping[str, int]:
     """Split to number of queries; empty where the data set is not a published one."""
     if format == "transvg":
         return PUBLISHED_QUERIES.get(_TRANSVG_NAMES.get(split_by, split_by), {})

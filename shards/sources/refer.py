@@ -14,9 +14,9 @@ from typing import Any
 
 from shards.schema import Query
 from shards.sources.coco import CocoImage, CocoInstances
-from shards.sources.errors import SourceError, shown
+from shards.sources.errors import SourceError, format_value
 from shards.sources.safe_pickle import read_pickle
-from shards.sources.sample import SourceSample, key_of
+from shards.sources.sample import SourceSample, make_key
 
 _SEVERAL_TESTS = re.compile(r"test([A-Z]{2,})")
 
@@ -42,27 +42,29 @@ def read_refer(folder: Path, split_by: str, dataset: str, instances: Path | None
     for row, ref in enumerate(refs):
         where = f"{refs_path}, ref {row}"
         _check_ref(ref, where)
-        for split in _splits(ref["split"]):
+        for split in _expand_split(ref["split"]):
             grouped[(ref["image_id"], split)].append((where, ref))
-    for (image_id, split), members in sorted(grouped.items(), key=_in_order):
+    for (image_id, split), members in sorted(grouped.items(), key=_get_sort_key):
         image = coco.image(image_id, members[0][0])
         yield SourceSample(
-            key=key_of(dataset, image_id, split),
+            key=make_key(dataset, image_id, split),
             split=split,
             image_name=image.name,
             size=image.size,
             instances=image.instances,
-            queries=tuple(query for where, ref in members for query in _queries(ref, image, split, dataset, where)),
+            queries=tuple(
+                query for where, ref in members for query in _build_queries(ref, image, split, dataset, where)
+            ),
         )
 
 
-def _splits(split: str) -> list[str]:
+def _expand_split(split: str) -> list[str]:
     """``testBC`` is two of them."""
     several = _SEVERAL_TESTS.fullmatch(split)
     return [f"test{letter}" for letter in several[1]] if several else [split]
 
 
-def _in_order(entry: tuple[tuple[Any, str], object]) -> tuple[str, str]:
+def _get_sort_key(entry: tuple[tuple[Any, str], object]) -> tuple[str, str]:
     """By image, numbers in their numerical order, then by split."""
     (image_id, split), _ = entry
     return (str(image_id).zfill(12), split)
@@ -71,14 +73,14 @@ def _in_order(entry: tuple[tuple[Any, str], object]) -> tuple[str, str]:
 def _check_ref(ref: Any, where: str) -> None:
     needed = ("ref_id", "ann_id", "image_id", "split", "sentences")
     if not isinstance(ref, dict) or any(name not in ref for name in needed):
-        raise SourceError(f"{where}: a ref needs {', '.join(needed)}; got {shown(ref)}")
+        raise SourceError(f"{where}: a ref needs {', '.join(needed)}; got {format_value(ref)}")
     if not isinstance(ref["split"], str) or not isinstance(ref["sentences"], list):
         raise SourceError(f"{where}: split must be a string and sentences a list")
     if not isinstance(ref["image_id"], (int, str)) or not isinstance(ref["ann_id"], (int, str)):
         raise SourceError(f"{where}: image_id and ann_id must be numbers or names")
 
 
-def _queries(ref: Mapping[str, Any], image: CocoImage, split: str, dataset: str, where: str) -> list[Query]:
+def _build_queries(ref: Mapping[str, Any], image: CocoImage, split: str, dataset: str, where: str) -> list[Query]:
     if ref["ann_id"] not in image.position:
         raise SourceError(f"{where}: annotation {ref['ann_id']} is not among those of image {ref['image_id']}")
     target = image.position[ref["ann_id"]]

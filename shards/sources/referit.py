@@ -17,7 +17,7 @@ import numpy as np
 from shards.schema import Box, Query
 from shards.sources.errors import SourceError
 from shards.sources.mat5 import read_matrix
-from shards.sources.sample import SourceSample, key_of
+from shards.sources.sample import SourceSample, make_key
 
 MASK = "segimg_t"
 _REGION = re.compile(r"(\d{1,12})_(\d{1,12})")
@@ -43,15 +43,15 @@ def read_referit(folder: Path, dataset: str) -> Iterator[SourceSample]:
 
 def _read_split(path: Path, split: str, masks: Path, dataset: str) -> Iterator[SourceSample]:
     grouped: dict[str, list[tuple[str, list[str]]]] = {}
-    for region, queries in _regions(path).items():
+    for region, queries in _read_regions(path).items():
         match = _REGION.fullmatch(region)
         if match is None or not isinstance(queries, list) or not all(isinstance(text, str) for text in queries):
             raise SourceError(f"{path}, {region!r}: a region is <image>_<number> with a list of texts")
         grouped.setdefault(match[1], []).append((region, queries))
     for image, regions in sorted(grouped.items(), key=lambda item: int(item[0])):
-        sizes_and_boxes = {region: _size_and_box(masks / f"{region}.mat") for region, _ in regions}
+        sizes_and_boxes = {region: _read_size_and_box(masks / f"{region}.mat") for region, _ in regions}
         yield SourceSample(
-            key=key_of(dataset, image, split),
+            key=make_key(dataset, image, split),
             split=split,
             image_name=f"{image}.jpg",
             instances=(),
@@ -70,7 +70,7 @@ def _read_split(path: Path, split: str, masks: Path, dataset: str) -> Iterator[S
         )
 
 
-def _regions(path: Path) -> dict[str, Any]:
+def _read_regions(path: Path) -> dict[str, Any]:
     try:
         regions = json.loads(path.read_bytes())
     except (ValueError, RecursionError, UnicodeDecodeError) as error:
@@ -80,7 +80,7 @@ def _regions(path: Path) -> dict[str, Any]:
     return regions
 
 
-def _size_and_box(path: Path) -> tuple[tuple[int, int], Box]:
+def _read_size_and_box(path: Path) -> tuple[tuple[int, int], Box]:
     """(width, height) of the image, and the box around the zeros of the mask."""
     mask = read_matrix(path, MASK)
     rows, columns = (np.flatnonzero((mask == 0).any(axis)) for axis in (1, 0))

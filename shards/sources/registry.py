@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from shards.sources.errors import SourceError, shown
+from shards.sources.errors import SourceError, format_value
 from shards.sources.flickr30k import read_flickr30k
 from shards.sources.grounding import read_grounding
 from shards.sources.odvg import read_odvg
@@ -19,14 +19,14 @@ from shards.sources.sample import SourceSample
 from shards.sources.table import Fields, read_table
 from shards.sources.transvg import read_transvg
 
-Format = Literal["refer", "transvg", "flickr30k", "referit", "grounding", "odvg", "table"]
-FORMATS: tuple[Format, ...] = get_args(Format)
-WITH_INSTANCES = ("refer", "transvg", "grounding", "table")
+AnnotationFormat = Literal["refer", "transvg", "flickr30k", "referit", "grounding", "odvg", "table"]
+FORMATS: tuple[AnnotationFormat, ...] = get_args(AnnotationFormat)
+FORMATS_WITH_INSTANCES = ("refer", "transvg", "grounding", "table")
 """Formats that name the annotations of COCO, so that all instances of an image can be joined."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Annotations:
+class ReaderOptions:
     """What a reader is asked for; each takes what its format needs."""
 
     path: Path
@@ -47,21 +47,21 @@ class Annotations:
     fields: Fields = field(default_factory=Fields)
 
 
-def read_annotations(format: Format, asked: Annotations) -> Iterator[SourceSample]:
+def read_annotations(format: AnnotationFormat, options: ReaderOptions) -> Iterator[SourceSample]:
     """One sample for each image and split.
 
     Raises:
         SourceError: naming the file, the row, the rule and the remedy.
     """
-    if asked.instances and format not in WITH_INSTANCES:
+    if options.instances and format not in FORMATS_WITH_INSTANCES:
         raise SourceError(
-            f"{asked.instances}: {format} does not name COCO's annotations, so that nothing can be joined by them; "
-            f"leave the instances file out (it goes with {', '.join(WITH_INSTANCES)})"
+            f"{options.instances}: {format} does not name COCO's annotations, so that nothing can be joined by them; "
+            f"leave the instances file out (it goes with {', '.join(FORMATS_WITH_INSTANCES)})"
         )
-    return _with_unique_names(_READERS[format](asked), asked.path)
+    return _make_names_unique(_READERS[format](options), options.path)
 
 
-def _with_unique_names(samples: Iterable[SourceSample], path: Path) -> Iterator[SourceSample]:
+def _make_names_unique(samples: Iterable[SourceSample], path: Path) -> Iterator[SourceSample]:
     """Names that occur again, as where ``a b.jpg`` and ``a_b.jpg`` give one key, get a number behind."""
     keys: Counter[str] = Counter()
     ids: Counter[str] = Counter()
@@ -70,9 +70,9 @@ def _with_unique_names(samples: Iterable[SourceSample], path: Path) -> Iterator[
         queries = []
         for query in sample.queries:
             _check_text(query.query_id, query.text, path)
-            name = _numbered(query.query_id, ids)
+            name = _make_unique_name(query.query_id, ids)
             queries.append(query if name == query.query_id else replace(query, query_id=name))
-        key = _numbered(sample.key, keys)
+        key = _make_unique_name(sample.key, keys)
         is_same = key == sample.key and all(map(operator.is_, queries, sample.queries))
         yield sample if is_same else replace(sample, key=key, queries=tuple(queries))
 
@@ -85,15 +85,15 @@ def _check_text(name: str, text: str, path: Path) -> None:
     try:
         f"{name}{text}".encode()
     except UnicodeEncodeError as error:
-        raise SourceError(f"{path}, {shown(name)}: {shown(text)} is not Unicode ({error})") from error
+        raise SourceError(f"{path}, {format_value(name)}: {format_value(text)} is not Unicode ({error})") from error
 
 
-def _numbered(name: str, seen: Counter[str]) -> str:
+def _make_unique_name(name: str, seen: Counter[str]) -> str:
     seen[name] += 1
-    return name if seen[name] == 1 else _numbered(f"{name}-{seen[name]}", seen)
+    return name if seen[name] == 1 else _make_unique_name(f"{name}-{seen[name]}", seen)
 
 
-_READERS: Mapping[Format, Callable[[Annotations], Iterator[SourceSample]]] = {
+_READERS: Mapping[AnnotationFormat, Callable[[ReaderOptions], Iterator[SourceSample]]] = {
     "refer": lambda a: read_refer(a.path, a.split_by, a.dataset, a.instances),
     "transvg": lambda a: read_transvg(a.path, a.split_by, a.dataset, a.instances),
     "flickr30k": lambda a: read_flickr30k(a.path, a.dataset),

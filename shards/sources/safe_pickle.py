@@ -24,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from shards.sources.errors import SourceError, shown
+from shards.sources.errors import SourceError, format_value
 
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 _NUMBER_TYPE = re.compile(r"[<>=|]?(b1|\?|[iu][1248]|f[248]|U[1-9]\d{0,5})")
-_MOST_SHARING = 16
+_MAX_SHARING = 16
 """A file's values, written out in full where several share a part, may be so many times its bytes, or a million."""
 
 
@@ -50,7 +50,7 @@ def read_pickle(path: Path) -> Any:
         raise SourceError(f"{path} does not exist; check the folder and the name of the split")
     content = path.read_bytes()
     try:
-        return _out_of_zip(content) if content.startswith(b"PK\x03\x04") else _plain_or_legacy(content)
+        return _read_zip(content) if content.startswith(b"PK\x03\x04") else _read_plain_or_legacy(content)
     except ForbiddenError as error:
         raise SourceError(
             f"{path} was not read: {error}, and data needs no such thing. "
@@ -60,7 +60,7 @@ def read_pickle(path: Path) -> Any:
         raise SourceError(f"{path} is damaged, truncated or not a pickle ({error}); get it again") from error
 
 
-def _plain_or_legacy(content: bytes) -> Any:
+def _read_plain_or_legacy(content: bytes) -> Any:
     """One pickle, or torch's four in a row: magic number, protocol, the system's byte order, the object."""
     first, end = _Machine(content).run(0)
     if not isinstance(first, int) or first != _TORCH_MAGIC:
@@ -70,7 +70,7 @@ def _plain_or_legacy(content: bytes) -> Any:
     return _Machine(content).run(end)[0]
 
 
-def _out_of_zip(content: bytes) -> Any:
+def _read_zip(content: bytes) -> Any:
     """An archive, stored without compression, with the object in ``<name>/data.pkl``."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = [info for info in archive.infolist() if info.filename.split("/")[1:] == ["data.pkl"]]
@@ -86,7 +86,7 @@ class _NumberType:
 
     def __init__(self, code: Any) -> None:
         if not isinstance(code, str) or not _NUMBER_TYPE.fullmatch(code):
-            raise ForbiddenError(f"it asks for arrays of type {shown(code)}")
+            raise ForbiddenError(f"it asks for arrays of type {format_value(code)}")
         self._code = code
 
     def build(self, state: Any) -> None:
@@ -116,30 +116,30 @@ class _Array(list[Any]):
 _NDARRAY = object()
 
 
-def _encoded(text: str, codec: str) -> bytes:
+def _encode_text(text: str, codec: str) -> bytes:
     if codec not in ("latin1", "latin-1"):
-        raise ForbiddenError(f"it asks for the codec {shown(codec)}")
+        raise ForbiddenError(f"it asks for the codec {format_value(codec)}")
     return text.encode("latin1")
 
 
-def _scalar(dtype: _NumberType, data: Any) -> Any:
+def _read_scalar(dtype: _NumberType, data: Any) -> Any:
     (number,) = dtype.numbers(data)
     return number
 
 
 _ADMITTED: dict[tuple[str, str], Any] = {
     ("builtins", "bytes"): lambda: b"",
-    ("collections", "OrderedDict"): lambda items=(): {_key(key): value for key, value in items},
-    ("_codecs", "encode"): _encoded,
+    ("collections", "OrderedDict"): lambda items=(): {_check_key(key): value for key, value in items},
+    ("_codecs", "encode"): _encode_text,
     ("numpy", "ndarray"): _NDARRAY,
     ("numpy", "dtype"): lambda code, align=False, copy=False: _NumberType(code),
     ("numpy.core.multiarray", "_reconstruct"): lambda kind, shape, code: _Array(),
-    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy.core.multiarray", "scalar"): _read_scalar,
     ("numpy.core.numeric", "_frombuffer"): lambda data, dtype, shape, order: dtype.numbers(data, shape, order == "F"),
 }
 
 
-def _named(module: Any, name: Any) -> Any:
+def _resolve_name(module: Any, name: Any) -> Any:
     """What a name in the pickle stands for; names of Python 2 and NumPy 2 are brought to one form."""
     modern = str(module).replace("__builtin__", "builtins").replace("numpy._core.", "numpy.core.")
     if (modern, name) not in _ADMITTED:
@@ -150,10 +150,10 @@ def _named(module: Any, name: Any) -> Any:
 _KEY_TYPES = {str, bytes, int, float, bool, type(None)}
 
 
-def _key(value: Any) -> Any:
+def _check_key(value: Any) -> Any:
     """A key of a dictionary; tuples of tuples could take for ever to be hashed."""
     if type(value) not in _KEY_TYPES:
-        raise ForbiddenError(f"it holds a dictionary with the key {shown(value)}")
+        raise ForbiddenError(f"it holds a dictionary with the key {format_value(value)}")
     return value
 
 
@@ -213,14 +213,14 @@ class _Machine:
 
     def _check_sharing(self, value: Any) -> None:
         """A part that is used again and again is small here, but endless to those who walk through it."""
-        left, todo = max(_MOST_SHARING * len(self._data), 1_000_000), [value]
+        left, todo = max(_MAX_SHARING * len(self._data), 1_000_000), [value]
         while todo:
-            one = todo.pop()
-            if isinstance(one, (list, tuple, dict)):
-                left -= len(one)
+            part = todo.pop()
+            if isinstance(part, (list, tuple, dict)):
+                left -= len(part)
                 if left < 0:
                     raise ForbiddenError("its parts hold each other over and over")
-                todo.extend(one.values() if isinstance(one, dict) else one)
+                todo.extend(part.values() if isinstance(part, dict) else part)
 
     def _take(self, count: int) -> bytes:
         part = self._data[self._at : self._at + count]
@@ -232,17 +232,17 @@ class _Machine:
     def _skip(self, count: int) -> None:
         self._take(count)
 
-    def _number(self, count: int, signed: bool = False) -> int:
+    def _read_number(self, count: int, signed: bool = False) -> int:
         return int.from_bytes(self._take(count), "little", signed=signed)
 
-    def _line(self) -> bytes:
+    def _read_line(self) -> bytes:
         end = self._data.find(b"\n", self._at)
         if end < 0:
             raise DamagedError(f"a line without an end at byte {self._at:,}")
         line, self._at = self._data[self._at : end], end + 1
         return line
 
-    def _since_mark(self) -> list[Any]:
+    def _take_since_mark(self) -> list[Any]:
         items, self._stack = self._stack, self._below.pop()
         return items
 
@@ -254,24 +254,24 @@ class _Machine:
         self._stack.pop()
 
     def _pop_mark(self) -> None:
-        self._since_mark()
+        self._take_since_mark()
 
     def _push(self, value: Any) -> None:
         self._stack.append(value)
 
     def _append(self) -> None:
         item = self._stack.pop()
-        self._list().append(item)
+        self._get_list().append(item)
 
-    def _appends(self) -> None:
-        items = self._since_mark()
-        self._list().extend(items)
+    def _extend(self) -> None:
+        items = self._take_since_mark()
+        self._get_list().extend(items)
 
-    def _list(self) -> list[Any]:
+    def _get_list(self) -> list[Any]:
         if type(self._stack[-1]) is not list:
             raise DamagedError(f"it appends to a {type(self._stack[-1]).__name__}")
-        found: list[Any] = self._stack[-1]
-        return found
+        top: list[Any] = self._stack[-1]
+        return top
 
     def _set_items(self, items: list[Any]) -> None:
         target = self._stack[-1]
@@ -279,19 +279,19 @@ class _Machine:
             raise DamagedError(f"it puts {len(items)} keys and values into a {type(target).__name__}")
         keys = items[::2]
         if not _KEY_TYPES.issuperset(map(type, keys)):
-            keys = [_key(key) for key in keys]
+            keys = [_check_key(key) for key in keys]
         target.update(zip(keys, items[1::2], strict=True))
 
     def _set_item(self) -> None:
         value, key = self._stack.pop(), self._stack.pop()
         self._set_items([key, value])
 
-    def _dict(self) -> None:
-        items = self._since_mark()
+    def _build_dict(self) -> None:
+        items = self._take_since_mark()
         self._stack.append({})
         self._set_items(items)
 
-    def _tuple(self, count: int) -> None:
+    def _build_tuple(self, count: int) -> None:
         stack = self._stack
         if len(stack) < count:
             raise DamagedError("a tuple of more than there is")
@@ -309,22 +309,22 @@ class _Machine:
         self._is_shared = True
         self._stack.append(self._stack[-1])
 
-    def _global(self) -> None:
-        module, name = self._line().decode("latin1"), self._line().decode("latin1")
-        self._stack.append(_named(module, name))
+    def _push_global(self) -> None:
+        module, name = self._read_line().decode("latin1"), self._read_line().decode("latin1")
+        self._stack.append(_resolve_name(module, name))
 
-    def _global_of_stack(self) -> None:
+    def _push_global_from_stack(self) -> None:
         name, module = self._stack.pop(), self._stack.pop()
-        self._stack.append(_named(module, name))
+        self._stack.append(_resolve_name(module, name))
 
-    def _instance(self) -> None:
-        self._global()
+    def _refuse_instance(self) -> None:
+        self._push_global()
         raise ForbiddenError("it makes an object")
 
     def _reduce(self) -> None:
         arguments, function = self._stack.pop(), self._stack.pop()
         if not callable(function) or not isinstance(arguments, tuple):
-            raise DamagedError(f"it calls {shown(function)}")
+            raise DamagedError(f"it calls {format_value(function)}")
         self._stack.append(function(*arguments))
 
     def _build(self) -> None:
@@ -333,18 +333,18 @@ class _Machine:
             raise ForbiddenError(f"it sets the state of a {type(self._stack[-1]).__name__}")
         self._stack[-1].build(state)
 
-    def _old_text(self) -> None:
+    def _push_quoted_text(self) -> None:
         """Python 2's, a line in quotes."""
-        line = self._line()
+        line = self._read_line()
         if len(line) < 2 or line[:1] not in b"'\"" or line[-1:] != line[:1]:
             raise DamagedError(f"text without quotes before byte {self._at:,}")
         self._stack.append(codecs.escape_decode(line[1:-1])[0].decode("latin1"))
 
-    def _int_line(self) -> None:
-        line = self._line()
+    def _push_int_line(self) -> None:
+        line = self._read_line()
         self._stack.append({b"00": False, b"01": True}.get(line) if line in (b"00", b"01") else int(line))
 
-    def _outside(self) -> None:
+    def _refuse_outside(self) -> None:
         raise ForbiddenError("it holds a tensor or another outside object")
 
 
@@ -352,18 +352,18 @@ _STOP, _LONG_BINPUT, _BINUNICODE, _BINGET, _BININT, _EMPTY_LIST, _MARK = b".rXhJ
 _unpack_uint, _unpack_int = struct.Struct("<I").unpack_from, struct.Struct("<i").unpack_from
 
 
-def _unknown(code: int) -> Callable[[_Machine], None]:
+def _make_refusal(code: int) -> Callable[[_Machine], None]:
     def refuse(machine: _Machine) -> None:
         raise ForbiddenError(f"it has the instruction 0x{code:02x}, which makes objects or is none")
 
     return refuse
 
 
-def _utf8(machine: _Machine, size_bytes: int) -> None:
-    machine._push(machine._take(machine._number(size_bytes)).decode("utf-8", "surrogatepass"))
+def _push_utf8(machine: _Machine, size_bytes: int) -> None:
+    machine._push(machine._take(machine._read_number(size_bytes)).decode("utf-8", "surrogatepass"))
 
 
-def _instructions() -> list[Callable[[_Machine], None]]:
+def _build_instructions() -> list[Callable[[_Machine], None]]:
     """The method of each of the 256 bytes."""
     m = _Machine
     known: dict[int | str, Callable[[_Machine], None]] = {
@@ -372,59 +372,59 @@ def _instructions() -> list[Callable[[_Machine], None]]:
         "N": lambda s: s._push(None),
         0x88: lambda s: s._push(True),
         0x89: lambda s: s._push(False),
-        "I": m._int_line,
-        "L": lambda s: s._push(int(s._line().rstrip(b"L"))),
-        "J": lambda s: s._push(s._number(4, signed=True)),
-        "K": lambda s: s._push(s._number(1)),
-        "M": lambda s: s._push(s._number(2)),
-        0x8A: lambda s: s._push(s._number(s._number(1), signed=True)),
-        0x8B: lambda s: s._push(s._number(s._number(4), signed=True)),
-        "F": lambda s: s._push(float(s._line())),
+        "I": m._push_int_line,
+        "L": lambda s: s._push(int(s._read_line().rstrip(b"L"))),
+        "J": lambda s: s._push(s._read_number(4, signed=True)),
+        "K": lambda s: s._push(s._read_number(1)),
+        "M": lambda s: s._push(s._read_number(2)),
+        0x8A: lambda s: s._push(s._read_number(s._read_number(1), signed=True)),
+        0x8B: lambda s: s._push(s._read_number(s._read_number(4), signed=True)),
+        "F": lambda s: s._push(float(s._read_line())),
         "G": lambda s: s._push(struct.unpack(">d", s._take(8))[0]),
-        "S": m._old_text,
-        "T": lambda s: s._push(s._take(s._number(4)).decode("latin1")),
-        "U": lambda s: s._push(s._take(s._number(1)).decode("latin1")),
-        "V": lambda s: s._push(s._line().decode("raw_unicode_escape")),
-        "X": lambda s: _utf8(s, 4),
-        0x8C: lambda s: _utf8(s, 1),
-        0x8D: lambda s: _utf8(s, 8),
-        "B": lambda s: s._push(s._take(s._number(4))),
-        "C": lambda s: s._push(s._take(s._number(1))),
-        0x8E: lambda s: s._push(s._take(s._number(8))),
+        "S": m._push_quoted_text,
+        "T": lambda s: s._push(s._take(s._read_number(4)).decode("latin1")),
+        "U": lambda s: s._push(s._take(s._read_number(1)).decode("latin1")),
+        "V": lambda s: s._push(s._read_line().decode("raw_unicode_escape")),
+        "X": lambda s: _push_utf8(s, 4),
+        0x8C: lambda s: _push_utf8(s, 1),
+        0x8D: lambda s: _push_utf8(s, 8),
+        "B": lambda s: s._push(s._take(s._read_number(4))),
+        "C": lambda s: s._push(s._take(s._read_number(1))),
+        0x8E: lambda s: s._push(s._take(s._read_number(8))),
         "]": lambda s: s._push([]),
-        "l": lambda s: s._push(s._since_mark()),
+        "l": lambda s: s._push(s._take_since_mark()),
         "a": m._append,
-        "e": m._appends,
+        "e": m._extend,
         ")": lambda s: s._push(()),
-        "t": lambda s: s._push(tuple(s._since_mark())),
-        0x85: lambda s: s._tuple(1),
-        0x86: lambda s: s._tuple(2),
-        0x87: lambda s: s._tuple(3),
+        "t": lambda s: s._push(tuple(s._take_since_mark())),
+        0x85: lambda s: s._build_tuple(1),
+        0x86: lambda s: s._build_tuple(2),
+        0x87: lambda s: s._build_tuple(3),
         "}": lambda s: s._push({}),
-        "d": m._dict,
+        "d": m._build_dict,
         "s": m._set_item,
-        "u": lambda s: s._set_items(s._since_mark()),
+        "u": lambda s: s._set_items(s._take_since_mark()),
         "0": m._pop,
         "2": m._duplicate,
         "(": m._mark,
         "1": m._pop_mark,
-        "g": lambda s: s._get(int(s._line())),
-        "h": lambda s: s._get(s._number(1)),
-        "j": lambda s: s._get(s._number(4)),
-        "p": lambda s: s._put(int(s._line())),
-        "q": lambda s: s._put(s._number(1)),
-        "r": lambda s: s._put(s._number(4)),
+        "g": lambda s: s._get(int(s._read_line())),
+        "h": lambda s: s._get(s._read_number(1)),
+        "j": lambda s: s._get(s._read_number(4)),
+        "p": lambda s: s._put(int(s._read_line())),
+        "q": lambda s: s._put(s._read_number(1)),
+        "r": lambda s: s._put(s._read_number(4)),
         0x94: lambda s: s._put(len(s._memo)),
-        "c": m._global,
-        0x93: m._global_of_stack,
-        "i": m._instance,
+        "c": m._push_global,
+        0x93: m._push_global_from_stack,
+        "i": m._refuse_instance,
         "R": m._reduce,
         "b": m._build,
-        "P": m._outside,
-        "Q": m._outside,
+        "P": m._refuse_outside,
+        "Q": m._refuse_outside,
     }
     by_byte = {ord(code) if isinstance(code, str) else code: method for code, method in known.items()}
-    return [by_byte.get(code) or _unknown(code) for code in range(256)]
+    return [by_byte.get(code) or _make_refusal(code) for code in range(256)]
 
 
-_INSTRUCTIONS = _instructions()
+_INSTRUCTIONS = _build_instructions()

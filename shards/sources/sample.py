@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shards.schema import MOST_KEY_LETTERS, Box, Instance, Query
-from shards.sources.errors import SourceError, shown
+from shards.schema import MAX_KEY_LENGTH, Box, Instance, Query
+from shards.sources.errors import SourceError, format_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,26 +66,30 @@ class SourceSample:
         )
 
 
-_LONG_KEY = MOST_KEY_LETTERS - 8
+_MAX_BASE_KEY_LENGTH = MAX_KEY_LENGTH - 8
 """Leaves room for a number behind keys that occur again."""
 
 
-def key_of(*parts: object) -> str:
+def make_key(*parts: object) -> str:
     """A sample's key from names of the source, with everything but letters, digits, _ and - replaced by _; the end of
     a long one by its hash."""
     key = "-".join(re.sub(r"[^A-Za-z0-9_-]+", "_", str(part)) for part in parts)
-    return key if len(key) <= _LONG_KEY else f"{key[: _LONG_KEY - 17]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    return (
+        key
+        if len(key) <= _MAX_BASE_KEY_LENGTH
+        else f"{key[: _MAX_BASE_KEY_LENGTH - 17]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    )
 
 
-def image_key(dataset: str, image: str, split: str) -> str:
+def make_image_key(dataset: str, image: str, split: str) -> str:
     """A sample's key from the path of its photograph, without the file's kind."""
-    return key_of(dataset, re.sub(r"\.\w{1,5}\Z", "", image), split)
+    return make_key(dataset, re.sub(r"\.\w{1,5}\Z", "", image), split)
 
 
 _WITH_ANNOTATION = re.compile(r"(COCO_(?:train|val)2014_\d{12})_\d+(\.jpg)\Z")
 
 
-def photograph_name(name: str) -> str:
+def strip_annotation_id(name: str) -> str:
     """The file that a name means: REFER's carry an annotation's number, ``COCO_train2014_000000000716_225429.jpg``,
     which no photograph of COCO has."""
     return _WITH_ANNOTATION.sub(r"\1\2", name)
@@ -97,11 +101,11 @@ def xywh_to_xyxy(values: Any, where: str) -> Box:
     Raises:
         SourceError: the values are not four numbers; names ``where``.
     """
-    x, y, width, height = four_numbers(values, where)
+    x, y, width, height = parse_box(values, where)
     return (x, y, x + width, y + height)
 
 
-def four_numbers(values: Any, where: str) -> Box:
+def parse_box(values: Any, where: str) -> Box:
     """Four numbers as floats.
 
     Raises:
@@ -110,11 +114,11 @@ def four_numbers(values: Any, where: str) -> Box:
     try:
         a, b, c, d = (float(value) for value in values)
     except (TypeError, ValueError, OverflowError) as error:
-        raise SourceError(f"{where}: a box is four numbers, got {shown(values)}") from error
+        raise SourceError(f"{where}: a box is four numbers, got {format_value(values)}") from error
     return (a, b, c, d)
 
 
-def checked_size(width: Any, height: Any, where: str) -> tuple[int, int]:
+def parse_size(width: Any, height: Any, where: str) -> tuple[int, int]:
     """(width, height) in pixels; MDETR's files write some of them as text.
 
     Raises:
@@ -124,5 +128,5 @@ def checked_size(width: Any, height: Any, where: str) -> tuple[int, int]:
         return int(width), int(height)
     except (TypeError, ValueError, OverflowError) as error:
         raise SourceError(
-            f"{where}: width and height are whole numbers, got {shown(width)} and {shown(height)}"
+            f"{where}: width and height are whole numbers, got {format_value(width)} and {format_value(height)}"
         ) from error

@@ -24,15 +24,15 @@ import pyarrow.parquet as pq
 from shards.boxes import iou
 from shards.schema import Box, Instance, Query
 from shards.sources.coco import CocoInstances
-from shards.sources.errors import SourceError, shown
-from shards.sources.files import splits_of
+from shards.sources.errors import SourceError, format_value
+from shards.sources.files import infer_splits
 from shards.sources.json_lines import json_lines
-from shards.sources.sample import SourceSample, checked_size, four_numbers, image_key, photograph_name
+from shards.sources.sample import SourceSample, make_image_key, parse_box, parse_size, strip_annotation_id
 
 SAME_OBJECT_IOU = 0.5
 """A listed instance that overlaps the target's box so much is the target."""
 
-MOST_ROWS_OF_AN_IMAGE = 2_000
+MAX_ROWS_PER_IMAGE = 2_000
 """More of them are a mistake, and to find the objects they share would take for ever."""
 
 _Row = tuple[str, str, dict[str, Any]]
@@ -85,15 +85,17 @@ def read_table(
     coco = CocoInstances(instances) if instances else None
     grouped: dict[tuple[str, str], list[_Row]] = {}
     present: set[str] = set()
-    for where, number, record in _rows(path, named, split):
-        row = _row(record, named, where)
+    for where, number, record in _read_rows(path, named, split):
+        row = _parse_row(record, named, where)
         present |= record.keys()
         grouped.setdefault((row["image"], str(row["split"] or split)), []).append((where, number, row))
     _check_named(named, present, path)
     for (image, part), rows in grouped.items():
-        if len(rows) > MOST_ROWS_OF_AN_IMAGE:
-            raise SourceError(f"{rows[0][0]}: {len(rows):,} rows say {shown(image)}; is {named.image} the right field?")
-        yield _sample(image, part, rows, dataset, coco)
+        if len(rows) > MAX_ROWS_PER_IMAGE:
+            raise SourceError(
+                f"{rows[0][0]}: {len(rows):,} rows say {format_value(image)}; is {named.image} the right field?"
+            )
+        yield _build_sample(image, part, rows, dataset, coco)
 
 
 def _check_named(named: Fields, present: set[str], path: Path) -> None:
@@ -104,7 +106,7 @@ def _check_named(named: Fields, present: set[str], path: Path) -> None:
             raise SourceError(f"{path} has no field {name!r} for {field.name}; it has {', '.join(sorted(present))}")
 
 
-def _rows(path: Path, named: Fields, split: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _read_rows(path: Path, named: Fields, split: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(where, for errors; number; the row) of each row."""
     if not path.exists():
         raise SourceError(f"{path} does not exist")
@@ -112,22 +114,22 @@ def _rows(path: Path, named: Fields, split: str) -> Iterator[tuple[str, str, dic
         parts = sorted(path.glob("*.parquet"))
         if not parts:
             raise SourceError(f"{path} holds no .parquet file; give the folder of them, or a .jsonl or .csv file")
-        splits = splits_of(parts, split) if not _has_column(parts[0], named.split) else {}
+        splits = infer_splits(parts, split) if not _has_column(parts[0], named.split) else {}
         for number, part in enumerate(parts):
-            for where, row, record in _parquet(part, named):
-                told = {named.split: splits[part]} if splits else {}
-                yield where, f"{number}-{row}", {**record, **told}
+            for where, row, record in _read_parquet(part, named):
+                split_field = {named.split: splits[part]} if splits else {}
+                yield where, f"{number}-{row}", {**record, **split_field}
     elif path.suffix == ".parquet":
-        yield from _parquet(path, named)
+        yield from _read_parquet(path, named)
     elif path.suffix == ".csv":
-        yield from _csv(path)
+        yield from _read_csv(path)
     elif path.suffix in (".jsonl", ".json"):
         yield from json_lines(path)
     else:
         raise SourceError(f"{path} is no table that is read here; the name must end in {', '.join(SUFFIXES)}")
 
 
-def _csv(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _read_csv(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     with path.open("rb") as file:
         lines = (line.decode("utf-8" if number else "utf-8-sig") for number, line in enumerate(file))
         reader = csv.DictReader(lines, strict=True)
@@ -136,12 +138,12 @@ def _csv(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
                 where = f"{path}, line {reader.line_num}"
                 if None in record or None in record.values():
                     raise SourceError(f"{where}: the row has not as many fields as the first line has names")
-                yield where, str(reader.line_num), {name: _from_cell(cell) for name, cell in record.items()}
+                yield where, str(reader.line_num), {name: _parse_cell(cell) for name, cell in record.items()}
         except (csv.Error, ValueError) as error:
             raise SourceError(f"{path}, line {reader.line_num + 1}: not CSV in UTF-8 ({error})") from error
 
 
-def _from_cell(cell: str) -> Any:
+def _parse_cell(cell: str) -> Any:
     """Lists are JSON, everything else is text; an empty cell says nothing."""
     if not cell.startswith("["):
         return cell or None
@@ -151,14 +153,14 @@ def _from_cell(cell: str) -> Any:
         return cell
 
 
-def _parquet(path: Path, named: Fields) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _read_parquet(path: Path, named: Fields) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Only the columns that are asked for, since others can hold whole pictures."""
     number = 0
-    asked = {name for field in fields(Fields) for name in str(getattr(named, field.name)).split(",")}
+    needed = {name for field in fields(Fields) for name in str(getattr(named, field.name)).split(",")}
     try:
         with pq.ParquetFile(path) as file:
             columns = file.schema_arrow.names
-            for batch in file.iter_batches(batch_size=1024, columns=[name for name in columns if name in asked]):
+            for batch in file.iter_batches(batch_size=1024, columns=[name for name in columns if name in needed]):
                 for record in batch.to_pylist():
                     yield f"{path}, row {number}", str(number), record
                     number += 1
@@ -173,7 +175,7 @@ def _has_column(path: Path, name: str) -> bool:
         raise SourceError(f"{path} is not a Parquet file that can be read ({error})") from error
 
 
-def _row(record: Mapping[str, Any], named: Fields, where: str) -> dict[str, Any]:
+def _parse_row(record: Mapping[str, Any], named: Fields, where: str) -> dict[str, Any]:
     """The values under our own names; box and instances as xyxy, queries as a list."""
     corners = named.box.split(",")
     for name in (named.image, named.query, *corners):
@@ -187,40 +189,40 @@ def _row(record: Mapping[str, Any], named: Fields, where: str) -> dict[str, Any]
             f"{where}: {named.image} holds the picture itself; write the pictures to files and name these in a column"
         )
     if not isinstance(image, str) or not image or not all(isinstance(text, str) for text in queries):
-        raise SourceError(f"{where}: {named.image} and {named.query} must be text, got {shown([image, query])}")
+        raise SourceError(f"{where}: {named.image} and {named.query} must be text, got {format_value([image, query])}")
     box = [record[name] for name in corners] if len(corners) > 1 else record[named.box]
     boxes = record.get(named.instances)
     if boxes is not None and not isinstance(boxes, list):
-        raise SourceError(f"{where}: instances must be a list of boxes, got {shown(boxes)}")
+        raise SourceError(f"{where}: instances must be a list of boxes, got {format_value(boxes)}")
     optional = {field.name: record.get(getattr(named, field.name)) for field in _OPTIONAL}
     return {
         **optional,
-        "image": photograph_name(image),
+        "image": strip_annotation_id(image),
         "queries": queries,
-        "box": _to_xyxy(box, named, where),
-        "instances": [_to_xyxy(values, named, where) for values in boxes or ()],
+        "box": _convert_to_xyxy(box, named, where),
+        "instances": [_convert_to_xyxy(values, named, where) for values in boxes or ()],
     }
 
 
 _OPTIONAL = tuple(f for f in fields(Fields) if f.name in ("category", "split", "id", "size", "annotation"))
 
 
-def _to_xyxy(values: Any, named: Fields, where: str) -> Box:
+def _convert_to_xyxy(values: Any, named: Fields, where: str) -> Box:
     """0-based, right and bottom exclusive."""
-    x1, y1, x2, y2 = four_numbers(values, where)
+    x1, y1, x2, y2 = parse_box(values, where)
     first = 1 if named.one_based else 0
     if named.box_format == "xywh":
         x2, y2 = x1 - first + x2, y1 - first + y2
     return (x1 - first, y1 - first, x2, y2)
 
 
-def _sample(image: str, split: str, rows: list[_Row], dataset: str, coco: CocoInstances | None) -> SourceSample:
+def _build_sample(image: str, split: str, rows: list[_Row], dataset: str, coco: CocoInstances | None) -> SourceSample:
     where, _, first = rows[0]
-    whole = coco.image_of(first["annotation"], where) if coco else None
-    instances = list(whole.instances) if whole else []
+    coco_image = coco.find_image(first["annotation"], where) if coco else None
+    instances = list(coco_image.instances) if coco_image else []
     queries = []
     for where, number, row in rows:
-        target = whole.target(row["annotation"], row["box"], where) if whole else _listed(row, instances)
+        target = coco_image.target(row["annotation"], row["box"], where) if coco_image else _find_target(row, instances)
         name = f"{dataset}-{number if row['id'] is None else row['id']}"
         for i, text in enumerate(row["queries"]):
             queries.append(
@@ -234,38 +236,38 @@ def _sample(image: str, split: str, rows: list[_Row], dataset: str, coco: CocoIn
                 )
             )
     return SourceSample(
-        key=image_key(dataset, image, split),
+        key=make_image_key(dataset, image, split),
         split=split,
         image_name=image,
         instances=tuple(instances),
         queries=tuple(queries),
-        size=whole.size if whole else _size(first["size"], where),
+        size=coco_image.size if coco_image else _parse_size(first["size"], where),
     )
 
 
-def _listed(row: Mapping[str, Any], instances: list[Instance]) -> int | None:
+def _find_target(row: Mapping[str, Any], instances: list[Instance]) -> int | None:
     """The target among the objects that the rows of an image tell of; None where its category is not told."""
     category = row["category"]
     if not isinstance(category, str) or not category.strip():
         return None
-    return _join(instances, row["instances"], row["box"], category.strip().lower())
+    return _join_instances(instances, row["instances"], row["box"], category.strip().lower())
 
 
-def _size(size: Any, where: str) -> tuple[int, int] | None:
+def _parse_size(size: Any, where: str) -> tuple[int, int] | None:
     if size is None:
         return None
     if not isinstance(size, list) or len(size) != 2:
-        raise SourceError(f"{where}: size is [width, height], got {shown(size)}")
-    return checked_size(size[0], size[1], where)
+        raise SourceError(f"{where}: size is [width, height], got {format_value(size)}")
+    return parse_size(size[0], size[1], where)
 
 
-def _join(instances: list[Instance], boxes: list[Box], target: Box, category: str) -> int:
+def _join_instances(instances: list[Instance], boxes: list[Box], target: Box, category: str) -> int:
     """Add boxes that are not there yet; the index of the target, which is the box it overlaps most, or a new one."""
     for box in boxes:
         if not any(i.category == category and iou(i.box_xyxy, box) > 0.99 for i in instances):
             instances.append(Instance(box_xyxy=box, category=category))
-    found = [(iou(i.box_xyxy, target), n) for n, i in enumerate(instances) if i.category == category]
-    best, index = max(found, default=(0.0, -1))
+    overlaps = [(iou(i.box_xyxy, target), n) for n, i in enumerate(instances) if i.category == category]
+    best, index = max(overlaps, default=(0.0, -1))
     if best >= SAME_OBJECT_IOU:
         return index
     instances.append(Instance(box_xyxy=target, category=category))

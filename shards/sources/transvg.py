@@ -14,9 +14,9 @@ from typing import Any
 
 from shards.schema import Box, Query
 from shards.sources.coco import CocoImage, CocoInstances
-from shards.sources.errors import SourceError, shown
+from shards.sources.errors import SourceError, format_value
 from shards.sources.safe_pickle import read_pickle
-from shards.sources.sample import SourceSample, four_numbers, key_of, photograph_name, xywh_to_xyxy
+from shards.sources.sample import SourceSample, make_key, parse_box, strip_annotation_id, xywh_to_xyxy
 
 XYWH_NAMES = ("unc", "unc+", "gref", "gref_umd")
 XYXY_NAMES = ("referit", "flickr")
@@ -70,8 +70,8 @@ def _read_split(path: Path, split: str, name: str, dataset: str, coco: CocoInsta
         image, box, phrase = _read_row(row, f"{path}, row {i}", name)
         target = None
         if coco:
-            annotation = _annotation_of(row[1], f"{path}, row {i}")
-            present[image] = coco.image_of(annotation, f"{path}, row {i}")
+            annotation = _parse_annotation_id(row[1], f"{path}, row {i}")
+            present[image] = coco.find_image(annotation, f"{path}, row {i}")
             target = present[image].target(annotation, box, f"{path}, row {i}")
         grouped.setdefault(image, []).append(
             Query(
@@ -85,7 +85,7 @@ def _read_split(path: Path, split: str, name: str, dataset: str, coco: CocoInsta
         )
     for image, queries in grouped.items():
         yield SourceSample(
-            key=key_of(dataset, Path(image).stem, split),
+            key=make_key(dataset, Path(image).stem, split),
             split=split,
             image_name=image,
             instances=present[image].instances if image in present else (),
@@ -94,11 +94,11 @@ def _read_split(path: Path, split: str, name: str, dataset: str, coco: CocoInsta
         )
 
 
-def _annotation_of(mask: Any, where: str) -> int:
+def _parse_annotation_id(mask: Any, where: str) -> int:
     """``225429.pth`` is the mask of COCO's annotation 225429."""
     stem = Path(mask).stem if isinstance(mask, str) else ""
     if not stem.isascii() or not stem.isdigit():
-        raise SourceError(f"{where}: the mask file is named <annotation id>.pth, got {shown(mask)}")
+        raise SourceError(f"{where}: the mask file is named <annotation id>.pth, got {format_value(mask)}")
     return int(stem)
 
 
@@ -106,18 +106,18 @@ def _read_row(row: Any, where: str, name: str) -> tuple[str, Box, str]:
     """(image, box, phrase)"""
     width = 3 if name == "flickr" else 5
     if not isinstance(row, (list, tuple)) or len(row) != width:
-        raise SourceError(f"{where}: a row of {name} has {width} fields, got {shown(row)}")
+        raise SourceError(f"{where}: a row of {name} has {width} fields, got {format_value(row)}")
     image, box, phrase = (row[0], row[1], row[2]) if name == "flickr" else (row[0], row[2], row[3])
     if not isinstance(image, str) or not isinstance(phrase, str):
         raise SourceError(
-            f"{where}: the image's name and the phrase must be text, got {shown(image)} and {shown(phrase)}"
+            f"{where}: the image's name and the phrase must be text, got {format_value(image)} and {format_value(phrase)}"
         )
-    return photograph_name(image), _to_xyxy(box, name, where), phrase
+    return strip_annotation_id(image), _convert_to_xyxy(box, name, where), phrase
 
 
-def _to_xyxy(values: Any, name: str, where: str) -> Box:
+def _convert_to_xyxy(values: Any, name: str, where: str) -> Box:
     """0-based, right and bottom exclusive."""
     if name in XYWH_NAMES:
         return xywh_to_xyxy(values, where)
-    x1, y1, x2, y2 = four_numbers(values, where)
+    x1, y1, x2, y2 = parse_box(values, where)
     return (x1, y1, x2 + 1, y2 + 1) if name == "referit" else (x1 - 1, y1 - 1, x2, y2)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.receipts import Location
-from shards.images import ImageError, image_path, plain, upright_size
-from shards.schema import Box, Instance, Query, SchemaError, checked_box
+from shards.images import ImageError, get_fast_path, read_upright_size, resolve_image_path
+from shards.schema import Box, Instance, Query, SchemaError, validate_box
 from shards.sources.sample import Problem, SourceSample
 
 ROUNDING_PX = 2.0
@@ -16,7 +16,7 @@ ROUNDING_PX = 2.0
 
 
 @dataclass(kw_only=True)
-class Screening:
+class ValidationResult:
     """Samples that can be delivered, and everything that was found on the way."""
 
     samples: list[SourceSample] = field(default_factory=list)
@@ -31,7 +31,9 @@ class Screening:
         return sum(problem.num_queries for problem in self.problems if problem.rule == rule)
 
 
-def screen(samples: Iterable[SourceSample], images: Location, *, allow_links: bool = False) -> Screening:
+def validate_samples(
+    samples: Iterable[SourceSample], images: Location, *, allow_links: bool = False
+) -> ValidationResult:
     """Check each sample against its photograph's header; nothing is decoded yet.
 
     Args:
@@ -39,36 +41,38 @@ def screen(samples: Iterable[SourceSample], images: Location, *, allow_links: bo
         images: folder of the photographs, or a prefix of an object store; a sample's image must lie inside it.
         allow_links: symbolic links may lead out of it.
     """
-    result = Screening()
-    root = plain(images)
+    result = ValidationResult()
+    root = get_fast_path(images)
     for sample in samples:
         result.problems.extend(sample.problems)
-        checked = _screened(sample, root, allow_links, result.problems)
+        checked = _validate_sample(sample, root, allow_links, result.problems)
         if checked is not None:
             result.samples.append(checked)
     return result
 
 
-def _screened(sample: SourceSample, root: Location, allow_links: bool, problems: list[Problem]) -> SourceSample | None:
+def _validate_sample(
+    sample: SourceSample, root: Location, allow_links: bool, problems: list[Problem]
+) -> SourceSample | None:
     if not sample.queries:
         return None
     try:
-        size = _checked_size(sample, root, allow_links)
+        size = _check_size(sample, root, allow_links)
     except ImageError as error:
         count = len(sample.queries)
         problems.append(Problem(rule=error.rule, image=sample.image_name, num_queries=count, detail=str(error)))
         return None
-    return with_sound_boxes(replace(sample, size=size), size, problems)
+    return drop_invalid_boxes(replace(sample, size=size), size, problems)
 
 
-def _checked_size(sample: SourceSample, root: Location, allow_links: bool) -> tuple[int, int]:
-    size = upright_size(image_path(root, sample.image_name, allow_links=allow_links))
+def _check_size(sample: SourceSample, root: Location, allow_links: bool) -> tuple[int, int]:
+    size = read_upright_size(resolve_image_path(root, sample.image_name, allow_links=allow_links))
     if sample.size is not None and size != sample.size:
         raise ImageError("other_size", f"annotated {sample.size}, the file is {size}")
     return size
 
 
-def with_sound_boxes(sample: SourceSample, size: tuple[int, int], problems: list[Problem]) -> SourceSample | None:
+def drop_invalid_boxes(sample: SourceSample, size: tuple[int, int], problems: list[Problem]) -> SourceSample | None:
     """Clip what sticks out by rounding; leave out queries and instances that have no sound box or no text.
 
     Args:
@@ -81,25 +85,25 @@ def with_sound_boxes(sample: SourceSample, size: tuple[int, int], problems: list
     kept: dict[int, int] = {}
     instances: list[Instance] = []
     for i, instance in enumerate(sample.instances):
-        box = _clipped(instance.box_xyxy, size)
+        box = _clip_box(instance.box_xyxy, size)
         if isinstance(box, str):
             problems.append(Problem(rule="bad_instance", image=sample.image_name, num_queries=0, detail=box))
             continue
         kept[i] = len(instances)
         instances.append(instance if box == instance.box_xyxy else replace(instance, box_xyxy=box))
-    sound = (_sound_query(query, sample.image_name, size, kept, problems) for query in sample.queries)
-    queries = tuple(query for query in sound if query is not None)
+    validated = (_validate_query(query, sample.image_name, size, kept, problems) for query in sample.queries)
+    queries = tuple(query for query in validated if query is not None)
     return replace(sample, instances=tuple(instances), queries=queries) if queries else None
 
 
-def _sound_query(
+def _validate_query(
     query: Query, image: str, size: tuple[int, int], kept: Mapping[int, int], problems: list[Problem]
 ) -> Query | None:
     about: dict[str, Any] = {"image": image, "num_queries": 1, "query_id": query.query_id}
-    box, parts = _clipped(query.box_xyxy, size), [_clipped(part, size) for part in query.boxes_xyxy]
-    unsound = next((part for part in (box, *parts) if isinstance(part, str)), None)
-    if isinstance(box, str) or unsound:
-        problems.append(Problem(rule="bad_box", detail=str(unsound), **about))
+    box, parts = _clip_box(query.box_xyxy, size), [_clip_box(part, size) for part in query.boxes_xyxy]
+    invalid = next((part for part in (box, *parts) if isinstance(part, str)), None)
+    if isinstance(box, str) or invalid:
+        problems.append(Problem(rule="bad_box", detail=str(invalid), **about))
         return None
     if not any(character.isalnum() for character in query.text):
         problems.append(Problem(rule="empty_query", detail=repr(query.text), **about))
@@ -113,15 +117,15 @@ def _sound_query(
     return replace(query, box_xyxy=box, boxes_xyxy=boxes, instance=target)
 
 
-def _clipped(box: Box, size: tuple[int, int]) -> Box | str:
+def _clip_box(box: Box, size: tuple[int, int]) -> Box | str:
     """The box inside the image, or why it is not sound."""
     width, height = size
     if 0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height:
         return box
-    if not all(-ROUNDING_PX <= v <= most + ROUNDING_PX for v, most in zip(box, (width, height) * 2, strict=True)):
+    if not all(-ROUNDING_PX <= v <= limit + ROUNDING_PX for v, limit in zip(box, (width, height) * 2, strict=True)):
         return f"box {box} reaches outside the {width} x {height} image"
-    inside = tuple(min(max(v, 0.0), float(most)) for v, most in zip(box, (width, height) * 2, strict=True))
+    inside = tuple(min(max(v, 0.0), float(limit)) for v, limit in zip(box, (width, height) * 2, strict=True))
     try:
-        return checked_box(inside, width, height, "box")
+        return validate_box(inside, width, height, "box")
     except SchemaError as error:
         return str(error)

@@ -20,10 +20,10 @@ def meaning(program: Mapping[str, Any], scene: Scene) -> set[int]:
     """What the program's record selects, by definition."""
     op = program["op"]
     if op == "category":
-        return {i for i, thing in enumerate(scene.things) if thing.category == program["name"]}
-    members = meaning(program["of"], scene)
+        return {i for i, obj in enumerate(scene.objects) if obj.category == program["name"]}
+    members = meaning(program["base"], scene)
     if op == "with_attribute":
-        facts = {i: scene.things[i].attributes.get(program["kind"], "?") for i in members}
+        facts = {i: scene.objects[i].attributes.get(program["attribute"], "?") for i in members}
         return set() if "?" in facts.values() else {i for i in members if facts[i] == program["value"]}
     if op == "extreme":
         return set() if len(members) < 2 else _place(scene, members, program["side"], 1)
@@ -40,7 +40,7 @@ def meaning(program: Mapping[str, Any], scene: Scene) -> set[int]:
     if op == "superlative":
         return _superlative(scene, members, program["measure"])
     if op == "depth":
-        return _depth(scene, members, program["place"])
+        return _depth(scene, members, program["position"])
     if op == "between":
         return _between(scene, members, sorted(meaning(program["ends"], scene)))
     anchors = meaning(program["anchor"], scene)
@@ -62,13 +62,13 @@ def _sorted_out(members: set[int], verdicts: Mapping[int, str]) -> set[int]:
 
 def _edges(scene: Scene, i: int, axis: int) -> tuple[int, int]:
     """In 64ths of a pixel, which boxes are multiples of."""
-    box = scene.things[i].box_xyxy
+    box = scene.objects[i].box_xyxy
     low, high = box[axis] * 64, box[axis + 2] * 64
     assert low == int(low) and high == int(high)
     return int(low), int(high)
 
 
-def _centre(scene: Scene, i: int, axis: int) -> int:
+def _center(scene: Scene, i: int, axis: int) -> int:
     """In 128ths of a pixel."""
     return sum(_edges(scene, i, axis))
 
@@ -81,14 +81,14 @@ def _extent(scene: Scene, axis: int) -> int:
 def _apart(scene: Scene, i: int, j: int, axis: int) -> bool:
     """By 6 % of the picture and by 40 % of the mean size; the sum of two sizes in 64ths is their mean in 128ths."""
     sum_of_sizes = sum(high - low for low, high in (_edges(scene, i, axis), _edges(scene, j, axis)))
-    gap = abs(_centre(scene, i, axis) - _centre(scene, j, axis))
+    gap = abs(_center(scene, i, axis) - _center(scene, j, axis))
     return 100 * gap >= 6 * _extent(scene, axis) and 10 * gap >= 4 * sum_of_sizes
 
 
 def _place(scene: Scene, members: set[int], side: str, rank: int) -> set[int]:
     """Sort by centre; everything up to the place must be apart from everything after it."""
     axis = AXES[side]
-    order = sorted(members, key=lambda i: _centre(scene, i, axis), reverse=side in ("right", "bottom"))
+    order = sorted(members, key=lambda i: _center(scene, i, axis), reverse=side in ("right", "bottom"))
     if rank > len(order):
         return set()
     pairs = [(a, b) for a, b in combinations(range(len(order)), 2) if a < rank]
@@ -97,7 +97,7 @@ def _place(scene: Scene, members: set[int], side: str, rank: int) -> set[int]:
 
 def _stand_in_line(scene: Scene, members: set[int], axis: int) -> bool:
     along, across = (
-        max(_centre(scene, i, one) for i in members) - min(_centre(scene, i, one) for i in members)
+        max(_center(scene, i, one) for i in members) - min(_center(scene, i, one) for i in members)
         for one in (axis, 1 - axis)
     )
     return 100 * across <= (70 if len(members) == 3 else 35) * along
@@ -108,14 +108,14 @@ def _middle(scene: Scene, members: set[int]) -> set[int]:
         return set()
     medians, spreads = [], []
     for axis in (0, 1):
-        order = sorted(members, key=lambda i: _centre(scene, i, axis))
+        order = sorted(members, key=lambda i: _center(scene, i, axis))
         half = len(order) // 2
         every = [(a, b) for a, b in combinations(range(len(order)), 2) if not half < a and not b < half]
         lower = [(a, b) for a, b in combinations(range(len(order)), 2) if a <= half]
         upper = [(a, b) for a, b in combinations(range(len(order)), 2) if b >= half]
         clear = all(_apart(scene, order[a], order[b], axis) for a, b in {*every, *lower, *upper})
         medians.append(order[half] if clear else None)
-        spreads.append(_centre(scene, order[-1], axis) - _centre(scene, order[0], axis))
+        spreads.append(_center(scene, order[-1], axis) - _center(scene, order[0], axis))
     for along, across in ((0, 1), (1, 0)):
         median = medians[along]
         if median is not None:
@@ -128,7 +128,7 @@ def _middle(scene: Scene, members: set[int]) -> set[int]:
 def _region(scene: Scene, members: set[int], region: str) -> set[int]:
     inside, outside = set(), set()
     for i in members:
-        percent = [Fraction(100 * _centre(scene, i, axis), _extent(scene, axis)) for axis in (0, 1)]
+        percent = [Fraction(100 * _center(scene, i, axis), _extent(scene, axis)) for axis in (0, 1)]
         if region == "middle":
             off, low, high = max(abs(share - 50) for share in percent), 12, 25
         else:
@@ -150,11 +150,11 @@ def _size(scene: Scene, i: int, axis: int) -> int:
 def _line(scene: Scene, members: set[int], side: str, rank: int) -> set[int]:
     """Sort along the axis, cut where centres are far apart; then every pair has to fit the cuts."""
     axis = AXES[side]
-    order = sorted(members, key=lambda i: _centre(scene, i, axis), reverse=side in ("right", "bottom"))
+    order = sorted(members, key=lambda i: _center(scene, i, axis), reverse=side in ("right", "bottom"))
 
     def share(i: int, j: int) -> Fraction:
         sizes = _size(scene, i, axis) + _size(scene, j, axis)  # the mean in 128ths, as centres are
-        return Fraction(abs(_centre(scene, i, axis) - _centre(scene, j, axis)), sizes)
+        return Fraction(abs(_center(scene, i, axis) - _center(scene, j, axis)), sizes)
 
     lines: list[list[int]] = []
     for i in order:
@@ -189,7 +189,7 @@ def _superlative(scene: Scene, members: set[int], measure: str) -> set[int]:
 
 def _is_in_front(scene: Scene, i: int, j: int) -> bool:
     lower = _edges(scene, i, 1)[1] - _edges(scene, j, 1)[1]
-    alike = scene.things[i].category == scene.things[j].category
+    alike = scene.objects[i].category == scene.objects[j].category
     far = 100 * lower >= 6 * 64 * scene.height
     return scene.perspective and alike and far and 4 * _size(scene, i, 1) >= 5 * _size(scene, j, 1)
 
@@ -211,8 +211,8 @@ def _direction(scene: Scene, i: int, anchor: int, direction: str) -> str:
         return "yes" if nearer == (direction == "front") else "no"
     axis = 0 if direction in ("left", "right") else 1
     sign = 1 if direction in ("left", "above") else -1
-    along = sign * (_centre(scene, anchor, axis) - _centre(scene, i, axis))
-    aside = abs(_centre(scene, anchor, 1 - axis) - _centre(scene, i, 1 - axis))
+    along = sign * (_center(scene, anchor, axis) - _center(scene, i, axis))
+    aside = abs(_center(scene, anchor, 1 - axis) - _center(scene, i, 1 - axis))
     if along <= 0 or aside >= 3 * along:
         return "no"
     (low, high), (anchor_low, anchor_high) = _edges(scene, i, axis), _edges(scene, anchor, axis)
@@ -222,7 +222,7 @@ def _direction(scene: Scene, i: int, anchor: int, direction: str) -> str:
 
 def _distance2(scene: Scene, i: int, j: int) -> int:
     """In 128ths of a pixel, squared."""
-    return sum((_centre(scene, i, axis) - _centre(scene, j, axis)) ** 2 for axis in (0, 1))
+    return sum((_center(scene, i, axis) - _center(scene, j, axis)) ** 2 for axis in (0, 1))
 
 
 def _gap2(scene: Scene, i: int, j: int) -> int:
@@ -240,7 +240,7 @@ def _adjacency(scene: Scene, i: int, anchor: int) -> str:
     if gap2 >= (sum(girths) / 2) ** 2:
         return "no"
     near2 = (min(girths) / 2) ** 2
-    across, down = (abs(_centre(scene, i, axis) - _centre(scene, anchor, axis)) for axis in (0, 1))
+    across, down = (abs(_center(scene, i, axis) - _center(scene, anchor, axis)) for axis in (0, 1))
     return "yes" if gap2 <= near2 <= distance2 and down <= across else "unclear"
 
 
@@ -261,14 +261,14 @@ def _between(scene: Scene, members: set[int], ends: list[int]) -> set[int]:
     """Each thing in the frame whose first axis runs from one end to the other, in shares of their distance."""
     if len(ends) != 2:
         return set()
-    x1, y1, x2, y2 = (_centre(scene, end, axis) for end in ends for axis in (0, 1))
+    x1, y1, x2, y2 = (_center(scene, end, axis) for end in ends for axis in (0, 1))
     length2 = (x2 - x1) ** 2 + (y2 - y1) ** 2
     if length2 == 0:
         return set()
     members = members - set(ends)
     verdicts = {}
     for i in members:
-        x, y = _centre(scene, i, 0) - x1, _centre(scene, i, 1) - y1
+        x, y = _center(scene, i, 0) - x1, _center(scene, i, 1) - y1
         along = Fraction(x * (x2 - x1) + y * (y2 - y1), length2)
         off = abs(Fraction(x * (y2 - y1) - y * (x2 - x1), length2))
         if not 0 < along < 1 or off >= Fraction(1, 2):

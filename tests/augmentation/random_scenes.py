@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from random import Random
 
-from augmentation.relations.scene import Scene, Thing
+from augmentation.relations.scene import Scene, SceneObject
 
-COLOURS = ("red", "blue")
+COLORS = ("red", "blue")
 
 
 def random_scene(seed: int) -> Scene:
@@ -18,7 +18,7 @@ def random_scene(seed: int) -> Scene:
     rows = random.choice((None, None, 1, 2, cups))
     in_depth = rows is None and random.random() < 0.5
     stray = random.choice((0.005, 0.03))
-    things = []
+    objects = []
     for i in range(cups + random.randint(0, 3)):
         size = [random.uniform(0.08, 0.25) * extent for extent in (width, height)]
         place = [random.uniform(s / 2, extent - s / 2) for s, extent in zip(size, (width, height), strict=True)]
@@ -30,16 +30,16 @@ def random_scene(seed: int) -> Scene:
             place = [c + random.uniform(-stray, stray) * width for c in cell]
         box = [place[0] - size[0] / 2, place[1] - size[1] / 2, place[0] + size[0] / 2, place[1] + size[1] / 2]
         inside = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height)))
-        colour = {"colour": random.choice(COLOURS)} if known or random.random() < 0.5 else {}
-        things.append(Thing(box_xyxy=inside, category="cup" if i < cups else "ball", attributes=colour))
-    return Scene(width=width, height=height, things=tuple(things), perspective=in_depth)
+        color = {"color": random.choice(COLORS)} if known or random.random() < 0.5 else {}
+        objects.append(SceneObject(box_xyxy=inside, category="cup" if i < cups else "ball", attributes=color))
+    return Scene(width=width, height=height, objects=tuple(objects), perspective=in_depth)
 
 
 def jittered(scene: Scene, noise: float, random: Random) -> Scene:
     """Every edge moved by up to ``noise`` of the box's size; half of the time as far as possible."""
-    things = []
-    for thing in scene.things:
-        x1, y1, x2, y2 = thing.box_xyxy
+    objects = []
+    for obj in scene.objects:
+        x1, y1, x2, y2 = obj.box_xyxy
         width, height = noise * (x2 - x1) - 1 / 128, noise * (y2 - y1) - 1 / 128
         left, top, right, bottom = (
             min(max(edge + _move(random) * most, 0.0), float(limit))
@@ -50,8 +50,10 @@ def jittered(scene: Scene, noise: float, random: Random) -> Scene:
                 (y2, height, scene.height),
             )
         )
-        things.append(Thing(box_xyxy=(left, top, right, bottom), category=thing.category, attributes=thing.attributes))
-    return Scene(width=scene.width, height=scene.height, things=tuple(things), perspective=scene.perspective)
+        objects.append(
+            SceneObject(box_xyxy=(left, top, right, bottom), category=obj.category, attributes=obj.attributes)
+        )
+    return Scene(width=scene.width, height=scene.height, objects=tuple(objects), perspective=scene.perspective)
 
 
 def _move(random: Random) -> float:

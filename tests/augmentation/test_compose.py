@@ -9,11 +9,11 @@ from typing import Any
 
 from rich.console import Console
 
-from augmentation.composers.composed import Composed
+from augmentation.composers.composed import ComposedScene
 from augmentation.composers.prompted import PromptedComposer
 from augmentation.detection.detector import DetectorConfig, DetectStage
-from augmentation.detection.scene_filters import AcceptanceConfig
-from augmentation.planning.vocabulary import VocabularyConfig, even_requests, scene_specs
+from augmentation.detection.scene_filters import SceneFilterConfig
+from augmentation.planning.vocabulary import VocabularyConfig, make_scene_specs, make_uniform_requests
 from augmentation.queries.labeling import LabelConfig, LabelStage
 from generation.models.text_to_image import RenderConfig, Renderer
 from pipeline.run import Job, PlanRow, run_job
@@ -32,34 +32,34 @@ def test_a_picture_is_drawn_from_the_prompt_with_the_seed_of_its_item(painter: P
     stage = PromptedComposer(_rendering(painter))
     assert (stage.name, stage.batch_size) == ("compose", 3)
     stage.setup()
-    spec = next(scene_specs(VOCABULARY, even_requests(VOCABULARY, 1, 0), seed=0))
+    spec = next(make_scene_specs(VOCABULARY, make_uniform_requests(VOCABULARY, 1, 0), seed=0))
     items = [Item(key=f"scene-{i}", seed=2**62 + i, payload=spec.to_payload()) for i in range(3)]
     composed = stage.process(items)
-    pictures = Renderer(_rendering(painter)).render([spec.prompt] * 3, [item.seed for item in items])
-    for item, one, picture in zip(items, composed, pictures, strict=True):
-        assert isinstance(one, Composed)
+    images = Renderer(_rendering(painter)).render([spec.prompt] * 3, [item.seed for item in items])
+    for item, one, image in zip(items, composed, images, strict=True):
+        assert isinstance(one, ComposedScene)
         assert (one.key, one.seed, one.composer, one.spec.prompt) == (item.key, item.seed, "prompted", spec.prompt)
-        assert one.picture.shape == (32, 32, 3) and (one.picture == picture).all()
-    assert not (composed[0].picture == composed[1].picture).all()  # type: ignore[union-attr]
+        assert one.image.shape == (32, 32, 3) and (one.image == image).all()
+    assert not (composed[0].image == composed[1].image).all()  # type: ignore[union-attr]
 
 
 def _job(painter: Path, checkpoint: Path) -> Job:
     """With limits so wide that a detector without training finds scenes in noise."""
     detector = DetectorConfig(
         checkpoint=str(checkpoint),
-        sure_score=1e-3,
-        least_score=1e-3,
+        confident_score=1e-3,
+        min_score=1e-3,
         nms_iou=0.5,
-        least_area_share=0,
-        most_area_share=1,
+        min_area_share=0,
+        max_area_share=1,
     )
-    accepted = AcceptanceConfig(most_overlap=0.99, least_border_share=0)
+    accepted = SceneFilterConfig(max_overlap=0.99, min_border_share=0)
     return Job(
         name="augment",
         fingerprint={"vocabulary": VOCABULARY.to_json()},
         inputs=lambda: (
             PlanRow(key=s.key, payload=s.to_payload())
-            for s in scene_specs(VOCABULARY, even_requests(VOCABULARY, 40, 0), seed=0)
+            for s in make_scene_specs(VOCABULARY, make_uniform_requests(VOCABULARY, 40, 0), seed=0)
         ),
         items_per_shard=15,
         seed=1,

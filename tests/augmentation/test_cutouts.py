@@ -12,39 +12,45 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from augmentation.composers.cutout_extraction import CutConfig, cut_outlined, cut_single, outline_problem, rasterised
-from augmentation.composers.cutouts import CutoutFolder, cutout_name, read_cutout
+from augmentation.composers.cutout_extraction import (
+    CutoutConfig,
+    cut_polygons,
+    cut_single,
+    find_polygon_problem,
+    rasterize_polygons,
+)
+from augmentation.composers.cutouts import CutoutFolder, format_cutout_name, read_cutout
 from augmentation.composers.held_out import HeldOut
 from augmentation.errors import AugmentationError
-from shards.images import ImageError, rgb_image
-from shards.sources.coco_polygons import Outline, OutlinedImage, outlined_images
+from shards.images import ImageError, decode_rgb_image
+from shards.sources.coco_polygons import PolygonAnnotation, PolygonImage, read_polygon_images
 from shards.sources.errors import SourceError
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real" / "coco"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real outlines are not at hand")
 
 SQUARE = (20.0, 20.0, 80.0, 20.0, 80.0, 80.0, 20.0, 80.0)
-SMALL = CutConfig(least_size_px=20)
+SMALL = CutoutConfig(min_size_px=20)
 
 
-def _save(path: Path, mode: str = "RGBA", size: tuple[int, int] = (8, 8), colour: Any = (200, 0, 0, 255)) -> Path:
+def _save(path: Path, mode: str = "RGBA", size: tuple[int, int] = (8, 8), color: Any = (200, 0, 0, 255)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, colour).save(path)
+    Image.new(mode, size, color).save(path)
     return path
 
 
-def _outline(*polygons: Any, is_crowd: bool = False) -> Outline:
-    numbers = tuple(array("d", polygon) for polygon in polygons) or None
-    return Outline(annotation_id="1", category="cup", is_crowd=is_crowd, numbers=numbers)
+def _outline(*polygons: Any, is_crowd: bool = False) -> PolygonAnnotation:
+    coordinates = tuple(array("d", polygon) for polygon in polygons) or None
+    return PolygonAnnotation(annotation_id="1", category="cup", is_crowd=is_crowd, coordinates=coordinates)
 
 
-def _image(*outlines: Outline) -> OutlinedImage:
-    return OutlinedImage(name="000000000007.jpg", size=(100, 100), outlines=outlines)
+def _image(*instances: PolygonAnnotation) -> PolygonImage:
+    return PolygonImage(name="000000000007.jpg", size=(100, 100), instances=instances)
 
 
-def _cut(outline: Outline, *others: Outline, config: CutConfig = SMALL) -> Any:
+def _cut(outline: PolygonAnnotation, *others: PolygonAnnotation, config: CutoutConfig = SMALL) -> Any:
     photograph = Image.new("RGB", (100, 100), (10, 200, 30))
-    ((_, cutout),) = cut_outlined(photograph, _image(outline, *others), [outline], config)
+    ((_, cutout),) = cut_polygons(photograph, _image(outline, *others), [outline], config)
     return cutout
 
 
@@ -55,21 +61,21 @@ def test_what_others_lie_upon_is_left_out() -> None:
 
 
 def test_a_name_carries_attributes_by_kind_and_the_photograph(tmp_path: Path) -> None:
-    name = cutout_name("000000123456__ab-17", {"pattern": "striped", "colour": "red"})
+    name = format_cutout_name("000000123456__ab-17", {"pattern": "striped", "color": "red"})
     assert name == "colour=red_pattern=striped_000000123456__ab-17.png"
     _save(tmp_path / "cup" / name)
-    (cutout,) = CutoutFolder(tmp_path).of("cup")
-    assert cutout.attributes == {"colour": "red", "pattern": "striped"}
-    assert cutout.photograph == "000000123456"
+    (cutout,) = CutoutFolder(tmp_path).get_cutouts("cup")
+    assert cutout.attributes == {"color": "red", "pattern": "striped"}
+    assert cutout.source_name == "000000123456"
 
 
 def test_a_folder_is_listed_in_the_order_of_names_and_only_its_pngs(tmp_path: Path) -> None:
     for name in ("b.png", "a.png", ".a.png", "c.jpg"):
-        _save(tmp_path / "cup" / name, mode="RGB", colour="red")
+        _save(tmp_path / "cup" / name, mode="RGB", color="red")
     (tmp_path / "dog").mkdir()
     (tmp_path / "notes.txt").write_text("")
     folder = CutoutFolder(tmp_path)
-    assert [cutout.path.name for cutout in folder.of("cup")] == ["a.png", "b.png"]
+    assert [cutout.path.name for cutout in folder.get_cutouts("cup")] == ["a.png", "b.png"]
     assert (folder.categories, len(folder)) == (["cup"], 2)
 
 
@@ -80,16 +86,16 @@ def test_a_missing_folder_and_a_category_without_cutouts_are_named(tmp_path: Pat
     with pytest.raises(AugmentationError, match=f"{tmp_path} has no cut-outs of dog, kite; make them"):
         CutoutFolder(tmp_path).require(["cup", "kite", "dog"])
     with pytest.raises(AugmentationError, match=r"no cut-outs of \.\./cup"):
-        CutoutFolder(tmp_path).of("../cup")
+        CutoutFolder(tmp_path).get_cutouts("../cup")
 
 
 def test_cutouts_of_held_out_photographs_are_passed_over(tmp_path: Path) -> None:
     for name in ("000000000007_1.png", "colour=red_COCO_train2014_000000000007_2.png", "000000000008_1.png"):
         _save(tmp_path / "cup" / name)
     _save(tmp_path / "cup" / "IMG_12_5.png")
-    held_out = HeldOut.of(names=["COCO_val2014_000000000007.jpg", "IMG_12.jpg"])
+    held_out = HeldOut.from_images(names=["COCO_val2014_000000000007.jpg", "IMG_12.jpg"])
     folder = CutoutFolder(tmp_path, held_out)
-    assert [cutout.path.name for cutout in folder.of("cup")] == ["000000000008_1.png"]
+    assert [cutout.path.name for cutout in folder.get_cutouts("cup")] == ["000000000008_1.png"]
     assert len(folder.held_out) == 3
 
 
@@ -105,8 +111,8 @@ def test_cutouts_that_cannot_be_used_say_why(tmp_path: Path) -> None:
     whole = _save(tmp_path / "whole.png", size=(300, 300)).read_bytes()
     (tmp_path / "truncated.png").write_bytes(whole[:200])
     (tmp_path / "text.png").write_text("no picture")
-    _save(tmp_path / "opaque.png", mode="RGB", colour="red")
-    _save(tmp_path / "clear.png", colour=(255, 0, 0, 100))
+    _save(tmp_path / "opaque.png", mode="RGB", color="red")
+    _save(tmp_path / "clear.png", color=(255, 0, 0, 100))
     _save(tmp_path / "long.png", size=(9000, 8))
     rules = {
         "truncated": "truncated_image",
@@ -134,11 +140,11 @@ def test_polygons_are_united() -> None:
 
 
 def test_an_edge_through_the_middle_of_a_pixel_makes_it_half_opaque_to_a_quarter() -> None:
-    mask = rasterised([array("d", (0.5, 0, 4, 0, 4, 4, 0.5, 4))], (0, 0, 4, 4))
+    mask = rasterize_polygons([array("d", (0.5, 0, 4, 0, 4, 4, 0.5, 4))], (0, 0, 4, 4))
     assert mask[1].tolist() == pytest.approx([128, 255, 255, 255], abs=64)
 
 
-BAD_OUTLINES: list[tuple[Outline, str]] = [
+BAD_OUTLINES: list[tuple[PolygonAnnotation, str]] = [
     (_outline(SQUARE, is_crowd=True), "crowd"),
     (_outline(), "corrupt_polygon"),
     (_outline(SQUARE[:-1]), "corrupt_polygon"),
@@ -154,7 +160,7 @@ BAD_OUTLINES: list[tuple[Outline, str]] = [
 
 
 @pytest.mark.parametrize(("outline", "reason"), BAD_OUTLINES)
-def test_outlines_that_show_no_whole_thing_say_why(outline: Outline, reason: str) -> None:
+def test_outlines_that_show_no_whole_thing_say_why(outline: PolygonAnnotation, reason: str) -> None:
     assert _cut(outline) == reason
 
 
@@ -166,7 +172,7 @@ def test_a_thing_that_another_lies_along_may_be_hidden_by_it() -> None:
 
 
 def test_a_large_cutout_is_made_smaller() -> None:
-    assert _cut(_outline(SQUARE), config=CutConfig(least_size_px=20, most_side_px=30)).size == (30, 30)
+    assert _cut(_outline(SQUARE), config=CutoutConfig(min_size_px=20, max_side_px=30)).size == (30, 30)
 
 
 def test_an_instances_file_gives_outlines_and_names_what_is_wrong_with_it(tmp_path: Path) -> None:
@@ -182,23 +188,23 @@ def test_an_instances_file_gives_outlines_and_names_what_is_wrong_with_it(tmp_pa
         "annotations": annotations,
     }
     path.write_text(json.dumps(coco))
-    (image,) = outlined_images(path)
-    assert [outline_problem(one, image.size, SMALL) for one in image.outlines] == [None, *["corrupt_polygon"] * 4]
-    assert image.outlines[0].category == "cup"
+    (image,) = read_polygon_images(path)
+    assert [find_polygon_problem(one, image.size, SMALL) for one in image.instances] == [None, *["corrupt_polygon"] * 4]
+    assert image.instances[0].category == "cup"
     path.write_text('{"images": 3}')
     with pytest.raises(SourceError, match="not a COCO instances file"):
-        list(outlined_images(path))
+        list(read_polygon_images(path))
     with pytest.raises(SourceError, match="does not exist"):
-        list(outlined_images(tmp_path / "none.json"))
+        list(read_polygon_images(tmp_path / "none.json"))
 
 
 @needs_real
 def test_real_outlines_are_cut_or_counted() -> None:
     found: Counter[str] = Counter()
-    for image, _ in zip(outlined_images(REAL / "instances.json"), range(25), strict=False):
+    for image, _ in zip(read_polygon_images(REAL / "instances.json"), range(25), strict=False):
         path = REAL / "images" / image.name
-        photograph = rgb_image(path.read_bytes(), path)
-        for _, cutout in cut_outlined(photograph, image, image.outlines, CutConfig()):
+        photograph = decode_rgb_image(path.read_bytes(), path)
+        for _, cutout in cut_polygons(photograph, image, image.instances, CutoutConfig()):
             found[cutout if isinstance(cutout, str) else "kept"] += 1
             if not isinstance(cutout, str):
                 assert cutout.mode == "RGBA" and cutout.width * cutout.height >= 50**2
@@ -208,19 +214,19 @@ def test_real_outlines_are_cut_or_counted() -> None:
 def _drawn(*shapes: tuple[int, int, int, int]) -> Image.Image:
     """Red discs on a wall that is a little uneven."""
     noise = np.random.default_rng(0).integers(0, 12, (128, 128, 3))
-    picture = Image.fromarray((np.array((180, 190, 200)) + noise).astype(np.uint8))
+    image = Image.fromarray((np.array((180, 190, 200)) + noise).astype(np.uint8))
     for shape in shapes:
-        ImageDraw.Draw(picture).ellipse(shape, fill=(200, 30, 30))
-    return picture
+        ImageDraw.Draw(image).ellipse(shape, fill=(200, 30, 30))
+    return image
 
 
 def test_grabcut_finds_the_one_thing_before_its_background() -> None:
-    cutout = cut_single(_drawn((34, 34, 94, 94)), CutConfig())
+    cutout = cut_single(_drawn((34, 34, 94, 94)), CutoutConfig())
     assert isinstance(cutout, Image.Image)
     assert cutout.size == pytest.approx((61, 61), abs=3)
     alpha = np.asarray(cutout.getchannel("A")) >= 128
     assert alpha.sum() == pytest.approx(np.pi * 30.5**2, rel=0.05)
-    assert cutout.tobytes() == cut_single(_drawn((34, 34, 94, 94)), CutConfig()).tobytes()  # type: ignore[union-attr]
+    assert cutout.tobytes() == cut_single(_drawn((34, 34, 94, 94)), CutoutConfig()).tobytes()  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -232,22 +238,22 @@ def test_grabcut_finds_the_one_thing_before_its_background() -> None:
     ],
 )
 def test_pictures_of_no_single_whole_thing_say_why(shapes: Any, reason: str) -> None:
-    assert cut_single(_drawn(*shapes), CutConfig()) == reason
+    assert cut_single(_drawn(*shapes), CutoutConfig()) == reason
 
 
 def test_a_plain_picture_shows_nothing() -> None:
-    assert cut_single(Image.new("RGB", (64, 64), "white"), CutConfig()) == "nothing_found"
+    assert cut_single(Image.new("RGB", (64, 64), "white"), CutoutConfig()) == "nothing_found"
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"least_fill": 1.5}, r"least_fill must lie in \[0, 1\]"),
-        ({"least_size_px": 600}, "least_size_px <= most_side_px"),
+        ({"min_fill": 1.5}, r"least_fill must lie in \[0, 1\]"),
+        ({"min_size_px": 600}, "least_size_px <= most_side_px"),
         ({"border_share": 0.0}, r"border_share must lie in \(0, 0.5\)"),
         ({"grabcut_side_px": 8}, "grabcut_side_px must be at least 32"),
     ],
 )
 def test_limits_of_cutting_are_checked(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        CutConfig(**changes)
+        CutoutConfig(**changes)

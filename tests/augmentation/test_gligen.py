@@ -23,8 +23,8 @@ from diffusers.pipelines.deprecated.stable_diffusion_gligen.pipeline_stable_diff
 )
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from augmentation.composers.composed import Composed
-from augmentation.composers.gligen import GligenConfig, Layout, LayoutComposer, LayoutRenderer, asked_things
+from augmentation.composers.composed import ComposedScene
+from augmentation.composers.gligen import GligenConfig, Layout, LayoutComposer, LayoutRenderer, request_objects
 from augmentation.composers.layouts import LayoutConfig
 from augmentation.errors import AugmentationError
 from augmentation.planning.vocabulary import SceneSpec
@@ -76,7 +76,13 @@ def gligen(painter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _config(folder: Path, **changes: Any) -> GligenConfig:
-    plain: dict[str, Any] = {"steps": 5, "guidance": 3.0, "grounded_share": 0.5, "image_size_px": 32, "batch_size": 3}
+    plain: dict[str, Any] = {
+        "num_inference_steps": 5,
+        "guidance_scale": 3.0,
+        "grounded_share": 0.5,
+        "image_size_px": 32,
+        "batch_size": 3,
+    }
     # In float64, since the denoiser amplifies the rounding of float32, which differs from CPU to CPU, beyond 1e-4.
     return GligenConfig(checkpoint=str(folder), dtype="float64", **{**plain, **changes})
 
@@ -93,29 +99,29 @@ def _of_library(folder: Path, config: GligenConfig, layout: Layout, output_type:
             gligen_scheduled_sampling_beta=config.grounded_share,
             height=config.image_size_px,
             width=config.image_size_px,
-            num_inference_steps=config.steps,
-            guidance_scale=config.guidance,
+            num_inference_steps=config.num_inference_steps,
+            guidance_scale=config.guidance_scale,
             generator=torch.Generator("cpu").manual_seed(layout.seed),
             output_type=output_type,
         ).images
 
 
 @pytest.mark.parametrize("scheduler", [DDIMScheduler, PNDMScheduler, EulerAncestralDiscreteScheduler])
-@pytest.mark.parametrize("guidance", [3.0, 1.0])
+@pytest.mark.parametrize("guidance_scale", [3.0, 1.0])
 def test_the_loop_draws_one_layout_as_the_deprecated_pipeline_does(
-    painter: Path, tmp_path: Path, scheduler: Any, guidance: float
+    painter: Path, tmp_path: Path, scheduler: Any, guidance_scale: float
 ) -> None:
-    config = _config(_saved(painter, tmp_path, scheduler()), guidance=guidance)
+    config = _config(_saved(painter, tmp_path, scheduler()), guidance_scale=guidance_scale)
     ours = LayoutRenderer(config).latents([CUPS], negative_prompt="blurred")
     torch.testing.assert_close(ours, _of_library(tmp_path, config, CUPS, "latent"), rtol=1e-6, atol=1e-6)
 
 
 def test_latents_are_decoded_as_the_deprecated_pipeline_does(gligen: Path) -> None:
     config = _config(gligen)
-    picture = LayoutRenderer(config).render([CUPS], negative_prompt="blurred")[0]
-    assert picture is not None and picture.shape == (32, 32, 3) and picture.dtype == np.uint8
+    image = LayoutRenderer(config).render([CUPS], negative_prompt="blurred")[0]
+    assert image is not None and image.shape == (32, 32, 3) and image.dtype == np.uint8
     theirs = _of_library(gligen, config, CUPS, "np")[0] * 255
-    np.testing.assert_allclose(picture, theirs, atol=0.51)
+    np.testing.assert_allclose(image, theirs, atol=0.51)
 
 
 @pytest.mark.parametrize("scheduler", [DDIMScheduler, EulerAncestralDiscreteScheduler])
@@ -143,7 +149,7 @@ SPEC = SceneSpec(
     key="scene",
     category="cup",
     count=3,
-    attributes={"pattern": "striped", "colour": "orange"},
+    attributes={"pattern": "striped", "color": "orange"},
     prompt="three striped orange cups",
     arrangement="row",
     clutter=("ball", "hat"),
@@ -155,23 +161,23 @@ def _item(spec: SceneSpec = SPEC, seed: int = 3) -> Item:
 
 
 def test_a_scene_is_asked_for_in_boxes_of_its_arrangement_farther_things_first(gligen: Path) -> None:
-    asked = asked_things(SPEC, 3, _config(gligen))
-    assert not isinstance(asked, Rejected)
-    assert sorted(one.category for one in asked) == ["ball", "cup", "cup", "cup", "hat"]
-    feet = [one.box_xyxy[3] for one in asked]
+    requested = request_objects(SPEC, 3, _config(gligen))
+    assert not isinstance(requested, Rejected)
+    assert sorted(one.category for one in requested) == ["ball", "cup", "cup", "cup", "hat"]
+    feet = [one.box_xyxy[3] for one in requested]
     assert feet == sorted(feet)
-    cups = sorted(one.box_xyxy for one in asked if one.category == "cup")
+    cups = sorted(one.box_xyxy for one in requested if one.category == "cup")
     assert cups[0][2] <= cups[1][0] and cups[1][2] <= cups[2][0]  # a row
     ratios = [(x2 - x1) / (y2 - y1) for x1, y1, x2, y2 in cups]
     assert ratios == pytest.approx([ratios[0]] * 3) and 1 / 1.5 <= ratios[0] <= 1.5
-    assert not any(one.attributes for one in asked)
-    assert asked == asked_things(SPEC, 3, _config(gligen)) != asked_things(SPEC, 4, _config(gligen))
+    assert not any(one.attributes for one in requested)
+    assert requested == request_objects(SPEC, 3, _config(gligen)) != request_objects(SPEC, 4, _config(gligen))
 
 
 def test_a_known_shape_of_a_category_is_kept(gligen: Path) -> None:
-    asked = asked_things(SPEC, 3, _config(gligen, aspect_ratios={"cup": 0.5}))
-    assert not isinstance(asked, Rejected)
-    shapes = [(x2 - x1) / (y2 - y1) for x1, y1, x2, y2 in (one.box_xyxy for one in asked if one.category == "cup")]
+    requested = request_objects(SPEC, 3, _config(gligen, aspect_ratios={"cup": 0.5}))
+    assert not isinstance(requested, Rejected)
+    shapes = [(x2 - x1) / (y2 - y1) for x1, y1, x2, y2 in (one.box_xyxy for one in requested if one.category == "cup")]
     assert shapes == pytest.approx([0.5] * 3)
 
 
@@ -180,23 +186,23 @@ def test_the_composer_draws_what_it_asks_for_with_the_seeds_of_its_items(gligen:
     assert (stage.name, stage.batch_size) == ("compose", 3)
     stage.setup()
     composed = stage.process([_item(), _item(seed=4)])
-    first, second = (one for one in composed if isinstance(one, Composed))
+    first, second = (one for one in composed if isinstance(one, ComposedScene))
     assert (first.key, first.seed, first.composer, first.spec) == ("scene", 3, "layout", SPEC)
-    assert first.asked == asked_things(SPEC, 3, _config(gligen)) and first.asked != second.asked
+    assert first.requested == request_objects(SPEC, 3, _config(gligen)) and first.requested != second.requested
     words = {"cup": "a striped orange cup", "ball": "a ball", "hat": "a hat"}
     layout = Layout(
         prompt="three striped orange cups, a ball, a hat",
-        phrases=tuple(words[one.category] for one in first.asked),
-        boxes_xyxy=tuple(one.box_xyxy for one in first.asked),
+        phrases=tuple(words[one.category] for one in first.requested),
+        boxes_xyxy=tuple(one.box_xyxy for one in first.requested),
         seed=3,
     )
-    picture = LayoutRenderer(_config(gligen)).render([layout], "blurred")[0]
-    assert picture is not None
-    np.testing.assert_allclose(first.picture.astype(int), picture.astype(int), atol=1)
+    image = LayoutRenderer(_config(gligen)).render([layout], "blurred")[0]
+    assert image is not None
+    np.testing.assert_allclose(first.image.astype(int), image.astype(int), atol=1)
 
 
 def test_scenes_that_do_not_fit_are_rejected_and_the_others_drawn(gligen: Path) -> None:
-    stage = LayoutComposer(_config(gligen, layout=LayoutConfig(least_size=0.3)))
+    stage = LayoutComposer(_config(gligen, layout=LayoutConfig(min_size=0.3)))
     stage.setup()
     many, few = replace(SPEC, key="many", count=8), replace(SPEC, key="few", count=2, clutter=())
     more = replace(SPEC, key="more", clutter=("ball",) * 28)
@@ -204,7 +210,7 @@ def test_scenes_that_do_not_fit_are_rejected_and_the_others_drawn(gligen: Path) 
     assert [one.key for one in results] == ["many", "few", "more"]
     assert isinstance(results[0], Rejected) and results[0].reason == "does_not_fit"
     assert "8 cup and 2 more as row on 32 x 32" in results[0].detail
-    assert isinstance(results[1], Composed) and len(results[1].asked) == 2
+    assert isinstance(results[1], ComposedScene) and len(results[1].requested) == 2
     assert isinstance(results[2], Rejected) and results[2].reason == "too_many_things"
 
 
@@ -213,7 +219,7 @@ def test_a_picture_that_is_not_finite_is_rejected(gligen: Path, tmp_path: Path) 
     vae = AutoencoderKL.from_pretrained(tmp_path / "broken", subfolder="vae")
     torch.nn.init.constant_(vae.post_quant_conv.bias, float("nan"))
     vae.save_pretrained(tmp_path / "broken" / "vae")
-    stage = LayoutComposer(_config(tmp_path / "broken", steps=1))
+    stage = LayoutComposer(_config(tmp_path / "broken", num_inference_steps=1))
     stage.setup()
     result = stage.process([_item()])[0]
     assert isinstance(result, Rejected) and result.reason == "not_finite" and "dtype float32" in result.detail
@@ -245,10 +251,10 @@ def test_missing_folders_are_refused(gligen: Path, tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"image_size_px": 100}, "try 96"),
-        ({"steps": 0}, "got 0 and 3"),
-        ({"guidance": -1.0}, "guidance must not be negative"),
+        ({"num_inference_steps": 0}, "got 0 and 3"),
+        ({"guidance_scale": -1.0}, "guidance must not be negative"),
         ({"grounded_share": 1.1}, r"grounded_share must lie in \[0, 1\], got 1.1"),
-        ({"most_aspect_ratio": 0.9}, "got 0.9"),
+        ({"max_aspect_ratio": 0.9}, "got 0.9"),
         ({"aspect_ratios": {"cup": 0.0}}, "aspect_ratios positive"),
     ],
 )

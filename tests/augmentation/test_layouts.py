@@ -9,9 +9,9 @@ from typing import Any, get_args
 
 import pytest
 
-from augmentation.composers.layouts import LayoutConfig, drawing_order, sample_layout
+from augmentation.composers.layouts import LayoutConfig, sample_layout, sort_far_to_near
 from augmentation.planning.vocabulary import Arrangement
-from shards.boxes import overlap_share
+from shards.boxes import compute_overlap_share
 from shards.schema import Box
 
 ARRANGEMENTS = get_args(Arrangement)
@@ -42,8 +42,8 @@ def test_things_keep_their_shape_and_the_limits(arrangement: Arrangement, count:
             assert (x2 - x1) / (y2 - y1) == pytest.approx(ratio)
             assert 0.0299 * width < x1 and x2 < 0.9701 * width and 0.0299 * height < y1 and y2 < 0.9701 * height
             size = sqrt((x2 - x1) * (y2 - y1) / (width * height))
-            assert CONFIG.least_size / CONFIG.most_depth <= size <= CONFIG.most_size + 1e-9
-        assert max(overlap_share(a, b) for a, b in combinations(boxes, 2)) <= CONFIG.most_overlap
+            assert CONFIG.min_size / CONFIG.max_depth <= size <= CONFIG.max_size + 1e-9
+        assert max(compute_overlap_share(a, b) for a, b in combinations(boxes, 2)) <= CONFIG.max_overlap
 
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
@@ -118,7 +118,7 @@ def _gap(a: Box, b: Box) -> float:
 def test_in_depth_nearer_things_are_lower_and_larger_in_proportion(count: int) -> None:
     """Size = k (foot - horizon): any two things give the same k, and with it the same horizon."""
     for boxes, *_ in _layouts("depth", count):
-        ordered = [boxes[i] for i in drawing_order(boxes)]
+        ordered = [boxes[i] for i in sort_far_to_near(boxes)]
         feet = [box[3] for box in ordered]
         sizes = [sqrt((box[2] - box[0]) * (box[3] - box[1])) for box in ordered]
         assert all(a < b for a, b in pairwise(feet)) and all(a < b for a, b in pairwise(sizes))
@@ -128,7 +128,7 @@ def test_in_depth_nearer_things_are_lower_and_larger_in_proportion(count: int) -
         assert slopes == pytest.approx([slopes[0]] * len(slopes), rel=1e-6)
         horizon = feet[0] - sizes[0] / slopes[0]
         assert 0 < horizon < feet[0]
-        assert 1.2**0.5 < sizes[-1] / sizes[0] <= CONFIG.most_depth
+        assert 1.2**0.5 < sizes[-1] / sizes[0] <= CONFIG.max_depth
 
 
 def test_scattered_things_differ_in_size_unless_told_otherwise() -> None:
@@ -144,12 +144,12 @@ def _spread(boxes: tuple[Box, ...]) -> float:
 
 
 def test_farther_things_are_drawn_first() -> None:
-    assert drawing_order([(0, 0, 5, 30), (0, 0, 5, 10), (0, 0, 5, 20)]) == [1, 2, 0]
+    assert sort_far_to_near([(0, 0, 5, 30), (0, 0, 5, 10), (0, 0, 5, 20)]) == [1, 2, 0]
 
 
 def test_the_overlap_is_a_share_of_the_smaller_box() -> None:
-    assert overlap_share((0, 0, 10, 10), (5, 0, 105, 100)) == 0.5
-    assert overlap_share((0, 0, 10, 10), (10, 0, 20, 10)) == 0.0
+    assert compute_overlap_share((0, 0, 10, 10), (5, 0, 105, 100)) == 0.5
+    assert compute_overlap_share((0, 0, 10, 10), (10, 0, 20, 10)) == 0.0
 
 
 def test_what_cannot_fit_is_none() -> None:
@@ -173,13 +173,13 @@ def test_an_aspect_ratio_is_positive_and_finite(ratio: float) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"least_size": 0.5}, "0 < least_size <= most_size < 1 must hold, got 0.5 and 0.42"),
-        ({"most_cover": 0.0}, r"most_cover must lie in \(0, 1\]"),
+        ({"min_size": 0.5}, "0 < least_size <= most_size < 1 must hold, got 0.5 and 0.42"),
+        ({"max_cover": 0.0}, r"most_cover must lie in \(0, 1\]"),
         ({"border_share": 0.5}, r"border_share must lie in \[0, 0.5\)"),
         ({"size_spread": 1.0}, "size_spread must lie in"),
         ({"gap": -0.1}, "gap must not be negative"),
-        ({"most_depth": 1.0}, "most_depth must be at least 1.2"),
-        ({"tries": 0}, "tries must be at least 1"),
+        ({"max_depth": 1.0}, "most_depth must be at least 1.2"),
+        ({"max_tries": 0}, "tries must be at least 1"),
     ],
 )
 def test_limits_are_checked(changes: dict[str, Any], message: str) -> None:

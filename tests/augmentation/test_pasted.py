@@ -13,18 +13,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augmentation.composers.backgrounds import covering, is_grey
-from augmentation.composers.blending import BlendConfig, blended, placed, visible_parts
-from augmentation.composers.composed import Composed
+from augmentation.composers.backgrounds import crop_to_cover, is_gray
+from augmentation.composers.blending import BlendConfig, blend_objects, find_visible_parts, fit_cutout
+from augmentation.composers.composed import ComposedScene
 from augmentation.composers.cutouts import CutoutFolder
 from augmentation.composers.held_out import HeldOut
-from augmentation.composers.pasted import PastedComposer, PastedConfig, check_pasted, chosen_cutouts, pasted_fingerprint
+from augmentation.composers.pasted import (
+    PastedComposer,
+    PastedConfig,
+    check_pasted,
+    choose_cutouts,
+    compute_pasted_fingerprint,
+)
 from augmentation.errors import AugmentationError
 from augmentation.planning.vocabulary import SceneSpec, VocabularyConfig
 from pipeline.stage import Item, Rejected
 
-PLAIN = BlendConfig(feather_px=0, lighting=0, cast=0, shadow=0, most_contrast=1)
-COLOURS = {"red": (220, 30, 30), "blue": (30, 60, 220), "green": (30, 200, 60)}
+PLAIN = BlendConfig(feather_px=0, lighting=0, cast=0, shadow=0, max_contrast=1)
+COLORS = {"red": (220, 30, 30), "blue": (30, 60, 220), "green": (30, 200, 60)}
 VOCABULARY = VocabularyConfig(categories={"cup": "cups", "ball": "balls"})
 
 
@@ -33,8 +39,8 @@ def config(tmp_path: Path) -> PastedConfig:
     """Three cups of known colours, a ball, and four backgrounds, all of one colour."""
     for folder in ("cutouts/cup", "cutouts/ball", "backgrounds"):
         (tmp_path / folder).mkdir(parents=True)
-    for colour, rgb in COLOURS.items():
-        Image.new("RGBA", (60, 60), (*rgb, 255)).save(tmp_path / f"cutouts/cup/colour={colour}_0001.png")
+    for color, rgb in COLORS.items():
+        Image.new("RGBA", (60, 60), (*rgb, 255)).save(tmp_path / f"cutouts/cup/colour={color}_0001.png")
     Image.new("RGBA", (60, 40), (250, 250, 40, 255)).save(tmp_path / "cutouts/ball/0001.png")
     for number in range(4):
         Image.new("RGB", (200, 150), (120, 160, 200 + number)).save(tmp_path / f"backgrounds/{number:012d}.jpg")
@@ -49,24 +55,24 @@ def _item(seed: int = 1, **changes: Any) -> Item:
     return Item(key=spec.key, seed=seed, payload=spec.to_payload())
 
 
-def _composed(config: PastedConfig, *items: Item, held_out: HeldOut | None = None) -> list[Composed | Rejected]:
+def _composed(config: PastedConfig, *items: Item, held_out: HeldOut | None = None) -> list[ComposedScene | Rejected]:
     stage: PastedComposer = pickle.loads(pickle.dumps(PastedComposer(config, held_out)))
     stage.setup()
     return stage.process(list(items))
 
 
-def _one(config: PastedConfig, item: Item) -> Composed:
+def _one(config: PastedConfig, item: Item) -> ComposedScene:
     (composed,) = _composed(config, item)
-    assert isinstance(composed, Composed), composed
+    assert isinstance(composed, ComposedScene), composed
     return composed
 
 
 def test_a_scene_says_what_was_put_where(config: PastedConfig) -> None:
     composed = _one(config, _item(clutter=("ball",), arrangement="row"))
     assert (composed.key, composed.seed, composed.composer) == ("scene-1", 1, "pasted")
-    assert composed.picture.shape == (120, 160, 3)
-    assert sorted(one.category for one in composed.asked) == ["ball", "cup", "cup", "cup"]
-    assert {one.attributes.get("colour") for one in composed.asked if one.category == "cup"} == set(COLOURS)
+    assert composed.image.shape == (120, 160, 3)
+    assert sorted(one.category for one in composed.requested) == ["ball", "cup", "cup", "cup"]
+    assert {one.attributes.get("color") for one in composed.requested if one.category == "cup"} == set(COLORS)
 
 
 @pytest.mark.parametrize("arrangement", ["scatter", "row", "column", "grid", "cluster", "depth"])
@@ -74,8 +80,8 @@ def test_boxes_are_those_of_the_pixels_that_are_to_be_seen(config: PastedConfig,
     """Each cup has its own colour, so its box can be measured in the picture."""
     for seed in range(4):
         composed = _one(config, _item(seed, arrangement=arrangement))
-        for one in composed.asked:
-            seen = (composed.picture == COLOURS[one.attributes["colour"]]).all(2)
+        for one in composed.requested:
+            seen = (composed.image == COLORS[one.attributes["color"]]).all(2)
             rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
             assert one.box_xyxy == (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
 
@@ -84,8 +90,8 @@ def test_what_a_later_thing_covers_is_not_in_the_box() -> None:
     """A 20 x 20 square from (10, 10) whose right half a square from (20, 5) covers: the left half is to be seen."""
     square = Image.new("RGBA", (20, 20), (255, 0, 0, 255))
     boxes = ((10, 10, 30, 30), (20, 5, 40, 35), (0, 0, 2, 2))
-    things = [placed(square, box, (50, 40), PLAIN) for box in boxes]
-    below, above, apart = visible_parts(things, (50, 40))
+    things = [fit_cutout(square, box, (50, 40), PLAIN) for box in boxes]
+    below, above, apart = find_visible_parts(things, (50, 40))
     assert (below.box_xyxy, below.share) == ((10, 10, 20, 30), 0.5)
     assert (above.box_xyxy, above.share) == ((20, 5, 40, 35), 1.0)
     assert (apart.box_xyxy, apart.share) == ((0, 0, 2, 2), 1.0)
@@ -94,39 +100,39 @@ def test_what_a_later_thing_covers_is_not_in_the_box() -> None:
 def test_what_is_less_than_half_opaque_neither_counts_nor_covers() -> None:
     ghost = Image.new("RGBA", (20, 20), (255, 0, 0, 127))
     solid = Image.new("RGBA", (20, 20), (255, 0, 0, 128))
-    things = [placed(one, (10, 10, 30, 30), (50, 40), PLAIN) for one in (solid, ghost)]
-    below, above = visible_parts(things, (50, 40))
+    things = [fit_cutout(one, (10, 10, 30, 30), (50, 40), PLAIN) for one in (solid, ghost)]
+    below, above = find_visible_parts(things, (50, 40))
     assert (below.share, above.box_xyxy, above.share) == (1.0, None, 0.0)
 
 
 def test_a_thing_is_hidden_wholly_by_one_in_its_place() -> None:
     square = Image.new("RGBA", (20, 20), (255, 0, 0, 255))
-    below, _ = visible_parts([placed(square, (10, 10, 30, 30), (50, 40), PLAIN)] * 2, (50, 40))
+    below, _ = find_visible_parts([fit_cutout(square, (10, 10, 30, 30), (50, 40), PLAIN)] * 2, (50, 40))
     assert (below.box_xyxy, below.share) == (None, 0.0)
 
 
 def test_edges_become_soft_inwards_and_never_wider() -> None:
     square = Image.new("RGBA", (20, 20), (255, 0, 0, 255))
-    alpha = placed(square, (10, 10, 30, 30), (50, 40), BlendConfig(feather_px=1.0)).alpha
+    alpha = fit_cutout(square, (10, 10, 30, 30), (50, 40), BlendConfig(feather_px=1.0)).alpha
     assert alpha[0, 10] < 128 < alpha[2, 10] and alpha[10, 10] == 255
     assert (np.diff(alpha[10, :6].astype(int)) >= 0).all()
 
 
 def test_light_and_hue_move_towards_the_surroundings_within_limits() -> None:
     dark = Image.new("RGB", (60, 60), (30, 30, 60))
-    grey = placed(Image.new("RGBA", (20, 20), (200, 200, 200, 255)), (20, 20, 40, 40), (60, 60), PLAIN)
-    untouched = blended(dark, [grey], on_ground=True, config=PLAIN)[30, 30]
+    grey = fit_cutout(Image.new("RGBA", (20, 20), (200, 200, 200, 255)), (20, 20, 40, 40), (60, 60), PLAIN)
+    untouched = blend_objects(dark, [grey], on_ground=True, config=PLAIN)[30, 30]
     assert untouched.tolist() == [200, 200, 200]
-    config = replace(PLAIN, lighting=1.0, most_shift=28.0, cast=1.0, most_cast=8.0)
-    lit = blended(dark, [grey], on_ground=True, config=config)[30, 30].astype(int)
+    config = replace(PLAIN, lighting=1.0, max_shift=28.0, cast=1.0, max_cast=8.0)
+    lit = blend_objects(dark, [grey], on_ground=True, config=config)[30, 30].astype(int)
     assert lit.tolist() == pytest.approx([172 - 3, 172 - 3, 172 + 8], abs=1)  # blue is 26 above the rest, 8 is the most
 
 
 def test_a_thing_on_a_ground_darkens_what_is_under_it() -> None:
     grass = Image.new("RGB", (60, 60), (100, 150, 100))
-    thing = placed(Image.new("RGBA", (20, 20), (200, 0, 0, 255)), (20, 20, 40, 40), (60, 60), PLAIN)
+    thing = fit_cutout(Image.new("RGBA", (20, 20), (200, 0, 0, 255)), (20, 20, 40, 40), (60, 60), PLAIN)
     config = replace(PLAIN, shadow=0.5)
-    on_ground, on_wall = (blended(grass, [thing], on_ground=it_is, config=config) for it_is in (True, False))
+    on_ground, on_wall = (blend_objects(grass, [thing], on_ground=it_is, config=config) for it_is in (True, False))
     assert on_ground[40, 30, 1] < 140 and on_ground[5, 5].tolist() == [100, 150, 100]
     assert on_wall[40, 30].tolist() == [100, 150, 100]
 
@@ -135,24 +141,24 @@ def test_the_same_item_gives_the_same_bytes_whatever_comes_before(config: Pasted
     items = [_item(seed, arrangement=arrangement) for seed, arrangement in enumerate(("scatter", "depth", "grid"))]
     together, alone = _composed(config, *items), [_composed(config, item)[0] for item in reversed(items)][::-1]
     for one, two in zip(together, alone, strict=True):
-        assert isinstance(one, Composed) and isinstance(two, Composed)
-        assert one.asked == two.asked and one.picture.tobytes() == two.picture.tobytes()
+        assert isinstance(one, ComposedScene) and isinstance(two, ComposedScene)
+        assert one.requested == two.requested and one.image.tobytes() == two.image.tobytes()
     other = _one(config, _item(99, arrangement="scatter"))
-    assert other.picture.tobytes() != together[0].picture.tobytes()  # type: ignore[union-attr]
+    assert other.image.tobytes() != together[0].image.tobytes()  # type: ignore[union-attr]
 
 
 def test_identical_things_are_one_cutout_of_one_size(config: PastedConfig) -> None:
     for arrangement in ("scatter", "row", "grid"):
-        composed = _one(replace(config, least_visible=1.0), _item(count=4, identical=True, arrangement=arrangement))
-        assert len({one.attributes["colour"] for one in composed.asked}) == 1
-        widths = [one.box_xyxy[2] - one.box_xyxy[0] for one in composed.asked]
+        composed = _one(replace(config, min_visible_share=1.0), _item(count=4, identical=True, arrangement=arrangement))
+        assert len({one.attributes["color"] for one in composed.requested}) == 1
+        widths = [one.box_xyxy[2] - one.box_xyxy[0] for one in composed.requested]
         assert max(widths) - min(widths) <= 1  # boxes are rounded to pixels
 
 
 def test_cutouts_differ_as_far_as_there_are(config: PastedConfig) -> None:
     spec = SceneSpec(key="a", category="cup", count=5, attributes={}, prompt="")
-    colours = [one.attributes["colour"] for one in chosen_cutouts(CutoutFolder(config.cutouts), spec, Random(0))]
-    assert set(colours[:3]) == set(COLOURS) and len(set(colours[3:])) == 2
+    colors = [one.attributes["color"] for one in choose_cutouts(CutoutFolder(config.cutouts), spec, Random(0))]
+    assert set(colors[:3]) == set(COLORS) and len(set(colors[3:])) == 2
 
 
 def test_backgrounds_that_hold_the_category_are_not_drawn(config: PastedConfig, tmp_path: Path) -> None:
@@ -160,12 +166,12 @@ def test_backgrounds_that_hold_the_category_are_not_drawn(config: PastedConfig, 
     instances = _instances(tmp_path, {0: "cup", 1: "cup", 2: "ball"})
     with_file = replace(config, instances=instances)
     for composed in _composed(with_file, *map(_item, range(6))):
-        assert isinstance(composed, Composed)
-        assert composed.picture[0, 0].tolist() == pytest.approx([120, 160, 202], abs=2)
+        assert isinstance(composed, ComposedScene)
+        assert composed.image[0, 0].tolist() == pytest.approx([120, 160, 202], abs=2)
     (rejected,) = _composed(with_file, _item(clutter=("ball",)))
     assert isinstance(rejected, Rejected)
     assert (rejected.reason, rejected.detail) == ("no_background", "all hold one of ball, cup")
-    assert check_pasted(with_file, VOCABULARY, HeldOut()).left_out == {"not_in_instances": 1}
+    assert check_pasted(with_file, VOCABULARY, HeldOut()).excluded == {"not_in_instances": 1}
 
 
 def test_categories_that_no_background_is_annotated_with_are_named(config: PastedConfig, tmp_path: Path) -> None:
@@ -178,7 +184,7 @@ def test_categories_that_no_background_is_annotated_with_are_named(config: Paste
 def test_close_ups_are_no_backgrounds(config: PastedConfig, tmp_path: Path) -> None:
     instances = _instances(tmp_path, {0: "dog", 1: "dog", 2: "dog"}, extent=120)  # of 200 x 150: 48 %
     with pytest.raises(AugmentationError, match=r"no background that may be used \(3 close_up, 1 not_in_instances\)"):
-        check_pasted(replace(config, instances=instances, most_thing_share=0.4), VOCABULARY, HeldOut())
+        check_pasted(replace(config, instances=instances, max_object_share=0.4), VOCABULARY, HeldOut())
 
 
 def _instances(folder: Path, shown: dict[int, str], extent: int = 10) -> Path:
@@ -205,7 +211,7 @@ def test_a_category_without_a_free_background_is_refused_before_the_run(config: 
 
 def test_inputs_are_counted_before_the_run(config: PastedConfig) -> None:
     inputs = check_pasted(config, VOCABULARY, HeldOut())
-    assert (inputs.cutouts, inputs.backgrounds, inputs.left_out) == ({"ball": 1, "cup": 3}, 4, {})
+    assert (inputs.cutouts, inputs.backgrounds, inputs.excluded) == ({"ball": 1, "cup": 3}, 4, {})
 
 
 def test_missing_cutouts_and_backgrounds_are_refused_before_the_run(config: PastedConfig, tmp_path: Path) -> None:
@@ -221,25 +227,27 @@ def test_missing_cutouts_and_backgrounds_are_refused_before_the_run(config: Past
 
 def test_held_out_photographs_are_no_backgrounds_by_name_or_by_content(config: PastedConfig) -> None:
     content = (config.backgrounds / "000000000001.jpg").read_bytes()
-    held_out = HeldOut.of([("renamed.jpg", content)], names=["COCO_val2014_000000000000.jpg", "elsewhere/2_x.jpg"])
+    held_out = HeldOut.from_images(
+        [("renamed.jpg", content)], names=["COCO_val2014_000000000000.jpg", "elsewhere/2_x.jpg"]
+    )
     inputs = check_pasted(config, VOCABULARY, held_out)
-    assert (inputs.backgrounds, inputs.left_out) == (2, {"held_out_name": 1, "held_out_content": 1})
+    assert (inputs.backgrounds, inputs.excluded) == (2, {"held_out_name": 1, "held_out_content": 1})
     for composed in _composed(config, *map(_item, range(8)), held_out=held_out):
-        assert isinstance(composed, Composed)
-    everything = HeldOut.of(names=[f"{number:012d}" for number in range(4)])
+        assert isinstance(composed, ComposedScene)
+    everything = HeldOut.from_images(names=[f"{number:012d}" for number in range(4)])
     with pytest.raises(AugmentationError, match=r"may be used \(4 held_out_name\); give photographs of no validation"):
         check_pasted(config, VOCABULARY, everything)
 
 
 @pytest.mark.parametrize("name", ["COCO_train2014_000000123456.jpg", "000000123456.jpg", "a/000000123456_3.jpg"])
 def test_a_photograph_of_coco_is_the_same_under_every_name(name: str) -> None:
-    held_out = HeldOut.of(names=["COCO_val2014_000000123456.jpg"])
+    held_out = HeldOut.from_images(names=["COCO_val2014_000000123456.jpg"])
     assert held_out.reason(name) == "held_out_name"
     assert held_out.reason("000000123457.jpg") is None
 
 
 def test_held_out_photographs_unite() -> None:
-    one, two = HeldOut.of([("a.jpg", b"aa")]), HeldOut.of(names=["b.jpg"])
+    one, two = HeldOut.from_images([("a.jpg", b"aa")]), HeldOut.from_images(names=["b.jpg"])
     both = one | two
     assert both.fingerprint != one.fingerprint
     assert [both.reason(name, content) for name, content in (("b.png", b""), ("c.jpg", b"aa"), ("c.jpg", b"ab"))] == [
@@ -253,7 +261,7 @@ def test_a_broken_cutout_or_background_is_named_in_a_counted_rejection(config: P
     ball = config.cutouts / "ball" / "0001.png"
     ball.write_bytes(ball.read_bytes()[:40])
     rejected, composed = _composed(config, _item(1, category="ball", count=2), _item(2))
-    assert isinstance(rejected, Rejected) and isinstance(composed, Composed)
+    assert isinstance(rejected, Rejected) and isinstance(composed, ComposedScene)
     assert rejected.reason == "unreadable_cutout" and str(ball) in rejected.detail
     for path in config.backgrounds.iterdir():
         path.write_bytes(b"no picture")
@@ -270,7 +278,7 @@ def test_a_scene_that_does_not_fit_is_counted(config: PastedConfig) -> None:
 
 
 def test_grey_photographs_are_no_backgrounds(config: PastedConfig) -> None:
-    assert is_grey(Image.new("L", (9, 9), 100).convert("RGB")) and not is_grey(Image.new("RGB", (9, 9), (90, 100, 99)))
+    assert is_gray(Image.new("L", (9, 9), 100).convert("RGB")) and not is_gray(Image.new("RGB", (9, 9), (90, 100, 99)))
     for path in config.backgrounds.iterdir():
         Image.new("L", (200, 150), 90).save(path)
     (rejected,) = _composed(config, _item())
@@ -279,25 +287,25 @@ def test_grey_photographs_are_no_backgrounds(config: PastedConfig) -> None:
 
 @pytest.mark.parametrize("size", [(40, 400), (400, 40), (33, 32)])
 def test_a_background_of_any_shape_covers_the_picture(size: tuple[int, int]) -> None:
-    assert covering(Image.new("RGB", size, "red"), (160, 120), Random(0)).getcolors() == [(160 * 120, (255, 0, 0))]
+    assert crop_to_cover(Image.new("RGB", size, "red"), (160, 120), Random(0)).getcolors() == [(160 * 120, (255, 0, 0))]
 
 
 def test_a_cutout_is_not_blown_up_beyond_the_limit(config: PastedConfig) -> None:
     for path in (config.cutouts / "cup").iterdir():
         Image.open(path).resize((20, 20)).save(path)
     composed = _one(config, _item(count=2, arrangement="row"))
-    assert max(one.box_xyxy[2] - one.box_xyxy[0] for one in composed.asked) <= 30
+    assert max(one.box_xyxy[2] - one.box_xyxy[0] for one in composed.requested) <= 30
 
 
 def test_the_fingerprint_changes_with_the_files_and_not_with_where_they_lie(
     config: PastedConfig, tmp_path: Path
 ) -> None:
-    before = pasted_fingerprint(config, HeldOut())
+    before = compute_pasted_fingerprint(config, HeldOut())
     (tmp_path / "cutouts").rename(tmp_path / "moved")
     moved = replace(config, cutouts=tmp_path / "moved")
-    assert pasted_fingerprint(moved, HeldOut()) == before
+    assert compute_pasted_fingerprint(moved, HeldOut()) == before
     (tmp_path / "moved" / "ball" / "0001.png").unlink()
-    assert pasted_fingerprint(moved, HeldOut()) != before
+    assert compute_pasted_fingerprint(moved, HeldOut()) != before
 
 
 @pytest.mark.parametrize(
@@ -305,10 +313,10 @@ def test_the_fingerprint_changes_with_the_files_and_not_with_where_they_lie(
     [
         ({"sizes_px": ()}, "sizes_px must name sizes"),
         ({"sizes_px": ((16, 200),)}, "at least 32 x 32"),
-        ({"least_visible": 0.0}, r"least_visible must lie in \(0, 1\]"),
-        ({"most_enlargement": 0.0}, "most_enlargement must be positive"),
-        ({"most_thing_share": 0.0}, "most_thing_share"),
-        ({"tries": 0}, "tries must be at least 1"),
+        ({"min_visible_share": 0.0}, r"least_visible must lie in \(0, 1\]"),
+        ({"max_enlargement": 0.0}, "most_enlargement must be positive"),
+        ({"max_object_share": 0.0}, "max_object_share"),
+        ({"max_tries": 0}, "tries must be at least 1"),
     ],
 )
 def test_limits_of_pasting_are_checked(config: PastedConfig, changes: dict[str, Any], message: str) -> None:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from random_scenes import jittered, random_scene
 
 from augmentation.errors import AugmentationError
-from augmentation.queries.generator import ProvedQuery, proved_queries, repertoire
-from augmentation.queries.parse_check import PLACE_WORDS, Readback
-from augmentation.queries.realizer import Wording, category_of, families_of
+from augmentation.queries.generator import VerifiedQuery, enumerate_programs, generate_queries
+from augmentation.queries.parse_check import POSITION_WORDS, RoundTripParser
+from augmentation.queries.realizer import PhraseRealizer, get_category, get_relation_types
 from augmentation.queries.templates import Style
-from augmentation.relations.evaluator import run
+from augmentation.relations.evaluator import evaluate_program
 from augmentation.relations.programs import (
     Beside,
     Between,
@@ -36,151 +36,157 @@ from augmentation.relations.programs import (
     flip,
     to_json,
 )
-from augmentation.relations.scene import Scene, Thing
-from augmentation.relations.types import FAMILIES, family
+from augmentation.relations.scene import Scene, SceneObject
+from augmentation.relations.types import RELATION_TYPES, relation_type
 from generation.parsing.attributes import AttributeParser
 from generation.parsing.lexicon import LOCATION_WORDS
-from generation.priors.prompt import prior_prompt
+from generation.priors.prompt import build_prompt_text
 
 STYLES: tuple[Style, ...] = get_args(Style)
 PLURALS = {"cup": "cups", "ball": "balls"}
 CUP = Category(name="cup")
-RED = WithAttribute(of=CUP, kind="colour", value="red")
-STRIPED = WithAttribute(of=RED, kind="pattern", value="striped")
+RED = WithAttribute(base=CUP, attribute="color", value="red")
+STRIPED = WithAttribute(base=RED, attribute="pattern", value="striped")
 BALL = Category(name="ball")
 
 
-def phrasings(program: Program, style: Style = "refcoco") -> tuple[str, ...]:
-    return Wording(style=style, plurals=PLURALS).phrasings(program)
+def realize(program: Program, style: Style = "refcoco") -> tuple[str, ...]:
+    return PhraseRealizer(style=style, plurals=PLURALS).realize(program)
 
 
 @pytest.mark.parametrize(
     ("program", "phrases"),
     [
-        (Extreme(of=CUP, side="left"), {"left cup", "cup on the left", "leftmost cup", "the left cup"}),
-        (Extreme(of=Category(name="car"), side="right"), {"rightmost car"}),
-        (Extreme(of=Category(name="ball"), side="top"), {"top ball", "ball at the top"}),
-        (Ordinal(of=CUP, rank=2, side="right"), {"second cup from the right", "2nd cup from right"}),
-        (Ordinal(of=Category(name="fish"), rank=3, side="left"), {"3rd fish from left", "fish third from the left"}),
-        (Middle(of=Category(name="bottle")), {"middle bottle", "bottle in the middle"}),
-        (Extreme(of=Region(of=CUP, region="left"), side="left"), {"cup on the far left", "far left cup"}),
-        (Region(of=Region(of=CUP, region="top"), region="left"), {"top left cup", "cup in the top left corner"}),
-        (Region(of=CUP, region="right"), {"cup on the right side", "right side cup"}),
-        (Extreme(of=STRIPED, side="left"), {"left striped red cup"}),
+        (Extreme(base=CUP, side="left"), {"left cup", "cup on the left", "leftmost cup", "the left cup"}),
+        (Extreme(base=Category(name="car"), side="right"), {"rightmost car"}),
+        (Extreme(base=Category(name="ball"), side="top"), {"top ball", "ball at the top"}),
+        (Ordinal(base=CUP, rank=2, side="right"), {"second cup from the right", "2nd cup from right"}),
+        (Ordinal(base=Category(name="fish"), rank=3, side="left"), {"3rd fish from left", "fish third from the left"}),
+        (Middle(base=Category(name="bottle")), {"middle bottle", "bottle in the middle"}),
+        (Extreme(base=Region(base=CUP, region="left"), side="left"), {"cup on the far left", "far left cup"}),
+        (Region(base=Region(base=CUP, region="top"), region="left"), {"top left cup", "cup in the top left corner"}),
+        (Region(base=CUP, region="right"), {"cup on the right side", "right side cup"}),
+        (Extreme(base=STRIPED, side="left"), {"left striped red cup"}),
         (RED, {"red cup", "the red cup"}),
-        (Superlative(of=CUP, measure="biggest"), {"biggest cup", "the largest cup"}),
-        (Superlative(of=Region(of=CUP, region="left"), measure="tallest"), {"tallest cup on the left"}),
-        (Ordinal(of=Line(of=CUP, rank=1, side="top"), rank=2, side="left"), {"2nd cup from left in top row"}),
-        (Extreme(of=Line(of=CUP, rank=2, side="left"), side="top"), {"top cup in second column from the left"}),
-        (Beside(of=CUP, direction="left", anchor=BALL), {"cup left of ball", "cup to the left of the ball"}),
-        (Beside(of=CUP, direction="above", anchor=RED), {"cup above the red one", "cup above red cup"}),
-        (NextTo(of=RED, anchor=BALL), {"red cup next to ball", "red cup beside the ball"}),
-        (Nearest(of=CUP, anchor=BALL), {"cup closest to the ball"}),
-        (Between(of=CUP, ends=BALL), {"cup between balls", "cup between the two balls"}),
-        (Depth(of=CUP, place="back"), {"back cup", "cup furthest away"}),
+        (Superlative(base=CUP, measure="biggest"), {"biggest cup", "the largest cup"}),
+        (Superlative(base=Region(base=CUP, region="left"), measure="tallest"), {"tallest cup on the left"}),
+        (Ordinal(base=Line(base=CUP, rank=1, side="top"), rank=2, side="left"), {"2nd cup from left in top row"}),
+        (Extreme(base=Line(base=CUP, rank=2, side="left"), side="top"), {"top cup in second column from the left"}),
+        (Beside(base=CUP, direction="left", anchor=BALL), {"cup left of ball", "cup to the left of the ball"}),
+        (Beside(base=CUP, direction="above", anchor=RED), {"cup above the red one", "cup above red cup"}),
+        (NextTo(base=RED, anchor=BALL), {"red cup next to ball", "red cup beside the ball"}),
+        (Nearest(base=CUP, anchor=BALL), {"cup closest to the ball"}),
+        (Between(base=CUP, ends=BALL), {"cup between balls", "cup between the two balls"}),
+        (Depth(base=CUP, position="back"), {"back cup", "cup furthest away"}),
     ],
 )
 def test_programs_are_said_as_people_say_them(program: Program, phrases: set[str]) -> None:
-    assert phrases <= set(phrasings(program))
+    assert phrases <= set(realize(program))
 
 
 def test_adjectives_come_in_english_order_whatever_the_order_of_the_filters() -> None:
-    other = WithAttribute(of=WithAttribute(of=CUP, kind="pattern", value="striped"), kind="colour", value="red")
-    assert phrasings(other) == phrasings(STRIPED) == ("striped red cup", "the striped red cup")
+    other = WithAttribute(
+        base=WithAttribute(base=CUP, attribute="pattern", value="striped"), attribute="color", value="red"
+    )
+    assert realize(other) == realize(STRIPED) == ("striped red cup", "the striped red cup")
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_a_mirrored_program_is_said_with_left_and_right_swapped(style: Style) -> None:
     swap = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
     for program in _programs():
-        mirrored = tuple(" ".join(swap.get(word, word) for word in text.split()) for text in phrasings(program, style))
-        assert mirrored == phrasings(flip(program), style)
+        mirrored = tuple(" ".join(swap.get(word, word) for word in text.split()) for text in realize(program, style))
+        assert mirrored == realize(flip(program), style)
 
 
-@pytest.mark.parametrize("program", [Middle(of=Extreme(of=CUP, side="left")), Ordinal(of=CUP, rank=9, side="left")])
+@pytest.mark.parametrize(
+    "program", [Middle(base=Extreme(base=CUP, side="left")), Ordinal(base=CUP, rank=9, side="left")]
+)
 def test_a_program_without_words_is_refused(program: Program) -> None:
     with pytest.raises(AugmentationError, match="no words for"):
-        phrasings(program)
+        realize(program)
 
 
 def test_two_things_are_named_together_only_where_their_plural_is_known() -> None:
-    assert Wording(style="refcoco").phrasings(Between(of=CUP, ends=BALL)) == ()
+    assert PhraseRealizer(style="refcoco").realize(Between(base=CUP, ends=BALL)) == ()
 
 
 def test_one_style_never_says_a_location() -> None:
-    texts = [text for program in _programs() for text in phrasings(program, "refcoco+")]
+    texts = [text for program in _programs() for text in realize(program, "refcoco+")]
     said = {word for text in texts for word in text.split()}
-    assert said & PLACE_WORDS == {"next", "beside", "closest", "nearest", "between"}  # of relations alone
+    assert said & POSITION_WORDS == {"next", "beside", "closest", "nearest", "between"}  # of relations alone
     assert not said & {*LOCATION_WORDS} - {"closest", "nearest", "next"}
-    assert {family(to_json(program)) for program in _programs() if phrasings(program, "refcoco+")} == set(
-        families_of("refcoco+")
+    assert {relation_type(to_json(program)) for program in _programs() if realize(program, "refcoco+")} == set(
+        get_relation_types("refcoco+")
     )
 
 
 def test_careful_writers_use_articles_and_more_words() -> None:
-    short, long = ([t for p in _programs() for t in phrasings(p, style)] for style in ("refcoco", "refcocog"))
+    short, long = ([t for p in _programs() for t in realize(p, style)] for style in ("refcoco", "refcocog"))
     assert sum(len(text.split()) for text in long) / len(long) > sum(len(text.split()) for text in short) / len(short)
     assert sum(text.split()[0] in ("a", "an", "the") for text in long) > 0.7 * len(long)
 
 
-def _row(*colours: str) -> Scene:
+def _row(*colors: str) -> Scene:
     """Cups of 10 px from left to right in a picture of 100 x 100."""
-    step = 100 / (len(colours) + 1)
-    things = tuple(
-        Thing(box_xyxy=((i + 1) * step - 5, 45, (i + 1) * step + 5, 55), category="cup", attributes={"colour": colour})
-        for i, colour in enumerate(colours)
+    step = 100 / (len(colors) + 1)
+    objects = tuple(
+        SceneObject(
+            box_xyxy=((i + 1) * step - 5, 45, (i + 1) * step + 5, 55), category="cup", attributes={"color": color}
+        )
+        for i, color in enumerate(colors)
     )
-    return Scene(width=100, height=100, things=things)
+    return Scene(width=100, height=100, objects=objects)
 
 
 def _programs() -> list[Program]:
     """All that can be said of red, blue and striped cups among two balls, one of them blue, in perspective."""
-    things = [
-        Thing(
+    objects = [
+        SceneObject(
             box_xyxy=(10 * i, 10, 10 * i + 8, 20),
             category=category,
-            attributes={"colour": colour, "pattern": "striped" if i == 1 else ""},
+            attributes={"color": color, "pattern": "striped" if i == 1 else ""},
         )
-        for i, (category, colour) in enumerate(
+        for i, (category, color) in enumerate(
             [
-                *(("cup", colour) for colour in ("red", "red", "blue", "red", "red", "red")),
+                *(("cup", color) for color in ("red", "red", "blue", "red", "red", "red")),
                 ("ball", "red"),
                 ("ball", "blue"),
             ]
         )
     ]
-    scenes = (Scene(width=100, height=100, things=tuple(things), perspective=one) for one in (True, False))
-    return list(dict.fromkeys(program for scene in scenes for program in repertoire(scene, "cup", PLURALS)))
+    scenes = (Scene(width=100, height=100, objects=tuple(objects), perspective=one) for one in (True, False))
+    return list(dict.fromkeys(program for scene in scenes for program in enumerate_programs(scene, "cup", PLURALS)))
 
 
 def test_the_repertoire_holds_every_family() -> None:
-    assert {family(to_json(program)) for program in _programs()} == set(FAMILIES)
+    assert {relation_type(to_json(program)) for program in _programs()} == set(RELATION_TYPES)
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_every_phrase_is_read_back_with_head_place_and_the_other_thing(style: Style) -> None:
-    readback = Readback()
-    misread = [t for p in _programs() for t in phrasings(p, style) if not readback.understands(t, p)]
+    readback = RoundTripParser()
+    misread = [t for p in _programs() for t in realize(p, style) if not readback.is_consistent(t, p)]
     assert misread == []
 
 
 @pytest.mark.parametrize(
     ("text", "program"),
     [
-        ("left ball", Extreme(of=CUP, side="left")),
-        ("cup left of the hat", Beside(of=CUP, direction="left", anchor=BALL)),
+        ("left ball", Extreme(base=CUP, side="left")),
+        ("cup left of the hat", Beside(base=CUP, direction="left", anchor=BALL)),
     ],
 )
 def test_what_is_read_as_something_else_is_not_understood(text: str, program: Program) -> None:
-    readback = Readback()
-    assert readback.understands(phrasings(program)[0], program)
-    assert not readback.understands(text, program)
+    readback = RoundTripParser()
+    assert readback.is_consistent(realize(program)[0], program)
+    assert not readback.is_consistent(text, program)
 
 
 def test_phrases_that_are_not_understood_are_not_said() -> None:
     scene = _row("red", "red", "red")
     every = _queries(scene, most=100)
-    some = _queries(scene, most=100, is_understood=lambda text, program: "middle" not in text)
+    some = _queries(scene, most=100, accepts=lambda text, program: "middle" not in text)
     assert any("middle" in query.text for query in every)
     assert some and not any("middle" in query.text for query in some)
 
@@ -190,24 +196,24 @@ def _queries(
     most: int = 1,
     seed: int = 0,
     style: Style = "refcoco",
-    is_understood: Callable[[str, Program], bool] = lambda text, program: True,
-) -> list[ProvedQuery]:
-    wording = Wording(style=style, plurals=PLURALS)
-    return proved_queries(scene, "cup", wording, most, seed, is_understood=is_understood)
+    accepts: Callable[[str, Program], bool] = lambda text, program: True,
+) -> list[VerifiedQuery]:
+    realizer = PhraseRealizer(style=style, plurals=PLURALS)
+    return generate_queries(scene, "cup", realizer, most, seed, accepts=accepts)
 
 
 def test_a_prior_shows_what_is_said_of_the_thing_itself() -> None:
     parser = AttributeParser()
     positions = [
-        p for p in _programs() if category_of(p) == "cup" and isinstance(p, Extreme | Ordinal | Beside | NextTo)
+        p for p in _programs() if get_category(p) == "cup" and isinstance(p, Extreme | Ordinal | Beside | NextTo)
     ]
-    bare = [text for program in positions if program.of == CUP for text in phrasings(program)]
-    assert {prior_prompt(read) for read in parser.parse(sorted(set(bare)))} == {"a cup"}
+    bare = [text for program in positions if program.base == CUP for text in realize(program)]
+    assert {build_prompt_text(read) for read in parser.parse(sorted(set(bare)))} == {"a cup"}
 
 
 def test_each_of_three_in_a_row_gets_its_own_queries() -> None:
     queries = _queries(_row("red", "red", "red"))
-    assert [(query.target, family(to_json(query.program))) for query in queries] == [
+    assert [(query.target, relation_type(to_json(query.program))) for query in queries] == [
         (0, "side"),
         (1, "middle"),
         (1, "ordinal"),
@@ -218,7 +224,9 @@ def test_each_of_three_in_a_row_gets_its_own_queries() -> None:
 
 def test_an_attribute_is_enough_where_only_one_has_it() -> None:
     every = _queries(_row("red", "blue", "red"), most=100)
-    assert {query.text for query in every if query.program == WithAttribute(of=CUP, kind="colour", value="blue")} <= {
+    assert {
+        query.text for query in every if query.program == WithAttribute(base=CUP, attribute="color", value="blue")
+    } <= {
         "blue cup",
         "the blue cup",
     }
@@ -228,10 +236,10 @@ def test_an_attribute_is_enough_where_only_one_has_it() -> None:
 
 def test_a_word_that_could_mean_another_thing_is_not_said() -> None:
     """The middle one of the three stands left of the picture's middle, where another one is."""
-    centres = (10, 25, 50)
-    things = tuple(Thing(box_xyxy=(x - 4, 46, x + 4, 54), category="cup") for x in centres)
-    queries = _queries(Scene(width=100, height=100, things=things), most=100)
-    assert run(Middle(of=CUP), Scene(width=100, height=100, things=things)) == {1}
+    centers = (10, 25, 50)
+    objects = tuple(SceneObject(box_xyxy=(x - 4, 46, x + 4, 54), category="cup") for x in centers)
+    queries = _queries(Scene(width=100, height=100, objects=objects), most=100)
+    assert evaluate_program(Middle(base=CUP), Scene(width=100, height=100, objects=objects)) == {1}
     assert not [query for query in queries if query.text in ("middle cup", "cup in the middle", "center cup")]
 
 
@@ -242,31 +250,31 @@ def _texts(scene: Scene, style: Style = "refcoco") -> dict[str, int]:
 
 
 def _cups(
-    *centres: tuple[float, float], colours: str = "", others: dict[str, tuple[float, float]] | None = None
+    *centers: tuple[float, float], colors: str = "", others: dict[str, tuple[float, float]] | None = None
 ) -> Scene:
     """Cups of 40 px at these centres, red (r) or blue (b), and single things of other categories."""
-    facts = {"r": {"colour": "red"}, "b": {"colour": "blue"}}
-    places = [("cup", centre, facts[colours[i]] if colours else {}) for i, centre in enumerate(centres)]
-    places += [(category, centre, {}) for category, centre in (others or {}).items()]
-    things = (
-        Thing(box_xyxy=(x - 20, y - 20, x + 20, y + 20), category=category, attributes=known)
+    facts = {"r": {"color": "red"}, "b": {"color": "blue"}}
+    places = [("cup", center, facts[colors[i]] if colors else {}) for i, center in enumerate(centers)]
+    places += [(category, center, {}) for category, center in (others or {}).items()]
+    objects = (
+        SceneObject(box_xyxy=(x - 20, y - 20, x + 20, y + 20), category=category, attributes=known)
         for category, (x, y), known in places
     )
-    return Scene(width=480, height=360, things=tuple(things))
+    return Scene(width=480, height=360, objects=tuple(objects))
 
 
 def test_the_top_row_is_that_of_all_things_not_of_the_red_ones() -> None:
     rows = [(x, y) for y in (60, 180, 300) for x in (60, 180, 300)]
-    texts = _texts(_cups(*rows[:8], colours="bbbrrrrr"))
+    texts = _texts(_cups(*rows[:8], colors="bbbrrrrr"))
     assert {texts[text] for text in texts if "left" in text and "top row" in text and "from" not in text} == {0}
     assert not any("red" in text and "row" in text for text in texts)
 
 
 def test_the_second_red_one_is_not_said_where_the_second_of_all_is_red_too() -> None:
-    texts = _texts(_cups(*((60 + 110 * i, 180) for i in range(4)), colours="brrr"))
+    texts = _texts(_cups(*((60 + 110 * i, 180) for i in range(4)), colors="brrr"))
     assert not any(text in texts for text in ("red cup second from the left", "2nd red cup from left"))
     assert texts["cup second from the left"] == 1
-    texts = _texts(_cups(*((50 + 90 * i, 180) for i in range(5)), colours="bbrrr"))
+    texts = _texts(_cups(*((50 + 90 * i, 180) for i in range(5)), colors="bbrrr"))
     assert not any("red" in text and "middle" in text for text in texts)
 
 
@@ -291,13 +299,13 @@ def test_on_the_left_is_not_said_where_two_are_there(style: Style) -> None:
 
 
 def test_nothing_is_said_of_bears_where_a_teddy_bear_is() -> None:
-    bears = _cups((150, 180), (350, 180)).things
-    things = tuple(Thing(box_xyxy=thing.box_xyxy, category="bear") for thing in bears)
-    teddy = Thing(box_xyxy=(20, 160, 60, 200), category="teddy bear")
-    wording = Wording(plurals={"bear": "bears", "teddy bear": "teddy bears"})
-    alone, with_teddy = (Scene(width=480, height=360, things=some) for some in (things, (*things, teddy)))
-    assert proved_queries(alone, "bear", wording, 1, 0)
-    assert proved_queries(with_teddy, "bear", wording, 1, 0) == []
+    bears = _cups((150, 180), (350, 180)).objects
+    objects = tuple(SceneObject(box_xyxy=obj.box_xyxy, category="bear") for obj in bears)
+    teddy = SceneObject(box_xyxy=(20, 160, 60, 200), category="teddy bear")
+    realizer = PhraseRealizer(plurals={"bear": "bears", "teddy bear": "teddy bears"})
+    alone, with_teddy = (Scene(width=480, height=360, objects=some) for some in (objects, (*objects, teddy)))
+    assert generate_queries(alone, "bear", realizer, 1, 0)
+    assert generate_queries(with_teddy, "bear", realizer, 1, 0) == []
 
 
 def test_nobody_counts_across_rows() -> None:
@@ -322,8 +330,8 @@ def test_things_of_unknown_categories_are_not_spoken_of() -> None:
 
 
 def test_nothing_is_proved_of_things_in_one_place() -> None:
-    things = tuple(Thing(box_xyxy=(40 + i, 40, 60 + i, 60), category="cup") for i in range(3))
-    assert _queries(Scene(width=100, height=100, things=things), most=2) == []
+    objects = tuple(SceneObject(box_xyxy=(40 + i, 40, 60 + i, 60), category="cup") for i in range(3))
+    assert _queries(Scene(width=100, height=100, objects=objects), most=2) == []
 
 
 def test_queries_follow_from_the_seed() -> None:
@@ -341,6 +349,6 @@ def test_the_program_of_a_query_means_its_target_even_if_the_boxes_are_off(seed:
     assert len({query.text for query in queries}) == len(queries)
     scenes = [scene, *(jittered(scene, 0.03, Random(seed + i)) for i in range(3))]
     for query in queries:
-        assert scene.things[query.target].category == "cup"
-        assert query.text in phrasings(query.program, style)
+        assert scene.objects[query.target].category == "cup"
+        assert query.text in realize(query.program, style)
         assert all(meaning(to_json(query.program), one) == {query.target} for one in scenes)

@@ -8,30 +8,30 @@ from typing import Any, get_args
 import pytest
 
 from augmentation.planning.quotas import (
-    HOPELESS_AFTER,
-    LEAST_OF_ROUND,
-    SERVED,
-    Cell,
+    MAX_UNPRODUCTIVE_SCENES,
+    MIN_ROUND_SCENES,
+    SERVED_RELATION_TYPES,
     Outcome,
     QuotaConfig,
+    QuotaKey,
     Quotas,
-    Standing,
+    QuotaStatus,
     Yields,
-    cells_of,
+    list_quota_keys,
 )
 from augmentation.planning.vocabulary import Arrangement, Composer, SceneRequest, VocabularyConfig
-from augmentation.relations.types import FAMILIES, Family
+from augmentation.relations.types import RELATION_TYPES, RelationType
 
 CUPS: dict[str, Any] = {"categories": {"cup": "cups"}, "quantifiers": ("two", "three", "four")}
 
 
-def _cell(family: Family, count: int = 3, category: str = "cup") -> Cell:
-    return Cell(category=category, count=count, family=family)
+def _cell(relation_type: RelationType, count: int = 3, category: str = "cup") -> QuotaKey:
+    return QuotaKey(category=category, count=count, relation_type=relation_type)
 
 
 def _outcomes(
     number: int,
-    brought: Mapping[Cell, int],
+    brought: Mapping[QuotaKey, int],
     arrangement: Arrangement | None = "row",
     composer: Composer = "pasted",
     count: int = 3,
@@ -41,46 +41,52 @@ def _outcomes(
     return [Outcome(composer=composer, request=request, candidates=brought)] * number
 
 
-def _quotas(*cells: Cell, **changes: Any) -> Quotas:
-    return Quotas(QuotaConfig(**changes), cells)
+def _quotas(*quota_keys: QuotaKey, **changes: Any) -> Quotas:
+    return Quotas(QuotaConfig(**changes), quota_keys)
 
 
 def test_cells_are_those_that_can_exist() -> None:
-    cells = cells_of(VocabularyConfig(**CUPS), FAMILIES)
-    by_count = {count: sorted(cell.family for cell in cells if cell.count == count) for count in (2, 3, 4)}
+    quota_keys = list_quota_keys(VocabularyConfig(**CUPS), RELATION_TYPES)
+    by_count = {
+        count: sorted(quota_key.relation_type for quota_key in quota_keys if quota_key.count == count)
+        for count in (2, 3, 4)
+    }
     assert by_count[2] == ["beside", "between", "depth", "near", "region", "side", "size"]
     assert by_count[3] == sorted([*by_count[2], "ordinal", "middle"])
     assert by_count[4] == sorted([*by_count[2], "ordinal", "line"])  # of four none is in the middle
 
 
 def test_attributes_make_cells_where_the_vocabulary_has_words_for_them() -> None:
-    coloured = VocabularyConfig(**CUPS, attributes={"colour": ("red",)})
-    assert _cell("attribute", 2) in cells_of(coloured, FAMILIES)
-    assert {cell.family for cell in cells_of(coloured, ("attribute", "size"))} == {"attribute", "size"}
+    colored = VocabularyConfig(**CUPS, attributes={"color": ("red",)})
+    assert _cell("attribute", 2) in list_quota_keys(colored, RELATION_TYPES)
+    assert {quota_key.relation_type for quota_key in list_quota_keys(colored, ("attribute", "size"))} == {
+        "attribute",
+        "size",
+    }
 
 
 def test_every_family_is_served_by_an_arrangement() -> None:
-    assert frozenset().union(*SERVED.values()) == frozenset(FAMILIES)
+    assert frozenset().union(*SERVED_RELATION_TYPES.values()) == frozenset(RELATION_TYPES)
 
 
 def test_a_cell_is_reached_with_85_of_100_queries() -> None:
-    assert QuotaConfig(queries_per_cell=100).enough == 85
-    assert QuotaConfig(queries_per_cell=8).enough == 7
-    assert QuotaConfig(queries_per_cell=1).enough == 1
-    assert QuotaConfig(queries_per_cell=8, tolerance=0).enough == 8
+    assert QuotaConfig(queries_per_quota=100).min_queries == 85
+    assert QuotaConfig(queries_per_quota=8).min_queries == 7
+    assert QuotaConfig(queries_per_quota=1).min_queries == 1
+    assert QuotaConfig(queries_per_quota=8, tolerance=0).min_queries == 8
 
 
 def test_a_standing_counts_the_scenes_that_were_to_serve_the_cell() -> None:
-    cell = _cell("ordinal")
+    quota_key = _cell("ordinal")
     outcomes = [
-        *_outcomes(4, {cell: 2}, "row"),
+        *_outcomes(4, {quota_key: 2}, "row"),
         *_outcomes(3, {}, "column"),
-        *_outcomes(5, {cell: 1}, "scatter"),
+        *_outcomes(5, {quota_key: 1}, "scatter"),
         *_outcomes(2, {}, None, "prompted"),
         *_outcomes(6, {}, "row", count=4),
     ]
-    (standing,) = _quotas(cell).standings(outcomes, {cell: 3})
-    assert (standing.asked, standing.candidates, standing.kept) == (4 + 3 + 2, 4 * 2 + 5, 3)
+    (status,) = _quotas(quota_key).statuses(outcomes, {quota_key: 3})
+    assert (status.requested, status.candidates, status.kept) == (4 + 3 + 2, 4 * 2 + 5, 3)
 
 
 def test_what_a_kind_of_scene_brought_replaces_the_guess_the_more_of_it_was_seen() -> None:
@@ -88,61 +94,65 @@ def test_what_a_kind_of_scene_brought_replaces_the_guess_the_more_of_it_was_seen
     cups with one each then give (12 + 0.8125 x 4) / 16, since pooled they are (12 + 0.5 x 4) / (16 + 4) = 0.7."""
     cup, ball = _cell("ordinal"), _cell("ordinal", category="ball")
     rows, balls = (SceneRequest(category=name, count=3, arrangement="row") for name in ("cup", "ball"))
-    assert Yields([cup], []).of("pasted", rows) == {cup: 0.5}
+    assert Yields([cup], []).estimate_queries("pasted", rows) == {cup: 0.5}
     none = [Outcome(composer="pasted", request=balls, candidates={})] * 4
-    assert Yields([cup, ball], none).of("pasted", rows) == {cup: 0.25}
+    assert Yields([cup, ball], none).estimate_queries("pasted", rows) == {cup: 0.25}
     seen = Yields([cup, ball], [*none, *_outcomes(12, {cup: 1})])
-    assert seen.of("pasted", rows)[cup] == pytest.approx((12 + 0.7 * 4) / 16)
-    assert seen.of("prompted", SceneRequest(category="cup", count=3)) == {cup: 0.5}
+    assert seen.estimate_queries("pasted", rows)[cup] == pytest.approx((12 + 0.7 * 4) / 16)
+    assert seen.estimate_queries("prompted", SceneRequest(category="cup", count=3)) == {cup: 0.5}
 
 
 def test_what_comes_of_another_number_of_things_than_asked_for_counts_where_it_belongs() -> None:
     three, four = _cell("side", 3), _cell("side", 4)
     seen = Yields([three, four], _outcomes(36, {four: 1}, None, "prompted"))
-    expected = seen.of("prompted", SceneRequest(category="cup", count=3))
+    expected = seen.estimate_queries("prompted", SceneRequest(category="cup", count=3))
     assert expected[four] > 0.9 and expected[three] < 0.1
 
 
 def test_requests_are_so_many_as_the_deficit_needs_by_the_yield_seen() -> None:
     """300 queries are missing and a scene gives two, so it takes 150; for 100 it takes 50, filled up to a round."""
-    cell = _cell("ordinal")
-    outcomes = _outcomes(400, {cell: 2})
-    asked = _quotas(cell, queries_per_cell=400).next_requests({"pasted": 1000}, outcomes, {cell: 100})["pasted"]
-    assert {request.arrangement for request in asked} == {"row"}
-    assert len(asked) == pytest.approx(150, abs=3)
-    fewer = _quotas(cell, queries_per_cell=200).next_requests({"pasted": 1000}, outcomes, {cell: 100})["pasted"]
-    assert len(fewer) == LEAST_OF_ROUND
+    quota_key = _cell("ordinal")
+    outcomes = _outcomes(400, {quota_key: 2})
+    requested = _quotas(quota_key, queries_per_quota=400).plan_requests({"pasted": 1000}, outcomes, {quota_key: 100})[
+        "pasted"
+    ]
+    assert {request.arrangement for request in requested} == {"row"}
+    assert len(requested) == pytest.approx(150, abs=3)
+    fewer = _quotas(quota_key, queries_per_quota=200).plan_requests({"pasted": 1000}, outcomes, {quota_key: 100})[
+        "pasted"
+    ]
+    assert len(fewer) == MIN_ROUND_SCENES
 
 
 def test_requests_never_exceed_the_budget_and_fill_a_round() -> None:
-    quotas = _quotas(_cell("ordinal"), _cell("size"), queries_per_cell=1)
-    for budget in (1, 5, LEAST_OF_ROUND, 500):
-        assert len(quotas.next_requests({"pasted": budget}, [], {})["pasted"]) <= budget
-    assert len(quotas.next_requests({"pasted": 10}, [], {})["pasted"]) == 10
-    assert len(quotas.next_requests({"pasted": 500}, [], {})["pasted"]) >= LEAST_OF_ROUND
+    quotas = _quotas(_cell("ordinal"), _cell("size"), queries_per_quota=1)
+    for budget in (1, 5, MIN_ROUND_SCENES, 500):
+        assert len(quotas.plan_requests({"pasted": budget}, [], {})["pasted"]) <= budget
+    assert len(quotas.plan_requests({"pasted": 10}, [], {})["pasted"]) == 10
+    assert len(quotas.plan_requests({"pasted": 500}, [], {})["pasted"]) >= MIN_ROUND_SCENES
 
 
 def test_only_what_is_missing_is_asked_for() -> None:
     ordinal, size, other = _cell("ordinal"), _cell("size"), _cell("size", category="ball")
-    asked = _quotas(ordinal, size, other).next_requests({"pasted": 64}, [], {ordinal: 8, other: 8})["pasted"]
-    assert {(request.category, request.arrangement) for request in asked} == {("cup", "scatter")}
+    requested = _quotas(ordinal, size, other).plan_requests({"pasted": 64}, [], {ordinal: 8, other: 8})["pasted"]
+    assert {(request.category, request.arrangement) for request in requested} == {("cup", "scatter")}
 
 
 def test_composers_share_what_is_missing() -> None:
-    cell = _cell("ordinal")
-    outcomes = [*_outcomes(400, {cell: 1}), *_outcomes(400, {cell: 1}, None, "prompted")]
-    asked = _quotas(cell, queries_per_cell=400).next_requests({"pasted": 900, "prompted": 900}, outcomes, {})
-    assert [len(asked[name]) for name in ("pasted", "prompted")] == [pytest.approx(200, abs=5)] * 2
-    assert {request.arrangement for request in asked["prompted"]} == {None}
+    quota_key = _cell("ordinal")
+    outcomes = [*_outcomes(400, {quota_key: 1}), *_outcomes(400, {quota_key: 1}, None, "prompted")]
+    requested = _quotas(quota_key, queries_per_quota=400).plan_requests({"pasted": 900, "prompted": 900}, outcomes, {})
+    assert [len(requested[name]) for name in ("pasted", "prompted")] == [pytest.approx(200, abs=5)] * 2
+    assert {request.arrangement for request in requested["prompted"]} == {None}
 
 
 def test_nothing_is_asked_for_a_cell_that_never_came() -> None:
     quotas = _quotas(_cell("ordinal"))
-    outcomes = _outcomes(HOPELESS_AFTER, {})
-    assert quotas.next_requests({"pasted": 100}, outcomes, {}) == {"pasted": []}
-    (standing,) = quotas.standings(outcomes, {})
-    assert quotas.stop_reason([standing], [], 100) == "every cell that was ever served is reached"
-    assert standing.why("budget spent") == f"0 of {HOPELESS_AFTER} scenes asked for gave one"
+    outcomes = _outcomes(MAX_UNPRODUCTIVE_SCENES, {})
+    assert quotas.plan_requests({"pasted": 100}, outcomes, {}) == {"pasted": []}
+    (status,) = quotas.statuses(outcomes, {})
+    assert quotas.find_stop_reason([status], [], 100) == "every cell that was ever served is reached"
+    assert status.explain_shortfall("budget spent") == f"0 of {MAX_UNPRODUCTIVE_SCENES} scenes asked for gave one"
 
 
 def test_what_hardly_ever_came_for_any_category_is_not_asked_for() -> None:
@@ -154,11 +164,11 @@ def test_what_hardly_ever_came_for_any_category_is_not_asked_for() -> None:
         for one in every
         for _ in range(200)
     ]
-    assert _quotas(cup, ball).next_requests({"pasted": 100}, outcomes, {}) == {"pasted": []}
+    assert _quotas(cup, ball).plan_requests({"pasted": 100}, outcomes, {}) == {"pasted": []}
 
 
-def _standing(kept: int, candidates: int = 9, asked: int = 9) -> Standing:
-    return Standing(cell=_cell("side"), kept=kept, enough=7, candidates=candidates, asked=asked)
+def _standing(kept: int, candidates: int = 9, requested: int = 9) -> QuotaStatus:
+    return QuotaStatus(quota_key=_cell("side"), kept=kept, min_queries=7, candidates=candidates, requested=requested)
 
 
 @pytest.mark.parametrize(
@@ -172,18 +182,21 @@ def _standing(kept: int, candidates: int = 9, asked: int = 9) -> Standing:
 )
 def test_rounds_stop_for_a_reason(kept: int, before: int, num_left: int, reason: str | None) -> None:
     quotas = _quotas(_cell("side"))
-    assert quotas.stop_reason([_standing(kept)], [_standing(before)], num_left) == reason
+    assert quotas.find_stop_reason([_standing(kept)], [_standing(before)], num_left) == reason
 
 
 def test_a_first_round_that_brought_nothing_is_the_last() -> None:
     quotas = _quotas(_cell("side"))
     nothing = [_standing(0, candidates=0)]
-    assert quotas.stop_reason(nothing, [], 100) == "the last round brought nothing that is missing"
+    assert quotas.find_stop_reason(nothing, [], 100) == "the last round brought nothing that is missing"
 
 
 def test_a_cell_that_was_not_reached_says_why() -> None:
-    assert _standing(0, candidates=0, asked=0).why("budget spent") == "no scene was asked for it: budget spent"
-    assert _standing(2, candidates=3).why("budget spent") == (
+    assert (
+        _standing(0, candidates=0, requested=0).explain_shortfall("budget spent")
+        == "no scene was asked for it: budget spent"
+    )
+    assert _standing(2, candidates=3).explain_shortfall("budget spent") == (
         "budget spent: 9 scenes asked for, 3 queries to choose from"
     )
 
@@ -191,8 +204,8 @@ def test_a_cell_that_was_not_reached_says_why() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"queries_per_cell": 0}, "queries_per_cell must be at least 1, got 0"),
-        ({"queries_per_thing": 0}, "queries_per_thing must be at least 1, got 0"),
+        ({"queries_per_quota": 0}, "queries_per_cell must be at least 1, got 0"),
+        ({"max_queries_per_object": 0}, "queries_per_thing must be at least 1, got 0"),
         ({"tolerance": 1.0}, r"tolerance must lie in \[0, 1\), got 1.0"),
     ],
 )

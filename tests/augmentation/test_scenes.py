@@ -14,18 +14,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augmentation.composers.composed import Asked, Composed
-from augmentation.detection.detector import Detected, Detector, DetectorConfig, DetectStage, Found, without_duplicates
-from augmentation.detection.ground_truth import ExactStage
-from augmentation.detection.matching import Match, matches
-from augmentation.detection.scene_filters import AcceptanceConfig
+from augmentation.composers.composed import ComposedScene, RequestedObject
+from augmentation.detection.detector import (
+    DetectedScene,
+    Detection,
+    Detector,
+    DetectorConfig,
+    DetectStage,
+    remove_duplicates,
+)
+from augmentation.detection.ground_truth import GroundTruthStage
+from augmentation.detection.matching import Match, match_objects
+from augmentation.detection.scene_filters import SceneFilterConfig
 from augmentation.errors import AugmentationError
 from augmentation.planning.vocabulary import SceneSpec, VocabularyConfig
 from augmentation.queries.labeling import LabelConfig, LabelStage
-from augmentation.relations.evaluator import run
+from augmentation.relations.evaluator import evaluate_program
 from augmentation.relations.programs import from_json
-from augmentation.relations.scene import Scene, Thing
-from augmentation.relations.types import family
+from augmentation.relations.scene import Scene, SceneObject
+from augmentation.relations.types import relation_type
 from pipeline.stage import Rejected
 from shards.boxes import iou
 from shards.schema import Box, Sample
@@ -33,33 +40,33 @@ from shards.schema import Box, Sample
 SPEC = SceneSpec(key="scene-1", category="cup", count=3, attributes={}, prompt="three cups")
 
 
-def _pictures(count: int, height: int = 48, width: int = 80) -> list[np.ndarray]:
+def _images(count: int, height: int = 48, width: int = 80) -> list[np.ndarray]:
     random = np.random.default_rng(0)
     return [random.integers(0, 256, (height, width, 3), dtype=np.uint8) for _ in range(count)]
 
 
 def _everything(checkpoint: Path) -> DetectorConfig:
     return DetectorConfig(
-        checkpoint=str(checkpoint), sure_score=1e-6, least_score=1e-6, least_area_share=0, most_area_share=1, nms_iou=1
+        checkpoint=str(checkpoint), confident_score=1e-6, min_score=1e-6, min_area_share=0, max_area_share=1, nms_iou=1
     )
 
 
 def test_a_detector_finds_boxes_inside_each_picture_best_first(checkpoint: Path) -> None:
-    found = Detector(_everything(checkpoint)).detect(_pictures(3))
-    assert len(found) == 3
-    for things in found:
-        assert things and [one.score for one in things] == sorted((one.score for one in things), reverse=True)
-        for one in things:
+    detections = Detector(_everything(checkpoint)).detect(_images(3))
+    assert len(detections) == 3
+    for objects in detections:
+        assert objects and [one.score for one in objects] == sorted((one.score for one in objects), reverse=True)
+        for one in objects:
             x1, y1, x2, y2 = one.box_xyxy
             assert 0 <= x1 < x2 <= 80 and 0 <= y1 < y2 <= 48
-            assert one.category in ("cup", "ball") and one.is_sure
+            assert one.category in ("cup", "ball") and one.is_confident
 
 
 def test_pictures_of_different_sizes_share_a_batch(checkpoint: Path) -> None:
-    pictures = [*_pictures(1, 48, 80), *_pictures(1, 96, 64)]
+    images = [*_images(1, 48, 80), *_images(1, 96, 64)]
     detector = Detector(_everything(checkpoint))
-    together, alone = detector.detect(pictures), [detector.detect([picture])[0] for picture in pictures]
-    boxes = [np.array([one.box_xyxy for one in things]) for things in together]
+    together, alone = detector.detect(images), [detector.detect([image])[0] for image in images]
+    boxes = [np.array([one.box_xyxy for one in objects]) for objects in together]
     assert [np.allclose(a, [one.box_xyxy for one in b], atol=0.1) for a, b in zip(boxes, alone, strict=True)] == [
         True,
         True,
@@ -67,24 +74,24 @@ def test_pictures_of_different_sizes_share_a_batch(checkpoint: Path) -> None:
 
 
 def test_where_no_score_is_good_nothing_is_found(checkpoint: Path) -> None:
-    config = DetectorConfig(checkpoint=str(checkpoint), sure_score=1.0, least_score=0.999)
-    assert Detector(config).detect(_pictures(2)) == [(), ()]
+    config = DetectorConfig(checkpoint=str(checkpoint), confident_score=1.0, min_score=0.999)
+    assert Detector(config).detect(_images(2)) == [(), ()]
     assert Detector(config).detect([]) == []
 
 
 def test_scores_or_sizes_in_doubt_are_marked_and_large_ones_with_both_left_out(checkpoint: Path) -> None:
-    sure: dict[str, Any] = {"least_score": 1e-6, "nms_iou": 1, "least_area_share": 0.0, "most_area_share": 1.0}
-    good_size = DetectorConfig(checkpoint=str(checkpoint), sure_score=1.0, **sure)
-    found = Detector(good_size).detect(_pictures(1))[0]
-    assert found and not any(one.is_sure for one in found)
-    bad_size: dict[str, Any] = {**sure, "least_area_share": 0.9999}
-    score_only = Detector(DetectorConfig(checkpoint=str(checkpoint), sure_score=1e-6, **bad_size))
-    assert not any(one.is_sure for one in score_only.detect(_pictures(1))[0])
-    small = Detector(DetectorConfig(checkpoint=str(checkpoint), sure_score=1.0, **bad_size))
-    assert len(small.detect(_pictures(1))[0]) == len(found) and not any(one.is_sure for one in found)
-    too_large: dict[str, Any] = {**sure, "most_area_share": 1e-6}
-    large = Detector(DetectorConfig(checkpoint=str(checkpoint), sure_score=1.0, **too_large))
-    assert large.detect(_pictures(1)) == [()]
+    sure: dict[str, Any] = {"min_score": 1e-6, "nms_iou": 1, "min_area_share": 0.0, "max_area_share": 1.0}
+    good_size = DetectorConfig(checkpoint=str(checkpoint), confident_score=1.0, **sure)
+    detections = Detector(good_size).detect(_images(1))[0]
+    assert detections and not any(one.is_confident for one in detections)
+    bad_size: dict[str, Any] = {**sure, "min_area_share": 0.9999}
+    score_only = Detector(DetectorConfig(checkpoint=str(checkpoint), confident_score=1e-6, **bad_size))
+    assert not any(one.is_confident for one in score_only.detect(_images(1))[0])
+    small = Detector(DetectorConfig(checkpoint=str(checkpoint), confident_score=1.0, **bad_size))
+    assert len(small.detect(_images(1))[0]) == len(detections) and not any(one.is_confident for one in detections)
+    too_large: dict[str, Any] = {**sure, "max_area_share": 1e-6}
+    large = Detector(DetectorConfig(checkpoint=str(checkpoint), confident_score=1.0, **too_large))
+    assert large.detect(_images(1)) == [()]
 
 
 def test_labels_are_mapped_to_our_categories(checkpoint: Path) -> None:
@@ -127,8 +134,8 @@ def test_a_folder_that_is_no_detector_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"least_score": 0.7, "sure_score": 0.6}, "got 0.7 and 0.6"),
-        ({"least_area_share": 0.8}, "got 0.8 and 0.7"),
+        ({"min_score": 0.7, "confident_score": 0.6}, "got 0.7 and 0.6"),
+        ({"min_area_share": 0.8}, "got 0.8 and 0.7"),
         ({"nms_iou": 0.0}, "nms_iou must lie in"),
     ],
 )
@@ -140,15 +147,15 @@ def test_settings_that_cannot_be_are_refused(changes: dict[str, Any], message: s
 def test_the_detect_stage_keeps_keys_specs_and_pictures(checkpoint: Path) -> None:
     stage = DetectStage(_everything(checkpoint), ["cup"])
     stage.setup()
-    pictures = _pictures(2)
+    images = _images(2)
     composed = [
-        Composed(key=f"scene-{i}", seed=i, spec=SPEC, composer="layout", picture=picture, asked=_asked(THREE[i]))
-        for i, picture in enumerate(pictures)
+        ComposedScene(key=f"scene-{i}", seed=i, spec=SPEC, composer="layout", image=image, requested=_asked(THREE[i]))
+        for i, image in enumerate(images)
     ]
     detected = stage.process(composed)
     assert [one.key for one in detected] == ["scene-0", "scene-1"]
-    assert all(isinstance(one, Detected) and one.found and one.spec == SPEC for one in detected)
-    assert [one.asked for one in detected if isinstance(one, Detected)] == [_asked(box) for box in THREE[:2]]
+    assert all(isinstance(one, DetectedScene) and one.detections and one.spec == SPEC for one in detected)
+    assert [one.requested for one in detected if isinstance(one, DetectedScene)] == [_asked(box) for box in THREE[:2]]
 
 
 def test_iou_of_two_squares_that_share_a_quarter_is_a_seventh() -> None:
@@ -157,10 +164,12 @@ def test_iou_of_two_squares_that_share_a_quarter_is_a_seventh() -> None:
 
 
 def _found(
-    *boxes: Box, category: str = "cup", score: float = 0.9, sure: bool = True, colour: str = ""
-) -> tuple[Found, ...]:
-    facts = {"colour": colour} if colour else {}
-    return tuple(Found(box_xyxy=box, category=category, score=score, is_sure=sure, attributes=facts) for box in boxes)
+    *boxes: Box, category: str = "cup", score: float = 0.9, sure: bool = True, color: str = ""
+) -> tuple[Detection, ...]:
+    facts = {"color": color} if color else {}
+    return tuple(
+        Detection(box_xyxy=box, category=category, score=score, is_confident=sure, attributes=facts) for box in boxes
+    )
 
 
 def test_of_duplicates_the_better_stays_and_a_doubtful_one_goes_whatever_its_category() -> None:
@@ -169,26 +178,32 @@ def test_of_duplicates_the_better_stays_and_a_doubtful_one_goes_whatever_its_cat
     doubtful = _found((10, 11, 30, 31), category="ball", score=0.4, sure=False)
     other = _found((10, 10, 30, 31), category="ball", score=0.7)
     apart = _found((60, 10, 80, 30), score=0.7)
-    assert without_duplicates([*best, *same, *doubtful, *apart], 0.6) == (*best, *apart)
-    assert without_duplicates([*best, *other], 0.6) == (*best, *other)
+    assert remove_duplicates([*best, *same, *doubtful, *apart], 0.6) == (*best, *apart)
+    assert remove_duplicates([*best, *other], 0.6) == (*best, *other)
 
 
 def _label(
-    found: Sequence[Found],
+    detections: Sequence[Detection],
     config: LabelConfig | None = None,
     composer: str = "prompted",
-    asked: Sequence[Asked] = (),
+    requested: Sequence[RequestedObject] = (),
 ) -> Sample | Rejected:
     """The result for a picture of 100 x 80."""
-    picture = np.full((80, 100, 3), 200, np.uint8)
-    picture[:, ::2] = 17
-    detected = Detected(
-        key="scene-1", seed=5, spec=SPEC, composer=composer, picture=picture, found=tuple(found), asked=tuple(asked)
+    image = np.full((80, 100, 3), 200, np.uint8)
+    image[:, ::2] = 17
+    detected = DetectedScene(
+        key="scene-1",
+        seed=5,
+        spec=SPEC,
+        composer=composer,
+        image=image,
+        detections=tuple(detections),
+        requested=tuple(requested),
     )
-    return _labelled(detected, config)
+    return _labeled(detected, config)
 
 
-def _labelled(detected: Detected, config: LabelConfig | None = None) -> Sample | Rejected:
+def _labeled(detected: DetectedScene, config: LabelConfig | None = None) -> Sample | Rejected:
     stage = LabelStage(config, {"cup": "cups", "ball": "balls"})
     stage.setup()
     return stage.process([detected])[0]
@@ -202,24 +217,29 @@ def test_three_cups_in_a_row_become_a_sample_with_true_queries() -> None:
     assert isinstance(sample, Sample)
     assert [instance.box_xyxy for instance in sample.instances] == list(THREE)
     assert [query.instance for query in sample.queries] == [0, 1, 1, 1, 2, 2]
-    assert [family(query.program or {}) for query in sample.queries[:4]] == ["side", "middle", "ordinal", "region"]
+    assert [relation_type(query.program or {}) for query in sample.queries[:4]] == [
+        "side",
+        "middle",
+        "ordinal",
+        "region",
+    ]
     assert {query.source for query in sample.queries} == {"prompted"}
     assert {query.split for query in sample.queries} == {"train"}
     assert [query.query_id for query in sample.queries][:2] == ["scene-1-00", "scene-1-01"]
-    scene = Scene(width=100, height=80, things=tuple(Thing(box_xyxy=box, category="cup") for box in THREE))
+    scene = Scene(width=100, height=80, objects=tuple(SceneObject(box_xyxy=box, category="cup") for box in THREE))
     for query in sample.queries:
         assert query.program is not None and query.instance is not None
-        assert run(from_json(query.program), scene) == {query.instance}
+        assert evaluate_program(from_json(query.program), scene) == {query.instance}
         assert query.box_xyxy == THREE[query.instance]
-    assert [sample.num_rivals(query) for query in sample.queries] == [2] * 6
+    assert [sample.num_distractors(query) for query in sample.queries] == [2] * 6
 
 
 def test_the_stored_picture_is_the_detected_one_pixel_by_pixel_and_byte_by_byte() -> None:
     sample, again = _label(_found(*THREE)), _label(_found(*THREE))
     assert isinstance(sample, Sample) and isinstance(again, Sample)
     assert sample == again and sample.image == again.image
-    picture = np.asarray(Image.open(io.BytesIO(sample.image)))
-    assert picture.shape == (80, 100, 3) and (picture[0, :2, 0] == [17, 200]).all()
+    image = np.asarray(Image.open(io.BytesIO(sample.image)))
+    assert image.shape == (80, 100, 3) and (image[0, :2, 0] == [17, 200]).all()
 
 
 def test_a_scene_is_labelled_by_what_was_found_not_by_what_was_asked() -> None:
@@ -229,8 +249,8 @@ def test_a_scene_is_labelled_by_what_was_found_not_by_what_was_asked() -> None:
 
 
 def test_the_style_of_the_data_set_decides_how_things_are_said() -> None:
-    found = [*_found(*THREE[:2], colour="red"), *_found(THREE[2], colour="blue")]
-    sample = _label(found, LabelConfig(style="refcoco+", queries_per_family=50))
+    detections = [*_found(*THREE[:2], color="red"), *_found(THREE[2], color="blue")]
+    sample = _label(detections, LabelConfig(style="refcoco+", queries_per_relation_type=50))
     assert isinstance(sample, Sample)
     texts = {query.text for query in sample.queries}
     assert texts & {"blue cup", "the blue cup"}
@@ -240,15 +260,15 @@ def test_the_style_of_the_data_set_decides_how_things_are_said() -> None:
 def test_depth_is_said_only_where_every_thing_lies_where_it_was_put() -> None:
     boxes: tuple[Box, ...] = ((10, 30, 40, 70), (60, 10, 80, 30))
     spec = replace(SPEC, arrangement="depth")
-    picture = np.zeros((80, 100, 3), np.uint8)
+    image = np.zeros((80, 100, 3), np.uint8)
     families = []
-    for asked in (_asked(*boxes), _asked(boxes[0]), ()):
-        detected = Detected(
-            key="k", seed=1, spec=spec, composer="layout", picture=picture, found=_found(*boxes), asked=asked
+    for requested in (_asked(*boxes), _asked(boxes[0]), ()):
+        detected = DetectedScene(
+            key="k", seed=1, spec=spec, composer="layout", image=image, detections=_found(*boxes), requested=requested
         )
-        sample = _labelled(detected)
+        sample = _labeled(detected)
         assert isinstance(sample, Sample)
-        families.append({family(query.program or {}) for query in sample.queries})
+        families.append({relation_type(query.program or {}) for query in sample.queries})
     assert ["depth" in some for some in families] == [True, False, False]
 
 
@@ -260,17 +280,19 @@ def test_other_categories_stay_as_clutter_without_queries() -> None:
 
 
 def test_verified_attributes_are_said_and_asked_ones_are_not() -> None:
-    found = [*_found(*THREE[:2], colour="red"), *_found(THREE[2], colour="blue")]
-    sample = _label(found, LabelConfig(queries_per_family=50))
+    detections = [*_found(*THREE[:2], color="red"), *_found(THREE[2], color="blue")]
+    sample = _label(detections, LabelConfig(queries_per_relation_type=50))
     assert isinstance(sample, Sample)
     texts = {query.text: query.instance for query in sample.queries}
     assert texts.keys() & {"blue cup", "the blue cup"}
     assert {texts[text] for text in texts if text.endswith(("blue cup left", "blue cup")) and "to" not in text} == {2}
     assert {texts[text] for text in texts if "closest to" in text and "blue" in text} == {1}
-    asked = SceneSpec(key="k", category="cup", count=3, attributes={"colour": "red"}, prompt="three red cups")
-    picture = np.zeros((80, 100, 3), np.uint8)
-    detected = Detected(key="k", seed=1, spec=asked, composer="prompted", picture=picture, found=_found(*THREE))
-    plain = _labelled(detected, LabelConfig(queries_per_family=50))
+    requested = SceneSpec(key="k", category="cup", count=3, attributes={"color": "red"}, prompt="three red cups")
+    image = np.zeros((80, 100, 3), np.uint8)
+    detected = DetectedScene(
+        key="k", seed=1, spec=requested, composer="prompted", image=image, detections=_found(*THREE)
+    )
+    plain = _labeled(detected, LabelConfig(queries_per_relation_type=50))
     assert isinstance(plain, Sample) and not any("red" in query.text for query in plain.queries)
 
 
@@ -278,7 +300,7 @@ GRID: tuple[Box, ...] = tuple((10.0 * i + 2, 20, 10.0 * i + 8, 30) for i in rang
 
 
 @pytest.mark.parametrize(
-    ("found", "reason", "detail"),
+    ("detections", "reason", "detail"),
     [
         ((), "too_few_instances", "found 0; asked for 'three cups'"),
         (_found(THREE[0]), "too_few_instances", "found 1"),
@@ -292,8 +314,10 @@ GRID: tuple[Box, ...] = tuple((10.0 * i + 2, 20, 10.0 * i + 8, 30) for i in rang
         (_found((40, 30, 60, 50), (47.5, 37.5, 67.5, 57.5)), "no_provable_query", "cup at (40"),
     ],
 )
-def test_an_unclear_scene_is_rejected_with_its_reason(found: tuple[Found, ...], reason: str, detail: str) -> None:
-    result = _label(found)
+def test_an_unclear_scene_is_rejected_with_its_reason(
+    detections: tuple[Detection, ...], reason: str, detail: str
+) -> None:
+    result = _label(detections)
     assert isinstance(result, Rejected)
     assert result.key == "scene-1" and result.reason == reason and detail in result.detail.replace(".0", "")
 
@@ -301,35 +325,35 @@ def test_an_unclear_scene_is_rejected_with_its_reason(found: tuple[Found, ...], 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"least_things": 1}, "got 1 and 8"),
-        ({"most_things": 1}, "got 2 and 1"),
-        ({"most_overlap": 1.0}, "most_overlap must lie in"),
-        ({"least_asked_iou": 1.0}, "least_asked_iou must lie in"),
+        ({"min_objects": 1}, "got 1 and 8"),
+        ({"max_objects": 1}, "got 2 and 1"),
+        ({"max_overlap": 1.0}, "most_overlap must lie in"),
+        ({"min_requested_iou": 1.0}, "least_asked_iou must lie in"),
     ],
 )
 def test_limits_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        AcceptanceConfig(**changes)
+        SceneFilterConfig(**changes)
 
 
-def _asked(*boxes: Box, category: str = "cup") -> tuple[Asked, ...]:
-    return tuple(Asked(box_xyxy=box, category=category) for box in boxes)
+def _asked(*boxes: Box, category: str = "cup") -> tuple[RequestedObject, ...]:
+    return tuple(RequestedObject(box_xyxy=box, category=category) for box in boxes)
 
 
 def test_asked_and_found_things_are_paired_so_that_their_boxes_overlap_most() -> None:
-    asked = _asked((0, 0, 10, 10), (4, 0, 14, 10), (50, 50, 60, 60))
-    found = _found((5, 0, 15, 10), (3, 0, 13, 10))
+    requested = _asked((0, 0, 10, 10), (4, 0, 14, 10), (50, 50, 60, 60))
+    detections = _found((5, 0, 15, 10), (3, 0, 13, 10))
     # Best first would pair the two that are 9 / 11 alike and leave 5 / 15; this way it is 9 / 11 and 7 / 13.
-    assert matches(asked, found) == [
-        Match(asked=1, found=0, iou=pytest.approx(9 / 11)),
-        Match(asked=0, found=1, iou=pytest.approx(7 / 13)),
+    assert match_objects(requested, detections) == [
+        Match(requested_index=1, detection_index=0, iou=pytest.approx(9 / 11)),
+        Match(requested_index=0, detection_index=1, iou=pytest.approx(7 / 13)),
     ]
-    assert matches(asked, _found((0, 0, 10, 10), category="ball")) == []
-    assert matches((), found) == [] == matches(asked, ())
+    assert match_objects(requested, _found((0, 0, 10, 10), category="ball")) == []
+    assert match_objects((), detections) == [] == match_objects(requested, ())
 
 
 @pytest.mark.parametrize(
-    ("asked", "missed"),
+    ("requested", "missed"),
     [
         (_asked(*THREE), ""),
         ((*_asked(*THREE), *_asked(category="hat")), ""),
@@ -339,47 +363,47 @@ def test_asked_and_found_things_are_paired_so_that_their_boxes_overlap_most() ->
     ],
 )
 def test_what_was_pasted_has_to_be_found_and_what_a_model_was_asked_for_has_not(
-    asked: tuple[Asked, ...], missed: str
+    requested: tuple[RequestedObject, ...], missed: str
 ) -> None:
-    pasted = _label(_found(*THREE), composer="pasted", asked=asked)
+    pasted = _label(_found(*THREE), composer="pasted", requested=requested)
     if missed:
         assert isinstance(pasted, Rejected)
         assert pasted.reason == "missed_instance" and missed in pasted.detail
     else:
         assert isinstance(pasted, Sample)
-    assert isinstance(_label(_found(*THREE), composer="layout", asked=asked), Sample)
+    assert isinstance(_label(_found(*THREE), composer="layout", requested=requested), Sample)
 
 
 def test_what_was_not_pasted_may_only_be_there_if_it_is_of_another_category() -> None:
     two, three = _asked(*THREE[:2]), _found(*THREE)
-    more = _label(three, composer="pasted", asked=two)
+    more = _label(three, composer="pasted", requested=two)
     assert isinstance(more, Rejected) and more.reason == "unexpected_instance" and "cup 0." in more.detail
-    assert isinstance(_label(three, composer="layout", asked=two), Sample)
+    assert isinstance(_label(three, composer="layout", requested=two), Sample)
     beside = (*_found(*THREE), *_found((2, 60, 14, 74), category="hat"))
-    assert isinstance(_label(beside, composer="pasted", asked=_asked(*THREE)), Sample)
+    assert isinstance(_label(beside, composer="pasted", requested=_asked(*THREE)), Sample)
 
 
 def test_a_sample_keeps_the_box_that_was_asked_for_each_thing() -> None:
-    sample = _label(_found(*THREE), composer="layout", asked=_asked(THREE[1], (10, 35, 25, 55)))
+    sample = _label(_found(*THREE), composer="layout", requested=_asked(THREE[1], (10, 35, 25, 55)))
     assert isinstance(sample, Sample)
-    assert [one.asked_box_xyxy for one in sample.instances] == [(10, 35, 25, 55), THREE[1], None]
-    assert [one.asked_iou for one in sample.instances] == [pytest.approx(15 / 25), 1, None]
+    assert [one.requested_box_xyxy for one in sample.instances] == [(10, 35, 25, 55), THREE[1], None]
+    assert [one.requested_iou for one in sample.instances] == [pytest.approx(15 / 25), 1, None]
 
 
 def test_pasted_things_are_known_without_a_detector_and_drawn_ones_are_not() -> None:
-    picture = np.zeros((80, 100, 3), np.uint8)
-    asked = (*_asked(*THREE), *_asked((20.001, 5, 30, 15), category="hat"))
+    image = np.zeros((80, 100, 3), np.uint8)
+    requested = (*_asked(*THREE), *_asked((20.001, 5, 30, 15), category="hat"))
     pasted, drawn = (
-        Composed(key=composer, seed=1, spec=SPEC, composer=composer, picture=picture, asked=asked)
+        ComposedScene(key=composer, seed=1, spec=SPEC, composer=composer, image=image, requested=requested)
         for composer in ("pasted", "layout")
     )
-    detected, rejected = ExactStage().process([pasted, drawn])
-    assert isinstance(detected, Detected) and detected.asked == asked
-    assert [(one.box_xyxy, one.category) for one in detected.found] == [
+    detected, rejected = GroundTruthStage().process([pasted, drawn])
+    assert isinstance(detected, DetectedScene) and detected.requested == requested
+    assert [(one.box_xyxy, one.category) for one in detected.detections] == [
         *((box, "cup") for box in THREE),
         ((20, 5, 30, 15), "hat"),
     ]
-    assert all(one.is_sure and one.score == 1 and not one.attributes for one in detected.found)
+    assert all(one.is_confident and one.score == 1 and not one.attributes for one in detected.detections)
     assert isinstance(rejected, Rejected)
     assert (rejected.key, rejected.reason) == ("layout", "needs_detector")
 
@@ -387,24 +411,24 @@ def test_pasted_things_are_known_without_a_detector_and_drawn_ones_are_not() -> 
 def test_what_the_maker_of_a_cut_out_knows_is_a_fact_in_the_words_of_the_vocabulary() -> None:
     vocabulary = VocabularyConfig(
         categories={"cup": "cups", "ball": "balls"},
-        attributes={"pattern": ("striped", "dotted"), "colour": ("red", "blue")},
+        attributes={"pattern": ("striped", "dotted"), "color": ("red", "blue")},
     )
     known: Sequence[tuple[str, dict[str, str], dict[str, str]]] = (
-        ("cup", {"colour": "red", "pattern": "striped"}, {"pattern": "striped", "colour": "red"}),
-        ("cup", {"colour": "teal", "pattern": "plain", "brand": "acme"}, {"pattern": ""}),  # teal is no word of it
-        ("ball", {"colour": "blue"}, {"colour": "blue"}),  # whether it has a pattern is not known
-        ("hat", {"colour": "red"}, {}),
+        ("cup", {"color": "red", "pattern": "striped"}, {"pattern": "striped", "color": "red"}),
+        ("cup", {"color": "teal", "pattern": "plain", "brand": "acme"}, {"pattern": ""}),  # teal is no word of it
+        ("ball", {"color": "blue"}, {"color": "blue"}),  # whether it has a pattern is not known
+        ("hat", {"color": "red"}, {}),
     )
-    asked = tuple(
-        Asked(box_xyxy=(10.0 * i, 5, 10.0 * i + 8, 15), category=category, attributes=attributes)
+    requested = tuple(
+        RequestedObject(box_xyxy=(10.0 * i, 5, 10.0 * i + 8, 15), category=category, attributes=attributes)
         for i, (category, attributes, _) in enumerate(known)
     )
-    picture = np.zeros((80, 100, 3), np.uint8)
-    composed = Composed(key="k", seed=1, spec=SPEC, composer="pasted", picture=picture, asked=asked)
-    detected = ExactStage(vocabulary).process([composed])[0]
-    assert isinstance(detected, Detected)
-    assert [dict(one.attributes) for one in detected.found] == [facts for _, _, facts in known]
-    strict = ExactStage(vocabulary, optional_kinds=()).process([composed])[0]
-    assert isinstance(strict, Detected) and not strict.found[1].attributes
-    silent = ExactStage().process([composed])[0]
-    assert isinstance(silent, Detected) and not any(one.attributes for one in silent.found)
+    image = np.zeros((80, 100, 3), np.uint8)
+    composed = ComposedScene(key="k", seed=1, spec=SPEC, composer="pasted", image=image, requested=requested)
+    detected = GroundTruthStage(vocabulary).process([composed])[0]
+    assert isinstance(detected, DetectedScene)
+    assert [dict(one.attributes) for one in detected.detections] == [facts for _, _, facts in known]
+    strict = GroundTruthStage(vocabulary, optional_attributes=()).process([composed])[0]
+    assert isinstance(strict, DetectedScene) and not strict.detections[1].attributes
+    silent = GroundTruthStage().process([composed])[0]
+    assert isinstance(silent, DetectedScene) and not any(one.attributes for one in silent.detections)

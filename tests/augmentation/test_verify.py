@@ -11,129 +11,141 @@ import numpy as np
 import pytest
 
 from augmentation.detection.attribute_classifier import (
-    VerifyConfig,
-    VerifyStage,
-    believed,
-    category_probabilities,
-    cropped,
+    AttributeClassifierConfig,
+    AttributeClassifierStage,
+    compute_category_probabilities,
+    crop_square,
+    predict_attributes,
 )
-from augmentation.detection.detector import Detected, Found
+from augmentation.detection.detector import DetectedScene, Detection
 from augmentation.planning.vocabulary import SceneSpec, VocabularyConfig
-from augmentation.queries.generator import proved_queries
-from augmentation.queries.realizer import Wording
-from augmentation.relations.scene import Scene, Thing
+from augmentation.queries.generator import generate_queries
+from augmentation.queries.realizer import PhraseRealizer
+from augmentation.relations.scene import Scene, SceneObject
 from pipeline.stage import Rejected
-from workflows.miniature.world.dataset import Combination, all_combinations, compose
+from workflows.miniature.world.dataset import Combination, compose, list_combinations
 from workflows.presets import miniature
 
-WORDS = {"pattern": ("striped", ""), "colour": ("red", "blue")}
+WORDS = {"pattern": ("striped", ""), "color": ("red", "blue")}
 
 
 def test_a_word_is_believed_where_the_captions_that_say_it_outweigh_the_rest() -> None:
     # Probabilities of striped red, striped blue, red, blue: 0.5, 0.42, 0.05, 0.03.
     logits = np.log(np.array([0.5, 0.42, 0.05, 0.03], np.float32))
-    assert believed(logits, WORDS, 0.9) == {"pattern": "striped"}
-    assert believed(logits, WORDS, 0.54) == {"pattern": "striped", "colour": "red"}
-    assert believed(logits, WORDS, 0.95) == {}
+    assert predict_attributes(logits, WORDS, 0.9) == {"pattern": "striped"}
+    assert predict_attributes(logits, WORDS, 0.54) == {"pattern": "striped", "color": "red"}
+    assert predict_attributes(logits, WORDS, 0.95) == {}
 
 
 def test_the_absence_of_a_pattern_is_a_fact_that_is_known() -> None:
-    assert believed(np.log(np.array([0.01, 0.01, 0.97, 0.01], np.float32)), WORDS, 0.9) == {
+    assert predict_attributes(np.log(np.array([0.01, 0.01, 0.97, 0.01], np.float32)), WORDS, 0.9) == {
         "pattern": "",
-        "colour": "red",
+        "color": "red",
     }
 
 
 def test_a_crop_is_a_square_around_the_box_that_goes_on_beyond_the_border() -> None:
-    picture = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
-    crop = cropped(picture, (0.0, 1.0, 2.0, 5.0), 0.0)  # 4 px high, so columns -1 .. 2
-    np.testing.assert_array_equal(crop[:, 1:], picture[1:5, 0:3])
-    np.testing.assert_array_equal(crop[:, 0], picture[1:5, 0])
-    assert cropped(picture, (0.0, 1.0, 2.0, 5.0), 0.25).shape == (6, 6, 3)
+    image = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
+    crop = crop_square(image, (0.0, 1.0, 2.0, 5.0), 0.0)  # 4 px high, so columns -1 .. 2
+    np.testing.assert_array_equal(crop[:, 1:], image[1:5, 0:3])
+    np.testing.assert_array_equal(crop[:, 0], image[1:5, 0])
+    assert crop_square(image, (0.0, 1.0, 2.0, 5.0), 0.25).shape == (6, 6, 3)
 
 
 def test_a_categorys_captions_weigh_together_among_all_captions() -> None:
     # A red cup 0.3, a blue cup 0.2, a red ball 0.4, a blue ball 0.1.
     logits = np.log(np.array([[0.3, 0.2], [0.4, 0.1]], np.float32))
-    assert category_probabilities(logits) == pytest.approx([0.5, 0.5])
-    assert category_probabilities(logits + 100) == pytest.approx([0.5, 0.5])
+    assert compute_category_probabilities(logits) == pytest.approx([0.5, 0.5])
+    assert compute_category_probabilities(logits + 100) == pytest.approx([0.5, 0.5])
 
 
-def _stage(vocabulary: VocabularyConfig | None = None, **changes: Any) -> VerifyStage:
-    stage = VerifyStage(VerifyConfig(**changes), miniature.prior_config().encoder, vocabulary or miniature.vocabulary())
+def _stage(vocabulary: VocabularyConfig | None = None, **changes: Any) -> AttributeClassifierStage:
+    stage = AttributeClassifierStage(
+        AttributeClassifierConfig(**changes), miniature.prior_config().encoder, vocabulary or miniature.vocabulary()
+    )
     stage.setup()
     return stage
 
 
 @pytest.fixture(scope="module")
-def reader() -> VerifyStage:
+def reader() -> AttributeClassifierStage:
     """Of the whole miniature vocabulary, with the default limits."""
     return _stage()
 
 
-def _drawn(key: str, things: Sequence[Combination], random: Random) -> Detected:
+def _drawn(key: str, objects: Sequence[Combination], random: Random) -> DetectedScene:
     """A drawn scene of which everything was found as what it is."""
-    scene = compose(list(things), (19, 24), (72, 72), random, gap_px=5)
-    found = tuple(Found(box_xyxy=one.box_xyxy, category=one.category, score=0.9) for one in scene.things)
-    spec = SceneSpec(key=key, category=things[0][0], count=2, attributes={"colour": "red"}, prompt="two red things")
-    return Detected(key=key, seed=0, spec=spec, composer="prompted", picture=np.asarray(scene.draw()), found=found)
+    scene = compose(list(objects), (19, 24), (72, 72), random, gap_px=5)
+    detections = tuple(Detection(box_xyxy=one.box_xyxy, category=one.category, score=0.9) for one in scene.objects)
+    spec = SceneSpec(key=key, category=objects[0][0], count=2, attributes={"color": "red"}, prompt="two red things")
+    return DetectedScene(
+        key=key, seed=0, spec=spec, composer="prompted", image=np.asarray(scene.draw()), detections=detections
+    )
 
 
-def _taken_for(detected: Detected, category: str) -> Detected:
+def _taken_for(detected: DetectedScene, category: str) -> DetectedScene:
     """The same scene, its first thing found as something else."""
-    first = replace(detected.found[0], category=category)
-    return replace(detected, found=(first, *detected.found[1:]))
+    first = replace(detected.detections[0], category=category)
+    return replace(detected, detections=(first, *detected.detections[1:]))
 
 
-def test_the_miniature_clip_reads_things_of_every_category_and_says_where_it_does_not_know(reader: VerifyStage) -> None:
+def test_the_miniature_clip_reads_things_of_every_category_and_says_where_it_does_not_know(
+    reader: AttributeClassifierStage,
+) -> None:
     random = Random(5)
-    truths = [random.sample(all_combinations(), 3) for _ in range(30)]
-    scenes = [_drawn(f"s{i}", things, random) for i, things in enumerate(truths)]
+    truths = [random.sample(list_combinations(), 3) for _ in range(30)]
+    scenes = [_drawn(f"s{i}", objects, random) for i, objects in enumerate(truths)]
     read = reader.process(scenes)
     pairs = [
-        (word, {"colour": colour, "pattern": pattern if pattern != "plain" else ""}[kind])
-        for item, things in zip(read, truths, strict=True)
-        if isinstance(item, Detected)
-        for found, (_, colour, pattern) in zip(item.found, things, strict=True)
-        for kind, word in found.attributes.items()
+        (word, {"color": color, "pattern": pattern if pattern != "plain" else ""}[kind])
+        for item, objects in zip(read, truths, strict=True)
+        if isinstance(item, DetectedScene)
+        for detections, (_, color, pattern) in zip(item.detections, objects, strict=True)
+        for kind, word in detections.attributes.items()
     ]
     assert len(pairs) >= 0.6 * 2 * 3 * len(scenes)
     assert sum(word == truth for word, truth in pairs) >= 0.95 * len(pairs)
     assert sum(isinstance(item, Rejected) for item in read) <= 2
 
 
-def test_a_thing_that_the_clip_takes_for_another_spoils_its_scene(reader: VerifyStage) -> None:
+def test_a_thing_that_the_clip_takes_for_another_spoils_its_scene(reader: AttributeClassifierStage) -> None:
     random, categories = Random(6), list(miniature.vocabulary().categories)
-    scenes = [_drawn(f"s{i}", random.sample(all_combinations(), 2), random) for i in range(30)]
-    wrong = [_taken_for(item, random.choice([c for c in categories if c != item.found[0].category])) for item in scenes]
+    scenes = [_drawn(f"s{i}", random.sample(list_combinations(), 2), random) for i in range(30)]
+    wrong = [
+        _taken_for(item, random.choice([c for c in categories if c != item.detections[0].category])) for item in scenes
+    ]
     rejected = [item for item in reader.process(wrong) if isinstance(item, Rejected)]
     assert len(rejected) >= 0.8 * len(scenes)
     assert {item.reason for item in rejected} == {"clip_disagrees"}
-    first = wrong[int(rejected[0].key.removeprefix("s"))].found[0]
+    first = wrong[int(rejected[0].key.removeprefix("s"))].detections[0]
     box = ", ".join(f"{edge:.1f}" for edge in first.box_xyxy)
     assert rejected[0].detail.startswith(f"{first.category} 0.90 at ({box}) is by the CLIP a")
     plain = VocabularyConfig(categories=miniature.vocabulary().categories)
-    kept = _stage(plain, least_category_probability=0.0).process(wrong)
+    kept = _stage(plain, min_category_probability=0.0).process(wrong)
     assert not any(isinstance(item, Rejected) for item in kept)
 
 
-def test_what_is_doubtful_or_beyond_the_vocabulary_is_neither_described_nor_compared(reader: VerifyStage) -> None:
+def test_what_is_doubtful_or_beyond_the_vocabulary_is_neither_described_nor_compared(
+    reader: AttributeClassifierStage,
+) -> None:
     scene = _drawn("s", [("cup", "red", "plain"), ("ball", "blue", "plain")], Random(7))
-    cup, ball = scene.found
-    odd = replace(scene, found=(cup, replace(ball, category="lamp"), replace(ball, category="cup", is_sure=False)))
+    cup, ball = scene.detections
+    odd = replace(
+        scene, detections=(cup, replace(ball, category="lamp"), replace(ball, category="cup", is_confident=False))
+    )
     read = reader.process([odd])[0]
-    assert isinstance(read, Detected)
-    assert read.found[0].attributes["colour"] == "red"
-    assert read.found[1:] == odd.found[1:]
+    assert isinstance(read, DetectedScene)
+    assert read.detections[0].attributes["color"] == "red"
+    assert read.detections[1:] == odd.detections[1:]
 
 
 def test_with_one_category_there_is_nothing_to_compare() -> None:
     whole = miniature.vocabulary()
     only_hats = VocabularyConfig(categories={"hat": "hats"}, attributes=whole.attributes)
     scene = _drawn("s", [("cup", "red", "plain"), ("cup", "blue", "striped")], Random(8))
-    taken = replace(scene, found=tuple(replace(one, category="hat") for one in scene.found))
+    taken = replace(scene, detections=tuple(replace(one, category="hat") for one in scene.detections))
     read = _stage(only_hats).process([taken])[0]
-    assert isinstance(read, Detected) and len(read.found) == 2
+    assert isinstance(read, DetectedScene) and len(read.detections) == 2
     plain = VocabularyConfig(categories={"hat": "hats"})
     assert _stage(plain).process([taken]) == [taken]
 
@@ -150,14 +162,14 @@ def test_without_attributes_only_categories_are_compared() -> None:
 
 def test_queries_say_verified_attributes_and_never_that_there_is_none() -> None:
     facts = [
-        {"pattern": "striped", "colour": "red"},
-        {"pattern": "", "colour": "red"},
-        {"pattern": "", "colour": "blue"},
+        {"pattern": "striped", "color": "red"},
+        {"pattern": "", "color": "red"},
+        {"pattern": "", "color": "blue"},
     ]
     boxes = [(5.0, 5.0, 20.0, 20.0), (40.0, 30.0, 55.0, 45.0), (70.0, 60.0, 85.0, 75.0)]
-    things = tuple(Thing(box_xyxy=b, category="cup", attributes=f) for b, f in zip(boxes, facts, strict=True))
-    scene = Scene(width=100, height=100, things=things)
-    queries = proved_queries(scene, "cup", Wording(), per_family=50, seed=0)
+    objects = tuple(SceneObject(box_xyxy=b, category="cup", attributes=f) for b, f in zip(boxes, facts, strict=True))
+    scene = Scene(width=100, height=100, objects=objects)
+    queries = generate_queries(scene, "cup", PhraseRealizer(), per_relation_type=50, seed=0)
     means = {query.text.removeprefix("the "): query.target for query in queries}
     assert means["striped cup"] == 0
     assert means["blue cup"] == 2
@@ -168,14 +180,14 @@ def test_queries_say_verified_attributes_and_never_that_there_is_none() -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        {"least_probability": 0.5},
-        {"least_probability": 1.5},
-        {"least_category_probability": 1.0},
-        {"least_category_probability": -0.1},
+        {"min_probability": 0.5},
+        {"min_probability": 1.5},
+        {"min_category_probability": 1.0},
+        {"min_category_probability": -0.1},
         {"margins": ()},
         {"margins": (0.2, -0.1)},
     ],
 )
 def test_limits_that_make_no_sense_are_refused(fault: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(fault))):
-        VerifyConfig(**fault)
+        AttributeClassifierConfig(**fault)

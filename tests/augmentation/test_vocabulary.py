@@ -16,30 +16,30 @@ from augmentation.planning.vocabulary import (
     SceneRequest,
     SceneSpec,
     VocabularyConfig,
-    even_requests,
-    scene_specs,
+    make_scene_specs,
+    make_uniform_requests,
 )
 
 CUPS: dict[str, Any] = {
     "categories": {"cup": "cups", "fish": "fish"},
     "quantifiers": ("two", "three", "eight"),
-    "attributes": {"colour": ("red", "blue"), "pattern": ("striped",)},
-    "attribute_sets": ((), ("colour",), ("pattern", "colour")),
+    "attributes": {"color": ("red", "blue"), "pattern": ("striped",)},
+    "attribute_sets": ((), ("color",), ("pattern", "color")),
 }
 
 
 def _specs(
     vocabulary: VocabularyConfig, num_scenes: int, seed: int, composer: Composer = "prompted"
 ) -> list[SceneSpec]:
-    requests = even_requests(vocabulary, num_scenes, seed, composer)
-    return list(scene_specs(vocabulary, requests, seed, composer=composer))
+    requests = make_uniform_requests(vocabulary, num_scenes, seed, composer)
+    return list(make_scene_specs(vocabulary, requests, seed, composer=composer))
 
 
 def test_a_prompt_says_quantifier_attributes_and_plural() -> None:
     vocabulary = VocabularyConfig(**CUPS)
     assert vocabulary.prompt("cup", "three", {}) == "three cups"
-    assert vocabulary.prompt("cup", "three", {"pattern": "striped", "colour": "red"}) == "three striped red cups"
-    assert vocabulary.prompt("fish", "two", {"colour": "blue"}) == "two blue fish"
+    assert vocabulary.prompt("cup", "three", {"pattern": "striped", "color": "red"}) == "three striped red cups"
+    assert vocabulary.prompt("fish", "two", {"color": "blue"}) == "two blue fish"
 
 
 def test_a_template_wraps_the_prompt() -> None:
@@ -58,8 +58,8 @@ def test_cells_are_asked_for_equally_often_and_any_prefix_differs_by_one_at_most
 
 def test_every_attribute_set_and_word_is_used() -> None:
     specs = _specs(VocabularyConfig(**CUPS), 200, seed=0)
-    assert {tuple(spec.attributes) for spec in specs} == {(), ("colour",), ("pattern", "colour")}
-    assert {spec.attributes["colour"] for spec in specs if spec.attributes} == {"red", "blue"}
+    assert {tuple(spec.attributes) for spec in specs} == {(), ("color",), ("pattern", "color")}
+    assert {spec.attributes["color"] for spec in specs if spec.attributes} == {"red", "blue"}
 
 
 def test_the_same_seed_gives_the_same_scenes_and_more_scenes_extend_fewer() -> None:
@@ -85,7 +85,7 @@ def test_a_vocabulary_survives_a_json_file(tmp_path: Path) -> None:
 def test_categories_alone_make_a_vocabulary(tmp_path: Path) -> None:
     path = tmp_path / "vocabulary.json"
     path.write_text('{"categories": {"cup": "cups"}}')
-    assert VocabularyConfig.from_file(path).cells == [("cup", word) for word in QUANTIFIERS]
+    assert VocabularyConfig.from_file(path).category_quantifiers == [("cup", word) for word in QUANTIFIERS]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_categories_alone_make_a_vocabulary(tmp_path: Path) -> None:
         ({"categories": {"Cup": "cups"}}, "lower case, got 'Cup'"),
         ({"attribute_sets": ((), ("size",))}, "kind 'size', of which there are no words; known: colour, pattern"),
         ({"attribute_sets": ()}, r"at least \[\[\]\]"),
-        ({"attributes": {"colour": ()}}, "no attributes of kind 'colour'"),
+        ({"attributes": {"color": ()}}, "no attributes of kind 'colour'"),
         ({"template": "{attributes} {plural}"}, r"lacks the slot \{quantifier\}"),
         ({"template": "{quantifier} {plural}"}, r"lacks the slot \{attributes\}"),
         ({"template": "{quantifier} {attributes} {plural} {place}"}, r"unknown slot \{place\}"),
@@ -139,12 +139,12 @@ def test_prompts_of_what_is_not_in_the_vocabulary_are_refused() -> None:
 
 def test_no_scenes_are_refused() -> None:
     with pytest.raises(AugmentationError, match="num_scenes must be at least 1, got 0"):
-        even_requests(VocabularyConfig(**CUPS), 0, seed=0)
+        make_uniform_requests(VocabularyConfig(**CUPS), 0, seed=0)
 
 
 def test_keys_say_composer_round_and_number() -> None:
     vocabulary, request = VocabularyConfig(**CUPS), SceneRequest(category="cup", count=3, arrangement="row")
-    (spec,) = scene_specs(vocabulary, [request], seed=0, composer="pasted", in_round=12)
+    (spec,) = make_scene_specs(vocabulary, [request], seed=0, composer="pasted", round_index=12)
     assert (spec.key, spec.count, spec.arrangement) == ("pasted-12-000000", 3, "row")
 
 

@@ -32,8 +32,8 @@ from transformers import (
     SwinConfig,
 )
 
-from augmentation.composers.composed import Composed
-from augmentation.detection.detector import Detected, Detector, DetectorConfig, DetectStage, Found
+from augmentation.composers.composed import ComposedScene
+from augmentation.detection.detector import DetectedScene, Detection, Detector, DetectorConfig, DetectStage
 from augmentation.detection.zero_shot import ZeroShotModel
 from augmentation.errors import AugmentationError
 from augmentation.planning.vocabulary import SceneSpec
@@ -43,7 +43,7 @@ LETTERS = string.ascii_lowercase
 WORDS = ("a", "cup", "ball", "hot", "dog", "photo", "of")
 
 
-def _pictures(*sizes: tuple[int, int]) -> list[np.ndarray]:
+def _images(*sizes: tuple[int, int]) -> list[np.ndarray]:
     """Of noise, by (height, width)."""
     random = np.random.default_rng(0)
     return [random.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
@@ -119,7 +119,7 @@ def any_family(request: pytest.FixtureRequest) -> Path:
 
 def _wide(checkpoint: Path, **changes: Any) -> DetectorConfig:
     """Everything is sure, and nothing is a duplicate."""
-    wide: dict[str, Any] = {"sure_score": 1e-6, "least_score": 1e-6, "least_area_share": 0, "most_area_share": 1}
+    wide: dict[str, Any] = {"confident_score": 1e-6, "min_score": 1e-6, "min_area_share": 0, "max_area_share": 1}
     return DetectorConfig(checkpoint=str(checkpoint), **{**wide, "nms_iou": 1.0, **changes})
 
 
@@ -127,20 +127,20 @@ def test_what_is_asked_for_is_found_inside_the_picture_best_first(any_family: Pa
     detector = Detector(_wide(any_family), ["cup", "hot dog"])
     assert detector.categories == ["cup", "hot dog"]
     for (width, height), things in zip(
-        [(80, 48), (40, 64)], detector.detect(_pictures((48, 80), (64, 40))), strict=True
+        [(80, 48), (40, 64)], detector.detect(_images((48, 80), (64, 40))), strict=True
     ):
         assert {one.category for one in things} == {"cup", "hot dog"}
         assert [one.score for one in things] == sorted((one.score for one in things), reverse=True)
-        assert all(one.is_sure for one in things)
+        assert all(one.is_confident for one in things)
         for x1, y1, x2, y2 in (one.box_xyxy for one in things):
             assert 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height
     assert detector.detect([]) == []
 
 
 def test_a_picture_alone_and_in_a_batch_shows_the_same(any_family: Path) -> None:
-    pictures = _pictures((64, 64), (64, 64))
+    images = _images((64, 64), (64, 64))
     detector = Detector(_wide(any_family), ["cup", "ball"])
-    together, alone = detector.detect(pictures)[1], detector.detect(pictures[1:])[0]
+    together, alone = detector.detect(images)[1], detector.detect(images[1:])[0]
     np.testing.assert_allclose([one.score for one in together], [one.score for one in alone], atol=2e-4)
 
 
@@ -149,41 +149,39 @@ def test_the_best_categories_of_an_owls_boxes_are_those_of_its_own_processor(
     family: str, request: pytest.FixtureRequest
 ) -> None:
     folder: Path = request.getfixturevalue(family)
-    picture, texts = _pictures((48, 80))[0], ["a photo of a cup", "a photo of a ball"]
+    image, texts = _images((48, 80))[0], ["a photo of a cup", "a photo of a ball"]
     processor: Any = AutoProcessor.from_pretrained(folder)
     model: Any = AutoModelForZeroShotObjectDetection.from_pretrained(folder).eval()
     with torch.inference_mode():
-        output = model(**processor(text=[texts], images=[picture], return_tensors="pt"))
+        output = model(**processor(text=[texts], images=[image], return_tensors="pt"))
     theirs = processor.post_process_grounded_object_detection(output, 0.0, [(48, 80)], [texts])[0]
     questions = ZeroShotModel(
         str(folder), None, model.config, {"cup": "cup", "ball": "ball"}, None, torch.device("cpu")
     )
     with torch.inference_mode():
-        ours = questions.detections([picture], 0.0)[0]
+        ours = questions.detect([image], 0.0)[0]
     best = [max(ours[i : i + 2], key=lambda one: one[2]) for i in range(0, len(ours), 2)]  # two of each box
     np.testing.assert_allclose([box for box, _, _ in best], theirs["boxes"], atol=1e-3)
     np.testing.assert_allclose([score for _, _, score in best], theirs["scores"], atol=1e-5)
     assert [f"a photo of a {category}" for _, category, _ in best] == theirs["text_labels"]
 
 
-def _dino_scores(
-    folder: Path, of_words: dict[str, float], categories: Sequence[str], least_score: float
-) -> list[float]:
+def _dino_scores(folder: Path, of_words: dict[str, float], categories: Sequence[str], min_score: float) -> list[float]:
     """What becomes of one box whose tokens have these probabilities (0 for the others), by category."""
     processor: Any = AutoProcessor.from_pretrained(folder)
     config: Any = AutoModelForZeroShotObjectDetection.from_pretrained(folder).config
     named = {category: category for category in categories}
     model = ZeroShotModel(str(folder), None, config, named, "a {category}", torch.device("cpu"))
-    text = model._questions.texts(1)[0]
+    text = model._prompter.texts(1)[0]
     words = processor.tokenizer.convert_ids_to_tokens(processor.tokenizer(text)["input_ids"])
     logits = torch.tensor([[[torch.logit(torch.tensor(of_words.get(word, 0.0))) for word in words]]])
-    scores: list[float] = model._questions.scores(logits, least_score)[0, 0].tolist()
+    scores: list[float] = model._prompter.scores(logits, min_score)[0, 0].tolist()
     return scores
 
 
 def test_a_score_of_grounding_dino_is_the_mean_over_the_words_of_the_category(dino: Path) -> None:
-    found = _dino_scores(dino, {"a": 0.9, "hot": 0.5, "dog": 0.7, "cup": 0.1, ".": 0.9}, ["cup", "hot dog"], 0.3)
-    assert found == pytest.approx([0.1, 0.6])
+    detections = _dino_scores(dino, {"a": 0.9, "hot": 0.5, "dog": 0.7, "cup": 0.1, ".": 0.9}, ["cup", "hot dog"], 0.3)
+    assert detections == pytest.approx([0.1, 0.6])
 
 
 def test_a_category_of_which_grounding_dino_sees_a_part_is_in_doubt(dino: Path) -> None:
@@ -192,7 +190,7 @@ def test_a_category_of_which_grounding_dino_sees_a_part_is_in_doubt(dino: Path) 
 
 
 def test_a_box_that_may_be_two_things_is_found_as_both(any_family: Path) -> None:
-    things = Detector(_wide(any_family), ["cup", "ball"]).detect(_pictures((64, 64)))[0]
+    things = Detector(_wide(any_family), ["cup", "ball"]).detect(_images((64, 64)))[0]
     cups, balls = ({one.box_xyxy for one in things if one.category == name} for name in ("cup", "ball"))
     assert cups and cups == balls
 
@@ -202,21 +200,21 @@ def test_labels_of_class_names_are_asked_for_instead_of_their_category(any_famil
     detector = Detector(named, ["cup", "animal"])
     assert detector.categories == ["animal", "cup"]
     plain = Detector(_wide(any_family), ["dog", "hot dog", "cup"])
-    picture = _pictures((64, 64))
-    theirs = {one.score for one in plain.detect(picture)[0] if one.category != "cup"}
-    assert {one.score for one in detector.detect(picture)[0] if one.category == "animal"} == theirs
+    image = _images((64, 64))
+    theirs = {one.score for one in plain.detect(image)[0] if one.category != "cup"}
+    assert {one.score for one in detector.detect(image)[0] if one.category == "animal"} == theirs
 
 
 def test_the_gates_are_those_of_every_detector(any_family: Path) -> None:
-    picture = _pictures((64, 64))
-    everything = Detector(_wide(any_family), ["cup"]).detect(picture)[0]
+    image = _images((64, 64))
+    everything = Detector(_wide(any_family), ["cup"]).detect(image)[0]
     between = (everything[0].score + everything[-1].score) / 2
-    doubted = Detector(_wide(any_family, sure_score=between), ["cup"]).detect(picture)[0]
-    assert [one.is_sure for one in doubted] == [one.score >= between for one in everything]
-    assert not doubted[-1].is_sure
-    sure = tuple(one for one in doubted if one.is_sure)
-    assert Detector(_wide(any_family, sure_score=between, least_score=between), ["cup"]).detect(picture)[0] == sure
-    fewer = Detector(_wide(any_family, nms_iou=0.01), ["cup"]).detect(picture)[0]
+    doubted = Detector(_wide(any_family, confident_score=between), ["cup"]).detect(image)[0]
+    assert [one.is_confident for one in doubted] == [one.score >= between for one in everything]
+    assert not doubted[-1].is_confident
+    sure = tuple(one for one in doubted if one.is_confident)
+    assert Detector(_wide(any_family, confident_score=between, min_score=between), ["cup"]).detect(image)[0] == sure
+    fewer = Detector(_wide(any_family, nms_iou=0.01), ["cup"]).detect(image)[0]
     assert fewer and all(iou(a.box_xyxy, b.box_xyxy) <= 0.01 for a, b in combinations(fewer, 2))
 
 
@@ -224,18 +222,18 @@ def test_the_stage_asks_for_its_categories(owlvit: Path) -> None:
     stage = DetectStage(_wide(owlvit), ["ball", "cup"])
     stage.setup()
     spec = SceneSpec(key="s", category="cup", count=2, attributes={}, prompt="two cups")
-    composed = Composed(key="s", seed=1, spec=spec, composer="prompted", picture=_pictures((64, 64))[0])
-    found = stage.process([composed])[0]
-    assert isinstance(found, Detected) and {one.category for one in found.found} == {"ball", "cup"}
-    assert all(isinstance(one, Found) for one in found.found)
+    composed = ComposedScene(key="s", seed=1, spec=spec, composer="prompted", image=_images((64, 64))[0])
+    detections = stage.process([composed])[0]
+    assert isinstance(detections, DetectedScene) and {one.category for one in detections.detections} == {"ball", "cup"}
+    assert all(isinstance(one, Detection) for one in detections.detections)
 
 
 def test_another_wording_is_another_question(owlvit: Path) -> None:
-    picture = _pictures((64, 64))
+    image = _images((64, 64))
     one, other = (
-        Detector(_wide(owlvit, prompt=prompt), ["cup"]).detect(picture) for prompt in (None, "many {category}s")
+        Detector(_wide(owlvit, prompt=prompt), ["cup"]).detect(image) for prompt in (None, "many {category}s")
     )
-    said = Detector(_wide(owlvit, prompt="a photo of a {category}"), ["cup"]).detect(picture)
+    said = Detector(_wide(owlvit, prompt="a photo of a {category}"), ["cup"]).detect(image)
     assert one == said != other
 
 

@@ -11,8 +11,15 @@ import pytest
 from upath import UPath
 
 from augmentation.relations.programs import Category, Depth, Extreme, Middle, Ordinal, Region, Superlative
-from augmentation.relations.scene import Scene, Thing
-from benchmarks.agreement import AgreementConfig, figures_of, first_in_order, hear, main, meant
+from augmentation.relations.scene import Scene, SceneObject
+from benchmarks.agreement import (
+    AgreementConfig,
+    compare_queries,
+    compute_figures,
+    find_first_in_order,
+    main,
+    parse_plain_query,
+)
 from generation.parsing.attributes import AttributeParser
 from shards.schema import Instance, Query
 from shards.sources.sample import SourceSample
@@ -30,29 +37,29 @@ def parser() -> AttributeParser:
 @pytest.mark.parametrize(
     ("query", "program"),
     [
-        ("left cup", Extreme(of=CUP, side="left")),
-        ("cup on the far right", Extreme(of=CUP, side="right")),
-        ("lowest cup", Extreme(of=CUP, side="bottom")),
-        ("second cup from the left", Ordinal(of=CUP, rank=2, side="left")),
-        ("cup in the center", Middle(of=CUP)),
-        ("bottom right cup", Region(of=Region(of=CUP, region="bottom"), region="right")),
-        ("left cup at the top", Region(of=Region(of=CUP, region="top"), region="left")),
-        ("smaller cup", Superlative(of=CUP, measure="smallest")),
-        ("cup closest to us", Depth(of=CUP, place="front")),
-        ("cup in the background", Depth(of=CUP, place="back")),
+        ("left cup", Extreme(base=CUP, side="left")),
+        ("cup on the far right", Extreme(base=CUP, side="right")),
+        ("lowest cup", Extreme(base=CUP, side="bottom")),
+        ("second cup from the left", Ordinal(base=CUP, rank=2, side="left")),
+        ("cup in the center", Middle(base=CUP)),
+        ("bottom right cup", Region(base=Region(base=CUP, region="bottom"), region="right")),
+        ("left cup at the top", Region(base=Region(base=CUP, region="top"), region="left")),
+        ("smaller cup", Superlative(base=CUP, measure="smallest")),
+        ("cup closest to us", Depth(base=CUP, position="front")),
+        ("cup in the background", Depth(base=CUP, position="back")),
         *((text, None) for text in ("red cup", "left red cup", "left mug", "cup", "left cup next to the plate")),
     ],
 )
 def test_plain_queries_are_read_as_programs_and_others_as_none(
     parser: AttributeParser, query: str, program: object
 ) -> None:
-    found = meant(parser.parse([query])[0], "cup")
+    found = parse_plain_query(parser.parse([query])[0], "cup")
     assert (found and found[1]) == program
 
 
 def test_a_man_is_no_category_and_a_person_is(parser: AttributeParser) -> None:
     man, person = parser.parse(["left man", "left person"])
-    assert meant(man, "person") is None and meant(person, "person")
+    assert parse_plain_query(man, "person") is None and parse_plain_query(person, "person")
 
 
 def _sample(lefts: tuple[float, ...], texts: dict[str, int]) -> SourceSample:
@@ -73,15 +80,15 @@ def _sample(lefts: tuple[float, ...], texts: dict[str, int]) -> SourceSample:
 
 def test_what_is_clear_and_meant_is_counted_apart_from_the_mere_order() -> None:
     sample = _sample((0, 90, 100, 180), {"left cup": 0, "right cup": 2, "second cup from the left": 1, "red cup": 0})
-    heard = {one.query: one for one in hear([sample])}
+    heard = {one.query: one for one in compare_queries([sample])}
     assert heard.keys() == {"left cup", "right cup", "second cup from the left"}
-    assert heard["left cup"].is_right and heard["left cup"].in_order
+    assert heard["left cup"].is_right and heard["left cup"].is_first_in_order
     assert heard["right cup"].is_clear and not heard["right cup"].is_right
     second = heard["second cup from the left"]  # 10 pixels before the third: the order says it, our limits do not
-    assert not second.is_clear and second.in_order
+    assert not second.is_clear and second.is_first_in_order
     crowd = Instance(box_xyxy=(0, 0, 200, 9), category="cup", is_crowd=True)
-    assert list(hear([replace(sample, instances=(*sample.instances, crowd))])) == list(heard.values())
-    figures = figures_of(list(heard.values()))
+    assert list(compare_queries([replace(sample, instances=(*sample.instances, crowd))])) == list(heard.values())
+    figures = compute_figures(list(heard.values()))
     assert (figures["queries"], figures["clear"]) == (3, 2)
     assert figures["meant, where clear"]["share"] == 0.5
     # Clopper-Pearson of 1 in 1: 0.025 and 1
@@ -90,20 +97,20 @@ def test_what_is_clear_and_meant_is_counted_apart_from_the_mere_order() -> None:
 
 def test_the_mere_order_knows_sides_ranks_sizes_and_depth() -> None:
     boxes = ((0.0, 0.0, 10.0, 10.0), (40.0, 20.0, 80.0, 60.0), (90.0, 50.0, 100.0, 95.0))
-    scene = Scene(width=100, height=100, things=tuple(Thing(box_xyxy=box, category="cup") for box in boxes))
-    of = {
-        Extreme(of=CUP, side="right"): 2,
-        Extreme(of=CUP, side="top"): 0,
-        Ordinal(of=CUP, rank=2, side="right"): 1,
-        Middle(of=CUP): 1,
-        Superlative(of=CUP, measure="biggest"): 1,
-        Superlative(of=CUP, measure="tallest"): 2,
-        Superlative(of=CUP, measure="smallest"): 0,
-        Depth(of=CUP, place="front"): 2,
-        Depth(of=CUP, place="back"): 0,
+    scene = Scene(width=100, height=100, objects=tuple(SceneObject(box_xyxy=box, category="cup") for box in boxes))
+    base = {
+        Extreme(base=CUP, side="right"): 2,
+        Extreme(base=CUP, side="top"): 0,
+        Ordinal(base=CUP, rank=2, side="right"): 1,
+        Middle(base=CUP): 1,
+        Superlative(base=CUP, measure="biggest"): 1,
+        Superlative(base=CUP, measure="tallest"): 2,
+        Superlative(base=CUP, measure="smallest"): 0,
+        Depth(base=CUP, position="front"): 2,
+        Depth(base=CUP, position="back"): 0,
     }
-    assert {program: first_in_order(program, scene) for program in of} == of
-    assert first_in_order(Region(of=CUP, region="left"), scene) is None
+    assert {program: find_first_in_order(program, scene) for program in base} == base
+    assert find_first_in_order(Region(base=CUP, region="left"), scene) is None
 
 
 @pytest.mark.skipif(not SHARED.is_file(), reason=f"{SHARED} is not there")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.plain_network import plain_version
-from benchmarks.trainer import answer_ours, answer_plainly, asked, new_network
+from benchmarks.plain_network import make_plain_network
+from benchmarks.trainer import make_query_batch, new_network, predict_ours, predict_plain
 
 
 def test_both_give_the_same_boxes_and_gradients() -> None:
     torch.set_num_threads(1)
     network = new_network("miniature").eval()
-    plain = plain_version(network).eval()
-    some = asked(network.config, 2, torch.device("cpu"))
-    found, expected = answer_ours(network, some), answer_plainly(plain, some)
+    plain = make_plain_network(network).eval()
+    some = make_query_batch(network.config, 2, torch.device("cpu"))
+    found, expected = predict_ours(network, some), predict_plain(plain, some)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
     found.sum().backward()
     expected.sum().backward()

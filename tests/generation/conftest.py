@@ -91,8 +91,8 @@ def prior_config(checkpoints: Path) -> PriorConfig:
     return PriorConfig(
         render=RenderConfig(
             checkpoint=str(checkpoints / "stable-diffusion"),
-            steps=2,
-            guidance=3.0,
+            num_inference_steps=2,
+            guidance_scale=3.0,
             image_size_px=32,
             batch_size=4,
             device="cpu",

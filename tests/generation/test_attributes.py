@@ -10,8 +10,8 @@ import pytest
 
 from generation.errors import GenerationError
 from generation.parsing.attributes import MAX_WORDS, AttributeParser, Attributes, EmptyQueryError
-from generation.parsing.normalization import normalised
-from generation.priors.prompt import prior_prompt
+from generation.parsing.normalization import normalize_text
+from generation.priors.prompt import build_prompt_text
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
@@ -89,7 +89,7 @@ def _read(parser: AttributeParser, query: str) -> Attributes:
     return parser.parse([query])[0]
 
 
-COLOURS = {
+COLORS = {
     "blue shirt guy": {("blue", "shirt")},
     "guy blue shirt": {("blue", "shirt")},
     "man in red shirt and black pants": {("red", "shirt"), ("black", "pants")},
@@ -109,9 +109,9 @@ COLOURS = {
 }
 
 
-@pytest.mark.parametrize(("query", "colours"), COLOURS.items())
-def test_colours_say_what_they_modify(parser: AttributeParser, query: str, colours: set[tuple[str, str]]) -> None:
-    assert set(_read(parser, query).colours) == colours
+@pytest.mark.parametrize(("query", "colors"), COLORS.items())
+def test_colours_say_what_they_modify(parser: AttributeParser, query: str, colors: set[tuple[str, str]]) -> None:
+    assert set(_read(parser, query).colors) == colors
 
 
 LOCATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
@@ -146,20 +146,20 @@ def test_location_words_stand_apart(
 def test_roles_are_told_apart_in_one_sentence(parser: AttributeParser) -> None:
     read = _read(parser, "a bald man wearing a striped shirt and glasses holding a wooden bat behind the catcher")
     assert read.kind == "person"
-    assert read.target.others == ("bald",)
+    assert read.target.other_modifiers == ("bald",)
     assert [(t.lemma, t.patterns) for t in read.wearing] == [("shirt", ("striped",)), ("glasses", ())]
     assert [(t.lemma, t.materials) for t in read.carrying] == [("bat", ("wooden",))]
-    assert [(r.relation, r.thing.lemma) for r in read.related] == [("behind", "catcher")]
+    assert [(r.relation, r.noun_phrase.lemma) for r in read.related] == [("behind", "catcher")]
 
 
 def test_clothes_belong_to_the_person_named_last(parser: AttributeParser) -> None:
     assert _read(parser, "man behind woman in red").wearing == ()
-    assert [t.colours for t in _read(parser, "man next to bus in red shirt").wearing] == [("red",)]
+    assert [t.colors for t in _read(parser, "man next to bus in red shirt").wearing] == [("red",)]
 
 
 def test_colours_of_a_related_person_are_kept_with_it(parser: AttributeParser) -> None:
     (related,) = _read(parser, "couch behind the lady in red").related
-    assert [thing.colours for thing in related.details] == [("red",)]
+    assert [noun_phrase.colors for noun_phrase in related.details] == [("red",)]
 
 
 def test_a_part_is_the_head_and_its_whole_is_drawn(parser: AttributeParser) -> None:
@@ -170,7 +170,7 @@ def test_a_part_is_the_head_and_its_whole_is_drawn(parser: AttributeParser) -> N
 def test_negated_words_are_no_attributes(parser: AttributeParser) -> None:
     read = _read(parser, "couch not the pink pillow")
     assert read.negated == ("pink", "pillow")
-    assert read.colours == ()
+    assert read.colors == ()
     assert _read(parser, "chips that is neither red nor green").negated == ("red", "green")
 
 
@@ -178,7 +178,7 @@ def test_a_negation_takes_the_object_of_the_verb_after_it_and_no_more(parser: At
     read = _read(parser, "person in a white shirt not holding a glass")
     assert (read.carrying, read.negated) == ((), ("glass",))
     read = _read(parser, "man not wearing hat holding a bat")
-    assert ([thing.noun for thing in read.carrying], read.negated) == (["bat"], ("hat",))
+    assert ([noun_phrase.noun for noun_phrase in read.carrying], read.negated) == (["bat"], ("hat",))
 
 
 def test_counts_sizes_and_actions_are_read(parser: AttributeParser) -> None:
@@ -190,8 +190,8 @@ def test_counts_sizes_and_actions_are_read(parser: AttributeParser) -> None:
 def test_an_action_keeps_its_object(parser: AttributeParser) -> None:
     (action,) = _read(parser, "girl eating pizza").actions
     assert action.verb == "eating"
-    assert action.thing is not None
-    assert action.thing.lemma == "pizza"
+    assert action.noun_phrase is not None
+    assert action.noun_phrase.lemma == "pizza"
 
 
 def test_the_written_form_is_kept_beside_the_corrected_one(parser: AttributeParser) -> None:
@@ -200,7 +200,7 @@ def test_the_written_form_is_kept_beside_the_corrected_one(parser: AttributePars
 
 
 def test_control_characters_case_and_spaces_are_normalised() -> None:
-    assert normalised("  Left\x00 GUY\tw/ Hat!! ") == "left guy with hat"
+    assert normalize_text("  Left\x00 GUY\tw/ Hat!! ") == "left guy with hat"
 
 
 @pytest.mark.parametrize("text", ["", "   ", "?!...", "\x00\x01", "---"])
@@ -216,7 +216,7 @@ def test_an_empty_query_is_an_error_of_the_room() -> None:
 def test_a_query_of_500_words_keeps_head_and_colour(parser: AttributeParser) -> None:
     read = _read(parser, "red cup " + "with a very long story about the table " * 62)
     assert read.truncated
-    assert (read.target.lemma, read.target.colours) == ("cup", ("red",))
+    assert (read.target.lemma, read.target.colors) == ("cup", ("red",))
     assert len(read.query.split()) > MAX_WORDS
 
 
@@ -224,7 +224,7 @@ def test_a_query_of_500_words_keeps_head_and_colour(parser: AttributeParser) -> 
     "text", ["红色的杯子", "la tasse rouge", "🙂 cup", "38", "a" * 3000, "of of of", "in in", "'s", "@@ a"]
 )
 def test_strange_input_is_read_without_an_error(parser: AttributeParser, text: str) -> None:
-    assert prior_prompt(_read(parser, text))
+    assert build_prompt_text(_read(parser, text))
 
 
 def test_parsing_does_not_depend_on_the_batch(parser: AttributeParser) -> None:
@@ -238,7 +238,7 @@ def test_json_holds_what_was_read_and_nothing_empty(parser: AttributeParser) -> 
         "query": "left red cup",
         "kind": "thing",
         "category": "cup",
-        "target": {"surface": "cup", "lemma": "cup", "noun": "cup", "colours": ["red"]},
+        "target": {"surface": "cup", "lemma": "cup", "noun": "cup", "colors": ["red"]},
         "absolute_location": ["left"],
     }
     assert json.loads(json.dumps(record)) == record

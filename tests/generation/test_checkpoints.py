@@ -25,8 +25,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from generation.errors import GenerationError
 from generation.models.text_to_image import RenderConfig, Renderer
-from generation.priors.config import PriorConfig, picture_settings
-from generation.priors.rendering import PriorDrawer
+from generation.priors.config import PriorConfig, build_image_settings
+from generation.priors.rendering import PriorRenderer
 
 PROMPTS = ["a red cup", "a man", "a red cup", "two dogs"]
 WIDTH = 16
@@ -138,25 +138,30 @@ def _sd3(tokenizer: CLIPTokenizer) -> StableDiffusion3Pipeline:
 
 
 @pytest.mark.parametrize(
-    ("make", "steps", "guidance"),
+    ("make", "num_inference_steps", "guidance_scale"),
     [(_xl, 2, 5.0), (_xl, 1, 0.0), (_lcm, 2, 8.0), (_sd3, 2, 5.0), (_sd3, 2, 0.0)],
     ids=["xl", "xl turbo", "lcm", "sd3", "sd3 without guidance"],
 )
 def test_every_class_draws_a_prompt_the_same_in_every_batch(
-    tokenizer: CLIPTokenizer, tmp_path: Path, make: object, steps: int, guidance: float
+    tokenizer: CLIPTokenizer, tmp_path: Path, make: object, num_inference_steps: int, guidance_scale: float
 ) -> None:
     torch.manual_seed(0)
     assert callable(make)
     make(tokenizer).save_pretrained(tmp_path / "model")
     config = RenderConfig(
-        checkpoint=str(tmp_path / "model"), steps=steps, guidance=guidance, image_size_px=32, batch_size=3, device="cpu"
+        checkpoint=str(tmp_path / "model"),
+        num_inference_steps=num_inference_steps,
+        guidance_scale=guidance_scale,
+        image_size_px=32,
+        batch_size=3,
+        device="cpu",
     )
-    pictures = Renderer(config).render(PROMPTS, [1, 2, 1, 3])
+    images = Renderer(config).render(PROMPTS, [1, 2, 1, 3])
     alone = Renderer(replace(config, batch_size=1)).render(PROMPTS[1:2], [2])[0]
-    assert all(picture.shape == (32, 32, 3) for picture in pictures)
-    assert np.abs(pictures[0].astype(int) - pictures[2].astype(int)).max() <= 1
-    assert np.abs(pictures[1].astype(int) - alone.astype(int)).max() <= 1
-    assert np.abs(pictures[0].astype(int) - pictures[1].astype(int)).max() > 1
+    assert all(image.shape == (32, 32, 3) for image in images)
+    assert np.abs(images[0].astype(int) - images[2].astype(int)).max() <= 1
+    assert np.abs(images[1].astype(int) - alone.astype(int)).max() <= 1
+    assert np.abs(images[0].astype(int) - images[1].astype(int)).max() > 1
 
 
 def test_a_small_vae_that_draws_the_same_is_taken_and_part_of_the_id(
@@ -164,9 +169,9 @@ def test_a_small_vae_that_draws_the_same_is_taken_and_part_of_the_id(
 ) -> None:
     same = replace(prior_config.render, small_vae=str(checkpoints / "stable-diffusion" / "vae"))
     config = replace(prior_config, render=same)
-    (one,), (other,) = (PriorDrawer(given).draw(["a red cup"]) for given in (prior_config, config))
+    (one,), (other,) = (PriorRenderer(given).generate_images(["a red cup"]) for given in (prior_config, config))
     np.testing.assert_array_equal(one.images[0], other.images[0])
-    assert picture_settings(config) != picture_settings(prior_config)
+    assert build_image_settings(config) != build_image_settings(prior_config)
 
 
 def test_a_small_vae_that_draws_something_else_is_refused(prior_config: PriorConfig, tmp_path: Path) -> None:
@@ -179,7 +184,7 @@ def test_a_small_vae_that_draws_something_else_is_refused(prior_config: PriorCon
     ).save_pretrained(tmp_path / "small")
     render = replace(prior_config.render, small_vae=str(tmp_path / "small"))
     with pytest.raises(GenerationError, match=r"cosine of .* leave small_vae out"):
-        PriorDrawer(replace(prior_config, render=render))
+        PriorRenderer(replace(prior_config, render=render))
 
 
 @pytest.mark.parametrize(("channels", "message"), [(8, "latents of 8 channels, the checkpoint draws 4"), (0, "no VAE")])
@@ -190,10 +195,10 @@ def test_a_small_vae_of_other_latents_or_none_is_named(
         _vae(channels).save_pretrained(tmp_path)
     renderer = Renderer(replace(prior_config.render, small_vae=str(tmp_path)))
     with pytest.raises(GenerationError, match=message):
-        renderer.take_small_vae()
+        renderer.use_small_vae()
 
 
 def test_a_scheduler_of_few_steps_fits_a_checkpoint_of_many(prior_config: PriorConfig) -> None:
-    config = replace(prior_config.render, scheduler="LCMScheduler", steps=1, guidance=0.0)
+    config = replace(prior_config.render, scheduler="LCMScheduler", num_inference_steps=1, guidance_scale=0.0)
     assert Renderer(config).render(["a cup"], [1])[0].shape == (32, 32, 3)
     assert DDIMScheduler.__name__ not in repr(Renderer(config)._pipeline.scheduler)

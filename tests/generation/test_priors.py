@@ -18,13 +18,13 @@ from generation.errors import GenerationError
 from generation.models.checkpoints import fingerprint
 from generation.models.image_encoder import EncoderConfig, ImageEncoder
 from generation.models.text_to_image import RenderConfig, Renderer
-from generation.models.webp import webp_bytes
-from generation.priors.config import PriorConfig, encoder_fingerprint, picture_settings, prior_id
+from generation.models.webp import encode_webp
+from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint, prior_id
 from generation.priors.generator import PriorGenerator
 from generation.priors.prompt import PromptConfig
 from generation.priors.query_parsing import ParsedQuery, ParsedSink, ParseStage
-from generation.priors.rendering import Drawn, DrawnPrior, DrawStage, PriorDrawer
-from generation.priors.seeds import image_seed
+from generation.priors.rendering import GeneratedImages, GeneratedPrior, PriorRenderer, RenderStage
+from generation.priors.seeds import compute_image_seed
 from generation.priors.store import PriorSink, PriorStore
 from pipeline.receipts import PipelineError
 from pipeline.run import ExecutorConfig, Job, PlanRow, run_job
@@ -49,7 +49,9 @@ def encoder(prior_config: PriorConfig) -> ImageEncoder:
 
 
 def test_an_id_is_the_same_in_every_process() -> None:
-    assert prior_id("a red cup", {"steps": 20, "model": "m"}) == prior_id("a red cup", {"model": "m", "steps": 20})
+    assert prior_id("a red cup", {"num_inference_steps": 20, "model": "m"}) == prior_id(
+        "a red cup", {"model": "m", "num_inference_steps": 20}
+    )
     assert prior_id("a red cup", {}) == "545fe056425d2ce6571f9b7f200dd117"
 
 
@@ -60,18 +62,18 @@ def test_everything_that_decides_the_picture_decides_the_id(prior_config: PriorC
         replace(config, seed=1),
         replace(config, num_images=2),
         replace(config, prompt=PromptConfig(negative_prompt="blurry")),
-        replace(config, render=replace(config.render, steps=3)),
-        replace(config, render=replace(config.render, guidance=4.0)),
+        replace(config, render=replace(config.render, num_inference_steps=3)),
+        replace(config, render=replace(config.render, guidance_scale=4.0)),
         replace(config, render=replace(config.render, image_size_px=64)),
         replace(config, render=replace(config.render, scheduler="DDIMScheduler")),
     ]
-    assert len({prior_id("a red cup", picture_settings(variant)) for variant in variants}) == len(variants)
-    assert len({prior_id(prompt, picture_settings(config)) for prompt in PROMPTS}) == len(PROMPTS)
+    assert len({prior_id("a red cup", build_image_settings(variant)) for variant in variants}) == len(variants)
+    assert len({prior_id(prompt, build_image_settings(config)) for prompt in PROMPTS}) == len(PROMPTS)
 
 
 def test_where_and_how_fast_a_picture_is_made_does_not_decide_the_id(prior_config: PriorConfig) -> None:
     faster = replace(prior_config, render=replace(prior_config.render, batch_size=1, dtype="float32"))
-    assert picture_settings(faster) == picture_settings(prior_config)
+    assert build_image_settings(faster) == build_image_settings(prior_config)
 
 
 def test_a_fingerprint_changes_with_one_byte_of_the_weights_and_not_with_the_folder(tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_a_path_without_a_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_seeds_differ_by_prompt_seed_and_number_and_fit_63_bits() -> None:
-    seeds = {image_seed(prompt, seed, index) for prompt in PROMPTS for seed in (0, 1) for index in (0, 1)}
+    seeds = {compute_image_seed(prompt, seed, index) for prompt in PROMPTS for seed in (0, 1) for index in (0, 1)}
     assert len(seeds) == 20
     assert all(0 <= seed < 2**63 for seed in seeds)
 
@@ -102,15 +104,15 @@ def test_seeds_differ_by_prompt_seed_and_number_and_fit_63_bits() -> None:
 
 
 def test_a_picture_does_not_depend_on_its_batch_or_place(renderer: Renderer) -> None:
-    seeds = [image_seed(prompt, 0, 0) for prompt in PROMPTS]
+    seeds = [compute_image_seed(prompt, 0, 0) for prompt in PROMPTS]
     together = renderer.render(PROMPTS, seeds)
-    assert [picture.shape for picture in together] == [(32, 32, 3)] * 5
-    assert all(picture.dtype == np.uint8 for picture in together)
+    assert [image.shape for image in together] == [(32, 32, 3)] * 5
+    assert all(image.dtype == np.uint8 for image in together)
     backwards = renderer.render(PROMPTS[::-1], seeds[::-1])[::-1]
-    for picture, other, prompt, seed in zip(together, backwards, PROMPTS, seeds, strict=True):
+    for image, other, prompt, seed in zip(together, backwards, PROMPTS, seeds, strict=True):
         alone = renderer.render([prompt], [seed])[0]
-        assert np.abs(picture.astype(int) - alone.astype(int)).max() <= 1
-        assert np.abs(picture.astype(int) - other.astype(int)).max() <= 1
+        assert np.abs(image.astype(int) - alone.astype(int)).max() <= 1
+        assert np.abs(image.astype(int) - other.astype(int)).max() <= 1
 
 
 def test_prompt_seed_and_negative_prompt_change_the_picture(renderer: Renderer) -> None:
@@ -139,7 +141,9 @@ def test_a_folder_that_is_no_pipeline_is_named(tmp_path: Path, content: dict[str
         Renderer(RenderConfig(checkpoint=str(tmp_path)))
 
 
-@pytest.mark.parametrize("fault", [{"image_size_px": 100}, {"steps": 0}, {"guidance": -1.0}, {"batch_size": 0}])
+@pytest.mark.parametrize(
+    "fault", [{"image_size_px": 100}, {"num_inference_steps": 0}, {"guidance_scale": -1.0}, {"batch_size": 0}]
+)
 def test_impossible_settings_are_refused(fault: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must"):
         RenderConfig(checkpoint="some/model", **fault)  # type: ignore[arg-type]
@@ -148,24 +152,24 @@ def test_impossible_settings_are_refused(fault: dict[str, object]) -> None:
 # -- features -------------------------------------------------------------------------------------------------------
 
 
-def _pictures(number: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+def _images(number: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
     random = np.random.default_rng(0)
     return [random.integers(0, 256, (32, 32, 3), dtype=np.uint8) for _ in range(number)]
 
 
 def test_features_have_length_1_and_do_not_depend_on_the_batch(encoder: ImageEncoder) -> None:
-    pictures = _pictures(5)
-    together = encoder.images(pictures)
+    images = _images(5)
+    together = encoder.images(images)
     assert together.shape == (5, DIM) == (5, encoder.dim)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(together[3], encoder.images(pictures[3:4])[0], atol=1e-5)
+    np.testing.assert_allclose(together[3], encoder.images(images[3:4])[0], atol=1e-5)
 
 
 def test_several_pictures_are_averaged_after_normalisation(encoder: ImageEncoder) -> None:
-    pictures = _pictures(3)
-    singles = encoder.images(pictures)
+    images = _images(3)
+    singles = encoder.images(images)
     mean = singles[:2].mean(0)
-    (feature, score), (other, _) = encoder.encode([pictures[:2], pictures[2:]], ["a cup", "a ball"])
+    (feature, score), (other, _) = encoder.encode([images[:2], images[2:]], ["a cup", "a ball"])
     np.testing.assert_allclose(feature, mean / np.linalg.norm(mean), atol=1e-3)
     np.testing.assert_allclose(other, singles[2], atol=1e-3)
     cosine = float(mean / np.linalg.norm(mean) @ encoder.texts(["a cup"])[0])
@@ -181,8 +185,8 @@ def test_a_vision_tower_alone_gives_features_without_a_score(checkpoints: Path, 
     CLIPImageProcessor.from_pretrained(checkpoints / "clip").save_pretrained(tmp_path)
     alone = ImageEncoder(EncoderConfig(checkpoint=str(tmp_path), device="cpu"))
     whole = ImageEncoder(EncoderConfig(checkpoint=str(checkpoints / "clip"), device="cpu"))
-    ((feature, score),) = alone.encode([_pictures(1)], ["a cup"])
-    np.testing.assert_allclose(feature, whole.images(_pictures(1))[0], atol=1e-3)
+    ((feature, score),) = alone.encode([_images(1)], ["a cup"])
+    np.testing.assert_allclose(feature, whole.images(_images(1))[0], atol=1e-3)
     assert score is None
 
 
@@ -199,19 +203,19 @@ def _item(key: str, **payload: object) -> Item:
 
 
 def test_the_parse_stage_gives_queries_of_one_look_one_id_and_rejects_symbols(prior_config: PriorConfig) -> None:
-    stage = ParseStage(prior_config.prompt, picture_settings(prior_config))
+    stage = ParseStage(prior_config.prompt, build_image_settings(prior_config))
     stage.setup()
     left, symbols, right = stage.process(
         [_item("q1", text="left red cup"), _item("q2", text="?!"), _item("q3", text="red cup on the right")]
     )
     assert isinstance(left, ParsedQuery)
     assert isinstance(right, ParsedQuery)
-    assert left.prior_id == right.prior_id == prior_id("a red cup", picture_settings(prior_config))
+    assert left.prior_id == right.prior_id == prior_id("a red cup", build_image_settings(prior_config))
     assert symbols == Rejected(key="q2", reason="empty_query", detail="'?!' has neither a letter nor a digit")
 
 
 def test_parsed_queries_are_written_as_parquet(prior_config: PriorConfig, tmp_path: Path) -> None:
-    stage = ParseStage(prior_config.prompt, picture_settings(prior_config))
+    stage = ParseStage(prior_config.prompt, build_image_settings(prior_config))
     stage.setup()
     parsed = stage.process([_item("q1", text="left red cup"), _item("q2", text="the one"), _item("q3", text="red cup")])
     written = ParsedSink().write([one for one in parsed if isinstance(one, ParsedQuery)], tmp_path)
@@ -222,15 +226,15 @@ def test_parsed_queries_are_written_as_parquet(prior_config: PriorConfig, tmp_pa
 
 
 def _job(config: PriorConfig, prompts: list[str], quality: int | None = 90) -> Job:
-    settings = picture_settings(config)
+    settings = build_image_settings(config)
     return Job(
         name="priors",
         fingerprint={"settings": settings},
         inputs=lambda: [PlanRow(key=prior_id(p, settings), payload={"prompt": p}) for p in prompts],
         items_per_shard=2,
         seed=0,
-        stages=[DrawStage(config, webp_quality=quality)],
-        sink=PriorSink(settings, encoder_fingerprint(config)),
+        stages=[RenderStage(config, webp_quality=quality)],
+        sink=PriorSink(settings, compute_encoder_fingerprint(config)),
     )
 
 
@@ -246,7 +250,7 @@ def root(prior_config: PriorConfig, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def settings(prior_config: PriorConfig) -> dict[str, object]:
-    return picture_settings(replace(prior_config, num_images=2))
+    return build_image_settings(replace(prior_config, num_images=2))
 
 
 def test_a_store_is_all_runs_below_a_folder(root: Path, settings: dict[str, object]) -> None:
@@ -269,8 +273,8 @@ def test_features_come_in_the_order_asked_and_equal_the_encoders(
     assert features.shape == (3, DIM)
     assert features.dtype == np.float16
     for prompt, feature in zip(asked, features, strict=True):
-        pictures = renderer.render([prompt] * 2, [image_seed(prompt, 0, 0), image_seed(prompt, 0, 1)])
-        np.testing.assert_allclose(feature, encoder.encode([pictures], [prompt])[0][0], atol=2e-3)
+        images = renderer.render([prompt] * 2, [compute_image_seed(prompt, 0, 0), compute_image_seed(prompt, 0, 1)])
+        np.testing.assert_allclose(feature, encoder.encode([images], [prompt])[0][0], atol=2e-3)
 
 
 def test_the_first_picture_is_kept_losslessly_if_asked(
@@ -278,8 +282,8 @@ def test_the_first_picture_is_kept_losslessly_if_asked(
 ) -> None:
     prompt = PROMPTS[2]
     stored = PriorStore.open(root).image(prior_id(prompt, settings))
-    drawn = renderer.render([prompt], [image_seed(prompt, 0, 0)])[0]
-    assert np.abs(stored.astype(int) - drawn.astype(int)).max() <= 1
+    generated = renderer.render([prompt], [compute_image_seed(prompt, 0, 0)])[0]
+    assert np.abs(stored.astype(int) - generated.astype(int)).max() <= 1
 
 
 def test_the_record_says_how_the_picture_was_made(root: Path, settings: dict[str, object]) -> None:
@@ -294,8 +298,8 @@ def test_the_mean_clip_score_is_over_all_priors_of_all_shards(root: Path) -> Non
     store = PriorStore.open(root)
     scores = [store.clip_score(identifier) for identifier in store]
     assert len(scores) > 2
-    assert store.mean_clip_score() == pytest.approx(sum(score or 0.0 for score in scores) / len(scores))
-    assert PriorStore().mean_clip_score() is None
+    assert store.compute_mean_clip_score() == pytest.approx(sum(score or 0.0 for score in scores) / len(scores))
+    assert PriorStore().compute_mean_clip_score() is None
 
 
 def test_a_shard_is_a_webdataset_tar_with_every_picture_and_no_clock(root: Path, settings: dict[str, object]) -> None:
@@ -313,21 +317,21 @@ def test_a_shard_is_a_webdataset_tar_with_every_picture_and_no_clock(root: Path,
 
 
 def test_the_same_priors_give_the_same_bytes(tmp_path: Path) -> None:
-    drawn = Drawn(
+    generated = GeneratedImages(
         prompt="a cup",
         images=(),
         feature=np.ones(DIM, np.float16),
         clip_score=21.5,
-        compressed=tuple(webp_bytes(picture, 90) for picture in _pictures(2)),
+        compressed=tuple(encode_webp(image, 90) for image in _images(2)),
     )
-    prior = DrawnPrior(key="a" * 32, drawn=drawn)
+    prior = GeneratedPrior(key="a" * 32, generated=generated)
     contents = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        written = PriorSink({"steps": 2}, "clip").write([prior], tmp_path / name)
+        written = PriorSink({"num_inference_steps": 2}, "clip").write([prior], tmp_path / name)
         contents.append([path.read_bytes() for path in written.files.values()])
     assert contents[0] == contents[1]
-    assert written.summary == {"priors": 1, "pictures": 2}
+    assert written.summary == {"priors": 1, "images": 2}
 
 
 def test_an_empty_shard_is_written(tmp_path: Path) -> None:
@@ -379,19 +383,19 @@ def test_a_damaged_tar_is_noticed_when_a_picture_is_read(
 @pytest.mark.parametrize("quality", [0, 101])
 def test_an_impossible_quality_is_refused(prior_config: PriorConfig, quality: int) -> None:
     with pytest.raises(ValueError, match="webp_quality"):
-        DrawStage(prior_config, webp_quality=quality)
+        RenderStage(prior_config, webp_quality=quality)
 
 
 def test_the_draw_stage_takes_its_seed_from_the_prompt_not_from_the_item(prior_config: PriorConfig) -> None:
-    stage = DrawStage(replace(prior_config, num_images=2, seed=3), webp_quality=50)
+    stage = RenderStage(replace(prior_config, num_images=2, seed=3), webp_quality=50)
     stage.setup()
     items = [Item(key="a", seed=1, payload={"prompt": "a cup"}), Item(key="b", seed=2, payload={"prompt": "a cup"})]
     first, second = stage.process(items)
-    assert isinstance(first, DrawnPrior)
-    assert isinstance(second, DrawnPrior)
-    assert len(first.drawn.compressed) == 2
-    assert first.drawn.compressed[0] != first.drawn.compressed[1]
-    assert first.drawn.compressed[1] == second.drawn.compressed[1]
+    assert isinstance(first, GeneratedPrior)
+    assert isinstance(second, GeneratedPrior)
+    assert len(first.generated.compressed) == 2
+    assert first.generated.compressed[0] != first.generated.compressed[1]
+    assert first.generated.compressed[1] == second.generated.compressed[1]
 
 
 # -- the gate, memory and precision ----------------------------------------------------------------------------------
@@ -400,31 +404,33 @@ def test_the_draw_stage_takes_its_seed_from_the_prompt_not_from_the_item(prior_c
 def test_what_scores_too_little_is_drawn_again_and_the_best_try_is_kept() -> None:
     config = miniature.prior_config()
     prompts = ["a red cup", "a striped blue star", "a dotted green house", "a purple ball"]
-    plain = PriorDrawer(config).draw(prompts)
+    plain = PriorRenderer(config).generate_images(prompts)
     scores = [one.clip_score or 0.0 for one in plain]
     bar = (min(scores) + sorted(scores)[1]) / 2  # one prompt falls short of it
-    drawer = PriorDrawer(replace(config, min_clip_score=bar, max_redraws=2))
-    gated = drawer.draw(prompts)
-    assert [one.redraws > 0 for one in gated] == [score < bar for score in scores]
+    drawer = PriorRenderer(replace(config, min_clip_score=bar, max_retries=2))
+    gated = drawer.generate_images(prompts)
+    assert [one.num_retries > 0 for one in gated] == [score < bar for score in scores]
     (poor,) = [i for i, score in enumerate(scores) if score < bar]
-    tries = [image_seed(prompts[poor], config.seed, number) for number in range(gated[poor].redraws + 1)]
-    pictures = drawer.renderer.render([prompts[poor]] * len(tries), tries)
-    encoded = drawer.encoder.encode([[picture] for picture in pictures], [prompts[poor]] * len(tries))
+    tries = [compute_image_seed(prompts[poor], config.seed, number) for number in range(gated[poor].num_retries + 1)]
+    images = drawer.renderer.render([prompts[poor]] * len(tries), tries)
+    encoded = drawer.encoder.encode([[image] for image in images], [prompts[poor]] * len(tries))
     assert gated[poor].clip_score == pytest.approx(max(score or 0.0 for _, score in encoded), abs=0.2)
 
 
 def test_a_gate_is_part_of_the_id_only_where_it_is_set(prior_config: PriorConfig) -> None:
-    assert "min_clip_score" not in picture_settings(prior_config)
-    gated = picture_settings(replace(prior_config, min_clip_score=20.0))
-    assert prior_id("a cup", gated) != prior_id("a cup", picture_settings(prior_config))
+    assert "min_clip_score" not in build_image_settings(prior_config)
+    gated = build_image_settings(replace(prior_config, min_clip_score=20.0))
+    assert prior_id("a cup", gated) != prior_id("a cup", build_image_settings(prior_config))
 
 
 def test_priors_are_equal_whatever_the_batch_size(prior_config: PriorConfig) -> None:
-    drawn = [
-        PriorDrawer(replace(prior_config, render=replace(prior_config.render, batch_size=size))).draw(PROMPTS)
+    generated = [
+        PriorRenderer(replace(prior_config, render=replace(prior_config.render, batch_size=size))).generate_images(
+            PROMPTS
+        )
         for size in (1, 3, 8)
     ]
-    for one, *others in zip(*drawn, strict=True):
+    for one, *others in zip(*generated, strict=True):
         for other in others:
             assert float(one.feature.astype(float) @ other.feature.astype(float)) >= 1 - 1e-3
 
@@ -471,15 +477,15 @@ def test_nan_of_half_precision_is_drawn_again_in_float32(
     decode = renderer._pipeline.vae.decode
 
     def overflowing(latents: torch.Tensor, *args: object, **kwargs: object) -> object:
-        (picture,) = decode(latents, *args, **kwargs)
+        (image,) = decode(latents, *args, **kwargs)
         if latents.dtype != torch.float32:
-            picture[:1] = torch.nan  # the first of the batch
-        return (picture,)
+            image[:1] = torch.nan  # the first of the batch
+        return (image,)
 
     monkeypatch.setattr(renderer._pipeline.vae, "decode", overflowing)
-    pictures = renderer.render(PROMPTS[:2], [1, 2])
+    images = renderer.render(PROMPTS[:2], [1, 2])
     assert "1 picture(s) held NaN" in caplog.text
-    assert np.abs(pictures[0].astype(int) - right[0].astype(int)).max() <= 1
+    assert np.abs(images[0].astype(int) - right[0].astype(int)).max() <= 1
     assert renderer._pipeline.unet.dtype == torch.bfloat16
 
 
@@ -501,7 +507,7 @@ def test_the_library_gives_picture_and_feature_and_draws_a_prompt_once(prior_con
     assert left.images is right.images
     assert left.image.shape == (32, 32, 3)
     assert left.feature.shape == (generator.dim,) == (DIM,)
-    assert left.prior_id == prior_id("a red cup", picture_settings(prior_config))
+    assert left.prior_id == prior_id("a red cup", build_image_settings(prior_config))
     assert generator("the red cup above the ball").images is left.images
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from generation.parsing.attributes import AttributeParser
-from generation.priors.prompt import PHOTO_TEMPLATES, PromptConfig, build_prompt, prior_prompt
+from generation.priors.prompt import PHOTO_TEMPLATES, PromptConfig, build_prompt, build_prompt_text
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
@@ -147,7 +147,7 @@ def test_there_are_a_hundred_cases() -> None:
 
 @pytest.mark.parametrize(("query", "prompt"), PROMPTS.items())
 def test_the_prompt_is_a_plain_caption_of_the_target(parser: AttributeParser, query: str, prompt: str) -> None:
-    assert prior_prompt(parser.parse([query])[0]) == prompt
+    assert build_prompt_text(parser.parse([query])[0]) == prompt
 
 
 @pytest.mark.parametrize(
@@ -160,17 +160,17 @@ def test_the_prompt_is_a_plain_caption_of_the_target(parser: AttributeParser, qu
     ],
 )
 def test_queries_that_differ_in_position_share_a_prompt(parser: AttributeParser, queries: tuple[str, ...]) -> None:
-    assert len({prior_prompt(read) for read in parser.parse(queries)}) == 1
+    assert len({build_prompt_text(read) for read in parser.parse(queries)}) == 1
 
 
 def test_a_garment_can_stand_for_itself(parser: AttributeParser) -> None:
     config = PromptConfig(garments_mean_wearers=False)
-    assert prior_prompt(parser.parse(["red hat on the left"])[0], config) == "a red hat"
+    assert build_prompt_text(parser.parse(["red hat on the left"])[0], config) == "a red hat"
 
 
 def test_the_template_goes_around_the_caption(parser: AttributeParser) -> None:
     config = PromptConfig(template="a photo of {caption}, realistic")
-    assert prior_prompt(parser.parse(["left guy"])[0], config) == "a photo of a man, realistic"
+    assert build_prompt_text(parser.parse(["left guy"])[0], config) == "a photo of a man, realistic"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_real_queries_need_at_most_half_as_many_prompts(parser: AttributeParser)
         pytest.skip("the real validation queries are not at hand")
     with gzip.open(path, "rt") as lines:
         queries = [json.loads(line)["query"] for line in lines]
-    prompts = {prior_prompt(read) for read in parser.parse(queries)}
+    prompts = {build_prompt_text(read) for read in parser.parse(queries)}
     assert len(queries) == 10_834
     assert len(prompts) <= 5_400
     words = {word for prompt in prompts for word in prompt.split()}

@@ -12,7 +12,7 @@ from toy_job import Number, TarSink
 
 from pipeline.errors import PipelineError
 from pipeline.plan import PlanRow
-from pipeline.receipts import read_receipts, verified_path
+from pipeline.receipts import get_verified_path, read_receipts
 from pipeline.run import Job, run_job
 from pipeline.stage import Item, Rejected, Stage
 
@@ -22,7 +22,7 @@ class ReadStage(Stage[Item, Number]):
         self._source = source
 
     def setup(self) -> None:
-        self._tars = {r.shard_id: verified_path(self._source, r, "tar") for r in read_receipts(self._source)}
+        self._tars = {r.shard_id: get_verified_path(self._source, r, "tar") for r in read_receipts(self._source)}
 
     def process(self, items: list[Item]) -> list[Number | Rejected]:
         return [self._read(item) for item in items]
@@ -38,7 +38,7 @@ def rows(source: Path) -> list[PlanRow]:
     return [
         PlanRow(key=key, payload={"shard": receipt.shard_id})
         for receipt in read_receipts(source)
-        for key in verified_path(source, receipt, "keys").read_text().split()
+        for key in get_verified_path(source, receipt, "keys").read_text().split()
     ]
 
 

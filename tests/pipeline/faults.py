@@ -36,28 +36,28 @@ from rich.table import Table
 from toy_job import delivered
 from upath import UPath
 
-from pipeline.receipts import read_ledger, read_receipts, verified_path
-from pipeline.storage import Location, located, sizes
+from pipeline.receipts import get_verified_path, read_ledger, read_receipts
+from pipeline.storage import Location, list_sizes, resolve_location
 
 KILLS = {
     "plan, half its items written": ("pyarrow.parquet.ParquetWriter.write_table", "", 3, "before"),
     "plan, before its header": ("os.link", "plan.json", 1, "before"),
     "plan, after its header": ("os.link", "plan.json", 1, "after"),
-    "before write": ("pipeline.commit.staging_folder", "even-00001", 1, "before"),
+    "before write": ("pipeline.commit.make_staging_folder", "even-00001", 1, "before"),
     "before fsync": ("os.fsync", r"even-00001\..*numbers.tar", 1, "before"),
     "after fsync": ("os.fsync", r"even-00001\..*numbers.tar", 1, "after"),
-    "between two files": ("pipeline.commit.deliver", "keys.txt", 2, "before"),
+    "between two files": ("pipeline.commit.publish_file", "keys.txt", 2, "before"),
     "before the receipt": ("os.link", "receipts/", 2, "before"),
     "after the receipt": ("os.link", "receipts/", 2, "after"),
-    "while cleaning up": ("pipeline.run.sweep", "", 1, "before"),
+    "while cleaning up": ("pipeline.run.remove_orphans", "", 1, "before"),
 }
 """Function, part of an argument, which call, before or after it."""
 
 WORKER_KILLS = {name: kill for name, kill in KILLS.items() if "plan" not in name and "cleaning" not in name}
 REMOTE_KILLS = {
     "plan, before its header": ("pipeline.plan.create", "plan.json", 1, "before"),
-    "before the first file": ("pipeline.commit.deliver", "numbers.tar", 2, "before"),
-    "between two files": ("pipeline.commit.deliver", "keys.txt", 2, "before"),
+    "before the first file": ("pipeline.commit.publish_file", "numbers.tar", 2, "before"),
+    "between two files": ("pipeline.commit.publish_file", "keys.txt", 2, "before"),
     "before the receipt": ("pipeline.commit.create", "receipts/", 2, "before"),
     "after the receipt": ("pipeline.commit.create", "receipts/", 2, "after"),
 }
@@ -137,7 +137,9 @@ def judge(name: str, trial: Trial, reference: Path, quarantined: str = "") -> Re
     reasons = ", ".join(sorted(row["reason"] for row in ledger(trial.run) if row["key"] in bad))
     assert reasons == quarantined, f"{name}: quarantined for {reasons or 'nothing'}, not {quarantined or 'nothing'}"
     named = {file.name for receipt in read_receipts(trial.run) for file in receipt.files.values()}
-    assert sizes(located(trial.run) / "shards").keys() == named, f"{name}: left {sizes(located(trial.run) / 'shards')}"
+    assert list_sizes(resolve_location(trial.run) / "shards").keys() == named, (
+        f"{name}: left {list_sizes(resolve_location(trial.run) / 'shards')}"
+    )
     return Result(
         fault=name,
         runs=len(trial.runs),
@@ -162,8 +164,8 @@ def contents(run: Location) -> Contents:
     found = Contents({}, {})
     for receipt in read_receipts(run):
         for role in receipt.files:
-            found.files[f"{receipt.shard_id}/{role}"] = verified_path(run, receipt, role).read_bytes()
-        with tarfile.open(verified_path(run, receipt, "tar")) as tar:
+            found.files[f"{receipt.shard_id}/{role}"] = get_verified_path(run, receipt, role).read_bytes()
+        with tarfile.open(get_verified_path(run, receipt, "tar")) as tar:
             for member in tar:
                 content = tar.extractfile(member)
                 assert content is not None
@@ -261,7 +263,7 @@ def damaged_input(damage: Callable[[bytes], bytes]) -> Fault:
 
     def fault(trial: Trial) -> None:
         assert trial.go() == 0
-        tar = verified_path(trial.run, read_receipts(trial.run)[1], "tar")
+        tar = get_verified_path(trial.run, read_receipts(trial.run)[1], "tar")
         content = tar.read_bytes()
         damaged = damage(content)
         assert damaged != content
@@ -272,7 +274,7 @@ def damaged_input(damage: Callable[[bytes], bytes]) -> Fault:
         Path(trial.run, "receipts", "even-00001.json").unlink()  # the remedy that the message names
         assert trial.go() == 0
         subprocess.run(copy, cwd=trial.folder, check=True, capture_output=True)
-        with tarfile.open(verified_path(trial.run, read_receipts(trial.run)[1], "tar")) as tar_file:
+        with tarfile.open(get_verified_path(trial.run, read_receipts(trial.run)[1], "tar")) as tar_file:
             assert tar_file.getnames(), "empty"
         copied = contents(trial.folder / "copy").elements
         assert copied == contents(trial.run).elements, "the copy differs"
@@ -382,7 +384,7 @@ ON_RAY: dict[str, tuple[Fault, str]] = {
     **{
         f"Ray worker killed: {n}": (killed(k, *RAY), "")
         for n, k in KILLS.items()
-        if k[0] != "pipeline.run.sweep" and "plan" not in n
+        if k[0] != "pipeline.run.remove_orphans" and "plan" not in n
     },
     "Ray worker killed: half a tar": (half_tar("parent", *RAY), ""),
     "Ray: worker process killed in a stage": (worker_killed_once(*RAY), ""),

@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import PipelineError
 from pipeline.shard_stages import ShardWork, run_stage
 from pipeline.stage import Item, Rejected, Stage
-from pipeline.worker import Bench, Worker, WorkerLimits, seal
+from pipeline.worker import StageHost, Worker, WorkerLimits, serialize_item
 
 ITEMS = [Item(key=str(n), seed=0, payload={"number": n}) for n in range(6)]
 
@@ -28,18 +28,18 @@ class CalledStage(Stage[Item, Item]):
 
 
 def new_work() -> ShardWork:
-    return ShardWork(shard_id="s", attempted=6, items=[seal(item) for item in ITEMS])
+    return ShardWork(shard_id="s", attempted=6, items=[serialize_item(item) for item in ITEMS])
 
 
 def run(function: Any) -> tuple[ShardWork, CalledStage]:
     stage, work = CalledStage(function), new_work()
-    run_stage(Worker(Bench([stage], None), WorkerLimits(isolate=False)), 0, stage.name, stage.batch_size, work)
+    run_stage(Worker(StageHost([stage], None), WorkerLimits(isolate=False)), 0, stage.name, stage.batch_size, work)
     return work, stage
 
 
 def test_a_shard_is_cut_into_batches_of_its_own() -> None:
     stage = CalledStage(lambda items: items)
-    worker = Worker(Bench([stage], None), WorkerLimits(isolate=False))
+    worker = Worker(StageHost([stage], None), WorkerLimits(isolate=False))
     for _ in range(2):
         run_stage(worker, 0, stage.name, stage.batch_size, new_work())
     assert stage.batch_sizes == [4, 2, 4, 2]
@@ -106,7 +106,7 @@ def test_a_stage_is_set_up_once_and_its_error_names_it() -> None:
     stage = BrokenStage(lambda items: items)
     with pytest.raises(PipelineError, match="stage 'broken' could not be set up: FileNotFoundError: weights"):
         run_stage(
-            Worker(Bench([stage], None), WorkerLimits(isolate=False)), 0, stage.name, stage.batch_size, new_work()
+            Worker(StageHost([stage], None), WorkerLimits(isolate=False)), 0, stage.name, stage.batch_size, new_work()
         )
 
 

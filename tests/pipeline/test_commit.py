@@ -11,8 +11,8 @@ from pipeline.errors import PipelineError
 from pipeline.plan import Plan, PlanSettings, open_or_make_plan
 from pipeline.receipts import read_receipts
 from pipeline.shard_stages import ShardWork
-from pipeline.stage import Sink, Written
-from pipeline.worker import Bench, Worker, WorkerLimits, seal
+from pipeline.stage import Sink, SinkOutput
+from pipeline.worker import StageHost, Worker, WorkerLimits, serialize_item
 
 
 @pytest.fixture
@@ -25,12 +25,12 @@ def plan(tmp_path: Path) -> Plan:
 
 
 def work() -> ShardWork:
-    items = [seal(Number(key=f"n00{n}", seed=0, value=n)) for n in (0, 2, 4)]
+    items = [serialize_item(Number(key=f"n00{n}", seed=0, value=n)) for n in (0, 2, 4)]
     return ShardWork(shard_id="even-00000", attempted=3, items=items)
 
 
 def with_sink(sink: Sink[Number]) -> Worker:
-    return Worker(Bench([], sink), WorkerLimits(isolate=False))
+    return Worker(StageHost([], sink), WorkerLimits(isolate=False))
 
 
 def files(plan: Plan, folder: str) -> set[str]:
@@ -41,7 +41,7 @@ def test_of_four_writers_of_one_shard_one_receipt_counts_and_only_its_files_stay
     all_wrote = threading.Barrier(4)
 
     class MeetingSink(TarSink):
-        def write(self, items: list[Number], folder: Path) -> Written:
+        def write(self, items: list[Number], folder: Path) -> SinkOutput:
             written = super().write(items, folder)
             all_wrote.wait(timeout=10)
             return written
@@ -118,9 +118,9 @@ def test_a_sink_that_breaks_its_promise_commits_nothing(
     plan: Plan, written: Callable[[Path], dict[str, Path]], message: str
 ) -> None:
     class BadSink(Sink[Number]):
-        def write(self, items: list[Number], folder: Path) -> Written:
+        def write(self, items: list[Number], folder: Path) -> SinkOutput:
             (folder / "x").write_text("x")
-            return Written(files=written(folder))
+            return SinkOutput(files=written(folder))
 
     with pytest.raises(PipelineError, match=message):
         commit(plan, with_sink(BadSink()), work())

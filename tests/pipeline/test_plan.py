@@ -98,7 +98,7 @@ def test_a_damaged_plan_is_refused(tmp_path: Path, name: str, content: bytes, me
 
 
 def test_keys_whose_hashes_meet_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline.plan, "_key_hash", lambda key: 7)
+    monkeypatch.setattr(pipeline.plan, "_hash_key", lambda key: 7)
     assert open_or_make_plan(tmp_path, SETTINGS, rows(30)).num_items == 30
 
 

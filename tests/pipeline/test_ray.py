@@ -34,11 +34,11 @@ def on_ray(workers: int) -> ExecutorConfig:
 
 @pytest.fixture(scope="module")
 def ray_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    from pipeline.ray_executor import ray_session
+    from pipeline.ray_executor import open_ray_session
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("elsewhere"))
-        with ray_session(on_ray(3), [Resources(num_cpus=1.5)]):
+        with open_ray_session(on_ray(3), [Resources(num_cpus=1.5)]):
             yield
 
 
@@ -74,7 +74,7 @@ def test_a_run_begun_in_this_process_is_finished_by_three_workers(
     assert delivered(tmp_path) == reference
 
 
-@pytest.mark.parametrize("function", ["pipeline.commit.deliver", "pipeline.commit.create"])
+@pytest.mark.parametrize("function", ["pipeline.commit.publish_file", "pipeline.commit.create"])
 def test_a_worker_that_dies_once_is_replaced_and_nothing_is_lost(
     ray_here: None, tmp_path: Path, reference: dict[tuple[str, str], str], function: str
 ) -> None:
@@ -85,7 +85,7 @@ def test_a_worker_that_dies_once_is_replaced_and_nothing_is_lost(
 
 
 def test_a_shard_whose_worker_dies_again_and_again_stops_the_run_with_one_line(ray_here: None, tmp_path: Path) -> None:
-    killer = Killer(function="pipeline.commit.deliver", fragment="even-00001", mark=tmp_path / "no" / "folder")
+    killer = Killer(function="pipeline.commit.publish_file", fragment="even-00001", mark=tmp_path / "no" / "folder")
     with pytest.raises(
         PipelineError, match=r"^shard even-00001 was lost 2 times with its Ray worker or node: .* run the"
     ):

@@ -5,7 +5,7 @@ import pytest
 from toy_job import toy_job
 
 from pipeline.errors import PipelineError
-from pipeline.receipts import Receipt, read_ledger, read_receipts, verified_path
+from pipeline.receipts import Receipt, get_verified_path, read_ledger, read_receipts
 from pipeline.run import run_job
 
 
@@ -79,16 +79,16 @@ def test_a_damaged_receipt_is_refused(run: Path) -> None:
 
 def test_a_delivered_file_that_is_gone_cut_or_changed_is_refused(run: Path) -> None:
     receipt = receipt_of(run, "odd-00001")
-    path = verified_path(run, receipt, "tar")
+    path = get_verified_path(run, receipt, "tar")
     content = path.read_bytes()
     path.write_bytes(content[:512])
     with pytest.raises(PipelineError, match="has 512 bytes, not 10240"):
-        verified_path(run, receipt, "tar")
+        get_verified_path(run, receipt, "tar")
     path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
     with pytest.raises(PipelineError, match="has another hash than its receipt"):
-        verified_path(run, receipt, "tar")
+        get_verified_path(run, receipt, "tar")
     path.unlink()
     with pytest.raises(PipelineError, match=r"is gone; delete .*odd-00001\.json and run the command"):
-        verified_path(run, receipt, "tar")
+        get_verified_path(run, receipt, "tar")
     with pytest.raises(PipelineError, match=r"has files \['keys', 'ledger', 'tar'\], not 'index'"):
-        verified_path(run, receipt, "index")
+        get_verified_path(run, receipt, "index")

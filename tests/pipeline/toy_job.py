@@ -34,9 +34,9 @@ import pipeline
 from pipeline.errors import PipelineError
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import PlanRow
-from pipeline.receipts import read_receipts, verified_path
+from pipeline.receipts import get_verified_path, read_receipts
 from pipeline.run import Job, Limits, run_job
-from pipeline.stage import Item, Rejected, Resources, Sink, Stage, Written
+from pipeline.stage import Item, Rejected, Resources, Sink, SinkOutput, Stage
 from pipeline.storage import Location
 
 
@@ -191,12 +191,12 @@ class CountedStage(NoiseStage):
 
 
 class FullDiskSink(Sink[Number]):
-    def write(self, items: list[Number], folder: Path) -> Written:
+    def write(self, items: list[Number], folder: Path) -> SinkOutput:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class TarSink(Sink[Number]):
-    def write(self, items: list[Number], folder: Path) -> Written:
+    def write(self, items: list[Number], folder: Path) -> SinkOutput:
         assert not any(folder.iterdir()), "a sink is promised an empty folder"
         with tarfile.open(folder / "numbers.tar", "w") as tar:
             for item in items:
@@ -207,7 +207,7 @@ class TarSink(Sink[Number]):
         (folder / "keys.txt").write_text("\n".join(item.key for item in items))
         files = {"tar": folder / "numbers.tar", "keys": folder / "keys.txt"}
         checkout = str(Path(pipeline.__file__).resolve().parents[1])
-        return Written(files=files, summary={"numbers": len(items), "checkout": checkout})
+        return SinkOutput(files=files, summary={"numbers": len(items), "checkout": checkout})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +227,7 @@ class HalfTarSink(TarSink):
     def __init__(self, folder: Path, victim: str) -> None:
         self._folder, self._victim = folder, victim
 
-    def write(self, items: list[Number], folder: Path) -> Written:
+    def write(self, items: list[Number], folder: Path) -> SinkOutput:
         if items[0].key == "n012" and not any(self._folder.iterdir()):
             (self._folder / "0").touch()
             (folder / "numbers.tar").write_bytes(b"half a tar" * 100)
@@ -254,7 +254,7 @@ class SlowSink(TarSink):
     def __init__(self, marks: Path) -> None:
         self._marks = marks
 
-    def write(self, items: list[Number], folder: Path) -> Written:
+    def write(self, items: list[Number], folder: Path) -> SinkOutput:
         time.sleep(0.05)
         (self._marks / f"written-{items[0].key}").touch()
         return super().write(items, folder)
@@ -283,7 +283,7 @@ def toy_job(**changes: Any) -> Job:
 def delivered(run: Location) -> dict[tuple[str, str], str]:
     """(shard, role) to the hash of the file as it lies on the disk."""
     return {
-        (receipt.shard_id, role): hashlib.sha256(verified_path(run, receipt, role).read_bytes()).hexdigest()
+        (receipt.shard_id, role): hashlib.sha256(get_verified_path(run, receipt, role).read_bytes()).hexdigest()
         for receipt in read_receipts(run)
         for role in receipt.files
     }

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from shards.sources.registry import Annotations, Format
+from shards.sources.registry import AnnotationFormat, ReaderOptions
 from shards.sources.safe_pickle import read_pickle
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real"
@@ -49,7 +49,7 @@ def write_refer(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def _refer(folder: Path) -> Annotations:
+def _refer(folder: Path) -> ReaderOptions:
     """Part of the real RefCOCO where it is at hand."""
     write_refer(folder)
     real = REAL / "refer" / "refcoco"
@@ -62,20 +62,20 @@ def _refer(folder: Path) -> Annotations:
         coco["categories"] = [{"id": c, "name": f"c{c}"} for c in {a["category_id"] for a in coco["annotations"]}]
         (folder / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
         (folder / "instances.json").write_text(json.dumps(coco))
-    return Annotations(path=folder, dataset="refcoco", split_by="unc")
+    return ReaderOptions(path=folder, dataset="refcoco", split_by="unc")
 
 
-def _transvg(folder: Path) -> Annotations:
+def _transvg(folder: Path) -> ReaderOptions:
     rows: list[Any] = [("photo.png", "11.pth", [1, 2, 3, 4], "left cup", [("r1", ["cup"])])]
     real = REAL / "transvg" / "unc" / "unc_val.pth"
     if real.is_file():
         rows = [tuple(row) for row in read_pickle(real)[:12]]
     torch.save(rows, folder / "unc_val.pth")
     torch.save(rows, folder / "unc_testA.pth", _use_new_zipfile_serialization=False)
-    return Annotations(path=folder, dataset="unc", split_by="unc")
+    return ReaderOptions(path=folder, dataset="unc", split_by="unc")
 
 
-def _flickr30k(folder: Path) -> Annotations:
+def _flickr30k(folder: Path) -> ReaderOptions:
     (folder / "Sentences").mkdir()
     (folder / "Annotations").mkdir()
     (folder / "val.txt").write_text("77\n")
@@ -88,20 +88,20 @@ def _flickr30k(folder: Path) -> Annotations:
         "<object><name>1</name><name>2</name>"
         "<bndbox><xmin>5</xmin><ymin>1</ymin><xmax>9</xmax><ymax>8</ymax></bndbox></object></annotation>"
     )
-    return Annotations(path=folder, dataset="flickr30k")
+    return ReaderOptions(path=folder, dataset="flickr30k")
 
 
-def _referit(folder: Path) -> Annotations:
+def _referit(folder: Path) -> ReaderOptions:
     (folder / "mask").mkdir()
     (folder / "referit_query_val.json").write_text(json.dumps({"1_1": ["left cup"], "1_2": ["the sky", "sky"]}))
     for region, compressed in ((1, False), (2, True)):
         mask = np.full((8, 10), 255, np.uint8)
         mask[2:6, region : region + 3] = 0
         savemat(str(folder / "mask" / f"1_{region}.mat"), {"segimg_t": mask}, do_compression=compressed)
-    return Annotations(path=folder, dataset="referit")
+    return ReaderOptions(path=folder, dataset="referit")
 
 
-def _grounding(folder: Path) -> Annotations:
+def _grounding(folder: Path) -> ReaderOptions:
     image = {"file_name": "photo.png", "height": 8, "width": 10, "caption": "two cups and a ball"}
     content = {
         "images": [{"id": 1, **image, "dataset_name": "flickr"}, {"id": 2, **image, "dataset_name": "refcoco"}],
@@ -112,10 +112,10 @@ def _grounding(folder: Path) -> Annotations:
         ],
     }
     (folder / "mixed_val.json").write_text(json.dumps(content))
-    return Annotations(path=folder, dataset="grounding")
+    return ReaderOptions(path=folder, dataset="grounding")
 
 
-def _odvg(folder: Path) -> Annotations:
+def _odvg(folder: Path) -> ReaderOptions:
     about = {"filename": "photo.png", "height": 8, "width": 10}
     box = [1, 1, 4, 5]
     lines = [
@@ -124,7 +124,7 @@ def _odvg(folder: Path) -> Annotations:
         {**about, "detection": {"instances": [{"bbox": box, "category": "cup", "label": 0}]}},
     ]
     (folder / "refcoco_val.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return Annotations(path=folder, dataset="odvg")
+    return ReaderOptions(path=folder, dataset="odvg")
 
 
 _ROWS = [
@@ -134,29 +134,29 @@ _ROWS = [
 ]
 
 
-def _json_lines(folder: Path) -> Annotations:
+def _json_lines(folder: Path) -> ReaderOptions:
     (folder / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in _ROWS))
-    return Annotations(path=folder / "own.jsonl", dataset="own")
+    return ReaderOptions(path=folder / "own.jsonl", dataset="own")
 
 
-def _csv(folder: Path) -> Annotations:
+def _csv(folder: Path) -> ReaderOptions:
     (folder / "own.csv").write_text('image,query,box,category\nphoto.png,"left cup, near","[1, 1, 4, 5]",cup\n')
-    return Annotations(path=folder / "own.csv", dataset="own")
+    return ReaderOptions(path=folder / "own.csv", dataset="own")
 
 
-def _parquet(folder: Path) -> Annotations:
+def _parquet(folder: Path) -> ReaderOptions:
     pq.write_table(pa.Table.from_pylist(_ROWS[:2] * 3), folder / "own.parquet")
-    return Annotations(path=folder / "own.parquet", dataset="own")
+    return ReaderOptions(path=folder / "own.parquet", dataset="own")
 
 
-def _joined(folder: Path) -> Annotations:
+def _joined(folder: Path) -> ReaderOptions:
     """TransVG's rows beside COCO's instances."""
     write_refer(folder)
     torch.save([("photo.png", "11.pth", [1, 2, 3, 4], "left cup", [])], folder / "unc_val.pth")
-    return Annotations(path=folder, dataset="unc", split_by="unc", instances=folder / "instances.json")
+    return ReaderOptions(path=folder, dataset="unc", split_by="unc", instances=folder / "instances.json")
 
 
-def _joined_captions(folder: Path) -> Annotations:
+def _joined_captions(folder: Path) -> ReaderOptions:
     """MDETR's kind of JSON beside COCO's instances."""
     write_refer(folder)
     (folder / "captions").mkdir()
@@ -164,10 +164,10 @@ def _joined_captions(folder: Path) -> Annotations:
     annotation = {"id": 5, "image_id": 1, "bbox": [1, 2, 3, 4], "original_id": 11, "tokens_positive": [[5, 8]]}
     content = {"images": [image], "annotations": [annotation]}
     (folder / "captions" / "refcoco_val.json").write_text(json.dumps(content))
-    return Annotations(path=folder / "captions", dataset="r", instances=folder / "instances.json")
+    return ReaderOptions(path=folder / "captions", dataset="r", instances=folder / "instances.json")
 
 
-SOUND: Mapping[str, tuple[Format, Callable[[Path], Annotations]]] = {
+SOUND: Mapping[str, tuple[AnnotationFormat, Callable[[Path], ReaderOptions]]] = {
     "refer": ("refer", _refer),
     "transvg": ("transvg", _transvg),
     "transvg and instances": ("transvg", _joined),

@@ -10,7 +10,7 @@ from PIL import Image
 from shards.schema import Sample
 from shards.sources.errors import SourceError
 from shards.sources.flickr30k import MAX_BYTES, read_flickr30k
-from shards.sources.validation import screen
+from shards.sources.validation import validate_samples
 
 SENTENCES = """[/EN#1/people Two men] look at [/EN#2/animals a dog] in [/EN#3/scene a park] .
 [/EN#0/notvisual It] shows [/EN#2/animals/other the brown dog] .
@@ -46,7 +46,7 @@ def test_phrases_get_the_boxes_of_their_chains(tmp_path: Path) -> None:
 
 def test_phrases_without_a_box_are_counted(tmp_path: Path) -> None:
     Image.new("RGB", (100, 80)).save(tmp_path / "77.jpg")
-    screening = screen(read_flickr30k(_folder(tmp_path), "flickr30k"), tmp_path)
+    screening = validate_samples(read_flickr30k(_folder(tmp_path), "flickr30k"), tmp_path)
     assert [(p.rule, p.detail) for p in screening.problems] == [
         ("no_box", "'a park', chain 3"),
         ("no_box", "'It', chain 0"),

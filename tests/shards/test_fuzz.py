@@ -20,14 +20,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shards.images import ImageError, read_image, upright_size
+from shards.images import ImageError, read_image, read_upright_size
 from shards.schema import SchemaError
 from shards.sources.errors import SourceError
 from shards.sources.features import read_features
 from shards.sources.registry import FORMATS, read_annotations
 from shards.sources.sample import SourceSample
-from shards.sources.validation import screen
-from shards.tar import members
+from shards.sources.validation import validate_samples
+from shards.tar import iterate_members
 from shards.writer import write_tar
 from tests.shards.annotation_files import SOUND, encoded
 
@@ -140,7 +140,7 @@ def test_a_mutated_file_is_read_or_named(name: str) -> None:
                     samples = list(read_annotations(format, asked))
                     for sample in samples:
                         SourceSample.from_payload(json.loads(json.dumps(sample.to_payload())))
-                    screen((replace(sample, size=None) for sample in samples), images)
+                    validate_samples((replace(sample, size=None) for sample in samples), images)
             except SourceError as error:
                 assert f"{folder}/" in str(error)  # the file, not only where it lies
             finally:
@@ -162,7 +162,7 @@ def test_a_mutated_photograph_is_read_or_named(kind: str) -> None:
             path.write_bytes(damaged(data, content))
             try:
                 with time_limit(TIME_LIMIT_S):
-                    upright_size(path)
+                    read_upright_size(path)
                     read_image(path)
             except ImageError as error:
                 assert str(path) in str(error)
@@ -204,7 +204,7 @@ def test_a_mutated_tar_is_walked_through_or_named() -> None:
             path.write_bytes(damaged(data, content))
             try:
                 with time_limit(TIME_LIMIT_S):
-                    assert all(member.offset > 0 for member in members(path))
+                    assert all(member.offset > 0 for member in iterate_members(path))
             except SchemaError as error:
                 assert str(path) in str(error)
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from shards.sources.errors import SourceError
-from shards.sources.files import splits_of
+from shards.sources.files import infer_splits
 from shards.sources.grounding import read_grounding
 from shards.sources.odvg import read_odvg
 from shards.sources.refer import read_refer
-from shards.sources.registry import Annotations, read_annotations
+from shards.sources.registry import ReaderOptions, read_annotations
 from shards.sources.table import Fields
 from shards.sources.transvg import read_transvg
 from tests.shards.annotation_files import write_refer
@@ -174,7 +174,7 @@ def test_mdetr_annotations_are_joined_by_their_original_id(tmp_path: Path) -> No
 
 
 def test_instances_for_a_format_without_coco_annotations_are_refused(tmp_path: Path) -> None:
-    asked = Annotations(path=tmp_path, dataset="x", instances=tmp_path / "instances.json")
+    asked = ReaderOptions(path=tmp_path, dataset="x", instances=tmp_path / "instances.json")
     with pytest.raises(SourceError, match="odvg does not name COCO's annotations"):
         read_annotations("odvg", asked)
     with pytest.raises(SourceError, match="the photographs of flickr are not COCO's"):
@@ -210,7 +210,7 @@ def test_refer_takes_another_file_of_instances(tmp_path: Path) -> None:
     ],
 )
 def test_the_split_stands_in_the_name_of_a_file(name: str, split: str) -> None:
-    assert splits_of([Path(name)], "other") == {Path(name): split}
+    assert infer_splits([Path(name)], "other") == {Path(name): split}
 
 
 def test_several_files_must_say_which_split_they_are(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_rows_of_a_table_are_joined_by_their_annotation(tmp_path: Path) -> None:
     write_refer(tmp_path)
     row = {"image": "photo.png", "query": "left cup", "box": [1, 2, 4, 6], "ann_id": 11}
     (tmp_path / "a.jsonl").write_text(json.dumps(row))
-    asked = Annotations(
+    asked = ReaderOptions(
         path=tmp_path / "a.jsonl",
         dataset="t",
         instances=tmp_path / "instances.json",

@@ -17,11 +17,11 @@ from PIL import Image
 from pipeline.errors import PipelineError
 from pipeline.run import Job, PlanRow, run_job
 from pipeline.stage import Item, Rejected
-from shards.images import ImageError, LoadImageStage, read_image, upright_size
+from shards.images import ImageError, LoadImageStage, read_image, read_upright_size
 from shards.reader import SampleReader
 from shards.schema import Instance, Query, Sample, SchemaError
-from shards.sources.sample import SourceSample, image_key
-from shards.tar import members
+from shards.sources.sample import SourceSample, make_image_key
+from shards.tar import iterate_members
 from shards.writer import SampleSink
 
 
@@ -54,7 +54,7 @@ def _sample(key: str = "toy-1", **changes: Any) -> Sample:
 
 def test_rivals_are_other_instances_of_the_category_without_crowds() -> None:
     sample = _sample()
-    assert [sample.num_rivals(query) for query in sample.queries] == [1, None]
+    assert [sample.num_distractors(query) for query in sample.queries] == [1, None]
 
 
 def test_a_sample_survives_json() -> None:
@@ -63,14 +63,14 @@ def test_a_sample_survives_json() -> None:
 
 
 def test_the_box_that_was_asked_for_and_its_iou_are_kept_and_old_records_have_none() -> None:
-    asked = replace(_sample().instances[0], asked_box_xyxy=(2, 0, 6, 4))  # half of it, so a third of both
+    asked = replace(_sample().instances[0], requested_box_xyxy=(2, 0, 6, 4))  # half of it, so a third of both
     sample = _sample(instances=(asked, *_sample().instances[1:]))
     record = json.loads(json.dumps(sample.to_json()))
-    assert record["instances"][0]["asked_iou"] == 0.3333
-    assert [one["asked_iou"] for one in record["instances"][1:]] == [None] * 3
+    assert record["instances"][0]["requested_iou"] == 0.3333
+    assert [one["requested_iou"] for one in record["instances"][1:]] == [None] * 3
     assert Sample.from_json(record, sample.image) == sample
     for instance in record["instances"]:
-        del instance["asked_box_xyxy"], instance["asked_iou"]
+        del instance["requested_box_xyxy"], instance["requested_iou"]
     assert Sample.from_json(record, sample.image) == _sample()
 
 
@@ -81,7 +81,7 @@ def test_the_box_that_was_asked_for_and_its_iou_are_kept_and_old_records_have_no
         ({"width": 0}, "must be positive"),
         ({"instances": (Instance(box_xyxy=(0, 0, 11, 4), category="cup"),)}, "instance 0: box .* outside the 10 x 8"),
         (
-            {"instances": (Instance(box_xyxy=(0, 0, 4, 4), category="cup", asked_box_xyxy=(0, 0, 4, 9)),)},
+            {"instances": (Instance(box_xyxy=(0, 0, 4, 4), category="cup", requested_box_xyxy=(0, 0, 4, 9)),)},
             "instance 0 as asked for: box .* outside the 10 x 8",
         ),
         ({"instances": ()}, "instance 0 of 0 does not exist"),
@@ -136,7 +136,7 @@ def test_a_rotated_jpeg_is_made_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     image.save(tmp_path / "a.jpg", exif=exif)
-    assert upright_size(tmp_path / "a.jpg") == (10, 8)
+    assert read_upright_size(tmp_path / "a.jpg") == (10, 8)
     loaded = _load(tmp_path, "a.jpg")
     assert isinstance(loaded, Sample)
     with Image.open(io.BytesIO(loaded.image)) as upright:
@@ -185,7 +185,7 @@ def test_an_image_that_changed_since_the_plan_is_rejected(tmp_path: Path) -> Non
 def test_a_text_file_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("hello")
     with pytest.raises(ImageError, match=r"a\.png is not a JPEG"):
-        upright_size(tmp_path / "a.png")
+        read_upright_size(tmp_path / "a.png")
 
 
 def _run(tmp_path: Path, name: str = "run") -> Path:
@@ -287,7 +287,7 @@ def test_a_tar_with_links_or_paths_is_refused(tmp_path: Path, name: str, kind: b
         member.type, member.linkname = kind, "/etc/passwd"
         tar.addfile(member)
     with pytest.raises(SchemaError, match=r"samples\.tar: member .* do not unpack it"):
-        list(members(path))
+        list(iterate_members(path))
 
 
 def test_a_folder_in_a_members_prefix_is_refused(tmp_path: Path) -> None:
@@ -298,12 +298,12 @@ def test_a_folder_in_a_members_prefix_is_refused(tmp_path: Path) -> None:
     content[345:354] = b"../../etc"
     path.write_bytes(content)
     with pytest.raises(SchemaError, match="do not unpack it"):
-        list(members(path))
+        list(iterate_members(path))
 
 
 def test_photographs_of_telephones_are_kept_byte_for_byte(tmp_path: Path) -> None:
-    pictures = [Image.new("RGB", (64, 48), colour) for colour in ("red", "blue")]
-    pictures[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=pictures[1:])
+    images = [Image.new("RGB", (64, 48), color) for color in ("red", "blue")]
+    images[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=images[1:])
     with Image.open(tmp_path / "a.jpg") as image:
         assert image.format == "MPO"
     assert read_image(tmp_path / "a.jpg") == ((tmp_path / "a.jpg").read_bytes(), (64, 48))
@@ -322,7 +322,7 @@ def test_a_shard_from_elsewhere_is_checked_before_it_is_read(tmp_path: Path) -> 
 
 
 def test_long_names_of_photographs_give_short_keys_of_their_own() -> None:
-    first, second = (image_key("own", f"{'folder/' * 40}{i}.jpg", "train") for i in (1, 2))
+    first, second = (make_image_key("own", f"{'folder/' * 40}{i}.jpg", "train") for i in (1, 2))
     assert first != second
     assert len(_sample(key=first).key) <= 80
     with pytest.raises(SchemaError, match="1 to 88"):
@@ -350,6 +350,6 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
         struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks
     )
     (tmp_path / "a.png").write_bytes(png)
-    for read in (upright_size, read_image):
+    for read in (read_upright_size, read_image):
         with pytest.raises(ImageError, match=r"20000|bomb"):
             read(tmp_path / "a.png")

@@ -19,12 +19,12 @@ from PIL import Image
 
 from shards.sources.errors import SourceError
 from shards.sources.refer import read_refer
-from shards.sources.registry import Annotations, read_annotations
+from shards.sources.registry import ReaderOptions, read_annotations
 from shards.sources.safe_pickle import read_pickle
 from shards.sources.sample import SourceSample
 from shards.sources.table import Fields, read_table
 from shards.sources.transvg import read_transvg
-from shards.sources.validation import screen
+from shards.sources.validation import validate_samples
 from tests.shards.annotation_files import write_refer
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real"
@@ -275,7 +275,7 @@ def test_screening_lists_what_is_left_out_and_keeps_the_rest(tmp_path: Path) -> 
         {"image": "text.png", "query": "cup", "box": [0, 0, 4, 4]},
         {"image": "../own.jsonl", "query": "cup", "box": [0, 0, 4, 4]},
     )
-    result = screen(read_table(path, "own"), images)
+    result = validate_samples(read_table(path, "own"), images)
     (sample,) = result.samples
     assert [(q.text, q.box_xyxy) for q in sample.queries] == [
         ("cup", (0, 0, 4, 4)),
@@ -294,7 +294,7 @@ def test_screening_lists_what_is_left_out_and_keeps_the_rest(tmp_path: Path) -> 
 
 def test_an_image_of_another_size_than_annotated_is_left_out(tmp_path: Path) -> None:
     Image.new("RGB", (20, 16)).save(tmp_path / "photo.png")
-    result = screen(read_refer(write_refer(tmp_path / "refer"), "unc", "toy"), tmp_path)
+    result = validate_samples(read_refer(write_refer(tmp_path / "refer"), "unc", "toy"), tmp_path)
     assert result.samples == []
     assert (result.count("other_size"), result.num_queries("other_size")) == (1, 2)
 
@@ -337,12 +337,14 @@ def test_links_out_of_the_folder_of_images_need_leave(tmp_path: Path) -> None:
         {"image": "folder/../../elsewhere/a.png", "query": "cup", "box": [0, 0, 4, 4]},
         {"image": str(elsewhere / "a.png"), "query": "cup", "box": [0, 0, 4, 4]},
     )
-    strict, lenient = (screen(read_table(path, "own"), images, allow_links=allowed) for allowed in (False, True))
+    strict, lenient = (
+        validate_samples(read_table(path, "own"), images, allow_links=allowed) for allowed in (False, True)
+    )
     assert (len(strict.samples), strict.count("outside_images")) == (0, 4)
     assert "--allow-links" in strict.problems[0].detail
     assert (len(lenient.samples), lenient.count("outside_images")) == (2, 2)
     (tmp_path / "link").symlink_to(images)  # the folder itself may be one
-    assert screen(read_table(path, "own"), tmp_path / "link", allow_links=True).samples == lenient.samples
+    assert validate_samples(read_table(path, "own"), tmp_path / "link", allow_links=True).samples == lenient.samples
 
 
 def test_names_that_occur_again_are_told_apart(tmp_path: Path) -> None:
@@ -352,7 +354,7 @@ def test_names_that_occur_again_are_told_apart(tmp_path: Path) -> None:
         {"image": "a_b.jpg", "query": "cup", "box": [0, 0, 4, 4], "id": 7},
         {"image": "a_b.png", "query": "cup", "box": [0, 0, 4, 4], "id": "7-2"},
     )
-    samples = list(read_annotations("table", Annotations(path=path, dataset="own")))
+    samples = list(read_annotations("table", ReaderOptions(path=path, dataset="own")))
     assert [s.key for s in samples] == ["own-a_b-train", "own-a_b-train-2", "own-a_b-train-3"]
     assert [s.queries[0].query_id for s in samples] == ["own-7", "own-7-2", "own-7-2-2"]
 
@@ -429,7 +431,7 @@ def test_pictures_within_a_table_are_told_of(tmp_path: Path) -> None:
 def test_an_empty_query_is_counted_whatever_the_table(tmp_path: Path) -> None:
     Image.new("RGB", (10, 8)).save(tmp_path / "a.png")
     (tmp_path / "own.csv").write_text('image,query,box\r\na.png,,"[0, 0, 4, 4]"\r\na.png,cup,"[0, 0, 4, 4]"\r\n')
-    screening = screen(read_table(tmp_path / "own.csv", "own"), tmp_path)
+    screening = validate_samples(read_table(tmp_path / "own.csv", "own"), tmp_path)
     assert screening.count("empty_query") == 1
     assert [q.text for q in screening.samples[0].queries] == ["cup"]
 
@@ -458,7 +460,7 @@ def test_one_image_of_thousands_of_rows_is_a_mistake(tmp_path: Path) -> None:
 def test_values_that_no_file_can_hold_are_named(tmp_path: Path, row: dict[str, Any], message: str) -> None:
     path = _lines(tmp_path / "own.jsonl", {"image": "a.png", "query": "cup", "box": [0, 0, 4, 4], **row})
     with pytest.raises(SourceError, match=message):
-        list(read_annotations("table", Annotations(path=path, dataset="own")))
+        list(read_annotations("table", ReaderOptions(path=path, dataset="own")))
 
 
 @pytest.mark.parametrize(("name", "line"), [("own.csv", 1500), ("own.jsonl", 1500)])
@@ -473,7 +475,7 @@ def test_bytes_that_are_no_text_are_named_with_their_line(tmp_path: Path, name: 
 
 def test_a_name_longer_than_file_systems_allow_is_missing(tmp_path: Path) -> None:
     path = _lines(tmp_path / "own.jsonl", {"image": "a" * 300 + ".png", "query": "cup", "box": [0, 0, 4, 4]})
-    assert screen(read_table(path, "own"), tmp_path).count("missing_image") == 1
+    assert validate_samples(read_table(path, "own"), tmp_path).count("missing_image") == 1
 
 
 def test_text_of_numpy_and_parts_that_rows_share_are_read(tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ from shards.writer import SampleSink
 from trainer.config import TrainConfig
 from trainer.data.transforms import AugmentationConfig
 from trainer.model.config import BackboneConfig, NetworkConfig
-from trainer.training.optimizer import OptimisationConfig
+from trainer.training.optimizer import OptimizationConfig
 
-COLOURS = ("red", "green", "blue", "yellow")
-WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *COLOURS, "square", "left", "right", "the", "##most")
+COLORS = ("red", "green", "blue", "yellow")
+WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *COLORS, "square", "left", "right", "the", "##most")
 PRIOR_DIM = 6
 
 
@@ -38,14 +38,14 @@ def _one_thread() -> None:
 def squares_sample(key: str, split: str = "train", with_priors: bool = True, num_queries: int = 2) -> Sample:
     """A 60 x 40 picture of two squares of 16 px, side by side; which colours and where follows from the key."""
     random = np.random.RandomState(sum(key.encode()))
-    picture = Image.new("RGB", (60, 40), "grey")
-    first, second = random.permutation(len(COLOURS))[:2]
+    image = Image.new("RGB", (60, 40), "grey")
+    first, second = random.permutation(len(COLORS))[:2]
     boxes = []
-    for x0, colour in ((2, first), (32, second)):
+    for x0, color in ((2, first), (32, second)):
         x, y = x0 + int(random.randint(0, 8)), int(random.randint(0, 20))
         boxes.append((x, y, x + 16, y + 16))
-        ImageDraw.Draw(picture).rectangle((x, y, x + 15, y + 15), fill=COLOURS[colour])
-    texts = [f"{COLOURS[first]} square", f"the {COLOURS[second]} square", "left square", "rightmost square"]
+        ImageDraw.Draw(image).rectangle((x, y, x + 15, y + 15), fill=COLORS[color])
+    texts = [f"{COLORS[first]} square", f"the {COLORS[second]} square", "left square", "rightmost square"]
     queries = tuple(
         Query(
             query_id=f"{key}-{i}", text=texts[i], box_xyxy=boxes[i % 2], split=split, source="squares", instance=i % 2
@@ -53,7 +53,7 @@ def squares_sample(key: str, split: str = "train", with_priors: bool = True, num
         for i in range(num_queries)
     )
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     priors = random.standard_normal((num_queries, PRIOR_DIM)).astype(np.float16)
     return Sample(
         key=key,
@@ -137,7 +137,7 @@ def tiny_network() -> NetworkConfig:
         num_encoder_layers=1,
         num_stages=2,
         num_text_layers=2,
-        place_features=True,
+        add_position_to_features=True,
         prior_dim=PRIOR_DIM,
         dropout=0.1,
     )
@@ -154,8 +154,8 @@ def tiny_config(tmp_path: Path, tiny_network: NetworkConfig, text_encoder: str) 
             "text_from_scratch": True,
             "network": tiny_network,
             "augmentation": AugmentationConfig(),
-            "optimisation": OptimisationConfig(
-                learning_rate=1e-3, pretrained_learning_rate=1e-3, freeze_epochs=0, clip_norm=1.0
+            "optimization": OptimizationConfig(
+                learning_rate=1e-3, pretrained_learning_rate=1e-3, freeze_epochs=0, max_grad_norm=1.0
             ),
             "epochs": 2,
             "batch_images": 4,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trainer.boxes import cxcywh_to_xyxy, giou, iou, xyxy_to_cxcywh
-from trainer.training.losses import attention_loss, box_losses
+from trainer.training.losses import compute_box_losses, compute_verification_loss
 
 
 def test_boxes_survive_the_change_of_form() -> None:
@@ -26,7 +26,7 @@ def test_giou_of_boxes_with_a_gap_of_their_size_is_minus_a_third() -> None:
 def test_the_loss_of_a_stage_is_five_times_l1_and_twice_giou() -> None:
     # shifted by its width: l1 = 0.2, boxes touch: giou 0
     boxes = torch.tensor([[[0.3, 0.5, 0.2, 0.2]], [[0.5, 0.5, 0.2, 0.2]]])
-    losses = box_losses(boxes, torch.tensor([[0.5, 0.5, 0.2, 0.2]]))
+    losses = compute_box_losses(boxes, torch.tensor([[0.5, 0.5, 0.2, 0.2]]))
     torch.testing.assert_close(losses.l1, torch.tensor([[0.2], [0.0]]))
     torch.testing.assert_close(losses.giou, torch.tensor([[1.0], [0.0]]))
     torch.testing.assert_close(losses.per_query, torch.tensor([5 * 0.2 + 2 * 1.0]))
@@ -36,5 +36,5 @@ def test_the_attention_loss_is_minus_the_log_of_the_share_on_the_target() -> Non
     # a 2 x 2 grid whose lower row is padding; the target is the left half, its only visible cell has 3 of 4
     scores = torch.tensor([[3.0, 1.0, 9.0, 9.0]])
     padding = torch.tensor([[False, False, True, True]])
-    loss = attention_loss(scores, padding, torch.tensor([[0.25, 0.5, 0.5, 1.0]]))
+    loss = compute_verification_loss(scores, padding, torch.tensor([[0.25, 0.5, 0.5, 1.0]]))
     torch.testing.assert_close(loss, -torch.tensor([0.75]).log())

@@ -32,13 +32,13 @@ def test_the_weights_of_one_query_are_those_of_standard_attention() -> None:
     padding = torch.zeros(3, 5, dtype=torch.bool)
     padding[1, 3:] = True
     expected = standard(query[:, None], key, key, key_padding_mask=padding)[1][:, 0]
-    torch.testing.assert_close(own.weights(query, key, padding), expected)
+    torch.testing.assert_close(own.compute_weights(query, key, padding), expected)
 
 
 def test_an_explanation_is_of_the_very_prediction(grounder: Grounder) -> None:
-    picture = Image.new("RGB", (60, 30), "red")
-    found = explain(grounder, picture, "red square")
-    assert found.prediction == grounder.predict(picture, "red square")
+    image = Image.new("RGB", (60, 30), "red")
+    found = explain(grounder, image, "red square")
+    assert found.prediction == grounder.predict(image, "red square")
     assert found.attention.shape == (2, 4, 4) and len(found.prediction.stages_xyxy) == 2
     assert found.attention.sum(axis=(1, 2)) == pytest.approx([1, 1], abs=1e-5)
     outside = [0, 3]  # the picture fills the middle half of the canvas, two of four rows
@@ -48,10 +48,10 @@ def test_an_explanation_is_of_the_very_prediction(grounder: Grounder) -> None:
 
 
 def test_maps_lie_over_the_picture_as_it_lies_on_the_canvas(grounder: Grounder) -> None:
-    picture = Image.new("RGB", (60, 30), "red")
-    found = explain(grounder, picture, "red square")
+    image = Image.new("RGB", (60, 30), "red")
+    found = explain(grounder, image, "red square")
     values = np.zeros((4, 4), np.float32)
     values[1, 0] = 1.0  # top left of the picture, since row 0 is padding
-    over = replace(found, verification=values).over_picture(values, picture.size, picture.size)
+    over = replace(found, verification=values).project_to_image(values, image.size, image.size)
     assert over.shape == (30, 60)
     assert over[8, 7] > 0.8 and over[:, 40:].max() == 0 and over[25:].max() == 0

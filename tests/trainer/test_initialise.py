@@ -100,7 +100,7 @@ def test_a_detr_folder_gives_backbone_projection_and_encoder(
     ).eval()
     detector.save_pretrained(tmp_path)
     ours = BackboneConfig(block="bottleneck", stem_width=8, widths=(16, 32), depths=(1, 1))
-    network = _network(replace(tiny_network, place_features=False), text_encoder, ours).eval()
+    network = _network(replace(tiny_network, add_position_to_features=False), text_encoder, ours).eval()
     loaded = load_visual(network, tmp_path)
     assert loaded.parts == ("backbone.", "input_projection.", "encoder.")
     images, padding = torch.randn(1, 3, 64, 64), torch.zeros(1, 64, 64, dtype=torch.bool)

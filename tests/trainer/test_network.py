@@ -9,12 +9,12 @@ import torch
 
 from trainer.errors import TrainerError
 from trainer.model.attention import Attention, SingleQueryAttention
-from trainer.model.config import NetworkConfig, miniature, published
+from trainer.model.config import NetworkConfig, make_miniature_config, make_published_config
 from trainer.model.network import GroundingNetwork
-from trainer.model.position_encoding import grid_padding, relative_sines
+from trainer.model.position_encoding import compute_grid_padding, compute_relative_sines
 from trainer.model.pretrained import choose_text_encoder
 from trainer.model.verification import RelativeAttention
-from trainer.training.losses import box_losses
+from trainer.training.losses import compute_box_losses
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_queries_that_share_an_image_give_the_gradients_of_separate_samples(netw
         mask = padding if len(chosen) == 2 else padding[query_image]
         network.zero_grad()
         boxes = network(chosen, mask, token_ids, token_mask, which, prior).boxes
-        box_losses(boxes, targets).per_query.mean().backward()
+        compute_box_losses(boxes, targets).per_query.mean().backward()
         gradients.append({n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name], atol=2e-5, rtol=1e-4, msg=name)
@@ -111,7 +111,7 @@ def test_relative_attention_equals_its_formula() -> None:
     x, padding = torch.randn(1, grid * grid, width), torch.zeros(1, grid * grid, dtype=torch.bool)
     padding[:, -grid:] = True
     q, k, v = attention.queries(x), attention.keys(x), attention.values(x)
-    table, k_weight = relative_sines(grid, width // 2), attention.in_proj_weight[width : 2 * width]
+    table, k_weight = compute_relative_sines(grid, width // 2), attention.in_proj_weight[width : 2 * width]
     logits = torch.empty(1, heads, grid * grid, grid * grid)
     for i in range(grid * grid):
         for j in range(grid * grid):
@@ -126,7 +126,7 @@ def test_relative_attention_equals_its_formula() -> None:
 def test_a_picture_too_thin_for_the_grid_is_looked_at_all_the_same() -> None:
     padding = torch.ones(1, 64, 64, dtype=torch.bool)
     padding[:, 17:20] = False  # between the grid's rows 16 and 32
-    assert not grid_padding(padding, 4, 4).any()
+    assert not compute_grid_padding(padding, 4, 4).any()
 
 
 def test_frozen_parts_get_no_gradients_and_the_rest_does(network: GroundingNetwork) -> None:
@@ -169,7 +169,7 @@ def test_a_checkpoint_of_another_size_names_both_shapes(network: GroundingNetwor
 
 
 def test_presets_have_the_sizes_they_say() -> None:
-    assert published().grid == 20 and published().backbone.stride_px == 32
-    assert miniature().grid == 8 and miniature().prior_dim == 128
+    assert make_published_config().grid == 20 and make_published_config().backbone.stride_px == 32
+    assert make_miniature_config().grid == 8 and make_miniature_config().prior_dim == 128
     with pytest.raises(ValueError, match="multiple of the backbone's stride 32, got 100"):
         NetworkConfig(image_size_px=100)

@@ -15,8 +15,13 @@ import torch
 
 from trainer.errors import TrainerError
 from trainer.model.network import GroundingNetwork
-from trainer.model.published_checkpoints import config_of_published, from_published, published_name, to_published
-from trainer.training.losses import box_losses
+from trainer.model.published_checkpoints import (
+    convert_to_published,
+    get_published_name,
+    infer_published_config,
+    load_published,
+)
+from trainer.training.losses import compute_box_losses
 
 REFERENCE = Path(__file__).resolve().parents[2].parent / "shared" / "reference"
 BEFORE_THE_ENCODER = ("backbone", "input_proj")
@@ -44,10 +49,10 @@ def state(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def network(state: dict[str, torch.Tensor]) -> Any:
-    config = config_of_published(state)
+    config = infer_published_config(state)
     text = {**config.text, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     network = GroundingNetwork(replace(config, dropout=0.0, text=text))
-    from_published(network, state, "the recipe")
+    load_published(network, state, "the recipe")
     yield network.train()
     gc.collect()
 
@@ -57,7 +62,7 @@ def test_the_published_numbers_come_out(network: GroundingNetwork) -> None:
     image, padding, token_ids, token_mask, prior = _recipe().inputs()
     boxes = network(image, padding, token_ids, token_mask, torch.arange(2), prior).boxes
     torch.testing.assert_close(boxes, torch.tensor(golden["pred_boxes_per_stage"]), atol=1e-4, rtol=0)
-    losses = box_losses(boxes, torch.tensor(golden["target_cxcywh"]))
+    losses = compute_box_losses(boxes, torch.tensor(golden["target_cxcywh"]))
     for kind, values in (("l1", losses.l1.mean(1)), ("giou", losses.giou.mean(1))):
         expected = [golden["losses"][f"{kind}_{stage}"] for stage in range(5)] + [golden["losses"][kind]]
         torch.testing.assert_close(values, torch.tensor(expected), rtol=1e-4, atol=0)
@@ -79,7 +84,7 @@ def test_in_float64_all_gradients_come_out(network: GroundingNetwork) -> None:
     network.double()
     try:
         boxes = network(image.double(), padding, token_ids, token_mask, torch.arange(2), prior.double()).boxes
-        box_losses(boxes, torch.tensor(golden["target_cxcywh"]).to(boxes)).per_query.mean().backward()
+        compute_box_losses(boxes, torch.tensor(golden["target_cxcywh"]).to(boxes)).per_query.mean().backward()
         norms = _gradient_norms(network)
     finally:
         network.zero_grad(set_to_none=True)
@@ -96,7 +101,7 @@ def _gradient_norms(network: GroundingNetwork) -> dict[str, float]:
     squares: dict[str, float] = {}
     for name, parameter in network.named_parameters():
         if parameter.grad is not None:
-            module = published_name(name).split(".")[0]
+            module = get_published_name(name).split(".")[0]
             squares[module] = squares.get(module, 0.0) + float(parameter.grad.double().square().sum())
     return {module: square**0.5 for module, square in squares.items()}
 
@@ -113,7 +118,7 @@ def test_the_text_may_be_trimmed_to_its_longest(network: GroundingNetwork) -> No
 def test_an_export_has_the_published_names_and_shapes(
     network: GroundingNetwork, shapes: dict[str, list[int]], state: dict[str, torch.Tensor]
 ) -> None:
-    exported = to_published(network)
+    exported = convert_to_published(network)
     assert {name: list(tensor.shape) for name, tensor in exported.items()} == shapes
     assert len(exported) == 686
     # NumPy 2 makes some of the recipe's weights double; the network keeps single precision.
@@ -123,7 +128,7 @@ def test_an_export_has_the_published_names_and_shapes(
 def test_a_missing_and_a_wrong_tensor_are_named(network: GroundingNetwork, state: dict[str, torch.Tensor]) -> None:
     without = {name: tensor for name, tensor in state.items() if name != "input_proj.bias"}
     with pytest.raises(TrainerError, match=r"1 tensors are missing \(input_projection.bias\), 0 unexpected"):
-        from_published(network, without, "half.pth")
+        load_published(network, without, "half.pth")
     wrong = {**state, "input_proj.bias": torch.zeros(128)}
     with pytest.raises(TrainerError, match=r"input_projection.bias has shape \(128,\), the network's has \(256,\)"):
-        from_published(network, wrong, "other.pth")
+        load_published(network, wrong, "other.pth")

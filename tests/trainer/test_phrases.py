@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.data.spatial_words import has_place, mirrored
+from trainer.data.spatial_words import has_position_word, swap_left_right
 
 
 @pytest.mark.parametrize(
@@ -21,15 +21,15 @@ from trainer.data.spatial_words import has_place, mirrored
     ],
 )
 def test_a_mirrored_phrase_swaps_left_and_right_as_words(phrase: str, expected: str) -> None:
-    assert mirrored(phrase) == expected
-    assert mirrored(expected) == phrase
+    assert swap_left_right(phrase) == expected
+    assert swap_left_right(expected) == phrase
 
 
 @pytest.mark.parametrize("phrase", ["left cup", "Topmost", "cup in the middle", "bottom right", "man at center"])
 def test_a_place_in_the_picture_is_noticed(phrase: str) -> None:
-    assert has_place(phrase)
+    assert has_position_word(phrase)
 
 
 @pytest.mark.parametrize("phrase", ["bright cup", "laptop", "leftover pizza", "stopped car", "red one"])
 def test_a_place_is_not_read_into_other_words(phrase: str) -> None:
-    assert not has_place(phrase)
+    assert not has_position_word(phrase)

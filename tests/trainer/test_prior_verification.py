@@ -12,8 +12,8 @@ from trainer.config import TrainConfig
 from trainer.model.config import NetworkConfig
 from trainer.model.network import GroundingNetwork
 from trainer.model.pretrained import choose_text_encoder
-from trainer.model.prior_verification import Looks, PriorVerification
-from trainer.training.losses import prior_loss
+from trainer.model.prior_verification import AppearanceEmbeddings, PriorVerification
+from trainer.training.losses import compute_prior_loss
 
 NORTH, SOUTH, EAST = [0.0, 1.0], [0.0, -1.0], [1.0, 0.0]
 FIRST_CELL = [0.25, 0.25, 0.4, 0.4]  # of a grid of 2 x 2
@@ -34,7 +34,7 @@ def test_without_its_prior_a_query_is_verified_by_its_words_alone(
     tiny_network: NetworkConfig, text_encoder: str
 ) -> None:
     torch.manual_seed(0)
-    config = choose_text_encoder(replace(tiny_network, prior_verifies=True), text_encoder)
+    config = choose_text_encoder(replace(tiny_network, use_prior_verification=True), text_encoder)
     network = GroundingNetwork(config).eval()
     images, padding = torch.randn(1, 3, 64, 64), torch.zeros(1, 64, 64, dtype=torch.bool)
     token_ids = torch.randint(5, 12, (2, 4))
@@ -45,31 +45,35 @@ def test_without_its_prior_a_query_is_verified_by_its_words_alone(
     assert not torch.isclose(some.scores[0], none.scores[0]).all()
 
 
-def _looks(regions: list[list[float]], priors: list[list[float]]) -> Looks:
+def _looks(regions: list[list[float]], priors: list[list[float]]) -> AppearanceEmbeddings:
     """The first of four cells looks as given, the others are empty."""
     image = torch.zeros(len(regions), 4, 2)
     image[:, 0] = torch.tensor(regions)
-    return Looks(image, torch.tensor(priors))
+    return AppearanceEmbeddings(image, torch.tensor(priors))
 
 
 @pytest.mark.parametrize(("second", "expected"), [(EAST, math.log(1 + math.exp(-10))), (NORTH, 0.0)])
 def test_the_prior_finds_its_target_among_those_of_other_priors(second: list[float], expected: float) -> None:
     priors = [NORTH, second]  # alike ones are left out
-    looks = _looks(priors, priors)
-    loss = prior_loss(
-        looks, torch.tensor(priors), torch.tensor([True, True]), torch.tensor([0, 1]), torch.tensor([FIRST_CELL] * 2)
+    appearance = _looks(priors, priors)
+    loss = compute_prior_loss(
+        appearance,
+        torch.tensor(priors),
+        torch.tensor([True, True]),
+        torch.tensor([0, 1]),
+        torch.tensor([FIRST_CELL] * 2),
     )
     torch.testing.assert_close(loss, torch.full((2,), expected))
 
 
 def test_a_query_without_its_prior_adds_nothing_to_the_prior_loss() -> None:
-    looks = _looks([NORTH, NORTH], [NORTH, SOUTH])
-    loss = prior_loss(
-        looks, looks.prior, torch.tensor([True, False]), torch.tensor([0, 1]), torch.tensor([FIRST_CELL] * 2)
+    appearance = _looks([NORTH, NORTH], [NORTH, SOUTH])
+    loss = compute_prior_loss(
+        appearance, appearance.prior, torch.tensor([True, False]), torch.tensor([0, 1]), torch.tensor([FIRST_CELL] * 2)
     )
     assert loss.tolist() == [0.0, 0.0]
 
 
 def test_a_prior_loss_asks_for_a_network_whose_prior_verifies() -> None:
-    with pytest.raises(ValueError, match="prior_verifies"):
-        TrainConfig(output=Path("run"), train=(UPath("samples"),), prior_weight=1.0)
+    with pytest.raises(ValueError, match="use_prior_verification"):
+        TrainConfig(output=Path("run"), train=(UPath("samples"),), prior_loss_weight=1.0)

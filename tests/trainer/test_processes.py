@@ -18,8 +18,8 @@ from trainer.config import TrainConfig
 from trainer.evaluate import EvaluateConfig, evaluate
 from trainer.model.state_dict import read_safetensors
 from trainer.train import train
-from trainer.training.optimizer import OptimisationConfig
-from workflows.cli.accelerate_launch import LaunchConfig, launcher
+from trainer.training.optimizer import OptimizationConfig
+from workflows.cli.accelerate_launch import LaunchConfig, build_launch_command
 
 MakeRun = Callable[..., Path]
 MakeConfig = Callable[..., TrainConfig]
@@ -77,27 +77,27 @@ def config(run: Path, tiny_config: MakeConfig, text_encoder: str, tmp_path: Path
         epochs=2,
         save_every_steps=1,
         validate_split=None,
-        optimisation=OptimisationConfig(
-            learning_rate=1e-3, pretrained_learning_rate=1e-3, freeze_epochs=1, clip_norm=1.0
+        optimization=OptimizationConfig(
+            learning_rate=1e-3, pretrained_learning_rate=1e-3, freeze_epochs=1, max_grad_norm=1.0
         ),
     )
     return replace(made, network=replace(made.network, dropout=0.0))
 
 
-def _launch(command: list[str], processes: int, **environment: str) -> int:
+def _launch(command: list[str], num_processes: int, **environment: str) -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    launch = launcher(LaunchConfig(processes=processes, main_address=address))
+    launch = build_launch_command(LaunchConfig(num_processes=num_processes, main_address=address))
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
     return subprocess.run([*launch, *command], env=variables, cwd=ROOT, timeout=300, check=False).returncode
 
 
-def _train(config: TrainConfig, folder: Path, processes: int = 1, **environment: str) -> int:
+def _train(config: TrainConfig, folder: Path, num_processes: int = 1, **environment: str) -> int:
     script, pickled = folder / "script.py", folder / "config.pkl"
     script.write_text(SCRIPT)
     pickled.write_bytes(pickle.dumps(config))
-    return _launch([str(script), str(pickled)], processes, **environment)
+    return _launch([str(script), str(pickled)], num_processes, **environment)
 
 
 def _weights(config: TrainConfig) -> dict[str, torch.Tensor]:
@@ -119,8 +119,8 @@ def test_a_run_goes_on_with_more_and_with_fewer_processes_in_the_same_order(
 ) -> None:
     train(config)
     changing = replace(config, output=tmp_path / "changing", stop_after_steps=3)
-    for processes in (1, 2, 1, 2):
-        assert _train(changing, tmp_path, processes) == 0
+    for num_processes in (1, 2, 1, 2):
+        assert _train(changing, tmp_path, num_processes) == 0
     expected, found = _weights(config), _weights(changing)
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, atol=5e-4, rtol=0)  # ten steps of up to 1e-3
@@ -146,9 +146,9 @@ def test_evaluation_gives_the_same_digits_on_one_two_and_three_processes(
     evaluate(one)
     script = tmp_path / "evaluation.py"
     script.write_text(EVALUATION)
-    for processes in (2, 3):
-        output = tmp_path / str(processes)
+    for num_processes in (2, 3):
+        output = tmp_path / str(num_processes)
         options = ["--checkpoint", str(one.checkpoint), "--data", str(run), "--output", str(output)]
-        assert _launch([str(script), *options, "--splits", "val", "train", "--batch-images", "2"], processes) == 0
+        assert _launch([str(script), *options, "--splits", "val", "train", "--batch-images", "2"], num_processes) == 0
         for name in ("predictions.jsonl", "scores.json"):
             assert (output / name).read_bytes() == (one.output / name).read_bytes()

@@ -15,13 +15,13 @@ from shards.reader import SampleReader
 from trainer.config import TrainConfig
 from trainer.data.transforms import AugmentationConfig
 from trainer.errors import TrainerError
-from trainer.evaluate import EvaluateConfig, evaluate, read_judgements, scores_by_split
+from trainer.evaluate import EvaluateConfig, compute_scores_by_split, evaluate, read_predictions
 from trainer.model.state_dict import read_safetensors
 from trainer.predict import Grounder
 from trainer.train import Trainer, new_network, train
 from trainer.training.checkpoint import read_state
-from trainer.training.error_messages import explained
-from trainer.training.optimizer import OptimisationConfig, learning_rate_factor, lr_scale
+from trainer.training.error_messages import translate_errors
+from trainer.training.optimizer import OptimizationConfig, compute_lr_factor, compute_lr_scale
 
 MakeRun = Callable[..., Path]
 MakeConfig = Callable[..., TrainConfig]
@@ -48,13 +48,13 @@ def test_a_few_samples_are_learned_by_heart(make_run: MakeRun, tiny_config: Make
         augmentation=STILL,
         epochs=100,
         max_queries=1,
-        attention_weight=1.0,
+        verification_loss_weight=1.0,
         save_every_steps=10_000,
-        optimisation=OptimisationConfig(
+        optimization=OptimizationConfig(
             learning_rate=3e-3,
             pretrained_learning_rate=3e-3,
             freeze_epochs=0,
-            clip_norm=1.0,
+            max_grad_norm=1.0,
             schedule="cosine",
             warmup_steps=10,
         ),
@@ -67,13 +67,13 @@ def test_a_few_samples_are_learned_by_heart(make_run: MakeRun, tiny_config: Make
 
 def test_scenes_make_a_quarter_of_an_epoch_at_most(run: Path, make_run: MakeRun, tiny_config: MakeConfig) -> None:
     scenes = make_run(train=40)
-    trainer = Trainer(tiny_config(train=(run, scenes), most_extra=0.25))
-    real, generated = trainer.stream.order.quotas
+    trainer = Trainer(tiny_config(train=(run, scenes), max_synthetic_fraction=0.25))
+    real, generated = trainer.stream.order.groups_per_epoch
     assert generated == round(real / 3)
     with pytest.raises(ValueError, match=r"most_extra must lie between 0 and 1, and instead of shares, got 0\.25"):
-        tiny_config(train=(run, scenes), most_extra=0.25, shares=(1.0, 1.0))
+        tiny_config(train=(run, scenes), max_synthetic_fraction=0.25, mixing_ratios=(1.0, 1.0))
     with pytest.raises(ValueError, match=r"most_extra must lie between 0 and 1"):
-        tiny_config(train=(run, scenes), most_extra=1.0)
+        tiny_config(train=(run, scenes), max_synthetic_fraction=1.0)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
@@ -113,8 +113,8 @@ def test_data_without_a_validation_split_is_told_what_to_do(run: Path, tiny_conf
 
 
 def test_pretrained_parts_stay_as_they_are_while_frozen(run: Path, tiny_config: MakeConfig) -> None:
-    optimisation = OptimisationConfig(freeze_epochs=1, clip_norm=1.0)
-    config = tiny_config(train=(run,), optimisation=optimisation, epochs=2, validate_split=None)
+    optimization = OptimizationConfig(freeze_epochs=1, max_grad_norm=1.0)
+    config = tiny_config(train=(run,), optimization=optimization, epochs=2, validate_split=None)
     torch.manual_seed(config.seed)
     first = {name: tensor.clone() for name, tensor in new_network(config)[0].state_dict().items()}
 
@@ -156,7 +156,12 @@ def test_a_step_in_parts_gives_the_same_weights(run: Path, tiny_config: MakeConf
     config = tiny_config(train=(run,), batch_images=4, epochs=1, validate_split=None, augmentation=STILL)
     config = replace(config, network=replace(config.network, dropout=0.0), text_from_scratch=True)
     found = []
-    for changes in ({}, {"accumulate": 2}, {"accumulate": 4}, {"recompute": True}):
+    for changes in (
+        {},
+        {"gradient_accumulation_steps": 2},
+        {"gradient_accumulation_steps": 4},
+        {"gradient_checkpointing": True},
+    ):
         one = replace(config, output=tmp_path / str(len(found)), **changes)
         trainer = Trainer(one)
         _without_dropout(trainer.network)
@@ -198,7 +203,10 @@ def test_memory_that_runs_out_is_explained_and_spares_the_checkpoint(run: Path, 
         raise torch.OutOfMemoryError("tried to allocate 80 GiB")
 
     trainer.network.decoder.register_forward_hook(exhaust)
-    with pytest.raises(TrainerError, match=r"memory ran out at epoch 1, step 0.*80 GiB.*--accumulate 2 .*--recompute"):
+    with pytest.raises(
+        TrainerError,
+        match=r"memory ran out at epoch 1, step 0.*80 GiB.*--gradient-accumulation-steps 2 .*--gradient-checkpointing",
+    ):
         trainer.run()
     assert all(torch.equal(tensor, _weights(config.output)[name]) for name, tensor in before.items())
 
@@ -219,12 +227,12 @@ def test_a_dead_loader_process_ends_the_run_with_its_checkpoint_intact(run: Path
 
 
 def test_trackers_get_figures_and_pictures(run: Path, tiny_config: MakeConfig) -> None:
-    config = tiny_config(train=(run,), epochs=1, log_every_steps=1, attention_weight=1.0)
+    config = tiny_config(train=(run,), epochs=1, log_every_steps=1, verification_loss_weight=1.0)
     train(config)
     events = EventAccumulator(str(config.output / "log"))
     events.Reload()
     assert set(events.Tags()["scalars"]) >= {
-        "loss", "l1", "giou", "attention", "learning_rate", "grad_norm", "data_wait_s", "queries_per_s",
+        "loss", "l1", "giou", "verification", "learning_rate", "grad_norm", "data_wait_s", "queries_per_s",
         "peak_memory_gb", "accuracy", "mean_iou",
     }  # fmt: skip
     assert len(events.Images("predictions")) == 1
@@ -233,16 +241,16 @@ def test_trackers_get_figures_and_pictures(run: Path, tiny_config: MakeConfig) -
 
 
 def test_learning_rates_follow_the_size_of_a_step() -> None:
-    scales = [lr_scale(OptimisationConfig(lr_scaling=how), 256) for how in ("none", "sqrt", "linear")]
+    scales = [compute_lr_scale(OptimizationConfig(lr_scaling=how), 256) for how in ("none", "sqrt", "linear")]
     assert scales == [1.0, 2.0, 4.0]
 
 
 def test_learning_rates_rise_then_drop_at_their_epoch() -> None:
-    config = OptimisationConfig(warmup_steps=4, drop_epoch=3)
-    factors = [learning_rate_factor(config, step, 10, 50) for step in (0, 3, 29, 30)]
+    config = OptimizationConfig(warmup_steps=4, lr_drop_epoch=3)
+    factors = [compute_lr_factor(config, step, 10, 50) for step in (0, 3, 29, 30)]
     assert factors == pytest.approx([0.25, 1.0, 1.0, 0.1])
-    cosine = OptimisationConfig(schedule="cosine")
-    assert [learning_rate_factor(cosine, s, 10, 20) for s in (0, 10)] == pytest.approx([1.0, 0.5])
+    cosine = OptimizationConfig(schedule="cosine")
+    assert [compute_lr_factor(cosine, s, 10, 20) for s in (0, 10)] == pytest.approx([1.0, 0.5])
 
 
 def test_a_trained_folder_is_all_that_evaluation_and_prediction_need(
@@ -253,19 +261,19 @@ def test_a_trained_folder_is_all_that_evaluation_and_prediction_need(
     best = config.output / "best"
     found = evaluate(EvaluateConfig(checkpoint=best, data=run, splits=("val", "train"), output=tmp_path / "evaluation"))
     lines = (tmp_path / "evaluation" / "predictions.jsonl").read_text().splitlines()
-    report = json.loads((tmp_path / "evaluation" / "scores.json").read_text())["true"]
-    assert report == scores_by_split(found)["true"] and report["val"]["num_queries"] == 6
-    assert {(one.num_rivals, one.category) for one in found} == {(1, "square")}
+    report = json.loads((tmp_path / "evaluation" / "scores.json").read_text())["own"]
+    assert report == compute_scores_by_split(found)["own"] and report["val"]["num_queries"] == 6
+    assert {(one.num_distractors, one.category) for one in found} == {(1, "square")}
     assert len({json.loads(line)["query_id"] for line in lines}) == len(lines) == 18
     assert json.loads((config.output / "metrics.json").read_text())["history"][0]["validation"] == report["val"]
 
     sample = SampleReader(run, "val").read(0)
     first = json.loads(lines[0])
-    picture = tmp_path / "picture.png"
-    picture.write_bytes(sample.image)
+    image = tmp_path / "picture.png"
+    image.write_bytes(sample.image)
     assert sample.priors is not None
     grounder = Grounder.from_pretrained(best)
-    prediction = grounder.predict(picture, sample.queries[0].text, prior=sample.priors[0])
+    prediction = grounder.predict(image, sample.queries[0].text, prior=sample.priors[0])
     assert prediction.box_xyxy == pytest.approx(first["box_xyxy"], abs=1e-3)
     asked: list[str] = []
 
@@ -273,13 +281,13 @@ def test_a_trained_folder_is_all_that_evaluation_and_prediction_need(
         asked.append(phrase)
         return sample.priors[0]  # type: ignore[index]
 
-    assert grounder.predict(picture, sample.queries[0].text, prior=make_prior) == prediction
+    assert grounder.predict(image, sample.queries[0].text, prior=make_prior) == prediction
     assert asked == [sample.queries[0].text]
-    assert grounder.predict(picture, sample.queries[0].text) != prediction
+    assert grounder.predict(image, sample.queries[0].text) != prediction
     with pytest.raises(TrainerError, match=r"has shape \(3,\), the network takes \(6,\)"):
-        grounder.predict(picture, "cup", prior=np.zeros(3))
+        grounder.predict(image, "cup", prior=np.zeros(3))
     with pytest.raises(TrainerError, match="must not be empty"):
-        grounder.predict(picture, " ")
+        grounder.predict(image, " ")
 
 
 def test_without_and_with_shuffled_priors_the_answers_are_others(
@@ -292,13 +300,13 @@ def test_without_and_with_shuffled_priors_the_answers_are_others(
         data=run,
         splits=("train",),
         output=tmp_path / "evaluation",
-        priors=("true", "without", "shuffled"),
+        priors=("own", "none", "shuffled"),
     )
     found = evaluate(chosen)
-    assert read_judgements(tmp_path / "evaluation") == found
+    assert read_predictions(tmp_path / "evaluation") == found
     boxes = {mode: [one.box_xyxy for one in found if one.priors == mode] for mode in chosen.priors}
     assert {len(some) for some in boxes.values()} == {12}
-    assert boxes["true"] != boxes["without"] != boxes["shuffled"] != boxes["true"]
+    assert boxes["own"] != boxes["none"] != boxes["shuffled"] != boxes["own"]
 
 
 def test_a_network_without_priors_is_asked_once(run: Path, tiny_config: MakeConfig, tmp_path: Path) -> None:
@@ -306,14 +314,17 @@ def test_a_network_without_priors_is_asked_once(run: Path, tiny_config: MakeConf
     config = replace(config, network=replace(config.network, use_prior=False))
     train(config)
     chosen = EvaluateConfig(
-        checkpoint=config.output / "best", data=run, splits=("val",), output=tmp_path, priors=("true", "shuffled")
+        checkpoint=config.output / "best", data=run, splits=("val",), output=tmp_path, priors=("own", "shuffled")
     )
-    assert {one.priors for one in evaluate(chosen)} == {"without"}
+    assert {one.priors for one in evaluate(chosen)} == {"none"}
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), EOFError(), RuntimeError("DataLoader worker 1")])
 def test_however_a_dead_loader_is_noticed_it_is_said_in_words(error: Exception) -> None:
-    with pytest.raises(TrainerError, match="prepares batches died at step 7"), explained(lambda: "at step 7", ""):
+    with (
+        pytest.raises(TrainerError, match="prepares batches died at step 7"),
+        translate_errors(lambda: "at step 7", ""),
+    ):
         raise error
-    with pytest.raises(RuntimeError, match="another"), explained(lambda: "at step 7", ""):
+    with pytest.raises(RuntimeError, match="another"), translate_errors(lambda: "at step 7", ""):
         raise RuntimeError("another")

@@ -7,8 +7,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from trainer.boxes import cxcywh_to_xyxy, iou
-from trainer.data.processor import fitted_placement
-from trainer.data.transforms import AugmentationConfig, augmented, plainly, random_crop
+from trainer.data.processor import fit_placement
+from trainer.data.transforms import AugmentationConfig, sample_crop, transform_for_evaluation, transform_for_training
 
 BOX = (40.0, 10.0, 60.0, 30.0)
 STILL = AugmentationConfig(
@@ -16,11 +16,11 @@ STILL = AugmentationConfig(
 )
 
 
-def _picture() -> Image.Image:
+def _image() -> Image.Image:
     """Grey 100 x 50 with a red target."""
-    picture = Image.new("RGB", (100, 50), "grey")
-    ImageDraw.Draw(picture).rectangle((40, 10, 59, 29), fill="red")
-    return picture
+    image = Image.new("RGB", (100, 50), "grey")
+    ImageDraw.Draw(image).rectangle((40, 10, 59, 29), fill="red")
+    return image
 
 
 def _targets() -> torch.Tensor:
@@ -35,7 +35,7 @@ def _red_share(canvas: torch.Tensor, box: torch.Tensor) -> float:
 
 
 def test_a_picture_fills_the_canvas_by_its_long_side_and_is_centred() -> None:
-    prepared = plainly(_picture(), _targets(), ["cup"], 200)
+    prepared = transform_for_evaluation(_image(), _targets(), ["cup"], 200)
     # doubled: 200 x 100, 50 rows of padding above
     torch.testing.assert_close(cxcywh_to_xyxy(prepared.targets) * 200, torch.tensor([[80.0, 70.0, 120.0, 110.0]]))
     assert prepared.padding[:50].all() and prepared.padding[150:].all() and not prepared.padding[50:150].any()
@@ -43,13 +43,13 @@ def test_a_picture_fills_the_canvas_by_its_long_side_and_is_centred() -> None:
 
 
 def test_a_box_comes_back_from_the_canvas() -> None:
-    placement = fitted_placement((99, 50), 200)
-    torch.testing.assert_close(placement.to_picture(placement.to_canvas(_targets())), _targets())
+    placement = fit_placement((99, 50), 200)
+    torch.testing.assert_close(placement.map_to_image(placement.map_to_canvas(_targets())), _targets())
 
 
 def test_without_chance_training_sees_what_testing_sees() -> None:
-    trained = augmented(_picture(), _targets(), ["cup"], 200, STILL, Random(0))
-    tested = plainly(_picture(), _targets(), ["cup"], 200)
+    trained = transform_for_training(_image(), _targets(), ["cup"], 200, STILL, Random(0))
+    tested = transform_for_evaluation(_image(), _targets(), ["cup"], 200)
     torch.testing.assert_close(trained.targets, tested.targets)
     assert torch.equal(trained.canvas, tested.canvas)
 
@@ -57,7 +57,7 @@ def test_without_chance_training_sees_what_testing_sees() -> None:
 def test_targets_stay_on_their_objects_through_every_transform() -> None:
     config = AugmentationConfig(jitter=0.2, crop_probability=0.8)
     for seed in range(60):
-        prepared = augmented(_picture(), _targets(), ["cup"], 200, config, Random(seed))
+        prepared = transform_for_training(_image(), _targets(), ["cup"], 200, config, Random(seed))
         assert _red_share(prepared.canvas, prepared.targets[0]) > 0.9
         assert float(prepared.targets.min()) >= 0 and float(cxcywh_to_xyxy(prepared.targets).max()) <= 1
 
@@ -66,15 +66,15 @@ def test_a_mirrored_picture_rewrites_its_phrases() -> None:
     config = AugmentationConfig(
         long_sides=(1.0,), crop_probability=0, jitter_probability=0, flip_probability=1, random_placement=False
     )
-    prepared = augmented(_picture(), _targets(), ["left cup", "cup"], 100, config, Random(0))
-    assert prepared.phrases == ("right cup", "cup")
+    prepared = transform_for_training(_image(), _targets(), ["left cup", "cup"], 100, config, Random(0))
+    assert prepared.query_texts == ("right cup", "cup")
     # x: 100 - 60 .. 100 - 40; y: 25 rows of padding
     torch.testing.assert_close(cxcywh_to_xyxy(prepared.targets) * 100, torch.tensor([[40.0, 35.0, 60.0, 55.0]]))
 
 
 def test_a_crop_keeps_at_least_half_of_every_target() -> None:
     boxes = torch.tensor([[2.0, 2.0, 30.0, 20.0], [50.0, 20.0, 90.0, 45.0]])
-    crops = [random_crop((100, 50), boxes, 128, AugmentationConfig(), Random(seed)) for seed in range(100)]
+    crops = [sample_crop((100, 50), boxes, 128, AugmentationConfig(), Random(seed)) for seed in range(100)]
     found = [crop for crop in crops if crop is not None]
     assert len(found) > 20
     for x1, y1, x2, y2 in found:
@@ -88,9 +88,11 @@ def test_a_word_of_place_forbids_the_crop(phrase: str, cropped: bool) -> None:
     config = AugmentationConfig(
         long_sides=(1.0,), crop_probability=1, jitter_probability=0, flip_probability=0, random_placement=False
     )
-    whole = plainly(_picture(), _targets(), [phrase], 128).targets
+    whole = transform_for_evaluation(_image(), _targets(), [phrase], 128).targets
     changed = [
-        not torch.allclose(augmented(_picture(), _targets(), [phrase], 128, config, Random(s)).targets, whole)
+        not torch.allclose(
+            transform_for_training(_image(), _targets(), [phrase], 128, config, Random(s)).targets, whole
+        )
         for s in range(10)
     ]
     assert any(changed) is cropped
@@ -98,6 +100,7 @@ def test_a_word_of_place_forbids_the_crop(phrase: str, cropped: bool) -> None:
 
 def test_the_same_seed_gives_the_same_picture() -> None:
     first, second = (
-        augmented(_picture(), _targets(), ["cup"], 128, AugmentationConfig(), Random("a")) for _ in range(2)
+        transform_for_training(_image(), _targets(), ["cup"], 128, AugmentationConfig(), Random("a"))
+        for _ in range(2)
     )
     assert torch.equal(first.canvas, second.canvas) and torch.equal(first.targets, second.targets)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from trainer.data.processor import Processor, ProcessorConfig, load_tokenizer
-from trainer.model.config import miniature
+from trainer.model.config import make_miniature_config
 from trainer.model.network import GroundingNetwork
 from workflows.miniature import WEIGHTS
 
@@ -24,7 +24,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("run") / "best"
     text = json.loads((WEIGHTS / "bert" / "config.json").read_text())
-    GroundingNetwork(replace(miniature(), text=text)).save_pretrained(folder)
+    GroundingNetwork(replace(make_miniature_config(), text=text)).save_pretrained(folder)
     Processor(ProcessorConfig(), load_tokenizer(str(WEIGHTS / "bert"))).save_pretrained(folder)
     return folder
 

@@ -14,7 +14,7 @@ from upath import UPath
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import PlanRow
 from pipeline.run import Job, run_job
-from pipeline.stage import Item, Rejected, Resources, Sink, Stage, Written
+from pipeline.stage import Item, Rejected, Resources, Sink, SinkOutput, Stage
 from workflows.cli.console import Executor, UserError, run
 
 
@@ -39,9 +39,9 @@ class SlowStage(Stage[Item, Item]):
 
 
 class CountSink(Sink[Item]):
-    def write(self, items: list[Item], folder: Path) -> Written:
+    def write(self, items: list[Item], folder: Path) -> SinkOutput:
         (folder / "count").write_text(str(len(items)))
-        return Written(files={"count": folder / "count"})
+        return SinkOutput(files={"count": folder / "count"})
 
 
 def main(config: SlowConfig) -> None:

@@ -34,18 +34,18 @@ RED = Image.new("RGB", (64, 48), "red")
 def test_an_answer_holds_box_attributes_prior_and_maps(checkpoint: Path) -> None:
     answer = load(AppConfig(checkpoint=checkpoint))(RED, "second striped red cup from the left")
     assert answer.prior is not None and answer.prior.prompt == "a striped red cup"
-    assert answer.attributes["ordinals"] == ["second"] and answer.attributes["target"]["colours"] == ["red"]
+    assert answer.attributes["ordinals"] == ["second"] and answer.attributes["target"]["colors"] == ["red"]
     assert answer.explanation.verification.shape == answer.explanation.attention.shape[1:]
 
 
 def test_priors_are_drawn_when_wanted_and_change_the_answer(checkpoint: Path) -> None:
-    answerer, bare = load(AppConfig(checkpoint=checkpoint)), load(AppConfig(checkpoint=checkpoint, prior=False))
-    assert (answerer.draws_priors, bare.draws_priors) == (True, False)
+    session, bare = load(AppConfig(checkpoint=checkpoint)), load(AppConfig(checkpoint=checkpoint, prior=False))
+    assert (session.generates_priors, bare.generates_priors) == (True, False)
     found = {
         name: answer.explanation.prediction.box_xyxy
         for name, answer in (
-            ("with", answerer(RED, "red cup")),
-            ("unwanted", answerer(RED, "red cup", with_prior=False)),
+            ("with", session(RED, "red cup")),
+            ("unwanted", session(RED, "red cup", with_prior=False)),
             ("never", bare(RED, "red cup")),
         )
     }

@@ -32,7 +32,7 @@ HERE = ExecutorConfig(isolate=False)
 WORDS: dict[str, Any] = {
     "categories": {"cup": "cups", "hat": "hats", "ball": "balls"},
     "quantifiers": ("two", "three"),
-    "attributes": {"pattern": ("striped", "dotted"), "colour": ("red", "blue", "green")},
+    "attributes": {"pattern": ("striped", "dotted"), "color": ("red", "blue", "green")},
 }
 
 
@@ -73,7 +73,7 @@ def _bytes(run: Path) -> list[dict[str, str]]:
 def made(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """36 scenes, judged by the miniature detector and CLIP."""
     data = tmp_path_factory.mktemp("made")
-    augment.make_scenes(_config(inputs, data, num_scenes=36, rejected_pictures=3))
+    augment.make_scenes(_config(inputs, data, num_scenes=36, num_rejected_images=3))
     return data
 
 
@@ -81,7 +81,7 @@ def test_every_scene_that_was_asked_for_is_accounted_for(made: Path) -> None:
     record = _yield(made)
     pasted, selection = record["composers"]["pasted"], record["selection"]
     outcomes = pasted["accepted"] + sum(pasted["rejected"].values()) + sum(pasted["failed"].values())
-    assert record["scenes_asked_for"] == pasted["attempted"] == outcomes == 36
+    assert record["scenes_requested"] == pasted["attempted"] == outcomes == 36
     assert pasted["accepted"] == selection["candidates"] == open_plan(made / "miniature/scenes").num_items
     assert selection["candidates"] == sum(selection[name] for name in ("kept_scenes", "near_duplicate", "quota_full"))
     reader = SampleReader(made / "miniature/scenes")
@@ -93,7 +93,7 @@ def test_the_yield_says_what_it_cost_and_how_far_each_cell_is(made: Path) -> Non
     record = _yield(made)
     pasted, cells = record["composers"]["pasted"], record["cells"]
     assert pasted["accepted_per_second"] == pytest.approx(pasted["accepted"] / pasted["wall_seconds"], rel=0.05)
-    assert 0.5 < pasted["asked_found_iou"] <= 1
+    assert 0.5 < pasted["requested_iou"] <= 1
     assert record["stopped"] == "budget spent"
     assert cells["reached"] + len(cells["unreached"]) == cells["total"]
     assert cells["total"] == 3 * (8 + 10)  # categories; families of two and of three things
@@ -135,27 +135,27 @@ def test_a_shard_that_was_lost_is_made_again_as_it_was_and_rates_stay_those_of_t
 
 
 @pytest.fixture(scope="module")
-def exact(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = tmp_path_factory.mktemp("exact")
-    augment.make_scenes(_config(inputs, data, num_scenes=30, exact=True))
+def skip_detector(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("skip_detector")
+    augment.make_scenes(_config(inputs, data, num_scenes=30, skip_detector=True))
     return data
 
 
-def test_a_larger_budget_goes_on_where_a_smaller_one_ended(inputs: Path, exact: Path, tmp_path: Path) -> None:
+def test_a_larger_budget_goes_on_where_a_smaller_one_ended(inputs: Path, skip_detector: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    shutil.copytree(exact, data)
-    augment.make_scenes(_config(inputs, data, num_scenes=50, exact=True))
+    shutil.copytree(skip_detector, data)
+    augment.make_scenes(_config(inputs, data, num_scenes=50, skip_detector=True))
     rounds = data / "miniature/scenes-rounds"
     assert [open_plan(rounds / name).num_items for name in ("01-pasted", "02-pasted")] == [30, 20]
-    assert _bytes(rounds / "01-pasted") == _bytes(exact / "miniature/scenes-rounds/01-pasted")
+    assert _bytes(rounds / "01-pasted") == _bytes(skip_detector / "miniature/scenes-rounds/01-pasted")
     keys = {entry.key[:9] for entry in SampleReader(data / "miniature/scenes").index}
     assert keys == {"pasted-01", "pasted-02"}
     with pytest.raises(UserError, match=r"02-pasted was asked for 20 scenes, .* 10 are left; give at least 50"):
-        augment.make_scenes(_config(inputs, data, num_scenes=40, exact=True))
+        augment.make_scenes(_config(inputs, data, num_scenes=40, skip_detector=True))
 
 
-def test_another_configuration_is_refused_and_says_what_differs(inputs: Path, exact: Path) -> None:
-    changed = _config(inputs, exact, num_scenes=30, exact=True, quotas=QuotaConfig(queries_per_cell=9))
+def test_another_configuration_is_refused_and_says_what_differs(inputs: Path, skip_detector: Path) -> None:
+    changed = _config(inputs, skip_detector, num_scenes=30, skip_detector=True, quotas=QuotaConfig(queries_per_quota=9))
     with pytest.raises(PipelineError, match=r"quotas\.queries_per_cell: 8 in the plan, 9 now"):
         augment.make_scenes(changed)
 
@@ -163,11 +163,13 @@ def test_another_configuration_is_refused_and_says_what_differs(inputs: Path, ex
 def test_rounds_end_when_every_cell_is_reached(inputs: Path, tmp_path: Path) -> None:
     words = {**WORDS, "categories": {"cup": "cups"}, "quantifiers": ("three",)}
     (tmp_path / "cups.json").write_text(json.dumps(VocabularyConfig(**words).to_json()))
-    quotas = QuotaConfig(queries_per_cell=1)
-    config = _config(inputs, tmp_path, num_scenes=600, exact=True, quotas=quotas, vocabulary=tmp_path / "cups.json")
+    quotas = QuotaConfig(queries_per_quota=1)
+    config = _config(
+        inputs, tmp_path, num_scenes=600, skip_detector=True, quotas=quotas, vocabulary=tmp_path / "cups.json"
+    )
     augment.make_scenes(config)
     record = _yield(tmp_path)
-    assert record["stopped"] == "every cell is reached" and record["scenes_asked_for"] < 600
+    assert record["stopped"] == "every cell is reached" and record["scenes_requested"] < 600
     assert record["selection"]["kept_queries"] == record["cells"]["total"] == record["cells"]["reached"] == 10
     assert record["selection"]["quota_full"] > 0
 
@@ -177,7 +179,7 @@ def test_composers_share_the_scenes_and_the_account(inputs: Path, tmp_path: Path
     augment.make_scenes(replace(config, render=replace(config.render, steps=2)))
     composers = _yield(tmp_path)["composers"]
     assert {name: one["attempted"] for name, one in composers.items()} == {"prompted": 3, "pasted": 2}
-    assert composers["prompted"]["asked_found_iou"] is None
+    assert composers["prompted"]["requested_iou"] is None
 
 
 @contextmanager
@@ -189,12 +191,12 @@ def _refused(data: Path, error: type[Exception], message: str) -> Iterator[None]
 
 
 def test_bad_input_is_refused_before_the_first_scene(inputs: Path, tmp_path: Path) -> None:
-    config = _config(inputs, tmp_path, exact=True)
+    config = _config(inputs, tmp_path, skip_detector=True)
     (tmp_path / "dogs.json").write_text('{"categories": {"cup": "cups", "dog": "dogs"}}')
     with _refused(tmp_path, AugmentationError, "has no cut-outs of dog; make them with"):
         augment.make_scenes(replace(config, vocabulary=tmp_path / "dogs.json"))
     with _refused(tmp_path, AugmentationError, "does not know 'dog'; it knows ball"):
-        augment.make_scenes(replace(config, exact=False, vocabulary=tmp_path / "dogs.json"))
+        augment.make_scenes(replace(config, skip_detector=False, vocabulary=tmp_path / "dogs.json"))
     with _refused(tmp_path, AugmentationError, "there are no cut-outs: .* is no folder; make them with"):
         augment.make_scenes(replace(config, pasted=replace(config.pasted, cutouts=tmp_path / "nowhere")))
 
@@ -205,7 +207,7 @@ def test_bad_input_is_refused_before_the_first_scene(inputs: Path, tmp_path: Pat
         ({"num_scenes": 0}, "num_scenes must be at least 1, got 0"),
         ({"composers": ()}, "name at least one composer, and each once, got none"),
         ({"composers": ("pasted", "pasted")}, "each once, got pasted pasted"),
-        ({"composers": ("prompted", "pasted"), "exact": True}, "or leave --exact out"),
+        ({"composers": ("prompted", "pasted"), "skip_detector": True}, "or leave --skip-detector out"),
         ({"rejected_pictures": -1}, "rejected_pictures must be at least 0"),
     ],
 )
@@ -222,19 +224,25 @@ def test_photographs_of_the_test_splits_are_no_backgrounds(inputs: Path, tmp_pat
     backgrounds.mkdir()
     for number, sample in enumerate(held_out):
         (backgrounds / f"holiday-{number}.png").write_bytes(sample.image)
-    config = _config(inputs, tmp_path, exact=True)
+    config = _config(inputs, tmp_path, skip_detector=True)
     with pytest.raises(AugmentationError, match=r"held.out"):
         augment.make_scenes(replace(config, pasted=replace(config.pasted, backgrounds=backgrounds)))
 
 
 def test_scenes_of_other_data_sets_are_asked_for_of_cocos_categories(inputs: Path, tmp_path: Path) -> None:
-    config = replace(_config(inputs, tmp_path, exact=True), dataset="mine", vocabulary=None)
+    config = replace(_config(inputs, tmp_path, skip_detector=True), dataset="mine", vocabulary=None)
     with pytest.raises(AugmentationError, match=r"no cut-outs of airplane, apple, .* zebra; .* out of the vocabulary"):
         augment.make_scenes(config)
 
 
 def test_style_and_models_are_those_of_the_data_set_unless_others_are_named() -> None:
-    styles = {name: augment.for_dataset(["--dataset", name]).label.style for name in ("refcoco+", "refcocog", "mine")}
+    styles = {
+        name: augment.make_default_config(["--dataset", name]).label.style for name in ("refcoco+", "refcocog", "mine")
+    }
     assert styles == {"refcoco+": "refcoco+", "refcocog": "refcocog", "mine": "refcoco"}
-    assert augment.for_dataset(["--dataset", "mine"]).detector.checkpoint == augment.DETECTOR
-    assert augment.for_dataset([]) == augment.for_dataset(["--data", "refcoco+"]) == augment.AugmentConfig()
+    assert augment.make_default_config(["--dataset", "mine"]).detector.checkpoint == augment.DETECTOR
+    assert (
+        augment.make_default_config([])
+        == augment.make_default_config(["--data", "refcoco+"])
+        == augment.AugmentConfig()
+    )

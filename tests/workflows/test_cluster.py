@@ -24,7 +24,7 @@ from upath import UPath
 from pipeline.executor import ExecutorConfig
 from pipeline.receipts import read_receipts
 from workflows import generate_priors, ingest, pack
-from workflows.cli.accelerate_launch import launcher
+from workflows.cli.accelerate_launch import build_launch_command
 from workflows.miniature import WEIGHTS
 from workflows.miniature.world.dataset import WorldConfig, write_dataset
 from workflows.train import TrainCommandConfig
@@ -182,13 +182,13 @@ def test_two_machines_train_one_network(slurm: dict[str, str], tmp_path: Path) -
     options = [
         "--data",
         str(data),
-        "--arm",
+        "--variant",
         "base",
         "--output",
         str(tmp_path / "run"),
         "--epochs",
         "1",
-        "--visual-start",
+        "--pretrained-visual",
         str(WEIGHTS / "detector"),
     ]
     job = submit("train.sbatch", {**slurm, "CHECKOUT": str(ROOT), "OMP_NUM_THREADS": "1"}, *options)
@@ -199,11 +199,11 @@ def test_two_machines_train_one_network(slurm: dict[str, str], tmp_path: Path) -
 
 
 def test_the_launcher_is_told_of_all_machines() -> None:
-    config = TrainCommandConfig(processes=4, machines=2, machine_rank=1, main_address="node1:29500")
-    line = " ".join(launcher(config))
+    config = TrainCommandConfig(num_processes=4, num_machines=2, machine_rank=1, main_address="node1:29500")
+    line = " ".join(build_launch_command(config))
     assert "--num_processes 8 --num_machines 2" in line
     assert "--multi_gpu --machine_rank 1 --main_process_ip node1 --main_process_port 29500" in line
-    assert "--multi_gpu" not in launcher(TrainCommandConfig())
+    assert "--multi_gpu" not in build_launch_command(TrainCommandConfig())
 
 
 def manifests() -> list[dict[str, Any]]:
@@ -245,13 +245,13 @@ def test_a_pod_of_the_training_knows_its_rank_and_where_the_first_one_is(rank: i
     called = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
     assert called[:2] == ["-m", "workflows.train"]
     config = tyro.cli(TrainCommandConfig, args=called[2:])
-    assert (config.machines, config.machine_rank) == (job["spec"]["completions"], rank)
-    assert config.machines == job["spec"]["parallelism"]
+    assert (config.num_machines, config.machine_rank) == (job["spec"]["completions"], rank)
+    assert config.num_machines == job["spec"]["parallelism"]
     # Kubernetes calls the first pod <job>-0, and gives it an address below the service that its subdomain names.
     assert config.main_address.split(":")[0] == f"{job['metadata']['name']}-0.{service['metadata']['name']}"
     assert pod["subdomain"] == service["metadata"]["name"]
     assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
-    assert config.processes == int(container["resources"]["limits"]["nvidia.com/gpu"])
+    assert config.num_processes == int(container["resources"]["limits"]["nvidia.com/gpu"])
 
 
 CONFIGS = {

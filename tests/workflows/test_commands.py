@@ -12,11 +12,11 @@ from shards.reader import SampleReader
 from workflows import generate_priors, ingest
 from workflows.augment import AugmentConfig
 from workflows.cli.console import UserError, run
-from workflows.cli.paths import folders
+from workflows.cli.paths import get_dataset_paths
 from workflows.demo import SIZES
 from workflows.miniature.world.dataset import WorldConfig, write_dataset
 from workflows.presets.full_size import PRESETS
-from workflows.train import Arm, TrainCommandConfig, arguments
+from workflows.train import Arm, TrainCommandConfig, build_trainer_args
 
 COMMANDS = {
     "ingest": "IngestConfig",
@@ -100,40 +100,40 @@ def test_the_full_demo_and_the_single_steps_share_their_defaults() -> None:
 
 def test_a_preset_is_what_the_options_start_from(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[generate_priors.GeneratePriorsConfig] = []
-    options = ["--dataset", "refcoco", "--preset", "sd-turbo", "--prior.render.steps", "2"]
+    options = ["--dataset", "refcoco", "--preset", "sd-turbo", "--prior.render.num-inference-steps", "2"]
     monkeypatch.setattr("sys.argv", ["generate_priors", *options])
-    run(given.append, generate_priors.GeneratePriorsConfig, "", generate_priors.from_preset)
+    run(given.append, generate_priors.GeneratePriorsConfig, "", generate_priors.make_default_config)
     (config,) = given
-    assert (config.prior.render.checkpoint, config.prior.render.steps) == ("stabilityai/sd-turbo", 2)
-    assert config.prior.render.guidance == 0
+    assert (config.prior.render.checkpoint, config.prior.render.num_inference_steps) == ("stabilityai/sd-turbo", 2)
+    assert config.prior.render.guidance_scale == 0
     assert all(make().encoder for make in PRESETS.values())
 
 
 def test_an_unknown_preset_is_refused_by_the_parser_of_all_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["generate_priors", "--preset", "sd99"])
     with pytest.raises(SystemExit) as exit_info:
-        run(print, generate_priors.GeneratePriorsConfig, "", generate_priors.from_preset)
+        run(print, generate_priors.GeneratePriorsConfig, "", generate_priors.make_default_config)
     assert exit_info.value.code == 2
 
 
 def test_two_starting_points_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give one of them"):
-        TrainCommandConfig(detr=tmp_path, visual_start=tmp_path)
+        TrainCommandConfig(detr_weights=tmp_path, pretrained_visual=tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("arm", "rest", "share"),
-    [("both", (), "0.25"), ("both", ("--shares", "1", "1"), None), ("scenes", (), "0.25"), ("priors", (), None)],
+    ("variant", "trainer_args", "share"),
+    [("both", (), "0.25"), ("both", ("--mixing-ratios", "1", "1"), None), ("scenes", (), "0.25"), ("priors", (), None)],
 )
 def test_training_limits_the_share_of_scenes_if_it_has_any(
-    arm: Arm, rest: tuple[str, ...], share: str | None, tmp_path: Path
+    variant: Arm, trainer_args: tuple[str, ...], share: str | None, tmp_path: Path
 ) -> None:
-    for of in ("samples", "scenes", "packed-samples", "packed-scenes"):
-        (tmp_path / "miniature" / of).mkdir(parents=True)
-    given = arguments(TrainCommandConfig(arm=arm, data=UPath(tmp_path), rest=rest))
-    assert ("--most-extra" in given) == (share is not None)
+    for source in ("samples", "scenes", "packed-samples", "packed-scenes"):
+        (tmp_path / "miniature" / source).mkdir(parents=True)
+    given = build_trainer_args(TrainCommandConfig(variant=variant, data=UPath(tmp_path), trainer_args=trainer_args))
+    assert ("--max-synthetic-fraction" in given) == (share is not None)
     if share is not None:
-        assert given[given.index("--most-extra") + 1] == share
+        assert given[given.index("--max-synthetic-fraction") + 1] == share
 
 
 def test_an_arm_asks_for_what_it_is_trained_on_and_for_no_more(tmp_path: Path) -> None:
@@ -145,32 +145,36 @@ def test_an_arm_asks_for_what_it_is_trained_on_and_for_no_more(tmp_path: Path) -
         "priors": ["packed-samples"],
         "both": ["packed-samples", "packed-scenes"],
     }
-    for arm, folders_of_arm in needs.items():
-        for of in folders_of_arm:
-            if not (tmp_path / "mine" / of).is_dir():
-                with pytest.raises(UserError, match=f"{of} does not exist; run `make .*{made[of]}` for 'mine'"):
-                    arguments(TrainCommandConfig(dataset="mine", arm=arm, recipe="miniature", data=data))
-                (tmp_path / "mine" / of).mkdir(parents=True)
-        given = arguments(TrainCommandConfig(dataset="mine", arm=arm, recipe="miniature", data=data))
+    for variant, folders_of_arm in needs.items():
+        for source in folders_of_arm:
+            if not (tmp_path / "mine" / source).is_dir():
+                with pytest.raises(UserError, match=f"{source} does not exist; run `make .*{made[source]}` for 'mine'"):
+                    build_trainer_args(
+                        TrainCommandConfig(dataset="mine", variant=variant, recipe="miniature", data=data)
+                    )
+                (tmp_path / "mine" / source).mkdir(parents=True)
+        given = build_trainer_args(TrainCommandConfig(dataset="mine", variant=variant, recipe="miniature", data=data))
         start = given.index("--train") + 1
-        assert given[start : start + len(folders_of_arm)] == [str(data / "mine" / of) for of in folders_of_arm]
+        assert given[start : start + len(folders_of_arm)] == [str(data / "mine" / source) for source in folders_of_arm]
         assert given[start + len(folders_of_arm)].startswith("--")
 
 
 def test_the_published_recipe_does_not_start_from_random_weights_unasked(tmp_path: Path) -> None:
     (tmp_path / "refcoco" / "samples").mkdir(parents=True)
 
-    def given(*rest: str) -> list[str]:
-        config = TrainCommandConfig(dataset="refcoco", arm="base", recipe="published", data=UPath(tmp_path), rest=rest)
-        return arguments(config)
+    def given(*trainer_args: str) -> list[str]:
+        config = TrainCommandConfig(
+            dataset="refcoco", variant="base", recipe="published", data=UPath(tmp_path), trainer_args=trainer_args
+        )
+        return build_trainer_args(config)
 
-    with pytest.raises(UserError, match="give --detr FOLDER or --visual-start"):
+    with pytest.raises(UserError, match="give --detr-weights FOLDER or --pretrained-visual"):
         given()
-    assert given("--visual-start", "None")[-2:] == ["--visual-start", "None"]
+    assert given("--pretrained-visual", "None")[-2:] == ["--pretrained-visual", "None"]
 
 
 def test_networks_are_evaluated_on_samples_without_priors_where_none_are_packed(tmp_path: Path) -> None:
-    place = folders("mine", UPath(tmp_path))
+    place = get_dataset_paths("mine", UPath(tmp_path))
     assert place.evaluated == place.samples
-    place.packed("samples").mkdir(parents=True)
-    assert place.evaluated == place.packed("samples")
+    place.get_packed_run("samples").mkdir(parents=True)
+    assert place.evaluated == place.get_packed_run("samples")

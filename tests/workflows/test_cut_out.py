@@ -17,8 +17,8 @@ from upath import UPath
 from augmentation.composers.cutouts import CutoutFolder, read_cutout
 from augmentation.composers.pasted import PastedConfig, check_pasted
 from augmentation.errors import AugmentationError
-from generation.models.webp import webp_bytes
-from generation.priors.rendering import Drawn, DrawnPrior
+from generation.models.webp import encode_webp
+from generation.priors.rendering import GeneratedImages, GeneratedPrior
 from generation.priors.store import PriorSink
 from pipeline.executor import ExecutorConfig
 from pipeline.run import Job, PlanRow, run_job
@@ -27,17 +27,17 @@ from shards.images import LoadImageStage
 from shards.reader import SampleReader
 from shards.schema import Instance, Query
 from shards.sources.sample import SourceSample
-from shards.sources.validation import screen
+from shards.sources.validation import validate_samples
 from shards.writer import SampleSink
 from workflows import ingest
 from workflows.cli.console import UserError
-from workflows.cli.paths import folders, read_lines, write_lines
-from workflows.cut_out import CocoConfig, CutOutConfig, PriorsConfig, Tally, from_priors, main
+from workflows.cli.paths import get_dataset_paths, read_lines, write_lines
+from workflows.cut_out import CocoConfig, CutOutConfig, PriorsConfig, Tally, extract_from_priors, main
 from workflows.miniature.world import cutouts as miniature_cutouts
-from workflows.miniature.world.dataset import WorldConfig, held_out_combinations, write_dataset
+from workflows.miniature.world.dataset import WorldConfig, list_held_out_combinations, write_dataset
 from workflows.presets import miniature
-from workflows.priors.config import prior_store_of
-from workflows.scenes.held_out import held_out_photographs
+from workflows.priors.config import find_prior_store_path
+from workflows.scenes.held_out import find_held_out_images
 
 SQUARE = [20, 20, 100, 20, 100, 100, 20, 100]
 
@@ -75,7 +75,7 @@ def _names(folder: Path) -> list[str]:
 def test_photographs_are_cut_and_what_is_left_out_is_counted(coco: CocoConfig) -> None:
     tally = main(CutOutConfig(source=coco))
     assert tally.kept == {"cup": 3}
-    assert tally.left_out == {"crowd": 1, "missing_image": 1}
+    assert tally.excluded == {"crowd": 1, "missing_image": 1}
     assert _names(coco.output) == [f"cup/COCO_train2014_{n:012d}__{10 + n}.png" for n in (1, 2, 3)]
     cutout = read_cutout(coco.output / "cup" / "COCO_train2014_000000000002__12.png")
     assert cutout.size == (80, 80)
@@ -88,13 +88,13 @@ def test_the_same_command_goes_on_where_it_stopped(coco: CocoConfig) -> None:
     first.unlink()
     second.write_bytes(b"kept as it is")
     again = main(CutOutConfig(source=coco))
-    assert (again.kept, again.left_out) == (whole.kept, whole.left_out)
+    assert (again.kept, again.excluded) == (whole.kept, whole.excluded)
     assert first.exists() and second.read_bytes() == b"kept as it is"
     assert all(name.endswith(".png") for name in _names(coco.output))
 
 
 def test_a_category_gets_no_more_than_asked_for(coco: CocoConfig) -> None:
-    few = _changed(coco, most_per_category=2)
+    few = _changed(coco, max_per_category=2)
     assert main(CutOutConfig(source=few)).kept == {"cup": 2}
     names = _names(coco.output)
     assert len(names) == 2
@@ -121,7 +121,7 @@ def test_a_photograph_whose_name_no_file_can_have_is_left_out(coco: CocoConfig) 
     record = json.loads(coco.instances.read_text())
     record["images"][0]["file_name"] = "n" * 5_000 + ".jpg"
     coco.instances.write_text(json.dumps(record))
-    assert main(CutOutConfig(source=coco)).left_out["unusable_name"] == 2
+    assert main(CutOutConfig(source=coco)).excluded["unusable_name"] == 2
 
 
 def _ingested(coco: CocoConfig, names: dict[str, str], tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def _ingested(coco: CocoConfig, names: dict[str, str], tmp_path: Path) -> None:
 
 def _run_ingest(samples: list[SourceSample], photographs: Path, data: UPath) -> None:
     """As ``ingest`` does once the annotations are read."""
-    screening, place = screen(samples, photographs), folders("toy", data)
+    screening, place = validate_samples(samples, photographs), get_dataset_paths("toy", data)
     job = Job(
         name="ingest",
         fingerprint={},
@@ -173,21 +173,24 @@ def test_photographs_of_other_splits_are_never_cut_whatever_their_name(coco: Coc
     Image.new("RGB", (160, 120), (1, 2, 3)).save(coco.images / "COCO_train2014_000000000004.jpg")
     tally = main(CutOutConfig(source=coco))
     assert tally.kept == {"cup": 1}
-    assert tally.left_out == {"crowd": 1, "held_out_name": 2, "held_out_content": 1}
+    assert tally.excluded == {"crowd": 1, "held_out_name": 2, "held_out_content": 1}
     assert _names(coco.output) == ["cup/COCO_train2014_000000000001__11.png"]
 
 
 def test_what_ingest_has_read_is_held_out_but_train(tmp_path: Path) -> None:
     write_dataset(WorldConfig(output=tmp_path / "world", num_train=3, num_val=1, num_test=1))
     data = UPath(tmp_path / "data")
-    assert held_out_photographs(data).ids == frozenset()
+    assert find_held_out_images(data).ids == frozenset()
     ingest.main(
         ingest.IngestConfig(
             annotations=tmp_path / "world" / "miniature", images=tmp_path / "world" / "images", data=data
         )
     )
-    held_out = held_out_photographs(data)
-    splits = {sample.image_name: sample.queries[0].split for sample in SampleReader(folders("miniature", data).samples)}
+    held_out = find_held_out_images(data)
+    splits = {
+        sample.image_name: sample.queries[0].split
+        for sample in SampleReader(get_dataset_paths("miniature", data).samples)
+    }
     assert held_out.ids == {Path(name).stem for name, split in splits.items() if split != "train"} != set()
     name = next(name for name, split in splits.items() if split == "testA")
     content = (tmp_path / "world" / "images" / name).read_bytes()
@@ -205,34 +208,34 @@ def test_boxes_of_training_queries_that_were_left_out_hold_nothing_out(tmp_path:
             annotations=tmp_path / "world" / "miniature", images=tmp_path / "world" / "images", data=data
         )
     )
-    place = folders("miniature", data)
+    place = get_dataset_paths("miniature", data)
     of_train = next(record["query_id"] for record in read_lines(place.queries) if record["split"] == "train")
     of_val = next(record["query_id"] for record in read_lines(place.queries) if record["split"] == "val")
     problems = [("a.jpg", of_train, "bad_box"), ("b.jpg", of_val, "bad_box"), ("c.jpg", "", "missing_image")]
     problems.append(("d.jpg", "", "bad_instance"))
     write_lines(place.problems, [{**coco_like, "image": i, "query_id": q, "rule": r} for i, q, r in problems])
-    assert {"b", "c"} <= held_out_photographs(data).ids
-    assert not {"a", "d"} & held_out_photographs(data).ids
+    assert {"b", "c"} <= find_held_out_images(data).ids
+    assert not {"a", "d"} & find_held_out_images(data).ids
 
 
-class _StoredPicture(Stage[Item, DrawnPrior]):
+class _StoredImage(Stage[Item, GeneratedPrior]):
     """Gives the picture of a prior from its plan's row."""
 
-    def process(self, items: list[Item]) -> list[DrawnPrior | Rejected]:
-        found: list[DrawnPrior | Rejected] = []
+    def process(self, items: list[Item]) -> list[GeneratedPrior | Rejected]:
+        found: list[GeneratedPrior | Rejected] = []
         for item in items:
             noise = np.random.default_rng(0).integers(0, 12, (128, 128, 3))
-            picture = Image.fromarray((np.array((180, 190, 200)) + noise).astype(np.uint8))
+            image = Image.fromarray((np.array((180, 190, 200)) + noise).astype(np.uint8))
             for disc in item.payload["discs"]:
-                ImageDraw.Draw(picture).ellipse(disc, fill=(200, 30, 30))
-            drawn = Drawn(
+                ImageDraw.Draw(image).ellipse(disc, fill=(200, 30, 30))
+            generated = GeneratedImages(
                 prompt=item.key,
                 images=(),
                 feature=np.ones(4, np.float16),
                 clip_score=item.payload.get("clip_score"),
-                compressed=(webp_bytes(np.asarray(picture), None),),
+                compressed=(encode_webp(np.asarray(image), None),),
             )
-            found.append(DrawnPrior(key=item.key, drawn=drawn, payload=item.payload))
+            found.append(GeneratedPrior(key=item.key, generated=generated, payload=item.payload))
         return found
 
 
@@ -255,35 +258,35 @@ def test_priors_of_one_whole_thing_are_cut_by_their_head(tmp_path: Path) -> None
         inputs=lambda: [PlanRow(key=key * 32, payload=payload) for key, payload in rows.items()],
         items_per_shard=8,
         seed=0,
-        stages=[_StoredPicture()],
+        stages=[_StoredImage()],
         sink=PriorSink({}, "clip"),
     )
-    run_job(job, prior_store_of("miniature", UPath(tmp_path)) / "0001", ExecutorConfig(executor="inline"))
+    run_job(job, find_prior_store_path("miniature", UPath(tmp_path)) / "0001", ExecutorConfig(executor="inline"))
     config = PriorsConfig(output=tmp_path / "cutouts", categories=("cup",), data=UPath(tmp_path))
     for _ in range(2):
         tally = main(CutOutConfig(source=config))
         assert tally.kept == {"cup": 1}
-        assert tally.left_out == {"another_category": 3, "in_pieces": 1}
+        assert tally.excluded == {"another_category": 3, "in_pieces": 1}
         assert _names(config.output) == [f"cup/{'a' * 32}.png"]
     assert read_cutout(config.output / "cup" / f"{'a' * 32}.png").size == pytest.approx((61, 61), abs=3)
     for least, kept in ((19.0, 1), (21.0, 0)):
         strict = replace(config, output=tmp_path / str(least), min_clip_score=least)
-        tally = from_priors(strict)
-        assert (tally.kept["cup"], tally.left_out["low_clip_score"]) == (kept, 2 - kept)  # "c" has no score at all
+        tally = extract_from_priors(strict)
+        assert (tally.kept["cup"], tally.excluded["low_clip_score"]) == (kept, 2 - kept)  # "c" has no score at all
 
 
 def test_the_command_line_names_its_sources() -> None:
     shared = ["--output", "o", "--categories", "cup"]
     coco = tyro.cli(CutOutConfig, args=["coco", "--instances", "i.json", "--images", "photos", *shared]).source
     assert isinstance(coco, CocoConfig) and coco.categories == ("cup",)
-    priors = tyro.cli(CutOutConfig, args=["priors", *shared, "--cut.least-size-px", "30"]).source
-    assert isinstance(priors, PriorsConfig) and priors.cut.least_size_px == 30
+    priors = tyro.cli(CutOutConfig, args=["priors", *shared, "--cut.min-size-px", "30"]).source
+    assert isinstance(priors, PriorsConfig) and priors.cut.min_size_px == 30
     with pytest.raises(ValueError, match="name the categories"):
         PriorsConfig(output=Path("o"))
 
 
 def test_the_table_tells_kept_and_left_out() -> None:
-    tally = Tally(most_per_category=9, kept=Counter(cup=2), left_out=Counter(crowd=1, thin=3))
+    tally = Tally(max_per_category=9, kept=Counter(cup=2), excluded=Counter(crowd=1, thin=3))
     assert tally.table().title == "2 cut-outs, 4 left out"
     assert tally.table().row_count == 3
 
@@ -293,11 +296,11 @@ def test_the_miniature_world_has_cutouts_of_what_training_may_show(tmp_path: Pat
     miniature_cutouts.main(config)
     folder = CutoutFolder(config.cutouts)
     vocabulary = miniature.vocabulary()
-    found = {(one.category, one.attributes["colour"], one.attributes["pattern"]) for one in folder}
-    assert len(found) == len(folder) == 12 * 10 * 3 - len(held_out_combinations())
-    assert not found & held_out_combinations()
+    found = {(one.category, one.attributes["color"], one.attributes["pattern"]) for one in folder}
+    assert len(found) == len(folder) == 12 * 10 * 3 - len(list_held_out_combinations())
+    assert not found & list_held_out_combinations()
     pasted = PastedConfig(cutouts=config.cutouts, backgrounds=config.backgrounds, sizes_px=((96, 96),))
-    assert check_pasted(pasted, vocabulary, held_out_photographs(UPath(tmp_path / "none"))).backgrounds == 15
+    assert check_pasted(pasted, vocabulary, find_held_out_images(UPath(tmp_path / "none"))).backgrounds == 15
     again = miniature_cutouts.MiniatureCutoutsConfig(cutouts=tmp_path / "two", backgrounds=tmp_path / "backgrounds")
     miniature_cutouts.main(again)
     assert _names(tmp_path / "one") == _names(tmp_path / "two")
@@ -309,4 +312,4 @@ def test_an_empty_cutout_folder_is_refused_before_a_run(tmp_path: Path) -> None:
     (tmp_path / "cutouts").mkdir()
     config = PastedConfig(cutouts=tmp_path / "cutouts", backgrounds=tmp_path)
     with pytest.raises(AugmentationError, match="has no cut-outs of ball, bottle"):
-        check_pasted(config, miniature.vocabulary(), held_out_photographs(UPath(tmp_path / "none")))
+        check_pasted(config, miniature.vocabulary(), find_held_out_images(UPath(tmp_path / "none")))

@@ -16,14 +16,14 @@ from generation.priors.config import PriorConfig
 from generation.priors.store import PriorStore
 from pipeline.errors import PipelineError
 from pipeline.executor import ExecutorConfig
-from pipeline.receipts import read_receipts, runs_below
+from pipeline.receipts import list_runs, read_receipts
 from shards.reader import SampleReader
 from workflows import augment, generate_priors, ingest, pack
 from workflows.cli.console import UserError
 from workflows.miniature import WEIGHTS
 from workflows.miniature.world.dataset import WorldConfig, write_dataset
 from workflows.presets import miniature
-from workflows.priors.config import load_prior_config, prior_store_of
+from workflows.priors.config import find_prior_store_path, load_prior_config
 
 HERE = ExecutorConfig(isolate=False)
 
@@ -46,7 +46,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     annotations, images = refer / "miniature", refer / "images"
     ingest.main(ingest.IngestConfig(annotations=annotations, images=images, data=folder, executor=HERE))
     generate_priors.main(_priors(folder))
-    scenes = augment.AugmentConfig(num_scenes=12, rejected_pictures=0, data=folder, executor=HERE)
+    scenes = augment.AugmentConfig(num_scenes=12, num_rejected_images=0, data=folder, executor=HERE)
     augment.main(replace(scenes, render=replace(scenes.render, steps=8)))
     pack.main(pack.PackConfig(data=folder, executor=HERE))
     return folder
@@ -56,8 +56,8 @@ def test_priors_are_the_same_bytes_with_two_workers_of_ray(data: Path, tmp_path:
     (tmp_path / "miniature").mkdir()
     shutil.copy(data / "miniature" / "queries.jsonl", tmp_path / "miniature")
     generate_priors.main(replace(_priors(tmp_path), executor=ExecutorConfig(executor="ray", workers=2)))
-    (on_ray,) = runs_below(prior_store_of("miniature", UPath(tmp_path)))
-    here = prior_store_of("miniature", UPath(data)) / on_ray.name
+    (on_ray,) = list_runs(find_prior_store_path("miniature", UPath(tmp_path)))
+    here = find_prior_store_path("miniature", UPath(data)) / on_ray.name
     hashes = [
         [file.sha256 for receipt in read_receipts(run) for file in receipt.files.values()] for run in (here, on_ray)
     ]
@@ -66,11 +66,11 @@ def test_priors_are_the_same_bytes_with_two_workers_of_ray(data: Path, tmp_path:
 
 
 def test_every_query_is_packed_with_the_feature_of_its_own_prior(data: Path) -> None:
-    store = PriorStore.open(prior_store_of("miniature", UPath(data)))
-    for of in ("samples", "scenes"):
-        packed, plain = (SampleReader(data / "miniature" / name) for name in (f"packed-{of}", of))
-        assert [e.key for e in packed.index] == [e.key for e in plain.index]
-        for sample, before in zip(packed, plain, strict=True):
+    store = PriorStore.open(find_prior_store_path("miniature", UPath(data)))
+    for source in ("samples", "scenes"):
+        get_packed_run, plain = (SampleReader(data / "miniature" / name) for name in (f"packed-{source}", source))
+        assert [e.key for e in get_packed_run.index] == [e.key for e in plain.index]
+        for sample, before in zip(get_packed_run, plain, strict=True):
             assert [q.query_id for q in sample.queries] == [q.query_id for q in before.queries]
             assert sample.priors is not None
             np.testing.assert_array_equal(sample.priors, store.features([q.prior_id or "" for q in sample.queries]))
@@ -78,7 +78,7 @@ def test_every_query_is_packed_with_the_feature_of_its_own_prior(data: Path) -> 
 
 
 def test_queries_that_differ_in_place_alone_share_a_prior(data: Path) -> None:
-    store = PriorStore.open(prior_store_of("miniature", UPath(data)))
+    store = PriorStore.open(find_prior_store_path("miniature", UPath(data)))
     queries = [q for sample in SampleReader(data / "miniature" / "packed-samples") for q in sample.queries]
     assert len(store) < len(queries) + sum(len(s.queries) for s in SampleReader(data / "miniature" / "packed-scenes"))
     assert not any(word in store.prompt(q.prior_id or "").split() for q in queries for word in ("left", "right"))
@@ -146,7 +146,7 @@ def test_training_on_a_truncated_shard_ends_with_one_line(data: Path, tmp_path: 
     tar.write_bytes(tar.read_bytes()[:-600])
     command = [sys.executable, "-m", "workflows.train", "--data", str(folder), "--output", str(tmp_path / "run")]
     done = subprocess.run(
-        [*command, "--epochs", "1", "--visual-start", str(WEIGHTS / "detector")],
+        [*command, "--epochs", "1", "--pretrained-visual", str(WEIGHTS / "detector")],
         capture_output=True,
         text=True,
         check=False,

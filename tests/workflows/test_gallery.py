@@ -16,21 +16,21 @@ from PIL import Image
 from upath import UPath
 
 from shards.reader import SampleReader
-from trainer.evaluation.metrics import Judgement
+from trainer.evaluation.metrics import PredictionRecord
 from workflows import ingest
 from workflows.cli.console import UserError
 from workflows.gallery import __main__ as gallery
-from workflows.gallery.entries import in_words, of_predictions, relations_of
+from workflows.gallery.entries import format_program, iterate_predictions, list_relations
 from workflows.gallery.site import Entry, Line, Mark, write_gallery
 from workflows.miniature.world.dataset import WorldConfig, write_dataset
 
-PROGRAM = {"op": "ordinal", "of": {"op": "category", "name": "cup"}, "rank": 2, "side": "right"}
+PROGRAM = {"op": "ordinal", "base": {"op": "category", "name": "cup"}, "rank": 2, "side": "right"}
 HOSTILE = '<script>document.title = "taken"</script><img src=x onerror="document.title=1">'
 
 
-def _picture(colour: str, size: tuple[int, int] = (60, 40)) -> bytes:
+def _image(color: str, size: tuple[int, int] = (60, 40)) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, "PNG")
+    Image.new("RGB", size, color).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -38,7 +38,7 @@ def _entry(number: int, **changes: Any) -> Entry:
     entry = Entry(
         key=f"entry-{number:05d}",
         facts="val, 2 cups",
-        picture=_picture(("red", "blue")[number % 2]),
+        image=_image(("red", "blue")[number % 2]),
         marks=(Mark(box_xyxy=(6, 4, 30, 20), role="truth"), Mark(box_xyxy=(30, 20, 60, 40), role="thing", label="cup")),
         lines=(Line(text=f"cup number {number}", note="an ordinal", marks=(1,)),),
         choices={"kind": ["scene" if number % 3 else "sample"], "split": ["val"], "category": ["cup"]},
@@ -72,7 +72,7 @@ def test_a_gallery_has_columns_for_filters_and_pieces_for_tiles(tmp_path: Path) 
 
 
 def test_equal_pictures_share_a_thumbnail_and_large_ones_are_made_small(tmp_path: Path) -> None:
-    entries = [_entry(i) for i in range(10)] + [_entry(10, picture=_picture("green", (1600, 400)), marks=())]
+    entries = [_entry(i) for i in range(10)] + [_entry(10, image=_image("green", (1600, 400)), marks=())]
     write_gallery(entries, tmp_path / "gallery", "cups")
     thumbnails = sorted((tmp_path / "gallery" / "thumbnails").iterdir())
     assert len(thumbnails) == 3
@@ -87,9 +87,9 @@ def test_a_gallery_is_written_anew(tmp_path: Path) -> None:
 
 
 def test_programs_are_said_in_a_line_and_found_by_their_operators() -> None:
-    both = {"op": "nearest", "of": PROGRAM, "anchor": {"op": "category", "name": "ball"}}
-    assert in_words(both) == "nearest(ordinal(category(cup), 2, right), category(ball))"
-    assert relations_of(both) == {"nearest", "ordinal"} and relations_of(None) == set()
+    both = {"op": "nearest", "base": PROGRAM, "anchor": {"op": "category", "name": "ball"}}
+    assert format_program(both) == "nearest(ordinal(category(cup), 2, right), category(ball))"
+    assert list_relations(both) == {"nearest", "ordinal"} and list_relations(None) == set()
 
 
 @pytest.fixture(scope="module")
@@ -119,13 +119,13 @@ def test_predictions_are_found_by_iou_and_show_each_way_of_giving_priors(data: U
     place = data / "miniature"
     sample = next(iter(SampleReader(place / "samples", "val")))
     answers = [
-        Judgement(
+        PredictionRecord(
             key=sample.key,
             query_id=query.query_id,
             text=query.text,
             split="val",
             source="miniature",
-            num_rivals=sample.num_rivals(query),
+            num_distractors=sample.num_distractors(query),
             category="cup",
             target_share=0.1,
             box_xyxy=(1.0, 1.0, 20.0, 20.0),
@@ -135,9 +135,9 @@ def test_predictions_are_found_by_iou_and_show_each_way_of_giving_priors(data: U
             priors=priors,
         )
         for query in sample.queries
-        for priors, iou in (("true", 0.75), ("without", 0.25))
+        for priors, iou in (("own", 0.75), ("none", 0.25))
     ]
-    entries = list(of_predictions(answers, place / "samples"))
+    entries = list(iterate_predictions(answers, place / "samples"))
     assert len(entries) == len(sample.queries)
     assert [mark.role for mark in entries[0].marks] == ["truth", "predicted", "other"]
     assert [line.text for line in entries[0].lines[1:]] == ["IoU 0.75, priors: true", "IoU 0.25, priors: without"]

@@ -16,7 +16,7 @@ from upath import UPath
 
 from pipeline.errors import PipelineError
 from shards.schema import Instance, Query
-from shards.sources.published_sizes import published_queries
+from shards.sources.published_sizes import get_published_queries
 from shards.sources.sample import SourceSample
 from workflows import export, ingest, inspect, pack
 from workflows.cli.console import UserError
@@ -64,7 +64,7 @@ SAMPLES = [
 
 
 def test_splits_are_counted_beside_the_published_figures() -> None:
-    assert inspection.split_counts(SAMPLES, {"val": 1, "testA": 5}) == {
+    assert inspection.count_splits(SAMPLES, {"val": 1, "testA": 5}) == {
         "train": {"queries": 6, "refs": 4, "images": 2, "published_queries": None},
         "val": {"queries": 1, "refs": 1, "images": 1, "published_queries": 1},
         "testA": {"queries": 0, "refs": 0, "images": 0, "published_queries": 5},
@@ -85,7 +85,7 @@ def test_splits_are_counted_beside_the_published_figures() -> None:
 def test_published_counts_are_found_by_the_data_sets_names(
     dataset: str, format: str, split_by: str, val: int | None
 ) -> None:
-    assert published_queries(dataset, format, split_by).get("val") == val
+    assert get_published_queries(dataset, format, split_by).get("val") == val
 
 
 def test_doubles_and_contradictions_are_counted() -> None:
@@ -93,34 +93,34 @@ def test_doubles_and_contradictions_are_counted() -> None:
 
 
 def test_rivals_are_counted_without_crowds() -> None:
-    assert inspection.rivals(SAMPLES) == {"0": 1, "1": 5, "unknown": 1}
+    assert inspection.distractors(SAMPLES) == {"0": 1, "1": 5, "unknown": 1}
 
 
 def test_words_and_sizes_are_those_of_the_queries() -> None:
     words = inspection.words(SAMPLES)
     assert words["mean_words"] == pytest.approx((2 + 2 + 1 + 1 + 2 + 1 + 4) / 7)
     assert words["spatial_share"] == pytest.approx(3 / 7)
-    assert words["colour_share"] == pytest.approx(1 / 7)
-    sizes = inspection.box_sizes(SAMPLES)
+    assert words["color_share"] == pytest.approx(1 / 7)
+    sizes = inspection.summarize_box_sizes(SAMPLES)
     assert (sizes["small"], sizes["medium"]) == (pytest.approx(5 / 7), pytest.approx(2 / 7))
     assert sizes["median_share"] == pytest.approx(0.01)  # 10 x 10 of 100 x 100
 
 
 def test_pictures_of_coco_are_the_same_under_all_their_names() -> None:
     names = ("COCO_train2014_000000000007.jpg", "coco/COCO_val2014_000000000007_12.jpg", "000000000007.jpg")
-    assert {inspection.picture_id(name) for name in names} == {"COCO 7"}
-    assert inspection.picture_id("36979.jpg") == "36979"
-    assert inspection.shared_pictures(SAMPLES) == {"train and val": 1}
-    assert inspection.shared_pictures(SAMPLES, ["b.png"]) == {"train and val": 1, "train and the list": 1}
+    assert {inspection.normalize_image_name(name) for name in names} == {"COCO 7"}
+    assert inspection.normalize_image_name("36979.jpg") == "36979"
+    assert inspection.count_shared_images(SAMPLES) == {"train and val": 1}
+    assert inspection.count_shared_images(SAMPLES, ["b.png"]) == {"train and val": 1, "train and the list": 1}
 
 
 def test_the_same_file_under_two_names_is_found(tmp_path: Path) -> None:
-    for name, colour in (("a.png", "red"), ("b.png", "red"), ("c.png", "blue")):
-        Image.new("RGB", (10, 8), colour).save(tmp_path / name)
+    for name, color in (("a.png", "red"), ("b.png", "red"), ("c.png", "blue")):
+        Image.new("RGB", (10, 8), color).save(tmp_path / name)
     (tmp_path / "other").mkdir()
     Image.new("RGB", (10, 8), "blue").save(tmp_path / "other" / "z.png")
     other = UPath(tmp_path / "other")
-    assert inspection.same_content(["a.png", "b.png", "c.png"], UPath(tmp_path), other) == [
+    assert inspection.find_same_content(["a.png", "b.png", "c.png"], UPath(tmp_path), other) == [
         ["a.png", "b.png"],
         ["c.png", str(other / "z.png")],
     ]
@@ -169,10 +169,10 @@ def test_what_cannot_be_inspected_is_told(tmp_path: Path) -> None:
 def test_real_refcoco_val_has_its_published_counts(tmp_path: Path) -> None:
     figures = _inspect(tmp_path, REAL / "refer" / "refcoco", REAL / "refer" / "images", "--split-by", "unc")
     assert figures["splits"]["val"] == {"queries": 10834, "refs": 3811, "images": 1500, "published_queries": None}
-    assert figures["photographs_at_hand"] == 3
+    assert figures["available_images"] == 3
     assert figures["problems"]["missing_image"]["times"] == 1497
     assert figures["words"]["spatial_share"] == pytest.approx(0.66, abs=0.03)
-    assert figures["words"]["colour_share"] == pytest.approx(0.25, abs=0.02)
+    assert figures["words"]["color_share"] == pytest.approx(0.25, abs=0.02)
 
 
 COMMANDS = {

@@ -8,12 +8,12 @@ from loopback import s3_server
 from upath import UPath
 
 from pipeline.executor import ExecutorConfig
-from pipeline.receipts import read_receipts, verified_path
+from pipeline.receipts import get_verified_path, read_receipts
 from shards.reader import SampleReader
 from workflows import generate_priors, ingest, pack
 from workflows.cli.console import UserError
 from workflows.miniature.world.dataset import WorldConfig, write_dataset
-from workflows.train import TrainCommandConfig, arguments
+from workflows.train import TrainCommandConfig, build_trainer_args
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,9 @@ def test_annotations_photographs_and_shards_in_a_bucket_give_the_bytes_that_fold
         generate_priors.main(generate_priors.GeneratePriorsConfig(data=data, limit=400, executor=here))
         pack.main(pack.PackConfig(data=data, executor=here))
         run = data / "miniature" / "packed-samples"
-        tars.append([verified_path(run, receipt, "tar").read_bytes() for receipt in read_receipts(run)])
+        tars.append([get_verified_path(run, receipt, "tar").read_bytes() for receipt in read_receipts(run)])
         assert SampleReader(run).has_priors
-        assert str(run) in arguments(TrainCommandConfig(data=data, arm="priors"))
+        assert str(run) in build_trainer_args(TrainCommandConfig(data=data, variant="priors"))
     assert tars[0] == tars[1]
     before = (bucket / "data/miniature/packed-samples/receipts/train-00000.json").read_bytes()
     pack.main(pack.PackConfig(data=bucket / "data", executor=here))
@@ -53,7 +53,7 @@ def test_a_bucket_without_photographs_is_one_clear_line(bucket: UPath) -> None:
 
 def test_a_protocol_without_its_package_names_the_package() -> None:
     from pipeline.errors import PipelineError
-    from pipeline.storage import located
+    from pipeline.storage import resolve_location
 
     with pytest.raises(PipelineError, match="object stores need `pip install s3fs`"):
-        located("nosuchstore://bucket/run")
+        resolve_location("nosuchstore://bucket/run")

@@ -9,15 +9,15 @@ from PIL import Image
 from upath import UPath
 
 from workflows.cli.console import UserError
-from workflows.predict import PredictConfig, main, pictures, questions
+from workflows.predict import PredictConfig, main, images, read_queries
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     folder.mkdir()
-    for name, colour in (("a.png", "red"), ("b.jpg", "blue")):
-        Image.new("RGB", (64, 48), colour).save(folder / name)
+    for name, color in (("a.png", "red"), ("b.jpg", "blue")):
+        Image.new("RGB", (64, 48), color).save(folder / name)
     (folder / "notes.txt").write_text("no picture")
     return folder
 
@@ -59,11 +59,11 @@ def test_a_file_of_queries_asks_each_of_its_picture(checkpoint: Path, photos: Pa
 
 def test_a_prior_is_drawn_or_left_out_and_changes_the_answer(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
     boxes = {}
-    for mode, origin in (("auto", "drawn"), ("cached", "none")):
+    for mode, origin in (("auto", "generated"), ("cached", "none")):
         main(_config(checkpoint, tmp_path, image=photos / "a.png", query=("left red cup",), prior=mode))
         (line,) = _lines(tmp_path)
         assert (line["prior"], line["prompt"]) == (origin, "a red cup")
-        assert set(line["seconds_of_picture"]) == {"priors", "network"}
+        assert set(line["seconds_of_image"]) == {"priors", "network"}
         boxes[mode] = line["box_xyxy"]
     assert boxes["auto"] != boxes["cached"]
 
@@ -91,14 +91,14 @@ def test_a_row_that_cannot_be_asked_is_named(
     queries = tmp_path / "queries.jsonl"
     queries.write_text(line + "\n")
     with pytest.raises(UserError, match=message):
-        questions(_config(checkpoint, tmp_path, image=photos, queries=queries))
+        read_queries(_config(checkpoint, tmp_path, image=photos, queries=queries))
 
 
 def test_phrases_and_pictures_must_be_there(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="say which thing you mean"):
         _config(checkpoint, tmp_path, image=photos)
     with pytest.raises(UserError, match="the query is empty"):
-        questions(_config(checkpoint, tmp_path, image=photos, query=("  ",)))
+        read_queries(_config(checkpoint, tmp_path, image=photos, query=("  ",)))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no picture"):
-        pictures(tmp_path / "empty")
+        images(tmp_path / "empty")

@@ -13,13 +13,13 @@ from upath import UPath
 
 from generation.priors.store import PriorStore
 from pipeline.executor import ExecutorConfig
-from pipeline.receipts import read_receipts, runs_below
+from pipeline.receipts import list_runs, read_receipts
 from workflows import contact_sheet, generate_priors
 from workflows.cli.console import UserError
-from workflows.cli.paths import prior_store
+from workflows.cli.paths import get_prior_store_path
 from workflows.miniature import WEIGHTS
 from workflows.presets import miniature
-from workflows.priors.config import prior_store_of
+from workflows.priors.config import find_prior_store_path
 
 HERE = ExecutorConfig(isolate=False)
 
@@ -40,8 +40,8 @@ def _ask(data: Path, *queries: str, dataset: str = "miniature", prune: bool = Fa
 
 
 def _contents(data: Path) -> dict[str, dict[str, bytes]]:
-    store = PriorStore.open(prior_store_of("miniature", UPath(data)))
-    return {store.prompt(prior_id): dict(store.stored(prior_id).members) for prior_id in store}
+    store = PriorStore.open(find_prior_store_path("miniature", UPath(data)))
+    return {store.prompt(prior_id): dict(store.read_prior(prior_id).members) for prior_id in store}
 
 
 def test_pruning_removes_what_no_query_asks_for_and_keeps_the_rest_byte_for_byte(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_pruning_removes_what_no_query_asks_for_and_keeps_the_rest_byte_for_byte
     assert {prompt: after[prompt] for prompt in ("a green star", "a yellow ball")} == {
         prompt: before[prompt] for prompt in ("a green star", "a yellow ball")
     }
-    assert all(read_receipts(run) for run in runs_below(prior_store_of("miniature", UPath(tmp_path))))
+    assert all(read_receipts(run) for run in list_runs(find_prior_store_path("miniature", UPath(tmp_path))))
     _ask(tmp_path, "green star on the right", "pink fish", prune=True)
     assert _contents(tmp_path) == after
 
@@ -65,7 +65,7 @@ def test_nothing_is_pruned_while_a_data_set_is_without_priors(tmp_path: Path) ->
     (tmp_path / "new" / "queries.jsonl").write_text('{"query_id": "1", "text": "blue hat"}\n')
     with pytest.raises(UserError, match=r"new has queries, but its priors are not finished.*--dataset new"):
         _ask(tmp_path, "red cup", prune=True)
-    assert len(PriorStore.open(prior_store_of("miniature", UPath(tmp_path)))) == 2
+    assert len(PriorStore.open(find_prior_store_path("miniature", UPath(tmp_path)))) == 2
 
 
 def test_what_cannot_be_read_keeps_its_run(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_what_cannot_be_read_keeps_its_run(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"has \d+ bytes"):
         _ask(tmp_path, "red cup", prune=True)
     assert tar.exists()
-    assert len(PriorStore.open(prior_store_of("miniature", UPath(tmp_path)))) == 2
+    assert len(PriorStore.open(find_prior_store_path("miniature", UPath(tmp_path)))) == 2
 
 
 def test_a_contact_sheet_has_a_row_of_pictures_for_its_slice(tmp_path: Path) -> None:
@@ -83,14 +83,14 @@ def test_a_contact_sheet_has_a_row_of_pictures_for_its_slice(tmp_path: Path) -> 
     config = contact_sheet.ContactSheetConfig(
         data=UPath(tmp_path), matching="red|blue|green", columns=2, order="worst", output=tmp_path / "sheet.png"
     )
-    rows = contact_sheet.wanted_rows(config)
+    rows = contact_sheet.select_rows(config)
     assert [row.text for row in rows] == ["red cup", "blue hat", "green star"]
     contact_sheet.main(config)
-    store = PriorStore.open(prior_store_of("miniature", UPath(tmp_path)))
+    store = PriorStore.open(find_prior_store_path("miniature", UPath(tmp_path)))
     scores = [store.clip_score(row.prior_id) for row in contact_sheet.chosen(config, store, rows)]
     assert scores == sorted(scores, key=lambda score: score or 0.0)
     with Image.open(tmp_path / "sheet.png") as sheet:
-        cell = config.picture_px + contact_sheet.MARGIN_PX
+        cell = config.image_px + contact_sheet.MARGIN_PX
         assert sheet.width == 2 * cell + contact_sheet.MARGIN_PX
         assert sheet.height > 2 * cell
 
@@ -119,11 +119,11 @@ def test_a_data_set_with_another_encoder_has_a_store_of_its_own(tmp_path: Path) 
         executor=HERE,
     )
     generate_priors.main(config)
-    first, second = (prior_store_of(name, UPath(tmp_path)) for name in ("miniature", "other"))
+    first, second = (find_prior_store_path(name, UPath(tmp_path)) for name in ("miniature", "other"))
     assert first != second and {len(PriorStore.open(first)), len(PriorStore.open(second))} == {1}
 
 
 def test_stores_are_named_by_their_encoder(tmp_path: Path) -> None:
     data = UPath(tmp_path)
-    assert prior_store("openai/clip-vit-base-patch32@main", data).name == "openai--clip-vit-base-patch32@main"
-    assert prior_store("sha256:" + "0123456789abcdef" * 4, data).name == "0123456789abcdef"
+    assert get_prior_store_path("openai/clip-vit-base-patch32@main", data).name == "openai--clip-vit-base-patch32@main"
+    assert get_prior_store_path("sha256:" + "0123456789abcdef" * 4, data).name == "0123456789abcdef"

@@ -6,7 +6,7 @@ from upath import UPath
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import PlanRow
 from pipeline.run import Job, Limits, run_job
-from pipeline.stage import Item, Rejected, Sink, Stage, Written
+from pipeline.stage import Item, Rejected, Sink, SinkOutput, Stage
 from workflows import status
 from workflows.cli.console import UserError
 
@@ -25,9 +25,9 @@ class HalveStage(Stage[Item, Item]):
 
 
 class CountSink(Sink[Item]):
-    def write(self, items: list[Item], folder: Path) -> Written:
+    def write(self, items: list[Item], folder: Path) -> SinkOutput:
         (folder / "count").write_text(str(len(items)))
-        return Written(files={"count": folder / "count"}, summary={"numbers": len(items)})
+        return SinkOutput(files={"count": folder / "count"}, summary={"numbers": len(items)})
 
 
 @pytest.fixture

@@ -10,31 +10,35 @@ import torch
 from trainer.model.pretrained import load_visual
 from workflows.cli.console import UserError
 from workflows.miniature.models.visual_start import (
-    KINDS,
-    UNASKED,
-    VisualStartConfig,
-    _detectors_backbone,
-    _example,
-    _mean_norm,
+    ATTRIBUTES,
+    IGNORE_INDEX,
+    PretrainedVisualConfig,
+    _compute_mean_norm,
+    _load_detector_backbone,
+    _make_example,
     _scale_output,
     main,
 )
-from workflows.miniature.world.dataset import Scene, Thing
+from workflows.miniature.world.dataset import WorldObject, WorldScene
 
 
 def test_each_cell_under_a_thing_is_asked_what_it_is() -> None:
-    thing = Thing(category="ball", colour="red", pattern="plain", extent_px=32, x=0, y=64)
-    scene = Scene(width=128, height=128, background_kind=0, horizon=0.5, things=(thing,))
-    _, cells = _example(scene, 128)
-    x1, y1, x2, y2 = (round(value / 16) for value in thing.box_xyxy)
-    words = [KINDS["category"].index("ball"), KINDS["colour"].index("red"), KINDS["pattern"].index("plain")]
+    obj = WorldObject(category="ball", color="red", pattern="plain", extent_px=32, x=0, y=64)
+    scene = WorldScene(width=128, height=128, background_kind=0, horizon=0.5, objects=(obj,))
+    _, cells = _make_example(scene, 128)
+    x1, y1, x2, y2 = (round(value / 16) for value in obj.box_xyxy)
+    words = [
+        ATTRIBUTES["category"].index("ball"),
+        ATTRIBUTES["color"].index("red"),
+        ATTRIBUTES["pattern"].index("plain"),
+    ]
     assert cells[:, y1, x1].tolist() == words
-    assert int((cells[1] != UNASKED).sum()) == (x2 - x1) * (y2 - y1)
-    assert cells[0, 0, 0] == len(KINDS["category"]) - 1 and cells[1, 0, 0] == UNASKED
+    assert int((cells[1] != IGNORE_INDEX).sum()) == (x2 - x1) * (y2 - y1)
+    assert cells[0, 0, 0] == len(ATTRIBUTES["category"]) - 1 and cells[1, 0, 0] == IGNORE_INDEX
 
 
 def test_features_are_scaled_as_a_whole() -> None:
-    backbone, _ = _detectors_backbone()
+    backbone, _ = _load_detector_backbone()
     images = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     before = backbone(images).detach()
     _scale_output(backbone, 0.25)
@@ -42,22 +46,22 @@ def test_features_are_scaled_as_a_whole() -> None:
 
 
 def test_what_was_taught_is_loaded_by_the_trainer_and_not_taught_again(tmp_path: Path) -> None:
-    config = VisualStartConfig(output=tmp_path / "start", steps=2)
+    config = PretrainedVisualConfig(output=tmp_path / "start", steps=2)
     main(config)
-    from trainer.model.config import miniature
+    from trainer.model.config import make_miniature_config
     from trainer.model.network import GroundingNetwork
     from trainer.model.pretrained import choose_text_encoder
     from workflows.miniature import WEIGHTS
 
-    network = GroundingNetwork(choose_text_encoder(miniature(), str(WEIGHTS / "bert")))
+    network = GroundingNetwork(choose_text_encoder(make_miniature_config(), str(WEIGHTS / "bert")))
     loaded = load_visual(network, config.output)
     assert loaded.parts == ("backbone.",) and not loaded.unexpected
-    detectors, _ = _detectors_backbone()
+    detectors, _ = _load_detector_backbone()
     assert not torch.equal(network.backbone.conv1.weight, detectors.conv1.weight)
     images = torch.rand(4, 3, 128, 128, generator=torch.Generator().manual_seed(0))
-    assert 0.5 < _mean_norm(network.backbone(images)) / _mean_norm(detectors(images)) < 2
+    assert 0.5 < _compute_mean_norm(network.backbone(images)) / _compute_mean_norm(detectors(images)) < 2
     measured = json.loads((config.output / "measured.json").read_text())
-    assert measured["steps"] == 2 and set(measured["right"]) == set(KINDS)
+    assert measured["steps"] == 2 and set(measured["right"]) == set(ATTRIBUTES)
     written = (config.output / "model.safetensors").stat().st_mtime_ns
     main(config)
     assert (config.output / "model.safetensors").stat().st_mtime_ns == written

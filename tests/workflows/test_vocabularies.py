@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig, even_requests, scene_specs
-from augmentation.queries.generator import proved_queries
-from augmentation.queries.parse_check import Readback
-from augmentation.queries.realizer import Wording
-from augmentation.relations.scene import Scene, Thing
+from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig, make_scene_specs, make_uniform_requests
+from augmentation.queries.generator import generate_queries
+from augmentation.queries.parse_check import RoundTripParser
+from augmentation.queries.realizer import PhraseRealizer
+from augmentation.relations.scene import Scene, SceneObject
 from workflows.presets import coco, miniature
 from workflows.presets.coco import PLURALS
 
@@ -21,7 +21,7 @@ INSTANCES = Path(__file__).resolve().parents[2].parent / "shared" / "real" / "co
 @pytest.mark.parametrize("vocabulary", [miniature.vocabulary(), coco.vocabulary()], ids=["miniature", "coco"])
 def test_prompts_say_number_and_category_alone(vocabulary: VocabularyConfig) -> None:
     words = {count: word for word, count in QUANTIFIERS.items()}
-    specs = list(scene_specs(vocabulary, even_requests(vocabulary, 200, seed=0), seed=0))
+    specs = list(make_scene_specs(vocabulary, make_uniform_requests(vocabulary, 200, seed=0), seed=0))
     assert [one.prompt for one in specs] == [
         f"{words[one.count]} {vocabulary.categories[one.category]}" for one in specs
     ]
@@ -34,10 +34,10 @@ def test_categories_of_coco_are_those_of_the_data_set() -> None:
 
 
 def test_each_category_in_a_row_is_told_apart_by_place() -> None:
-    readback, wording = Readback(), Wording(style="refcoco", plurals=PLURALS)
+    readback, realizer = RoundTripParser(), PhraseRealizer(style="refcoco", plurals=PLURALS)
     for category in PLURALS:
         boxes = [(40.0 + 150 * i, 200.0, 140.0 + 150 * i, 300.0) for i in range(4)]
-        row = Scene(width=640, height=480, things=tuple(Thing(box_xyxy=box, category=category) for box in boxes))
-        proved = proved_queries(row, category, wording, 8, 1, is_understood=readback.understands)
+        row = Scene(width=640, height=480, objects=tuple(SceneObject(box_xyxy=box, category=category) for box in boxes))
+        proved = generate_queries(row, category, realizer, 8, 1, accepts=readback.is_consistent)
         assert {query.target for query in proved} == {0, 1, 2, 3}, category
         assert any("left" in query.text.split() for query in proved), category

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from workflows.reports.dataset_statistics import word_figures
-from workflows.reports.query_statistics import compared
+from workflows.reports.dataset_statistics import compute_word_statistics
+from workflows.reports.query_statistics import compare_texts
 
 
 def test_word_figures_of_three_queries() -> None:
-    figures = word_figures(["left cup", "the red cup", "left cup"])
+    figures = compute_word_statistics(["left cup", "the red cup", "left cup"])
     assert figures["mean_words"] == pytest.approx(7 / 3)
     assert figures["article_share"] == pytest.approx(1 / 3)
     assert figures["spatial_share"] == pytest.approx(2 / 3)
-    assert figures["colour_share"] == pytest.approx(1 / 3)
+    assert figures["color_share"] == pytest.approx(1 / 3)
     assert figures["distinct_1"] == pytest.approx(4 / 7)  # left, cup, the, red
     assert figures["distinct_2"] == pytest.approx(3 / 4)  # left cup twice, the red, red cup
 
 
 def test_equally_many_of_each_kind_are_compared_and_a_kind_without_any_is_left_out() -> None:
-    figures = compared({"scenes": ["left cup"] * 5, "val": ["a b", "c d"], "test": []})
+    figures = compare_texts({"scenes": ["left cup"] * 5, "val": ["a b", "c d"], "test": []})
     assert {kind: values["queries"] for kind, values in figures.items()} == {"scenes": 2, "val": 2}
     assert figures["scenes"]["distinct_1"] == 0.5 and figures["val"]["distinct_1"] == 1
-    assert compared({"scenes": []}) == {}
+    assert compare_texts({"scenes": []}) == {}

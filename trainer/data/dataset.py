@@ -25,7 +25,12 @@ from torch.utils.data import DataLoader, Dataset
 from shards.reader import PipelineError, SampleReader
 from shards.schema import Query, Sample, SchemaError
 from trainer.data.processor import Processor
-from trainer.data.transforms import AugmentationConfig, Prepared, augmented, plainly
+from trainer.data.transforms import (
+    AugmentationConfig,
+    TransformedSample,
+    transform_for_evaluation,
+    transform_for_training,
+)
 from trainer.errors import TrainerError
 
 
@@ -49,15 +54,15 @@ class Samples:
 
     def read(self, i: int) -> Sample:
         """Sample ``i`` of all runs."""
-        reader, number = self._place(i)
+        reader, number = self._locate(i)
         return reader.read(number)
 
     def key(self, i: int) -> str:
         """What sample ``i`` is called."""
-        reader, number = self._place(i)
+        reader, number = self._locate(i)
         return reader.index[number].key
 
-    def _place(self, i: int) -> tuple[SampleReader, int]:
+    def _locate(self, i: int) -> tuple[SampleReader, int]:
         number = bisect_right(self._ends, i)
         return self._readers[number], i - (self._ends[number - 1] if number else 0)
 
@@ -81,7 +86,7 @@ class Samples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Visit:
+class QueryGroup:
     """An image and the queries that are asked of it this time."""
 
     sample: int
@@ -89,36 +94,38 @@ class Visit:
     """Indices into the sample's queries."""
 
 
-def visits_in_order(num_queries: Sequence[int], max_queries: int) -> list[Visit]:
+def group_queries(num_queries: Sequence[int], max_queries: int) -> list[QueryGroup]:
     """Every query once, in the order of samples and queries."""
     return [
-        Visit(sample=sample, queries=tuple(range(first, min(first + max_queries, count))))
+        QueryGroup(sample=sample, queries=tuple(range(first, min(first + max_queries, count))))
         for sample, count in enumerate(num_queries)
         for first in range(0, count, max_queries)
     ]
 
 
-def limited_shares(runs: Sequence[Sequence[int]], max_queries: int, most_extra: float) -> tuple[float, ...]:
-    """Shares for ``Order`` with which the first run is asked whole and all others make at most ``most_extra`` of the
+def limit_mixing_ratios(
+    runs: Sequence[Sequence[int]], max_queries: int, max_synthetic_fraction: float
+) -> tuple[float, ...]:
+    """Shares for ``EpochSampler`` with which the first run is asked whole and all others make at most ``max_synthetic_fraction`` of the
     visits, each by the same part of it."""
-    real, *others = (num_visits(run, max_queries) for run in runs)
-    allowed = real * most_extra / (1 - most_extra)
+    real, *others = (count_groups(run, max_queries) for run in runs)
+    allowed = real * max_synthetic_fraction / (1 - max_synthetic_fraction)
     return (1.0, *(min(1.0, allowed / sum(others)) for _ in others))
 
 
-def num_visits(num_queries: Sequence[int], max_queries: int) -> int:
+def count_groups(num_queries: Sequence[int], max_queries: int) -> int:
     """In a pass over a run of samples with so many queries each."""
     return sum(-(-count // max_queries) for count in num_queries)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class EpochSampler:
     """Which visits an epoch makes, in which order: a function of (seed, epoch) alone."""
 
     runs: Sequence[Sequence[int]]
     """The number of queries of each sample of each run."""
 
-    shares: Sequence[float] = ()
+    mixing_ratios: Sequence[float] = ()
     """Of each run, how much of it an epoch asks; 1, all of it once, where not given. With 0.5 two epochs ask all of
     it once, with 2 an epoch asks all of it twice."""
 
@@ -126,48 +133,48 @@ class Order:
     seed: int = 0
 
     @property
-    def quotas(self) -> list[int]:
+    def groups_per_epoch(self) -> list[int]:
         """Visits of each run in an epoch."""
-        shares = self.shares or [1.0] * len(self.runs)
-        visits = [num_visits(run, self.max_queries) for run in self.runs]
-        return [max(1, round(share * number)) for share, number in zip(shares, visits, strict=True)]
+        mixing_ratios = self.mixing_ratios or [1.0] * len(self.runs)
+        groups = [count_groups(run, self.max_queries) for run in self.runs]
+        return [max(1, round(share * number)) for share, number in zip(mixing_ratios, groups, strict=True)]
 
-    def epoch(self, epoch: int) -> list[Visit]:
+    def epoch(self, epoch: int) -> list[QueryGroup]:
         """Its visits; samples are numbered through all runs."""
-        visits: list[Visit] = []
+        groups: list[QueryGroup] = []
         first_sample = 0
-        for number, (run, quota) in enumerate(zip(self.runs, self.quotas, strict=True)):
-            visits += self._slice(number, first_sample, epoch * quota, (epoch + 1) * quota)
+        for number, (run, num_groups) in enumerate(zip(self.runs, self.groups_per_epoch, strict=True)):
+            groups += self._slice_passes(number, first_sample, epoch * num_groups, (epoch + 1) * num_groups)
             first_sample += len(run)
-        Random(f"{self.seed}/order/{epoch}").shuffle(visits)
-        return visits
+        Random(f"{self.seed}/order/{epoch}").shuffle(groups)
+        return groups
 
-    def _slice(self, run: int, first_sample: int, start: int, stop: int) -> list[Visit]:
+    def _slice_passes(self, run: int, first_sample: int, start: int, stop: int) -> list[QueryGroup]:
         """Visits ``start`` to ``stop`` of a run's endless sequence of passes."""
-        visits: list[Visit] = []
-        number, begin = divmod(start, num_visits(self.runs[run], self.max_queries))
-        while len(visits) < stop - start:
-            visits += self._pass(run, first_sample, number)[begin : begin + stop - start - len(visits)]
+        groups: list[QueryGroup] = []
+        number, begin = divmod(start, count_groups(self.runs[run], self.max_queries))
+        while len(groups) < stop - start:
+            groups += self._shuffle_pass(run, first_sample, number)[begin : begin + stop - start - len(groups)]
             number, begin = number + 1, 0
-        return visits
+        return groups
 
-    def _pass(self, run: int, first_sample: int, number: int) -> list[Visit]:
+    def _shuffle_pass(self, run: int, first_sample: int, number: int) -> list[QueryGroup]:
         """Every query of a run once."""
         random = Random(f"{self.seed}/run/{run}/pass/{number}")
-        visits = []
+        groups = []
         for sample, count in enumerate(self.runs[run], first_sample):
             order = list(range(count))
             random.shuffle(order)
-            visits += [
-                Visit(sample=sample, queries=tuple(order[first : first + self.max_queries]))
+            groups += [
+                QueryGroup(sample=sample, queries=tuple(order[first : first + self.max_queries]))
                 for first in range(0, count, self.max_queries)
             ]
-        random.shuffle(visits)
-        return visits
+        random.shuffle(groups)
+        return groups
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class EvaluationQuery:
     """A query of a batch with what is needed to judge its answer."""
 
     key: str
@@ -176,7 +183,7 @@ class Asked:
     size: tuple[int, int]
     """Width and height of its picture."""
 
-    num_rivals: int | None
+    num_distractors: int | None
     category: str
     """The target's; empty where it is not known."""
 
@@ -202,13 +209,13 @@ class Batch:
     prior: Tensor | None
     """(queries, prior_dim) float32; None where the network takes none."""
 
-    prior_given: Tensor | None
+    prior_mask: Tensor | None
     """(queries,) bool"""
 
     counts: bool = True
     """False for the stand-in of a process that has no visit in a part of a step."""
 
-    asked: tuple[Asked, ...] = ()
+    ground_truth: tuple[EvaluationQuery, ...] = ()
     """Of an evaluation's batch."""
 
     def to(self, device: torch.device) -> Batch:
@@ -222,7 +229,7 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Preparation:
+class BatchBuilder:
     """How visits become tensors."""
 
     processor: Processor
@@ -237,70 +244,74 @@ class Preparation:
     prior_dropout: float = 0.0
     """Probability that a query goes without its prior."""
 
-    prior_of: Mapping[tuple[int, int], tuple[int, int]] | None = None
+    prior_permutation: Mapping[tuple[int, int], tuple[int, int]] | None = None
     """(sample, query) to the one whose prior it gets; None: each gets its own."""
 
-    def batch(self, samples: Samples, visits: Sequence[Visit], epoch: int = 0, keep_asked: bool = False) -> Batch:
+    def batch(
+        self, samples: Samples, groups: Sequence[QueryGroup], epoch: int = 0, keep_ground_truth: bool = False
+    ) -> Batch:
         """The tensors of some visits; what is random follows from (seed, epoch, sample, queries)."""
-        read = [samples.read(visit.sample) for visit in visits]
+        read = [samples.read(group.sample) for group in groups]
         randoms = [
-            Random(f"{self.seed}/{epoch}/{sample.key}/{visit.queries}")
-            for sample, visit in zip(read, visits, strict=True)
+            Random(f"{self.seed}/{epoch}/{sample.key}/{group.queries}")
+            for sample, group in zip(read, groups, strict=True)
         ]
-        prepared = [self._prepared(*triple) for triple in zip(read, visits, randoms, strict=True)]
-        counts = [len(visit.queries) for visit in visits]
-        token_ids, token_mask = self.processor.tokens([phrase for p in prepared for phrase in p.phrases])
-        prior, prior_given = self._priors(samples, read, visits, randoms)
-        asked = [
-            Asked(
+        transformed = [self._transform_sample(*triple) for triple in zip(read, groups, randoms, strict=True)]
+        counts = [len(group.queries) for group in groups]
+        token_ids, token_mask = self.processor.tokenize(
+            [query_text for p in transformed for query_text in p.query_texts]
+        )
+        prior, prior_mask = self._collect_priors(samples, read, groups, randoms)
+        ground_truth = [
+            EvaluationQuery(
                 key=sample.key,
                 size=(sample.width, sample.height),
-                num_rivals=sample.num_rivals(sample.queries[i]),
-                category=_category(sample, sample.queries[i]),
+                num_distractors=sample.num_distractors(sample.queries[i]),
+                category=_get_category(sample, sample.queries[i]),
                 query=sample.queries[i],
-                position=(visit.sample, i),
+                position=(group.sample, i),
             )
-            for sample, visit in zip(read, visits, strict=True)
-            for i in visit.queries
+            for sample, group in zip(read, groups, strict=True)
+            for i in group.queries
         ]
         return Batch(
-            canvases=torch.stack([p.canvas for p in prepared]),
-            padding=torch.stack([p.padding for p in prepared]),
+            canvases=torch.stack([p.canvas for p in transformed]),
+            padding=torch.stack([p.padding for p in transformed]),
             token_ids=token_ids,
             token_mask=token_mask,
-            query_image=torch.arange(len(visits)).repeat_interleave(torch.tensor(counts)),
-            targets=torch.cat([p.targets for p in prepared]),
+            query_image=torch.arange(len(groups)).repeat_interleave(torch.tensor(counts)),
+            targets=torch.cat([p.targets for p in transformed]),
             prior=prior,
-            prior_given=prior_given,
-            asked=tuple(asked) if keep_asked else (),
+            prior_mask=prior_mask,
+            ground_truth=tuple(ground_truth) if keep_ground_truth else (),
         )
 
-    def _prepared(self, sample: Sample, visit: Visit, random: Random) -> Prepared:
-        picture = decoded(sample)
-        queries = [sample.queries[i] for i in visit.queries]
+    def _transform_sample(self, sample: Sample, group: QueryGroup, random: Random) -> TransformedSample:
+        image = decode_image(sample)
+        queries = [sample.queries[i] for i in group.queries]
         boxes = torch.tensor([query.box_xyxy for query in queries], dtype=torch.float32)
-        phrases = [query.text for query in queries]
+        query_texts = [query.text for query in queries]
         if self.augmentation is None:
-            return plainly(picture, boxes, phrases, self.canvas_px)
-        return augmented(picture, boxes, phrases, self.canvas_px, self.augmentation, random)
+            return transform_for_evaluation(image, boxes, query_texts, self.canvas_px)
+        return transform_for_training(image, boxes, query_texts, self.canvas_px, self.augmentation, random)
 
-    def _priors(
-        self, samples: Samples, read: Sequence[Sample], visits: Sequence[Visit], randoms: Sequence[Random]
+    def _collect_priors(
+        self, samples: Samples, read: Sequence[Sample], groups: Sequence[QueryGroup], randoms: Sequence[Random]
     ) -> tuple[Tensor | None, Tensor | None]:
         if self.prior_dim is None:
             return None, None
         rows, given = [], []
-        for sample, visit, random in zip(read, visits, randoms, strict=True):
-            for i in visit.queries:
-                row = self._prior(sample, i)
-                if self.prior_of is not None:
-                    other, number = self.prior_of[visit.sample, i]
-                    row = self._prior(samples.read(other), number)
+        for sample, group, random in zip(read, groups, randoms, strict=True):
+            for i in group.queries:
+                row = self._read_prior(sample, i)
+                if self.prior_permutation is not None:
+                    other, number = self.prior_permutation[group.sample, i]
+                    row = self._read_prior(samples.read(other), number)
                 given.append(row is not None and random.random() >= self.prior_dropout)
                 rows.append(torch.zeros(self.prior_dim) if row is None else row)
         return torch.stack(rows), torch.tensor(given)
 
-    def _prior(self, sample: Sample, query: int) -> Tensor | None:
+    def _read_prior(self, sample: Sample, query: int) -> Tensor | None:
         """(prior_dim,) float32"""
         if sample.priors is None:
             return None
@@ -312,26 +323,26 @@ class Preparation:
         return torch.from_numpy(sample.priors[query]).float()
 
 
-def _category(sample: Sample, query: Query) -> str:
+def _get_category(sample: Sample, query: Query) -> str:
     return "" if query.instance is None else sample.instances[query.instance].category
 
 
-def shuffled(num_queries: Sequence[int], seed: int) -> dict[tuple[int, int], tuple[int, int]]:
+def shuffle_priors(num_queries: Sequence[int], seed: int) -> dict[tuple[int, int], tuple[int, int]]:
     """(sample, query) to another one, drawn at random: every query is drawn once, and none for itself."""
     order = [(sample, query) for sample, count in enumerate(num_queries) for query in range(count)]
     Random(f"{seed}/shuffled").shuffle(order)
     return dict(zip(order, [*order[1:], order[0]], strict=True))
 
 
-def decoded(sample: Sample) -> Image.Image:
+def decode_image(sample: Sample) -> Image.Image:
     """The sample's picture.
 
     Raises:
         TrainerError: it cannot be read; names the sample.
     """
     try:
-        with Image.open(io.BytesIO(sample.image)) as picture:
-            return picture.convert("RGB")
+        with Image.open(io.BytesIO(sample.image)) as image:
+            return image.convert("RGB")
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise TrainerError(
             f"sample {sample.key}: its image {sample.image_name} cannot be read ({error}); ingest it again"
@@ -341,7 +352,7 @@ def decoded(sample: Sample) -> Image.Image:
 T = TypeVar("T")
 
 
-class _Steps(Dataset[T | Exception]):
+class _StepDataset(Dataset[T | Exception]):
     """What is made of a step's number, or what is wrong with it: errors lose their type between processes."""
 
     def __init__(self, make: Callable[[int], T]) -> None:
@@ -354,10 +365,10 @@ class _Steps(Dataset[T | Exception]):
             return error
 
 
-def _in_background(make: Callable[[int], T], steps: Sequence[int], num_workers: int) -> Iterator[T]:
+def _iterate_in_background(make: Callable[[int], T], steps: Sequence[int], num_workers: int) -> Iterator[T]:
     options: dict[str, Any] = {"multiprocessing_context": "fork", "prefetch_factor": 4} if num_workers else {}
     loader: DataLoader[T | Exception] = DataLoader(
-        _Steps(make),
+        _StepDataset(make),
         batch_size=None,
         sampler=cast(Any, steps),
         num_workers=num_workers,
@@ -374,46 +385,52 @@ class TrainStream:
     """The steps of training for one process, each in as many parts as gradients are accumulated over."""
 
     samples: Samples
-    preparation: Preparation
+    batch_builder: BatchBuilder
     batch_images: int
     """Of a step: of all its parts and all processes together."""
 
     max_queries: int
     """Queries asked of an image in one visit."""
 
-    shares: tuple[float, ...] = ()
-    """As in ``Order``."""
+    mixing_ratios: tuple[float, ...] = ()
+    """As in ``EpochSampler``."""
 
-    num_parts: int = 1
+    num_microbatches: int = 1
     rank: int = 0
     num_processes: int = 1
     num_workers: int = 0
 
     @property
-    def order(self) -> Order:
-        return Order(
-            runs=self.samples.runs, shares=self.shares, max_queries=self.max_queries, seed=self.preparation.seed
+    def order(self) -> EpochSampler:
+        return EpochSampler(
+            runs=self.samples.runs,
+            mixing_ratios=self.mixing_ratios,
+            max_queries=self.max_queries,
+            seed=self.batch_builder.seed,
         )
 
     @property
     def num_steps(self) -> int:
         """Steps of an epoch."""
-        return -(-sum(self.order.quotas) // self.batch_images)
+        return -(-sum(self.order.groups_per_epoch) // self.batch_images)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[tuple[Batch, ...]]:
         """This process's parts of each step from ``first_step`` on."""
-        visits = self.order.epoch(epoch)
+        groups = self.order.epoch(epoch)
 
         def make(step: int) -> tuple[Batch, ...]:
-            chosen = visits[step * self.batch_images : (step + 1) * self.batch_images]
+            chosen = groups[step * self.batch_images : (step + 1) * self.batch_images]
             mine = chosen[self.rank :: self.num_processes]
-            return tuple(self._part(mine[part :: self.num_parts], chosen, epoch) for part in range(self.num_parts))
+            return tuple(
+                self._build_microbatch(mine[part :: self.num_microbatches], chosen, epoch)
+                for part in range(self.num_microbatches)
+            )
 
-        return _in_background(make, range(first_step, self.num_steps), self.num_workers)
+        return _iterate_in_background(make, range(first_step, self.num_steps), self.num_workers)
 
-    def _part(self, visits: Sequence[Visit], chosen: Sequence[Visit], epoch: int) -> Batch:
-        batch = self.preparation.batch(self.samples, visits or chosen[:1], epoch)
-        return batch if visits else replace(batch, counts=False)
+    def _build_microbatch(self, groups: Sequence[QueryGroup], chosen: Sequence[QueryGroup], epoch: int) -> Batch:
+        batch = self.batch_builder.batch(self.samples, groups or chosen[:1], epoch)
+        return batch if groups else replace(batch, counts=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -421,7 +438,7 @@ class EvaluationStream:
     """Every query once, over all processes. Batches are the same for any number of them, and dealt out in turn."""
 
     samples: Samples
-    preparation: Preparation
+    batch_builder: BatchBuilder
     batch_images: int
     """Of one process."""
 
@@ -433,13 +450,13 @@ class EvaluationStream:
     @property
     def num_batches(self) -> int:
         """Of all processes together."""
-        return -(-len(visits_in_order(self.samples.num_queries, self.max_queries)) // self.batch_images)
+        return -(-len(group_queries(self.samples.num_queries, self.max_queries)) // self.batch_images)
 
     def __iter__(self) -> Iterator[Batch]:
-        visits = visits_in_order(self.samples.num_queries, self.max_queries)
+        groups = group_queries(self.samples.num_queries, self.max_queries)
 
         def make(number: int) -> Batch:
-            chosen = visits[number * self.batch_images : (number + 1) * self.batch_images]
-            return self.preparation.batch(self.samples, chosen, keep_asked=True)
+            chosen = groups[number * self.batch_images : (number + 1) * self.batch_images]
+            return self.batch_builder.batch(self.samples, chosen, keep_ground_truth=True)
 
-        return _in_background(make, range(self.rank, self.num_batches, self.num_processes), self.num_workers)
+        return _iterate_in_background(make, range(self.rank, self.num_batches, self.num_processes), self.num_workers)

@@ -49,40 +49,40 @@ class Placement:
     left_px: int
     top_px: int
 
-    def to_canvas(self, boxes_xyxy: Tensor) -> Tensor:
+    def map_to_canvas(self, boxes_xyxy: Tensor) -> Tensor:
         """(n, 4) pixels of the picture -> pixels of the canvas."""
-        return boxes_xyxy * self._scales(boxes_xyxy) + self._offsets(boxes_xyxy)
+        return boxes_xyxy * self._get_scales(boxes_xyxy) + self._get_offsets(boxes_xyxy)
 
-    def to_picture(self, boxes_xyxy: Tensor) -> Tensor:
-        """The inverse of ``to_canvas``."""
-        return (boxes_xyxy - self._offsets(boxes_xyxy)) / self._scales(boxes_xyxy)
+    def map_to_image(self, boxes_xyxy: Tensor) -> Tensor:
+        """The inverse of ``map_to_canvas``."""
+        return (boxes_xyxy - self._get_offsets(boxes_xyxy)) / self._get_scales(boxes_xyxy)
 
-    def _scales(self, like: Tensor) -> Tensor:
+    def _get_scales(self, like: Tensor) -> Tensor:
         return like.new_tensor([self.scale_x, self.scale_y, self.scale_x, self.scale_y])
 
-    def _offsets(self, like: Tensor) -> Tensor:
+    def _get_offsets(self, like: Tensor) -> Tensor:
         return like.new_tensor([self.left_px, self.top_px, self.left_px, self.top_px])
 
 
-def fitted_size(size: tuple[float, float], long_side_px: int) -> tuple[int, int]:
+def fit_size(size: tuple[float, float], long_side_px: int) -> tuple[int, int]:
     """(width, height) with the long side at ``long_side_px`` and the proportions kept; at least one pixel each."""
     factor = long_side_px / max(size)
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
-def resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+def resize_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Bilinear, with antialiasing when it shrinks."""
-    return picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR)
+    return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
 
 
-def on_canvas(picture: Image.Image, canvas_px: int, left_px: int, top_px: int) -> tuple[Tensor, Tensor]:
+def paste_on_canvas(image: Image.Image, canvas_px: int, left_px: int, top_px: int) -> tuple[Tensor, Tensor]:
     """A picture on an empty canvas.
 
     Returns:
         (3, canvas, canvas) uint8, and the padding mask (canvas, canvas) bool, True = padding.
     """
-    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
-    rows, columns = slice(top_px, top_px + picture.height), slice(left_px, left_px + picture.width)
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    rows, columns = slice(top_px, top_px + image.height), slice(left_px, left_px + image.width)
     canvas = torch.zeros(3, canvas_px, canvas_px, dtype=torch.uint8)
     canvas[:, rows, columns] = pixels
     padding = torch.ones(canvas_px, canvas_px, dtype=torch.bool)
@@ -90,9 +90,9 @@ def on_canvas(picture: Image.Image, canvas_px: int, left_px: int, top_px: int) -
     return canvas, padding
 
 
-def fitted_placement(size: tuple[int, int], canvas_px: int) -> Placement:
+def fit_placement(size: tuple[int, int], canvas_px: int) -> Placement:
     """Where a picture of this (width, height) lies at test time: its long side fills the canvas, centred."""
-    width, height = fitted_size(size, canvas_px)
+    width, height = fit_size(size, canvas_px)
     return Placement(
         scale_x=width / size[0],
         scale_y=height / size[1],
@@ -101,11 +101,11 @@ def fitted_placement(size: tuple[int, int], canvas_px: int) -> Placement:
     )
 
 
-def centred(picture: Image.Image, canvas_px: int) -> tuple[Tensor, Tensor, Placement]:
-    """The test-time transform. Tensors as ``on_canvas``."""
-    placement = fitted_placement(picture.size, canvas_px)
-    fitted = resized(picture, fitted_size(picture.size, canvas_px))
-    return *on_canvas(fitted, canvas_px, placement.left_px, placement.top_px), placement
+def center_on_canvas(image: Image.Image, canvas_px: int) -> tuple[Tensor, Tensor, Placement]:
+    """The test-time transform. Tensors as ``paste_on_canvas``."""
+    placement = fit_placement(image.size, canvas_px)
+    fitted = resize_image(image, fit_size(image.size, canvas_px))
+    return *paste_on_canvas(fitted, canvas_px, placement.left_px, placement.top_px), placement
 
 
 class Processor:
@@ -114,7 +114,7 @@ class Processor:
     def __init__(self, config: ProcessorConfig, tokenizer: Any) -> None:
         self.config, self.tokenizer = config, tokenizer
 
-    def normalised(self, canvases: Tensor, padding: Tensor) -> Tensor:
+    def normalize(self, canvases: Tensor, padding: Tensor) -> Tensor:
         """(images, 3, size, size) uint8 -> float32, of mean 0 and deviation 1, zero where padded."""
         mean, std = (
             canvases.new_tensor(v, dtype=torch.float32) for v in (self.config.image_mean, self.config.image_std)
@@ -122,10 +122,14 @@ class Processor:
         pixels = (canvases.float() / 255 - mean[:, None, None]) / std[:, None, None]
         return pixels.masked_fill_(padding[:, None], 0.0)
 
-    def tokens(self, phrases: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def tokenize(self, query_texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """(phrases, longest) token ids, and bool, True = a real token; positions and masks as if padded further."""
         encoded = self.tokenizer(
-            list(phrases), padding="longest", truncation=True, max_length=self.config.max_tokens, return_tensors="pt"
+            list(query_texts),
+            padding="longest",
+            truncation=True,
+            max_length=self.config.max_tokens,
+            return_tensors="pt",
         )
         return encoded["input_ids"], encoded["attention_mask"].bool()
 

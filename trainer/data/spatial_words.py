@@ -5,29 +5,29 @@ from __future__ import annotations
 import re
 
 _ENDING = r"(?=(?:-?most|-?hand(?:ed)?|-?wards?|-?side|ish|y|er)?s?\b)"
-_SIDE = re.compile(rf"\b(left|right){_ENDING}", re.IGNORECASE)
-_PLACE = re.compile(
+_SIDE_WORD = re.compile(rf"\b(left|right){_ENDING}", re.IGNORECASE)
+_POSITION_WORD = re.compile(
     rf"\b(?:left|right|top|bottom|mid(?:dle)?|cent(?:er|re)|central|upper|lower|corner){_ENDING}", re.IGNORECASE
 )
-_OTHER = {"left": "right", "right": "left"}
+_OPPOSITE = {"left": "right", "right": "left"}
 
 
-def mirrored(phrase: str) -> str:
+def swap_left_right(query: str) -> str:
     """The phrase for the mirrored picture: left and right swapped as words, with their inflections.
 
     "Leftmost cup" -> "Rightmost cup"; "bright upright leftover" stays.
     """
-    return _SIDE.sub(_swap, phrase)
+    return _SIDE_WORD.sub(_swap_word, query)
 
 
-def _swap(match: re.Match[str]) -> str:
+def _swap_word(match: re.Match[str]) -> str:
     word = match.group()
-    other = _OTHER[word.lower()]
+    opposite = _OPPOSITE[word.lower()]
     if word.isupper():
-        return other.upper()
-    return other.capitalize() if word[0].isupper() else other
+        return opposite.upper()
+    return opposite.capitalize() if word[0].isupper() else opposite
 
 
-def has_place(phrase: str) -> bool:
+def has_position_word(query: str) -> bool:
     """Whether the phrase says where in the picture, so that cropping could make it false."""
-    return _PLACE.search(phrase) is not None
+    return _POSITION_WORD.search(query) is not None

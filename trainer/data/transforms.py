@@ -15,8 +15,8 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from trainer.boxes import iou, xyxy_to_cxcywh
-from trainer.data.processor import centred, fitted_size, on_canvas
-from trainer.data.spatial_words import has_place, mirrored
+from trainer.data.processor import center_on_canvas, fit_size, paste_on_canvas
+from trainer.data.spatial_words import has_position_word, swap_left_right
 
 CropBox = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels of the picture."""
@@ -58,7 +58,7 @@ class AugmentationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class TransformedSample:
     """An image and its queries as the network takes them."""
 
     canvas: Tensor
@@ -70,51 +70,53 @@ class Prepared:
     targets: Tensor
     """(queries, 4) float32 cxcywh as shares of the canvas."""
 
-    phrases: tuple[str, ...]
+    query_texts: tuple[str, ...]
 
 
-def plainly(picture: Image.Image, boxes_xyxy: Tensor, phrases: Sequence[str], canvas_px: int) -> Prepared:
+def transform_for_evaluation(
+    image: Image.Image, boxes_xyxy: Tensor, query_texts: Sequence[str], canvas_px: int
+) -> TransformedSample:
     """The test-time transform: resized to fit and centred."""
-    canvas, padding, placement = centred(picture, canvas_px)
-    targets = xyxy_to_cxcywh(placement.to_canvas(boxes_xyxy)) / canvas_px
-    return Prepared(canvas=canvas, padding=padding, targets=targets, phrases=tuple(phrases))
+    canvas, padding, placement = center_on_canvas(image, canvas_px)
+    targets = xyxy_to_cxcywh(placement.map_to_canvas(boxes_xyxy)) / canvas_px
+    return TransformedSample(canvas=canvas, padding=padding, targets=targets, query_texts=tuple(query_texts))
 
 
-def augmented(
-    picture: Image.Image,
+def transform_for_training(
+    image: Image.Image,
     boxes_xyxy: Tensor,
-    phrases: Sequence[str],
+    query_texts: Sequence[str],
     canvas_px: int,
     config: AugmentationConfig,
     random: Random,
-) -> Prepared:
+) -> TransformedSample:
     """The training transform; everything random comes from ``random``.
 
     Args:
         boxes_xyxy: (queries, 4) float32, the targets in pixels of the picture.
     """
-    crop: CropBox = (0.0, 0.0, float(picture.width), float(picture.height))
-    if random.random() < config.crop_probability and not any(map(has_place, phrases)):
-        crop = random_crop(picture.size, boxes_xyxy, canvas_px, config, random) or crop
+    crop: CropBox = (0.0, 0.0, float(image.width), float(image.height))
+    if random.random() < config.crop_probability and not any(map(has_position_word, query_texts)):
+        crop = sample_crop(image.size, boxes_xyxy, canvas_px, config, random) or crop
     crop_size = (crop[2] - crop[0], crop[3] - crop[1])
-    width, height = fitted_size(crop_size, round(random.choice(config.long_sides) * canvas_px))
-    picture = picture.resize((width, height), Image.Resampling.BILINEAR, box=crop)
+    width, height = fit_size(crop_size, round(random.choice(config.long_sides) * canvas_px))
+    image = image.resize((width, height), Image.Resampling.BILINEAR, box=crop)
     scale = boxes_xyxy.new_tensor([width / crop_size[0], height / crop_size[1]]).repeat(2)
-    boxes = (_clipped(boxes_xyxy, crop) - boxes_xyxy.new_tensor(crop[:2]).repeat(2)) * scale
-    picture = _jittered(picture, config, random)
+    boxes = (_clip_boxes(boxes_xyxy, crop) - boxes_xyxy.new_tensor(crop[:2]).repeat(2)) * scale
+    image = _jitter_image(image, config, random)
     if random.random() < config.flip_probability:
-        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         boxes = torch.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], dim=1)
-        phrases = [mirrored(phrase) for phrase in phrases]
+        query_texts = [swap_left_right(query_text) for query_text in query_texts]
     left, top = (canvas_px - width) // 2, (canvas_px - height) // 2
     if config.random_placement:
         left, top = random.randint(0, canvas_px - width), random.randint(0, canvas_px - height)
-    canvas, padding = on_canvas(picture, canvas_px, left, top)
+    canvas, padding = paste_on_canvas(image, canvas_px, left, top)
     targets = xyxy_to_cxcywh(boxes + boxes.new_tensor([left, top, left, top])) / canvas_px
-    return Prepared(canvas=canvas, padding=padding, targets=targets, phrases=tuple(phrases))
+    return TransformedSample(canvas=canvas, padding=padding, targets=targets, query_texts=tuple(query_texts))
 
 
-def random_crop(
+def sample_crop(
     size: tuple[int, int], boxes_xyxy: Tensor, canvas_px: int, config: AugmentationConfig, random: Random
 ) -> CropBox | None:
     """A crop that keeps every target, of a size drawn as if the short side had been resized first.
@@ -131,24 +133,24 @@ def random_crop(
         width, height = (random.uniform(min(low, side), min(high, side)) for side in size)
         x, y = random.uniform(0, size[0] - width), random.uniform(0, size[1] - height)
         crop = (x, y, x + width, y + height)
-        if bool((iou(_clipped(boxes_xyxy, crop), boxes_xyxy) >= config.min_crop_iou).all()):
+        if bool((iou(_clip_boxes(boxes_xyxy, crop), boxes_xyxy) >= config.min_crop_iou).all()):
             return crop
     return None
 
 
-def _clipped(boxes_xyxy: Tensor, crop: CropBox) -> Tensor:
+def _clip_boxes(boxes_xyxy: Tensor, crop: CropBox) -> Tensor:
     """What a crop leaves of boxes; of no size where it leaves nothing."""
     low, high = (boxes_xyxy.new_tensor(corner) for corner in (crop[:2], crop[2:]))
     corners = boxes_xyxy.view(-1, 2, 2)
     return torch.minimum(torch.maximum(corners, low), high).view(-1, 4)
 
 
-def _jittered(picture: Image.Image, config: AugmentationConfig, random: Random) -> Image.Image:
+def _jitter_image(image: Image.Image, config: AugmentationConfig, random: Random) -> Image.Image:
     """Brightness, contrast and saturation changed in random order."""
     if random.random() >= config.jitter_probability:
-        return picture
+        return image
     kinds = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]
     random.shuffle(kinds)
     for kind in kinds:
-        picture = kind(picture).enhance(random.uniform(1 - config.jitter, 1 + config.jitter))
-    return picture
+        image = kind(image).enhance(random.uniform(1 - config.jitter, 1 + config.jitter))
+    return image

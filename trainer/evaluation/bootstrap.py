@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 NUM_RESAMPLES = 2000
-LEVEL = 0.95
+CONFIDENCE_LEVEL = 0.95
 
-_AT_ONCE = 4_000_000
+_MAX_DRAWS_IN_MEMORY = 4_000_000
 """Drawn numbers in memory at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interval:
+class ConfidenceInterval:
     """A mean and where it would lie in 95 of 100 samples of pictures like these."""
 
     mean: float
@@ -29,11 +29,11 @@ class Interval:
     high: float
 
     @property
-    def is_clear_of_zero(self) -> bool:
+    def excludes_zero(self) -> bool:
         return self.low > 0 or self.high < 0
 
 
-def intervals(values: npt.ArrayLike, clusters: Sequence[str], seed: int = 0) -> list[Interval]:
+def compute_intervals(values: npt.ArrayLike, clusters: Sequence[str], seed: int = 0) -> list[ConfidenceInterval]:
     """The mean of each column with its 95 % interval, percentile bootstrap over clusters.
 
     Args:
@@ -51,21 +51,21 @@ def intervals(values: npt.ArrayLike, clusters: Sequence[str], seed: int = 0) -> 
     sums = np.zeros((num_clusters, table.shape[1]))
     np.add.at(sums, numbers, table)
     counts = np.bincount(numbers, minlength=num_clusters).astype(np.float64)
-    means = np.concatenate(list(_resampled(sums, counts, np.random.default_rng(seed))))  # (resamples, columns)
-    tail = (1 - LEVEL) / 2
+    means = np.concatenate(list(_iterate_resamples(sums, counts, np.random.default_rng(seed))))  # (resamples, columns)
+    tail = (1 - CONFIDENCE_LEVEL) / 2
     low, high = np.quantile(means, [tail, 1 - tail], axis=0)
     return [
-        Interval(mean=float(mean), low=float(a), high=float(b))
+        ConfidenceInterval(mean=float(mean), low=float(a), high=float(b))
         for mean, a, b in zip(table.mean(0), low, high, strict=True)
     ]
 
 
-def _resampled(sums: npt.NDArray[Any], counts: npt.NDArray[Any], random: np.random.Generator) -> Any:
+def _iterate_resamples(sums: npt.NDArray[Any], counts: npt.NDArray[Any], random: np.random.Generator) -> Any:
     """Means of resamples, some of them at a time."""
     num_clusters, left = len(counts), NUM_RESAMPLES
     while left:
-        some = min(left, max(1, _AT_ONCE // num_clusters))
-        drawn = random.integers(0, num_clusters, (some, num_clusters))
-        weights = np.stack([np.bincount(row, minlength=num_clusters) for row in drawn])  # (some, clusters)
+        num_draws = min(left, max(1, _MAX_DRAWS_IN_MEMORY // num_clusters))
+        sampled = random.integers(0, num_clusters, (num_draws, num_clusters))
+        weights = np.stack([np.bincount(row, minlength=num_clusters) for row in sampled])  # (some, clusters)
         yield (weights @ sums) / (weights @ counts)[:, None]
-        left -= some
+        left -= num_draws

@@ -11,18 +11,18 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from shards.boxes import area_px
+from shards.boxes import compute_area_px
 from trainer.boxes import cxcywh_to_xyxy, iou
-from trainer.data.dataset import Asked, Batch, EvaluationStream, Preparation, Samples, shuffled
-from trainer.data.processor import Processor, fitted_placement
-from trainer.evaluation.metrics import Judgement, PriorMode
-from trainer.model.network import Grounding, GroundingNetwork
+from trainer.data.dataset import Batch, BatchBuilder, EvaluationQuery, EvaluationStream, Samples, shuffle_priors
+from trainer.data.processor import Processor, fit_placement
+from trainer.evaluation.metrics import PredictionRecord, PriorMode
+from trainer.model.network import GroundingNetwork, GroundingOutput
 
-Positioned = tuple[tuple[int, int], Judgement]
+PositionedPrediction = tuple[tuple[int, int], PredictionRecord]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answerer:
+class Predictor:
     """A network with what it needs to answer batches."""
 
     network: GroundingNetwork
@@ -31,20 +31,20 @@ class Answerer:
     @torch.no_grad()
     def boxes(self, batch: Batch) -> Tensor:
         """(queries, 4) float32 cxcywh as shares of the canvas, of the last stage."""
-        images = self.processor.normalised(batch.canvases, batch.padding)
-        grounding: Grounding = self.network(
+        images = self.processor.normalize(batch.canvases, batch.padding)
+        grounding: GroundingOutput = self.network(
             images,
             batch.padding,
             batch.token_ids,
             batch.token_mask,
             batch.query_image,
             batch.prior,
-            batch.prior_given,
+            batch.prior_mask,
         )
         return grounding.boxes[-1]
 
 
-def evaluation_stream(
+def build_evaluation_stream(
     samples: Samples,
     network: GroundingNetwork,
     processor: Processor,
@@ -52,21 +52,24 @@ def evaluation_stream(
     *,
     batch_images: int,
     num_workers: int,
-    priors: PriorMode = "true",
+    priors: PriorMode = "own",
 ) -> EvaluationStream:
     """The batches with which a network is evaluated.
 
     Raises:
         TrainerError: the samples lack the priors that the network asks for.
     """
-    prior_dim = network.config.prior_dim if network.config.use_prior and priors != "without" else None
+    prior_dim = network.config.prior_dim if network.config.use_prior and priors != "none" else None
     if prior_dim is not None:
         samples.check_priors(prior_dim)
-    prior_of = shuffled(samples.num_queries, 0) if priors == "shuffled" else None
+    prior_permutation = shuffle_priors(samples.num_queries, 0) if priors == "shuffled" else None
     return EvaluationStream(
         samples=samples,
-        preparation=Preparation(
-            processor=processor, canvas_px=network.config.image_size_px, prior_dim=prior_dim, prior_of=prior_of
+        batch_builder=BatchBuilder(
+            processor=processor,
+            canvas_px=network.config.image_size_px,
+            prior_dim=prior_dim,
+            prior_permutation=prior_permutation,
         ),
         batch_images=batch_images,
         rank=accelerator.process_index,
@@ -75,7 +78,7 @@ def evaluation_stream(
     )
 
 
-def in_picture(boxes: Tensor, size: tuple[int, int], canvas_px: int) -> Tensor:
+def map_boxes_to_image(boxes: Tensor, size: tuple[int, int], canvas_px: int) -> Tensor:
     """Boxes on the canvas of the plain transform as boxes of the picture.
 
     Args:
@@ -85,25 +88,25 @@ def in_picture(boxes: Tensor, size: tuple[int, int], canvas_px: int) -> Tensor:
     Returns:
         (n, 4) xyxy in pixels of the picture, cut at its edges.
     """
-    boxes_xyxy = fitted_placement(size, canvas_px).to_picture(cxcywh_to_xyxy(boxes) * canvas_px)
+    boxes_xyxy = fit_placement(size, canvas_px).map_to_image(cxcywh_to_xyxy(boxes) * canvas_px)
     return boxes_xyxy.clamp(min=0).minimum(boxes_xyxy.new_tensor([*size, *size]))
 
 
-def judged(asked: Asked, box: Tensor, canvas_px: int, priors: PriorMode) -> Judgement:
+def score_prediction(ground_truth: EvaluationQuery, box: Tensor, canvas_px: int, priors: PriorMode) -> PredictionRecord:
     """One query's answer ``box`` (4,), cxcywh as shares of the canvas, against the truth."""
-    query = asked.query
-    found = in_picture(box[None].double(), asked.size, canvas_px)
-    overlaps = iou(found, torch.tensor([query.box_xyxy, *query.boxes_xyxy], dtype=torch.float64))
-    x1, y1, x2, y2 = found[0].tolist()
-    return Judgement(
-        key=asked.key,
+    query = ground_truth.query
+    results = map_boxes_to_image(box[None].double(), ground_truth.size, canvas_px)
+    overlaps = iou(results, torch.tensor([query.box_xyxy, *query.boxes_xyxy], dtype=torch.float64))
+    x1, y1, x2, y2 = results[0].tolist()
+    return PredictionRecord(
+        key=ground_truth.key,
         query_id=query.query_id,
         text=query.text,
         split=query.split,
         source=query.source,
-        num_rivals=asked.num_rivals,
-        category=asked.category,
-        target_share=area_px(query.box_xyxy) / (asked.size[0] * asked.size[1]),
+        num_distractors=ground_truth.num_distractors,
+        category=ground_truth.category,
+        target_share=compute_area_px(query.box_xyxy) / (ground_truth.size[0] * ground_truth.size[1]),
         box_xyxy=(x1, y1, x2, y2),
         target_xyxy=query.box_xyxy,
         iou=float(overlaps[0]),
@@ -112,24 +115,27 @@ def judged(asked: Asked, box: Tensor, canvas_px: int, priors: PriorMode) -> Judg
     )
 
 
-def judge_all(
-    answerer: Answerer,
+def evaluate_all(
+    predictor: Predictor,
     stream: EvaluationStream,
     accelerator: Accelerator,
     *,
-    priors: PriorMode = "true",
+    priors: PriorMode = "own",
     on_batch: Callable[[], None] = lambda: None,
-) -> list[Judgement]:
+) -> list[PredictionRecord]:
     """Every query's judgement in the order of the data, on every process."""
-    canvas_px = stream.preparation.canvas_px
-    was_training = answerer.network.training
-    answerer.network.eval()
-    found: list[Positioned] = []
+    canvas_px = stream.batch_builder.canvas_px
+    was_training = predictor.network.training
+    predictor.network.eval()
+    results: list[PositionedPrediction] = []
     for batch in stream:
         with accelerator.autocast():
-            boxes = answerer.boxes(batch.to(accelerator.device)).float().cpu()
-        found += [(a.position, judged(a, box, canvas_px, priors)) for a, box in zip(batch.asked, boxes, strict=True)]
+            boxes = predictor.boxes(batch.to(accelerator.device)).float().cpu()
+        results += [
+            (a.position, score_prediction(a, box, canvas_px, priors))
+            for a, box in zip(batch.ground_truth, boxes, strict=True)
+        ]
         on_batch()
-    answerer.network.train(was_training)
-    everything: list[Positioned] = gather_object(found) if accelerator.num_processes > 1 else found
-    return [judgement for _, judgement in sorted(everything, key=lambda pair: pair[0])]
+    predictor.network.train(was_training)
+    all_results: list[PositionedPrediction] = gather_object(results) if accelerator.num_processes > 1 else results
+    return [record for _, record in sorted(all_results, key=lambda pair: pair[0])]

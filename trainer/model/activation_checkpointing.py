@@ -9,8 +9,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 
-def run(part: nn.Module, *inputs: Any, recompute: bool) -> Any:
-    """``part(*inputs)``; with ``recompute`` only its inputs and outputs are kept for the gradients."""
-    if recompute and torch.is_grad_enabled():
+def run_checkpointed(part: nn.Module, *inputs: Any, gradient_checkpointing: bool) -> Any:
+    """``part(*inputs)``; with ``gradient_checkpointing`` only its inputs and outputs are kept for the gradients."""
+    if gradient_checkpointing and torch.is_grad_enabled():
         return checkpoint(part, *inputs, use_reentrant=False)
     return part(*inputs)

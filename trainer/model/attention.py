@@ -27,17 +27,17 @@ class Attention(nn.Module):
 
     def queries(self, x: Tensor) -> Tensor:
         """(batch, length, width) -> (batch, heads, length, width / heads)"""
-        return self._projected(x, 0)
+        return self._project(x, 0)
 
     def keys(self, x: Tensor) -> Tensor:
         """As ``queries``."""
-        return self._projected(x, 1)
+        return self._project(x, 1)
 
     def values(self, x: Tensor) -> Tensor:
         """As ``queries``."""
-        return self._projected(x, 2)
+        return self._project(x, 2)
 
-    def _projected(self, x: Tensor, part: int) -> Tensor:
+    def _project(self, x: Tensor, part: int) -> Tensor:
         width = x.shape[-1]
         rows = slice(part * width, (part + 1) * width)
         projected = F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
@@ -85,7 +85,7 @@ class SingleQueryAttention(Attention):
     def forward(self, query: Tensor, key: Tensor, value: Tensor, padding: Tensor) -> Tensor:
         """``query`` (batch, width) looks at ``key`` and takes from ``value`` (batch, length, width)."""
         v_weight, v_bias = self.in_proj_weight.chunk(3)[2], self.in_proj_bias.chunk(3)[2]
-        folded = self._folded(query)
+        folded = self._fold_query(query)
         depth = folded.shape[-1] // self.num_heads
         mixed = F.scaled_dot_product_attention(
             folded[:, None],
@@ -99,14 +99,14 @@ class SingleQueryAttention(Attention):
         result: Tensor = self.out_proj(heads.flatten(1) + v_bias)
         return result
 
-    def weights(self, query: Tensor, key: Tensor, padding: Tensor) -> Tensor:
+    def compute_weights(self, query: Tensor, key: Tensor, padding: Tensor) -> Tensor:
         """(batch, length): how much ``query`` looks at each of ``key``, mean over heads; shapes as in ``forward``."""
-        folded = self._folded(query)
+        folded = self._fold_query(query)
         logits = torch.einsum("bhd,bld->bhl", folded, key) * (folded.shape[-1] // self.num_heads) ** -0.5
         mean: Tensor = logits.masked_fill(padding[:, None], float("-inf")).softmax(-1).mean(1)
         return mean
 
-    def _folded(self, query: Tensor) -> Tensor:
+    def _fold_query(self, query: Tensor) -> Tensor:
         """(batch, heads, width): each head's query as it meets keys that are not projected."""
         q_weight, k_weight, _ = self.in_proj_weight.chunk(3)
         q_bias = self.in_proj_bias.chunk(3)[0]

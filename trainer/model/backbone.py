@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.model.activation_checkpointing import run
+from trainer.model.activation_checkpointing import run_checkpointed
 from trainer.model.config import BackboneConfig
 
 
@@ -29,7 +29,7 @@ class FrozenBatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(width))
         self.register_buffer("running_var", torch.ones(width))
 
-    def after(self, convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    def apply_after(self, convolution: nn.Conv2d, x: Tensor) -> Tensor:
         """The normalised output of a convolution without bias.
 
         Without gradients the norm joins the convolution's weights, which saves two passes over the features. With them
@@ -45,7 +45,7 @@ class FrozenBatchNorm(nn.Module):
         return F.conv2d(x, weight, shift, convolution.stride, convolution.padding)
 
 
-def _convolution(width_in: int, width_out: int, size: int, stride: int = 1) -> nn.Conv2d:
+def _make_convolution(width_in: int, width_out: int, size: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(width_in, width_out, size, stride=stride, padding=size // 2, bias=False)
 
 
@@ -56,9 +56,11 @@ class Block(nn.Module):
         super().__init__()
         self.downsample: nn.ModuleList | None = None
         if stride != 1 or width_in != width_out:
-            self.downsample = nn.ModuleList([_convolution(width_in, width_out, 1, stride), FrozenBatchNorm(width_out)])
+            self.downsample = nn.ModuleList(
+                [_make_convolution(width_in, width_out, 1, stride), FrozenBatchNorm(width_out)]
+            )
 
-    def residual(self, x: Tensor) -> Tensor:
+    def compute_residual(self, x: Tensor) -> Tensor:
         """What is added to the input."""
         raise NotImplementedError
 
@@ -66,8 +68,8 @@ class Block(nn.Module):
         shortcut = x
         if self.downsample is not None:
             convolution, norm = self.downsample
-            shortcut = norm.after(convolution, x)  # type: ignore[operator]
-        return self.residual(x).add_(shortcut).relu_()
+            shortcut = norm.apply_after(convolution, x)  # type: ignore[operator]
+        return self.compute_residual(x).add_(shortcut).relu_()
 
 
 class BasicBlock(Block):
@@ -75,12 +77,12 @@ class BasicBlock(Block):
 
     def __init__(self, width_in: int, width_out: int, stride: int) -> None:
         super().__init__(width_in, width_out, stride)
-        self.conv1, self.bn1 = _convolution(width_in, width_out, 3, stride), FrozenBatchNorm(width_out)
-        self.conv2, self.bn2 = _convolution(width_out, width_out, 3), FrozenBatchNorm(width_out)
+        self.conv1, self.bn1 = _make_convolution(width_in, width_out, 3, stride), FrozenBatchNorm(width_out)
+        self.conv2, self.bn2 = _make_convolution(width_out, width_out, 3), FrozenBatchNorm(width_out)
 
-    def residual(self, x: Tensor) -> Tensor:
-        x = self.bn1.after(self.conv1, x).relu_()
-        return self.bn2.after(self.conv2, x)
+    def compute_residual(self, x: Tensor) -> Tensor:
+        x = self.bn1.apply_after(self.conv1, x).relu_()
+        return self.bn2.apply_after(self.conv2, x)
 
 
 class BottleneckBlock(Block):
@@ -89,14 +91,14 @@ class BottleneckBlock(Block):
     def __init__(self, width_in: int, width_out: int, stride: int) -> None:
         super().__init__(width_in, width_out, stride)
         narrow = width_out // 4
-        self.conv1, self.bn1 = _convolution(width_in, narrow, 1), FrozenBatchNorm(narrow)
-        self.conv2, self.bn2 = _convolution(narrow, narrow, 3, stride), FrozenBatchNorm(narrow)
-        self.conv3, self.bn3 = _convolution(narrow, width_out, 1), FrozenBatchNorm(width_out)
+        self.conv1, self.bn1 = _make_convolution(width_in, narrow, 1), FrozenBatchNorm(narrow)
+        self.conv2, self.bn2 = _make_convolution(narrow, narrow, 3, stride), FrozenBatchNorm(narrow)
+        self.conv3, self.bn3 = _make_convolution(narrow, width_out, 1), FrozenBatchNorm(width_out)
 
-    def residual(self, x: Tensor) -> Tensor:
-        x = self.bn1.after(self.conv1, x).relu_()
-        x = self.bn2.after(self.conv2, x).relu_()
-        return self.bn3.after(self.conv3, x)
+    def compute_residual(self, x: Tensor) -> Tensor:
+        x = self.bn1.apply_after(self.conv1, x).relu_()
+        x = self.bn2.apply_after(self.conv2, x).relu_()
+        return self.bn3.apply_after(self.conv3, x)
 
 
 class ResNet(nn.Module):
@@ -118,8 +120,8 @@ class ResNet(nn.Module):
         for part in [self.conv1, *stages][: config.num_frozen_stages]:
             part.requires_grad_(False)
 
-    def forward(self, images: Tensor, recompute: bool = False) -> Tensor:
-        x = F.max_pool2d(self.bn1.after(self.conv1, images).relu_(), kernel_size=3, stride=2, padding=1)
+    def forward(self, images: Tensor, gradient_checkpointing: bool = False) -> Tensor:
+        x = F.max_pool2d(self.bn1.apply_after(self.conv1, images).relu_(), kernel_size=3, stride=2, padding=1)
         for stage in self.stages:
-            x = run(stage, x, recompute=recompute)
+            x = run_checkpointed(stage, x, gradient_checkpointing=gradient_checkpointing)
         return x

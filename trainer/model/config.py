@@ -58,7 +58,7 @@ class NetworkConfig:
     num_stages: int = 6
     """Decoder stages; each gives a box, the last one's counts."""
 
-    place_features: bool = False
+    add_position_to_features: bool = False
     """Add positions to the image features themselves, once, before the encoder. The published network adds them to
     queries and keys only and relies on an encoder that DETR's training taught to pass them on; one that starts from
     random weights learns many times faster with it."""
@@ -79,7 +79,7 @@ class NetworkConfig:
     """Multiplies priors, which are vectors of length 1. With 1 the first target is about as long as the learned
     embeddings that are added to it; with sqrt(``prior_dim``), which makes the elements of order 1, several times."""
 
-    prior_verifies: bool = False
+    use_prior_verification: bool = False
     """Score the image features against the prior as well as against the words. In the published network the prior only
     starts the target token, which chooses among words: what looks at the image never meets the prior itself."""
 
@@ -138,12 +138,12 @@ class NetworkConfig:
             raise TrainerError(f"{origin} is malformed: {error}") from error
 
 
-def published() -> NetworkConfig:
+def make_published_config() -> NetworkConfig:
     """The sizes of the ACM MM 2024 paper: 640 px, ResNet-50, six encoder layers, six stages; for BERT-base."""
     return NetworkConfig()
 
 
-def miniature() -> NetworkConfig:
+def make_miniature_config() -> NetworkConfig:
     """Small enough to train on two CPU cores in minutes; its backbone is that of the miniature detector."""
     return NetworkConfig(
         image_size_px=128,
@@ -155,7 +155,7 @@ def miniature() -> NetworkConfig:
         feedforward_width=256,
         num_encoder_layers=2,
         num_stages=3,
-        place_features=True,
+        add_position_to_features=True,
         num_text_layers=2,
         prior_dim=128,
         dropout=0.0,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trainer.model.activation_checkpointing import run
+from trainer.model.activation_checkpointing import run_checkpointed
 from trainer.model.attention import SingleQueryAttention
 from trainer.model.config import NetworkConfig
 
@@ -47,8 +47,8 @@ class DecoderStage(nn.Module):
             image: keys, values (queries, features, width) and padding (queries, features).
         """
         text, text_padding = words
-        asked = self.norm[0](self.word_attn(target + embeddings[0], text, text, text_padding))
-        target = self.norm[1](target + self.img_attn(asked + embeddings[1], *image))
+        attended_words = self.norm[0](self.word_attn(target + embeddings[0], text, text, text_padding))
+        target = self.norm[1](target + self.img_attn(attended_words + embeddings[1], *image))
         result: Tensor = self.norm[2](target + self.ffn(target))
         return result
 
@@ -71,24 +71,26 @@ class Decoder(nn.Module):
                 nn.Linear(config.prior_dim, config.width),
             )
 
-    def first_target(self, text: Tensor, prior: Tensor | None, prior_given: Tensor | None) -> Tensor:
+    def compute_initial_target(self, text: Tensor, prior: Tensor | None, prior_mask: Tensor | None) -> Tensor:
         """(queries, width): made of the priors, and zero where there is none."""
         if self.prior is None or prior is None:
             return text.new_zeros(len(text), text.shape[-1])
         target: Tensor = self.prior(prior.to(text.dtype))
-        return target if prior_given is None else target * prior_given[:, None]
+        return target if prior_mask is None else target * prior_mask[:, None]
 
     def forward(
         self,
         target: Tensor,
         words: tuple[Tensor, Tensor],
         image: tuple[Tensor, Tensor, Tensor],
-        recompute: bool = False,
+        gradient_checkpointing: bool = False,
     ) -> Tensor:
         """(stages, queries, width) from the first target (queries, width); other shapes as in ``DecoderStage``."""
         outputs = []
         for layer in self.layers:
             embeddings = (self.visual_embedding, self.text_embedding)
-            target = run(layer, target, embeddings, words, image, recompute=recompute)
+            target = run_checkpointed(
+                layer, target, embeddings, words, image, gradient_checkpointing=gradient_checkpointing
+            )
             outputs.append(self.norm(target))
         return torch.stack(outputs)

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from trainer.errors import TrainerError
-from trainer.model.activation_checkpointing import run
+from trainer.model.activation_checkpointing import run_checkpointed
 from trainer.model.backbone import ResNet
 from trainer.model.config import NetworkConfig
 from trainer.model.decoder import Decoder
-from trainer.model.position_encoding import grid_padding, grid_positions
-from trainer.model.prior_verification import Looks, PriorVerification
+from trainer.model.position_encoding import compute_grid_padding, compute_grid_positions
+from trainer.model.prior_verification import AppearanceEmbeddings, PriorVerification
 from trainer.model.state_dict import load_strictly, read_safetensors, write_safetensors
 from trainer.model.text_encoder import TextEncoder
 from trainer.model.verification import Verification
@@ -42,7 +42,7 @@ class ImageFeatures:
     """(images, features) bool, True = padding."""
 
 
-class Grounding(NamedTuple):
+class GroundingOutput(NamedTuple):
     """What the network says of queries."""
 
     boxes: Tensor
@@ -54,7 +54,7 @@ class Grounding(NamedTuple):
     padding: Tensor
     """(queries, features) bool, True = no part of the picture."""
 
-    looks: Looks | None = None
+    appearance: AppearanceEmbeddings | None = None
     """What the prior was compared with, where it verifies."""
 
 
@@ -81,7 +81,7 @@ class GroundingNetwork(nn.Module):
         self.frozen = False
         """Compute no gradients in backbone, input projection, visual encoder and text encoder (early epochs)."""
 
-        self.recompute = False
+        self.gradient_checkpointing = False
         """Keep no activations within parts; they are computed anew for the gradients."""
 
         self.backbone = ResNet(config.backbone)
@@ -90,7 +90,7 @@ class GroundingNetwork(nn.Module):
         self.text = TextEncoder(config)
         self.verification = Verification(config)
         self.prior_verification: PriorVerification | None = None
-        if config.use_prior and config.prior_verifies:
+        if config.use_prior and config.use_prior_verification:
             self.prior_verification = PriorVerification(config)
         self.decoder = Decoder(config)
         self.box_head = BoxHead(config.width)
@@ -109,10 +109,10 @@ class GroundingNetwork(nn.Module):
 
     def compile_parts(self) -> None:
         """Compile each part by itself; names of parameters stay. The number of queries and words may change."""
-        for of_pictures in (self.backbone, self.encoder):
-            of_pictures.compile()
-        for of_queries in (self.text, self.verification, self.decoder):
-            of_queries.compile(dynamic=True)
+        for image_part in (self.backbone, self.encoder):
+            image_part.compile()
+        for query_part in (self.text, self.verification, self.decoder):
+            query_part.compile(dynamic=True)
 
     def encode_images(self, images: Tensor, padding_mask: Tensor) -> ImageFeatures:
         """
@@ -124,38 +124,42 @@ class GroundingNetwork(nn.Module):
         if images.shape[-2:] != (size, size):
             raise ValueError(f"images must be {size} x {size} (image_size_px), got {tuple(images.shape[-2:])}")
         with torch.no_grad() if self.frozen else nullcontext():
-            features = self.input_projection(self.backbone(images, self.recompute))  # (images, width, grid, grid)
-            padding = grid_padding(padding_mask, *features.shape[-2:])
-            positions = grid_positions(padding, self.config.width).to(features.dtype)
+            features = self.input_projection(
+                self.backbone(images, self.gradient_checkpointing)
+            )  # (images, width, grid, grid)
+            padding = compute_grid_padding(padding_mask, *features.shape[-2:])
+            positions = compute_grid_positions(padding, self.config.width).to(features.dtype)
             padding = padding.flatten(1)
             tokens = features.flatten(2).transpose(1, 2)
-            tokens = tokens + positions if self.config.place_features else tokens
-            tokens = self.encoder(tokens, positions, padding, self.recompute)
+            tokens = tokens + positions if self.config.add_position_to_features else tokens
+            tokens = self.encoder(tokens, positions, padding, self.gradient_checkpointing)
         return ImageFeatures(tokens=tokens, positions=positions, padding=padding)
 
-    def locate(
+    def decode_boxes(
         self,
         image: ImageFeatures,
         text: Tensor,
         token_mask: Tensor,
         query_image: Tensor,
         prior: Tensor | None = None,
-        prior_given: Tensor | None = None,
-    ) -> Grounding:
+        prior_mask: Tensor | None = None,
+    ) -> GroundingOutput:
         """The boxes of all stages from encoded images and words; shapes as in ``forward``."""
         text_padding = ~token_mask
         prior = None if prior is None else prior * self.config.prior_scale
-        heard = (image.tokens, image.padding, text, text_padding, query_image)
-        features, scores = run(self.verification, *heard, recompute=self.recompute)
-        looks: Looks | None = None
+        verification_inputs = (image.tokens, image.padding, text, text_padding, query_image)
+        features, scores = run_checkpointed(
+            self.verification, *verification_inputs, gradient_checkpointing=self.gradient_checkpointing
+        )
+        appearance: AppearanceEmbeddings | None = None
         if self.prior_verification is not None and prior is not None:
-            score, looks = self.prior_verification(image.tokens, prior, prior_given, query_image)
+            score, appearance = self.prior_verification(image.tokens, prior, prior_mask, query_image)
             features, scores = features * score[..., None], scores * score
         padding = image.padding[query_image]
-        seen = (features + image.positions[query_image], image.tokens[query_image], padding)
-        target = self.decoder.first_target(text, prior, prior_given)
-        boxes = self.box_head(self.decoder(target, (text, text_padding), seen, self.recompute))
-        return Grounding(boxes=boxes, scores=scores, padding=padding, looks=looks)
+        image_inputs = (features + image.positions[query_image], image.tokens[query_image], padding)
+        target = self.decoder.compute_initial_target(text, prior, prior_mask)
+        boxes = self.box_head(self.decoder(target, (text, text_padding), image_inputs, self.gradient_checkpointing))
+        return GroundingOutput(boxes=boxes, scores=scores, padding=padding, appearance=appearance)
 
     def forward(
         self,
@@ -165,8 +169,8 @@ class GroundingNetwork(nn.Module):
         token_mask: Tensor,
         query_image: Tensor,
         prior: Tensor | None = None,
-        prior_given: Tensor | None = None,
-    ) -> Grounding:
+        prior_mask: Tensor | None = None,
+    ) -> GroundingOutput:
         """
         Args:
             images: (images, 3, size, size) float, normalised, zero where padded.
@@ -178,8 +182,10 @@ class GroundingNetwork(nn.Module):
             prior_given: (queries,) bool, False where a query has no prior.
         """
         image = self.encode_images(images, padding_mask)
-        text = run(self.text, token_ids, token_mask, self.frozen, recompute=self.recompute)
-        return self.locate(image, text, token_mask, query_image, prior, prior_given)
+        text = run_checkpointed(
+            self.text, token_ids, token_mask, self.frozen, gradient_checkpointing=self.gradient_checkpointing
+        )
+        return self.decode_boxes(image, text, token_mask, query_image, prior, prior_mask)
 
     def save_pretrained(self, folder: Path) -> None:
         """Write ``config.json`` and ``model.safetensors`` into ``folder``."""

@@ -12,7 +12,7 @@ TEMPERATURE = 10_000
 EPSILON = 1e-6
 
 
-def sines(values: Tensor, num_features: int) -> Tensor:
+def compute_sines(values: Tensor, num_features: int) -> Tensor:
     """Sines (even features) and cosines (odd ones) at falling frequencies.
 
     Args:
@@ -28,7 +28,7 @@ def sines(values: Tensor, num_features: int) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
 
 
-def grid_padding(padding_mask: Tensor, height: int, width: int) -> Tensor:
+def compute_grid_padding(padding_mask: Tensor, height: int, width: int) -> Tensor:
     """The padding of each image feature, by nearest neighbour.
 
     A picture so thin that no feature falls on it counts as unpadded: attention needs something to look at.
@@ -43,7 +43,7 @@ def grid_padding(padding_mask: Tensor, height: int, width: int) -> Tensor:
     return padding & ~padding.all(dim=(1, 2), keepdim=True)
 
 
-def grid_positions(padding: Tensor, num_features: int) -> Tensor:
+def compute_grid_positions(padding: Tensor, num_features: int) -> Tensor:
     """Position of each image feature: running counts of unpadded rows and columns, scaled to 0..2 pi.
 
     Args:
@@ -57,14 +57,16 @@ def grid_positions(padding: Tensor, num_features: int) -> Tensor:
     rows, columns = (~padding).cumsum(1, dtype=torch.float32), (~padding).cumsum(2, dtype=torch.float32)
     rows = rows / (rows[:, -1:, :] + EPSILON) * 2 * math.pi
     columns = columns / (columns[:, :, -1:] + EPSILON) * 2 * math.pi
-    return torch.cat([sines(rows, num_features // 2), sines(columns, num_features // 2)], dim=-1).flatten(1, 2)
+    return torch.cat(
+        [compute_sines(rows, num_features // 2), compute_sines(columns, num_features // 2)], dim=-1
+    ).flatten(1, 2)
 
 
-def relative_sines(grid: int, num_features: int) -> Tensor:
+def compute_relative_sines(grid: int, num_features: int) -> Tensor:
     """Positions of the differences -grid .. grid between two rows (or columns), scaled to -2 pi .. 2 pi.
 
     Returns:
         (2 * grid + 1, num_features)
     """
     differences = torch.arange(-grid, grid + 1, dtype=torch.float32)
-    return sines(differences / (grid + EPSILON) * 2 * math.pi, num_features)
+    return compute_sines(differences / (grid + EPSILON) * 2 * math.pi, num_features)

@@ -22,9 +22,9 @@ from trainer.errors import TrainerError
 from trainer.model.config import NetworkConfig
 from trainer.model.network import GroundingNetwork
 from trainer.model.published_checkpoints import read_pth
-from trainer.model.state_dict import check_shapes, listed, read_safetensors
+from trainer.model.state_dict import check_shapes, format_names, read_safetensors
 
-VISUAL = ("backbone.", "input_projection.", "encoder.")
+VISUAL_PARTS = ("backbone.", "input_projection.", "encoder.")
 """Our parts that a detector may have."""
 
 TRANSFORMERS_RESNET = (
@@ -47,11 +47,11 @@ TRANSFORMERS_ENCODER = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loaded:
+class LoadReport:
     """What a starting point gave, by our names."""
 
     parts: tuple[str, ...]
-    """Of ``VISUAL``: those that the checkpoint has, each complete."""
+    """Of ``VISUAL_PARTS``: those that the checkpoint has, each complete."""
 
     num_tensors: int
     unexpected: tuple[str, ...]
@@ -89,24 +89,24 @@ def load_text(network: GroundingNetwork, checkpoint: str) -> None:
     network.text.model.load_state_dict(pretrained.state_dict())
 
 
-def load_visual(network: GroundingNetwork, path: Path) -> Loaded:
+def load_visual(network: GroundingNetwork, path: Path) -> LoadReport:
     """Load the backbone of a detector, and its visual encoder where it is like ours.
 
     Raises:
         TrainerError: there is no checkpoint, its parts are incomplete, or of other sizes.
     """
     state = read_pth(path) if path.is_file() else read_safetensors(path / "model.safetensors")
-    renamed = _renamed(state)
+    renamed = _rename_tensors(state)
     own = network.state_dict()
-    parts = tuple(part for part in VISUAL if any(name.startswith(part) for name in renamed))
+    parts = tuple(part for part in VISUAL_PARTS if any(name.startswith(part) for name in renamed))
     if "backbone." not in parts:
-        raise TrainerError(f"{path} has no ResNet that is known here; its tensors are {listed(state)}")
+        raise TrainerError(f"{path} has no ResNet that is known here; its tensors are {format_names(state)}")
     wanted = {name for name in own if name.startswith(parts)}
     missing, unexpected = wanted - renamed.keys(), renamed.keys() - wanted
     stages = {name for name in unexpected if name.startswith("backbone.stages.")}
     if missing:
         raise TrainerError(
-            f"{path} does not fit the network: {len(missing)} tensors are missing ({listed(missing)}); "
+            f"{path} does not fit the network: {len(missing)} tensors are missing ({format_names(missing)}); "
             "choose a backbone of the checkpoint's stages and blocks"
         )
     given = {name: renamed[name] for name in wanted}
@@ -114,35 +114,37 @@ def load_visual(network: GroundingNetwork, path: Path) -> Loaded:
     with torch.no_grad():
         for name, tensor in given.items():
             own[name].copy_(tensor)
-    return Loaded(parts=parts, num_tensors=len(given), unexpected=tuple(sorted(unexpected - stages)))
+    return LoadReport(parts=parts, num_tensors=len(given), unexpected=tuple(sorted(unexpected - stages)))
 
 
-def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _rename_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A detector's tensors under our names where they are known, else under their own."""
     if any(name.startswith("transformer.encoder.") for name in state):
-        return {_from_detr(name): tensor for name, tensor in state.items() if "num_batches_tracked" not in name}
-    named = {_from_transformers(name): tensor for name, tensor in state.items() if "num_batches_tracked" not in name}
-    return _packed(named)
+        return {_rename_from_detr(name): tensor for name, tensor in state.items() if "num_batches_tracked" not in name}
+    named = {
+        _rename_from_transformers(name): tensor for name, tensor in state.items() if "num_batches_tracked" not in name
+    }
+    return _pack_projections(named)
 
 
-def _from_detr(name: str) -> str:
+def _rename_from_detr(name: str) -> str:
     """facebookresearch/detr, TransVG, VLTVG -> ours."""
     if name.startswith("backbone.0.body."):
-        return "backbone." + _from_torchvision(name.removeprefix("backbone.0.body."))
+        return "backbone." + _rename_from_torchvision(name.removeprefix("backbone.0.body."))
     if name.startswith("transformer.encoder.layers."):
         return name.removeprefix("transformer.")
     return name.replace("input_proj.", "input_projection.") if name.startswith("input_proj.") else name
 
 
-def _from_torchvision(name: str) -> str:
+def _rename_from_torchvision(name: str) -> str:
     return re.sub(r"^layer(\d)\.", lambda match: f"stages.{int(match[1]) - 1}.", name)
 
 
-def _from_transformers(name: str) -> str:
+def _rename_from_transformers(name: str) -> str:
     """``transformers``' detectors -> ours; attention's projections are still apart."""
-    found = re.match(r"(?:model\.)?backbone\.(?:conv_encoder\.)?(?:model\.)?(?:_backbone\.)?(.*)", name)
-    if found:
-        return "backbone." + _from_transformers_resnet(found[1])
+    name_match = re.match(r"(?:model\.)?backbone\.(?:conv_encoder\.)?(?:model\.)?(?:_backbone\.)?(.*)", name)
+    if name_match:
+        return "backbone." + _rename_from_transformers_resnet(name_match[1])
     name = name.removeprefix("model.")
     if name.startswith("input_projection."):
         return name
@@ -152,20 +154,20 @@ def _from_transformers(name: str) -> str:
     return f"detector.{name}"
 
 
-def _from_transformers_resnet(name: str) -> str:
+def _rename_from_transformers_resnet(name: str) -> str:
     for pattern, replacement in TRANSFORMERS_RESNET:
         name, count = re.subn("^" + pattern, replacement, name)
         if count:
             return name
-    found = TRANSFORMERS_LAYER.match(name)
-    if not found:
-        return _from_torchvision(name)
-    stage, block, layer, kind = found.groups()
+    name_match = TRANSFORMERS_LAYER.match(name)
+    if not name_match:
+        return _rename_from_torchvision(name)
+    stage, block, layer, kind = name_match.groups()
     part = ("conv" if kind == "convolution" else "bn") + str(int(layer) + 1)
-    return f"stages.{stage}.{block}.{part}.{name[found.end() :]}"
+    return f"stages.{stage}.{block}.{part}.{name[name_match.end() :]}"
 
 
-def _packed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _pack_projections(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Query, key and value projections of the encoder's attention as one."""
     packed = {name: tensor for name, tensor in state.items() if not re.search(r"self_attn\.[qkv]_proj\.", name)}
     for name, tensor in state.items():

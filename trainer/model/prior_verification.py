@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainer.model.config import NetworkConfig
 
 
-class Looks(NamedTuple):
+class AppearanceEmbeddings(NamedTuple):
     """Image features and priors where they can be compared: unit vectors of one space."""
 
     image: Tensor
@@ -31,8 +31,8 @@ class PriorVerification(nn.Module):
         self.sigma = nn.Parameter(torch.tensor(0.5))
 
     def forward(
-        self, image: Tensor, prior: Tensor, prior_given: Tensor | None, query_image: Tensor
-    ) -> tuple[Tensor, Looks]:
+        self, image: Tensor, prior: Tensor, prior_mask: Tensor | None, query_image: Tensor
+    ) -> tuple[Tensor, AppearanceEmbeddings]:
         """
         Args:
             image: (images, features, width).
@@ -43,10 +43,10 @@ class PriorVerification(nn.Module):
         Returns:
             exp(-(1 - cosine)^2 / (2 sigma^2)), VLTVG equation 2, (queries, features); 1 without a prior.
         """
-        seen = F.normalize(self.image_projection(image), dim=-1)[query_image]
-        meant = F.normalize(self.prior_projection(prior.to(image.dtype)), dim=-1)
-        cosine = (seen * meant[:, None]).sum(-1)
+        image_embeddings = F.normalize(self.image_projection(image), dim=-1)[query_image]
+        prior_embeddings = F.normalize(self.prior_projection(prior.to(image.dtype)), dim=-1)
+        cosine = (image_embeddings * prior_embeddings[:, None]).sum(-1)
         score = torch.exp(-((1 - cosine) ** 2) / (2 * self.sigma**2))
-        if prior_given is not None:
-            score = score.masked_fill(~prior_given[:, None], 1.0)
-        return score, Looks(seen, meant)
+        if prior_mask is not None:
+            score = score.masked_fill(~prior_mask[:, None], 1.0)
+        return score, AppearanceEmbeddings(image_embeddings, prior_embeddings)

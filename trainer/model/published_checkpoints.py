@@ -23,13 +23,13 @@ from transformers import BertConfig
 
 from trainer.data.processor import Processor, ProcessorConfig, load_tokenizer
 from trainer.errors import TrainerError
-from trainer.model.config import NetworkConfig, published
+from trainer.model.config import NetworkConfig, make_published_config
 from trainer.model.network import GroundingNetwork
-from trainer.model.position_encoding import relative_sines
+from trainer.model.position_encoding import compute_relative_sines
 from trainer.model.state_dict import load_strictly
 
-VERIFICATION = "trans_decoder.decoder.extra_encoder_layers.0."
-RULES = (
+VERIFICATION_PREFIX = "trans_decoder.decoder.extra_encoder_layers.0."
+RENAMING_RULES = (
     (r"backbone\.stages\.0\.", "backbone.0.body.layer1."),
     (r"backbone\.stages\.1\.", "backbone.0.body.layer2."),
     (r"backbone\.stages\.2\.", "backbone.0.body.layer3."),
@@ -39,14 +39,14 @@ RULES = (
     (r"encoder\.", "trans_encoder.encoder."),
     (r"text\.model\.", "bert."),
     (r"text\.projection\.", "bert_proj."),
-    (r"verification\.word_attention\.", VERIFICATION + "img2text_attn."),
-    (r"verification\.context_word_attention\.", VERIFICATION + "img2textcond_attn."),
-    (r"verification\.context_attention\.", VERIFICATION + "img2img_attn."),
-    (r"verification\.image_projection\.", VERIFICATION + "img_proj.layers.0."),
-    (r"verification\.text_projection\.", VERIFICATION + "text_proj.layers.0."),
-    (r"verification\.image_norm\.", VERIFICATION + "norm_img."),
-    (r"verification\.context_norm\.", VERIFICATION + "norm_text_cond_img."),
-    (r"verification\.(scale|sigma)$", VERIFICATION + r"tf_\1"),
+    (r"verification\.word_attention\.", VERIFICATION_PREFIX + "img2text_attn."),
+    (r"verification\.context_word_attention\.", VERIFICATION_PREFIX + "img2textcond_attn."),
+    (r"verification\.context_attention\.", VERIFICATION_PREFIX + "img2img_attn."),
+    (r"verification\.image_projection\.", VERIFICATION_PREFIX + "img_proj.layers.0."),
+    (r"verification\.text_projection\.", VERIFICATION_PREFIX + "text_proj.layers.0."),
+    (r"verification\.image_norm\.", VERIFICATION_PREFIX + "norm_img."),
+    (r"verification\.context_norm\.", VERIFICATION_PREFIX + "norm_text_cond_img."),
+    (r"verification\.(scale|sigma)$", VERIFICATION_PREFIX + r"tf_\1"),
     (r"decoder\.prior\.", "trans_decoder.decoder.ffn."),
     (r"decoder\.visual_embedding$", "trans_decoder.decoder.vis_query_embed.weight"),
     (r"decoder\.text_embedding$", "trans_decoder.decoder.text_query_embed.weight"),
@@ -55,40 +55,44 @@ RULES = (
 )
 """Start of our name -> start of the published one; the first that fits counts."""
 
-CONSTANTS = re.compile(r"(\.pos_[xy]|bert\.embeddings\.position_ids|\.num_batches_tracked)$")
+CONSTANT_TENSORS = re.compile(r"(\.pos_[xy]|bert\.embeddings\.position_ids|\.num_batches_tracked)$")
 """Published tensors that follow from the architecture or are never read."""
 
-PRIOR = "trans_decoder.decoder.ffn."
+PRIOR_PREFIX = "trans_decoder.decoder.ffn."
 
 
-def published_name(name: str) -> str:
+def get_published_name(name: str) -> str:
     """The published name of one of our parameters or buffers."""
-    for pattern, replacement in RULES:
+    for pattern, replacement in RENAMING_RULES:
         changed, count = re.subn("^" + pattern, replacement, name)
         if count:
             return changed
     raise ValueError(f"no rule gives {name!r} a published name")
 
 
-def from_published(network: GroundingNetwork, state: Mapping[str, Tensor], origin: str) -> None:
+def load_published(network: GroundingNetwork, state: Mapping[str, Tensor], origin: str) -> None:
     """Load tensors of the published layout; a network without a prior branch ignores that of the checkpoint.
 
     Raises:
         TrainerError: tensors are missing, unexpected or of another shape; lists them by published name.
     """
-    own_names = {published_name(name): name for name in network.state_dict()}
+    own_names = {get_published_name(name): name for name in network.state_dict()}
     ignored = {
-        name for name in state if CONSTANTS.search(name) or (not network.config.use_prior and name.startswith(PRIOR))
+        name
+        for name in state
+        if CONSTANT_TENSORS.search(name) or (not network.config.use_prior and name.startswith(PRIOR_PREFIX))
     }
     given = {own_names.get(name, name): tensor for name, tensor in state.items() if name not in ignored}
     load_strictly(network, given, origin)
 
 
-def to_published(network: GroundingNetwork) -> dict[str, Tensor]:
+def convert_to_published(network: GroundingNetwork) -> dict[str, Tensor]:
     """The network's tensors in the published layout, constants of the architecture included."""
-    state = {published_name(name): tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    table = relative_sines(network.config.grid, network.config.width // 2)
-    return {**state, **{f"{VERIFICATION}img2img_attn.pos_{axis}": table.clone() for axis in "xy"}}
+    state = {
+        get_published_name(name): tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
+    }
+    table = compute_relative_sines(network.config.grid, network.config.width // 2)
+    return {**state, **{f"{VERIFICATION_PREFIX}img2img_attn.pos_{axis}": table.clone() for axis in "xy"}}
 
 
 def read_pth(path: Path) -> dict[str, Tensor]:
@@ -110,11 +114,11 @@ def read_pth(path: Path) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
 
 
-def config_of_published(state: Mapping[str, Tensor]) -> NetworkConfig:
+def infer_published_config(state: Mapping[str, Tensor]) -> NetworkConfig:
     """The published sizes, with or without a prior branch as the checkpoint has it, for BERT-base."""
-    prior = state.get(f"{PRIOR}0.weight")
+    prior = state.get(f"{PRIOR_PREFIX}0.weight")
     return replace(
-        published(),
+        make_published_config(),
         use_prior=prior is not None,
         prior_dim=512 if prior is None else prior.shape[1],
         text=BertConfig().to_dict(),
@@ -144,15 +148,15 @@ class ExportConfig:
 def import_published(config: ImportConfig) -> None:
     """Read, check and save."""
     state = read_pth(config.source)
-    network = GroundingNetwork(config_of_published(state))
-    from_published(network, state, str(config.source))
+    network = GroundingNetwork(infer_published_config(state))
+    load_published(network, state, str(config.source))
     network.save_pretrained(config.folder)
     Processor(ProcessorConfig(), load_tokenizer(config.tokenizer)).save_pretrained(config.folder)
 
 
 def export_published(config: ExportConfig) -> None:
     """Read and write."""
-    torch.save({"model": to_published(GroundingNetwork.from_pretrained(config.folder))}, config.destination)
+    torch.save({"model": convert_to_published(GroundingNetwork.from_pretrained(config.folder))}, config.destination)
 
 
 def main() -> None:

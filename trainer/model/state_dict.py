@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from trainer.errors import TrainerError
 
-LISTED = 8
+MAX_LISTED_NAMES = 8
 """Names that an error spells out; the rest is counted."""
 
 
-def listed(names: Iterable[str]) -> str:
+def format_names(names: Iterable[str]) -> str:
     """ "a, b and 3 more" """
     ordered = sorted(names)
-    more = f" and {len(ordered) - LISTED} more" if len(ordered) > LISTED else ""
-    return ", ".join(ordered[:LISTED]) + more
+    more = f" and {len(ordered) - MAX_LISTED_NAMES} more" if len(ordered) > MAX_LISTED_NAMES else ""
+    return ", ".join(ordered[:MAX_LISTED_NAMES]) + more
 
 
 def check_shapes(own: Mapping[str, Tensor], given: Mapping[str, Tensor], origin: str) -> None:
@@ -45,8 +45,8 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], origin: str) -
     missing, unexpected = own.keys() - state.keys(), state.keys() - own.keys()
     if missing or unexpected:
         raise TrainerError(
-            f"{origin} does not fit the network: {len(missing)} tensors are missing ({listed(missing)}), "
-            f"{len(unexpected)} unexpected ({listed(unexpected)})"
+            f"{origin} does not fit the network: {len(missing)} tensors are missing ({format_names(missing)}), "
+            f"{len(unexpected)} unexpected ({format_names(unexpected)})"
         )
     check_shapes(own, state, origin)
     module.load_state_dict(dict(state))

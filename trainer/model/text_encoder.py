@@ -14,7 +14,7 @@ from trainer.errors import TrainerError
 from trainer.model.config import NetworkConfig
 
 
-def new_encoder(text: Mapping[str, Any]) -> nn.Module:
+def new_text_encoder(text: Mapping[str, Any]) -> nn.Module:
     """An encoder of this configuration with random weights.
 
     Raises:
@@ -39,7 +39,7 @@ class TextEncoder(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.num_layers = config.num_text_layers
-        self.model = new_encoder(config.text)
+        self.model = new_text_encoder(config.text)
         self.projection = nn.Linear(self.model.config.hidden_size, config.width)  # type: ignore[union-attr,arg-type]
         pooler = getattr(self.model, "pooler", None)
         if pooler is not None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trainer.model.attention import Attention
 from trainer.model.config import NetworkConfig
-from trainer.model.position_encoding import relative_sines
+from trainer.model.position_encoding import compute_relative_sines
 
 
 class RelativeAttention(Attention):
@@ -29,7 +29,7 @@ class RelativeAttention(Attention):
     def __init__(self, width: int, num_heads: int, dropout: float, grid: int) -> None:
         super().__init__(width, num_heads, dropout)
         self.grid = grid
-        self.register_buffer("table", relative_sines(grid, width // 2), persistent=False)
+        self.register_buffer("table", compute_relative_sines(grid, width // 2), persistent=False)
 
     def forward_grid(self, placed: Tensor, values: Tensor, padding: Tensor) -> Tensor:
         """
@@ -43,8 +43,8 @@ class RelativeAttention(Attention):
         """
         queries, keys = self.queries(placed), self.keys(placed)
         depth = queries.shape[-1]
-        extended_queries = torch.cat([queries, *self._offsets(queries)], dim=-1)
-        indicators = self._indicators(keys).expand(*keys.shape[:2], -1, -1)
+        extended_queries = torch.cat([queries, *self._compute_position_logits(queries)], dim=-1)
+        indicators = self._build_indicators(keys).expand(*keys.shape[:2], -1, -1)
         extended_keys = torch.cat([keys, indicators], dim=-1)
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(
@@ -58,7 +58,7 @@ class RelativeAttention(Attention):
         result: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
         return result
 
-    def _offsets(self, queries: Tensor) -> tuple[Tensor, Tensor]:
+    def _compute_position_logits(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of each query with every row and every column: two of (queries, heads, features, grid)."""
         width = self.in_proj_weight.shape[1]
         k_weight = self.in_proj_weight[width : 2 * width]
@@ -75,7 +75,7 @@ class RelativeAttention(Attention):
         by_column = torch.einsum("qhrcd,cshd->qhrcs", on_grid, columns)
         return by_row.flatten(2, 3), by_column.flatten(2, 3)
 
-    def _indicators(self, keys: Tensor) -> Tensor:
+    def _build_indicators(self, keys: Tensor) -> Tensor:
         """(features, 2 * grid): ones at the row and at the column of each feature."""
         one_hot = torch.eye(self.grid, device=keys.device, dtype=keys.dtype)
         return torch.cat([one_hot.repeat_interleave(self.grid, 0), one_hot.repeat(self.grid, 1)], dim=1)
@@ -124,7 +124,9 @@ class Verification(nn.Module):
     def _score(self, image: Tensor, text: Tensor, text_padding: Tensor, query_image: Tensor) -> Tensor:
         """(queries, features, 1): scale * exp(-(1 - cosine)^2 / (2 sigma^2)), VLTVG equation 2."""
         words = self.word_attention
-        meant = words.attend(words.queries(image)[query_image], words.keys(text), words.values(text), text_padding)
-        seen = F.normalize(self.image_projection(image), dim=-1)[query_image]
-        cosine = (seen * F.normalize(self.text_projection(meant), dim=-1)).sum(-1, keepdim=True)
+        attended_words = words.attend(
+            words.queries(image)[query_image], words.keys(text), words.values(text), text_padding
+        )
+        image_embeddings = F.normalize(self.image_projection(image), dim=-1)[query_image]
+        cosine = (image_embeddings * F.normalize(self.text_projection(attended_words), dim=-1)).sum(-1, keepdim=True)
         return self.scale * torch.exp(-((1 - cosine) ** 2) / (2 * self.sigma**2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.model.activation_checkpointing import run
+from trainer.model.activation_checkpointing import run_checkpointed
 from trainer.model.attention import Attention
 from trainer.model.config import NetworkConfig
 
@@ -36,7 +36,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_encoder_layers))
 
-    def forward(self, x: Tensor, positions: Tensor, padding: Tensor, recompute: bool = False) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor, padding: Tensor, gradient_checkpointing: bool = False) -> Tensor:
         """
         Args:
             x: (batch, features, width).
@@ -47,5 +47,5 @@ class Encoder(nn.Module):
             (batch, features, width)
         """
         for layer in self.layers:
-            x = run(layer, x, positions, padding, recompute=recompute)
+            x = run_checkpointed(layer, x, positions, padding, gradient_checkpointing=gradient_checkpointing)
         return x

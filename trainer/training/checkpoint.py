@@ -19,14 +19,14 @@ import torch
 from trainer.data.processor import Processor
 from trainer.errors import TrainerError
 from trainer.model.network import GroundingNetwork
-from trainer.training.ema import WeightAverage
+from trainer.training.ema import EmaWeights
 
-STATE = "training_state.pt"
+STATE_FILE = "training_state.pt"
 LINKS = ("last", "best")
 
 
 @dataclass(kw_only=True)
-class Progress:
+class TrainingState:
     """How far a run is. Random numbers need no state: each step seeds its own from (seed, step, process)."""
 
     epoch: int = 0
@@ -45,8 +45,8 @@ class Checkpoint:
     network: GroundingNetwork
     processor: Processor
     optimizer: torch.optim.Optimizer
-    progress: Progress
-    average: WeightAverage | None
+    progress: TrainingState
+    average: EmaWeights | None
     """Where there is one, its weights are what prediction is to use."""
 
     config: dict[str, Any]
@@ -57,7 +57,7 @@ class Checkpoint:
 
     def save(self, output: Path, *, is_best: bool) -> None:
         """Write the checkpoint and let ``last`` (and ``best``) point to it; remove what nothing points to."""
-        folder = _free_folder(output, f"checkpoint-{self.progress.epoch:04d}-{self.progress.step:06d}")
+        folder = _find_free_folder(output, f"checkpoint-{self.progress.epoch:04d}-{self.progress.step:06d}")
         partial = output / ".checkpoint.partial"
         shutil.rmtree(partial, ignore_errors=True)
         (self.average.network if self.average else self.network).save_pretrained(partial)
@@ -70,11 +70,11 @@ class Checkpoint:
             "config": self.config,
             "num_queries": self.num_queries,
         }
-        torch.save(state, partial / STATE)
+        torch.save(state, partial / STATE_FILE)
         _flush(partial)
         partial.rename(folder)
         for link in ("best", "last") if is_best else ("last",):  # dying in between, a resume makes both again
-            _point(output / link, folder)
+            _update_link(output / link, folder)
         _remove_unused(output)
 
 
@@ -84,7 +84,7 @@ def read_state(output: Path) -> dict[str, Any]:
     Raises:
         TrainerError: it is damaged.
     """
-    path = output / "last" / STATE
+    path = output / "last" / STATE_FILE
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
@@ -92,7 +92,7 @@ def read_state(output: Path) -> dict[str, Any]:
     return state
 
 
-def _free_folder(output: Path, name: str) -> Path:
+def _find_free_folder(output: Path, name: str) -> Path:
     """One killed before ``last`` pointed to it may lie under the name."""
     candidates = (output / (f"{name}-{number}" if number else name) for number in itertools.count())
     return next(folder for folder in candidates if not folder.exists())
@@ -108,7 +108,7 @@ def _flush(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _point(link: Path, folder: Path) -> None:
+def _update_link(link: Path, folder: Path) -> None:
     partial = link.with_name(f".{link.name}.partial")
     partial.unlink(missing_ok=True)
     partial.symlink_to(folder.name)

@@ -9,7 +9,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from trainer.model.network import GroundingNetwork
 
 
-class WeightAverage:
+class EmaWeights:
     """``average = decay * average + (1 - decay) * weights`` after each step, from the first step's weights on."""
 
     def __init__(self, network: GroundingNetwork, decay: float) -> None:

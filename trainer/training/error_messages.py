@@ -11,7 +11,7 @@ from trainer.errors import TrainerError
 
 
 @contextmanager
-def explained(where: Callable[[], str], less_memory: str) -> Iterator[None]:
+def translate_errors(describe_progress: Callable[[], str], memory_hint: str) -> Iterator[None]:
     """
     Args:
         where: says how far the run was, and what of it is intact.
@@ -23,16 +23,16 @@ def explained(where: Callable[[], str], less_memory: str) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise TrainerError(f"memory ran out {where()} ({_first_line(error)}); {less_memory}") from error
+        raise TrainerError(f"memory ran out {describe_progress()} ({_get_first_line(error)}); {memory_hint}") from error
     except (RuntimeError, ConnectionError, EOFError) as error:
         # By a signal, wherever this process just was; or where it was fetching a batch from the dead one.
         if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
             raise
         raise TrainerError(
-            f"a process that prepares batches died {where()} ({_first_line(error)}); most often the machine's memory "
+            f"a process that prepares batches died {describe_progress()} ({_get_first_line(error)}); most often the machine's memory "
             "ran out: use fewer of them (num_workers)"
         ) from error
 
 
-def _first_line(error: BaseException) -> str:
+def _get_first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]

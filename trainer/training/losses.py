@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.boxes import cxcywh_to_xyxy, giou
-from trainer.model.prior_verification import Looks
+from trainer.model.prior_verification import AppearanceEmbeddings
 
 L1_WEIGHT, GIOU_WEIGHT = 5.0, 2.0
 """DETR's weights, kept by TransVG, VLTVG and ResVG."""
 
-TEMPERATURE, ALIKE = 0.1, 0.95
-"""Of ``prior_loss``: what cosines are divided by, and from which cosine on two priors count as the same."""
+TEMPERATURE, MIN_EQUAL_COSINE = 0.1, 0.95
+"""Of ``compute_prior_loss``: what cosines are divided by, and from which cosine on two priors count as the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class BoxLosses:
         return (L1_WEIGHT * self.l1 + GIOU_WEIGHT * self.giou).sum(0)
 
 
-def attention_loss(scores: Tensor, padding: Tensor, targets: Tensor) -> Tensor:
+def compute_verification_loss(scores: Tensor, padding: Tensor, targets: Tensor) -> Tensor:
     """How little of the verification score lies on the target: minus the logarithm of its share.
 
     Not part of the published recipe, whose encoder has learned from COCO's boxes where objects are. One that starts
@@ -48,13 +48,15 @@ def attention_loss(scores: Tensor, padding: Tensor, targets: Tensor) -> Tensor:
     Returns:
         (queries,)
     """
-    inside = _inside(targets, scores.shape[1])
+    inside = _mask_target_cells(targets, scores.shape[1])
     visible = scores.float().masked_fill(padding, 0.0)
     share = (visible * inside).sum(1) / visible.sum(1)
     return -share.clamp(min=1e-6).log()
 
 
-def prior_loss(looks: Looks, prior: Tensor, prior_given: Tensor, query_image: Tensor, targets: Tensor) -> Tensor:
+def compute_prior_loss(
+    appearance: AppearanceEmbeddings, prior: Tensor, prior_mask: Tensor, query_image: Tensor, targets: Tensor
+) -> Tensor:
     """How badly priors and targets of a batch find each other: InfoNCE both ways (CLIP), mean of the two.
 
     Not part of the published recipe. Most queries name a colour or a pattern that their picture alone does not require,
@@ -71,43 +73,43 @@ def prior_loss(looks: Looks, prior: Tensor, prior_given: Tensor, query_image: Te
     Returns:
         (queries,), 0 where there is no prior.
     """
-    inside = _inside(targets, looks.image.shape[1]).to(looks.image.dtype)
-    regions = F.normalize((looks.image * inside[..., None]).sum(1), dim=-1)
-    logits = (looks.prior @ regions.T).float() / TEMPERATURE
-    left_out = _alike(prior, query_image, targets) | ~prior_given | ~prior_given[:, None]
-    left_out.fill_diagonal_(False)
+    inside = _mask_target_cells(targets, appearance.image.shape[1]).to(appearance.image.dtype)
+    regions = F.normalize((appearance.image * inside[..., None]).sum(1), dim=-1)
+    logits = (appearance.prior @ regions.T).float() / TEMPERATURE
+    excluded = _mask_equal_pairs(prior, query_image, targets) | ~prior_mask | ~prior_mask[:, None]
+    excluded.fill_diagonal_(False)
     own = torch.arange(len(logits), device=logits.device)
-    logits = logits.masked_fill(left_out, float("-inf"))
-    both_ways = [F.cross_entropy(one, own, reduction="none") for one in (logits, logits.T)]
-    return torch.stack(both_ways).mean(0) * prior_given
+    logits = logits.masked_fill(excluded, float("-inf"))
+    both_ways = [F.cross_entropy(direction_logits, own, reduction="none") for direction_logits in (logits, logits.T)]
+    return torch.stack(both_ways).mean(0) * prior_mask
 
 
-def _alike(prior: Tensor, query_image: Tensor, targets: Tensor) -> Tensor:
+def _mask_equal_pairs(prior: Tensor, query_image: Tensor, targets: Tensor) -> Tensor:
     """(queries, queries) bool: of the same target, or of priors that are nearly the same."""
     unit = F.normalize(prior.float(), dim=-1)
     same_image = query_image[:, None] == query_image
     same_box = (targets[:, None] - targets).abs().amax(-1) < 1e-4
-    return (unit @ unit.T > ALIKE) | (same_image & same_box)
+    return (unit @ unit.T > MIN_EQUAL_COSINE) | (same_image & same_box)
 
 
-def _inside(targets: Tensor, num_features: int) -> Tensor:
+def _mask_target_cells(targets: Tensor, num_features: int) -> Tensor:
     """(queries, features) bool: cells of a square grid on which the targets lie, at least one each."""
     grid = round(num_features**0.5)
-    centres = (torch.arange(grid, device=targets.device) + 0.5) / grid
+    centers = (torch.arange(grid, device=targets.device) + 0.5) / grid
     corners = cxcywh_to_xyxy(targets)
     low, high = corners[:, :2], corners[:, 2:]
-    columns, rows = (_touched(centres, low[:, i], high[:, i], 0.5 / grid) for i in (0, 1))
+    columns, rows = (_mask_covered_cells(centers, low[:, i], high[:, i], 0.5 / grid) for i in (0, 1))
     return (rows[:, :, None] & columns[:, None, :]).flatten(1)
 
 
-def _touched(centres: Tensor, low: Tensor, high: Tensor, half: float) -> Tensor:
+def _mask_covered_cells(centers: Tensor, low: Tensor, high: Tensor, half: float) -> Tensor:
     """(queries, grid) bool: cells whose centre lies in low .. high, or whose extent holds the middle of it."""
     middle = (low + high)[:, None] / 2
-    within = (centres >= low[:, None]) & (centres <= high[:, None])
-    return within | ((centres - middle).abs() <= half)
+    within = (centers >= low[:, None]) & (centers <= high[:, None])
+    return within | ((centers - middle).abs() <= half)
 
 
-def box_losses(boxes: Tensor, targets: Tensor) -> BoxLosses:
+def compute_box_losses(boxes: Tensor, targets: Tensor) -> BoxLosses:
     """
     Args:
         boxes: (stages, queries, 4) cxcywh as shares of the canvas.

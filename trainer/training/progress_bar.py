@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from trainer.training.checkpoint import Progress
+from trainer.training.checkpoint import TrainingState
 
 
-class TrainingView:
+class ProgressBar:
     """Silent on all processes but the main one."""
 
     def __init__(self, total_steps: int, steps_per_epoch: int, log_every_steps: int, is_main: bool) -> None:
@@ -32,7 +32,7 @@ class TrainingView:
         )
         self._bar = self._bars.add_task("training", total=self._total)
 
-    def __enter__(self) -> TrainingView:
+    def __enter__(self) -> ProgressBar:
         self._bars.start()
         self._started = time.monotonic()
         return self
@@ -42,11 +42,11 @@ class TrainingView:
     ) -> None:
         self._bars.stop()
 
-    def note(self, text: str) -> None:
+    def print_message(self, text: str) -> None:
         """Say something."""
         self._console.print(text)
 
-    def step(self, progress: Progress, figures: dict[str, float]) -> None:
+    def step(self, progress: TrainingState, figures: dict[str, float]) -> None:
         """Show one step's figures."""
         done = progress.epoch * self._steps_per_epoch + progress.step
         self._first = done - 1 if self._first < 0 else self._first
@@ -58,7 +58,7 @@ class TrainingView:
             left = pace * (self._total - done) / 60
             self._console.print(f"step {done:,}/{self._total:,}, {text}, {pace:.2f} s/step, {left:.1f} min left")
 
-    def mean_loss(self) -> float | None:
+    def pop_mean_loss(self) -> float | None:
         """Of the steps of this epoch that were taken in this call, which are then forgotten."""
         mean = sum(self._losses) / len(self._losses) if self._losses else None
         self._losses = []

@@ -22,10 +22,10 @@ import torch
 
 from generation.priors.generator import PriorGenerator
 from trainer.predict import Grounder
-from workflows.app.answers import PhraseAnswerer
+from workflows.app.answers import GroundingSession
 from workflows.cli.console import UserError, console, run
-from workflows.miniature.world.dataset import referred, scene_of_split
-from workflows.predict import read_questions
+from workflows.miniature.world.dataset import referred, sample_scene
+from workflows.predict import read_query_file
 from workflows.priors.config import load_prior_config
 
 Example = tuple[Path, str]
@@ -65,48 +65,48 @@ def main(config: AppConfig) -> None:
     """Serve until interrupted."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
-        from workflows.app.page import page, serve
+        from workflows.app.page import build_page, serve
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
         raise UserError('the page needs gradio; install the extra: .venv/bin/pip install -e ".[app]"') from error
-    answerer = load(config)
-    with examples(config.examples) as shown:
-        blocks = page(answerer, shown)
+    session = load(config)
+    with examples(config.examples) as example_list:
+        blocks = build_page(session, example_list)
         console.print(f"[green]the page:[/] {serve(blocks, config.host, config.port)}  (stop with Ctrl-C)")
         blocks.block_thread()
 
 
-def load(config: AppConfig) -> PhraseAnswerer:
+def load(config: AppConfig) -> GroundingSession:
     """The network, and what draws its priors where it takes any."""
     grounder = Grounder.from_pretrained(config.checkpoint, config.device)
     if not (config.prior and grounder.network.config.use_prior):
-        return PhraseAnswerer(grounder)
-    recipe = load_prior_config(config.checkpoint.parent / "prior.json")
-    return PhraseAnswerer(grounder, PriorGenerator(recipe))
+        return GroundingSession(grounder)
+    prior_config = load_prior_config(config.checkpoint.parent / "prior.json")
+    return GroundingSession(grounder, PriorGenerator(prior_config))
 
 
 @contextmanager
 def examples(folder: Path | None) -> Iterator[Sequence[Example]]:
     """Those of a folder, or drawn ones that last as long as the page."""
     if folder is not None:
-        asked = read_questions(folder, folder / "queries.jsonl", "--examples")
-        yield [(picture, phrase) for picture, phrases in asked.items() for phrase in phrases]
+        queries_by_image = read_query_file(folder, folder / "queries.jsonl", "--examples")
+        yield [(image, query) for image, queries in queries_by_image.items() for query in queries]
         return
-    with tempfile.TemporaryDirectory(prefix="resvg-examples-") as drawn:
-        yield list(_drawn(Path(drawn)))
+    with tempfile.TemporaryDirectory(prefix="resvg-examples-") as scratch:
+        yield list(_draw_examples(Path(scratch)))
 
 
-def _drawn(folder: Path, count: int = 8, seed: int = 11) -> Iterator[Example]:
+def _draw_examples(folder: Path, count: int = 8, seed: int = 11) -> Iterator[Example]:
     """Scenes that no training saw, told apart by looks and by position in turn."""
     for number in range(count):
         split, random = ("testA", "testB")[number % 2], Random(f"examples/{seed}/{number}")
-        scene = scene_of_split(split, random)
-        phrases = [text for _, texts in referred(scene, split, random) for text in texts]
-        if phrases:
+        scene = sample_scene(split, random)
+        queries = [text for _, texts in referred(scene, split, random) for text in texts]
+        if queries:
             path = folder / f"{number}.png"
             scene.draw().save(path)
-            yield path, max(phrases, key=len)
+            yield path, max(queries, key=len)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from trainer.predict import Grounder
 class Answer:
     """What was found, and why."""
 
-    picture: Image.Image
+    image: Image.Image
     explanation: Explanation
     attributes: dict[str, Any]
     """What the parser read in the phrase."""
@@ -29,7 +29,7 @@ class Answer:
     network_s: float
 
 
-class PhraseAnswerer:
+class GroundingSession:
     """Answers phrases, one at a time.
 
     Args:
@@ -41,28 +41,28 @@ class PhraseAnswerer:
         self._grounder, self._generator = grounder, generator
 
     @property
-    def draws_priors(self) -> bool:
+    def generates_priors(self) -> bool:
         return self._generator is not None
 
     @cached_property
     def _parser(self) -> AttributeParser:
         return AttributeParser()
 
-    def __call__(self, picture: Image.Image, phrase: str, with_prior: bool = True) -> Answer:
+    def __call__(self, image: Image.Image, query: str, with_prior: bool = True) -> Answer:
         """
         Raises:
             EmptyQueryError: the phrase has neither a letter nor a digit.
         """
         started = time.monotonic()
-        prior = self._generator(phrase) if with_prior and self._generator else None
-        attributes = prior.attributes if prior else self._parser.parse([phrase])[0]
-        drawn = time.monotonic()
-        explanation = explain(self._grounder, picture, phrase, prior.feature if prior else None)
+        prior = self._generator(query) if with_prior and self._generator else None
+        attributes = prior.attributes if prior else self._parser.parse([query])[0]
+        prior_done = time.monotonic()
+        explanation = explain(self._grounder, image, query, prior.feature if prior else None)
         return Answer(
-            picture=picture,
+            image=image,
             explanation=explanation,
             attributes=attributes.to_json(),
             prior=prior,
-            prior_s=drawn - started,
-            network_s=time.monotonic() - drawn,
+            prior_s=prior_done - started,
+            network_s=time.monotonic() - prior_done,
         )

@@ -12,11 +12,11 @@ from PIL import Image
 
 from generation.parsing.attributes import EmptyQueryError
 from trainer.errors import TrainerError
-from trainer.predict import opened
-from workflows.app.answers import Answer, PhraseAnswerer
-from workflows.cli.console import UserError, console, user_errors
-from workflows.visualization.attention_maps import MOST_SHOWN_PX, views
-from workflows.visualization.tiles import boxed, scaled, shrunk
+from trainer.predict import open_image
+from workflows.app.answers import Answer, GroundingSession
+from workflows.cli.console import UserError, console, get_user_errors
+from workflows.visualization.attention_maps import MAX_SHOWN_PX, make_views
+from workflows.visualization.tiles import draw_named_boxes, scale_box, shrink_image
 
 TITLE = "Visual grounding among look-alikes"
 ABOUT = """\
@@ -24,28 +24,28 @@ Say which thing you mean; the network finds its box. Where it takes a *prior*, a
 the phrase describes, without where it stands."""
 
 THEME = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"])
-SECONDS_KEPT = (3600, 86400)
+CACHE_TIMES_S = (3600, 86400)
 """How often, and from which age on, uploaded pictures are deleted."""
 
-MOST_LETTERS, MOST_WAITING, LARGEST_FILE = 1000, 16, "50mb"
+MAX_LETTERS, MAX_WAITING, MAX_FILE_SIZE = 1000, 16, "50mb"
 
 
-def page(answerer: PhraseAnswerer, examples: Sequence[tuple[Path, str]]) -> Any:
+def build_page(session: GroundingSession, examples: Sequence[tuple[Path, str]]) -> Any:
     """The page as ``gr.Blocks``."""
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=SECONDS_KEPT) as blocks:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=CACHE_TIMES_S) as blocks:
         gr.Markdown(f"# {TITLE}\n{ABOUT}")
         with gr.Row():
             with gr.Column():
-                picture = gr.Image(type="filepath", label="picture", sources=["upload", "clipboard"], height=320)
-                picture.preprocess = _file_of
-                phrase = gr.Textbox(label="phrase", placeholder="second cup from the left", max_length=MOST_LETTERS)
+                image = gr.Image(type="filepath", label="picture", sources=["upload", "clipboard"], height=320)
+                image.preprocess = _get_upload_path
+                query = gr.Textbox(label="phrase", placeholder="second cup from the left", max_length=MAX_LETTERS)
                 with_prior = gr.Checkbox(
-                    answerer.draws_priors, label="draw a prior first", interactive=answerer.draws_priors
+                    session.generates_priors, label="draw a prior first", interactive=session.generates_priors
                 )
                 find = gr.Button("Find", variant="primary")
             with gr.Column():
-                found = gr.Image(label="found", height=320, buttons=["download", "fullscreen"])
-                told = gr.Markdown()
+                boxed_image = gr.Image(label="found", height=320, buttons=["download", "fullscreen"])
+                summary = gr.Markdown()
         with gr.Row():
             with gr.Column():
                 prior = gr.Image(label="prior", height=240, buttons=["download"])
@@ -54,63 +54,63 @@ def page(answerer: PhraseAnswerer, examples: Sequence[tuple[Path, str]]) -> Any:
             with gr.Column():
                 gr.Markdown("What the network looked at (brighter is more), and the box of each stage")
                 maps = gr.Gallery(show_label=False, columns=2, height="auto", object_fit="contain")
-        asked, shown = [picture, phrase, with_prior], [found, told, prior, prompt, attributes, maps]
+        inputs, outputs = [image, query, with_prior], [boxed_image, summary, prior, prompt, attributes, maps]
 
-        def answer(path: str | None, text: str, drawn: bool) -> tuple[Any, ...]:
-            return _shown(_answered(answerer, path, text, drawn))
+        def answer(path: str | None, text: str, draw: bool) -> tuple[Any, ...]:
+            return _format_outputs(_predict_answer(session, path, text, draw))
 
-        gr.on([find.click, phrase.submit], answer, asked, shown, api_name="ground")
+        gr.on([find.click, query.submit], answer, inputs, outputs, api_name="ground")
         if examples:
-            given = gr.Examples([[str(path), text] for path, text in examples], [picture, phrase], label="examples")
-            given.load_input_event.success(answer, asked, shown, api_visibility="private")
+            example_list = gr.Examples([[str(path), text] for path, text in examples], [image, query], label="examples")
+            example_list.load_input_event.success(answer, inputs, outputs, api_visibility="private")
     return blocks
 
 
-def _file_of(upload: Any) -> str | None:
-    """The uploaded file, unread, instead of what gradio makes of it: ``opened`` says what is wrong with it."""
+def _get_upload_path(upload: Any) -> str | None:
+    """The uploaded file, unread, instead of what gradio makes of it: ``open_image`` says what is wrong with it."""
     return None if upload is None else str(upload.path)
 
 
-def _answered(answerer: PhraseAnswerer, path: str | None, phrase: str, with_prior: bool) -> Answer:
+def _predict_answer(session: GroundingSession, path: str | None, query: str, with_prior: bool) -> Answer:
     """
     Raises:
         gr.Error: one line; what concerns the machine alone stands in its log.
     """
     if path is None:
-        raise _mistake("there is no picture yet; upload one, or take an example")
-    if len(phrase) > MOST_LETTERS:
-        raise _mistake(f"a phrase has at most {MOST_LETTERS} letters")
+        raise _make_error("there is no picture yet; upload one, or take an example")
+    if len(query) > MAX_LETTERS:
+        raise _make_error(f"a phrase has at most {MAX_LETTERS} letters")
     try:
-        return answerer(opened(Path(path)), phrase, with_prior)
+        return session(open_image(Path(path)), query, with_prior)
     except EmptyQueryError:
-        raise _mistake('the phrase is empty; say which thing you mean: "second cup from the left"') from None
+        raise _make_error('the phrase is empty; say which thing you mean: "second cup from the left"') from None
     except TrainerError as error:
-        raise _mistake(str(error).replace(path, "the picture")) from error
-    except user_errors() as error:
+        raise _make_error(str(error).replace(path, "the picture")) from error
+    except get_user_errors() as error:
         console.print(f"error: {error}", soft_wrap=True, markup=False)
-        raise _mistake("no answer can be given; the log of the server says why") from error
+        raise _make_error("no answer can be given; the log of the server says why") from error
 
 
-def _mistake(text: str) -> gr.Error:
+def _make_error(text: str) -> gr.Error:
     return gr.Error(html.escape(text), print_exception=False)
 
 
-def _shown(answer: Answer) -> tuple[Any, ...]:
+def _format_outputs(answer: Answer) -> tuple[Any, ...]:
     """A value for each output of the page."""
     prediction, prior = answer.explanation.prediction, answer.prior
     box = ", ".join(f"{value:.1f}" for value in prediction.box_xyxy)
-    waited = f"prior {answer.prior_s:.2f} s, network {answer.network_s:.2f} s"
+    timings = f"prior {answer.prior_s:.2f} s, network {answer.network_s:.2f} s"
     score = prior.clip_score if prior else None
     fit = "" if score is None else f"; the prior fits its prompt with a CLIP score of {score:.0f}"
-    of_network = views(answer.picture, answer.explanation)[1:]
-    picture = shrunk(answer.picture, MOST_SHOWN_PX)
+    network_views = make_views(answer.image, answer.explanation)[1:]
+    image = shrink_image(answer.image, MAX_SHOWN_PX)
     return (
-        boxed(picture, [(scaled(prediction.box_xyxy, answer.picture, picture), "")]),
-        f"Box (x1, y1, x2, y2) in pixels: **{box}**  \n{waited}{fit}",
-        None if prior is None else boxed(Image.fromarray(prior.image), []),
+        draw_named_boxes(image, [(scale_box(prediction.box_xyxy, answer.image, image), "")]),
+        f"Box (x1, y1, x2, y2) in pixels: **{box}**  \n{timings}{fit}",
+        None if prior is None else draw_named_boxes(Image.fromarray(prior.image), []),
         "" if prior is None else prior.prompt,
         answer.attributes,
-        [(view.drawn(), view.caption) for view in of_network],
+        [(view.draw(), view.caption) for view in network_views],
     )
 
 
@@ -124,14 +124,14 @@ def serve(blocks: Any, host: str, port: int) -> str:
         UserError: the port is taken, or the host is none of this machine's.
     """
     try:
-        blocks.queue(max_size=MOST_WAITING, default_concurrency_limit=1)  # the network is one, and watched
+        blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=1)  # the network is one, and watched
         _, address, _ = blocks.launch(
             server_name=host,
             server_port=port,
             theme=THEME,
             footer_links=[],
             quiet=True,
-            max_file_size=LARGEST_FILE,
+            max_file_size=MAX_FILE_SIZE,
             ssr_mode=False,
             prevent_thread_lock=True,
         )

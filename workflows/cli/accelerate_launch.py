@@ -12,10 +12,10 @@ from workflows.cli.console import UserError
 class LaunchConfig:
     """How many processes, and where."""
 
-    processes: int = 1
+    num_processes: int = 1
     """Processes on each machine, one for each GPU."""
 
-    machines: int = 1
+    num_machines: int = 1
     """Machines that work together; the command runs on each of them, into one folder that all of them share."""
 
     machine_rank: int = 0
@@ -25,21 +25,29 @@ class LaunchConfig:
     """Host and port at which machine 0 can be reached."""
 
     def __post_init__(self) -> None:
-        if self.processes < 1 or self.machines < 1 or not 0 <= self.machine_rank < self.machines:
+        if self.num_processes < 1 or self.num_machines < 1 or not 0 <= self.machine_rank < self.num_machines:
             raise UserError(
-                f"processes and machines must be at least 1 and machine_rank below machines, got {self.processes}, "
-                f"{self.machines} and {self.machine_rank}"
+                f"processes and machines must be at least 1 and machine_rank below machines, got {self.num_processes}, "
+                f"{self.num_machines} and {self.machine_rank}"
             )
         host, _, port = self.main_address.rpartition(":")
         if not host or not port.isdigit():
             raise UserError(f"main_address must be host:port, got {self.main_address!r}")
 
 
-def launcher(config: LaunchConfig) -> list[str]:
+def build_launch_command(config: LaunchConfig) -> list[str]:
     """What comes before ``-m module``; with several processes torchrun starts them, on GPUs or CPUs."""
-    total = config.processes * config.machines
+    total = config.num_processes * config.num_machines
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(total)]
-    launch += ["--num_machines", str(config.machines), "--mixed_precision", "no", "--dynamo_backend", "no", "--quiet"]
+    launch += [
+        "--num_machines",
+        str(config.num_machines),
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+        "--quiet",
+    ]
     if total > 1:
         host, _, port = config.main_address.rpartition(":")
         launch += ["--multi_gpu", "--machine_rank", str(config.machine_rank)]

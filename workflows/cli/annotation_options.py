@@ -12,11 +12,11 @@ from pathlib import Path
 
 from upath import UPath
 
-from pipeline.storage import local
-from shards.sources.registry import Annotations, Format, read_annotations
+from pipeline.storage import get_local_path
+from shards.sources.registry import AnnotationFormat, ReaderOptions, read_annotations
 from shards.sources.sample import SourceSample
 from shards.sources.table import Fields
-from shards.sources.validation import Screening, screen
+from shards.sources.validation import ValidationResult, validate_samples
 from workflows.cli.console import UserError
 
 MINIATURE = UPath("data/miniature/refer")
@@ -29,7 +29,7 @@ class AnnotationsConfig:
     dataset: str = "miniature"
     """Name of the data set; what is made of it goes to ``<data>/<dataset>``."""
 
-    format: Format = "refer"
+    format: AnnotationFormat = "refer"
     """refer: refs(<split by>).p and instances.json; transvg: <name>_<split>.pth; flickr30k: Flickr30k Entities' own
     Sentences/ and Annotations/; referit: ReferItGame's own referit_query_<split>.json and mask/; grounding: COCO's JSON
     with captions, of MDETR's kind; odvg: Grounding DINO's JSON lines; table: JSON lines, CSV or Parquet, one query a
@@ -74,9 +74,9 @@ def read(config: AnnotationsConfig) -> list[SourceSample]:
     if not config.images.is_dir():
         raise UserError(f"{config.images} is not a folder; give the folder of the photographs with --images")
     with ExitStack() as stack:
-        path = stack.enter_context(_on_this_machine(config.annotations))
-        instances = stack.enter_context(_on_this_machine(config.instances)) if config.instances else None
-        asked = Annotations(
+        path = stack.enter_context(_fetch_locally(config.annotations))
+        instances = stack.enter_context(_fetch_locally(config.instances)) if config.instances else None
+        options = ReaderOptions(
             path=path,
             dataset=config.dataset,
             split_by=config.split_by,
@@ -84,17 +84,17 @@ def read(config: AnnotationsConfig) -> list[SourceSample]:
             instances=instances,
             fields=config.fields,
         )
-        with _without_collection():
-            return list(read_annotations(config.format, asked))
+        with _pause_garbage_collection():
+            return list(read_annotations(config.format, options))
 
 
-def screened(config: AnnotationsConfig, samples: list[SourceSample]) -> Screening:
+def validate_annotations(config: AnnotationsConfig, samples: list[SourceSample]) -> ValidationResult:
     """The samples against their photographs."""
-    return screen(samples, config.images, allow_links=config.allow_links)
+    return validate_samples(samples, config.images, allow_links=config.allow_links)
 
 
 @contextmanager
-def _without_collection() -> Iterator[None]:
+def _pause_garbage_collection() -> Iterator[None]:
     """Millions of small objects that all stay: the garbage collector would walk through them again and again."""
     was_enabled = gc.isenabled()
     gc.disable()
@@ -106,12 +106,12 @@ def _without_collection() -> Iterator[None]:
 
 
 @contextmanager
-def _on_this_machine(place: UPath) -> Iterator[Path]:
+def _fetch_locally(location: UPath) -> Iterator[Path]:
     """The files themselves, or those of an object store copied for as long as they are read."""
-    if here := local(place):
-        yield here
+    if local_path := get_local_path(location):
+        yield local_path
         return
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / place.name
-        place.fs.get(place.path, str(copy), recursive=place.is_dir())
+        copy = Path(folder) / location.name
+        location.fs.get(location.path, str(copy), recursive=location.is_dir())
         yield copy

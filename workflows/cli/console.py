@@ -41,21 +41,23 @@ def run(
 
     Exits with status 2 and one line on standard error for a user's error, 130 when interrupted, 143 after SIGTERM.
     """
-    quieten_libraries()
+    configure_library_logging()
     try:
-        main(_parsed(config, description, default))
+        main(_parse_command_line(config, description, default))
     except KeyboardInterrupt:
         console.print("interrupted; the same command goes on where this one stopped")
         sys.exit(130)
     except Preempted as notice:
-        console.print(_one_line(notice), soft_wrap=True)
+        console.print(_format_error(notice), soft_wrap=True)
         sys.exit(143)
-    except user_errors() as error:
-        console.print(f"[bold red]error:[/] {_one_line(error)}", soft_wrap=True)
+    except get_user_errors() as error:
+        console.print(f"[bold red]error:[/] {_format_error(error)}", soft_wrap=True)
         sys.exit(2)
 
 
-def _parsed(config: type[Config], description: str | None, default: Callable[[list[str]], Config] | None) -> Config:
+def _parse_command_line(
+    config: type[Config], description: str | None, default: Callable[[list[str]], Config] | None
+) -> Config:
     """The command line, whose values the configurations themselves check."""
     try:
         if default is None:
@@ -65,7 +67,7 @@ def _parsed(config: type[Config], description: str | None, default: Callable[[li
         raise UserError(str(error)) from error
 
 
-def user_errors() -> tuple[type[Exception], ...]:
+def get_user_errors() -> tuple[type[Exception], ...]:
     """The rooms' own errors for bad input, and the operating system's about files."""
     from augmentation.errors import AugmentationError
     from generation.errors import GenerationError
@@ -74,16 +76,16 @@ def user_errors() -> tuple[type[Exception], ...]:
     from shards.sources.errors import SourceError
     from trainer.errors import TrainerError
 
-    rooms = (PipelineError, SchemaError, SourceError, GenerationError, AugmentationError, TrainerError)
-    return (UserError, *rooms, FileNotFoundError, NotADirectoryError, PermissionError)
+    package_errors = (PipelineError, SchemaError, SourceError, GenerationError, AugmentationError, TrainerError)
+    return (UserError, *package_errors, FileNotFoundError, NotADirectoryError, PermissionError)
 
 
-def _one_line(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     return text.replace("[", "\\[")
 
 
-def quieten_libraries() -> None:
+def configure_library_logging() -> None:
     """No progress bars and notices of libraries in between ours."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -96,6 +98,6 @@ def quieten_libraries() -> None:
             importlib.import_module(f"{library}.utils.logging").disable_progress_bar()
 
 
-def lies_in(what: str, path: Location) -> None:
+def print_path(what: str, path: Location) -> None:
     """Say where output lies."""
     console.print(f"[green]{what}:[/] {path}", soft_wrap=True)

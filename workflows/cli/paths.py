@@ -10,13 +10,13 @@ from typing import Any
 
 from upath import UPath
 
-from pipeline.storage import Location, located, replace
+from pipeline.storage import Location, replace, resolve_location
 
 DATA = UPath("data")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetFolders:
+class DatasetPaths:
     """The runs of one data set below ``data/<name>``."""
 
     root: UPath
@@ -51,26 +51,26 @@ class DatasetFolders:
         """JSON of how the priors of the data set are made."""
         return self.root / "prior.json"
 
-    def parsed(self, of: str) -> UPath:
+    def get_parsed_run(self, source: str) -> UPath:
         """Run that reads attributes and prompts out of queries of the data set or of its scenes."""
-        return self.root / f"parsed-{of}"
+        return self.root / f"parsed-{source}"
 
-    def packed(self, of: str) -> UPath:
+    def get_packed_run(self, source: str) -> UPath:
         """Run of ``pack``: ``samples`` or ``scenes``, joined with their priors."""
-        return self.root / f"packed-{of}"
+        return self.root / f"packed-{source}"
 
     @property
     def evaluated(self) -> UPath:
         """Samples to ask networks about: with priors where they are packed, else as they were read."""
-        packed = self.packed("samples")
-        return packed if packed.is_dir() else self.samples
+        get_packed_run = self.get_packed_run("samples")
+        return get_packed_run if get_packed_run.is_dir() else self.samples
 
 
-def folders(dataset: str, data: UPath = DATA) -> DatasetFolders:
-    return DatasetFolders(root=data / dataset)
+def get_dataset_paths(dataset: str, data: UPath = DATA) -> DatasetPaths:
+    return DatasetPaths(root=data / dataset)
 
 
-def prior_store(encoder: str, data: UPath = DATA) -> UPath:
+def get_prior_store_path(encoder: str, data: UPath = DATA) -> UPath:
     """Of all priors whose features an encoder made; holds one run for each time that some were missing.
 
     Args:
@@ -85,16 +85,16 @@ def write_lines(path: Location, records: Iterable[Any]) -> None:
     """Write dataclasses or dictionaries as JSON lines, whole or not at all."""
     values = (record if isinstance(record, dict) else asdict(record) for record in records)
     encode = json.JSONEncoder(ensure_ascii=False).encode
-    write_whole(path, "".join(encode(value) + "\n" for value in values))
+    write_atomic(path, "".join(encode(value) + "\n" for value in values))
 
 
 def read_lines(path: Location) -> Iterator[dict[str, Any]]:
     """The inverse of ``write_lines``; a text may hold what ``splitlines`` takes for the end of a line."""
-    return map(json.loads, filter(None, located(path).read_text(encoding="utf-8").split("\n")))
+    return map(json.loads, filter(None, resolve_location(path).read_text(encoding="utf-8").split("\n")))
 
 
-def write_whole(path: Location, content: str | bytes) -> None:
+def write_atomic(path: Location, content: str | bytes) -> None:
     """Write a file, whole or not at all."""
-    path = located(path)
+    path = resolve_location(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     replace(path, content.encode() if isinstance(content, str) else content)

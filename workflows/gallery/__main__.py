@@ -19,13 +19,13 @@ from rich.progress import track
 from upath import UPath
 
 from pipeline.plan import open_plan
-from pipeline.receipts import runs_below
-from trainer.evaluate import PREDICTIONS, read_judgements
-from workflows.cli.console import UserError, console, lies_in, run
-from workflows.cli.paths import DATA, DatasetFolders, folders
-from workflows.gallery.entries import of_predictions, of_priors, of_rejected, of_samples
+from pipeline.receipts import list_runs
+from trainer.evaluate import PREDICTIONS, read_predictions
+from workflows.cli.console import UserError, console, print_path, run
+from workflows.cli.paths import DATA, DatasetPaths, get_dataset_paths
+from workflows.gallery.entries import iterate_predictions, iterate_priors, iterate_rejected, iterate_samples
 from workflows.gallery.site import Entry, write_gallery
-from workflows.priors.config import prior_store_of
+from workflows.priors.config import find_prior_store_path
 
 SAMPLES = {"ingest", "pack-samples", "pack-scenes", "scenes", "select-scenes"}
 """Names of jobs that write samples."""
@@ -47,54 +47,58 @@ class GalleryConfig:
     """Shown where no ``run`` is given; that of ``runs/<dataset>-both`` by default, if there is one."""
 
     output: Path = Path("runs/gallery")
-    most: int | None = None
+    max_entries: int | None = None
     """Entries of each run, at most."""
 
     def __post_init__(self) -> None:
-        if self.most is not None and self.most < 1:
-            raise ValueError(f"most must be at least 1, got {self.most}")
+        if self.max_entries is not None and self.max_entries < 1:
+            raise ValueError(f"most must be at least 1, got {self.max_entries}")
 
 
 def main(config: GalleryConfig) -> None:
     """Write the folder and say where to look."""
-    place = folders(config.dataset, config.data)
-    runs = [config.run] if config.run else list(_everything(config, place))
+    paths = get_dataset_paths(config.dataset, config.data)
+    runs = [config.run] if config.run else list(_find_runs(config, paths))
     if not runs:
         raise UserError(f"there is nothing of {config.dataset} in {config.data} yet; run `make demo`, or name a run")
-    entries = chain.from_iterable(islice(_entries(one, place), config.most) for one in runs)
+    entries = chain.from_iterable(islice(_iterate_entries(one, paths), config.max_entries) for one in runs)
     title = f"{config.run or config.dataset}"
-    shown = track(entries, "drawing thumbnails", console=console, transient=True, total=None)
-    total = write_gallery(shown, config.output, title)
+    tracked = track(entries, "drawing thumbnails", console=console, transient=True, total=None)
+    total = write_gallery(tracked, config.output, title)
     console.print(f"{total:,} entries")
-    lies_in("the gallery", config.output / "index.html")
+    print_path("the gallery", config.output / "index.html")
 
 
-def _everything(config: GalleryConfig, place: DatasetFolders) -> Iterator[UPath]:
+def _find_runs(config: GalleryConfig, paths: DatasetPaths) -> Iterator[UPath]:
     """What there is of a data set, in the order in which it was made."""
-    samples = place.evaluated
-    yield from (one for one in (samples, prior_store_of(config.dataset, config.data), place.scenes) if runs_below(one))
-    if runs_below(place.scene_rounds / "rejected"):
-        yield place.scene_rounds
+    samples = paths.evaluated
+    yield from (
+        one for one in (samples, find_prior_store_path(config.dataset, config.data), paths.scenes) if list_runs(one)
+    )
+    if list_runs(paths.scene_rounds / "rejected"):
+        yield paths.scene_rounds
     evaluation = config.evaluation or Path("runs") / f"{config.dataset}-both" / "evaluation"
-    if (evaluation / PREDICTIONS).is_file() and runs_below(samples):
+    if (evaluation / PREDICTIONS).is_file() and list_runs(samples):
         yield UPath(evaluation)
 
 
-def _entries(folder: UPath, place: DatasetFolders) -> Iterator[Entry]:
+def _iterate_entries(folder: UPath, paths: DatasetPaths) -> Iterator[Entry]:
     """By what lies in the folder.
 
     Raises:
         UserError: none of the kinds that can be shown.
     """
     if (folder / PREDICTIONS).is_file():
-        return of_predictions(read_judgements(Path(str(folder))), place.evaluated)
-    if runs_below(folder / "rejected"):
-        return of_rejected(folder)
-    names = {open_plan(one).settings.name for one in runs_below(folder)}
+        return iterate_predictions(read_predictions(Path(str(folder))), paths.evaluated)
+    if list_runs(folder / "rejected"):
+        return iterate_rejected(folder)
+    names = {open_plan(one).settings.name for one in list_runs(folder)}
     if names == {"priors"}:
-        return of_priors(folder, [one for of in ("samples", "scenes") if runs_below(one := place.packed(of))])
+        return iterate_priors(
+            folder, [one for source in ("samples", "scenes") if list_runs(one := paths.get_packed_run(source))]
+        )
     if len(names) == 1 and names <= SAMPLES:
-        return of_samples(folder)
+        return iterate_samples(folder)
     raise UserError(
         f"{folder} is none of what a gallery shows ({', '.join(sorted(names)) or 'no run lies there'}); name a "
         f"run of samples or scenes, a prior store, rounds of scenes, or an evaluation with its {PREDICTIONS}"

@@ -9,56 +9,56 @@ from typing import Any
 from upath import UPath
 
 from generation.priors.store import PriorStore
-from pipeline.receipts import read_ledger, read_receipts, runs_below
+from pipeline.receipts import list_runs, read_ledger, read_receipts
 from shards.reader import SampleReader
 from shards.schema import Query, Sample
-from trainer.evaluation.metrics import Judgement
+from trainer.evaluation.metrics import PredictionRecord
 from workflows.gallery.site import Entry, Line, Mark
 
-MOST_QUERIES = 12
+MAX_QUERIES = 12
 """Of those that share a prior, so many are listed."""
 
 
-def of_samples(run: UPath, split: str | None = None) -> Iterator[Entry]:
+def iterate_samples(run: UPath, split: str | None = None) -> Iterator[Entry]:
     """A tile for each picture: every query with its program, hovering shows the target."""
     reader = SampleReader(run, split)
     for sample in reader:
-        relations = sorted({relation for query in sample.queries for relation in relations_of(query.program)})
+        relations = sorted({relation for query in sample.queries for relation in list_relations(query.program)})
         counts = Counter(one.category for one in sample.instances if one.category)
-        asked = Counter(_category(sample, query) for query in sample.queries).most_common(1)
+        target_counts = Counter(_get_category(sample, query) for query in sample.queries).most_common(1)
         kind = "scene" if any(query.program for query in sample.queries) else "sample"
-        ious = [one.asked_iou for one in sample.instances if one.asked_iou is not None]
+        ious = [one.requested_iou for one in sample.instances if one.requested_iou is not None]
         yield Entry(
             key=sample.key,
-            facts=", ".join([_split(sample), *(f"{count} {name}" for name, count in counts.most_common(4))]),
-            picture=sample.image,
-            marks=tuple(_mark(one.box_xyxy, one.category, one.score) for one in sample.instances)
+            facts=", ".join([_get_split(sample), *(f"{count} {name}" for name, count in counts.most_common(4))]),
+            image=sample.image,
+            marks=tuple(_make_mark(one.box_xyxy, one.category, one.score) for one in sample.instances)
             or tuple(Mark(box_xyxy=query.box_xyxy, role="thing") for query in sample.queries),
             lines=tuple(
-                Line(text=query.text, note=in_words(query.program), marks=(_target(sample, i),))
+                Line(text=query.text, note=format_program(query.program), marks=(_find_target_mark(sample, i),))
                 for i, query in enumerate(sample.queries)
             ),
-            choices={"kind": [kind], "split": [_split(sample)], "category": sorted(counts), "relation": relations},
+            choices={"kind": [kind], "split": [_get_split(sample)], "category": sorted(counts), "relation": relations},
             numbers={
-                "count": counts[asked[0][0]] if asked else len(sample.instances),
+                "count": counts[target_counts[0][0]] if target_counts else len(sample.instances),
                 "score": min((one.score for one in sample.instances if one.score is not None), default=None),
                 "iou": min(ious, default=None),
             },
         )
 
 
-def of_rejected(rounds: UPath) -> Iterator[Entry]:
+def iterate_rejected(rounds: UPath) -> Iterator[Entry]:
     """The scenes that were made again to be looked at, with the reason why they were rejected."""
-    reasons = _reasons(rounds)
-    for run in runs_below(rounds / "rejected"):
+    reasons = _read_reasons(rounds)
+    for run in list_runs(rounds / "rejected"):
         for sample in SampleReader(run):
             stage, reason, detail = reasons.get(sample.key, ("", "unknown", ""))
             counts = Counter(one.category for one in sample.instances)
             yield Entry(
                 key=sample.key,
                 facts=f"rejected by {stage or run.name}: {reason}",
-                picture=sample.image,
-                marks=tuple(_mark(one.box_xyxy, one.category, one.score) for one in sample.instances),
+                image=sample.image,
+                marks=tuple(_make_mark(one.box_xyxy, one.category, one.score) for one in sample.instances),
                 lines=(Line(text=detail or reason),),
                 choices={"kind": ["rejected scene"], "category": sorted(counts), "reason": [reason]},
                 numbers={
@@ -68,11 +68,11 @@ def of_rejected(rounds: UPath) -> Iterator[Entry]:
             )
 
 
-def _reasons(rounds: UPath) -> dict[str, tuple[str, str, str]]:
+def _read_reasons(rounds: UPath) -> dict[str, tuple[str, str, str]]:
     """Key to stage, reason and detail."""
     return {
         row["key"]: (row["stage"], row["reason"], row["detail"])
-        for run in runs_below(rounds)
+        for run in list_runs(rounds)
         for receipt in read_receipts(run, allow_partial=True)
         if receipt.rejected
         for row in read_ledger(run, receipt)
@@ -80,26 +80,26 @@ def _reasons(rounds: UPath) -> dict[str, tuple[str, str, str]]:
     }
 
 
-def of_priors(store: UPath, packed: Sequence[UPath] = ()) -> Iterator[Entry]:
+def iterate_priors(store: UPath, packed: Sequence[UPath] = ()) -> Iterator[Entry]:
     """Query, parsed attributes, prompt, picture and CLIP score of each prior.
 
     Args:
         packed: runs of samples, for the queries that ask for the priors.
     """
-    priors, asking = PriorStore.open(store), _asking(packed)
+    priors, queries_by_prior = PriorStore.open(store), _find_queries(packed)
     for prior_id in priors:
         record = priors.record(prior_id)
-        queries, score = asking.get(prior_id, []), priors.clip_score(prior_id)
+        queries, score = queries_by_prior.get(prior_id, []), priors.clip_score(prior_id)
         target = (record.get("attributes") or {}).get("target") or {}
         category = str((record.get("attributes") or {}).get("category") or target.get("lemma") or "")
-        more = f"and {len(queries) - MOST_QUERIES} more queries" if len(queries) > MOST_QUERIES else ""
+        more = f"and {len(queries) - MAX_QUERIES} more queries" if len(queries) > MAX_QUERIES else ""
         yield Entry(
             key=prior_id,
             facts="" if score is None else f"CLIP {score:.1f}",
-            picture=priors.encoded_image(prior_id),
+            image=priors.read_encoded_image(prior_id),
             lines=(
-                Line(text=priors.prompt(prior_id), note=_attributes_in_words(record.get("attributes") or {})),
-                *(Line(text=f"“{text}”") for text in queries[:MOST_QUERIES]),
+                Line(text=priors.prompt(prior_id), note=_format_attributes(record.get("attributes") or {})),
+                *(Line(text=f"“{text}”") for text in queries[:MAX_QUERIES]),
                 *((Line(text=more),) if more else ()),
             ),
             choices={"kind": ["prior"], "category": [category] if category else []},
@@ -107,39 +107,39 @@ def of_priors(store: UPath, packed: Sequence[UPath] = ()) -> Iterator[Entry]:
         )
 
 
-def _asking(packed: Sequence[UPath]) -> dict[str, list[str]]:
+def _find_queries(packed: Sequence[UPath]) -> dict[str, list[str]]:
     """Prior id to the different queries that ask for it."""
-    found: dict[str, dict[str, None]] = defaultdict(dict)
+    texts_by_prior: dict[str, dict[str, None]] = defaultdict(dict)
     for run in packed:
         reader = SampleReader(run)
         for i in range(len(reader)):
             for query in reader.record(i)["queries"]:
                 if query["prior_id"]:
-                    found[query["prior_id"]][query["text"]] = None
-    return {prior_id: list(texts) for prior_id, texts in found.items()}
+                    texts_by_prior[query["prior_id"]][query["text"]] = None
+    return {prior_id: list(texts) for prior_id, texts in texts_by_prior.items()}
 
 
-def of_predictions(judgements: Sequence[Judgement], run: UPath) -> Iterator[Entry]:
+def iterate_predictions(records: Sequence[PredictionRecord], run: UPath) -> Iterator[Entry]:
     """Each query with truth, answer and IoU, and what the network answers with other priors."""
     reader = SampleReader(run)
     number = {entry.key: i for i, entry in enumerate(reader.index)}
-    by_query: dict[tuple[str, str], list[Judgement]] = defaultdict(list)
-    for one in judgements:
+    by_query: dict[tuple[str, str], list[PredictionRecord]] = defaultdict(list)
+    for one in records:
         by_query[one.key, one.query_id].append(one)
     for (key, query_id), answers in by_query.items():
         sample, first = reader.read(number[key]), answers[0]
         query = next(query for query in sample.queries if query.query_id == query_id)
-        rivals = "unknown" if first.num_rivals is None else str(first.num_rivals)
+        distractors = "unknown" if first.num_distractors is None else str(first.num_distractors)
         yield Entry(
             key=f"{key} {query_id}",
-            facts=f"{first.split}, IoU {first.iou:.2f}, rivals: {rivals}",
-            picture=sample.image,
+            facts=f"{first.split}, IoU {first.iou:.2f}, rivals: {distractors}",
+            image=sample.image,
             marks=(
                 Mark(box_xyxy=first.target_xyxy, role="truth", label="truth"),
-                *(_answer(one, "predicted" if one is first else "other") for one in answers),
+                *(_make_prediction_mark(one, "predicted" if one is first else "other") for one in answers),
             ),
             lines=(
-                Line(text=query.text, note=in_words(query.program), marks=(0,)),
+                Line(text=query.text, note=format_program(query.program), marks=(0,)),
                 *(
                     Line(text=f"IoU {one.iou:.2f}, priors: {one.priors}", marks=(i,))
                     for i, one in enumerate(answers, 1)
@@ -149,21 +149,21 @@ def of_predictions(judgements: Sequence[Judgement], run: UPath) -> Iterator[Entr
                 "kind": ["prediction"],
                 "split": [first.split],
                 "category": [first.category] if first.category else [],
-                "relation": sorted(relations_of(query.program)),
+                "relation": sorted(list_relations(query.program)),
             },
-            numbers={"iou": first.iou, "count": None if first.num_rivals is None else first.num_rivals + 1},
+            numbers={"iou": first.iou, "count": None if first.num_distractors is None else first.num_distractors + 1},
         )
 
 
-def _answer(one: Judgement, role: Any) -> Mark:
+def _make_prediction_mark(one: PredictionRecord, role: Any) -> Mark:
     return Mark(box_xyxy=one.box_xyxy, role=role, label=f"{one.priors} priors")
 
 
-def _mark(box: Any, category: str, score: float | None) -> Mark:
+def _make_mark(box: Any, category: str, score: float | None) -> Mark:
     return Mark(box_xyxy=box, role="thing", label=category if score is None else f"{category} {score:.2f}")
 
 
-def _target(sample: Sample, number: int) -> int:
+def _find_target_mark(sample: Sample, number: int) -> int:
     """Which of the marks the query means."""
     instance = sample.queries[number].instance
     if not sample.instances:
@@ -174,40 +174,40 @@ def _target(sample: Sample, number: int) -> int:
     return next((i for i, one in enumerate(sample.instances) if one.box_xyxy == box), 0)
 
 
-def _category(sample: Sample, query: Query) -> str:
+def _get_category(sample: Sample, query: Query) -> str:
     return "" if query.instance is None else sample.instances[query.instance].category
 
 
-def _split(sample: Sample) -> str:
+def _get_split(sample: Sample) -> str:
     return sample.queries[0].split if sample.queries else "train"
 
 
-def relations_of(program: Mapping[str, Any] | None) -> set[str]:
+def list_relations(program: Mapping[str, Any] | None) -> set[str]:
     """The operators of a program's record but that which selects a category."""
     if not program:
         return set()
     own = {str(program["op"])} - {"category"}
     parts = (value for value in program.values() if isinstance(value, Mapping))
-    return own.union(*(relations_of(part) for part in parts))
+    return own.union(*(list_relations(part) for part in parts))
 
 
-def in_words(program: Mapping[str, Any] | None) -> str:
+def format_program(program: Mapping[str, Any] | None) -> str:
     """ "ordinal(category(cup), 2, right)" """
     if not program:
         return ""
     values = (value for name, value in program.items() if name != "op")
-    inside = (in_words(value) if isinstance(value, Mapping) else str(value) for value in values)
+    inside = (format_program(value) if isinstance(value, Mapping) else str(value) for value in values)
     return f"{program['op']}({', '.join(inside)})"
 
 
-def _attributes_in_words(attributes: Mapping[str, Any]) -> str:
+def _format_attributes(attributes: Mapping[str, Any]) -> str:
     """ "target: red, cup; absolute_location: left" """
-    return "; ".join(f"{name}: {_plain(value)}" for name, value in attributes.items() if name != "query")
+    return "; ".join(f"{name}: {_format_value(value)}" for name, value in attributes.items() if name != "query")
 
 
-def _plain(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(_plain(one) for one in value.values())
+        return ", ".join(_format_value(one) for one in value.values())
     if isinstance(value, list | tuple):
-        return ", ".join(_plain(one) for one in value)
+        return ", ".join(_format_value(one) for one in value)
     return str(value)

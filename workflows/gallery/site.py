@@ -58,7 +58,7 @@ class Entry:
     facts: str
     """What the tile says above its lines."""
 
-    picture: bytes = field(repr=False)
+    image: bytes = field(repr=False)
     """Encoded, of any kind that Pillow reads."""
 
     marks: tuple[Mark, ...] = ()
@@ -79,34 +79,34 @@ def write_gallery(entries: Iterable[Entry], output: Path, title: str) -> int:
     words: dict[str, dict[str, int]] = {name: {} for name in CHOICES}
     columns = _Columns(words=words)
     total = 0
-    for number, some in enumerate(_batches(_counted(entries, columns))):
-        items = [_item(one, partial / "thumbnails") for one in some]
-        _write(partial / "data" / f"items-{number}.js", f"gallery.fill({number}, {_json(items)})")
-        total += len(some)
+    for number, batch in enumerate(_iterate_batches(_record_entries(entries, columns))):
+        items = [_build_item(one, partial / "thumbnails") for one in batch]
+        _write_text(partial / "data" / f"items-{number}.js", f"gallery.fill({number}, {_encode_json(items)})")
+        total += len(batch)
     for number, start in enumerate(range(0, total, PER_INDEX)):
         part = columns.part(start, start + PER_INDEX)
-        _write(partial / "data" / f"index-{number}.js", f"gallery.index({number}, {_json(part)})")
+        _write_text(partial / "data" / f"index-{number}.js", f"gallery.index({number}, {_encode_json(part)})")
     head = {
         "title": title,
         "total": total,
         "perFile": PER_FILE,
         "perIndex": PER_INDEX,
-        "words": {name: list(of) for name, of in words.items()},
-        "ranges": columns.ranges(),
+        "words": {name: list(known) for name, known in words.items()},
+        "ranges": columns.compute_ranges(),
     }
-    _write(partial / "data" / "meta.js", f"gallery.meta({_json(head)})")
+    _write_text(partial / "data" / "meta.js", f"gallery.meta({_encode_json(head)})")
     for path in SITE.iterdir():
         shutil.copy(path, partial / path.name)
-    _put_in_place(partial, output)
+    _replace_folder(partial, output)
     return total
 
 
-def _batches(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
-    while some := list(islice(entries, PER_FILE)):
-        yield some
+def _iterate_batches(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
+    while batch := list(islice(entries, PER_FILE)):
+        yield batch
 
 
-def _counted(entries: Iterable[Entry], columns: _Columns) -> Iterator[Entry]:
+def _record_entries(entries: Iterable[Entry], columns: _Columns) -> Iterator[Entry]:
     for one in entries:
         columns.add(one)
         yield one
@@ -133,50 +133,50 @@ class _Columns:
     def part(self, start: int, stop: int) -> dict[str, list[Any]]:
         return {name: values[start:stop] for name, values in self.values.items()}
 
-    def ranges(self) -> dict[str, list[float]]:
+    def compute_ranges(self) -> dict[str, list[float]]:
         """Least and largest of each number that any entry has."""
-        found = {name: [v for v in self.values.get(name, ()) if v is not None] for name in RANGES}
-        return {name: [min(values), max(values)] for name, values in found.items() if values}
+        values_by_name = {name: [v for v in self.values.get(name, ()) if v is not None] for name in RANGES}
+        return {name: [min(values), max(values)] for name, values in values_by_name.items() if values}
 
 
-def _item(entry: Entry, folder: Path) -> dict[str, Any]:
-    name, size, scale = _thumbnail(entry.picture, folder)
+def _build_item(entry: Entry, folder: Path) -> dict[str, Any]:
+    name, size, scale = _write_thumbnail(entry.image, folder)
     return {
         "key": entry.key,
         "facts": entry.facts,
         "picture": f"thumbnails/{name}",
         "size": size,
-        "marks": [[*_shares(one.box_xyxy, scale), one.role, one.label] for one in entry.marks],
+        "marks": [[*_scale_box(one.box_xyxy, scale), one.role, one.label] for one in entry.marks],
         "lines": [[line.text, line.note, line.marks] for line in entry.lines],
     }
 
 
-def _shares(box: Box, scale: Box) -> list[float]:
+def _scale_box(box: Box, scale: Box) -> list[float]:
     return [round(value * factor, 4) for value, factor in zip(box, scale, strict=True)]
 
 
-def _thumbnail(content: bytes, folder: Path) -> tuple[str, tuple[int, int], Box]:
+def _write_thumbnail(content: bytes, folder: Path) -> tuple[str, tuple[int, int], Box]:
     """Its file's name, which equal pictures share, its size, and what turns pixels of the picture into shares of it."""
     name = f"{hashlib.sha256(content).hexdigest()[:20]}.webp"
-    with Image.open(io.BytesIO(content)) as picture:
-        width, height = picture.size
-        zoom = min(1.0, THUMBNAIL_PX / max(picture.size))
+    with Image.open(io.BytesIO(content)) as image:
+        width, height = image.size
+        zoom = min(1.0, THUMBNAIL_PX / max(image.size))
         size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
         if not (folder / name).exists():
-            picture.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(folder / name, "WEBP", quality=82)
+            image.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(folder / name, "WEBP", quality=82)
     return name, size, (1 / width, 1 / height, 1 / width, 1 / height)
 
 
-def _json(value: Any) -> str:
+def _encode_json(value: Any) -> str:
     """ASCII, so that it is JavaScript, too."""
     return json.dumps(value, separators=(",", ":"))
 
 
-def _write(path: Path, text: str) -> None:
+def _write_text(path: Path, text: str) -> None:
     path.write_text(text + "\n", encoding="ascii")
 
 
-def _put_in_place(partial: Path, output: Path) -> None:
+def _replace_folder(partial: Path, output: Path) -> None:
     if output.exists():
         old = output.with_name(f".{output.name}.old")
         shutil.rmtree(old, ignore_errors=True)

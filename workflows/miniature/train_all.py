@@ -32,12 +32,12 @@ from workflows.miniature.models import clip as clips
 from workflows.miniature.models import detector as detection
 from workflows.miniature.models import diffusion
 from workflows.miniature.models import evaluation as measure
-from workflows.miniature.models.attribute_classifier import Judge, count_objects, train_judge
+from workflows.miniature.models.attribute_classifier import AttributeClassifier, count_objects, train_classifier
 from workflows.miniature.models.autoencoder import train_autoencoder
-from workflows.miniature.models.captioned_images import PictureBank, bert_vocabulary, clip_tokenizer
+from workflows.miniature.models.captioned_images import ImageBank, build_bert_vocabulary, load_clip_tokenizer
 from workflows.miniature.models.model_card import write_card
 from workflows.miniature.models.training_loop import console
-from workflows.miniature.world.dataset import captioned_picture
+from workflows.miniature.world.dataset import sample_captioned_image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class MiniatureModelsConfig:
     output: Path = WEIGHTS
     """Where the models are written."""
 
-    num_pictures: int = 60_000
+    num_images: int = 60_000
     """Captioned pictures to learn from."""
 
     autoencoder_steps: int = 2_200
@@ -59,17 +59,17 @@ class MiniatureModelsConfig:
     """Of its vision tower alone, after that."""
 
     unet_steps: int = 9_500
-    judge_steps: int = 450
+    classifier_steps: int = 450
     detector_steps: int = 4_500
     """On world scenes, drawn and passed through the autoencoder."""
 
-    detector_drawn_steps: int = 900
+    detector_generated_steps: int = 900
     """On world scenes and drawn pictures, after that."""
 
     num_autoencoded: int = 4_000
     """Pictures passed through the autoencoder for the detector to learn from."""
 
-    num_drawn: int = 900
+    num_generated: int = 900
     """Pictures that Stable Diffusion draws for the detector to learn from."""
 
     num_measured: int = 300
@@ -82,17 +82,17 @@ def main(config: MiniatureModelsConfig) -> None:
     """Train what is not trained yet, measure, and write everything."""
     torch.set_num_threads(config.threads)
     config.work.mkdir(parents=True, exist_ok=True)
-    bank = PictureBank(config.work, config.num_pictures)
-    tokenizer = clip_tokenizer(config.work)
+    bank = ImageBank(config.work, config.num_images)
+    tokenizer = load_clip_tokenizer(config.work)
     autoencoder = train_autoencoder(bank, config.work, config.autoencoder_steps)
     clip = clips.train_clip(bank, tokenizer, config.work, config.clip_steps)
-    judge = train_judge(autoencoder, config.work, config.judge_steps)
+    classifier = train_classifier(autoencoder, config.work, config.classifier_steps)
     first = train_on_world(config, autoencoder)
     unet = diffusion.train_unet(bank, autoencoder, clip, tokenizer, config.work, config.unet_steps)
     pipeline = diffusion.assemble(autoencoder, unet, clip, tokenizer)
-    detector = train_on_drawn(config, first, pipeline)
+    detector = train_on_generated(config, first, pipeline)
     clip = clips.sharpen_vision(clip, autoencoder, bank, tokenizer, config.work, config.clip_sharpening_steps)
-    export(config.output, pipeline, clip, tokenizer, detector, judge)
+    export(config.output, pipeline, clip, tokenizer, detector, classifier)
     figures = measure_all(config)
     write_card(config.output, figures)
     console.print(f"weights, measurements and model card lie in {config.output}")
@@ -100,15 +100,15 @@ def main(config: MiniatureModelsConfig) -> None:
 
 def train_on_world(config: MiniatureModelsConfig, autoencoder: AutoencoderKL) -> RTDetrForObjectDetection:
     """Learn from world scenes, half of them as the autoencoder gives them back."""
-    passed = detection.through_autoencoder(autoencoder, config.num_autoencoded)
+    passed = detection.pass_through_autoencoder(autoencoder, config.num_autoencoded)
 
-    def sample_at(random: Random) -> detection.Labelled:
-        return random.choice(passed) if random.random() < 0.4 else detection.world_scene(random)
+    def sample_at(random: Random) -> detection.LabeledImage:
+        return random.choice(passed) if random.random() < 0.4 else detection.sample_world_scene(random)
 
     return detection.train_detector(config.work, "detector", config.detector_steps, sample_at)
 
 
-def train_on_drawn(
+def train_on_generated(
     config: MiniatureModelsConfig, first: RTDetrForObjectDetection, pipeline: StableDiffusionPipeline
 ) -> RTDetrForObjectDetection:
     """Go on with pictures that Stable Diffusion drew.
@@ -120,28 +120,28 @@ def train_on_drawn(
     first.save_pretrained(teacher)
     detection.new_processor().save_pretrained(teacher)
     random = Random("drawn")
-    captions = [captioned_picture(random)[1] for _ in range(config.num_drawn)]
-    folder = config.work / f"drawn-{config.num_drawn}"
+    captions = [sample_captioned_image(random)[1] for _ in range(config.num_generated)]
+    folder = config.work / f"drawn-{config.num_generated}"
     if not (folder / "done").exists():
         folder.mkdir(exist_ok=True)
-        for i, picture in enumerate(diffusion.draw(pipeline, captions, seed=50_000)):
-            picture.save(folder / f"{i:05d}.png")
+        for i, image in enumerate(diffusion.draw(pipeline, captions, seed=50_000)):
+            image.save(folder / f"{i:05d}.png")
         (folder / "done").touch()
-    pictures = [detection.load_picture(folder / f"{i:05d}.png") for i in range(config.num_drawn)]
+    images = [detection.load_image(folder / f"{i:05d}.png") for i in range(config.num_generated)]
     agreed = []
-    for picture, caption, found in zip(pictures, captions, detection.found_in(teacher, pictures), strict=True):
-        if found and all(f.is_sure for f in found) and len(found) == count_objects(picture):
-            names = tuple(f.category for f in found)
+    for image, caption, detections in zip(images, captions, detection.detect_objects(teacher, images), strict=True):
+        if detections and all(f.is_confident for f in detections) and len(detections) == count_objects(image):
+            names = tuple(f.category for f in detections)
             if all(name[:3] in caption for name in names):
-                boxes = tuple(f.box_xyxy for f in found)
-                agreed.append(detection.Labelled(picture=picture, boxes_xyxy=boxes, categories=names))
-    console.print(f"{len(agreed)} of {len(pictures)} drawn pictures have labels that all readers agree on")
+                boxes = tuple(f.box_xyxy for f in detections)
+                agreed.append(detection.LabeledImage(image=image, boxes_xyxy=boxes, categories=names))
+    console.print(f"{len(agreed)} of {len(images)} drawn pictures have labels that all readers agree on")
 
-    def sample_at(random: Random) -> detection.Labelled:
-        return random.choice(agreed) if agreed and random.random() < 0.4 else detection.world_scene(random)
+    def sample_at(random: Random) -> detection.LabeledImage:
+        return random.choice(agreed) if agreed and random.random() < 0.4 else detection.sample_world_scene(random)
 
     return detection.train_detector(
-        config.work, "detector-drawn", config.detector_drawn_steps, sample_at, first, learning_rate=4e-4
+        config.work, "detector-drawn", config.detector_generated_steps, sample_at, first, learning_rate=4e-4
     )
 
 
@@ -151,7 +151,7 @@ def export(
     clip: CLIPModel,
     tokenizer: CLIPTokenizer,
     detector: RTDetrForObjectDetection,
-    judge: Judge,
+    classifier: AttributeClassifier,
 ) -> None:
     """Write all models in half precision, in the folder layouts of diffusers and transformers."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ def export(
     CLIPImageProcessor(size={"shortest_edge": 64}, crop_size=size).save_pretrained(folder / "clip")
     detector.half().save_pretrained(folder / "detector")
     detection.new_processor().save_pretrained(folder / "detector")
-    judge.save(folder)
+    classifier.save(folder)
     export_bert(folder / "bert")
 
 
@@ -172,7 +172,7 @@ def export_bert(folder: Path) -> None:
     """A configuration and vocabulary without weights: the trainer starts its text encoder from scratch."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "tokenizer.json").exists():
-        vocabulary = {token: i for i, token in enumerate(bert_vocabulary())}
+        vocabulary = {token: i for i, token in enumerate(build_bert_vocabulary())}
         BertTokenizer(vocab=vocabulary, model_max_length=40).save_pretrained(folder)
     size = len(BertTokenizer.from_pretrained(folder))
     BertConfig(
@@ -193,27 +193,29 @@ def measure_all(config: MiniatureModelsConfig) -> dict[str, object]:
     clip = CLIPModel.from_pretrained(folder / "clip", dtype=torch.float32)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "clip")
     detector = folder / "detector"
-    judge = Judge.load(folder)
+    classifier = AttributeClassifier.load(folder)
     figures: dict[str, object] = {
         "sampler": f"{diffusion.STEPS} DDIM steps at guidance {diffusion.GUIDANCE}",
         "autoencoder_psnr_db": measure.measure_autoencoder(pipeline, config.work),
         "clip_caption_retrieval": measure.measure_clip(clip, tokenizer, config.work),
-        "judge_on_world": measure.measure_judge(judge),
+        "judge_on_world": measure.measure_classifier(classifier),
         "detector_ap50_world": measure.measure_detector(detector),
-        **measure.measure_diffusion(pipeline, judge, detector, config.work, config.num_measured, each=4),
+        **measure.measure_diffusion(
+            pipeline, classifier, detector, config.work, config.num_measured, images_per_prompt=4
+        ),
         "steps": {
             "autoencoder": config.autoencoder_steps,
             "clip": config.clip_steps + config.clip_sharpening_steps,
             "unet": config.unet_steps,
-            "judge": config.judge_steps,
-            "detector": config.detector_steps + config.detector_drawn_steps,
+            "judge": config.classifier_steps,
+            "detector": config.detector_steps + config.detector_generated_steps,
         },
         "num_parameters": {
-            "autoencoder": diffusion.num_parameters(pipeline.vae),
-            "unet": diffusion.num_parameters(pipeline.unet),
-            "clip": diffusion.num_parameters(clip),
-            "detector": diffusion.num_parameters(RTDetrForObjectDetection.from_pretrained(detector)),
-            "judge": diffusion.num_parameters(judge),
+            "autoencoder": diffusion.count_parameters(pipeline.vae),
+            "unet": diffusion.count_parameters(pipeline.unet),
+            "clip": diffusion.count_parameters(clip),
+            "detector": diffusion.count_parameters(RTDetrForObjectDetection.from_pretrained(detector)),
+            "judge": diffusion.count_parameters(classifier),
         },
         "size_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
     }

@@ -30,7 +30,7 @@ def sdxl() -> PriorConfig:
     """Stable Diffusion XL, better at attributes and several times as slow."""
     return PriorConfig(
         render=RenderConfig(
-            checkpoint="stabilityai/stable-diffusion-xl-base-1.0", image_size_px=1024, guidance=6.0, batch_size=4
+            checkpoint="stabilityai/stable-diffusion-xl-base-1.0", image_size_px=1024, guidance_scale=6.0, batch_size=4
         ),
         prompt=PromptConfig(templates=PHOTO_TEMPLATES, negative_prompt=PHOTO_NEGATIVE_PROMPT),
     )
@@ -41,8 +41,8 @@ def lcm() -> PriorConfig:
     return PriorConfig(
         render=RenderConfig(
             checkpoint="SimianLuo/LCM_Dreamshaper_v7",
-            steps=4,
-            guidance=8.0,
+            num_inference_steps=4,
+            guidance_scale=8.0,
             batch_size=16,
             small_vae="madebyollin/taesd",
         ),
@@ -54,7 +54,11 @@ def sd_turbo() -> PriorConfig:
     """Stable Diffusion 2.1 distilled to one step, without guidance; non-commercial."""
     return PriorConfig(
         render=RenderConfig(
-            checkpoint="stabilityai/sd-turbo", steps=1, guidance=0.0, batch_size=16, small_vae="madebyollin/taesd"
+            checkpoint="stabilityai/sd-turbo",
+            num_inference_steps=1,
+            guidance_scale=0.0,
+            batch_size=16,
+            small_vae="madebyollin/taesd",
         ),
         prompt=PromptConfig(templates=PHOTO_TEMPLATES),
     )
@@ -64,7 +68,11 @@ def sdxl_turbo() -> PriorConfig:
     """Stable Diffusion XL distilled to four steps, without guidance; non-commercial."""
     return PriorConfig(
         render=RenderConfig(
-            checkpoint="stabilityai/sdxl-turbo", steps=4, guidance=0.0, batch_size=16, small_vae="madebyollin/taesdxl"
+            checkpoint="stabilityai/sdxl-turbo",
+            num_inference_steps=4,
+            guidance_scale=0.0,
+            batch_size=16,
+            small_vae="madebyollin/taesdxl",
         ),
         prompt=PromptConfig(templates=PHOTO_TEMPLATES),
     )

@@ -14,14 +14,14 @@ from generation.models.text_to_image import RenderConfig
 from generation.priors.config import PriorConfig
 from generation.priors.prompt import PromptConfig
 from workflows.miniature import WEIGHTS
-from workflows.miniature.world.drawing import COLOURS, PATTERNS, PLURALS
+from workflows.miniature.world.drawing import COLORS, PATTERNS, PLURALS
 
 
 def render_config() -> RenderConfig:
     return RenderConfig(
         checkpoint=str(WEIGHTS / "stable-diffusion"),
-        steps=12,
-        guidance=2.5,
+        num_inference_steps=12,
+        guidance_scale=2.5,
         image_size_px=64,
         batch_size=32,
         dtype="float32",
@@ -43,14 +43,14 @@ def vocabulary() -> VocabularyConfig:
     return VocabularyConfig(
         categories=dict(PLURALS),
         quantifiers=("two", "three", "four", "five"),
-        attributes={"pattern": tuple(p for p in PATTERNS if p != "plain"), "colour": tuple(COLOURS)},
+        attributes={"pattern": tuple(p for p in PATTERNS if p != "plain"), "color": tuple(COLORS)},
     )
 
 
 def detector_config() -> DetectorConfig:
     """Stricter than the default: among 388 drawn scenes that passed with 0.6 and 0.25, two of 60 counted by eye were
     wrong, a malformed kite that was missed and two cars in one box; with these limits both are uncertain."""
-    return DetectorConfig(checkpoint=str(WEIGHTS / "detector"), sure_score=0.7, least_score=0.15)
+    return DetectorConfig(checkpoint=str(WEIGHTS / "detector"), confident_score=0.7, min_score=0.15)
 
 
 def pasted_config() -> PastedConfig:
@@ -60,6 +60,6 @@ def pasted_config() -> PastedConfig:
         cutouts=Path("data/miniature/cutouts"),
         backgrounds=Path("data/miniature/backgrounds"),
         sizes_px=((96, 96), (112, 84), (84, 112)),
-        layout=LayoutConfig(least_size=0.12),
-        blend=BlendConfig(feather_px=0, lighting=0, cast=0, shadow=0, most_contrast=1),
+        layout=LayoutConfig(min_size=0.12),
+        blend=BlendConfig(feather_px=0, lighting=0, cast=0, shadow=0, max_contrast=1),
     )

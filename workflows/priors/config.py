@@ -9,22 +9,24 @@ from upath import UPath
 
 from generation.models.image_encoder import EncoderConfig
 from generation.models.text_to_image import RenderConfig
-from generation.priors.config import PriorConfig, encoder_fingerprint
+from generation.priors.config import PriorConfig, compute_encoder_fingerprint
 from generation.priors.prompt import PromptConfig
 from pipeline.storage import Location
 from workflows.cli.console import UserError
-from workflows.cli.paths import DATA, folders, prior_store, write_whole
+from workflows.cli.paths import DATA, get_dataset_paths, get_prior_store_path, write_atomic
 from workflows.presets import miniature
 
 
 def save_prior_config(path: Location, config: PriorConfig) -> None:
     """Write ``config`` as JSON, whole or not at all."""
-    write_whole(path, json.dumps(asdict(config), indent=1) + "\n")
+    write_atomic(path, json.dumps(asdict(config), indent=1) + "\n")
 
 
-def prior_store_of(dataset: str, data: UPath = DATA) -> UPath:
+def find_prior_store_path(dataset: str, data: UPath = DATA) -> UPath:
     """The store that a data set's priors lie in."""
-    return prior_store(encoder_fingerprint(load_prior_config(folders(dataset, data).prior_config)), data)
+    return get_prior_store_path(
+        compute_encoder_fingerprint(load_prior_config(get_dataset_paths(dataset, data).prior_config)), data
+    )
 
 
 def load_prior_config(path: Location) -> PriorConfig:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from generation.priors.store import PriorStore
-from pipeline.receipts import Location, located
+from pipeline.receipts import Location, resolve_location
 from pipeline.stage import Item, Rejected, Stage
 from shards.reader import SampleReader
 from shards.schema import Sample
@@ -23,16 +23,16 @@ class JoinStage(Stage[Item, Sample]):
     batch_size = 64
 
     def __init__(self, samples: Location, store: Location) -> None:
-        self._samples, self._store = located(samples), located(store)
+        self._samples, self._store = resolve_location(samples), resolve_location(store)
 
     def setup(self) -> None:
         self._reader = SampleReader(self._samples)
         self._priors = PriorStore.open(self._store)
 
     def process(self, items: list[Item]) -> list[Sample | Rejected]:
-        return [self._joined(item) for item in items]
+        return [self._join_sample(item) for item in items]
 
-    def _joined(self, item: Item) -> Sample | Rejected:
+    def _join_sample(self, item: Item) -> Sample | Rejected:
         sample = self._reader.read(item.payload["number"])
         ids: Mapping[str, str] = item.payload["prior_ids"]
         chosen = [ids[query.query_id] for query in sample.queries]

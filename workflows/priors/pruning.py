@@ -7,22 +7,22 @@ from collections.abc import Mapping, Sequence
 
 from upath import UPath
 
-from generation.priors.config import encoder_fingerprint
+from generation.priors.config import compute_encoder_fingerprint
 from generation.priors.store import CopySink, CopyStage, PriorStore
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import remove_run
-from pipeline.receipts import runs_below
+from pipeline.receipts import list_runs
 from pipeline.run import Job, PlanRow, run_job
 from workflows.cli.console import UserError, console
-from workflows.cli.paths import folders, prior_store
+from workflows.cli.paths import get_dataset_paths, get_prior_store_path
 from workflows.priors.config import load_prior_config
-from workflows.priors.query_parsing import Queries, Source, parse
+from workflows.priors.query_parsing import Queries, QuerySource, parse_queries
 
-NAMED = 10
+MAX_LISTED = 10
 """Stale prompts that are listed; of the others the number is said."""
 
 
-def asked_for(encoder: str, data: UPath, executor: ExecutorConfig) -> set[str]:
+def find_wanted_priors(encoder: str, data: UPath, executor: ExecutorConfig) -> set[str]:
     """The ids of the priors that the queries and scenes of all data sets ask of an encoder, each as last configured.
 
     Raises:
@@ -31,36 +31,42 @@ def asked_for(encoder: str, data: UPath, executor: ExecutorConfig) -> set[str]:
     """
     wanted: set[str] = set()
     for folder in sorted(data.iterdir(), key=str):
-        place = folders(folder.name, data)
-        if not place.queries.is_file():
+        paths = get_dataset_paths(folder.name, data)
+        if not paths.queries.is_file():
             continue
-        if not place.prior_config.is_file():
+        if not paths.prior_config.is_file():
             raise UserError(
                 f"{folder} has queries, but its priors are not finished, so what is stale cannot be told; "
                 f"run `python -m workflows.generate_priors --dataset {folder.name}` first, or remove the folder"
             )
-        prior = load_prior_config(place.prior_config)
-        if encoder_fingerprint(prior) != encoder:
+        prior = load_prior_config(paths.prior_config)
+        if compute_encoder_fingerprint(prior) != encoder:
             continue
-        sources: tuple[Source, ...] = ("samples", "scenes") if place.scenes.is_dir() else ("samples",)
-        for of in sources:
-            wanted |= {row.prior_id for row in parse(Queries(dataset=folder.name, of=of, data=data), prior, executor)}
+        sources: tuple[QuerySource, ...] = ("samples", "scenes") if paths.scenes.is_dir() else ("samples",)
+        for source in sources:
+            wanted |= {
+                row.prior_id
+                for row in parse_queries(Queries(dataset=folder.name, source=source, data=data), prior, executor)
+            }
     return wanted
 
 
-def stale_priors(encoder: str, data: UPath, executor: ExecutorConfig) -> dict[str, str]:
+def find_stale_priors(encoder: str, data: UPath, executor: ExecutorConfig) -> dict[str, str]:
     """Id and prompt of every prior of an encoder's store that nobody asks for."""
-    wanted, store = asked_for(encoder, data, executor), PriorStore(*runs_below(prior_store(encoder, data)))
+    wanted, store = (
+        find_wanted_priors(encoder, data, executor),
+        PriorStore(*list_runs(get_prior_store_path(encoder, data))),
+    )
     return {prior_id: store.prompt(prior_id) for prior_id in store if prior_id not in wanted}
 
 
-def report(stale: Mapping[str, str], data: UPath) -> None:
+def print_stale(stale: Mapping[str, str], data: UPath) -> None:
     """Say how many there are, and some of their prompts."""
     console.print(f"{len(stale):,} priors of the store are asked for by no query below {data}")
-    for prompt in sorted(stale.values())[:NAMED]:
+    for prompt in sorted(stale.values())[:MAX_LISTED]:
         console.print(f"  {prompt}", markup=False)
-    if len(stale) > NAMED:
-        console.print(f"  and {len(stale) - NAMED:,} more")
+    if len(stale) > MAX_LISTED:
+        console.print(f"  and {len(stale) - MAX_LISTED:,} more")
 
 
 def prune(stale: Mapping[str, str], root: UPath, executor: ExecutorConfig, priors_per_shard: int) -> None:
@@ -71,7 +77,7 @@ def prune(stale: Mapping[str, str], root: UPath, executor: ExecutorConfig, prior
     Raises:
         UserError: a prior that is to be kept cannot be read; nothing is removed then.
     """
-    runs = {run: PriorStore(run) for run in runs_below(root)}
+    runs = {run: PriorStore(run) for run in list_runs(root)}
     affected = {run: store for run, store in runs.items() if any(prior_id in stale for prior_id in store)}
     kept = sorted({prior_id for store in affected.values() for prior_id in store if prior_id not in stale})
     if kept:

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from upath import UPath
 
-from pipeline.receipts import Location, located
+from pipeline.receipts import Location, resolve_location
 from pipeline.stage import Item, Rejected, Stage
-from pipeline.storage import sha256_of
+from pipeline.storage import compute_sha256
 from shards.reader import SampleReader
 from shards.schema import Sample
 from shards.sources.errors import SourceError
@@ -23,7 +23,7 @@ from shards.sources.transvg import query_id
 from workflows.cli.paths import read_lines
 
 
-def num_rows(queries: UPath, dataset: str) -> dict[str, int]:
+def count_rows(queries: UPath, dataset: str) -> dict[str, int]:
     """Split to the number of rows of its split file; splits whose queries are not rows of one are left out.
 
     Args:
@@ -33,14 +33,14 @@ def num_rows(queries: UPath, dataset: str) -> dict[str, int]:
     for record in read_lines(queries):
         ids.setdefault(record["split"], set()).add(record["query_id"])
     return {
-        split: len(found)
-        for split, found in ids.items()
-        if found == {query_id(dataset, split, row) for row in range(len(found))}
+        split: len(features)
+        for split, features in ids.items()
+        if features == {query_id(dataset, split, row) for row in range(len(features))}
     }
 
 
 @dataclass(frozen=True, kw_only=True)
-class _File:
+class _FeatureFile:
     """One split's."""
 
     path: Path
@@ -61,7 +61,7 @@ class PublishedFeatures:
 
     def __init__(self, folder: Path, dataset: str, num_rows: Mapping[str, int]) -> None:
         self.dataset = dataset
-        self._files: dict[str, _File] = {}
+        self._files: dict[str, _FeatureFile] = {}
         dims: Counter[int] = Counter()
         for split, count in num_rows.items():
             path = folder / f"{split}_fea.pth"
@@ -71,7 +71,7 @@ class PublishedFeatures:
                     f"{path} has {len(features):,} rows, split {split} of {dataset} has {count:,} queries; "
                     "features are bound row by row, so that only those of the same split file fit"
                 )
-            self._files[split] = _File(path=path, sha256=sha256_of(path))
+            self._files[split] = _FeatureFile(path=path, sha256=compute_sha256(path))
             dims[features.shape[1]] += 1
         if len(dims) > 1:
             raise SourceError(f"the files in {folder} have {sorted(dims)} features a row; take those of one encoder")
@@ -80,7 +80,7 @@ class PublishedFeatures:
         """Of the files' contents."""
         return " ".join(f"{split}:{file.sha256[:16]}" for split, file in sorted(self._files.items()))
 
-    def of(self, query: str, split: str) -> tuple[str, npt.NDArray[np.float16]]:
+    def get_feature(self, query: str, split: str) -> tuple[str, npt.NDArray[np.float16]]:
         """(prior id, feature) of a query."""
         row = int(query.removeprefix(query_id(self.dataset, split, 0)[:-1]))
         return f"{self._files[split].sha256[:32]}-{row}", _features(self._files[split].path)[row]
@@ -102,16 +102,16 @@ class JoinPublishedStage(Stage[Item, Sample]):
     batch_size = 64
 
     def __init__(self, samples: Location, features: PublishedFeatures) -> None:
-        self._samples, self._features = located(samples), features
+        self._samples, self._features = resolve_location(samples), features
 
     def setup(self) -> None:
         self._reader = SampleReader(self._samples)
 
     def process(self, items: list[Item]) -> list[Sample | Rejected]:
-        return [self._joined(item) for item in items]
+        return [self._join_sample(item) for item in items]
 
-    def _joined(self, item: Item) -> Sample:
+    def _join_sample(self, item: Item) -> Sample:
         sample = self._reader.read(item.payload["number"])
-        found = [self._features.of(query.query_id, query.split) for query in sample.queries]
-        queries = tuple(replace(q, prior_id=prior) for q, (prior, _) in zip(sample.queries, found, strict=True))
-        return replace(sample, queries=queries, priors=np.stack([feature for _, feature in found]))
+        features = [self._features.get_feature(query.query_id, query.split) for query in sample.queries]
+        queries = tuple(replace(q, prior_id=prior) for q, (prior, _) in zip(sample.queries, features, strict=True))
+        return replace(sample, queries=queries, priors=np.stack([feature for _, feature in features]))

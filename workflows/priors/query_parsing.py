@@ -11,16 +11,16 @@ from typing import Literal
 import pyarrow.parquet as pq
 from upath import UPath
 
-from generation.priors.config import PriorConfig, picture_settings
-from generation.priors.query_parsing import ParsedSink, ParseStage, parser_fingerprint
+from generation.priors.config import PriorConfig, build_image_settings
+from generation.priors.query_parsing import ParsedSink, ParseStage, compute_parser_fingerprint
 from pipeline.executor import ExecutorConfig
-from pipeline.receipts import read_receipts, verified_path
+from pipeline.receipts import get_verified_path, read_receipts
 from pipeline.run import Job, PlanRow, run_job
 from shards.reader import SampleReader
 from workflows.cli.console import UserError
-from workflows.cli.paths import DATA, DatasetFolders, folders, read_lines
+from workflows.cli.paths import DATA, DatasetPaths, get_dataset_paths, read_lines
 
-Source = Literal["samples", "scenes"]
+QuerySource = Literal["samples", "scenes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +28,14 @@ class Queries:
     """Which queries."""
 
     dataset: str
-    of: Source = "samples"
+    source: QuerySource = "samples"
     """``samples``: the queries that ``ingest`` read; ``scenes``: those of the generated scenes."""
 
     data: UPath = DATA
 
     @property
-    def place(self) -> DatasetFolders:
-        return folders(self.dataset, self.data)
+    def paths(self) -> DatasetPaths:
+        return get_dataset_paths(self.dataset, self.data)
 
     def texts(self) -> dict[str, str]:
         """Query id to text, of those that have words.
@@ -43,15 +43,15 @@ class Queries:
         Raises:
             UserError: the data set was not ingested.
         """
-        if self.of == "scenes":
-            reader = SampleReader(self.place.scenes)
+        if self.source == "scenes":
+            reader = SampleReader(self.paths.scenes)
             records = (reader.record(i) for i in range(len(reader)))
             return {query["query_id"]: query["text"] for record in records for query in record["queries"]}
-        if not self.place.queries.is_file():
+        if not self.paths.queries.is_file():
             raise UserError(
-                f"{self.place.queries} does not exist; run `make ingest` for data set {self.dataset!r} first"
+                f"{self.paths.queries} does not exist; run `make ingest` for data set {self.dataset!r} first"
             )
-        lines = read_lines(self.place.queries)
+        lines = read_lines(self.paths.queries)
         return {r["query_id"]: r["text"] for r in lines if any(c.isalnum() for c in r["text"])}
 
 
@@ -73,13 +73,13 @@ class ParsedRow:
     """JSON."""
 
 
-def parse(queries: Queries, prior: PriorConfig, executor: ExecutorConfig) -> list[ParsedRow]:
+def parse_queries(queries: Queries, prior: PriorConfig, executor: ExecutorConfig) -> list[ParsedRow]:
     """Run the parse job, or read what it wrote for these very queries and settings before."""
-    settings = picture_settings(prior)
+    settings = build_image_settings(prior)
     texts = queries.texts()
-    identity = json.dumps([texts, settings, repr(prior.prompt), parser_fingerprint()]).encode()
+    identity = json.dumps([texts, settings, repr(prior.prompt), compute_parser_fingerprint()]).encode()
     digest = hashlib.sha256(identity).hexdigest()
-    output = queries.place.parsed(queries.of) / digest[:16]
+    output = queries.paths.get_parsed_run(queries.source) / digest[:16]
     job = Job(
         name="parse",
         fingerprint={"queries_and_settings": digest},
@@ -90,12 +90,12 @@ def parse(queries: Queries, prior: PriorConfig, executor: ExecutorConfig) -> lis
         sink=ParsedSink(),
     )
     run_job(job, output, executor)
-    return list(_rows(output))
+    return list(_read_rows(output))
 
 
-def _rows(output: UPath) -> Iterator[ParsedRow]:
+def _read_rows(output: UPath) -> Iterator[ParsedRow]:
     """In the order of the plan."""
     columns = ["key", "text", "prompt", "prior_id", "kind", "shortened", "attributes"]
     for receipt in read_receipts(output):
-        for row in pq.read_table(verified_path(output, receipt, "queries"), columns=columns).to_pylist():
+        for row in pq.read_table(get_verified_path(output, receipt, "queries"), columns=columns).to_pylist():
             yield ParsedRow(**row)

@@ -15,19 +15,19 @@ import numpy as np
 
 from generation.parsing.attributes import AttributeParser, Attributes
 from generation.parsing.normalization import is_empty
-from trainer.evaluation.bootstrap import Interval, intervals
-from trainer.evaluation.metrics import THRESHOLDS, Judgement, scores
+from trainer.evaluation.bootstrap import ConfidenceInterval, compute_intervals
+from trainer.evaluation.metrics import THRESHOLDS, PredictionRecord, scores
 from workflows.cli.console import UserError
-from workflows.reports.distractors import RIVALS, rival_group
+from workflows.reports.distractors import DISTRACTOR_GROUPS, get_distractor_group
 
 WORDS = ("spatial", "ordinal", "attribute", "relational", "none of these")
 LENGTHS = {2: "1-2 words", 4: "3-4", 8: "5-8"}
-SIZES = {0.01: "below 1 % of the picture", 0.05: "1-5 %", 0.2: "5-20 %"}
+SIZES = {0.01: "below 1 % of the image", 0.05: "1-5 %", 0.2: "5-20 %"}
 LONGER, LARGER = "9+", "20 % and more"
-MOST_CATEGORIES = 20
+MAX_CATEGORIES = 20
 
 LABELS: dict[str, tuple[str, ...]] = {
-    "rivals": RIVALS,
+    "distractors": DISTRACTOR_GROUPS,
     "words": WORDS,
     "length": (*LENGTHS.values(), LONGER),
     "target size": (*SIZES.values(), LARGER),
@@ -38,98 +38,110 @@ Kinds = Mapping[str, frozenset[str]]
 """Query text to its ``WORDS``."""
 
 
-def kinds_of_words(texts: Iterable[str]) -> dict[str, frozenset[str]]:
+def find_word_kinds(texts: Iterable[str]) -> dict[str, frozenset[str]]:
     """What each query speaks of; one can speak of several things, or of the category alone."""
-    worded = [text for text in dict.fromkeys(texts) if not is_empty(text)]
-    return {text: _kinds(read) for text, read in zip(worded, AttributeParser().parse(worded), strict=True)}
+    nonempty = [text for text in dict.fromkeys(texts) if not is_empty(text)]
+    return {text: _find_kinds(parsed) for text, parsed in zip(nonempty, AttributeParser().parse(nonempty), strict=True)}
 
 
-def _kinds(read: Attributes) -> frozenset[str]:
-    target = read.target
-    looks = (target.colours, target.patterns, target.materials, target.sizes, target.others, read.wearing)
-    spoken = {
-        "spatial": bool(read.absolute_location or read.ordinals or read.relative_location),
-        "ordinal": bool(read.ordinals),
-        "attribute": any(looks) or bool(read.carrying or read.parts or read.actions),
-        "relational": bool(read.related),
+def _find_kinds(parsed: Attributes) -> frozenset[str]:
+    target = parsed.target
+    appearance = (
+        target.colors,
+        target.patterns,
+        target.materials,
+        target.sizes,
+        target.other_modifiers,
+        parsed.wearing,
+    )
+    mentioned = {
+        "spatial": bool(parsed.absolute_location or parsed.ordinals or parsed.relative_location),
+        "ordinal": bool(parsed.ordinals),
+        "attribute": any(appearance) or bool(parsed.carrying or parsed.parts or parsed.actions),
+        "relational": bool(parsed.related),
     }
-    return frozenset(kind for kind, is_so in spoken.items() if is_so) or frozenset(["none of these"])
+    return frozenset(kind for kind, is_so in mentioned.items() if is_so) or frozenset(["none of these"])
 
 
-def report_of(judgements: Sequence[Judgement]) -> dict[str, Any]:
-    """Split to its figures: see ``_report_of_split``."""
-    kinds = kinds_of_words(one.text for one in judgements)
-    splits: dict[str, list[Judgement]] = defaultdict(list)
-    for one in judgements:
+def build_report(records: Sequence[PredictionRecord]) -> dict[str, Any]:
+    """Split to its figures: see ``_build_split_report``."""
+    kinds = find_word_kinds(one.text for one in records)
+    splits: dict[str, list[PredictionRecord]] = defaultdict(list)
+    for one in records:
         splits[one.split].append(one)
-    return {split: _report_of_split(some, kinds) for split, some in splits.items()}
+    return {split: _build_split_report(some, kinds) for split, some in splits.items()}
 
 
-def _report_of_split(judgements: Sequence[Judgement], kinds: Kinds) -> dict[str, Any]:
+def _build_split_report(records: Sequence[PredictionRecord], kinds: Kinds) -> dict[str, Any]:
     """Figures of the first way of giving priors, groups of queries, and what the other ways change."""
-    modes: dict[str, list[Judgement]] = defaultdict(list)
-    for one in judgements:
+    modes: dict[str, list[PredictionRecord]] = defaultdict(list)
+    for one in records:
         modes[one.priors].append(one)
-    first, *others = modes
+    first, *other_modifiers = modes
     own = modes[first]
-    report = {**measured(own), "priors": first, "by": _by_group(own, kinds)}
+    report = {**summarize_records(own), "priors": first, "by": _summarize_groups(own, kinds)}
     if any(one.any_iou != one.iou for one in own):
-        report["any_box"] = measured(own, any_box=True)
-    report["other_priors"] = {mode: {**measured(modes[mode]), **compared(own, modes[mode])} for mode in others}
+        report["any_box"] = summarize_records(own, any_box=True)
+    report["other_priors"] = {
+        mode: {**summarize_records(modes[mode]), **compute_paired_difference(own, modes[mode])}
+        for mode in other_modifiers
+    }
     return report
 
 
-def measured(judgements: Sequence[Judgement], any_box: bool = False) -> dict[str, Any]:
-    """``trainer.evaluation.metrics.scores`` with ``intervals``: threshold and ``mean_iou`` to (low, high).
+def summarize_records(records: Sequence[PredictionRecord], any_box: bool = False) -> dict[str, Any]:
+    """``trainer.evaluation.metrics.scores`` with ``compute_intervals``: threshold and ``mean_iou`` to (low, high).
 
     Args:
         any_box: by the best of several boxes that a phrase means.
     """
-    overlaps = np.array([one.any_iou if any_box else one.iou for one in judgements])
+    overlaps = np.array([one.any_iou if any_box else one.iou for one in records])
     columns = np.column_stack([*(overlaps > threshold for threshold in THRESHOLDS), overlaps])
-    found = intervals(columns, [one.key for one in judgements])
+    summaries = compute_intervals(columns, [one.key for one in records])
     names = [*(f"{threshold:.2f}" for threshold in THRESHOLDS), "mean_iou"]
-    means = {name: one.mean for name, one in zip(names, found, strict=True)}
+    means = {name: one.mean for name, one in zip(names, summaries, strict=True)}
     return {
-        "num_queries": len(judgements),
-        "num_pictures": len({one.key for one in judgements}),
+        "num_queries": len(records),
+        "num_images": len({one.key for one in records}),
         "accuracy": {name: means[name] for name in names[:-1]},
         "mean_iou": means["mean_iou"],
-        "intervals": {name: [one.low, one.high] for name, one in zip(names, found, strict=True)},
+        "intervals": {name: [one.low, one.high] for name, one in zip(names, summaries, strict=True)},
     }
 
 
-def _by_group(judgements: Sequence[Judgement], kinds: Kinds) -> dict[str, dict[str, Any]]:
-    counts = Counter(one.category for one in judgements if one.category)
-    labels = {**LABELS, "category": tuple(name for name, _ in counts.most_common(MOST_CATEGORIES))}
-    members: dict[tuple[str, str], list[Judgement]] = defaultdict(list)
-    for one in judgements:
-        for grouping, label in _labels(one, kinds):
+def _summarize_groups(records: Sequence[PredictionRecord], kinds: Kinds) -> dict[str, dict[str, Any]]:
+    counts = Counter(one.category for one in records if one.category)
+    labels = {**LABELS, "category": tuple(name for name, _ in counts.most_common(MAX_CATEGORIES))}
+    members: dict[tuple[str, str], list[PredictionRecord]] = defaultdict(list)
+    for one in records:
+        for grouping, label in _iterate_group_labels(one, kinds):
             members[grouping, label].append(one)
     return {
-        grouping: {label: measured(members[grouping, label]) for label in names if (grouping, label) in members}
+        grouping: {
+            label: summarize_records(members[grouping, label]) for label in names if (grouping, label) in members
+        }
         for grouping, names in labels.items()
     }
 
 
-def _labels(one: Judgement, kinds: Kinds) -> Iterable[tuple[str, str]]:
-    yield "rivals", rival_group(one.num_rivals)
+def _iterate_group_labels(one: PredictionRecord, kinds: Kinds) -> Iterable[tuple[str, str]]:
+    yield "distractors", get_distractor_group(one.num_distractors)
     for kind in kinds.get(one.text, ()):
         yield "words", kind
     num_words = len(one.text.split())
-    yield "length", next((label for most, label in LENGTHS.items() if num_words <= most), LONGER)
-    yield "target size", next((label for below, label in SIZES.items() if one.target_share < below), LARGER)
+    yield "length", next((label for max_words, label in LENGTHS.items() if num_words <= max_words), LONGER)
+    yield "target size", next((label for max_share, label in SIZES.items() if one.target_share < max_share), LARGER)
     if one.category:
         yield "category", one.category
 
 
-def compared(these: Sequence[Judgement], those: Sequence[Judgement]) -> dict[str, Any]:
+def compute_paired_difference(first: Sequence[PredictionRecord], second: Sequence[PredictionRecord]) -> dict[str, Any]:
     """How much better the first are on the same queries: paired differences with intervals.
 
     Raises:
         UserError: they answer different queries.
     """
-    ours, theirs = ({(one.split, one.query_id): one for one in some} for some in (these, those))
+    ours, theirs = ({(one.split, one.query_id): one for one in some} for some in (first, second))
     if ours.keys() != theirs.keys():
         only = len(ours.keys() - theirs.keys()), len(theirs.keys() - ours.keys())
         raise UserError(
@@ -140,42 +152,47 @@ def compared(these: Sequence[Judgement], those: Sequence[Judgement]) -> dict[str
         ((one.iou > THRESHOLDS[0]) * 1.0 - (theirs[name].iou > THRESHOLDS[0]), one.iou - theirs[name].iou)
         for name, one in ours.items()
     ]
-    accuracy, overlap = intervals(rows, [one.key for one in ours.values()])
+    accuracy, overlap = compute_intervals(rows, [one.key for one in ours.values()])
     return {"difference": {"0.50": asdict(accuracy), "mean_iou": asdict(overlap)}}
 
 
-def comparison_of(these: Sequence[Judgement], those: Sequence[Judgement]) -> dict[str, Any]:
+def compare_evaluations(first: Sequence[PredictionRecord], second: Sequence[PredictionRecord]) -> dict[str, Any]:
     """Split to both scores and their paired difference, overall and by rivals."""
-    theirs = {(one.split, one.query_id): one for one in those}
+    theirs = {(one.split, one.query_id): one for one in second}
     result: dict[str, Any] = {}
-    for split in dict.fromkeys(one.split for one in these):
-        own = [one for one in these if one.split == split]
-        paired = [one for one in those if one.split == split]
-        whole = {"first": scores(own), "second": scores(paired), **compared(own, paired), "by_rivals": {}}
-        for group in RIVALS:
-            some = [one for one in own if rival_group(one.num_rivals) == group]
+    for split in dict.fromkeys(one.split for one in first):
+        own = [one for one in first if one.split == split]
+        paired = [one for one in second if one.split == split]
+        whole = {
+            "first": scores(own),
+            "second": scores(paired),
+            **compute_paired_difference(own, paired),
+            "by_distractors": {},
+        }
+        for group in DISTRACTOR_GROUPS:
+            some = [one for one in own if get_distractor_group(one.num_distractors) == group]
             if some:
-                whole["by_rivals"][group] = {
+                whole["by_distractors"][group] = {
                     "num_queries": len(some),
-                    **compared(some, [theirs[one.split, one.query_id] for one in some]),
+                    **compute_paired_difference(some, [theirs[one.split, one.query_id] for one in some]),
                 }
         result[split] = whole
     return result
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def with_interval(figures: Mapping[str, Any], name: str) -> str:
+def format_interval(figures: Mapping[str, Any], name: str) -> str:
     """ "71.2 (69.8 to 72.5)", of a threshold or of ``mean_iou``."""
     value = figures["mean_iou"] if name == "mean_iou" else figures["accuracy"][name]
     low, high = figures["intervals"][name]
-    return f"{percent(value)} ({percent(low)} to {percent(high)})"
+    return f"{format_percent(value)} ({format_percent(low)} to {format_percent(high)})"
 
 
-def signed(difference: Mapping[str, float]) -> str:
+def format_difference(difference: Mapping[str, float]) -> str:
     """ "+1.4 (0.3 to 2.6)" in points, with a star where the interval is clear of zero."""
-    one = Interval(mean=difference["mean"], low=difference["low"], high=difference["high"])
-    star = " *" if one.is_clear_of_zero else ""
+    one = ConfidenceInterval(mean=difference["mean"], low=difference["low"], high=difference["high"])
+    star = " *" if one.excludes_zero else ""
     return f"{100 * one.mean:+.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f}){star}"

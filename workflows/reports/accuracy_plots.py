@@ -7,55 +7,56 @@ from pathlib import Path
 from typing import Any
 
 from workflows.reports.accuracy import LABELS
-from workflows.reports.plot_style import bars, curves, new_figure, save
+from workflows.reports.plot_style import new_figure, plot_bars, plot_curves, save_figure
 
 Report = Mapping[str, Mapping[str, Any]]
 
 
-def draw_plots(report: Report, folder: Path) -> None:
+def plot_report(report: Report, folder: Path) -> None:
     """``thresholds.png``, ``groups.png``, and ``priors.png`` where several ways of giving priors were tried."""
-    draw_thresholds(report, folder / "thresholds.png")
-    draw_groups(report, folder / "groups.png")
+    plot_thresholds(report, folder / "thresholds.png")
+    plot_groups(report, folder / "groups.png")
     if any(figures["other_priors"] for figures in report.values()):
-        draw_priors(report, folder / "priors.png")
+        plot_priors(report, folder / "priors.png")
 
 
-def draw_thresholds(report: Report, path: Path) -> None:
+def plot_thresholds(report: Report, path: Path) -> None:
     figure, (axes,) = new_figure(5, 3.4)
     lines = {}
     for split, figures in report.items():
         thresholds = [float(threshold) for threshold in figures["accuracy"]]
         lines[split] = (thresholds, [100 * value for value in figures["accuracy"].values()])
-    curves(axes, lines, "IoU threshold", "accuracy (%)")
+    plot_curves(axes, lines, "IoU threshold", "accuracy (%)")
     axes.set_ylim(0, 100)
-    save(figure, path)
+    save_figure(figure, path)
 
 
-def draw_groups(report: Report, path: Path) -> None:
+def plot_groups(report: Report, path: Path) -> None:
     """Acc@0.5 by groups of queries, with intervals."""
-    figure, every = new_figure(10, 6.4, len(LABELS), columns=2)
-    for axes, grouping in zip(every, LABELS, strict=True):
+    figure, panels = new_figure(10, 6.4, len(LABELS), columns=2)
+    for axes, grouping in zip(panels, LABELS, strict=True):
         labels = [label for label in LABELS[grouping] if any(label in f["by"][grouping] for f in report.values())]
         series = {
-            split: [_bar(figures["by"][grouping].get(label)) for label in labels] for split, figures in report.items()
+            split: [_get_bar(figures["by"][grouping].get(label)) for label in labels]
+            for split, figures in report.items()
         }
-        bars(axes, labels, series, "Acc@0.5 (%)", f"by {grouping}")
+        plot_bars(axes, labels, series, "Acc@0.5 (%)", f"by {grouping}")
         axes.set_ylim(0, 100)
-    save(figure, path)
+    save_figure(figure, path)
 
 
-def draw_priors(report: Report, path: Path) -> None:
+def plot_priors(report: Report, path: Path) -> None:
     """Acc@0.5 with each way of giving priors."""
     figure, (axes,) = new_figure(5.5, 3.4)
     modes = list(dict.fromkeys(mode for f in report.values() for mode in (f["priors"], *f["other_priors"])))
     ways = {split: {f["priors"]: f, **f["other_priors"]} for split, f in report.items()}
-    series = {mode: [_bar(ways[split].get(mode)) for split in report] for mode in modes}
-    bars(axes, list(report), series, "Acc@0.5 (%)", "priors given")
+    series = {mode: [_get_bar(ways[split].get(mode)) for split in report] for mode in modes}
+    plot_bars(axes, list(report), series, "Acc@0.5 (%)", "priors given")
     axes.set_ylim(0, 100)
-    save(figure, path)
+    save_figure(figure, path)
 
 
-def _bar(figures: Mapping[str, Any] | None) -> tuple[float, float, float] | None:
+def _get_bar(figures: Mapping[str, Any] | None) -> tuple[float, float, float] | None:
     if figures is None:
         return None
     low, high = figures["intervals"]["0.50"]

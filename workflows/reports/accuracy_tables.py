@@ -5,79 +5,89 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from workflows.reports.accuracy import percent, signed, with_interval
+from workflows.reports.accuracy import format_difference, format_interval, format_percent
 
 HEAD = ("Acc@0.5", "Acc@0.75", "Acc@0.9", "mean IoU")
 
 
-def markdown(report: Mapping[str, Mapping[str, Any]]) -> str:
+def format_report(report: Mapping[str, Mapping[str, Any]]) -> str:
     """All splits: overall, by thresholds, by ways of giving priors, and by groups of queries."""
-    lines = ["# Evaluation", "", "In percent, with 95 % bootstrap intervals over pictures.", "", *_overall(report)]
+    lines = [
+        "# Evaluation",
+        "",
+        "In percent, with 95 % bootstrap intervals over pictures.",
+        "",
+        *_format_overall(report),
+    ]
     if merged := {split: figures["any_box"] for split, figures in report.items() if "any_box" in figures}:
         lines += ["", "Phrases that mean several things: above by the box around all of them (merged-box), here by the"]
         lines += ["best of theirs (any-box).", ""]
-        lines += _table(("split", *HEAD), ([split, *_four(figures)] for split, figures in merged.items()))
-    lines += ["", "## Accuracy by IoU threshold", "", *_by_threshold(report)]
+        lines += _format_table(
+            ("split", *HEAD), ([split, *_format_scores(figures)] for split, figures in merged.items())
+        )
+    lines += ["", "## Accuracy by IoU threshold", "", *_format_thresholds(report)]
     if any(figures["other_priors"] for figures in report.values()):
         lines += ["", "## Do the priors matter?", ""]
         lines += ["What the network gains by each query's own prior; * where the paired interval is clear of zero.", ""]
-        lines += _by_prior(report)
+        lines += _format_prior_modes(report)
     for split, figures in report.items():
         lines += ["", f"## {split}", ""]
         for grouping, groups in figures["by"].items():
             if groups:
-                rows = ([label, f"{f['num_queries']:,}", *_four(f)] for label, f in groups.items())
-                lines += [*_table((grouping, "queries", *HEAD), rows), ""]
+                rows = ([label, f"{f['num_queries']:,}", *_format_scores(f)] for label, f in groups.items())
+                lines += [*_format_table((grouping, "queries", *HEAD), rows), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _overall(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _format_overall(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
     rows = (
-        [split, f"{f['num_queries']:,}", f"{f['num_pictures']:,}", f["priors"], *_four(f)]
+        [split, f"{f['num_queries']:,}", f"{f['num_images']:,}", f["priors"], *_format_scores(f)]
         for split, f in report.items()
     )
-    return _table(("split", "queries", "pictures", "priors", *HEAD), rows)
+    return _format_table(("split", "queries", "images", "priors", *HEAD), rows)
 
 
-def _by_threshold(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _format_thresholds(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
     thresholds = list(next(iter(report.values()))["accuracy"])
-    rows = ([split, *(percent(f["accuracy"][t]) for t in thresholds)] for split, f in report.items())
-    return _table(("split", *thresholds), rows)
+    rows = ([split, *(format_percent(f["accuracy"][t]) for t in thresholds)] for split, f in report.items())
+    return _format_table(("split", *thresholds), rows)
 
 
-def _by_prior(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _format_prior_modes(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
     rows = (
-        [split, mode, with_interval(f, "0.50"), with_interval(f, "mean_iou"), *_gains(f)]
+        [split, mode, format_interval(f, "0.50"), format_interval(f, "mean_iou"), *_format_gains(f)]
         for split, figures in report.items()
         for mode, f in figures["other_priors"].items()
     )
-    return _table(("split", "instead", "Acc@0.5", "mean IoU", "gain in Acc@0.5", "gain in mean IoU"), rows)
+    return _format_table(("split", "instead", "Acc@0.5", "mean IoU", "gain in Acc@0.5", "gain in mean IoU"), rows)
 
 
-def comparison_markdown(names: Sequence[str], comparison: Mapping[str, Mapping[str, Any]]) -> str:
+def format_comparison(names: Sequence[str], comparison: Mapping[str, Mapping[str, Any]]) -> str:
     """Both runs and their paired difference, overall and by rivals."""
     lines = [f"# {names[0]} against {names[1]}", ""]
     lines += ["Acc@0.5 in percent; differences in points, paired by query, with 95 % bootstrap intervals over"]
     lines += ["pictures, * where clear of zero.", ""]
     rows = []
-    for split, found in comparison.items():
-        both = [percent(found[which]["accuracy"]["0.50"]) for which in ("first", "second")]
-        rows.append([split, "all", f"{found['first']['num_queries']:,}", *both, *_gains(found)])
-        for group, some in found["by_rivals"].items():
-            rows.append([split, f"{group} rivals", f"{some['num_queries']:,}", "", "", *_gains(some)])
+    for split, figures in comparison.items():
+        both = [format_percent(figures[which]["accuracy"]["0.50"]) for which in ("first", "second")]
+        rows.append([split, "all", f"{figures['first']['num_queries']:,}", *both, *_format_gains(figures)])
+        for group, group_figures in figures["by_distractors"].items():
+            rows.append(
+                [split, f"{group} rivals", f"{group_figures['num_queries']:,}", "", "", *_format_gains(group_figures)]
+            )
     head = ("split", "queries", "number", *names, "difference", "in mean IoU")
-    return "\n".join([*lines, *_table(head, rows), ""])
+    return "\n".join([*lines, *_format_table(head, rows), ""])
 
 
-def _four(figures: Mapping[str, Any]) -> list[str]:
-    return [with_interval(figures, name) for name in ("0.50", "0.75", "0.90", "mean_iou")]
+def _format_scores(figures: Mapping[str, Any]) -> list[str]:
+    return [format_interval(figures, name) for name in ("0.50", "0.75", "0.90", "mean_iou")]
 
 
-def _gains(figures: Mapping[str, Any]) -> list[str]:
-    return [signed(figures["difference"][name]) for name in ("0.50", "mean_iou")]
+def _format_gains(figures: Mapping[str, Any]) -> list[str]:
+    return [format_difference(figures["difference"][name]) for name in ("0.50", "mean_iou")]
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def _format_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Figures to the right, words to the left."""
     escaped = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (head, *rows)]
     ruler = "|" + "|".join("---" if i == 0 else "--:" for i in range(len(head))) + "|"

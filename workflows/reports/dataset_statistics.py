@@ -13,14 +13,14 @@ from typing import Any
 
 from upath import UPath
 
-from generation.parsing.lexicon import COLOURS, LOCATION_WORDS
-from pipeline.storage import Location, sizes
-from shards.boxes import area_px
-from shards.image_names import picture_id
+from generation.parsing.lexicon import COLORS, LOCATION_WORDS
+from pipeline.storage import Location, list_sizes
+from shards.boxes import compute_area_px
+from shards.image_names import normalize_image_name
 from shards.schema import Query
 from shards.sources.sample import Problem, SourceSample
 from workflows.cli.console import UserError
-from workflows.reports.distractors import RIVALS, rival_group
+from workflows.reports.distractors import DISTRACTOR_GROUPS, get_distractor_group
 
 SMALL_PX2, LARGE_PX2 = 32**2, 96**2
 """COCO's: a small object is below 32 x 32 pixels, a large one above 96 x 96."""
@@ -28,7 +28,7 @@ SMALL_PX2, LARGE_PX2 = 32**2, 96**2
 _WORD = re.compile(r"[a-z0-9']+")
 
 
-def split_counts(samples: Iterable[SourceSample], published: Mapping[str, int]) -> dict[str, dict[str, int | None]]:
+def count_splits(samples: Iterable[SourceSample], published: Mapping[str, int]) -> dict[str, dict[str, int | None]]:
     """Split to the number of queries, refs (different targets) and images, and of queries published."""
     queries: Counter[str] = Counter()
     refs: dict[str, set[tuple[str, Any]]] = defaultdict(set)
@@ -36,7 +36,7 @@ def split_counts(samples: Iterable[SourceSample], published: Mapping[str, int]) 
     for sample in samples:
         images[sample.split].add(sample.image_name)
         queries[sample.split] += len(sample.queries)
-        refs[sample.split] |= {(sample.image_name, _target(query)) for query in sample.queries}
+        refs[sample.split] |= {(sample.image_name, _get_target(query)) for query in sample.queries}
     return {
         split: {
             "queries": queries[split],
@@ -44,54 +44,56 @@ def split_counts(samples: Iterable[SourceSample], published: Mapping[str, int]) 
             "images": len(images[split]),
             "published_queries": published.get(split),
         }
-        for split in sorted({*images, *published}, key=_in_order)
+        for split in sorted({*images, *published}, key=_get_split_order)
     }
 
 
-def _in_order(split: str) -> tuple[int, str]:
+def _get_split_order(split: str) -> tuple[int, str]:
     return (["train", "val"].index(split) if split in ("train", "val") else 2, split)
 
 
-def _target(query: Query) -> Any:
+def _get_target(query: Query) -> Any:
     return query.box_xyxy if query.instance is None else query.instance
 
 
-def problem_counts(problems: Iterable[Problem]) -> dict[str, dict[str, int]]:
+def count_problems(problems: Iterable[Problem]) -> dict[str, dict[str, int]]:
     """Rule to how often it was broken and how many queries that concerns."""
-    found: dict[str, dict[str, int]] = {}
+    totals: dict[str, dict[str, int]] = {}
     for problem in problems:
-        counts = found.setdefault(problem.rule, {"times": 0, "queries": 0})
+        counts = totals.setdefault(problem.rule, {"times": 0, "queries": 0})
         counts["times"] += 1
         counts["queries"] += problem.num_queries
-    return dict(sorted(found.items()))
+    return dict(sorted(totals.items()))
 
 
 def doubles(samples: Iterable[SourceSample]) -> dict[str, int]:
     """Queries that say of the same thing what another has said, and those whose words also mean another thing."""
-    again = contradicting = 0
+    num_repeated = contradicting = 0
     for sample in samples:
         targets: dict[str, Counter[Any]] = defaultdict(Counter)
         for query in sample.queries:
-            targets[" ".join(_WORD.findall(query.text.lower()))][_target(query)] += 1
+            targets[" ".join(_WORD.findall(query.text.lower()))][_get_target(query)] += 1
         for counts in targets.values():
-            again += counts.total() - len(counts)
+            num_repeated += counts.total() - len(counts)
             contradicting += counts.total() if len(counts) > 1 else 0
-    return {"same_words_same_target": again, "same_words_another_target": contradicting}
+    return {"same_words_same_target": num_repeated, "same_words_another_target": contradicting}
 
 
-def rivals(samples: Iterable[SourceSample]) -> dict[str, int]:
+def count_by_distractors(samples: Iterable[SourceSample]) -> dict[str, int]:
     """Queries by the number of other instances of the target's category, crowds left out."""
-    found = Counter(rival_group(_num_rivals(sample, query)) for sample in samples for query in sample.queries)
-    return {group: found[group] for group in RIVALS if found[group]}
+    totals = Counter(
+        get_distractor_group(_count_distractors(sample, query)) for sample in samples for query in sample.queries
+    )
+    return {group: totals[group] for group in DISTRACTOR_GROUPS if totals[group]}
 
 
-def _num_rivals(sample: SourceSample, query: Query) -> int | None:
+def _count_distractors(sample: SourceSample, query: Query) -> int | None:
     if query.instance is None or not sample.instances[query.instance].category:
         return None
-    return len(rival_boxes(sample, query))
+    return len(get_distractor_boxes(sample, query))
 
 
-def rival_boxes(sample: SourceSample, query: Query) -> list[Any]:
+def get_distractor_boxes(sample: SourceSample, query: Query) -> list[Any]:
     """Boxes of the other instances of the target's category."""
     if query.instance is None:
         return []
@@ -104,11 +106,11 @@ def rival_boxes(sample: SourceSample, query: Query) -> list[Any]:
 
 
 def words(samples: Iterable[SourceSample]) -> dict[str, float | int]:
-    """``word_figures`` of all queries."""
-    return word_figures([query.text for sample in samples for query in sample.queries])
+    """``compute_word_statistics`` of all queries."""
+    return compute_word_statistics([query.text for sample in samples for query in sample.queries])
 
 
-def word_figures(queries: Iterable[str]) -> dict[str, float | int]:
+def compute_word_statistics(queries: Iterable[str]) -> dict[str, float | int]:
     """Lengths in words, shares of queries that begin with an article, have a spatial word or a colour, and distinct-n.
 
     ``distinct_n`` is the number of different n-grams over that of all (Li et al., NAACL 2016). It falls with the
@@ -120,56 +122,59 @@ def word_figures(queries: Iterable[str]) -> dict[str, float | int]:
     lengths = [len(text) for text in texts]
     return {
         "mean_words": mean(lengths),
-        **_spread(lengths, "words"),
+        **_compute_percentiles(lengths, "words"),
         "longest": max(lengths),
         "different_words": len({word for text in texts for word in text}),
         "article_share": mean(text[:1] in (["a"], ["an"], ["the"]) for text in texts),
         "spatial_share": mean(not LOCATION_WORDS.isdisjoint(text) for text in texts),
-        "colour_share": mean(not COLOURS.isdisjoint(text) for text in texts),
-        "distinct_1": _distinct(texts, 1),
-        "distinct_2": _distinct(texts, 2),
+        "color_share": mean(not COLORS.isdisjoint(text) for text in texts),
+        "distinct_1": _compute_distinct_n(texts, 1),
+        "distinct_2": _compute_distinct_n(texts, 2),
     }
 
 
-def _distinct(texts: Sequence[list[str]], n: int) -> float:
+def _compute_distinct_n(texts: Sequence[list[str]], n: int) -> float:
     ngrams = [tuple(text[i : i + n]) for text in texts for i in range(len(text) - n + 1)]
     return len(set(ngrams)) / len(ngrams) if ngrams else 0.0
 
 
-def box_sizes(samples: Iterable[SourceSample]) -> dict[str, float]:
+def summarize_box_sizes(samples: Iterable[SourceSample]) -> dict[str, float]:
     """The targets' areas as shares of their images, where the image's size is known, and COCO's three classes."""
-    areas = [(area_px(q.box_xyxy), s.size) for s in samples for q in s.queries]
+    areas = [(compute_area_px(q.box_xyxy), s.size) for s in samples for q in s.queries]
     if not areas:
         return {}
     shares = [area / (size[0] * size[1]) for area, size in areas if size and min(size) > 0]
     return {
-        **(_spread(shares, "share") if shares else {}),
+        **(_compute_percentiles(shares, "share") if shares else {}),
         "small": mean(area < SMALL_PX2 for area, _ in areas),
         "medium": mean(SMALL_PX2 <= area <= LARGE_PX2 for area, _ in areas),
         "large": mean(area > LARGE_PX2 for area, _ in areas),
     }
 
 
-def _spread(values: Sequence[float], of: str) -> dict[str, float]:
+def _compute_percentiles(values: Sequence[float], name: str) -> dict[str, float]:
     """The 5th, 50th and 95th hundredth."""
     cuts = quantiles(values, n=20, method="inclusive") if len(values) > 1 else [values[0]] * 19
-    return {f"p5_{of}": cuts[0], f"median_{of}": cuts[9], f"p95_{of}": cuts[18]}
+    return {f"p5_{name}": cuts[0], f"median_{name}": cuts[9], f"p95_{name}": cuts[18]}
 
 
-def shared_pictures(samples: Iterable[SourceSample], against: Iterable[str] = ()) -> dict[str, int]:
+def count_shared_images(samples: Iterable[SourceSample], against: Iterable[str] = ()) -> dict[str, int]:
     """How many photographs two splits share, or a split and a given list, by name."""
-    pictures: dict[str, set[str]] = defaultdict(set)
+    images_by_split: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
-        pictures[sample.split].add(picture_id(sample.image_name))
-    listed = {picture_id(name) for name in against}
+        images_by_split[sample.split].add(normalize_image_name(sample.image_name))
+    listed = {normalize_image_name(name) for name in against}
     between = {
-        f"{a} and {b}": len(pictures[a] & pictures[b]) for a, b in combinations(sorted(pictures, key=_in_order), 2)
+        f"{a} and {b}": len(images_by_split[a] & images_by_split[b])
+        for a, b in combinations(sorted(images_by_split, key=_get_split_order), 2)
     }
-    with_list = {f"{split} and the list": len(found & listed) for split, found in pictures.items()} if listed else {}
+    with_list = (
+        {f"{split} and the list": len(totals & listed) for split, totals in images_by_split.items()} if listed else {}
+    )
     return {pair: count for pair, count in {**between, **with_list}.items() if count}
 
 
-def same_content(names: Iterable[str], images: Location, also: UPath | None = None) -> list[list[str]]:
+def find_same_content(names: Iterable[str], images: Location, other_folder: UPath | None = None) -> list[list[str]]:
     """Groups of photographs that are the same file under different names; only files of one size are hashed.
 
     Args:
@@ -177,8 +182,8 @@ def same_content(names: Iterable[str], images: Location, also: UPath | None = No
         also: another folder, all of whose files are compared, too.
     """
     files: dict[str, Location] = {name: images / name for name in sorted(set(names))}
-    if also is not None:
-        files |= {str(also / name): also / name for name in sizes(also)}
+    if other_folder is not None:
+        files |= {str(other_folder / name): other_folder / name for name in list_sizes(other_folder)}
     by_size: dict[int, list[str]] = defaultdict(list)
     for name, path in files.items():
         by_size[path.stat().st_size].append(name)
@@ -189,7 +194,7 @@ def same_content(names: Iterable[str], images: Location, also: UPath | None = No
     return [group for group in by_hash.values() if len(group) > 1]
 
 
-def listed_pictures(against: Path) -> list[str]:
+def read_image_list(against: Path) -> list[str]:
     """Names of photographs: the lines of a text file, or the files of a folder."""
     if against.is_dir():
         return [path.name for path in against.iterdir() if path.is_file()]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-RIVALS = ("0", "1", "2-3", "4+", "unknown")
+DISTRACTOR_GROUPS = ("0", "1", "2-3", "4+", "unknown")
 
 
-def rival_group(num_rivals: int | None) -> str:
-    """One of ``RIVALS``; None is not known."""
-    if num_rivals is None:
+def get_distractor_group(num_distractors: int | None) -> str:
+    """One of ``DISTRACTOR_GROUPS``; None is not known."""
+    if num_distractors is None:
         return "unknown"
-    return str(num_rivals) if num_rivals < 2 else "2-3" if num_rivals < 4 else "4+"
+    return str(num_distractors) if num_distractors < 2 else "2-3" if num_distractors < 4 else "4+"

@@ -11,9 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pipeline.storage import Location
-from workflows.cli.paths import write_whole
+from workflows.cli.paths import write_atomic
 
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 """Okabe and Ito's, which people of all kinds of colour vision tell apart."""
 
 MARKERS, LINES, HATCHES = "osD^vP", ("-", "--", "-.", ":"), ("", "//", "..", "xx", "\\\\", "++")
@@ -36,22 +36,22 @@ def new_figure(width_in: float, height_in: float, num_axes: int = 1, columns: in
     return figure, axes
 
 
-def save(figure: Figure, path: Location) -> None:
+def save_figure(figure: Figure, path: Location) -> None:
     """Write a PNG file, whole or not at all."""
     content = io.BytesIO()
     figure.savefig(content, format="png")
-    write_whole(path, content.getvalue())
+    write_atomic(path, content.getvalue())
 
 
-def curves(axes: Any, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str) -> None:
+def plot_curves(axes: Any, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str) -> None:
     """Named lines of (x, y), told apart by colour, marker and dashes."""
-    for i, (name, (across, up)) in enumerate(lines.items()):
-        style = {"color": COLOURS[i % 6], "marker": MARKERS[i % 6], "linestyle": LINES[i % 4]}
-        axes.plot(across, up, label=name, markersize=4, linewidth=1.4, **style)
-    _named(axes, x, y, len(lines))
+    for i, (name, (x_values, y_values)) in enumerate(lines.items()):
+        style = {"color": COLORS[i % 6], "marker": MARKERS[i % 6], "linestyle": LINES[i % 4]}
+        axes.plot(x_values, y_values, label=name, markersize=4, linewidth=1.4, **style)
+    _label_axes(axes, x, y, len(lines))
 
 
-def bars(
+def plot_bars(
     axes: Any,
     labels: Sequence[str],
     series: Mapping[str, Sequence[tuple[float, float, float] | None]],
@@ -61,17 +61,17 @@ def bars(
     """Groups of bars; each is (value, low, high), the last two an interval, or None where there is nothing to show."""
     width = 0.8 / max(1, len(series))
     for i, (name, values) in enumerate(series.items()):
-        shown = [(at, value) for at, value in enumerate(values) if value is not None]
-        centres = [at + (i - (len(series) - 1) / 2) * width for at, _ in shown]
+        shown = [(position, value) for position, value in enumerate(values) if value is not None]
+        centers = [position + (i - (len(series) - 1) / 2) * width for position, _ in shown]
         heights = [value[0] for _, value in shown]
         spread = [[value[0] - value[1] for _, value in shown], [value[2] - value[0] for _, value in shown]]
         axes.bar(
-            centres,
+            centers,
             heights,
             width,
             yerr=spread,
             label=name,
-            color=COLOURS[i % 6],
+            color=COLORS[i % 6],
             hatch=HATCHES[i % 6],
             edgecolor="white",
             error_kw={"elinewidth": 1, "capsize": 2, "ecolor": "#333333"},
@@ -79,12 +79,12 @@ def bars(
     slanted = max(map(len, labels), default=0) > 12
     axes.set_xticks(range(len(labels)), labels, rotation=20 if slanted else 0, ha="right" if slanted else "center")
     axes.set_title(title, fontsize=FONT_PT, loc="left")
-    _named(axes, "", y, len(series))
+    _label_axes(axes, "", y, len(series))
 
 
-def levels(axes: Any, values: Mapping[str, float], title: str, decimals: int = 0) -> None:
+def plot_levels(axes: Any, values: Mapping[str, float], title: str, decimals: int = 0) -> None:
     """A bar across for each name, the first on top, with its number."""
-    axes.barh(list(values), list(values.values()), color=COLOURS[0])
+    axes.barh(list(values), list(values.values()), color=COLORS[0])
     for row, value in enumerate(values.values()):
         axes.text(value, row, f" {value:,.{decimals}f}", va="center", fontsize=FONT_PT - 1)
     axes.invert_yaxis()
@@ -93,7 +93,7 @@ def levels(axes: Any, values: Mapping[str, float], title: str, decimals: int = 0
     axes.set_title(title, fontsize=FONT_PT, loc="left")
 
 
-def heat_map(
+def plot_heat_map(
     axes: Any,
     values: Sequence[Sequence[float | None]],
     texts: Sequence[Sequence[str]],
@@ -104,14 +104,14 @@ def heat_map(
     filled = np.array([[np.nan if value is None else value for value in row] for row in values], dtype=float)
     axes.imshow(filled, cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for (row, column), text in np.ndenumerate(np.array(texts, dtype=object)):
-        colour = "white" if filled[row, column] < 0.5 else "black"
-        axes.text(column, row, text, ha="center", va="center", fontsize=FONT_PT - 1, color=colour)
+        color = "white" if filled[row, column] < 0.5 else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=FONT_PT - 1, color=color)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.grid(visible=False)
 
 
-def _named(axes: Any, x: str, y: str, num_series: int) -> None:
+def _label_axes(axes: Any, x: str, y: str, num_series: int) -> None:
     axes.set_xlabel(x, fontsize=FONT_PT)
     axes.set_ylabel(y, fontsize=FONT_PT)
     if num_series > 1:

@@ -10,26 +10,28 @@ from rich.table import Table
 
 from shards.reader import SampleReader
 from workflows.cli.console import console
-from workflows.cli.paths import DatasetFolders, read_lines
-from workflows.reports.dataset_statistics import word_figures
+from workflows.cli.paths import DatasetPaths, read_lines
+from workflows.reports.dataset_statistics import compute_word_statistics
 
-_SHARES = {"article_share": "article first", "spatial_share": "spatial word", "colour_share": "colour"}
+_SHARES = {"article_share": "article first", "spatial_share": "spatial word", "color_share": "color"}
 _NUMBERS = {"mean_words": "mean words", "median_words": "median", "p95_words": "95 %", "different_words": "words"}
 _DISTINCT = {"distinct_1": "distinct-1", "distinct_2": "distinct-2"}
 
 
-def beside_validation(place: DatasetFolders) -> dict[str, Any]:
+def compare_with_validation(paths: DatasetPaths) -> dict[str, Any]:
     """Figures of the scenes' queries and of those of the data set's validation split, where it was read."""
-    scenes = [query.text for sample in SampleReader(place.scenes) for query in sample.queries]
-    records = read_lines(place.queries) if place.queries.exists() else ()
-    return compared({"scenes": scenes, "val": [one["text"] for one in records if one["split"] == "val"]})
+    scenes = [query.text for sample in SampleReader(paths.scenes) for query in sample.queries]
+    records = read_lines(paths.queries) if paths.queries.exists() else ()
+    return compare_texts({"scenes": scenes, "val": [one["text"] for one in records if one["split"] == "val"]})
 
 
-def compared(texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def compare_texts(texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Figures of equally many texts of each kind, since distinct-n falls with their number; kinds without any go."""
-    count = min((len(some) for some in texts.values() if some), default=0)
+    count = min((len(queries) for queries in texts.values() if queries), default=0)
     return {
-        name: {"queries": count, **word_figures(Random(0).sample(some, count))} for name, some in texts.items() if some
+        name: {"queries": count, **compute_word_statistics(Random(0).sample(queries, count))}
+        for name, queries in texts.items()
+        if queries
     }
 
 
@@ -40,11 +42,11 @@ def print_words(figures: Mapping[str, Mapping[str, float]]) -> None:
     for title in columns.values():
         table.add_column(title, justify="right")
     for kind, values in figures.items():
-        table.add_row(kind, *(_shown(name, values[name]) for name in columns))
+        table.add_row(kind, *(_format_value(name, values[name]) for name in columns))
     console.print(table)
 
 
-def _shown(name: str, value: float) -> str:
+def _format_value(name: str, value: float) -> str:
     if name in _SHARES:
         return f"{100 * value:.1f} %"
     return f"{value:.3f}" if name in _DISTINCT else f"{value:,.4g}"

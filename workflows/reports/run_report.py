@@ -7,34 +7,34 @@ from collections.abc import Mapping
 from pipeline.executor import ExecutorConfig
 from pipeline.report import Report
 from pipeline.run import Job, run_job
-from pipeline.storage import Location, located
-from workflows.reports.plot_style import levels, new_figure, save
+from pipeline.storage import Location, resolve_location
+from workflows.reports.plot_style import new_figure, plot_levels, save_figure
 
 REPORT_PLOT = "report.png"
 
 
-def run_plotted(job: Job, output: Location, executor: ExecutorConfig) -> Report:
+def run_and_plot_job(job: Job, output: Location, executor: ExecutorConfig) -> Report:
     """``run_job``, and its report as a plot; a finished run that has one keeps it.
 
     Raises:
         PipelineError: as ``run_job``.
     """
-    report, path = run_job(job, output, executor), located(output) / REPORT_PLOT
+    report, path = run_job(job, output, executor), resolve_location(output) / REPORT_PLOT
     if not path.is_file():
-        draw_run(report, path)
+        plot_run(report, path)
     return report
 
 
-def draw_run(report: Report, path: Location) -> None:
+def plot_run(report: Report, path: Location) -> None:
     """A funnel of the items, and the share of each stage in the working time."""
-    outcomes = funnel(report.attempted, report.accepted, report.rejected, report.failed)
+    outcomes = count_outcomes(report.attempted, report.accepted, report.rejected, report.failed)
     figure, (items, time) = new_figure(9, 1.2 + 0.26 * max(len(outcomes), len(report.stage_seconds)), 2, columns=2)
-    levels(items, outcomes, f"{report.name}: items")
-    levels(time, shares(report.stage_seconds), "working time by stage (%)", decimals=1)
-    save(figure, path)
+    plot_levels(items, outcomes, f"{report.name}: items")
+    plot_levels(time, compute_time_shares(report.stage_seconds), "working time by stage (%)", decimals=1)
+    save_figure(figure, path)
 
 
-def funnel(
+def count_outcomes(
     attempted: int, accepted: int, rejected: Mapping[str, int], failed: Mapping[str, int], kept: Mapping[str, int] = {}
 ) -> dict[str, float]:
     """Name to count: all, those that were taken away by reason, those that remained, and what became of these."""
@@ -43,7 +43,7 @@ def funnel(
     return {"attempted": attempted, **away, "accepted": accepted, **kept}
 
 
-def shares(seconds: Mapping[str, float]) -> dict[str, float]:
+def compute_time_shares(seconds: Mapping[str, float]) -> dict[str, float]:
     """Percent of each stage, in the order in which the stages come."""
     total = sum(seconds.values())
     return {stage: 100 * value / total for stage, value in seconds.items()} if total else {}

@@ -10,24 +10,24 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from workflows.reports.plot_style import curves, new_figure, save
+from workflows.reports.plot_style import new_figure, plot_curves, save_figure
 
 
-def draw_learning(metrics: Path, path: Path) -> None:
-    """``learning_curves`` of a file."""
-    save(learning_curves(json.loads(metrics.read_text())["history"]), path)
+def plot_learning(metrics: Path, path: Path) -> None:
+    """``make_learning_figure`` of a file."""
+    save_figure(make_learning_figure(json.loads(metrics.read_text())["history"]), path)
 
 
-def learning_curves(history: Sequence[Mapping[str, Any]]) -> Figure:
+def make_learning_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Loss of each epoch, and accuracy on the validation split where it was looked at."""
     figure, (losses, accuracies) = new_figure(9, 3.4, 2, columns=2)
     trained = [(one["epoch"] + 1, one["loss"]) for one in history if "loss" in one]
-    curves(losses, {"loss": ([epoch for epoch, _ in trained], [loss for _, loss in trained])}, "epoch", "loss")
+    plot_curves(losses, {"loss": ([epoch for epoch, _ in trained], [loss for _, loss in trained])}, "epoch", "loss")
     looked = [(one["epoch"] + 1, one["validation"]) for one in history if "validation" in one]
     epochs = [epoch for epoch, _ in looked]
-    lines = {f"Acc@{at}": (epochs, [100 * of["accuracy"][at] for _, of in looked]) for at in ("0.50", "0.75")}
-    lines["mean IoU"] = (epochs, [100 * of["mean_iou"] for _, of in looked])
-    curves(accuracies, lines, "epoch", "validation (%)")
+    lines = {f"Acc@{at}": (epochs, [100 * scores["accuracy"][at] for _, scores in looked]) for at in ("0.50", "0.75")}
+    lines["mean IoU"] = (epochs, [100 * scores["mean_iou"] for _, scores in looked])
+    plot_curves(accuracies, lines, "epoch", "validation (%)")
     accuracies.set_ylim(0, 100)
     for axes in (losses, accuracies):
         axes.set_xlim(0.5, len(history) + 0.5)

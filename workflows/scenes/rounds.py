@@ -17,46 +17,46 @@ from typing import Any
 
 from upath import UPath
 
-from augmentation.planning.quotas import LEAST_OF_ROUND, Cell, Outcome, Quotas, Standing
+from augmentation.planning.quotas import MIN_ROUND_SCENES, Outcome, QuotaKey, Quotas, QuotaStatus
 from augmentation.planning.selection import (
     Candidate,
-    Choice,
     SelectionConfig,
+    SelectionDecision,
     SelectPayload,
     SelectStage,
-    candidate,
-    kept_of_cells,
+    count_kept_queries,
+    make_candidate,
     select,
 )
 from augmentation.planning.vocabulary import (
     Composer,
     SceneRequest,
     VocabularyConfig,
-    arrangements_of,
-    even_requests,
-    scene_specs,
+    get_arrangements,
+    make_scene_specs,
+    make_uniform_requests,
 )
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import ShardItems, open_plan, remove_run
-from pipeline.receipts import runs_below
+from pipeline.receipts import list_runs
 from pipeline.report import Report
 from pipeline.run import Job, PlanRow
 from pipeline.stage import Stage
-from pipeline.storage import sizes
+from pipeline.storage import list_sizes
 from shards.reader import SampleReader
 from shards.writer import SampleSink
 from workflows.cli.console import UserError, console
-from workflows.cli.paths import write_whole
-from workflows.reports.run_report import run_plotted
+from workflows.cli.paths import write_atomic
+from workflows.reports.run_report import run_and_plot_job
 
-_FIRST_ROUND = 256
+_FIRST_ROUND_SCENES = 256
 
-_WALL = "wall.json"
+_WALL_FILE = "wall.json"
 """Seconds of the calls that worked on a run, and the number of shards that they delivered."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class ComposerPipeline:
     """How one composer's scenes are made."""
 
     composer: Composer
@@ -71,7 +71,7 @@ class RoundsConfig:
     """What all rounds share."""
 
     root: UPath
-    recipes: tuple[Recipe, ...]
+    pipelines: tuple[ComposerPipeline, ...]
     vocabulary: VocabularyConfig
     quotas: Quotas
     selection: SelectionConfig
@@ -83,20 +83,20 @@ class RoundsConfig:
     scenes_per_shard: int
     executor: ExecutorConfig
 
-    def round_size(self, in_round: int) -> int:
+    def compute_round_size(self, round_index: int) -> int:
         """Each round is twice as large as the one before, up to one scene for each category, number and arrangement:
         whatever the budget, so that a larger one goes on."""
-        largest = len(self.vocabulary.cells) * len(arrangements_of("pasted"))
-        return max(LEAST_OF_ROUND, min(_FIRST_ROUND << (in_round - 1), largest))
+        largest = len(self.vocabulary.category_quantifiers) * len(get_arrangements("pasted"))
+        return max(MIN_ROUND_SCENES, min(_FIRST_ROUND_SCENES << (round_index - 1), largest))
 
     @property
     def fingerprint(self) -> dict[str, Any]:
         """All that decides the rounds, but not how many there are."""
         return {
-            "composers": [recipe.composer for recipe in self.recipes],
+            "composers": [pipeline.composer for pipeline in self.pipelines],
             "vocabulary": self.vocabulary.to_json(),
             "quotas": asdict(self.quotas.config),
-            "families": sorted({cell.family for cell in self.quotas.cells}),
+            "families": sorted({quota_key.relation_type for quota_key in self.quotas.quota_keys}),
             "selection": asdict(self.selection),
         }
 
@@ -115,7 +115,7 @@ class RoundRun:
     candidates: tuple[Candidate, ...]
     """In the order of the run's samples."""
 
-    asked_ious: tuple[float, ...]
+    requested_ious: tuple[float, ...]
     """Of accepted things that were asked for at a place: how well they lie there."""
 
 
@@ -125,10 +125,10 @@ class Rounds:
 
     config: RoundsConfig
     runs: list[RoundRun] = field(default_factory=list)
-    choices: list[Choice] = field(default_factory=list)
+    decisions: list[SelectionDecision] = field(default_factory=list)
     """In the order of ``candidates``."""
 
-    standings: list[Standing] = field(default_factory=list)
+    statuses: list[QuotaStatus] = field(default_factory=list)
     num_rounds: int = 0
     stopped: str | None = None
     """Why no further round is made."""
@@ -142,8 +142,8 @@ class Rounds:
         return [one for run in self.runs for one in run.outcomes]
 
     @property
-    def kept(self) -> Mapping[Cell, int]:
-        return kept_of_cells(self.candidates, self.choices)
+    def kept(self) -> Mapping[QuotaKey, int]:
+        return count_kept_queries(self.candidates, self.decisions)
 
     @property
     def num_left(self) -> int:
@@ -160,137 +160,140 @@ def make_rounds(config: RoundsConfig) -> Rounds:
     """
     rounds = Rounds(config=config)
     while rounds.stopped is None:
-        requests = _next_requests(rounds)
+        requests = _plan_round(rounds)
         if not any(requests.values()):
             rounds.stopped = "what is missing hardly ever comes"
             break
         rounds.num_rounds += 1
-        for recipe in config.recipes:
-            if requests.get(recipe.composer):
-                rounds.runs.append(_made(rounds, recipe, requests[recipe.composer]))
-        _settle(rounds)
+        for pipeline in config.pipelines:
+            if requests.get(pipeline.composer):
+                rounds.runs.append(_run_round(rounds, pipeline, requests[pipeline.composer]))
+        _update_selection(rounds)
     return rounds
 
 
-def _settle(rounds: Rounds) -> None:
+def _update_selection(rounds: Rounds) -> None:
     """Choose among all candidates, and see whether that is enough."""
-    config, before = rounds.config, rounds.standings
-    rounds.choices = select(rounds.candidates, config.quotas.cells, config.quotas.config, config.selection)
-    rounds.standings = config.quotas.standings(rounds.outcomes, rounds.kept)
-    rounds.stopped = config.quotas.stop_reason(rounds.standings, before, rounds.num_left)
-    reached = sum(standing.is_reached for standing in rounds.standings)
+    config, before = rounds.config, rounds.statuses
+    rounds.decisions = select(rounds.candidates, config.quotas.quota_keys, config.quotas.config, config.selection)
+    rounds.statuses = config.quotas.statuses(rounds.outcomes, rounds.kept)
+    rounds.stopped = config.quotas.find_stop_reason(rounds.statuses, before, rounds.num_left)
+    reached = sum(status.is_reached for status in rounds.statuses)
     console.print(
-        f"round {rounds.num_rounds}: {reached:,} of {len(rounds.standings):,} cells reached"
+        f"round {rounds.num_rounds}: {reached:,} of {len(rounds.statuses):,} cells reached"
         + (f"; {rounds.stopped}" if rounds.stopped else "")
     )
 
 
-def _next_requests(rounds: Rounds) -> dict[Composer, list[SceneRequest]]:
+def _plan_round(rounds: Rounds) -> dict[Composer, list[SceneRequest]]:
     """An even spread at first; then what is missing. The scenes are shared between the composers."""
     config = rounds.config
-    shares = _shares(
-        [recipe.composer for recipe in config.recipes], min(config.round_size(rounds.num_rounds + 1), rounds.num_left)
+    shares = _divide_scenes(
+        [pipeline.composer for pipeline in config.pipelines],
+        min(config.compute_round_size(rounds.num_rounds + 1), rounds.num_left),
     )
     if rounds.num_rounds == 0:
-        return {one: even_requests(config.vocabulary, share, config.seed, one) for one, share in shares.items()}
-    return config.quotas.next_requests(shares, rounds.outcomes, rounds.kept)
+        return {one: make_uniform_requests(config.vocabulary, share, config.seed, one) for one, share in shares.items()}
+    return config.quotas.plan_requests(shares, rounds.outcomes, rounds.kept)
 
 
-def _shares(composers: Sequence[Composer], num_scenes: int) -> dict[Composer, int]:
+def _divide_scenes(composers: Sequence[Composer], num_scenes: int) -> dict[Composer, int]:
     each, rest = divmod(num_scenes, len(composers))
     shares = {composer: each + (i < rest) for i, composer in enumerate(composers)}
     return {composer: share for composer, share in shares.items() if share}
 
 
-def _made(rounds: Rounds, recipe: Recipe, requests: Sequence[SceneRequest]) -> RoundRun:
-    config, in_round, composer = rounds.config, rounds.num_rounds, recipe.composer
-    folder = config.root / f"{in_round:02d}-{composer}"
+def _run_round(rounds: Rounds, pipeline: ComposerPipeline, requests: Sequence[SceneRequest]) -> RoundRun:
+    config, round_index, composer = rounds.config, rounds.num_rounds, pipeline.composer
+    folder = config.root / f"{round_index:02d}-{composer}"
     _check_budget(folder, rounds)
-    specs = scene_specs(config.vocabulary, requests, config.seed, composer=composer, in_round=in_round)
+    specs = make_scene_specs(config.vocabulary, requests, config.seed, composer=composer, round_index=round_index)
     job = Job(
         name="scenes",
-        fingerprint={**config.fingerprint, **recipe.fingerprint},
+        fingerprint={**config.fingerprint, **pipeline.fingerprint},
         inputs=lambda: (PlanRow(key=spec.key, payload=spec.to_payload(), group=config.split) for spec in specs),
         items_per_shard=config.scenes_per_shard,
         seed=config.seed,
-        stages=recipe.stages,
+        stages=pipeline.stages,
         sink=SampleSink(),
     )
-    with _timed(folder):
-        report = run_plotted(job, folder, config.executor)
-    return _read(folder, composer, report)
+    with _record_wall_time(folder):
+        report = run_and_plot_job(job, folder, config.executor)
+    return _read_round(folder, composer, report)
 
 
 def _check_budget(folder: UPath, rounds: Rounds) -> None:
     """A round that an earlier command with a larger budget asked for is not cut."""
-    if not runs_below(folder):
+    if not list_runs(folder):
         return
-    planned, least = open_plan(folder).num_items, len(rounds.outcomes)
+    planned, num_requested = open_plan(folder).num_items, len(rounds.outcomes)
     if planned > rounds.num_left:
         raise UserError(
             f"{folder} was asked for {planned:,} scenes, of the {rounds.config.num_scenes:,} of --num-scenes "
-            f"{rounds.num_left:,} are left; give at least {least + planned:,}, or remove {folder.parent} to start anew"
+            f"{rounds.num_left:,} are left; give at least {num_requested + planned:,}, or remove {folder.parent} to start anew"
         )
 
 
 @contextmanager
-def _timed(folder: UPath) -> Iterator[None]:
+def _record_wall_time(folder: UPath) -> Iterator[None]:
     """Add the time of a call that delivered shards to that of the calls before: a run's report has only the last."""
-    before, started = _num_receipts(folder), time.monotonic()
+    before, started = _count_receipts(folder), time.monotonic()
     try:
         yield
     finally:
-        if delivered := _num_receipts(folder) - before:
-            record = _wall(folder)
+        if delivered := _count_receipts(folder) - before:
+            record = _read_wall_record(folder)
             seconds = record["seconds"] + time.monotonic() - started
-            write_whole(folder / _WALL, json.dumps({"seconds": seconds, "shards": record["shards"] + delivered}))
+            write_atomic(folder / _WALL_FILE, json.dumps({"seconds": seconds, "shards": record["shards"] + delivered}))
 
 
-def _num_receipts(folder: UPath) -> int:
-    return sum(name.endswith(".json") for name in sizes(folder / "receipts"))
+def _count_receipts(folder: UPath) -> int:
+    return sum(name.endswith(".json") for name in list_sizes(folder / "receipts"))
 
 
-def _wall(folder: UPath) -> dict[str, Any]:
-    path = folder / _WALL
+def _read_wall_record(folder: UPath) -> dict[str, Any]:
+    path = folder / _WALL_FILE
     record: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {"seconds": 0.0, "shards": 0}
     return record
 
 
-def _read(folder: UPath, composer: Composer, report: Report) -> RoundRun:
+def _read_round(folder: UPath, composer: Composer, report: Report) -> RoundRun:
     """What a finished run was asked for and what came of it."""
     candidates, ious = list[Candidate](), list[float]()
     for sample in SampleReader(folder):
-        candidates.append(candidate(sample))
-        ious += [one.asked_iou for one in sample.instances if one.asked_iou is not None]
-    wall = _wall(folder)
+        candidates.append(make_candidate(sample))
+        ious += [one.requested_iou for one in sample.instances if one.requested_iou is not None]
+    wall = _read_wall_record(folder)
     return RoundRun(
         folder=folder,
         composer=composer,
         report=report,
         # Of shards whose call was killed no time is known: they count as the others do.
         wall_seconds=wall["seconds"] * report.num_shards / wall["shards"] if wall["shards"] else None,
-        outcomes=tuple(_outcomes(folder, composer, {one.key: _cells(one) for one in candidates})),
+        outcomes=tuple(_iterate_outcomes(folder, composer, {one.key: _count_quota_keys(one) for one in candidates})),
         candidates=tuple(candidates),
-        asked_ious=tuple(ious),
+        requested_ious=tuple(ious),
     )
 
 
-def _outcomes(folder: UPath, composer: Composer, brought: Mapping[str, dict[Cell, int]]) -> Iterator[Outcome]:
+def _iterate_outcomes(
+    folder: UPath, composer: Composer, counts_by_scene: Mapping[str, dict[QuotaKey, int]]
+) -> Iterator[Outcome]:
     """Of all scenes of the plan, in order."""
     plan = open_plan(folder)
     items = ShardItems(plan)
     for item in (item for shard in plan.shards for item in items.read(shard)):
-        request = _request(composer, item.payload)
-        yield Outcome(composer=composer, request=request, candidates=brought.get(item.key, {}))
+        request = _make_request(composer, item.payload)
+        yield Outcome(composer=composer, request=request, candidates=counts_by_scene.get(item.key, {}))
 
 
-def _cells(one: Candidate) -> dict[Cell, int]:
-    cells = [query.cell for query in one.queries]
-    return {cell: cells.count(cell) for cell in cells}
+def _count_quota_keys(one: Candidate) -> dict[QuotaKey, int]:
+    quota_keys = [query.quota_key for query in one.queries]
+    return {quota_key: quota_keys.count(quota_key) for quota_key in quota_keys}
 
 
-def _request(composer: Composer, payload: Mapping[str, Any]) -> SceneRequest:
-    arrangement = payload["arrangement"] if arrangements_of(composer) != (None,) else None
+def _make_request(composer: Composer, payload: Mapping[str, Any]) -> SceneRequest:
+    arrangement = payload["arrangement"] if get_arrangements(composer) != (None,) else None
     return SceneRequest(category=payload["category"], count=payload["count"], arrangement=arrangement)
 
 
@@ -301,13 +304,13 @@ def write_selection(rounds: Rounds, output: UPath) -> Report:
     again from the rounds at any time.
     """
     config = rounds.config
-    rows = _selection_rows(rounds)
+    rows = _build_selection_rows(rounds)
     digest = hashlib.sha256(json.dumps([[row.key, row.payload] for row in rows]).encode()).hexdigest()
     job = Job(
         name="select-scenes",
         fingerprint={
             **config.fingerprint,
-            "recipes": {recipe.composer: dict(recipe.fingerprint) for recipe in config.recipes},
+            "recipes": {pipeline.composer: dict(pipeline.fingerprint) for pipeline in config.pipelines},
             "candidates": digest,
         },
         inputs=lambda: rows,
@@ -316,21 +319,25 @@ def write_selection(rounds: Rounds, output: UPath) -> Report:
         stages=[SelectStage(config.root)],
         sink=SampleSink(),
     )
-    _remove_other_choice(output, job.fingerprint)
-    return run_plotted(job, output, config.executor)
+    _remove_old_selection(output, job.fingerprint)
+    return run_and_plot_job(job, output, config.executor)
 
 
-def _selection_rows(rounds: Rounds) -> list[PlanRow]:
-    places = [(run.folder.name, number) for run in rounds.runs for number in range(len(run.candidates))]
+def _build_selection_rows(rounds: Rounds) -> list[PlanRow]:
+    locations = [(run.folder.name, number) for run in rounds.runs for number in range(len(run.candidates))]
     return [
-        PlanRow(key=choice.key, payload=SelectPayload.of(*place, choice).to_json(), group=rounds.config.split)
-        for place, choice in zip(places, rounds.choices, strict=True)
+        PlanRow(
+            key=decision.key,
+            payload=SelectPayload.from_decision(*location, decision).to_json(),
+            group=rounds.config.split,
+        )
+        for location, decision in zip(locations, rounds.decisions, strict=True)
     ]
 
 
-def _remove_other_choice(output: UPath, fingerprint: Mapping[str, Any]) -> None:
+def _remove_old_selection(output: UPath, fingerprint: Mapping[str, Any]) -> None:
     """Remove a run that differs in its candidates alone; any other is refused when it is opened."""
-    if not runs_below(output):
+    if not list_runs(output):
         return
     planned, now = dict(open_plan(output).settings.fingerprint), json.loads(json.dumps(dict(fingerprint)))
     is_other = planned.get("candidates") != now["candidates"]

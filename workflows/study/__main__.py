@@ -23,20 +23,20 @@ from upath import UPath
 
 from pipeline.executor import ExecutorConfig
 from shards.reader import SampleReader
-from workflows.cli.console import Executor, UserError, console, lies_in, run
-from workflows.cli.paths import write_whole
+from workflows.cli.console import Executor, UserError, console, print_path, run
+from workflows.cli.paths import write_atomic
 from workflows.miniature import WEIGHTS
-from workflows.miniature.models.visual_start import VisualStartConfig
-from workflows.miniature.models.visual_start import main as teach_backbone
-from workflows.miniature.world.dataset import held_out_combinations
-from workflows.study.arms import ARMS, BY_NAME, Arm
-from workflows.study.data import StudyData, prepare
+from workflows.miniature.models.visual_start import PretrainedVisualConfig
+from workflows.miniature.models.visual_start import main as pretrain_backbone
+from workflows.miniature.world.dataset import list_held_out_combinations
+from workflows.study.arms import VARIANTS, VARIANTS_BY_NAME, Variant
+from workflows.study.data import StudyData, prepare_data
 from workflows.study.figures import report
-from workflows.study.oracle import combinations_of_queries
-from workflows.study.plots import draw_study
-from workflows.study.tables import markdown
-from workflows.study.training import Training, at_once, train_all
-from workflows.study.trials import Cell, answers, cells, cost
+from workflows.study.oracle import find_query_combinations
+from workflows.study.plots import plot_study
+from workflows.study.tables import format_markdown
+from workflows.study.training import TrialRunner, choose_parallelism, train_all
+from workflows.study.trials import Trial, cells, compute_training_costs, read_trial_predictions
 
 UNSEEN = "unseen.json"
 TEST = ("testA", "testB")
@@ -49,14 +49,14 @@ class StudyConfig:
     sizes: tuple[int, ...] = (500, 2000, 8000)
     """Training queries."""
 
-    seeds: int = 5
+    num_seeds: int = 5
     """Trainings of each size of the main arms and those that have as many."""
 
     control_size: int = 2000
     """Of the arms that are not trained at all sizes."""
 
-    control_seeds: int = 3
-    arms: tuple[str, ...] = tuple(arm.name for arm in ARMS)
+    num_control_seeds: int = 3
+    variants: tuple[str, ...] = tuple(variant.name for variant in VARIANTS)
     steps: int = 2000
     """Of every training, but for the arms that take several times as many."""
 
@@ -67,10 +67,10 @@ class StudyConfig:
     num_test: int = 400
     """Pictures of each of testA and testB."""
 
-    parallel: int | None = None
+    num_parallel: int | None = None
     """Networks to train at once; where not given one for each core, or a single one where there is an accelerator."""
 
-    visual_start: Path | None = None
+    pretrained_visual: Path | None = None
     """Backbone that all networks start from; as ``make train`` has it where not given."""
 
     output: Path = Path("runs/study")
@@ -81,40 +81,54 @@ class StudyConfig:
     """Everything in its smallest size."""
 
     executor: Executor = field(default_factory=ExecutorConfig)
-    rest: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    trainer_args: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Options of ``trainer.train`` for all arms alike."""
 
     def __post_init__(self) -> None:
-        if unknown := set(self.arms) - BY_NAME.keys():
-            raise UserError(f"there are no arms {sorted(unknown)}; there are {', '.join(BY_NAME)}")
-        if min(*self.sizes, self.seeds, self.steps, self.num_scenes, self.parallel or 1) < 1 or self.control_seeds < 0:
+        if unknown := set(self.variants) - VARIANTS_BY_NAME.keys():
+            raise UserError(f"there are no arms {sorted(unknown)}; there are {', '.join(VARIANTS_BY_NAME)}")
+        if (
+            min(*self.sizes, self.num_seeds, self.steps, self.num_scenes, self.num_parallel or 1) < 1
+            or self.num_control_seeds < 0
+        ):
             raise UserError("sizes, seeds, steps, num_scenes and parallel must be at least 1")
-        for name in ("sizes", "arms"):
+        for name in ("sizes", "variants"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise UserError(f"{name} must differ, got {getattr(self, name)}")
         if self.control_size not in self.sizes:
             raise UserError(f"control_size must be one of the sizes {self.sizes}, got {self.control_size}")
 
     @property
-    def chosen(self) -> list[Arm]:
-        return [BY_NAME[name] for name in self.arms]
+    def selected_variants(self) -> list[Variant]:
+        return [VARIANTS_BY_NAME[name] for name in self.variants]
 
     @property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[Trial]:
         return list(
             cells(
                 self.sizes,
-                self.chosen,
-                seeds=self.seeds,
-                control_seeds=self.control_seeds,
+                self.selected_variants,
+                num_seeds=self.num_seeds,
+                num_control_seeds=self.num_control_seeds,
                 control_size=self.control_size,
             )
         )
 
-    def described(self) -> dict[str, Any]:
+    def describe_settings(self) -> dict[str, Any]:
         """What decides the results, as JSON values."""
-        numbers = ("sizes", "seeds", "control_size", "control_seeds", "num_scenes", "num_val", "num_test", "rest")
-        return {name: getattr(self, name) for name in numbers} | {"arms": [asdict(arm) for arm in self.chosen]}
+        numbers = (
+            "sizes",
+            "num_seeds",
+            "control_size",
+            "num_control_seeds",
+            "num_scenes",
+            "num_val",
+            "num_test",
+            "trainer_args",
+        )
+        return {name: getattr(self, name) for name in numbers} | {
+            "variants": [asdict(variant) for variant in self.selected_variants]
+        }
 
     @property
     def data(self) -> StudyData:
@@ -124,7 +138,7 @@ class StudyConfig:
             num_scenes=self.num_scenes,
             num_val=self.num_val,
             num_test=self.num_test,
-            visual_start=self.visual_start or VisualStartConfig().output,
+            pretrained_visual=self.pretrained_visual or PretrainedVisualConfig().output,
             executor=self.executor,
         )
 
@@ -136,13 +150,13 @@ def smoke(config: StudyConfig) -> StudyConfig:
         smoke=False,
         sizes=(40,),
         control_size=40,
-        seeds=1,
-        control_seeds=1,
+        num_seeds=1,
+        num_control_seeds=1,
         steps=2,
         num_scenes=16,
         num_val=4,
         num_test=6,
-        visual_start=WEIGHTS / "detector",
+        pretrained_visual=WEIGHTS / "detector",
         output=config.output / "smoke",
     )
 
@@ -151,50 +165,56 @@ def main(config: StudyConfig) -> None:
     """Make the data, train what is missing, report."""
     if config.smoke:
         config = smoke(config)
-    every = config.cells
-    parallel, threads = at_once(config.parallel)
-    training = Training(
-        data=config.data, output=config.output, steps=config.steps, options=config.rest, threads=threads
+    trials = config.cells
+    num_parallel, num_threads = choose_parallelism(config.num_parallel)
+    runner = TrialRunner(
+        data=config.data,
+        output=config.output,
+        steps=config.steps,
+        trainer_args=config.trainer_args,
+        num_threads=num_threads,
     )
     if not config.report:
-        if config.visual_start is None:
-            teach_backbone(VisualStartConfig())
-        prepare(config.data, every)
-        _note_unseen(config)
-        train_all(training, every, parallel)
-    tell(config, [cell for cell in every if training.is_done(cell)], len(every))
+        if config.pretrained_visual is None:
+            pretrain_backbone(PretrainedVisualConfig())
+        prepare_data(config.data, trials)
+        _write_unseen(config)
+        train_all(runner, trials, num_parallel)
+    print_results(config, [trial for trial in trials if runner.is_done(trial)], len(trials))
 
 
-def tell(config: StudyConfig, finished: list[Cell], num_cells: int) -> None:
+def print_results(config: StudyConfig, finished: list[Trial], num_cells: int) -> None:
     """Write and print what the finished cells say."""
-    found = {(cell.size, cell.arm.name, cell.seed): answers(cell, config.output) for cell in finished}
-    if not found:
+    predictions = {
+        (trial.size, trial.variant.name, trial.seed): read_trial_predictions(trial, config.output) for trial in finished
+    }
+    if not predictions:
         raise UserError(f"no network of the study in {config.output} is finished yet; run it without --report")
     record = {
-        "networks": {"finished": len(found), "all": num_cells},
-        "study": config.described(),
+        "networks": {"finished": len(predictions), "all": num_cells},
+        "study": config.describe_settings(),
         "steps": config.steps,
-        "cost": cost(finished, config.output),
-        "data_seconds": config.data.seconds(),
-        "further_data": config.data.further({cell.arm for cell in finished}),
-        **report(found, _unseen(config), TEST),
+        "cost": compute_training_costs(finished, config.output),
+        "data_seconds": config.data.sum_stage_seconds(),
+        "extra_data": config.data.further({trial.variant for trial in finished}),
+        **report(predictions, _read_unseen(config), TEST),
     }
-    write_whole(config.output / "results.json", json.dumps(record, indent=1))
-    text = markdown(record)
-    write_whole(config.output / "results.md", text)
-    draw_study(record, config.output)
+    write_atomic(config.output / "results.json", json.dumps(record, indent=1))
+    text = format_markdown(record)
+    write_atomic(config.output / "results.md", text)
+    plot_study(record, config.output)
     console.print(Markdown(text))
-    lies_in("the study's results, with plots", config.output)
+    print_path("the study's results, with plots", config.output)
 
 
-def _note_unseen(config: StudyConfig) -> None:
+def _write_unseen(config: StudyConfig) -> None:
     """Which queries are about combinations that training never shows, for the report."""
-    targets = combinations_of_queries(SampleReader(config.data.place.samples), config.data.world)
-    unseen = sorted(query for query, combination in targets.items() if combination in held_out_combinations())
-    write_whole(config.output / UNSEEN, json.dumps(unseen))
+    targets = find_query_combinations(SampleReader(config.data.paths.samples), config.data.world)
+    unseen = sorted(query for query, combination in targets.items() if combination in list_held_out_combinations())
+    write_atomic(config.output / UNSEEN, json.dumps(unseen))
 
 
-def _unseen(config: StudyConfig) -> Collection[str]:
+def _read_unseen(config: StudyConfig) -> Collection[str]:
     return frozenset(json.loads((config.output / UNSEEN).read_text()))
 
 

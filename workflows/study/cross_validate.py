@@ -28,20 +28,22 @@ from pipeline.plan import open_plan
 from pipeline.run import Job, PlanRow, run_job
 from shards.reader import SampleReader
 from shards.writer import SampleSink
-from trainer.evaluation.metrics import Judgement
-from workflows.cli.console import Executor, UserError, console, lies_in, run
-from workflows.cli.paths import DATA, folders, write_whole
-from workflows.miniature.models.visual_start import VisualStartConfig
-from workflows.miniature.models.visual_start import main as teach_backbone
-from workflows.study.arms import ARMS, Arm
+from trainer.evaluation.metrics import PredictionRecord
+from workflows.cli.console import Executor, UserError, console, print_path, run
+from workflows.cli.paths import DATA, get_dataset_paths, write_atomic
+from workflows.miniature.models.visual_start import PretrainedVisualConfig
+from workflows.miniature.models.visual_start import main as pretrain_backbone
+from workflows.study.arms import VARIANTS, Variant
 from workflows.study.figures import report
 from workflows.study.sample_stages import ReadStage
-from workflows.study.tables import markdown
-from workflows.study.training import Training, at_once, train_all
-from workflows.study.trials import Cell, answers, cost
+from workflows.study.tables import format_markdown
+from workflows.study.training import TrialRunner, choose_parallelism, train_all
+from workflows.study.trials import Trial, compute_training_costs, read_trial_predictions
 
 RUNNABLE = tuple(
-    arm for arm in ARMS if arm.priors in (None, "own") and arm.extra in (None, "prompted") and not arm.withholds
+    variant
+    for variant in VARIANTS
+    if variant.priors in (None, "own") and variant.extra in (None, "prompted") and not variant.holds_out_colors
 )
 """Those that need no world."""
 
@@ -53,89 +55,97 @@ class CrossValidateConfig:
     dataset: str
     """What ``pack`` has joined with its priors; all its splits are taken together."""
 
-    scenes: UPath = folders("miniature").packed("scenes")
+    scenes: UPath = get_dataset_paths("miniature").get_packed_run("scenes")
     """Packed scenes, with priors of the same image encoder."""
 
     folds: int = 5
-    arms: tuple[str, ...] = tuple(arm.name for arm in RUNNABLE if arm.is_main)
+    variants: tuple[str, ...] = tuple(variant.name for variant in RUNNABLE if variant.is_main)
     steps: int = 500
     """Of every training."""
 
-    parallel: int | None = None
+    num_parallel: int | None = None
     """Networks to train at once; where not given one for each core, or a single one where there is an accelerator."""
 
-    visual_start: Path | None = None
+    pretrained_visual: Path | None = None
     """Backbone that all networks start from; as ``make train`` has it where not given."""
 
     output: Path = Path("runs/cross-validation")
     data: UPath = DATA
     executor: Executor = field(default_factory=ExecutorConfig)
-    rest: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    trainer_args: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Options of ``trainer.train`` for all arms alike."""
 
     def __post_init__(self) -> None:
-        known = [arm.name for arm in RUNNABLE]
-        if unknown := set(self.arms) - set(known):
+        known = [variant.name for variant in RUNNABLE]
+        if unknown := set(self.variants) - set(known):
             raise UserError(f"there are no arms {sorted(unknown)} without a world; there are {', '.join(known)}")
-        if self.folds < 2 or min(self.steps, self.parallel or 1) < 1:
+        if self.folds < 2 or min(self.steps, self.num_parallel or 1) < 1:
             raise UserError("folds must be at least 2, steps and parallel at least 1")
 
     @property
-    def chosen(self) -> list[Arm]:
-        return [arm for arm in RUNNABLE if arm.name in self.arms]
+    def selected_variants(self) -> list[Variant]:
+        return [variant for variant in RUNNABLE if variant.name in self.variants]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folds:
+class FoldData:
     """Where the data lie: a packing for each fold, in which it is ``val`` and the others are ``train``."""
 
     root: UPath
     scenes: UPath
-    visual_start: Path
-    evaluated: Sequence[str] = ("val",)
+    pretrained_visual: Path
+    evaluated_splits: Sequence[str] = ("val",)
 
-    def samples(self, cell: Cell) -> UPath:
-        return self.fold(cell.seed)
+    def samples(self, trial: Trial) -> UPath:
+        return self.fold(trial.seed)
 
     def fold(self, number: int) -> UPath:
         return self.root / f"fold-{number}"
 
-    def extra(self, arm: Arm) -> UPath | None:
-        return self.scenes if arm.extra else None
+    def extra(self, variant: Variant) -> UPath | None:
+        return self.scenes if variant.extra else None
 
 
 def main(config: CrossValidateConfig) -> None:
     """Cut the folds, train what is missing, report."""
-    samples = folders(config.dataset, config.data).packed("samples")
-    needed = {"make pack": samples} | ({"make augment": config.scenes} if any(a.extra for a in config.chosen) else {})
+    samples = get_dataset_paths(config.dataset, config.data).get_packed_run("samples")
+    needed = {"make pack": samples} | (
+        {"make augment": config.scenes} if any(a.extra for a in config.selected_variants) else {}
+    )
     for command, place in needed.items():
         if not place.is_dir():
             raise UserError(f"{place} does not exist; run `{command}` first")
     reader = SampleReader(samples)
     if len(reader) < config.folds:
         raise UserError(f"{samples} holds {len(reader)} pictures, too few for {config.folds} folds")
-    if config.visual_start is None:
-        teach_backbone(VisualStartConfig())
-    where = Folds(
+    if config.pretrained_visual is None:
+        pretrain_backbone(PretrainedVisualConfig())
+    where = FoldData(
         root=UPath(config.output / "data"),
         scenes=config.scenes,
-        visual_start=config.visual_start or VisualStartConfig().output,
+        pretrained_visual=config.pretrained_visual or PretrainedVisualConfig().output,
     )
-    fold_of = folds_of([reader.record(i)["image_name"] for i in range(len(reader))], config.folds)
+    fold_of = assign_folds([reader.record(i)["image_name"] for i in range(len(reader))], config.folds)
     for number in range(config.folds):
-        _cut(config, reader, fold_of, where.fold(number), number)
+        _write_fold(config, reader, fold_of, where.fold(number), number)
     num_queries = sum(entry.num_queries for entry in reader.index)
     size = num_queries - num_queries // config.folds  # of a training, about
-    cells = [Cell(size=size, arm=arm, seed=n) for n in range(config.folds) for arm in config.chosen]
-    parallel, threads = at_once(config.parallel)
-    training = Training(
-        data=where, output=config.output, steps=config.steps, options=_options(config, reader), threads=threads
+    trials = [
+        Trial(size=size, variant=variant, seed=n) for n in range(config.folds) for variant in config.selected_variants
+    ]
+    num_parallel, num_threads = choose_parallelism(config.num_parallel)
+    runner = TrialRunner(
+        data=where,
+        output=config.output,
+        steps=config.steps,
+        trainer_args=_build_trainer_args(config, reader),
+        num_threads=num_threads,
     )
-    train_all(training, cells, parallel)
-    _tell(config, cells)
+    train_all(runner, trials, num_parallel)
+    _print_results(config, trials)
 
 
-def folds_of(images: Sequence[str], folds: int) -> list[int]:
+def assign_folds(images: Sequence[str], folds: int) -> list[int]:
     """The fold of each sample: as many photographs in each, by the hash of their names, and all samples of one
     photograph, which may come in several splits, in the same."""
     ordered = sorted(set(images), key=lambda name: hashlib.sha256(name.encode()).digest())
@@ -143,7 +153,9 @@ def folds_of(images: Sequence[str], folds: int) -> list[int]:
     return [fold_of[name] for name in images]
 
 
-def _cut(config: CrossValidateConfig, reader: SampleReader, fold_of: Sequence[int], output: UPath, number: int) -> None:
+def _write_fold(
+    config: CrossValidateConfig, reader: SampleReader, fold_of: Sequence[int], output: UPath, number: int
+) -> None:
     splits = ["val" if fold == number else "train" for fold in fold_of]
     rows = [
         PlanRow(key=entry.key, payload={"number": i, "split": split}, group=split)
@@ -161,29 +173,31 @@ def _cut(config: CrossValidateConfig, reader: SampleReader, fold_of: Sequence[in
     run_job(job, output, config.executor)
 
 
-def _options(config: CrossValidateConfig, reader: SampleReader) -> tuple[str, ...]:
+def _build_trainer_args(config: CrossValidateConfig, reader: SampleReader) -> tuple[str, ...]:
     priors = reader.read(0).priors
-    return config.rest if priors is None else ("--network.prior-dim", str(priors.shape[1]), *config.rest)
+    return (
+        config.trainer_args if priors is None else ("--network.prior-dim", str(priors.shape[1]), *config.trainer_args)
+    )
 
 
-def _tell(config: CrossValidateConfig, cells: Sequence[Cell]) -> None:
+def _print_results(config: CrossValidateConfig, trials: Sequence[Trial]) -> None:
     """Every query once, by the network that has not seen its picture."""
-    found: dict[tuple[int, str, int], dict[str, list[Judgement]]] = {}
-    for cell in cells:
-        modes = found.setdefault((cell.size, cell.arm.name, 0), {})
-        for mode, judged in answers(cell, config.output).items():
-            modes.setdefault(mode, []).extend(judged)
+    predictions: dict[tuple[int, str, int], dict[str, list[PredictionRecord]]] = {}
+    for trial in trials:
+        modes = predictions.setdefault((trial.size, trial.variant.name, 0), {})
+        for mode, records in read_trial_predictions(trial, config.output).items():
+            modes.setdefault(mode, []).extend(records)
     record = {
-        "networks": {"finished": len(cells), "all": len(cells)},
+        "networks": {"finished": len(trials), "all": len(trials)},
         "steps": config.steps,
-        "cost": cost(cells, config.output),
-        **report(found, (), ("val",)),
+        "cost": compute_training_costs(trials, config.output),
+        **report(predictions, (), ("val",)),
     }
-    write_whole(config.output / "results.json", json.dumps(record, indent=1))
-    text = markdown(record)
-    write_whole(config.output / "results.md", text)
+    write_atomic(config.output / "results.json", json.dumps(record, indent=1))
+    text = format_markdown(record)
+    write_atomic(config.output / "results.md", text)
     console.print(Markdown(text))
-    lies_in("the results", config.output)
+    print_path("the results", config.output)
 
 
 if __name__ == "__main__":

@@ -10,54 +10,54 @@ import numpy as np
 from PIL import Image
 
 from generation.models.image_encoder import EncoderConfig, ImageEncoder
-from generation.models.webp import webp_bytes
-from generation.priors.rendering import Drawn, DrawnPrior
+from generation.models.webp import encode_webp
+from generation.priors.rendering import GeneratedImages, GeneratedPrior
 from pipeline.stage import Item, Rejected, Stage
 from shards.boxes import iou
 from shards.reader import SampleReader
 from workflows.cli.console import UserError
-from workflows.miniature.world.dataset import PICTURE_PX, Combination, WorldConfig, scene_of_split
-from workflows.miniature.world.drawing import sprite
+from workflows.miniature.world.dataset import IMAGE_PX, Combination, WorldConfig, sample_scene
+from workflows.miniature.world.drawing import draw_sprite
 
 BACKGROUND, EXTENT_PX = (222, 222, 222), 40
 
 
-def prior_name(combination: Combination) -> str:
+def format_oracle_id(combination: Combination) -> str:
     return "-".join(("oracle", *combination))
 
 
-def combinations_of_queries(reader: SampleReader, world: WorldConfig) -> dict[str, Combination]:
+def find_query_combinations(reader: SampleReader, world: WorldConfig) -> dict[str, Combination]:
     """Query id to what its target is, looked up in the world that the data set was drawn of.
 
     Raises:
         UserError: it was not drawn of that world.
     """
-    found: dict[str, Combination] = {}
-    firsts = _first_numbers(world)
+    combinations: dict[str, Combination] = {}
+    first_indices = _compute_first_indices(world)
     for sample in reader:
         split = sample.queries[0].split
-        index = int(sample.image_name.rpartition("_")[2].removesuffix(".png")) - firsts[split]
-        scene = scene_of_split(split, Random(f"{world.seed}/{split}/{index}"))
+        index = int(sample.image_name.rpartition("_")[2].removesuffix(".png")) - first_indices[split]
+        scene = sample_scene(split, Random(f"{world.seed}/{split}/{index}"))
         for query in sample.queries:
-            target = max(scene.things, key=lambda thing: iou(thing.box_xyxy, query.box_xyxy))
+            target = max(scene.objects, key=lambda obj: iou(obj.box_xyxy, query.box_xyxy))
             if iou(target.box_xyxy, query.box_xyxy) < 0.99:
                 raise UserError(f"{reader.run} was not drawn of {world}: {query.query_id}; choose another --output")
-            found[query.query_id] = target.combination
-    return found
+            combinations[query.query_id] = target.combination
+    return combinations
 
 
-def _first_numbers(world: WorldConfig) -> Mapping[str, int]:
+def _compute_first_indices(world: WorldConfig) -> Mapping[str, int]:
     """Number of each split's first picture."""
     train, val, test = world.num_train, world.num_val, world.num_test
     return {"train": 1, "val": 1 + train, "testA": 1 + train + val, "testB": 1 + train + val + test}
 
 
-class OracleStage(Stage[Item, DrawnPrior]):
+class OracleStage(Stage[Item, GeneratedPrior]):
     """Draws and encodes combinations of category, colour and pattern; payload: ``combination``."""
 
     @property
     def name(self) -> str:
-        return "draw"
+        return "render"
 
     def __init__(self, encoder: EncoderConfig) -> None:
         self._config = encoder
@@ -65,30 +65,30 @@ class OracleStage(Stage[Item, DrawnPrior]):
     def setup(self) -> None:
         self._encoder = ImageEncoder(self._config)
 
-    def process(self, items: list[Item]) -> list[DrawnPrior | Rejected]:
-        pictures = [np.asarray(_picture(*item.payload["combination"])) for item in items]
-        features = self._encoder.images(pictures)
-        compress = partial(webp_bytes, quality=None)
+    def process(self, items: list[Item]) -> list[GeneratedPrior | Rejected]:
+        images = [np.asarray(_render_combination(*item.payload["combination"])) for item in items]
+        features = self._encoder.images(images)
+        compress = partial(encode_webp, quality=None)
         return [
-            DrawnPrior(
+            GeneratedPrior(
                 key=item.key,
-                drawn=Drawn(
+                generated=GeneratedImages(
                     prompt=" ".join(item.payload["combination"]),
                     images=(),
                     feature=feature.astype(np.float16),
                     clip_score=None,
-                    compressed=(compress(picture),),
+                    compressed=(compress(image),),
                 ),
                 payload={},
             )
-            for item, picture, feature in zip(items, pictures, features, strict=True)
+            for item, image, feature in zip(items, images, features, strict=True)
         ]
 
 
-def _picture(category: str, colour: str, pattern: str) -> Image.Image:
-    picture, thing = (
-        Image.new("RGB", (PICTURE_PX, PICTURE_PX), BACKGROUND),
-        sprite(category, colour, pattern, EXTENT_PX),
+def _render_combination(category: str, color: str, pattern: str) -> Image.Image:
+    image, obj = (
+        Image.new("RGB", (IMAGE_PX, IMAGE_PX), BACKGROUND),
+        draw_sprite(category, color, pattern, EXTENT_PX),
     )
-    picture.paste(thing, ((PICTURE_PX - thing.width) // 2, (PICTURE_PX - thing.height) // 2), thing)
-    return picture
+    image.paste(obj, ((IMAGE_PX - obj.width) // 2, (IMAGE_PX - obj.height) // 2), obj)
+    return image

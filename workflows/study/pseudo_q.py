@@ -12,65 +12,65 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from augmentation.relations.scene import Scene
-from shards.boxes import area_px
+from shards.boxes import compute_area_px
 
-LEAST_SPREAD = 50 / 640
+MIN_SPREAD = 50 / 640
 BEHIND, FRONT = 0.4, 0.8
 
 
-def pseudo_queries(scene: Scene, category: str) -> list[tuple[str, int]]:
+def generate_pseudo_queries(scene: Scene, category: str) -> list[tuple[str, int]]:
     """(text, index of the thing), each once; one text may be given to several things."""
-    members = [i for i, thing in enumerate(scene.things) if thing.category == category]
-    nouns = {i: " ".join([*filter(None, scene.things[i].attributes.values()), category]) for i in members}
-    said = [(nouns[i], i) for i in members]
-    said += [(f"{tag} {nouns[i]}", i) for i, tag in _tags(scene, members)]
-    return list(dict.fromkeys(said))
+    members = [i for i, obj in enumerate(scene.objects) if obj.category == category]
+    nouns = {i: " ".join([*filter(None, scene.objects[i].attributes.values()), category]) for i in members}
+    queries = [(nouns[i], i) for i in members]
+    queries += [(f"{tag} {nouns[i]}", i) for i, tag in _iterate_tags(scene, members)]
+    return list(dict.fromkeys(queries))
 
 
-def ambiguous(queries: Sequence[tuple[str, int]]) -> set[str]:
+def find_ambiguous(queries: Sequence[tuple[str, int]]) -> set[str]:
     """The texts that several things have."""
     return {text for text, count in Counter(text for text, _ in queries).items() if count > 1}
 
 
-def _tags(scene: Scene, members: list[int]) -> Iterator[tuple[int, str]]:
+def _iterate_tags(scene: Scene, members: list[int]) -> Iterator[tuple[int, str]]:
     if len(members) < 2:
         return
-    yield from _across(scene, members)
-    yield from _down(scene, members)
-    yield from _in_depth(scene, members)
+    yield from _tag_horizontal(scene, members)
+    yield from _tag_vertical(scene, members)
+    yield from _tag_depth(scene, members)
 
 
-def _across(scene: Scene, members: list[int]) -> Iterator[tuple[int, str]]:
-    centres = {i: sum(scene.things[i].box_xyxy[0::2]) / 2 for i in members}
-    first, last = min(members, key=centres.__getitem__), max(members, key=centres.__getitem__)
-    if centres[last] - centres[first] <= LEAST_SPREAD * max(scene.width, scene.height):
+def _tag_horizontal(scene: Scene, members: list[int]) -> Iterator[tuple[int, str]]:
+    centers = {i: sum(scene.objects[i].box_xyxy[0::2]) / 2 for i in members}
+    first, last = min(members, key=centers.__getitem__), max(members, key=centers.__getitem__)
+    if centers[last] - centers[first] <= MIN_SPREAD * max(scene.width, scene.height):
         return
     yield from ((first, "left"), (last, "right"))
     for i in (i for i in members if i not in (first, last)):
-        share = centres[i] / scene.width
+        fraction = centers[i] / scene.width
         outer = len(members) > 3
-        yield i, "right" if outer and share > 0.75 else "left" if outer and share < 0.25 else "middle"
+        yield i, "right" if outer and fraction > 0.75 else "left" if outer and fraction < 0.25 else "middle"
 
 
-def _down(scene: Scene, members: list[int]) -> Iterator[tuple[int, str]]:
-    centres = {i: sum(scene.things[i].box_xyxy[1::2]) / 2 for i in members}
-    first, last = min(members, key=centres.__getitem__), max(members, key=centres.__getitem__)
-    if centres[last] - centres[first] <= LEAST_SPREAD * max(scene.width, scene.height):
+def _tag_vertical(scene: Scene, members: list[int]) -> Iterator[tuple[int, str]]:
+    centers = {i: sum(scene.objects[i].box_xyxy[1::2]) / 2 for i in members}
+    first, last = min(members, key=centers.__getitem__), max(members, key=centers.__getitem__)
+    if centers[last] - centers[first] <= MIN_SPREAD * max(scene.width, scene.height):
         return
     yield from ((last, "bottom"), (first, "top"))
     for i in (i for i in members if i not in (first, last)):
-        share = centres[i] / scene.height
-        if share > 0.75 or share < 0.25:
-            yield i, "bottom" if share > 0.75 else "top"
+        fraction = centers[i] / scene.height
+        if fraction > 0.75 or fraction < 0.25:
+            yield i, "bottom" if fraction > 0.75 else "top"
 
 
-def _in_depth(scene: Scene, members: list[int]) -> Iterator[tuple[int, str]]:
-    areas = {i: area_px(scene.things[i].box_xyxy) for i in members}
-    least, most = min(members, key=areas.__getitem__), max(members, key=areas.__getitem__)
-    if areas[least] >= BEHIND * areas[most]:
+def _tag_depth(scene: Scene, members: list[int]) -> Iterator[tuple[int, str]]:
+    areas = {i: compute_area_px(scene.objects[i].box_xyxy) for i in members}
+    smallest, largest = min(members, key=areas.__getitem__), max(members, key=areas.__getitem__)
+    if areas[smallest] >= BEHIND * areas[largest]:
         return
-    yield from ((least, "behind"), (most, "front"))
-    for i in (i for i in members if i not in (least, most) and len(members) > 3):
-        share = areas[i] / areas[most]
-        if share < BEHIND or share > FRONT:
-            yield i, "behind" if share < BEHIND else "front"
+    yield from ((smallest, "behind"), (largest, "front"))
+    for i in (i for i in members if i not in (smallest, largest) and len(members) > 3):
+        fraction = areas[i] / areas[largest]
+        if fraction < BEHIND or fraction > FRONT:
+            yield i, "behind" if fraction < BEHIND else "front"

@@ -7,78 +7,82 @@ from typing import Any
 
 import numpy as np
 
-from augmentation.composers.composed import Composed
-from augmentation.detection.detector import Detected
-from augmentation.detection.scene_filters import AcceptanceConfig
+from augmentation.composers.composed import ComposedScene
+from augmentation.detection.detector import DetectedScene
+from augmentation.detection.scene_filters import SceneFilterConfig
 from augmentation.planning.vocabulary import SceneSpec
-from augmentation.queries.labeling import encoded, scene_of
+from augmentation.queries.labeling import build_scene, encode_png
 from pipeline.plan import ShardItems, open_plan
-from pipeline.receipts import runs_below
+from pipeline.receipts import list_runs
 from pipeline.stage import Item, Rejected, Stage
-from pipeline.storage import Location, located
+from pipeline.storage import Location, resolve_location
 from shards.reader import SampleReader
 from shards.schema import Instance, Query, Sample
-from workflows.study.pseudo_q import pseudo_queries
-from workflows.visualization.tiles import decoded
+from workflows.study.pseudo_q import generate_pseudo_queries
+from workflows.visualization.tiles import decode_image
 
 
-def asked_of_rounds(rounds: Location) -> dict[str, Mapping[str, Any]]:
+def read_requests(rounds: Location) -> dict[str, Mapping[str, Any]]:
     """Key of each scene to what was asked for, of all rounds."""
-    plans = [open_plan(run) for run in runs_below(rounds)]
+    plans = [open_plan(run) for run in list_runs(rounds)]
     return {item.key: item.payload for plan in plans for shard in plan.shards for item in ShardItems(plan).read(shard)}
 
 
-class ReadSceneStage(Stage[Item, Composed]):
+class ReadSceneStage(Stage[Item, ComposedScene]):
     """Reads the picture of a finished scene, as if it had just been composed; payload: its number and its ``spec``."""
 
     def __init__(self, scenes: str) -> None:
         self._scenes = scenes
 
     def setup(self) -> None:
-        self._reader = SampleReader(located(self._scenes))
+        self._reader = SampleReader(resolve_location(self._scenes))
 
-    def process(self, items: list[Item]) -> list[Composed | Rejected]:
-        return [self._composed(item) for item in items]
+    def process(self, items: list[Item]) -> list[ComposedScene | Rejected]:
+        return [self._read_composed(item) for item in items]
 
-    def _composed(self, item: Item) -> Composed:
-        picture = np.asarray(decoded(self._reader.read(item.payload["number"]).image))
+    def _read_composed(self, item: Item) -> ComposedScene:
+        image = np.asarray(decode_image(self._reader.read(item.payload["number"]).image))
         spec = SceneSpec.from_payload(item.key, item.payload["spec"])
-        return Composed(key=item.key, seed=item.seed, spec=spec, composer="pseudo-q", picture=picture)
+        return ComposedScene(key=item.key, seed=item.seed, spec=spec, composer="pseudo-q", image=image)
 
 
-class PseudoQStage(Stage[Detected, Sample]):
+class PseudoQStage(Stage[DetectedScene, Sample]):
     """What Pseudo-Q's rules say of the scene's category, ambiguous or not."""
 
     @property
     def name(self) -> str:
         return "label"
 
-    def process(self, items: list[Detected]) -> list[Sample | Rejected]:
-        return [self._sample(item) for item in items]
+    def process(self, items: list[DetectedScene]) -> list[Sample | Rejected]:
+        return [self._make_sample(item) for item in items]
 
-    def _sample(self, detected: Detected) -> Sample | Rejected:
-        said = pseudo_queries(scene_of(detected, AcceptanceConfig().least_asked_iou), detected.spec.category)
-        if not said:
+    def _make_sample(self, detected: DetectedScene) -> Sample | Rejected:
+        generated = generate_pseudo_queries(
+            build_scene(detected, SceneFilterConfig().min_requested_iou), detected.spec.category
+        )
+        if not generated:
             return Rejected(key=detected.key, reason="nothing_to_say")
-        height, width = detected.picture.shape[:2]
-        instances = [Instance(box_xyxy=one.box_xyxy, category=one.category, score=one.score) for one in detected.found]
+        height, width = detected.image.shape[:2]
+        instances = [
+            Instance(box_xyxy=one.box_xyxy, category=one.category, score=one.score) for one in detected.detections
+        ]
         queries = [
             Query(
                 query_id=f"{detected.key}-{number:02d}",
                 text=text,
-                box_xyxy=detected.found[target].box_xyxy,
+                box_xyxy=detected.detections[target].box_xyxy,
                 split="train",
                 source="pseudo-q",
                 instance=target,
             )
-            for number, (text, target) in enumerate(said)
+            for number, (text, target) in enumerate(generated)
         ]
         return Sample(
             key=detected.key,
             width=width,
             height=height,
             image_name=detected.key,
-            image=encoded(detected.picture),
+            image=encode_png(detected.image),
             instances=tuple(instances),
             queries=tuple(queries),
         )

@@ -25,47 +25,47 @@ from generation.models.checkpoints import fingerprint
 from pipeline.errors import Preempted
 from pipeline.plan import open_plan
 from workflows.cli.console import UserError, console
-from workflows.cli.paths import write_whole
+from workflows.cli.paths import write_atomic
 from workflows.miniature import WEIGHTS
-from workflows.study.arms import Arm
-from workflows.study.trials import CELL, Cell
+from workflows.study.arms import Variant
+from workflows.study.trials import TRIAL_FILE, Trial
 
 LOG = "log.txt"
 TEXT_ENCODER = WEIGHTS / "bert"
 """Its tokenizer and its size; the network's own starts from random weights."""
 
 
-class CellData(Protocol):
+class TrialData(Protocol):
     """Where the data of a study lie."""
 
     @property
-    def visual_start(self) -> Path:
+    def pretrained_visual(self) -> Path:
         """Backbone that all networks start from."""
 
     @property
-    def evaluated(self) -> Sequence[str]:
+    def evaluated_splits(self) -> Sequence[str]:
         """Splits."""
 
-    def samples(self, cell: Cell) -> UPath:
+    def samples(self, trial: Trial) -> UPath:
         """Real samples with priors: train, and what is evaluated."""
 
-    def extra(self, arm: Arm) -> UPath | None:
+    def extra(self, variant: Variant) -> UPath | None:
         """Further training data."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class TrialRunner:
     """How every network is trained."""
 
-    data: CellData
+    data: TrialData
     output: Path
     """Of the study."""
 
     steps: int
-    options: Sequence[str] = ()
+    trainer_args: Sequence[str] = ()
     """Further ones of ``trainer.train``."""
 
-    threads: int = 1
+    num_threads: int = 1
     """Of each network's process."""
 
     _processes: set[subprocess.Popen[bytes]] = field(default_factory=set)
@@ -77,33 +77,33 @@ class Training:
         for process in list(self._processes):
             _terminate(process)
 
-    def run(self, cell: Cell) -> None:
+    def run(self, trial: Trial) -> None:
         """Train and ask, or find it done; what both say is in the cell's ``log.txt``.
 
         Raises:
             UserError: it failed, or the cell that is there was trained in another way, or is being trained.
         """
-        folder = cell.folder(self.output)
-        if not self.is_done(cell):
+        folder = trial.folder(self.output)
+        if not self.is_done(trial):
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / LOG).open("ab") as log:
                 _lock(log, folder)  # the processes that write to it hold it, too
                 is_resumed = (folder / "run" / "last").exists()
-                seconds = self._call(cell, log, "trainer.train", self.command(cell))
-                self._call(cell, log, "trainer.evaluate", self.questions(cell))
-            cost = {"cpu_seconds": None if is_resumed else round(seconds, 1), "threads": self.threads}
-            write_whole(folder / CELL, json.dumps({**self.how(cell), **cost}, indent=1))
+                seconds = self._run_command(trial, log, "trainer.train", self.build_train_command(trial))
+                self._run_command(trial, log, "trainer.evaluate", self.build_evaluate_command(trial))
+            cost = {"cpu_seconds": None if is_resumed else round(seconds, 1), "num_threads": self.num_threads}
+            write_atomic(folder / TRIAL_FILE, json.dumps({**self.describe_training(trial), **cost}, indent=1))
         shutil.rmtree(folder / "run", ignore_errors=True)
 
-    def is_done(self, cell: Cell) -> bool:
+    def is_done(self, trial: Trial) -> bool:
         """
         Raises:
             UserError: the cell that is there was trained in another way.
         """
-        path = cell.folder(self.output) / CELL
+        path = trial.folder(self.output) / TRIAL_FILE
         if not path.is_file():
             return False
-        then, now = json.loads(path.read_text()), self.how(cell)
+        then, now = json.loads(path.read_text()), self.describe_training(trial)
         differences = [f"{name}: {then.get(name)} then, {now[name]} now" for name in now if then.get(name) != now[name]]
         if differences:
             raise UserError(
@@ -112,43 +112,61 @@ class Training:
             )
         return True
 
-    def how(self, cell: Cell) -> dict[str, Any]:
+    def describe_training(self, trial: Trial) -> dict[str, Any]:
         """What decides a network: its command, and instead of the paths in it what lies there."""
-        runs = self._runs(cell)
-        paths = {str(path) for path in (self._run_of(cell), TEXT_ENCODER, self.data.visual_start, *runs)}
+        runs = self._list_data_runs(trial)
+        paths = {str(path) for path in (self._get_run_folder(trial), TEXT_ENCODER, self.data.pretrained_visual, *runs)}
         return {
-            "command": [word for word in self.command(cell) if word not in paths],
+            "command": [word for word in self.build_train_command(trial) if word not in paths],
             "data": [open_plan(where).plan_hash for where in runs],
             "text_encoder": fingerprint(str(TEXT_ENCODER)),
-            "visual_start": fingerprint(str(self.data.visual_start)),
+            "pretrained_visual": fingerprint(str(self.data.pretrained_visual)),
         }
 
-    def _run_of(self, cell: Cell) -> Path:
-        return cell.folder(self.output) / "run"
+    def _get_run_folder(self, trial: Trial) -> Path:
+        return trial.folder(self.output) / "run"
 
-    def _runs(self, cell: Cell) -> list[UPath]:
-        extra = self.data.extra(cell.arm)
-        return [self.data.samples(cell), *([extra] if extra else [])]
+    def _list_data_runs(self, trial: Trial) -> list[UPath]:
+        extra = self.data.extra(trial.variant)
+        return [self.data.samples(trial), *([extra] if extra else [])]
 
-    def command(self, cell: Cell) -> list[str]:
+    def build_train_command(self, trial: Trial) -> list[str]:
         """Words for ``trainer.train``; the weights of the last step count, none are chosen by a split."""
-        words = ["miniature", "--output", str(self._run_of(cell)), "--train", *map(str, self._runs(cell))]
-        words += ["--steps", str(self.steps * cell.arm.steps_factor), "--seed", str(cell.seed)]
-        if cell.arm.extra and cell.arm.extra_share:
-            words += ["--most-extra", str(cell.arm.extra_share)]
+        words = [
+            "miniature",
+            "--output",
+            str(self._get_run_folder(trial)),
+            "--train",
+            *map(str, self._list_data_runs(trial)),
+        ]
+        words += ["--steps", str(self.steps * trial.variant.steps_factor), "--seed", str(trial.seed)]
+        if trial.variant.extra and trial.variant.max_extra_fraction:
+            words += ["--max-synthetic-fraction", str(trial.variant.max_extra_fraction)]
         words += ["--text-encoder", str(TEXT_ENCODER)]
-        words += ["--visual-start", str(self.data.visual_start), "--validate-split", "None", "--tracker", "none"]
-        return [*words, *([] if cell.arm.priors else ["--network.no-use-prior"]), *cell.arm.options, *self.options]
+        words += [
+            "--pretrained-visual",
+            str(self.data.pretrained_visual),
+            "--validate-split",
+            "None",
+            "--tracker",
+            "none",
+        ]
+        return [
+            *words,
+            *([] if trial.variant.priors else ["--network.no-use-prior"]),
+            *trial.variant.trainer_args,
+            *self.trainer_args,
+        ]
 
-    def questions(self, cell: Cell) -> list[str]:
+    def build_evaluate_command(self, trial: Trial) -> list[str]:
         """Words for ``trainer.evaluate``."""
-        words = ["--checkpoint", str(self._run_of(cell) / "best"), "--data", str(self.data.samples(cell))]
-        words += ["--splits", *self.data.evaluated, "--output", str(cell.folder(self.output))]
-        return [*words, "--priors", *(("true", "without", "shuffled") if cell.arm.priors else ("true",))]
+        words = ["--checkpoint", str(self._get_run_folder(trial) / "best"), "--data", str(self.data.samples(trial))]
+        words += ["--splits", *self.data.evaluated_splits, "--output", str(trial.folder(self.output))]
+        return [*words, "--priors", *(("own", "none", "shuffled") if trial.variant.priors else ("own",))]
 
-    def _call(self, cell: Cell, log: BinaryIO, module: str, words: Sequence[str]) -> float:
+    def _run_command(self, trial: Trial, log: BinaryIO, module: str, words: Sequence[str]) -> float:
         """Seconds of CPU time that it took, which other work on the machine changes less than its duration."""
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        environment = {**os.environ, "OMP_NUM_THREADS": str(self.num_threads)}
         process = subprocess.Popen(
             [sys.executable, "-m", module, *words], stdout=log, stderr=subprocess.STDOUT, env=environment
         )
@@ -159,9 +177,9 @@ class Training:
         process.returncode = os.waitstatus_to_exitcode(status)
         self._processes.discard(process)
         if status:
-            said = Path(log.name).read_text(errors="replace").strip().splitlines()[-1:]
+            last_line = Path(log.name).read_text(errors="replace").strip().splitlines()[-1:]
             raise UserError(
-                f"{cell} ended with status {process.returncode}: {' '.join(said)} ({log.name}); the same command goes "
+                f"{trial} ended with status {process.returncode}: {' '.join(last_line)} ({log.name}); the same command goes "
                 "on with it"
             )
         return used.ru_utime + used.ru_stime
@@ -180,18 +198,18 @@ def _lock(log: BinaryIO, folder: Path) -> None:
         raise UserError(f"{folder} is being trained by another process; wait for it, or end it") from error
 
 
-def train_all(training: Training, every: Sequence[Cell], parallel: int) -> None:
-    """Train and ask what is missing, ``parallel`` at once.
+def train_all(runner: TrialRunner, trials: Sequence[Trial], num_parallel: int) -> None:
+    """Train and ask what is missing, ``num_parallel`` at once.
 
     Raises:
         UserError: one of them failed; the others are ended.
         Preempted: after SIGTERM; so are they.
     """
-    signal.signal(signal.SIGTERM, _wanted_back)
+    signal.signal(signal.SIGTERM, _raise_preempted)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with ThreadPoolExecutor(parallel) as pool, Progress(*columns, console=console) as bar:
-        task = bar.add_task(f"networks, {parallel} at once", total=len(every))
-        running = {pool.submit(training.run, cell): cell for cell in every}
+    with ThreadPoolExecutor(num_parallel) as pool, Progress(*columns, console=console) as bar:
+        task = bar.add_task(f"networks, {num_parallel} at once", total=len(trials))
+        running = {pool.submit(runner.run, trial): trial for trial in trials}
         try:
             for done in as_completed(running):
                 done.result()
@@ -199,16 +217,16 @@ def train_all(training: Training, every: Sequence[Cell], parallel: int) -> None:
                 bar.console.print(f"{running[done]}: finished")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            training.stop()
+            runner.stop()
             raise
 
 
-def at_once(wanted: int | None) -> tuple[int, int]:
+def choose_parallelism(requested: int | None) -> tuple[int, int]:
     """Networks to train at once, and threads of each: one for each core, or a single one on an accelerator."""
     cores = len(os.sched_getaffinity(0))
-    parallel = wanted or (1 if torch.accelerator.is_available() else cores)
-    return parallel, max(1, cores // parallel)
+    num_parallel = requested or (1 if torch.accelerator.is_available() else cores)
+    return num_parallel, max(1, cores // num_parallel)
 
 
-def _wanted_back(number: int, frame: object) -> None:
+def _raise_preempted(number: int, frame: object) -> None:
     raise Preempted("told to end; the same command goes on where this one stopped")

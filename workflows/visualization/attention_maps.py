@@ -10,20 +10,28 @@ from matplotlib import colormaps
 from PIL import Image, ImageDraw
 
 from trainer.explain import Explanation, Map
-from workflows.visualization.tiles import PREDICTED, Box, boxed, scaled, sheet, shrunk, tile
+from workflows.visualization.tiles import (
+    PREDICTED,
+    Box,
+    draw_named_boxes,
+    make_sheet,
+    make_tile,
+    scale_box,
+    shrink_image,
+)
 
 HEAT = colormaps["cividis"]
 """Equally readable with every kind of colour vision, and in grey."""
 
 OPACITY = 0.65
-MOST_SHOWN_PX = 1280
+MAX_SHOWN_PX = 1280
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
     """One picture of what the network looked at, and the box that belongs to it."""
 
-    picture: Image.Image
+    image: Image.Image
     caption: str
     box_xyxy: Box | None = None
 
@@ -31,48 +39,50 @@ class View:
     def boxes(self) -> list[Box]:
         return [] if self.box_xyxy is None else [self.box_xyxy]
 
-    def drawn(self) -> Image.Image:
+    def draw(self) -> Image.Image:
         """The picture with its box."""
-        return boxed(self.picture, [(box, "") for box in self.boxes])
+        return draw_named_boxes(self.image, [(box, "") for box in self.boxes])
 
 
-def views(picture: Image.Image, explanation: Explanation) -> list[View]:
+def make_views(image: Image.Image, explanation: Explanation) -> list[View]:
     """The picture with its box, the verification score, and each stage's attention with that stage's box; each at most
-    ``MOST_SHOWN_PX`` wide and high."""
-    prediction, shown = explanation.prediction, shrunk(picture, MOST_SHOWN_PX)
+    ``MAX_SHOWN_PX`` wide and high."""
+    prediction, shown = explanation.prediction, shrink_image(image, MAX_SHOWN_PX)
 
-    def under(values: Map) -> Image.Image:
-        return heated(shown, explanation.over_picture(values, picture.size, shown.size))
+    def blend_map(values: Map) -> Image.Image:
+        return blend_heat_map(shown, explanation.project_to_image(values, image.size, shown.size))
 
-    box = scaled(prediction.box_xyxy, picture, shown)
-    made = [View(picture=shown, caption=prediction.phrase, box_xyxy=box)]
-    made.append(View(picture=under(explanation.verification), caption="verification score"))
+    box = scale_box(prediction.box_xyxy, image, shown)
+    result = [View(image=shown, caption=prediction.query, box_xyxy=box)]
+    result.append(View(image=blend_map(explanation.verification), caption="verification score"))
     stages = zip(explanation.attention, prediction.stages_xyxy, strict=True)
-    for number, (values, of_stage) in enumerate(stages, 1):
+    for number, (values, stage_box) in enumerate(stages, 1):
         caption = f"stage {number}: attention and box"
-        made.append(View(picture=under(values), caption=caption, box_xyxy=scaled(of_stage, picture, shown)))
-    return made
+        result.append(View(image=blend_map(values), caption=caption, box_xyxy=scale_box(stage_box, image, shown)))
+    return result
 
 
-def explained(picture: Image.Image, explanation: Explanation) -> Image.Image:
+def draw_attention_overview(image: Image.Image, explanation: Explanation) -> Image.Image:
     """All views on one sheet."""
-    shown = views(picture, explanation)
-    return sheet([tile(one.picture, one.caption, [(box, PREDICTED) for box in one.boxes]) for one in shown], columns=4)
+    shown = make_views(image, explanation)
+    return make_sheet(
+        [make_tile(one.image, one.caption, [(box, PREDICTED) for box in one.boxes]) for one in shown], columns=4
+    )
 
 
-def heated(picture: Image.Image, values: npt.NDArray[np.float32]) -> Image.Image:
+def blend_heat_map(image: Image.Image, values: npt.NDArray[np.float32]) -> Image.Image:
     """A picture in grey under a map, whose largest value is the brightest, with a scale at its foot."""
-    least, most = float(values.min()), float(values.max())
-    shares = (values - least) / (most - least) if most > least else np.zeros_like(values)
-    colours = Image.fromarray((HEAT(shares, bytes=True))[..., :3])
-    blended = Image.blend(picture.convert("L").convert("RGB"), colours, OPACITY)
+    lowest, highest = float(values.min()), float(values.max())
+    shares = (values - lowest) / (highest - lowest) if highest > lowest else np.zeros_like(values)
+    colors = Image.fromarray((HEAT(shares, bytes=True))[..., :3])
+    blended = Image.blend(image.convert("L").convert("RGB"), colors, OPACITY)
     _draw_scale(blended)
     return blended
 
 
-def _draw_scale(picture: Image.Image) -> None:
-    height = max(2, picture.height // 40)
-    draw = ImageDraw.Draw(picture)
-    for x in range(picture.width):
-        red, green, blue = (round(255 * share) for share in HEAT(x / max(1, picture.width - 1))[:3])
-        draw.line((x, picture.height - height, x, picture.height), fill=(red, green, blue))
+def _draw_scale(image: Image.Image) -> None:
+    height = max(2, image.height // 40)
+    draw = ImageDraw.Draw(image)
+    for x in range(image.width):
+        red, green, blue = (round(255 * share) for share in HEAT(x / max(1, image.width - 1))[:3])
+        draw.line((x, image.height - height, x, image.height), fill=(red, green, blue))

@@ -10,36 +10,36 @@ from PIL import Image
 from upath import UPath
 
 from shards.reader import SampleReader
-from trainer.evaluation.metrics import Judgement
-from workflows.visualization.tiles import PREDICTED, TRUTH, picture_of, sheet, tile
+from trainer.evaluation.metrics import PredictionRecord
+from workflows.visualization.tiles import PREDICTED, TRUTH, decode_sample, make_sheet, make_tile
 
-NUM_PICTURES = 32
+NUM_IMAGES = 32
 
 
-def draw_sheets(samples: UPath, judgements: Sequence[Judgement], folder: Path) -> None:
-    """``worst.png`` and ``random.png``: predictions of the lowest IoU, each of another picture, and any."""
+def draw_sheets(samples: UPath, records: Sequence[PredictionRecord], folder: Path) -> None:
+    """``select_worst.png`` and ``random.png``: predictions of the lowest IoU, each of another picture, and any."""
     folder.mkdir(parents=True, exist_ok=True)
-    sheet(prediction_tiles(samples, worst(judgements)), columns=8).save(folder / "worst.png")
-    chosen = Random(0).sample(judgements, min(NUM_PICTURES, len(judgements)))
-    sheet(prediction_tiles(samples, chosen), columns=8).save(folder / "random.png")
+    make_sheet(make_prediction_tiles(samples, select_worst(records)), columns=8).save(folder / "worst.png")
+    chosen = Random(0).sample(records, min(NUM_IMAGES, len(records)))
+    make_sheet(make_prediction_tiles(samples, chosen), columns=8).save(folder / "random.png")
 
 
-def worst(judgements: Sequence[Judgement]) -> list[Judgement]:
+def select_worst(records: Sequence[PredictionRecord]) -> list[PredictionRecord]:
     """The lowest IoU first, one of each picture; among equals the more rivals the worse."""
-    ordered = sorted(judgements, key=lambda one: (one.iou, -(one.num_rivals or 0), one.query_id))
-    by_picture: dict[str, Judgement] = {}
+    ordered = sorted(records, key=lambda one: (one.iou, -(one.num_distractors or 0), one.query_id))
+    by_image: dict[str, PredictionRecord] = {}
     for one in ordered:
-        by_picture.setdefault(one.key, one)
-    return list(by_picture.values())[:NUM_PICTURES]
+        by_image.setdefault(one.key, one)
+    return list(by_image.values())[:NUM_IMAGES]
 
 
-def prediction_tiles(samples: UPath, judgements: Sequence[Judgement]) -> list[Image.Image]:
+def make_prediction_tiles(samples: UPath, records: Sequence[PredictionRecord]) -> list[Image.Image]:
     """A picture of each, with the phrase and the IoU."""
     reader = SampleReader(samples)
     number = {entry.key: i for i, entry in enumerate(reader.index)}
     tiles = []
-    for one in judgements:
+    for one in records:
         boxes = [(one.target_xyxy, TRUTH), (one.box_xyxy, PREDICTED)]
-        picture = picture_of(reader.read(number[one.key]))
-        tiles.append(tile(picture, f"{one.text}\nIoU {one.iou:.2f}", boxes))
+        image = decode_sample(reader.read(number[one.key]))
+        tiles.append(make_tile(image, f"{one.text}\nIoU {one.iou:.2f}", boxes))
     return tiles

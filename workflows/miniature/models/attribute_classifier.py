@@ -21,19 +21,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from workflows.miniature.models.captioned_images import to_tensor
-from workflows.miniature.models.training_loop import LoopConfig, learn
-from workflows.miniature.world.dataset import Combination, all_combinations, compose
-from workflows.miniature.world.drawing import CATEGORIES, COLOURS, PATTERNS
+from workflows.miniature.models.training_loop import LoopConfig, train_model
+from workflows.miniature.world.dataset import Combination, compose, list_combinations
+from workflows.miniature.world.drawing import CATEGORIES, COLORS, PATTERNS
 
-HEADS = {"category": CATEGORIES, "colour": tuple(COLOURS), "pattern": PATTERNS}
-WEIGHTS = "judge.safetensors"
+HEADS = {"category": CATEGORIES, "color": tuple(COLORS), "pattern": PATTERNS}
+WEIGHTS_FILE = "judge.safetensors"
 FOREGROUND_DISTANCE = 55
 """Sum of the three channels' differences from the nearest background colour."""
 
-LEAST_AREA_PX = 30
+MIN_AREA_PX = 30
 
 
-class Judge(nn.Module):
+class AttributeClassifier(nn.Module):
     """Five convolutions and one linear head for each attribute."""
 
     def __init__(self) -> None:
@@ -49,44 +49,44 @@ class Judge(nn.Module):
         self.trunk = nn.Sequential(*layers)
         self.heads = nn.ModuleDict({name: nn.Linear(2 * 128, len(labels)) for name, labels in HEADS.items()})
 
-    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(n, 3, 64, 64) in -1..1 to logits for each attribute."""
-        grid = self.trunk(pictures)
+        grid = self.trunk(images)
         feature = torch.cat([grid.mean((2, 3)), grid.amax((2, 3))], dim=1)
         return {name: head(feature) for name, head in self.heads.items()}
 
     @torch.no_grad()
-    def read(self, pictures: Sequence[Image.Image]) -> list[Combination]:
+    def read(self, images: Sequence[Image.Image]) -> list[Combination]:
         """(category, colour, pattern) of each picture of one object."""
-        logits = self(to_tensor(np.stack([np.asarray(p.convert("RGB").resize((64, 64))) for p in pictures])))
+        logits = self(to_tensor(np.stack([np.asarray(p.convert("RGB").resize((64, 64))) for p in images])))
         columns = [[HEADS[name][i] for i in logits[name].argmax(1).tolist()] for name in HEADS]
-        return [(category, colour, pattern) for category, colour, pattern in zip(*columns, strict=True)]
+        return [(category, color, pattern) for category, color, pattern in zip(*columns, strict=True)]
 
     def save(self, folder: Path) -> None:
-        save_file({name: value.half().contiguous() for name, value in self.state_dict().items()}, folder / WEIGHTS)
+        save_file({name: value.half().contiguous() for name, value in self.state_dict().items()}, folder / WEIGHTS_FILE)
 
     @staticmethod
-    def load(folder: Path) -> Judge:
-        judge = Judge()
-        judge.load_state_dict({name: value.float() for name, value in load_file(folder / WEIGHTS).items()})
-        return judge.eval()
+    def load(folder: Path) -> AttributeClassifier:
+        classifier = AttributeClassifier()
+        classifier.load_state_dict({name: value.float() for name, value in load_file(folder / WEIGHTS_FILE).items()})
+        return classifier.eval()
 
 
-def train_judge(autoencoder: AutoencoderKL, folder: Path, steps: int) -> Judge:
+def train_classifier(autoencoder: AutoencoderKL, folder: Path, steps: int) -> AttributeClassifier:
     """Train on single objects of every combination and size."""
-    judge = Judge()
+    classifier = AttributeClassifier()
 
-    def loss_at(step: int) -> Tensor:
+    def compute_loss(step: int) -> Tensor:
         random = Random(f"judge/{step}")
-        truths = [random.choice(all_combinations()) for _ in range(64)]
+        truths = [random.choice(list_combinations()) for _ in range(64)]
         scenes = [compose([truth], (14, 50), (64, 64), random) for truth in truths]
-        pictures = to_tensor(np.stack([np.asarray(scene.draw()) for scene in scenes]))
+        images = to_tensor(np.stack([np.asarray(scene.draw()) for scene in scenes]))
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            latents = autoencoder.encode(pictures[:24]).latent_dist.mean
+            latents = autoencoder.encode(images[:24]).latent_dist.mean
             latents = latents + 0.15 * latents.std() * torch.randn_like(latents)
-            pictures[:24] = autoencoder.decode(latents).sample.float()
+            images[:24] = autoencoder.decode(latents).sample.float()
         with torch.autocast("cpu", torch.bfloat16):
-            logits = judge(pictures + 0.04 * torch.randn_like(pictures))
+            logits = classifier(images + 0.04 * torch.randn_like(images))
         losses = []
         for i, (name, labels) in enumerate(HEADS.items()):
             losses.append(
@@ -94,21 +94,21 @@ def train_judge(autoencoder: AutoencoderKL, folder: Path, steps: int) -> Judge:
             )
         return torch.stack(losses).sum()
 
-    learn(LoopConfig(name="judge", steps=steps, learning_rate=2e-3), judge, loss_at, folder)
-    return judge
+    train_model(LoopConfig(name="judge", steps=steps, learning_rate=2e-3), classifier, compute_loss, folder)
+    return classifier
 
 
-def count_objects(picture: Image.Image) -> int:
+def count_objects(image: Image.Image) -> int:
     """Objects of a drawn picture by connected components: whatever differs from the colours along its border.
 
     The background has at most two colours; an outline is dark and closed, so each object is one filled component.
     """
-    array = np.asarray(picture.convert("RGB")).astype(np.int32)
+    array = np.asarray(image.convert("RGB")).astype(np.int32)
     border = np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
-    quantised, counts = np.unique(border // 24, axis=0, return_counts=True)
+    quantized, counts = np.unique(border // 24, axis=0, return_counts=True)
     common = [i for i in np.argsort(counts)[::-1][:3] if counts[i] >= 8]
-    colours = [border[(border // 24 == quantised[i]).all(1)].mean(0) for i in common]
-    distance = np.min([np.abs(array - colour).sum(2) for colour in colours], axis=0)
+    colors = [border[(border // 24 == quantized[i]).all(1)].mean(0) for i in common]
+    distance = np.min([np.abs(array - color).sum(2) for color in colors], axis=0)
     components, _ = ndimage.label(ndimage.binary_fill_holes(distance > FOREGROUND_DISTANCE))
     _, areas_px = np.unique(components, return_counts=True)
-    return int((areas_px[1:] >= LEAST_AREA_PX).sum())
+    return int((areas_px[1:] >= MIN_AREA_PX).sum())

@@ -11,8 +11,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional
 
-from workflows.miniature.models.captioned_images import PictureBank
-from workflows.miniature.models.training_loop import LoopConfig, learn
+from workflows.miniature.models.captioned_images import ImageBank
+from workflows.miniature.models.training_loop import LoopConfig, train_model
 
 KL_WEIGHT = 1e-6
 
@@ -31,32 +31,32 @@ def new_autoencoder() -> AutoencoderKL:
     )
 
 
-def train_autoencoder(bank: PictureBank, folder: Path, steps: int) -> AutoencoderKL:
+def train_autoencoder(bank: ImageBank, folder: Path, steps: int) -> AutoencoderKL:
     """Train on the bank; the scaling factor is set so that latents have unit variance."""
     model = new_autoencoder()
 
-    def loss_at(step: int) -> Tensor:
-        pictures, _ = bank.batch(32, Random(f"autoencoder/{step}"))
+    def compute_loss(step: int) -> Tensor:
+        images, _ = bank.batch(32, Random(f"autoencoder/{step}"))
         with torch.autocast("cpu", torch.bfloat16):
-            posterior = model.encode(pictures).latent_dist
-            drawn = model.decode(posterior.sample()).sample
-        drawn = drawn.float()
-        edges = sum(functional.l1_loss(drawn.diff(dim=d), pictures.diff(dim=d)) for d in (2, 3))
-        likeness = functional.l1_loss(drawn, pictures) + functional.mse_loss(drawn, pictures)
+            posterior = model.encode(images).latent_dist
+            decoded = model.decode(posterior.sample()).sample
+        decoded = decoded.float()
+        edges = sum(functional.l1_loss(decoded.diff(dim=d), images.diff(dim=d)) for d in (2, 3))
+        likeness = functional.l1_loss(decoded, images) + functional.mse_loss(decoded, images)
         loss: Tensor = likeness + 0.5 * edges + KL_WEIGHT * posterior.kl().mean()
         return loss
 
     config = LoopConfig(name="autoencoder", steps=steps, learning_rate=2e-3, weight_decay=0.0, ema_decay=0.995)
-    learn(config, model, loss_at, folder)
-    pictures, _ = bank.batch(256, Random("scale"))
+    train_model(config, model, compute_loss, folder)
+    images, _ = bank.batch(256, Random("scale"))
     with torch.no_grad():
-        latents = model.encode(pictures).latent_dist.mean
+        latents = model.encode(images).latent_dist.mean
     model.register_to_config(scaling_factor=round(1 / latents.std().item(), 5))
     return model
 
 
 @torch.no_grad()
-def psnr_db(model: AutoencoderKL, pictures: Tensor) -> float:
+def compute_psnr_db(model: AutoencoderKL, images: Tensor) -> float:
     """Peak signal-to-noise ratio of (n, 3, 64, 64) pictures in -1..1 after encoding and decoding."""
-    drawn = model.decode(model.encode(pictures).latent_dist.mean).sample.clamp(-1, 1)
-    return 10 * math.log10(4 / functional.mse_loss(drawn, pictures).item())
+    decoded = model.decode(model.encode(images).latent_dist.mean).sample.clamp(-1, 1)
+    return 10 * math.log10(4 / functional.mse_loss(decoded, images).item())

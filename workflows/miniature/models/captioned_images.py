@@ -19,7 +19,7 @@ from tokenizers.trainers import BpeTrainer, WordPieceTrainer
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from workflows.miniature.world.dataset import PICTURE_PX, captioned_picture
+from workflows.miniature.world.dataset import IMAGE_PX, sample_captioned_image
 
 MAX_TOKENS = 32
 """Length to which CLIP's and Stable Diffusion's texts are padded."""
@@ -39,18 +39,18 @@ ENGLISH = (
 POSITIONS = "the one on far left right leftmost rightmost furthest from 2nd 3rd 4th fourth above below of top center"
 
 
-class PictureBank:
-    """``num_pictures`` captioned pictures of the world, kept as arrays in a folder.
+class ImageBank:
+    """``num_images`` captioned pictures of the world, kept as arrays in a folder.
 
     Attributes:
         images: (num_pictures, 64, 64, 3) uint8, memory-mapped.
         captions: as many strings.
     """
 
-    def __init__(self, folder: Path, num_pictures: int, seed: int = 1) -> None:
-        stem = folder / f"bank-{num_pictures}-{seed}"
+    def __init__(self, folder: Path, num_images: int, seed: int = 1) -> None:
+        stem = folder / f"bank-{num_images}-{seed}"
         if not stem.with_suffix(".json").exists():
-            _fill_bank(stem, num_pictures, seed)
+            _fill_bank(stem, num_images, seed)
         self.images: npt.NDArray[np.uint8] = np.load(stem.with_suffix(".npy"), mmap_mode="r")
         self.captions: list[str] = json.loads(stem.with_suffix(".json").read_text())
 
@@ -60,12 +60,12 @@ class PictureBank:
         return to_tensor(self.images[rows]), [self.captions[row] for row in rows]
 
 
-def _fill_bank(stem: Path, num_pictures: int, seed: int) -> None:
+def _fill_bank(stem: Path, num_images: int, seed: int) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
-    images = np.empty((num_pictures, PICTURE_PX, PICTURE_PX, 3), np.uint8)
+    images = np.empty((num_images, IMAGE_PX, IMAGE_PX, 3), np.uint8)
     captions = []
-    for i in track(range(num_pictures), description="drawing captioned pictures"):
-        scene, caption = captioned_picture(Random(f"bank/{seed}/{i}"))
+    for i in track(range(num_images), description="drawing captioned pictures"):
+        scene, caption = sample_captioned_image(Random(f"bank/{seed}/{i}"))
         images[i] = np.asarray(scene.draw())
         captions.append(caption)
     partial = stem.with_suffix(f".{os.getpid()}.partial.npy")
@@ -79,18 +79,18 @@ def to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def to_images(pictures: Tensor) -> list[Image.Image]:
+def to_images(images: Tensor) -> list[Image.Image]:
     """(n, 3, h, w) in -1..1 to pictures."""
-    array = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    array = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return [Image.fromarray(row) for row in array]
 
 
-def _texts() -> list[str]:
-    captions = [captioned_picture(Random(f"words/{i}"))[1] for i in range(4000)]
+def _collect_texts() -> list[str]:
+    captions = [sample_captioned_image(Random(f"words/{i}"))[1] for i in range(4000)]
     return captions + [ENGLISH] * 200
 
 
-def clip_tokenizer(folder: Path) -> CLIPTokenizer:
+def load_clip_tokenizer(folder: Path) -> CLIPTokenizer:
     """A byte-level BPE of our own words: any text still tokenises, into more pieces.
 
     Kept in ``folder``, since the library breaks ties between equally frequent pairs at random.
@@ -115,7 +115,7 @@ def _new_clip_tokenizer() -> CLIPTokenizer:
         end_of_word_suffix="</w>",
         show_progress=False,
     )
-    trained.train_from_iterator(_texts(), trainer)
+    trained.train_from_iterator(_collect_texts(), trainer)
     model = json.loads(trained.to_str())["model"]
     vocabulary: dict[str, int] = model["vocab"]
     for letter in sorted(pre_tokenizers.ByteLevel.alphabet()):
@@ -124,7 +124,7 @@ def _new_clip_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_TOKENS)
 
 
-def bert_vocabulary() -> list[str]:
+def build_bert_vocabulary() -> list[str]:
     """A WordPiece vocabulary with every letter, digit and mark, so that any English query tokenises."""
     trained = Tokenizer(WordPiece(unk_token="[UNK]"))
     trained.normalizer = normalizers.BertNormalizer(lowercase=True)
@@ -136,7 +136,7 @@ def bert_vocabulary() -> list[str]:
         initial_alphabet=alphabet,
         show_progress=False,
     )
-    trained.train_from_iterator([*_texts(), *[f"{ENGLISH} {POSITIONS}"] * 200], trainer)
+    trained.train_from_iterator([*_collect_texts(), *[f"{ENGLISH} {POSITIONS}"] * 200], trainer)
     vocabulary = trained.get_vocab()
     ordered = sorted(vocabulary, key=lambda token: vocabulary[token])
     return ordered + [f"##{c}" for c in alphabet if f"##{c}" not in vocabulary]
@@ -147,12 +147,12 @@ class TokenCache:
 
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
         @lru_cache(maxsize=200_000)
-        def ids(text: str) -> Tensor:
+        def tokenize(text: str) -> Tensor:
             encoded = tokenizer(text, padding="max_length", max_length=MAX_TOKENS, truncation=True)
             return torch.tensor(encoded["input_ids"])
 
-        self._ids = ids
+        self._tokenize = tokenize
 
     def __call__(self, texts: list[str]) -> Tensor:
         """(n, 32) ids."""
-        return torch.stack([self._ids(text) for text in texts])
+        return torch.stack([self._tokenize(text) for text in texts])

@@ -17,9 +17,16 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from workflows.miniature.models.captioned_images import MAX_TOKENS, PictureBank, TokenCache, to_images, to_tensor
-from workflows.miniature.models.training_loop import LoopConfig, learn
-from workflows.miniature.world.dataset import PICTURE_PX, Combination, all_combinations, article, compose, described
+from workflows.miniature.models.captioned_images import MAX_TOKENS, ImageBank, TokenCache, to_images, to_tensor
+from workflows.miniature.models.training_loop import LoopConfig, train_model
+from workflows.miniature.world.dataset import (
+    IMAGE_PX,
+    Combination,
+    add_article,
+    compose,
+    describe_combination,
+    list_combinations,
+)
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -54,22 +61,22 @@ def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
 
 
-def normalise(pictures: Tensor) -> Tensor:
+def normalize_images(images: Tensor) -> Tensor:
     """-1..1 to CLIP's mean and deviation."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
-    return ((pictures + 1) / 2 - mean) / std
+    return ((images + 1) / 2 - mean) / std
 
 
-def train_clip(bank: PictureBank, tokenizer: CLIPTokenizer, folder: Path, steps: int) -> CLIPModel:
+def train_clip(bank: ImageBank, tokenizer: CLIPTokenizer, folder: Path, steps: int) -> CLIPModel:
     """Contrastive training with 128 pictures a step; equal captions of a batch count as matches of each other."""
     model, ids = new_clip(tokenizer), TokenCache(tokenizer)
 
-    def loss_at(step: int) -> Tensor:
+    def compute_loss(step: int) -> Tensor:
         random = Random(f"clip/{step}")
-        pictures, captions = bank.batch(128, random)
-        pictures = pictures * random.uniform(0.9, 1.05) + 0.03 * torch.randn_like(pictures)
+        images, captions = bank.batch(128, random)
+        images = images * random.uniform(0.9, 1.05) + 0.03 * torch.randn_like(images)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = model(input_ids=ids(captions), pixel_values=normalise(pictures)).logits_per_text.float()
+            logits = model(input_ids=ids(captions), pixel_values=normalize_images(images)).logits_per_text.float()
         numbers = {caption: i for i, caption in enumerate(dict.fromkeys(captions))}
         labels = torch.tensor([numbers[caption] for caption in captions])
         same = (labels[:, None] == labels[None]).float()
@@ -77,12 +84,14 @@ def train_clip(bank: PictureBank, tokenizer: CLIPTokenizer, folder: Path, steps:
         loss: Tensor = functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)
         return loss / 2
 
-    learn(LoopConfig(name="clip", steps=steps, learning_rate=1.2e-3, weight_decay=0.05), model, loss_at, folder)
+    train_model(
+        LoopConfig(name="clip", steps=steps, learning_rate=1.2e-3, weight_decay=0.05), model, compute_loss, folder
+    )
     return model
 
 
 def sharpen_vision(
-    model: CLIPModel, autoencoder: AutoencoderKL, bank: PictureBank, tokenizer: CLIPTokenizer, folder: Path, steps: int
+    model: CLIPModel, autoencoder: AutoencoderKL, bank: ImageBank, tokenizer: CLIPTokenizer, folder: Path, steps: int
 ) -> CLIPModel:
     """Go on with the vision tower alone, until two pictures of like things are near each other whatever surrounds them.
 
@@ -93,52 +102,54 @@ def sharpen_vision(
     arXiv:2109.01903).
     """
     before = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    texts, views = _text_features(model, tokenizer), ObjectViews(autoencoder, folder)
+    texts, views = _make_caption_encoder(model, tokenizer), ObjectViews(autoencoder, folder)
     for part in (model.text_model, model.text_projection):
         part.requires_grad_(False)
 
-    def loss_at(step: int) -> Tensor:
+    def compute_loss(step: int) -> Tensor:
         random = Random(f"sharpen/{step}")
-        pictures, captions = bank.batch(32, random)
-        paired, named = views.pairs(48, random)
-        pictures, captions = torch.cat([pictures, paired]), captions + named
-        pictures = pictures * random.uniform(0.9, 1.05) + 0.03 * torch.randn_like(pictures)
-        embedded = functional.normalize(_projected(model.get_image_features(pixel_values=normalise(pictures))), dim=-1)
+        images, captions = bank.batch(32, random)
+        paired, named = views.sample_pairs(48, random)
+        images, captions = torch.cat([images, paired]), captions + named
+        images = images * random.uniform(0.9, 1.05) + 0.03 * torch.randn_like(images)
+        embedded = functional.normalize(
+            _unwrap_embedding(model.get_image_features(pixel_values=normalize_images(images))), dim=-1
+        )
         unique = list(dict.fromkeys(captions))
         numbers = {caption: i for i, caption in enumerate(unique)}
         labels = torch.tensor([numbers[caption] for caption in captions])
         logits = model.logit_scale.exp() * embedded @ texts(unique).T  # (pictures, different captions)
         same = (labels[:, None] == labels[None])[32:, 32:].float()
-        return functional.cross_entropy(logits, labels) + _picture_loss(embedded[32:], same)
+        return functional.cross_entropy(logits, labels) + _compute_contrastive_loss(embedded[32:], same)
 
     config = LoopConfig(name="clip-sharpened", steps=steps, learning_rate=6e-4, weight_decay=0.05)
-    learn(config, model, loss_at, folder)
+    train_model(config, model, compute_loss, folder)
     after = model.state_dict()
     model.load_state_dict({name: value.lerp(before[name], KEPT_SHARE) for name, value in after.items()})
     return model.requires_grad_(True)
 
 
-def _projected(output: Any) -> Tensor:
+def _unwrap_embedding(output: Any) -> Tensor:
     """The projected embedding, however this version of transformers wraps it."""
     return output if isinstance(output, Tensor) else output.pooler_output
 
 
-def _text_features(model: CLIPModel, tokenizer: CLIPTokenizer) -> Callable[[list[str]], Tensor]:
+def _make_caption_encoder(model: CLIPModel, tokenizer: CLIPTokenizer) -> Callable[[list[str]], Tensor]:
     """Unit vectors of captions by a text tower that stays as it is, each computed once."""
     ids, known = TokenCache(tokenizer), dict[str, Tensor]()
 
     @torch.no_grad()
-    def features(captions: list[str]) -> Tensor:
+    def encode_captions(captions: list[str]) -> Tensor:
         new = [caption for caption in captions if caption not in known]
         if new:
-            embedded = functional.normalize(_projected(model.get_text_features(input_ids=ids(new))), dim=-1)
+            embedded = functional.normalize(_unwrap_embedding(model.get_text_features(input_ids=ids(new))), dim=-1)
             known.update(zip(new, embedded, strict=True))
         return torch.stack([known[caption] for caption in captions])
 
-    return features
+    return encode_captions
 
 
-def _picture_loss(embedded: Tensor, same: Tensor, temperature: float = 0.1) -> Tensor:
+def _compute_contrastive_loss(embedded: Tensor, same: Tensor, temperature: float = 0.1) -> Tensor:
     """Supervised contrastive loss over (n, dim) unit vectors; every picture is left out of its own comparison."""
     own = torch.eye(len(same), dtype=torch.bool)
     logits = (embedded @ embedded.T / temperature).masked_fill(own, -torch.inf)
@@ -155,52 +166,52 @@ class ObjectViews:
         images: (combinations, 2 * EACH, 64, 64, 3) uint8; of each, the second half went through the autoencoder.
     """
 
-    EACH = 12
+    VIEWS_PER_COMBINATION = 12
 
     def __init__(self, autoencoder: AutoencoderKL, folder: Path) -> None:
-        path = folder / f"views-{self.EACH}.npy"
+        path = folder / f"views-{self.VIEWS_PER_COMBINATION}.npy"
         if not path.exists():
-            _save(path, _views(autoencoder, self.EACH))
+            _save(path, _render_views(autoencoder, self.VIEWS_PER_COMBINATION))
         self.images: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")
-        self.captions = [article(described(combination)) for combination in all_combinations()]
+        self.captions = [add_article(describe_combination(combination)) for combination in list_combinations()]
 
-    def pairs(self, count: int, random: Random) -> tuple[Tensor, list[str]]:
+    def sample_pairs(self, count: int, random: Random) -> tuple[Tensor, list[str]]:
         """(2 * count, 3, 64, 64) in -1..1, two views of each of ``count`` objects one after the other, and captions."""
         chosen = random.sample(range(len(self.captions)), count)
-        places = [(row, view) for row in chosen for view in random.sample(range(2 * self.EACH), 2)]
-        rows, columns = (list(part) for part in zip(*places, strict=True))
+        indices = [(row, view) for row in chosen for view in random.sample(range(2 * self.VIEWS_PER_COMBINATION), 2)]
+        rows, columns = (list(part) for part in zip(*indices, strict=True))
         return to_tensor(self.images[rows, columns]), [self.captions[row] for row in rows]
 
 
-def _views(autoencoder: AutoencoderKL, each: int) -> npt.NDArray[np.uint8]:
-    drawn = np.stack(
+def _render_views(autoencoder: AutoencoderKL, num_views: int) -> npt.NDArray[np.uint8]:
+    rendered = np.stack(
         [
-            np.stack([_view(combination, Random(f"view/{number}/{i}")) for i in range(each)])
-            for number, combination in enumerate(track(all_combinations(), description="drawing views"))
+            np.stack([_render_view(combination, Random(f"view/{number}/{i}")) for i in range(num_views)])
+            for number, combination in enumerate(track(list_combinations(), description="drawing views"))
         ]
     )
     with torch.no_grad():
         passed = [
             autoencoder.decode(autoencoder.encode(to_tensor(row)).latent_dist.mode()).sample
-            for row in track(drawn, description="passing views through the autoencoder")
+            for row in track(rendered, description="passing views through the autoencoder")
         ]
-    again = np.stack([np.stack([np.asarray(image) for image in to_images(part)]) for part in passed])
-    return np.concatenate([drawn, again], axis=1)
+    decoded = np.stack([np.stack([np.asarray(image) for image in to_images(part)]) for part in passed])
+    return np.concatenate([rendered, decoded], axis=1)
 
 
-def _view(combination: Combination, random: Random) -> npt.NDArray[np.uint8]:
+def _render_view(combination: Combination, random: Random) -> npt.NDArray[np.uint8]:
     """One object alone, or the square around it in a scene with another one."""
     if random.random() < 0.5:
-        scene = compose([combination], (26, 44), (PICTURE_PX, PICTURE_PX), random)
+        scene = compose([combination], (26, 44), (IMAGE_PX, IMAGE_PX), random)
         return np.asarray(scene.draw().convert("RGB"))
-    other = random.choice([one for one in all_combinations() if one[0] != combination[0]])
+    other = random.choice([candidate for candidate in list_combinations() if candidate[0] != combination[0]])
     scene = compose([combination, other], (18, 40), (96, 96), random)
-    picture = scene.draw().convert("RGB")
-    left, top, right, bottom = scene.things[0].box_xyxy
+    image = scene.draw().convert("RGB")
+    left, top, right, bottom = scene.objects[0].box_xyxy
     side = min(random.uniform(1.2, 2.2) * max(right - left, bottom - top), 96.0)
     x = min(max(0.0, (left + right - side) / 2), 96 - side)
     y = min(max(0.0, (top + bottom - side) / 2), 96 - side)
-    cropped = picture.resize((PICTURE_PX, PICTURE_PX), Image.Resampling.BICUBIC, (x, y, x + side, y + side))
+    cropped = image.resize((IMAGE_PX, IMAGE_PX), Image.Resampling.BICUBIC, (x, y, x + side, y + side))
     return np.asarray(cropped)
 
 
@@ -211,10 +222,12 @@ def _save(path: Path, array: npt.NDArray[np.uint8]) -> None:
 
 
 @torch.no_grad()
-def retrieval_accuracy(model: CLIPModel, tokenizer: CLIPTokenizer, pictures: Tensor, captions: list[str]) -> float:
+def compute_retrieval_accuracy(
+    model: CLIPModel, tokenizer: CLIPTokenizer, images: Tensor, captions: list[str]
+) -> float:
     """Share of pictures whose most similar caption, among the different ones given, is their own."""
     ids = TokenCache(tokenizer)
     unique = sorted(set(captions))
-    logits = model(input_ids=ids(unique), pixel_values=normalise(pictures)).logits_per_image
+    logits = model(input_ids=ids(unique), pixel_values=normalize_images(images)).logits_per_image
     chosen = [unique[i] for i in logits.argmax(1).tolist()]
     return sum(bool(a == b) for a, b in zip(chosen, captions, strict=True)) / len(captions)

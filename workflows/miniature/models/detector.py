@@ -15,12 +15,12 @@ from PIL import Image
 from torch import Tensor
 from transformers import ResNetConfig, RTDetrConfig, RTDetrForObjectDetection, RTDetrImageProcessor
 
-from augmentation.detection.detector import Detector, DetectorConfig, Found
+from augmentation.detection.detector import Detection, Detector, DetectorConfig
 from shards.boxes import iou
 from shards.schema import Box
 from workflows.miniature.models.captioned_images import to_images, to_tensor
-from workflows.miniature.models.training_loop import LoopConfig, learn
-from workflows.miniature.world.dataset import Scene, captioned_picture, scene_of_split
+from workflows.miniature.models.training_loop import LoopConfig, train_model
+from workflows.miniature.world.dataset import WorldScene, sample_captioned_image, sample_scene
 from workflows.miniature.world.drawing import CATEGORIES
 
 INPUT_PX = 128
@@ -28,10 +28,10 @@ BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled:
+class LabeledImage:
     """A picture and the boxes in it."""
 
-    picture: Image.Image
+    image: Image.Image
     boxes_xyxy: tuple[Box, ...]
     categories: tuple[str, ...]
 
@@ -71,53 +71,53 @@ def new_processor() -> RTDetrImageProcessor:
     return RTDetrImageProcessor(size={"height": INPUT_PX, "width": INPUT_PX}, do_normalize=False)
 
 
-def labelled(scene: Scene, picture: Image.Image | None = None) -> Labelled:
+def label_scene(scene: WorldScene, image: Image.Image | None = None) -> LabeledImage:
     """A scene with its true boxes, or another picture of it."""
-    return Labelled(
-        picture=picture or scene.draw(),
-        boxes_xyxy=tuple(thing.box_xyxy for thing in scene.things),
-        categories=tuple(thing.category for thing in scene.things),
+    return LabeledImage(
+        image=image or scene.draw(),
+        boxes_xyxy=tuple(obj.box_xyxy for obj in scene.objects),
+        categories=tuple(obj.category for obj in scene.objects),
     )
 
 
-def load_picture(path: Path) -> Image.Image:
+def load_image(path: Path) -> Image.Image:
     """A picture in memory, its file closed."""
-    with Image.open(path) as picture:
-        return picture.convert("RGB")
+    with Image.open(path) as image:
+        return image.convert("RGB")
 
 
-def world_scene(random: Random) -> Labelled:
+def sample_world_scene(random: Random) -> LabeledImage:
     """A scene of the data set's kind or of the captioned pictures' kind, all combinations possible."""
     if random.random() < 0.5:
-        return labelled(captioned_picture(random)[0])
-    return labelled(scene_of_split(random.choice(("val", "testA", "testB")), random))
+        return label_scene(sample_captioned_image(random)[0])
+    return label_scene(sample_scene(random.choice(("val", "testA", "testB")), random))
 
 
 @torch.no_grad()
-def through_autoencoder(autoencoder: AutoencoderKL, count: int) -> list[Labelled]:
+def pass_through_autoencoder(autoencoder: AutoencoderKL, count: int) -> list[LabeledImage]:
     """Captioned pictures as the autoencoder gives them back, a little noise on their latents, with their true boxes.
 
     They look as Stable Diffusion draws, and their boxes are known exactly.
     """
-    scenes = [captioned_picture(Random(f"autoencoded/{i}"))[0] for i in range(count)]
+    scenes = [sample_captioned_image(Random(f"autoencoded/{i}"))[0] for i in range(count)]
     noise = torch.Generator().manual_seed(0)
-    samples: list[Labelled] = []
+    samples: list[LabeledImage] = []
     for start in range(0, count, 128):
         chosen = scenes[start : start + 128]
         latents = autoencoder.encode(to_tensor(np.stack([np.asarray(s.draw()) for s in chosen]))).latent_dist.mean
         latents = latents + 0.15 * latents.std() * torch.randn(latents.shape, generator=noise)
-        samples += map(labelled, chosen, to_images(autoencoder.decode(latents).sample))
+        samples += map(label_scene, chosen, to_images(autoencoder.decode(latents).sample))
     return samples
 
 
-def prepared(
-    samples: Sequence[Labelled], categories: Sequence[str] = CATEGORIES
+def prepare_batch(
+    samples: Sequence[LabeledImage], categories: Sequence[str] = CATEGORIES
 ) -> tuple[Tensor, list[dict[str, Tensor]]]:
     """(n, 3, 128, 128) in 0..1 and the targets that the library's loss takes (normalised cxcywh)."""
     pixels, labels = [], []
     for sample in samples:
-        width, height = sample.picture.size
-        resized = sample.picture.convert("RGB").resize((INPUT_PX, INPUT_PX), Image.Resampling.BILINEAR)
+        width, height = sample.image.size
+        resized = sample.image.convert("RGB").resize((INPUT_PX, INPUT_PX), Image.Resampling.BILINEAR)
         pixels.append(torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255)
         boxes = torch.tensor(sample.boxes_xyxy, dtype=torch.float32).reshape(-1, 4)
         x1, y1, x2, y2 = (boxes / torch.tensor([width, height, width, height])).unbind(1)
@@ -134,7 +134,7 @@ def train_detector(
     folder: Path,
     name: str,
     steps: int,
-    sample_at: Callable[[Random], Labelled],
+    sample_at: Callable[[Random], LabeledImage],
     start: RTDetrForObjectDetection | None = None,
     learning_rate: float = 8e-4,
     categories: Sequence[str] = CATEGORIES,
@@ -142,34 +142,36 @@ def train_detector(
     """Train on samples of ``categories`` drawn by ``sample_at``, from scratch or from ``start``."""
     model = start or new_detector()
 
-    def loss_at(step: int) -> Tensor:
+    def compute_loss(step: int) -> Tensor:
         random = Random(f"{name}/{step}")
-        pixels, labels = prepared([sample_at(random) for _ in range(BATCH)], categories)
+        pixels, labels = prepare_batch([sample_at(random) for _ in range(BATCH)], categories)
         pixels = (pixels * random.uniform(0.9, 1.1) + 0.02 * torch.randn_like(pixels)).clamp(0, 1)
         loss: Tensor = model(pixel_values=pixels, labels=labels).loss
         return loss
 
     config = LoopConfig(
-        name=name, steps=steps, learning_rate=learning_rate, weight_decay=1e-4, ema_decay=0.998, clip_norm=0.5
+        name=name, steps=steps, learning_rate=learning_rate, weight_decay=1e-4, ema_decay=0.998, max_grad_norm=0.5
     )
-    learn(config, model, loss_at, folder)
+    train_model(config, model, compute_loss, folder)
     return model
 
 
-def found_in(folder: Path, pictures: Sequence[Image.Image], **changes: Any) -> list[tuple[Found, ...]]:
+def detect_objects(folder: Path, images: Sequence[Image.Image], **changes: Any) -> list[tuple[Detection, ...]]:
     """What the detector in ``folder`` finds in each picture, just as augmentation asks it.
 
     Args:
         changes: to the default ``DetectorConfig``.
     """
     detector = Detector(DetectorConfig(checkpoint=str(folder), device="cpu", **changes))
-    arrays = [np.asarray(picture.convert("RGB")) for picture in pictures]
-    return [found for start in range(0, len(arrays), 64) for found in detector.detect(arrays[start : start + 64])]
+    arrays = [np.asarray(image.convert("RGB")) for image in images]
+    return [
+        detections for start in range(0, len(arrays), 64) for detections in detector.detect(arrays[start : start + 64])
+    ]
 
 
-def average_precision_50(found: Sequence[Sequence[Found]], truth: Sequence[Labelled]) -> float:
+def compute_ap50(detections: Sequence[Sequence[Detection]], truth: Sequence[LabeledImage]) -> float:
     """AP at IoU 0.5 over all categories: the area under the interpolated precision-recall curve (PASCAL VOC 2010)."""
-    rows = sorted(((f.score, i, f) for i, frame in enumerate(found) for f in frame), key=lambda row: -row[0])
+    rows = sorted(((f.score, i, f) for i, frame in enumerate(detections) for f in frame), key=lambda row: -row[0])
     taken: set[tuple[int, int]] = set()
     hits = []
     for _, i, f in rows:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from workflows.miniature.models.captioned_images import MAX_TOKENS, PictureBank, TokenCache, to_tensor
-from workflows.miniature.models.training_loop import LoopConfig, learn
+from workflows.miniature.models.captioned_images import MAX_TOKENS, ImageBank, TokenCache, to_tensor
+from workflows.miniature.models.training_loop import LoopConfig, train_model
 
 STEPS = 12
 GUIDANCE = 2.5
@@ -54,7 +54,7 @@ def new_scheduler() -> DDIMScheduler:
     )
 
 
-def text_tower(clip: CLIPModel) -> CLIPTextModel:
+def extract_text_tower(clip: CLIPModel) -> CLIPTextModel:
     """The text tower of a CLIP as a model of its own, with the same weights."""
     tower = CLIPTextModel(clip.config.text_config)
     weights = {name: value for name, value in clip.state_dict().items() if name.startswith("text_model.")}
@@ -66,7 +66,7 @@ def text_tower(clip: CLIPModel) -> CLIPTextModel:
 
 
 @torch.no_grad()
-def encode_bank(autoencoder: AutoencoderKL, bank: PictureBank, path: Path) -> Tensor:
+def encode_bank(autoencoder: AutoencoderKL, bank: ImageBank, path: Path) -> Tensor:
     """(num_pictures, 8, 16, 16) float16 means and log variances of the bank's latents, unscaled, kept in a file."""
     if not path.exists():
         parts = []
@@ -80,7 +80,7 @@ def encode_bank(autoencoder: AutoencoderKL, bank: PictureBank, path: Path) -> Te
 
 
 def train_unet(
-    bank: PictureBank,
+    bank: ImageBank,
     autoencoder: AutoencoderKL,
     clip: CLIPModel,
     tokenizer: CLIPTokenizer,
@@ -89,12 +89,12 @@ def train_unet(
 ) -> UNet2DConditionModel:
     """Train the UNet on the bank's latents."""
     unet, scheduler, ids = new_unet(), new_scheduler(), TokenCache(tokenizer)
-    tower = text_tower(clip)
+    tower = extract_text_tower(clip)
     latents = encode_bank(autoencoder, bank, folder / f"latents-{len(bank.captions)}.npy")
     alphas = scheduler.alphas_cumprod
     factor = autoencoder.config.scaling_factor
 
-    def loss_at(step: int) -> Tensor:
+    def compute_loss(step: int) -> Tensor:
         random = Random(f"unet/{step}")
         rows = [random.randrange(len(bank.captions)) for _ in range(BATCH)]
         mean, log_variance = latents[rows].float().chunk(2, dim=1)
@@ -110,8 +110,10 @@ def train_unet(
             predicted = unet(noisy, times, words).sample
         return functional.mse_loss(predicted.float(), velocity)
 
-    config = LoopConfig(name="unet", steps=steps, learning_rate=8e-4, warmup_steps=300, ema_decay=0.9985, log_every=100)
-    learn(config, unet, loss_at, folder)
+    config = LoopConfig(
+        name="unet", steps=steps, learning_rate=8e-4, warmup_steps=300, ema_decay=0.9985, log_every_steps=100
+    )
+    train_model(config, unet, compute_loss, folder)
     return unet
 
 
@@ -122,7 +124,7 @@ def assemble(
     tokenizer.model_max_length = MAX_TOKENS
     pipeline = StableDiffusionPipeline(
         vae=autoencoder,
-        text_encoder=text_tower(clip),
+        text_encoder=extract_text_tower(clip),
         tokenizer=tokenizer,
         unet=unet,
         scheduler=new_scheduler(),
@@ -138,7 +140,7 @@ def draw(
     pipeline: StableDiffusionPipeline, prompts: Sequence[str], seed: int, batch_size: int = 50
 ) -> list[Image.Image]:
     """One 64 px picture for each prompt."""
-    pictures: list[Image.Image] = []
+    images: list[Image.Image] = []
     for start in track(range(0, len(prompts), batch_size), description="drawing", transient=True):
         chosen = list(prompts[start : start + batch_size])
         generators = [torch.Generator().manual_seed(seed + start + i) for i in range(len(chosen))]
@@ -152,9 +154,9 @@ def draw(
                 generator=generators,
                 output_type="pil",
             )
-        pictures += result.images
-    return pictures
+        images += result.images
+    return images
 
 
-def num_parameters(model: nn.Module) -> int:
+def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())

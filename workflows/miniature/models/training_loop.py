@@ -29,12 +29,12 @@ class LoopConfig:
     ema_decay: float = 0.998
     """The averaged weights are what is kept."""
 
-    clip_norm: float = 1.0
+    max_grad_norm: float = 1.0
     save_every_s: float = 90.0
-    log_every: int = 50
+    log_every_steps: int = 50
 
 
-def learn(config: LoopConfig, model: nn.Module, loss_at: Callable[[int], Tensor], folder: Path) -> None:
+def train_model(config: LoopConfig, model: nn.Module, compute_loss: Callable[[int], Tensor], folder: Path) -> None:
     """Train ``model`` in place and leave the averaged weights in it; goes on from the folder's checkpoint.
 
     Args:
@@ -66,10 +66,10 @@ def learn(config: LoopConfig, model: nn.Module, loss_at: Callable[[int], Tensor]
             group["lr"] = (
                 config.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / config.steps)))
             )
-        loss = loss_at(step)
+        loss = compute_loss(step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+        nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
         optimizer.step()
         step += 1
         recent.append(loss.item())
@@ -82,7 +82,7 @@ def learn(config: LoopConfig, model: nn.Module, loss_at: Callable[[int], Tensor]
                     average[name].lerp_(value, 1 - decay)
                 else:
                     average[name].copy_(value)
-        if step % config.log_every == 0 or step == config.steps:
+        if step % config.log_every_steps == 0 or step == config.steps:
             pace = (time.monotonic() - started_at) / (step - first)
             mean = sum(recent) / len(recent)
             left = pace * (config.steps - step) / 60

@@ -25,37 +25,37 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from upath import UPath
 
-from trainer.config import TrainConfig, miniature_recipe
-from trainer.data.processor import centred
+from trainer.config import TrainConfig, make_miniature_recipe
+from trainer.data.processor import center_on_canvas
 from trainer.model.backbone import ResNet
 from trainer.train import new_network
-from workflows.cli.console import UserError, console, lies_in, run
-from workflows.cli.paths import write_whole
+from workflows.cli.console import UserError, console, print_path, run
+from workflows.cli.paths import write_atomic
 from workflows.miniature import WEIGHTS
 from workflows.miniature.world.dataset import (
     CANVASES_PX,
-    Scene,
-    Thing,
-    all_combinations,
+    WorldObject,
+    WorldScene,
     compose,
-    held_out_combinations,
+    list_combinations,
+    list_held_out_combinations,
 )
-from workflows.miniature.world.drawing import CATEGORIES, COLOURS, PATTERNS
+from workflows.miniature.world.drawing import CATEGORIES, COLORS, PATTERNS
 
-KINDS: Mapping[str, tuple[str, ...]] = {
+ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "category": (*CATEGORIES, ""),
-    "colour": tuple(COLOURS),
+    "color": tuple(COLORS),
     "pattern": tuple(PATTERNS),
 }
 """What a cell is asked; the last category is that of cells without a thing, whose looks nobody asks for."""
 
-UNASKED = -100
+IGNORE_INDEX = -100
 LEARNING_RATE, WARMUP_STEPS, BATCH = 1e-3, 50, 16
 MEASURED = "measured.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class VisualStartConfig:
+class PretrainedVisualConfig:
     """Where it goes, and how long it is taught."""
 
     output: Path = Path("runs/miniature-visual-start")
@@ -69,46 +69,49 @@ class VisualStartConfig:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
 
 
-def main(config: VisualStartConfig) -> None:
+def main(config: PretrainedVisualConfig) -> None:
     """Teach, and write ``model.safetensors`` and then ``measured.json``; nothing where both are there.
 
     Raises:
         UserError: what is there was taught in another way.
     """
-    taught = {"steps": config.steps, "seed": config.seed}
+    settings = {"steps": config.steps, "seed": config.seed}
     if (config.output / MEASURED).is_file():
-        there = json.loads((config.output / MEASURED).read_text())
-        if {name: there.get(name, value) for name, value in taught.items()} != taught:
+        recorded = json.loads((config.output / MEASURED).read_text())
+        if {name: recorded.get(name, value) for name, value in settings.items()} != settings:
             raise UserError(
-                f"{config.output} was taught otherwise ({there}, wanted is {taught}); choose another --output, or "
+                f"{config.output} was taught otherwise ({recorded}, wanted is {settings}); choose another --output, or "
                 "remove the folder"
             )
     else:
         torch.manual_seed(config.seed)
-        backbone, recipe = _detectors_backbone()
+        backbone, recipe = _load_detector_backbone()
         heads = nn.ModuleDict(
-            {kind: nn.Conv2d(recipe.network.backbone.widths[-1], len(words), 1) for kind, words in KINDS.items()}
+            {kind: nn.Conv2d(recipe.network.backbone.widths[-1], len(words), 1) for kind, words in ATTRIBUTES.items()}
         )
-        side_px, (images, cells) = recipe.network.image_size_px, _batch(config.seed, -1, recipe.network.image_size_px)
-        before = _mean_norm(backbone(images))
-        _teach(backbone, heads, side_px, config)
+        side_px, (images, cells) = (
+            recipe.network.image_size_px,
+            _make_batch(config.seed, -1, recipe.network.image_size_px),
+        )
+        before = _compute_mean_norm(backbone(images))
+        _train_backbone(backbone, heads, side_px, config)
         features = backbone(images)
-        measured = {kind: _share_right(heads[kind](features), cells[:, i]) for i, kind in enumerate(KINDS)}
-        _scale_output(backbone, before / _mean_norm(features))
+        measured = {kind: _compute_accuracy(heads[kind](features), cells[:, i]) for i, kind in enumerate(ATTRIBUTES)}
+        _scale_output(backbone, before / _compute_mean_norm(features))
         weights = {f"backbone.{name}": tensor.contiguous() for name, tensor in backbone.state_dict().items()}
-        write_whole(UPath(config.output) / "model.safetensors", save(weights))
-        write_whole(UPath(config.output) / MEASURED, json.dumps({**taught, "right": measured}, indent=1))
-    lies_in("the backbone that the miniature network starts from", config.output)
+        write_atomic(UPath(config.output) / "model.safetensors", save(weights))
+        write_atomic(UPath(config.output) / MEASURED, json.dumps({**settings, "right": measured}, indent=1))
+    print_path("the backbone that the miniature network starts from", config.output)
 
 
-def _detectors_backbone() -> tuple[ResNet, TrainConfig]:
-    recipe = miniature_recipe(Path("unused"), (UPath("unused"),))
-    recipe = replace(recipe, text_encoder=str(WEIGHTS / "bert"), visual_start=WEIGHTS / "detector")
+def _load_detector_backbone() -> tuple[ResNet, TrainConfig]:
+    recipe = make_miniature_recipe(Path("unused"), (UPath("unused"),))
+    recipe = replace(recipe, text_encoder=str(WEIGHTS / "bert"), pretrained_visual=WEIGHTS / "detector")
     backbone: ResNet = new_network(recipe)[0].backbone
     return backbone.requires_grad_(True), recipe
 
 
-def _teach(backbone: ResNet, heads: nn.ModuleDict, side_px: int, config: VisualStartConfig) -> None:
+def _train_backbone(backbone: ResNet, heads: nn.ModuleDict, side_px: int, config: PretrainedVisualConfig) -> None:
     parameters = [*backbone.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=1e-4)
     steps = track(range(config.steps), "teaching the backbone the looks of things", console=console, transient=True)
@@ -116,58 +119,58 @@ def _teach(backbone: ResNet, heads: nn.ModuleDict, side_px: int, config: VisualS
         for group in optimizer.param_groups:
             decay = 0.5 + 0.5 * math.cos(math.pi * step / config.steps)
             group["lr"] = LEARNING_RATE * min(1, (step + 1) / WARMUP_STEPS) * decay
-        images, cells = _batch(config.seed, step, side_px)
+        images, cells = _make_batch(config.seed, step, side_px)
         features = backbone(images)
         scores = [head(features) for head in heads.values()]
-        losses = [F.cross_entropy(one, cells[:, i], ignore_index=UNASKED) for i, one in enumerate(scores)]
+        losses = [F.cross_entropy(item, cells[:, i], ignore_index=IGNORE_INDEX) for i, item in enumerate(scores)]
         optimizer.zero_grad()
         torch.stack(losses).sum().backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
 
 
-def _batch(seed: int, step: int, side_px: int) -> tuple[Tensor, Tensor]:
+def _make_batch(seed: int, step: int, side_px: int) -> tuple[Tensor, Tensor]:
     """(batch, 3, side, side) pixels in 0..1, and (batch, kinds, cells, cells) the word of each cell, by number."""
-    pairs = [_example(scene, side_px) for scene in _scenes(Random(f"visual start/{seed}/{step}"))]
+    pairs = [_make_example(scene, side_px) for scene in _sample_scenes(Random(f"visual start/{seed}/{step}"))]
     images, cells = zip(*pairs, strict=True)
     return torch.stack(images), torch.stack(cells)
 
 
-def _scenes(random: Random) -> Iterator[Scene]:
-    shown = [one for one in all_combinations() if one not in held_out_combinations()]
+def _sample_scenes(random: Random) -> Iterator[WorldScene]:
+    shown = [item for item in list_combinations() if item not in list_held_out_combinations()]
     for _ in range(BATCH):
         count = random.randint(1, 6)
         extents = (17, 40) if count < 4 else (17, 30)
         yield compose([random.choice(shown) for _ in range(count)], extents, random.choice(CANVASES_PX), random)
 
 
-def _example(scene: Scene, side_px: int) -> tuple[Tensor, Tensor]:
+def _make_example(scene: WorldScene, side_px: int) -> tuple[Tensor, Tensor]:
     """A scene on the network's canvas; each cell that a thing covers is asked about it, and that of its centre."""
-    canvas, _, placement = centred(scene.draw().convert("RGB"), side_px)
+    canvas, _, placement = center_on_canvas(scene.draw().convert("RGB"), side_px)
     num_cells = side_px // 16
-    cells = torch.full((len(KINDS), num_cells, num_cells), UNASKED)
-    cells[0] = len(KINDS["category"]) - 1
-    centres = torch.arange(num_cells) + 0.5
-    boxes = placement.to_canvas(torch.tensor([thing.box_xyxy for thing in scene.things])) / 16
-    for thing, (x1, y1, x2, y2) in zip(scene.things, boxes.tolist(), strict=True):
-        covered = ((centres >= y1) & (centres <= y2))[:, None] & ((centres >= x1) & (centres <= x2))[None]
+    cells = torch.full((len(ATTRIBUTES), num_cells, num_cells), IGNORE_INDEX)
+    cells[0] = len(ATTRIBUTES["category"]) - 1
+    centers = torch.arange(num_cells) + 0.5
+    boxes = placement.map_to_canvas(torch.tensor([obj.box_xyxy for obj in scene.objects])) / 16
+    for obj, (x1, y1, x2, y2) in zip(scene.objects, boxes.tolist(), strict=True):
+        covered = ((centers >= y1) & (centers <= y2))[:, None] & ((centers >= x1) & (centers <= x2))[None]
         covered[min(int((y1 + y2) / 2), num_cells - 1), min(int((x1 + x2) / 2), num_cells - 1)] = True
-        for kind, word in enumerate(_looks(thing)):
+        for kind, word in enumerate(_get_attribute_indices(obj)):
             cells[kind][covered] = word
     return canvas.float() / 255, cells
 
 
-def _looks(thing: Thing) -> tuple[int, ...]:
+def _get_attribute_indices(obj: WorldObject) -> tuple[int, ...]:
     """The number of its category, colour and pattern."""
-    return tuple(words.index(word) for words, word in zip(KINDS.values(), thing.combination, strict=True))
+    return tuple(words.index(word) for words, word in zip(ATTRIBUTES.values(), obj.combination, strict=True))
 
 
-def _share_right(scores: Tensor, cells: Tensor) -> float:
-    asked = cells != UNASKED
-    return round(float((scores.argmax(1) == cells)[asked].float().mean()), 4)
+def _compute_accuracy(scores: Tensor, cells: Tensor) -> float:
+    labeled = cells != IGNORE_INDEX
+    return round(float((scores.argmax(1) == cells)[labeled].float().mean()), 4)
 
 
-def _mean_norm(features: Tensor) -> float:
+def _compute_mean_norm(features: Tensor) -> float:
     return float(features.detach().norm(dim=1).mean())
 
 
@@ -181,4 +184,4 @@ def _scale_output(backbone: ResNet, factor: float) -> None:
 
 
 if __name__ == "__main__":
-    run(main, VisualStartConfig, __doc__)
+    run(main, PretrainedVisualConfig, __doc__)

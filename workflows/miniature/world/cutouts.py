@@ -15,11 +15,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from augmentation.composers.cutouts import cutout_name
-from pipeline.storage import located, replace
-from workflows.cli.console import lies_in, run
-from workflows.miniature.world.dataset import all_combinations, held_out_combinations
-from workflows.miniature.world.drawing import BACKGROUNDS, background, sprite
+from augmentation.composers.cutouts import format_cutout_name
+from pipeline.storage import replace, resolve_location
+from workflows.cli.console import print_path, run
+from workflows.miniature.world.dataset import list_combinations, list_held_out_combinations
+from workflows.miniature.world.drawing import BACKGROUNDS, draw_background, draw_sprite
 
 HORIZONS = (0.4, 0.5, 0.6, 0.7)
 """Shares of the height at which a wall and a floor meet."""
@@ -46,27 +46,30 @@ class MiniatureCutoutsConfig:
 
 def main(config: MiniatureCutoutsConfig) -> None:
     """Draw both folders; the same files again where they lie already."""
-    for folder, pictures in ((config.cutouts, _cutouts(config)), (config.backgrounds, _backgrounds(config))):
-        for name, picture in pictures:
-            _write(folder / name, picture)
-        lies_in(f"the miniature world's {folder.name}", folder)
+    for folder, images in (
+        (config.cutouts, _iterate_cutouts(config)),
+        (config.backgrounds, _iterate_backgrounds(config)),
+    ):
+        for name, image in images:
+            _write(folder / name, image)
+        print_path(f"the miniature world's {folder.name}", folder)
 
 
-def _cutouts(config: MiniatureCutoutsConfig) -> Iterator[tuple[str, Image.Image]]:
-    for category, colour, pattern in all_combinations():
-        if (category, colour, pattern) in held_out_combinations():
+def _iterate_cutouts(config: MiniatureCutoutsConfig) -> Iterator[tuple[str, Image.Image]]:
+    for category, color, pattern in list_combinations():
+        if (category, color, pattern) in list_held_out_combinations():
             continue
         for number, extent in enumerate(config.extents_px):
-            name = cutout_name(f"{number:03d}", {"colour": colour, "pattern": pattern})
-            yield f"{category}/{name}", sprite(category, colour, pattern, extent)
+            name = format_cutout_name(f"{number:03d}", {"color": color, "pattern": pattern})
+            yield f"{category}/{name}", draw_sprite(category, color, pattern, extent)
 
 
-def _backgrounds(config: MiniatureCutoutsConfig) -> Iterator[tuple[str, Image.Image]]:
-    for number, (kind, horizon) in enumerate(_walls_and_floors()):
-        yield f"background_{number:03d}.png", background(*config.background_px, kind, horizon)
+def _iterate_backgrounds(config: MiniatureCutoutsConfig) -> Iterator[tuple[str, Image.Image]]:
+    for number, (kind, horizon) in enumerate(_iterate_walls_and_floors()):
+        yield f"background_{number:03d}.png", draw_background(*config.background_px, kind, horizon)
 
 
-def _walls_and_floors() -> Iterator[tuple[int, float]]:
+def _iterate_walls_and_floors() -> Iterator[tuple[int, float]]:
     """(kind, horizon); of a plain wall one is enough."""
     for kind, horizon in product(range(len(BACKGROUNDS)), HORIZONS):
         above, below = BACKGROUNDS[kind]
@@ -74,12 +77,12 @@ def _walls_and_floors() -> Iterator[tuple[int, float]]:
             yield kind, horizon
 
 
-def _write(path: Path, picture: Image.Image) -> None:
+def _write(path: Path, image: Image.Image) -> None:
     """A PNG, whole or not at all."""
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace(located(path), buffer.getvalue())
+    replace(resolve_location(path), buffer.getvalue())
 
 
 if __name__ == "__main__":

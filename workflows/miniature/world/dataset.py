@@ -25,14 +25,14 @@ from PIL import Image
 from workflows.miniature.world.drawing import (
     BACKGROUNDS,
     CATEGORIES,
-    COLOURS,
+    COLORS,
     PATTERNS,
     PLURALS,
-    background,
-    object_size,
-    sprite,
+    compute_object_size,
+    draw_background,
+    draw_sprite,
 )
-from workflows.miniature.world.expressions import expressions
+from workflows.miniature.world.expressions import generate_expressions
 
 Combination = tuple[str, str, str]
 """(category, colour, pattern)"""
@@ -42,11 +42,11 @@ HELD_OUT_SHARE = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thing:
+class WorldObject:
     """One drawn object."""
 
     category: str
-    colour: str
+    color: str
     pattern: str
     extent_px: int
     """Geometric mean of width and height."""
@@ -57,90 +57,92 @@ class Thing:
 
     @property
     def box_xyxy(self) -> tuple[float, float, float, float]:
-        width, height = object_size(self.category, self.extent_px)
+        width, height = compute_object_size(self.category, self.extent_px)
         return (float(self.x), float(self.y), float(self.x + width), float(self.y + height))
 
     @property
     def combination(self) -> Combination:
-        return (self.category, self.colour, self.pattern)
+        return (self.category, self.color, self.pattern)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class WorldScene:
     """A picture to draw: its size, background and things."""
 
     width: int
     height: int
     background_kind: int
     horizon: float
-    things: tuple[Thing, ...]
+    objects: tuple[WorldObject, ...]
 
     def draw(self) -> Image.Image:
-        image = background(self.width, self.height, self.background_kind, self.horizon)
-        for thing in self.things:
-            picture = sprite(thing.category, thing.colour, thing.pattern, thing.extent_px)
-            image.paste(picture, (thing.x, thing.y), picture)
+        image = draw_background(self.width, self.height, self.background_kind, self.horizon)
+        for obj in self.objects:
+            sprite_image = draw_sprite(obj.category, obj.color, obj.pattern, obj.extent_px)
+            image.paste(sprite_image, (obj.x, obj.y), sprite_image)
         return image
 
 
 @cache
-def held_out_combinations() -> frozenset[Combination]:
+def list_held_out_combinations() -> frozenset[Combination]:
     """Combinations that never occur in ``train``, whatever the seed: chosen by hash, 15 % of each category's."""
     chosen = []
     for category in CATEGORIES:
-        combinations = [(category, colour, pattern) for colour in COLOURS for pattern in PATTERNS]
+        combinations = [(category, color, pattern) for color in COLORS for pattern in PATTERNS]
         combinations.sort(key=lambda c: hashlib.sha256("/".join(c).encode()).digest())
         chosen += combinations[: round(HELD_OUT_SHARE * len(combinations))]
     return frozenset(chosen)
 
 
 @cache
-def all_combinations() -> tuple[Combination, ...]:
-    return tuple(itertools.product(CATEGORIES, COLOURS, PATTERNS))
+def list_combinations() -> tuple[Combination, ...]:
+    return tuple(itertools.product(CATEGORIES, COLORS, PATTERNS))
 
 
 @cache
-def _long_tail() -> tuple[tuple[Combination, ...], tuple[float, ...]]:
+def _compute_frequencies() -> tuple[tuple[Combination, ...], tuple[float, ...]]:
     """Seen combinations with their frequencies: common and rare categories, colours and patterns."""
     category_weight = {name: 1 / (1 + 0.35 * i) for i, name in enumerate(CATEGORIES)}
-    colour_weight = {name: 1 / (1 + 0.25 * i) for i, name in enumerate(COLOURS)}
+    color_weight = {name: 1 / (1 + 0.25 * i) for i, name in enumerate(COLORS)}
     pattern_weight = {"plain": 0.6, "striped": 0.22, "dotted": 0.18}
-    seen = tuple(c for c in all_combinations() if c not in held_out_combinations())
+    seen = tuple(c for c in list_combinations() if c not in list_held_out_combinations())
     return seen, tuple(
-        category_weight[category] * colour_weight[colour] * pattern_weight[pattern]
-        for category, colour, pattern in seen
+        category_weight[category] * color_weight[color] * pattern_weight[pattern] for category, color, pattern in seen
     )
 
 
-def place(
+def arrange_objects(
     combinations: list[Combination], extents_px: list[int], width: int, height: int, gap_px: int, random: Random
-) -> tuple[Thing, ...] | None:
+) -> tuple[WorldObject, ...] | None:
     """Put things at random places without overlap, at least ``gap_px`` apart; None where they do not fit."""
-    things: list[Thing] = []
+    objects: list[WorldObject] = []
     taken: list[tuple[int, int, int, int]] = []
-    for (category, colour, pattern), extent in zip(combinations, extents_px, strict=True):
-        w, h = object_size(category, extent)
+    for (category, color, pattern), extent in zip(combinations, extents_px, strict=True):
+        w, h = compute_object_size(category, extent)
         if w > width - 2 or h > height - 2:
             return None
         for _ in range(60):
             x, y = random.randint(1, width - w - 1), random.randint(1, height - h - 1)
-            wide = (x - gap_px, y - gap_px, x + w + gap_px, y + h + gap_px)
-            if all(wide[2] <= a or c <= wide[0] or wide[3] <= b or d <= wide[1] for a, b, c, d in taken):
+            padded_box = (x - gap_px, y - gap_px, x + w + gap_px, y + h + gap_px)
+            if all(
+                padded_box[2] <= a or c <= padded_box[0] or padded_box[3] <= b or d <= padded_box[1]
+                for a, b, c, d in taken
+            ):
                 break
         else:
             return None
         taken.append((x, y, x + w, y + h))
-        things.append(
-            Thing(
+        objects.append(
+            WorldObject(
                 category=category,
-                colour=colour,
+                color=color,
                 pattern=pattern,
                 extent_px=extent,
                 x=x,
                 y=y,
             )
         )
-    return tuple(things)
+    return tuple(objects)
 
 
 def compose(
@@ -149,72 +151,74 @@ def compose(
     canvas: tuple[int, int],
     random: Random,
     gap_px: int = 2,
-) -> Scene:
+) -> WorldScene:
     """A scene with these things; they shrink until they fit."""
     low, high = extents
     while True:
         for _ in range(8):
             sizes = [random.randint(low, high) for _ in combinations]
-            things = place(combinations, sizes, *canvas, gap_px, random)
-            if things is not None:
-                return Scene(
+            objects = arrange_objects(combinations, sizes, *canvas, gap_px, random)
+            if objects is not None:
+                return WorldScene(
                     width=canvas[0],
                     height=canvas[1],
                     background_kind=random.randrange(len(BACKGROUNDS)),
                     horizon=random.uniform(0.4, 0.7),
-                    things=things,
+                    objects=objects,
                 )
         low, high = max(8, low - 2), max(10, high - 3)
 
 
-def _draw_combination(random: Random) -> Combination:
-    combinations, weights = _long_tail()
+def _sample_combination(random: Random) -> Combination:
+    combinations, weights = _compute_frequencies()
     return random.choices(combinations, weights)[0]
 
 
-def _clutter(target: Combination, count: int, random: Random) -> list[Combination]:
+def _sample_clutter(target: Combination, count: int, random: Random) -> list[Combination]:
     """Things of other categories than the target's."""
-    found: list[Combination] = []
-    while len(found) < count:
-        combination = _draw_combination(random)
+    sampled: list[Combination] = []
+    while len(sampled) < count:
+        combination = _sample_combination(random)
         if combination[0] != target[0]:
-            found.append(combination)
-    return found
+            sampled.append(combination)
+    return sampled
 
 
-def _rivals(target: Combination, count: int, identical: bool, unseen: bool, random: Random) -> list[Combination]:
+def _sample_distractors(
+    target: Combination, count: int, identical: bool, unseen: bool, random: Random
+) -> list[Combination]:
     """Things of the target's category: its twins, or all different from it (and some sharing one attribute)."""
     if identical:
         return [target] * count
     pool = [
         c
-        for c in all_combinations()
-        if c[0] == target[0] and c != target and (unseen or c not in held_out_combinations())
+        for c in list_combinations()
+        if c[0] == target[0] and c != target and (unseen or c not in list_held_out_combinations())
     ]
     near = [c for c in pool if c[1] == target[1] or c[2] == target[2]]
     return [random.choice(near if random.random() < 0.6 else pool) for _ in range(count)]
 
 
-def scene_of_split(split: str, random: Random) -> Scene:
+def sample_scene(split: str, random: Random) -> WorldScene:
     """One scene as the split has them; the first thing is the one it was made for."""
-    target = _draw_combination(random)
+    target = _sample_combination(random)
     identical, unseen = False, False
     if split in ("train", "val"):
         weights = (0.7, 0.2, 0.07, 0.03) if split == "train" else (0.4, 0.3, 0.2, 0.1)
-        num_rivals = random.choices((0, 1, 2, 3), weights)[0]
+        num_distractors = random.choices((0, 1, 2, 3), weights)[0]
         identical = random.random() < 0.35
     elif split == "testA":
-        num_rivals, unseen = random.choices((1, 2, 3, 4, 5), (3, 3, 3, 2, 1))[0], True
+        num_distractors, unseen = random.choices((1, 2, 3, 4, 5), (3, 3, 3, 2, 1))[0], True
         if random.random() < 0.5:
-            target = random.choice(sorted(held_out_combinations()))
+            target = random.choice(sorted(list_held_out_combinations()))
     elif split == "testB":
-        num_rivals, identical = random.choices((1, 2, 3, 4, 5), (3, 3, 3, 2, 1))[0], random.random() < 0.75
+        num_distractors, identical = random.choices((1, 2, 3, 4, 5), (3, 3, 3, 2, 1))[0], random.random() < 0.75
     else:
         raise ValueError(f"no split {split!r} in the miniature world; choose train, val, testA or testB")
-    rivals = _rivals(target, num_rivals, identical, unseen, random)
-    clutter = _clutter(target, random.randint(0, max(0, 4 - num_rivals)), random)
-    extents = (20, 40) if num_rivals + len(clutter) <= 2 else (17, 30)
-    return compose([target, *rivals, *clutter], extents, random.choice(CANVASES_PX), random)
+    distractors = _sample_distractors(target, num_distractors, identical, unseen, random)
+    clutter = _sample_clutter(target, random.randint(0, max(0, 4 - num_distractors)), random)
+    extents = (20, 40) if num_distractors + len(clutter) <= 2 else (17, 30)
+    return compose([target, *distractors, *clutter], extents, random.choice(CANVASES_PX), random)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,7 +266,7 @@ def write_dataset(config: WorldConfig) -> dict[str, int]:
         counts[split] = 0
         for index in range(size):
             random = Random(f"{config.seed}/{split}/{index}")
-            scene = scene_of_split(split, random)
+            scene = sample_scene(split, random)
             image_id = len(coco["images"]) + 1
             file_name = f"miniature_{image_id:06d}.png"
             scene.draw().save(images_folder / file_name)
@@ -270,13 +274,13 @@ def write_dataset(config: WorldConfig) -> dict[str, int]:
                 {"id": image_id, "file_name": file_name, "width": scene.width, "height": scene.height}
             )
             first_annotation = len(coco["annotations"]) + 1
-            for i, thing in enumerate(scene.things):
-                x1, y1, x2, y2 = thing.box_xyxy
+            for i, obj in enumerate(scene.objects):
+                x1, y1, x2, y2 = obj.box_xyxy
                 coco["annotations"].append(
                     {
                         "id": first_annotation + i,
                         "image_id": image_id,
-                        "category_id": category_id[thing.category],
+                        "category_id": category_id[obj.category],
                         "bbox": [x1, y1, x2 - x1, y2 - y1],
                         "area": (x2 - x1) * (y2 - y1),
                         "iscrowd": 0,
@@ -288,7 +292,7 @@ def write_dataset(config: WorldConfig) -> dict[str, int]:
                     {
                         "ref_id": len(refs) + 1,
                         "ann_id": first_annotation + target,
-                        "category_id": category_id[scene.things[target].category],
+                        "category_id": category_id[scene.objects[target].category],
                         "image_id": image_id,
                         "split": split,
                         "file_name": file_name,
@@ -313,66 +317,66 @@ def write_dataset(config: WorldConfig) -> dict[str, int]:
     return counts
 
 
-def referred(scene: Scene, split: str, random: Random) -> list[tuple[int, list[str]]]:
+def referred(scene: WorldScene, split: str, random: Random) -> list[tuple[int, list[str]]]:
     """Up to two things of the scene with one to three expressions each, in the manner of the split."""
     kinds = {"testA": ("attribute",), "testB": ("position", "both")}.get(
         split, ("attribute", "position", "both", "relation")
     )
-    same = [i for i, thing in enumerate(scene.things) if thing.category == scene.things[0].category]
-    others = [i for i in range(len(scene.things)) if i not in same]
+    same = [i for i, obj in enumerate(scene.objects) if obj.category == scene.objects[0].category]
+    others = [i for i in range(len(scene.objects)) if i not in same]
     random.shuffle(others)
     order = [0, *others[:1]] if split in ("train", "val") else same[:1] + random.sample(same[1:], min(1, len(same) - 1))
     referred = []
     for target in order:
-        texts = expressions(scene, target, kinds, random)
+        texts = generate_expressions(scene, target, kinds, random)
         if texts:
             referred.append((target, texts[: random.choice((1, 2, 2, 3))]))
     return referred
 
 
 NUMBER_WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five"}
-PICTURE_PX = 64
+IMAGE_PX = 64
 CAPTIONED_GAP_PX = 5
 """Between the objects of a captioned picture: an autoencoder with 4 px cells runs nearer ones into each other."""
 
 
-def article(noun_phrase: str) -> str:
+def add_article(noun_phrase: str) -> str:
     return f"{'an' if noun_phrase[0] in 'aeio' else 'a'} {noun_phrase}"
 
 
-def described(combination: Combination) -> str:
+def describe_combination(combination: Combination) -> str:
     """ "striped red cup"; plain is not said."""
-    category, colour, pattern = combination
-    return " ".join(word for word in (pattern if pattern != "plain" else "", colour, category) if word)
+    category, color, pattern = combination
+    return " ".join(word for word in (pattern if pattern != "plain" else "", color, category) if word)
 
 
-def captioned_picture(random: Random) -> tuple[Scene, str]:
+def sample_captioned_image(random: Random) -> tuple[WorldScene, str]:
     """A 64 px scene of one to five objects with its caption, all combinations alike: what the models learn from."""
     kind = random.random()
-    canvas = (PICTURE_PX, PICTURE_PX)
-    first = random.choice(all_combinations())
+    canvas = (IMAGE_PX, IMAGE_PX)
+    first = random.choice(list_combinations())
     if kind < 0.45:
         size = random.choices(("", "small", "big"), (0.7, 0.15, 0.15))[0]
         extents = {"": (26, 44), "small": (13, 19), "big": (42, 50)}[size]
-        phrase = " ".join(filter(None, (size, _loosely_described(first, random))))
-        return compose([first], extents, canvas, random), article(phrase)
+        phrase = " ".join(filter(None, (size, _describe_loosely(first, random))))
+        return compose([first], extents, canvas, random), add_article(phrase)
     if kind < 0.85:
         count = random.choices((2, 3, 4, 5), (0.28, 0.36, 0.2, 0.16))[0]
         extents = {2: (19, 27), 3: (17, 22), 4: (15, 19), 5: (14, 17)}[count]
-        things, words = [first] * count, _loosely_described(first, random).split()
+        objects, words = [first] * count, _describe_loosely(first, random).split()
         if random.random() < 0.4:
-            things = [first] + [
-                (first[0], random.choice(list(COLOURS)), random.choice(PATTERNS)) for _ in range(count - 1)
+            objects = [first] + [
+                (first[0], random.choice(list(COLORS)), random.choice(PATTERNS)) for _ in range(count - 1)
             ]
             words = [first[0]]
         words[-1] = PLURALS[first[0]]
-        return compose(things, extents, canvas, random, CAPTIONED_GAP_PX), " ".join([NUMBER_WORDS[count], *words])
-    second = random.choice(all_combinations())
+        return compose(objects, extents, canvas, random, CAPTIONED_GAP_PX), " ".join([NUMBER_WORDS[count], *words])
+    second = random.choice(list_combinations())
     scene = compose([first, second], (19, 27), canvas, random, CAPTIONED_GAP_PX)
-    return scene, f"{article(described(first))} and {article(described(second))}"
+    return scene, f"{add_article(describe_combination(first))} and {add_article(describe_combination(second))}"
 
 
-def _loosely_described(combination: Combination, random: Random) -> str:
+def _describe_loosely(combination: Combination, random: Random) -> str:
     """As people do: mostly all that is seen, at times only the colour or the category."""
-    category, colour, _ = combination
-    return random.choices((described(combination), f"{colour} {category}", category), (0.86, 0.08, 0.06))[0]
+    category, color, _ = combination
+    return random.choices((describe_combination(combination), f"{color} {category}", category), (0.86, 0.08, 0.06))[0]

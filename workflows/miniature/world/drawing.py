@@ -12,9 +12,9 @@ from itertools import product
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-COLOURS: dict[str, Colour] = {
+COLORS: dict[str, Color] = {
     "red": (214, 40, 40),
     "orange": (247, 140, 30),
     "yellow": (250, 222, 50),
@@ -27,103 +27,103 @@ COLOURS: dict[str, Colour] = {
     "white": (248, 248, 248),
 }
 PATTERNS = ("plain", "striped", "dotted")
-LIGHT_COLOURS = frozenset({"yellow", "pink", "white", "orange"})
-OUTLINE: Colour = (25, 25, 30)
+LIGHT_COLORS = frozenset({"yellow", "pink", "white", "orange"})
+OUTLINE: Color = (25, 25, 30)
 SUPERSAMPLING = 4
 
 Drawer = Callable[[ImageDraw.ImageDraw, int, int], None]
 """Fills a shape with 255 on a mask of the given width and height."""
 
 
-def _ball(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
+def _draw_ball(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
     draw.ellipse((0, 0, w - 1, h - 1), fill=255)
 
 
-def _box(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
+def _draw_box(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
     draw.rectangle((0, 0, w - 1, h - 1), fill=255)
 
 
-def _star(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
+def _draw_star(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
     points = []
     for i in range(10):
         radius = 1.0 if i % 2 == 0 else 0.45
         angle = math.pi * (i / 5 - 0.5)
         points.append((radius * math.cos(angle), radius * math.sin(angle)))
-    _fitted_polygon(draw, points, w, h)
+    _draw_fitted_polygon(draw, points, w, h)
 
 
-def _heart(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
+def _draw_heart(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
     points = []
     for i in range(40):
         t = 2 * math.pi * i / 40
         y = 13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)
         points.append((16 * math.sin(t) ** 3, -y))
-    _fitted_polygon(draw, points, w, h)
+    _draw_fitted_polygon(draw, points, w, h)
 
 
-def _fitted_polygon(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], w: int, h: int) -> None:
+def _draw_fitted_polygon(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], w: int, h: int) -> None:
     """Stretch the polygon until it touches all four sides."""
     xs, ys = [x for x, _ in points], [y for _, y in points]
     scale_x, scale_y = (w - 1) / (max(xs) - min(xs)), (h - 1) / (max(ys) - min(ys))
     draw.polygon([((x - min(xs)) * scale_x, (y - min(ys)) * scale_y) for x, y in points], fill=255)
 
 
-def _cup(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
+def _draw_cup(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
     ring = max(2, round(0.09 * w))
     draw.ellipse((0.52 * w, 0.18 * h, w - 1, 0.72 * h), outline=255, width=ring)
     draw.polygon([(0, 0), (0.76 * w, 0), (0.66 * w, h - 1), (0.1 * w, h - 1)], fill=255)
 
 
-def _bottle(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
+def _draw_bottle(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
     draw.rectangle((0.3 * w, 0, 0.7 * w, 0.4 * h), fill=255)
     draw.ellipse((0, 0.24 * h, w - 1, 0.56 * h), fill=255)
     draw.rectangle((0, 0.4 * h, w - 1, h - 1), fill=255)
 
 
-def _fish(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
+def _draw_fish(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
     draw.ellipse((0, 0, 0.74 * w, h - 1), fill=255)
     draw.polygon([(0.6 * w, 0.5 * h), (w - 1, 0.05 * h), (w - 1, 0.95 * h)], fill=255)
 
 
-def _car(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
+def _draw_car(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
     draw.polygon([(0.22 * w, 0.42 * h), (0.34 * w, 0), (0.7 * w, 0), (0.84 * w, 0.42 * h)], fill=255)
     draw.rectangle((0, 0.36 * h, w - 1, 0.8 * h), fill=255)
     for x in (0.25, 0.75):
         draw.ellipse((x * w - 0.2 * h, 0.6 * h - 1, x * w + 0.2 * h, h - 1), fill=255)
 
 
-def _house(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
+def _draw_house(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
     draw.polygon([(0, 0.48 * h), (0.5 * w, 0), (w - 1, 0.48 * h)], fill=255)
     draw.rectangle((0.13 * w, 0.46 * h, 0.87 * w, h - 1), fill=255)
 
 
-def _mushroom(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
+def _draw_mushroom(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
     draw.pieslice((0, 0, w - 1, 1.2 * h), 180, 360, fill=255)
     draw.rectangle((0.34 * w, 0.55 * h, 0.66 * w, h - 1), fill=255)
 
 
-def _kite(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
+def _draw_kite(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
     draw.polygon([(0.5 * w, 0), (w - 1, 0.4 * h), (0.5 * w, h - 1), (0, 0.4 * h)], fill=255)
 
 
-def _hat(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
+def _draw_hat(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
     draw.rectangle((0.22 * w, 0, 0.78 * w, 0.8 * h), fill=255)
     draw.rectangle((0, 0.72 * h, w - 1, h - 1), fill=255)
 
 
 SHAPES: dict[str, tuple[float, Drawer]] = {
-    "ball": (1.0, _ball),
-    "box": (1.0, _box),
-    "star": (1.05, _star),
-    "heart": (1.05, _heart),
-    "cup": (1.2, _cup),
-    "bottle": (0.42, _bottle),
-    "fish": (1.65, _fish),
-    "car": (1.75, _car),
-    "house": (0.95, _house),
-    "mushroom": (1.1, _mushroom),
-    "kite": (0.72, _kite),
-    "hat": (1.5, _hat),
+    "ball": (1.0, _draw_ball),
+    "box": (1.0, _draw_box),
+    "star": (1.05, _draw_star),
+    "heart": (1.05, _draw_heart),
+    "cup": (1.2, _draw_cup),
+    "bottle": (0.42, _draw_bottle),
+    "fish": (1.65, _draw_fish),
+    "car": (1.75, _draw_car),
+    "house": (0.95, _draw_house),
+    "mushroom": (1.1, _draw_mushroom),
+    "kite": (0.72, _draw_kite),
+    "hat": (1.5, _draw_hat),
 }
 """Category to (width / height, how to fill it)."""
 
@@ -135,16 +135,16 @@ PLURALS = {
 }
 
 
-def object_size(category: str, extent: int) -> tuple[int, int]:
+def compute_object_size(category: str, extent: int) -> tuple[int, int]:
     """(width, height) in pixels of an object whose geometric mean side is ``extent`` pixels."""
     aspect = SHAPES[category][0]
     return max(4, round(extent * math.sqrt(aspect))), max(4, round(extent / math.sqrt(aspect)))
 
 
-def _surface(colour: str, pattern: str, w: int, h: int, unit: int) -> Image.Image:
+def _draw_surface(color: str, pattern: str, w: int, h: int, unit: int) -> Image.Image:
     """The paint of an object: flat, vertical stripes or a grid of dots; ``unit`` is the object's extent."""
-    image = Image.new("RGB", (w, h), COLOURS[colour])
-    mark = (60, 60, 66) if colour in LIGHT_COLOURS else (250, 250, 250)
+    image = Image.new("RGB", (w, h), COLORS[color])
+    mark = (60, 60, 66) if color in LIGHT_COLORS else (250, 250, 250)
     draw = ImageDraw.Draw(image)
     if pattern == "striped":
         period = max(4.6 * SUPERSAMPLING, unit / 4.5)
@@ -161,30 +161,30 @@ def _surface(colour: str, pattern: str, w: int, h: int, unit: int) -> Image.Imag
 
 
 @lru_cache(maxsize=50_000)
-def sprite(category: str, colour: str, pattern: str, extent: int) -> Image.Image:
+def draw_sprite(category: str, color: str, pattern: str, extent: int) -> Image.Image:
     """One object as an RGBA picture that it fills exactly.
 
     Args:
         category: a key of ``SHAPES``.
-        colour: a key of ``COLOURS``.
+        colour: a key of ``COLORS``.
         pattern: one of ``PATTERNS``.
         extent: geometric mean of width and height, in pixels.
     """
-    width, height = object_size(category, extent)
+    width, height = compute_object_size(category, extent)
     w, h = width * SUPERSAMPLING, height * SUPERSAMPLING
     mask = Image.new("L", (w, h), 0)
     SHAPES[category][1](ImageDraw.Draw(mask), w, h)
     framed = Image.new("L", (w + 8, h + 8), 0)
     framed.paste(mask, (4, 4))
     inner = framed.filter(ImageFilter.MinFilter(5)).crop((4, 4, w + 4, h + 4))
-    painted = _surface(colour, pattern, w, h, extent * SUPERSAMPLING)
-    _details(painted, category, w, h)
+    painted = _draw_surface(color, pattern, w, h, extent * SUPERSAMPLING)
+    _draw_details(painted, category, w, h)
     painted = Image.composite(painted, Image.new("RGB", (w, h), OUTLINE), inner)
     painted.putalpha(ImageChops.lighter(mask, inner))
     return painted.resize((width, height), Image.Resampling.BOX)
 
 
-def _details(image: Image.Image, category: str, w: int, h: int) -> None:
+def _draw_details(image: Image.Image, category: str, w: int, h: int) -> None:
     """Marks that tell similar outlines apart: wheels, an eye, a door, a lid, a stem."""
     draw = ImageDraw.Draw(image)
     if category == "car":
@@ -206,7 +206,7 @@ def _details(image: Image.Image, category: str, w: int, h: int) -> None:
         draw.rectangle((0.2 * w, 0.54 * h, 0.8 * w, 0.7 * h), fill=OUTLINE)
 
 
-BACKGROUNDS: tuple[tuple[Colour, Colour], ...] = (
+BACKGROUNDS: tuple[tuple[Color, Color], ...] = (
     ((222, 228, 232), (222, 228, 232)),
     ((205, 220, 205), (205, 220, 205)),
     ((226, 214, 196), (226, 214, 196)),
@@ -217,7 +217,7 @@ BACKGROUNDS: tuple[tuple[Colour, Colour], ...] = (
 """(above, below) the horizon; equal for a plain wall."""
 
 
-def background(width: int, height: int, kind: int, horizon: float) -> Image.Image:
+def draw_background(width: int, height: int, kind: int, horizon: float) -> Image.Image:
     """A wall, or a wall and a floor that meet at ``horizon`` (share of the height)."""
     above, below = BACKGROUNDS[kind]
     image = Image.new("RGB", (width, height), above)
