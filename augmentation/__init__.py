@@ -1,1 +1,1 @@
-"""From a category to a labelled scene that only a spatial relation can resolve."""
+"""From a category to a labeled scene that only a spatial relation can resolve."""

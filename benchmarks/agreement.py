@@ -3,11 +3,12 @@
     make benchmark-agreement ARGS="refcoco --splits val --annotations refer/refcoco --split-by unc --images train2014
         --instances instances_train2014.json"
 
-A plain query names a category as it is called and says one thing besides: a side, a rank, the middle, a corner, a size,
+A plain query names a category as it is called and says one object besides: a side, a rank, the middle, a corner, a
+size,
 or front and back ("left cup", "second cup from the right", "biggest cup"). It is clear where the maker of our scenes
-would say it of these boxes: its program selects one thing whatever 3 % of noise do to them, and can be said in a way
-that means nothing else there. Then that one thing should be what people meant. Beside that stands the mere order of
-boxes, however close they are. Boxes of all things of the category are needed, photographs are not. Prints a table and
+would say it of these boxes: its program selects one object whatever 3 % of noise do to them, and can be said in a way
+that means nothing else there. Then that one object should be what people meant. Beside that stands the mere order of
+boxes, however close they are. Boxes of all objects of the category are needed, images are not. Prints a table and
 writes the figures as JSON.
 """
 
@@ -50,7 +51,7 @@ from workflows.cli.annotation_options import AnnotationsConfig, read
 from workflows.cli.console import UserError, console, run
 
 MAX_QUERIES = 1000
-"""Proved queries of each thing and family, at most."""
+"""Proved queries of each object and family, at most."""
 
 _SIDES = {
     "leftmost": "left", "rightmost": "right", "topmost": "top", "bottommost": "bottom", "uppermost": "top",
@@ -102,7 +103,7 @@ def main(config: AgreementConfig) -> None:
         compare_queries([sample for sample in read(config) if not config.splits or sample.split in config.splits])
     )
     if not agreements:
-        raise UserError(f"{config.annotations} has no plain query with boxes of all things of its category")
+        raise UserError(f"{config.annotations} has no plain query with boxes of all objects of its category")
     figures = {relation_type: compute_figures(some) for relation_type, some in group_by_type(agreements).items()}
     print_figures(figures)
     for relation_type, some in group_by_type(agreements).items():
@@ -116,7 +117,7 @@ def main(config: AgreementConfig) -> None:
 
 
 def compare_queries(samples: Sequence[SourceSample]) -> Iterator[QueryAgreement]:
-    """Every plain query whose target has a rival, and of which all boxes are known."""
+    """Every plain query whose target has a distractor, and of which all boxes are known."""
     sound = (drop_invalid_boxes(sample, sample.size, []) for sample in samples if sample.size)
     targets = [
         (sample, query, target)
@@ -144,7 +145,7 @@ def compare_queries(samples: Sequence[SourceSample]) -> Iterator[QueryAgreement]
 
 
 def _build_scene(sample: SourceSample, target: Instance) -> tuple[Scene, int]:
-    """Things of the target's category, and the target's number. In perspective, as photographs are."""
+    """Objects of the target's category, and the target's number. In perspective, as images are."""
     assert sample.size
     alike = [one for one in sample.instances if one.category == target.category and not one.is_crowd]
     objects = tuple(SceneObject(box_xyxy=one.box_xyxy, category=one.category) for one in alike)
@@ -192,7 +193,7 @@ def _get_side(word: str) -> Side:
 
 
 def find_first_in_order(program: Program, scene: Scene) -> int | None:
-    """The thing that an order of boxes alone puts where the program says, however close; None of other programs."""
+    """The object that an order of boxes alone puts where the program says, however close; None of other programs."""
 
     def rank_by(key: Callable[[Box], float]) -> list[int]:
         return sorted(range(len(scene.objects)), key=lambda i: key(scene.objects[i].box_xyxy))
@@ -237,7 +238,7 @@ def group_by_type(agreements: Sequence[QueryAgreement]) -> dict[str, list[QueryA
 
 
 def compute_figures(agreements: Sequence[QueryAgreement]) -> dict[str, Any]:
-    """Shares with 95 % intervals: over pictures, exact (Clopper-Pearson) where all are alike; None of nothing."""
+    """Shares with 95 % intervals: over images, exact (Clopper-Pearson) where all are alike; None of nothing."""
     clear, unclear = ([one for one in agreements if one.is_clear is wanted] for wanted in (True, False))
     return {
         "queries": len(agreements),

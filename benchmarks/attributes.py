@@ -216,7 +216,7 @@ def _get_heads(one: Attributes) -> set[str]:
 
 
 def _get_colors(one: Attributes) -> set[str]:
-    """Colours of the target and of whatever else the query names; those of the others stay out of the prompt."""
+    """Colors of the target and of whatever else the query names; those of the others stay out of the prompt."""
     related = {
         color for o in one.related for noun_phrase in (o.noun_phrase, *o.details) for color in noun_phrase.colors
     }

@@ -4,7 +4,7 @@
     make benchmark-scenes REAL=FOLDER ARGS="--detector cutout-detector"
 
 An RT-DETR of the miniature detector's size, which it starts from, learns eight categories on scenes that are pasted out
-of the same cut-outs (but are not the benchmark's scenes). It is no detector for photographs: it stands for one that
+of the same cut-outs (but are not the benchmark's scenes). It is no detector for images: it stands for one that
 knows what was pasted, which no published one has to be trained for, but which cannot be had offline.
 """
 
@@ -33,10 +33,10 @@ from workflows.miniature.models import detector as detection
 from workflows.miniature.models.detector import INPUT_PX, LabeledImage
 
 CATEGORIES = ("elephant", "zebra", "bus", "donut", "toilet", "potted plant", "stop sign", "orange")
-"""Eight that look different, of which the photographs at hand give two cut-outs or more."""
+"""Eight that look different, of which the images at hand give two cut-outs or more."""
 
 KEPT_PX = INPUT_PX * 5 // 4
-"""Side of the pictures in memory; training crops from these."""
+"""Side of the images in memory; training crops from these."""
 
 
 def main() -> None:
@@ -105,7 +105,7 @@ def shrink_scene(scene: ComposedScene) -> LabeledImage:
 
 
 def augment_scene(scenes: Sequence[LabeledImage], random: Random) -> LabeledImage:
-    """One of them, perhaps mirrored, cropped where nothing is, and in other colours."""
+    """One of them, perhaps mirrored, cropped where nothing is, and in other colors."""
     scene = random.choice(scenes)
     image, boxes = scene.image, scene.boxes_xyxy
     if random.random() < 0.5:

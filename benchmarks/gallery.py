@@ -1,9 +1,9 @@
-"""How fast a gallery of 100,000 entries is in a real browser: first picture, filters, search, sorting, pages.
+"""How fast a gallery of 100,000 entries is in a real browser: first image, filters, search, sorting, pages.
 
     make benchmark-gallery                       # needs Debian's chromium; two minutes
     make benchmark-gallery ARGS="--entries 5000 --keep /tmp/gallery"
 
-Entries share a few drawn pictures; each has three queries. Opened as a file, with an empty profile. Times are those
+Entries share a few drawn images; each has three queries. Opened as a file, with an empty profile. Times are those
 that the page itself sees, from a click to the new tiles. Prints a table and writes the figures as JSON.
 """
 
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def measure_in_browser(chromium: str, folder: Path, options: argparse.Namespace) -> dict[str, float]:
-    """Milliseconds of each thing that a person does."""
+    """Milliseconds of each object that a person does."""
     from playwright.sync_api import sync_playwright
 
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]

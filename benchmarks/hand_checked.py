@@ -1,8 +1,8 @@
-"""600 random queries of the validation splits, labelled by reading each before the parser's answer was looked at.
+"""600 random queries of the validation splits, labeled by reading each before the parser's answer was looked at.
 
 ``read_queries.tsv`` names each query by data set and row of the TransVG split file, and holds no text of the data
 sets. `` / `` stands between answers that are equally right (the second after both were compared); an empty one is an
-answer, too. Colours are ``color:lemma of what has it``. Location: the words said of the target; those said of
+answer, too. Colors are ``color:lemma of what has it``. Location: the words said of the target; those said of
 another object may be found as well.
 
 The grammar was written with rounds 1 and 2 (300 and 200 queries) at hand. Round 3 (100) was first seen when it was
@@ -49,7 +49,7 @@ class HandChecked:
 
 
 def read_hand_checked(real: Path) -> Iterator[HandChecked]:
-    """The labelled queries, with their texts from ``real/transvg/<name>/<name>_val.pth``."""
+    """The labeled queries, with their texts from ``real/transvg/<name>/<name>_val.pth``."""
     texts: dict[str, list[str]] = {}
     with LABELS.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
@@ -77,7 +77,7 @@ def _parse_color(text: str) -> tuple[str, str]:
 
 
 def check_parser(parser: AttributeParser, real: Path) -> list[tuple[HandChecked, dict[str, str]]]:
-    """Every labelled query with what the parser got wrong of it."""
+    """Every labeled query with what the parser got wrong of it."""
     labeled = list(read_hand_checked(real))
     read = parser.parse([one.query for one in labeled])
     return [(one, one.find_wrong(answer)) for one, answer in zip(labeled, read, strict=True)]

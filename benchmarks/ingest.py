@@ -1,10 +1,10 @@
-"""How long ingest takes for a data set of RefCOCO's size, against copying the same photographs into a tar.
+"""How long ingest takes for a data set of RefCOCO's size, against copying the same images into a tar.
 
     make benchmark-ingest
 
-Writes 17,000 JPEGs of 640 x 480 (60 kB each, a few kinds of picture, every file different) with 119,000 queries in the
+Writes 17,000 JPEGs of 640 x 480 (60 kB each, a few kinds of image, every file different) with 119,000 queries in the
 REFER layout into a temporary folder. In turn, several rounds: ingest, from annotations to committed shards, every
-photograph decoded to its end; and Python's tarfile, which only copies. Then the samples are read back, with hashes
+image decoded to its end; and Python's tarfile, which only copies. Then the samples are read back, with hashes
 checked and every record validated, against plain webdataset over the same tars. Prints a table and writes the figures
 as JSON.
 """
@@ -104,12 +104,12 @@ def _get_cpu_seconds() -> float:
 
 
 def write_input(folder: Path, num_images: int) -> int:
-    """Photographs and REFER files; the bytes of all photographs."""
+    """Images and REFER files; the bytes of all images."""
     (folder / "images").mkdir()
     kinds = [_make_jpeg(kind) for kind in range(KINDS)]
     total = 0
     for number in range(num_images):
-        content = _add_comment(kinds[number % KINDS], f"photograph {number}".encode())
+        content = _add_comment(kinds[number % KINDS], f"image {number}".encode())
         (folder / "images" / f"{number:012d}.jpg").write_bytes(content)
         total += len(content)
     refs, coco = _make_annotations(num_images)

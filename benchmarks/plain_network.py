@@ -1,7 +1,7 @@
 """The same network, written as one writes it first: the baseline of ``benchmarks.trainer``.
 
 Attention returns its weights, the bias of relative positions is gathered over 400 x 400 pairs, batch norm is a pass of
-its own, every query brings its own copy of the picture, keys and values are projected anew in each stage. Parameters
+its own, every query brings its own copy of the image, keys and values are projected anew in each stage. Parameters
 carry the names of ``trainer.model.network``, so that the same weights load.
 """
 
@@ -200,7 +200,7 @@ class PlainText(nn.Module):
 
 
 class PlainNetwork(nn.Module):
-    """One picture for each query."""
+    """One image for each query."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()

@@ -4,7 +4,7 @@
 
 300 queries of the miniature world, each about an object by its attributes; their priors are made as
 ``generate-priors`` makes them. A prior is right where the crop whose CLIP feature is nearest to the prior's shows the
-same category, colour and pattern. Crops are cut out of drawn scenes and took no part in any training. Prints a table
+same category, color and pattern. Crops are cut out of drawn scenes and took no part in any training. Prints a table
 and writes the figures as JSON.
 """
 
@@ -28,7 +28,7 @@ from workflows.miniature.world.drawing import PATTERNS
 from workflows.presets import miniature
 
 CROPS_EACH = 12
-"""Crops of every combination of category, colour and pattern."""
+"""Crops of every combination of category, color and pattern."""
 
 SIDE = 1.6
 """Side of a square crop as a multiple of the box's longer side."""
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def measure_priors(generator: PriorGenerator, num_queries: int, crops_each: int = CROPS_EACH) -> dict[str, float | int]:
-    """Shares of the priors whose nearest crop has the right category, colour, pattern, and all three."""
+    """Shares of the priors whose nearest crop has the right category, color, pattern, and all three."""
     truths, queries = make_attribute_queries(num_queries)
     shown, crops = make_world_crops(crops_each)
     priors = np.stack([prior.feature for prior in generator.generate(queries)]).astype(np.float32)
@@ -99,7 +99,7 @@ def make_world_crops(each: int) -> tuple[list[Combination], list[RgbImage]]:
 
 
 def _crop_square(image: RgbImage, box: tuple[float, float, float, float]) -> RgbImage:
-    """The square around a box, moved into the picture where it would reach over the edge."""
+    """The square around a box, moved into the image where it would reach over the edge."""
     left, top, right, bottom = box
     height, width = image.shape[:2]
     side = min(round(SIDE * max(right - left, bottom - top)), height, width)

@@ -3,7 +3,8 @@
     make benchmark-render                                        # the miniature models, a few minutes on a CPU
     make benchmark-render ARGS="--full-size --prompts 32 --size 512 --steps 20 --dtype float16"   # on a GPU
 
-The loop: for each query ``pipeline(prompt)``, save the PNG, open it, CLIP. Ours: ``PriorRenderer`` and the store's sink.
+The loop: for each query ``pipeline(prompt)``, save the PNG, open it, CLIP. Ours: ``PriorRenderer`` and the store's
+sink.
 Same checkpoint, size, steps, scheduler, guidance, precision and threads. ``--full-size`` builds the architectures of
 Stable Diffusion 1.5 and CLIP ViT-B/32 with random weights. Prints a table and writes the figures as JSON.
 """
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument("--full-size", action="store_true", help="SD 1.5 and CLIP ViT-B/32 with random weights")
     parser.add_argument("--prompts", type=int, default=96, help="different prompts drawn in each round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--size", type=int, help="side of the picture in pixels; the preset's if not given")
+    parser.add_argument("--size", type=int, help="side of the image in pixels; the preset's if not given")
     parser.add_argument("--num-inference-steps", type=int, help="denoising steps; the preset's if not given")
     parser.add_argument("--guidance-scale", type=float, help="the preset's if not given")
     parser.add_argument("--batch-size", type=int, help="ours; the loop draws one at a time")
@@ -122,11 +123,12 @@ def _measure_speed(config: PriorConfig, options: argparse.Namespace, scratch: Pa
         "peak memory, loop, MB": round(peaks["loop"]),
         "peak memory, ours, MB": round(peaks["ours"]),
         "share of time in denoiser and VAE": round(share, 3),
-        "GFLOP a picture, denoiser and VAE": round(flops / 1e9, 2),
+        "GFLOP a image, denoiser and VAE": round(flops / 1e9, 2),
         "matmul rate, GFLOP/s": round(matmul / 1e9, 1),
         "share of what the matmul rate allows": round(rate * flops / matmul, 3),
         "prompts": len(prompts),
-        "picture": f"{config.render.image_size_px} px, {config.render.num_inference_steps} steps, guidance {config.render.guidance_scale}",
+        "image": f"{config.render.image_size_px} px, {config.render.num_inference_steps} steps, "
+        f"guidance {config.render.guidance_scale}",
         "batch": config.render.batch_size,
         "precision": f"ours {options.dtype}, loop {loop_dtype}",
         "threads": torch.get_num_threads(),
@@ -254,7 +256,7 @@ def _measure_model_share(drawer: PriorRenderer, work: Callable[[], object]) -> f
 
 
 def _count_flops(drawer: PriorRenderer, prompt: str) -> int:
-    """Floating-point operations of the denoiser and the VAE for one picture."""
+    """Floating-point operations of the denoiser and the VAE for one image."""
     with FlopCounterMode(display=False) as counter:
         drawer.renderer.render([prompt], [0])
     return int(counter.get_total_flops())

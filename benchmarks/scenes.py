@@ -3,9 +3,9 @@
     make benchmark-scenes                                                       # the miniature world
     make benchmark-scenes REAL=FOLDER ARGS="--detector cutout-detector"         # real cut-outs and real queries, too
 
-Pasted scenes know what is in them and where. They are detected, verified and labelled as ``augment`` does it, and then
+Pasted scenes know what is in them and where. They are detected, verified and labeled as ``augment`` does it, and then
 everything is compared with the truth that no stage saw: counts, boxes, attributes, and every query's program, which is
-run anew on the true boxes. Of drawn scenes the number of things is counted without a learned model, by connected
+run anew on the true boxes. Of drawn scenes the number of objects is counted without a learned model, by connected
 components. Phrases of the three styles stand beside the queries of real validation splits. Prints tables and writes
 the figures as JSON.
 """
@@ -130,7 +130,7 @@ def make_items(vocabulary: VocabularyConfig, composer: Composer, count: int) -> 
 
 
 def run_miniature_pasted(scratch: Path, count: int) -> tuple[Run, VocabularyConfig]:
-    """Scenes of two to eight things, as ``augment`` makes them."""
+    """Scenes of two to eight objects, as ``augment`` makes them."""
     folders = {name: scratch / name for name in ("cutouts", "backgrounds")}
     miniature_cutouts.main(miniature_cutouts.MiniatureCutoutsConfig(**folders))
     vocabulary = replace(miniature.vocabulary(), quantifiers=tuple(QUANTIFIERS))
@@ -155,7 +155,7 @@ def _build_detection_stages(vocabulary: VocabularyConfig) -> list[Stage[Any, Any
 
 
 def run_real_pasted(real: Path, scratch: Path, count: int, detector: str | None) -> tuple[Run, VocabularyConfig]:
-    """Cut-outs of COCO on its photographs; of the categories that the detector knows, or of all and as pasted."""
+    """Cut-outs of COCO on its images; of the categories that the detector knows, or of all and as pasted."""
     coco, folder = real / "coco", scratch / "real-cutouts"
     source = cut_out.CocoConfig(instances=coco / "instances.json", images=coco / "images", output=folder)
     cut_out.main(cut_out.CutOutConfig(source=source))
@@ -326,7 +326,7 @@ class Tally:
 
 
 def compare_counts(run: Run) -> dict[str, Any]:
-    """The figures of drawn scenes, whose things are counted by connected components."""
+    """The figures of drawn scenes, whose objects are counted by connected components."""
     accepted = [made.detected for made in run.made if made.sample and made.detected]
     agree = [count_objects(Image.fromarray(one.image)) == len(one.detections) for one in accepted]
     requested = [

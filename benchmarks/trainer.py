@@ -5,9 +5,9 @@
     make benchmark-trainer ARGS="--bf16 --compile --num-images 64 --batch 64 --rounds 20"         # on a GPU
 
 The plain version (``benchmarks.plain_network``) has the same weights, random ones of the published architecture: one
-picture for each query, 40 tokens, attention that returns its weights. Both run in the same precision. Evaluation asks
-pictures with as many queries as RefCOCO's validation split has; what both answer is compared. Training takes AdamW's
-steps over the same number of queries, ours with k = 4 and k = 1 queries a picture. Loaders read the same JPEGs on one
+image for each query, 40 tokens, attention that returns its weights. Both run in the same precision. Evaluation asks
+images with as many queries as RefCOCO's validation split has; what both answer is compared. Training takes AdamW's
+steps over the same number of queries, ours with k = 4 and k = 1 queries a image. Loaders read the same JPEGs on one
 core. Prints tables and writes the figures as JSON.
 """
 
@@ -65,7 +65,7 @@ MAX_TOKENS = 40
 
 @dataclass(frozen=True, kw_only=True)
 class QueryBatch:
-    """Pictures and queries as tensors of the network's size."""
+    """Images and queries as tensors of the network's size."""
 
     images: Tensor
     padding: Tensor
@@ -81,7 +81,7 @@ class QueryBatch:
         return self.token_ids[:, :longest], self.token_mask[:, :longest]
 
     def select_images(self, num_images: range, max_queries: int | None = None) -> QueryBatch:
-        """Some pictures with their queries, or the first ones of each."""
+        """Some images with their queries, or the first ones of each."""
         rows: list[int] = []
         for number in num_images:
             rows += (self.query_image == number).nonzero()[:max_queries, 0].tolist()
@@ -151,7 +151,7 @@ def new_network(size: str) -> GroundingNetwork:
 
 
 def make_query_batch(config: NetworkConfig, num_images: int, device: torch.device) -> QueryBatch:
-    """Pictures of 4:3 with queries as RefCOCO's validation split has them."""
+    """Images of 4:3 with queries as RefCOCO's validation split has them."""
     random, size = Random(0), config.image_size_px
     generator = torch.Generator().manual_seed(0)
     counts = [sample_histogram(NUM_QUERIES, random) for _ in range(num_images)]
@@ -229,8 +229,8 @@ def compute_rates(seconds: Mapping[str, list[float]], num_queries: Mapping[str, 
 
 
 def measure_evaluation(network: GroundingNetwork, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Both answer the same queries: ours in batches of 4 pictures (32 on a GPU), the plain one those of one (of 4 on a
-    GPU) with a copy of the picture for each."""
+    """Both answer the same queries: ours in batches of 4 images (32 on a GPU), the plain one those of one (of 4 on a
+    GPU) with a copy of the image for each."""
     network.eval()
     plain = make_plain_network(network).to(device).eval()
     all_queries = make_query_batch(network.config, options.num_images, device)
@@ -271,7 +271,7 @@ def compute_accuracy(boxes: Tensor, targets: Tensor) -> float:
 
 
 def measure_training(network: GroundingNetwork, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Steps of as many queries: ours of batch / 4 pictures with four each and of batch pictures with one."""
+    """Steps of as many queries: ours of batch / 4 images with four each and of batch images with one."""
     network.train()
     plain = make_plain_network(network).to(device).train()
     batch = options.batch
@@ -324,7 +324,7 @@ def stack_batches(parts: list[QueryBatch]) -> QueryBatch:
 
 def measure_memory(network: GroundingNetwork, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """What a training step keeps for its gradients, for each query: bytes of tensors that autograd saves more of for
-    two pictures than for one. What is saved once, such as weights cast to bf16, does not count."""
+    two images than for one. What is saved once, such as weights cast to bf16, does not count."""
     network.train()
     plain = make_plain_network(network).to(device).train()
     few = make_query_batch(network.config, 8, device)
@@ -454,7 +454,7 @@ def measure_peak_flops(device: torch.device, kind: torch.dtype) -> float:
 def measure_growth(
     network: GroundingNetwork, options: argparse.Namespace, device: torch.device
 ) -> list[dict[str, Any]]:
-    """Milliseconds of an evaluation, by pictures, queries of each and size."""
+    """Milliseconds of an evaluation, by images, queries of each and size."""
     rows = []
     sizes = [network.config.image_size_px] if options.size == "miniature" else [384, 512, 640]
     for size in sizes:
@@ -479,7 +479,7 @@ def measure_growth(
 
 
 def repeat_query(one: QueryBatch, num_images: int, k: int) -> QueryBatch:
-    """Copies of a picture with k copies of its first query each."""
+    """Copies of a image with k copies of its first query each."""
     rows = torch.zeros(num_images * k, dtype=torch.long, device=one.images.device)
     return QueryBatch(
         images=one.images.repeat(num_images, 1, 1, 1),

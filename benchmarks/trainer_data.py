@@ -1,4 +1,4 @@
-"""RefCOCO-like data for ``benchmarks.trainer``: pictures, queries, shards, and the data set that one writes first."""
+"""RefCOCO-like data for ``benchmarks.trainer``: images, queries, shards, and the data set that one writes first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trainer.data.transforms import AugmentationConfig, transform_for_training
 
 NUM_QUERIES = {2: 41, 3: 53, 4: 31, 5: 177, 6: 696, 7: 17, 8: 80, 9: 169, 10: 18, 11: 57, 12: 74, 13: 10, 14: 12}
 NUM_QUERIES |= {15: 28, 16: 4, 17: 11, 18: 4, 19: 3, 20: 5, 21: 3, 22: 1, 24: 3, 25: 1, 26: 1, 27: 1}
-"""RefCOCO val: queries to how many of its 1,500 pictures have so many; 10,834 in all."""
+"""RefCOCO val: queries to how many of its 1,500 images have so many; 10,834 in all."""
 
 NUM_WORDS = {1: 92, 2: 266, 3: 235, 4: 162, 5: 96, 6: 57, 7: 37, 8: 21, 9: 14, 10: 8, 11: 4, 12: 7}
 """RefCOCO val: words to the share of queries that have so many, in thousandths."""
@@ -58,7 +58,7 @@ def sample_query(random: Random) -> str:
 
 @cache
 def image(number: int, size: tuple[int, int] = (640, 480)) -> bytes:
-    """A JPEG with about as many bytes and as much detail as a photograph of COCO."""
+    """A JPEG with about as many bytes and as much detail as a image of COCO."""
     noise = np.random.default_rng(number)
     layers = [(noise.integers(0, 256, (side, side, 3)), weight) for side, weight in ((5, 0.55), (40, 0.3), (160, 0.15))]
     image = sum(
@@ -71,7 +71,7 @@ def image(number: int, size: tuple[int, int] = (640, 480)) -> bytes:
 
 
 def make_sample(key: str, num_queries: int) -> Sample:
-    """A picture with that many queries about boxes in it."""
+    """A image with that many queries about boxes in it."""
     random = Random(key)
     boxes = []
     for _ in range(num_queries):
@@ -102,7 +102,7 @@ class MakeSamplesStage(Stage[Item, Sample]):
 
 
 def write_shards(run: Path, num_images: int, num_queries: int) -> None:
-    """Pictures of 640 x 480 with so many queries each."""
+    """Images of 640 x 480 with so many queries each."""
     rows = [PlanRow(key=f"{i:06d}", payload={"num_queries": num_queries}, group="train") for i in range(num_images)]
     job = Job(
         name="drawn",
@@ -118,7 +118,7 @@ def write_shards(run: Path, num_images: int, num_queries: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class PlainDataset(Dataset[tuple[Tensor, ...]]):
-    """One query a sample: its picture opened, decoded, transformed and normalised, its phrase padded to 40 tokens."""
+    """One query a sample: its image opened, decoded, transformed and normalized, its phrase padded to 40 tokens."""
 
     files: list[Path]
     queries: list[tuple[int, str, tuple[float, float, float, float]]]
@@ -153,7 +153,7 @@ class PlainDataset(Dataset[tuple[Tensor, ...]]):
 def make_plain_dataset(
     folder: Path, num_images: int, num_queries: int, processor: Processor, canvas_px: int
 ) -> PlainDataset:
-    """The same pictures and queries as ``write_shards``, as JPEG files and a list."""
+    """The same images and queries as ``write_shards``, as JPEG files and a list."""
     folder.mkdir(parents=True)
     files, queries = [], []
     for i in range(num_images):

@@ -1,1 +1,1 @@
-"""From a referring expression to its semantic prior: attributes, prompt, picture, feature."""
+"""From a referring expression to its semantic prior: attributes, prompt, image, feature."""

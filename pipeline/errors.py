@@ -2,7 +2,7 @@
 
 
 class PipelineError(Exception):
-    """One clear line that names the thing, the rule, the value and the remedy."""
+    """One clear line that names the object, the rule, the value and the remedy."""
 
 
 class Preempted(PipelineError):  # noqa: N818 - an event, not a mistake

@@ -289,7 +289,8 @@ def open_ray_session(config: ExecutorConfig, needs: Sequence[Resources]) -> Iter
         ray.init(**init_options, runtime_env=runtime_env, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise PipelineError(
-            f"no Ray session at address {init_options['address']!r}: {_format_error(error)}; check it with `ray status`, and "
+            f"no Ray session at address {init_options['address']!r}: {_format_error(error)}; check it with "
+            f"`ray status`, and "
             "where `ray start` made a token, set RAY_AUTH_MODE=token"
         ) from error
     if threading.current_thread() is threading.main_thread():

@@ -74,7 +74,7 @@ def resolve_image_path(root: Location, name: str, *, allow_links: bool = False) 
     """The file of an image that lies in a folder.
 
     Args:
-        root: folder of the photographs, or a prefix of an object store.
+        root: folder of the images, or a prefix of an object store.
         name: path below it, as annotations say.
         allow_links: a symbolic link may lead out of it.
 
@@ -128,10 +128,10 @@ def read_upright_size(path: Location) -> tuple[int, int]:
 
 
 def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
-    """The encoded image, upright, RGB or greyscale, as JPEG or PNG, with its (width, height).
+    """The encoded image, upright, RGB or grayscale, as JPEG or PNG, with its (width, height).
 
     The file's own bytes where they already are that; otherwise it is encoded again as RGB, JPEGs as JPEG at quality 95
-    and the rest as PNG, 16-bit greyscale scaled to 8 bits, transparent parts white.
+    and the rest as PNG, 16-bit grayscale scaled to 8 bits, transparent parts white.
 
     Raises:
         ImageError: the file is no image, too large, or truncated.
@@ -141,7 +141,7 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
     with _open(io.BytesIO(content), path) as image, broken:
         orientation, size = _read_orientation(image), image.size
         is_plain = image.mode in ("RGB", "L") and "transparency" not in image.info
-        is_jpeg = image.format in ("JPEG", "MPO")  # what many telephones write, with further pictures behind
+        is_jpeg = image.format in ("JPEG", "MPO")  # what many telephones write, with further images behind
         kept = (is_jpeg or image.format == "PNG") and is_plain and orientation == 1
         if kept:
             image.draft("L", (1, 1))  # a JPEG is still read to its end, but grey and an eighth of the size will do
@@ -211,7 +211,7 @@ def _convert_to_rgb(image: Image.Image) -> Image.Image:
 
 
 class LoadImageStage(Stage[Item, Sample]):
-    """Joins a planned ``SourceSample`` with its photograph."""
+    """Joins a planned ``SourceSample`` with its image."""
 
     resources = Resources(num_cpus=1)
     batch_size = 16

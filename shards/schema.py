@@ -70,11 +70,11 @@ class Instance:
     """Detector's confidence for generated scenes; None for annotated ones."""
 
     requested_box_xyxy: Box | None = None
-    """Where a composer was asked to put the thing; None where nobody asked, or what was asked is no match."""
+    """Where a composer was asked to put the object; None where nobody asked, or what was asked is no match."""
 
     @property
     def requested_iou(self) -> float | None:
-        """How well the thing lies where it was asked for: the IoU of both boxes."""
+        """How well the object lies where it was asked for: the IoU of both boxes."""
         return None if self.requested_box_xyxy is None else iou(self.box_xyxy, self.requested_box_xyxy)
 
     def to_json(self) -> dict[str, Any]:
@@ -117,7 +117,7 @@ class Query:
     """Where the query comes from: ``refcoco``, ``miniature``, ``prompted`` (a composer), ..."""
 
     boxes_xyxy: tuple[Box, ...] = ()
-    """Where the phrase means several things ("two men"), the box of each; ``box_xyxy`` is then the smallest around
+    """Where the phrase means several objects ("two men"), the box of each; ``box_xyxy`` is then the smallest around
     all of them. Empty where it means one."""
 
     instance: int | None = None
@@ -167,10 +167,10 @@ class Sample:
     width: int
     height: int
     image_name: str
-    """File name in the source, or the scene's key for a generated picture."""
+    """File name in the source, or the scene's key for a generated image."""
 
     image: bytes = field(repr=False)
-    """Encoded image, JPEG or PNG, upright, RGB or greyscale."""
+    """Encoded image, JPEG or PNG, upright, RGB or grayscale."""
 
     instances: tuple[Instance, ...]
     queries: tuple[Query, ...]

@@ -84,7 +84,7 @@ def modules_run(command: str) -> list[tuple[str, list[str]]]:
 
 
 def furnish(folder: Path) -> None:
-    """What the pages take for given, in miniature: annotations in all formats, photographs, and a small world."""
+    """What the pages take for given, in miniature: annotations in all formats, images, and a small world."""
     world = folder / "data" / "miniature" / "refer"
     write_dataset(WorldConfig(output=world, num_train=24, num_val=6, num_test=6))
     images = folder / "train2014"
@@ -120,7 +120,7 @@ def _furnish_tables(folder: Path, world: Path) -> None:
     """The hub's Parquet, and the table of the README."""
     rows = [
         {
-            "image_path": f"coco/train2014/{ref['file_name']}",
+            "resolve_image_path": f"coco/train2014/{ref['file_name']}",
             "captions": [sentence["raw"] for sentence in ref["sentences"]],
             "bbox": list(_xyxy(target["bbox"])),
             "ann_id": ref["ann_id"],

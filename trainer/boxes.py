@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
-    """(..., 4) centre, width, height -> corners."""
+    """(..., 4) center, width, height -> corners."""
     cx, cy, w, h = boxes.unbind(-1)
     return torch.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], dim=-1)
 
 
 def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
-    """(..., 4) corners -> centre, width, height."""
+    """(..., 4) corners -> center, width, height."""
     x1, y1, x2, y2 = boxes.unbind(-1)
     return torch.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], dim=-1)
 
@@ -35,7 +35,7 @@ def iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def giou(a: Tensor, b: Tensor) -> Tensor:
-    """Generalised IoU of xyxy box pairs.
+    """Generalized IoU of xyxy box pairs.
 
     Args:
         a: (..., 4) xyxy.

@@ -92,8 +92,9 @@ class TrainConfig:
     scenes one half in each epoch, in turn. All of everything where not given."""
 
     max_synthetic_fraction: float | None = None
-    """Largest share of an epoch's pictures that runs after the first of ``train`` may have, such as 0.25 of generated
-    scenes; the rest of them comes in the next epochs, in turn. None: all in each epoch, or as ``mixing_ratios`` says."""
+    """Largest share of an epoch's images that runs after the first of ``train`` may have, such as 0.25 of generated
+    scenes; the rest of them comes in the next epochs, in turn. None: all in each epoch, or as ``mixing_ratios``
+    says."""
 
     gradient_checkpointing: bool = False
     """Keep no activations between layers but compute them anew for the gradients: a third slower, a fraction of the
@@ -106,7 +107,7 @@ class TrainConfig:
     """Average the weights over steps with this decay, such as 0.9998; the average is what is validated and saved."""
 
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
-    """Where figures and pictures of each run go, below ``output/log``; ``wandb`` needs ``pip install wandb``."""
+    """Where figures and images of each run go, below ``output/log``; ``wandb`` needs ``pip install wandb``."""
 
     prior_dropout: float = 0.0
     """Probability that a query goes without its prior, so that the network also works without."""
@@ -147,17 +148,20 @@ class TrainConfig:
             raise ValueError(f"prior_dropout must lie in 0..1, got {self.prior_dropout}")
         if self.prior_loss_weight and not self.network.use_prior_verification:
             raise ValueError(
-                f"prior_weight {self.prior_loss_weight} needs a network with prior_verifies; set that, or 0"
+                f"prior_loss_weight {self.prior_loss_weight} needs a network with use_prior_verification; "
+                f"set that, or 0"
             )
         if not self.train:
             raise ValueError("train must name at least one run of samples")
         if self.mixing_ratios and (len(self.mixing_ratios) != len(self.train) or min(self.mixing_ratios) <= 0):
             raise ValueError(
-                f"shares must be one positive number for each of train ({len(self.train)}), got {self.mixing_ratios}"
+                f"mixing_ratios must be one positive number for each of train ({len(self.train)}), "
+                f"got {self.mixing_ratios}"
             )
         if self.max_synthetic_fraction is not None and (self.mixing_ratios or not 0 < self.max_synthetic_fraction < 1):
             raise ValueError(
-                f"most_extra must lie between 0 and 1, and instead of shares, got {self.max_synthetic_fraction}"
+                f"max_synthetic_fraction must lie between 0 and 1, and instead of mixing_ratios, "
+                f"got {self.max_synthetic_fraction}"
             )
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie between 0 and 1, such as 0.9998, got {self.ema_decay}")
@@ -187,7 +191,7 @@ def make_miniature_recipe(output: Path = MISSING, train: tuple[UPath, ...] = MIS
 
     Its backbone comes from the miniature detector, which takes pixels in 0..1 as they are. Not the published recipe in
     two ways: positions are added to the features, and a loss acts on the verification score. Of the augmentation only
-    the flip is left. All of this was chosen on val in short runs of one seed that changed several things at once.
+    the flip is left. All of this was chosen on val in short runs of one seed that changed several objects at once.
     """
     return TrainConfig(
         output=output,

@@ -2,4 +2,4 @@
 
 
 class TrainerError(Exception):
-    """One clear line that names the thing, the rule, the value and the remedy."""
+    """One clear line that names the object, the rule, the value and the remedy."""

@@ -68,7 +68,7 @@ class EvaluateConfig:
 def evaluate(config: EvaluateConfig) -> list[PredictionRecord]:
     """
     Returns:
-        Every judgement, as in ``predictions.jsonl``: by way of giving priors, split, and in the order of the data.
+        Every judgment, as in ``predictions.jsonl``: by way of giving priors, split, and in the order of the data.
 
     Raises:
         TrainerError, SchemaError, PipelineError: something a person can mend.

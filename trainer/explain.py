@@ -1,4 +1,4 @@
-"""What the network looked at: the verification score, and each stage's attention and box, in pixels of the picture.
+"""What the network looked at: the verification score, and each stage's attention and box, in pixels of the image.
 
 explanation = explain(grounder, "photo.jpg", "second cup from the left")
 explanation.verification            # (grid, grid), how much the query speaks of each place
@@ -28,7 +28,7 @@ Map = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """One phrase in one picture. Maps cover the canvas, on which ``placement`` says where the picture lies."""
+    """One phrase in one image. Maps cover the canvas, on which ``placement`` says where the image lies."""
 
     prediction: Prediction
     verification: Map
@@ -41,12 +41,12 @@ class Explanation:
     canvas_px: int
 
     def project_to_image(self, values: Map, size: tuple[int, int], output_size: tuple[int, int]) -> Map:
-        """A map over a picture, bilinear.
+        """A map over a image, bilinear.
 
         Args:
             values: (grid, grid) over the canvas.
-            size: width and height of the picture that was asked about.
-            shown: width and height of the result, in which the picture may be shown smaller.
+            size: width and height of the image that was asked about.
+            shown: width and height of the result, in which the image may be shown smaller.
 
         Returns:
             (height, width) of ``output_size``.

@@ -1,4 +1,4 @@
-"""Ground a phrase in a picture.
+"""Ground a phrase in a image.
 
 grounder = Grounder.from_pretrained("runs/refcoco/best")
 print(grounder.predict("photo.jpg", "second cup from the left").box_xyxy)
@@ -36,14 +36,14 @@ class Prediction:
 
     query: str
     box_xyxy: tuple[float, float, float, float]
-    """In pixels of the picture, upright as its EXIF orientation says."""
+    """In pixels of the image, upright as its EXIF orientation says."""
 
     stages_xyxy: tuple[tuple[float, float, float, float], ...]
     """The boxes of all decoder stages; the last one is ``box_xyxy``."""
 
 
 class Grounder:
-    """A trained network that takes pictures and phrases."""
+    """A trained network that takes images and phrases."""
 
     def __init__(self, network: GroundingNetwork, processor: Processor) -> None:
         self.network, self.processor = network.eval(), processor
@@ -66,15 +66,15 @@ class Grounder:
     def predict_all(
         self, image: Image.Image | Path | str, queries: Sequence[str], priors: Sequence[PriorInput | None] | None = None
     ) -> list[Prediction]:
-        """Ground phrases in one picture, which is encoded once.
+        """Ground phrases in one image, which is encoded once.
 
         Args:
-            image: a picture or its file.
+            image: a image or its file.
             queries: one or more phrases.
             priors: one for each phrase, None where it goes without, or None for all.
 
         Raises:
-            TrainerError: a phrase is empty, the picture cannot be read, or the priors do not fit.
+            TrainerError: a phrase is empty, the image cannot be read, or the priors do not fit.
         """
         if not queries or not all(query.strip() for query in queries):
             raise TrainerError(f"phrases to ground must not be empty, got {list(queries)!r}")
@@ -116,10 +116,10 @@ class Grounder:
 
 
 def open_image(path: Path) -> Image.Image:
-    """The picture in a file, upright.
+    """The image in a file, upright.
 
     Raises:
-        TrainerError: it is missing or no picture.
+        TrainerError: it is missing or no image.
     """
     try:
         with Image.open(path) as pil_image:
@@ -127,7 +127,7 @@ def open_image(path: Path) -> Image.Image:
                 raise TrainerError(f"{path} has {pil_image.width} x {pil_image.height} pixels; make it smaller")
             return ImageOps.exif_transpose(pil_image).convert("RGB")
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise TrainerError(f"{path} cannot be read as a picture ({error})") from error
+        raise TrainerError(f"{path} cannot be read as a image ({error})") from error
 
 
 def _build_prediction(query: str, stages_xyxy: Tensor) -> Prediction:

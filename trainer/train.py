@@ -122,7 +122,8 @@ class Trainer:
     def _suggest_memory_savings(self) -> str:
         gradient_accumulation_steps = self.config.gradient_accumulation_steps
         return (
-            f"the same result takes less with --gradient-accumulation-steps {2 * gradient_accumulation_steps} (parts of a step, {gradient_accumulation_steps} now) or "
+            f"the same result takes less with --gradient-accumulation-steps "
+            f"{2 * gradient_accumulation_steps} (parts of a step, {gradient_accumulation_steps} now) or "
             "--gradient-checkpointing"
         )
 

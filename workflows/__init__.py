@@ -2,6 +2,6 @@
 
 import os
 
-# Before the libraries are imported, which is when they say things that concern no one here.
+# Before the libraries are imported, which is when they say objects that concern no one here.
 for _name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
     os.environ.setdefault(_name, "error")

@@ -1,4 +1,4 @@
-"""Generated scenes with several things of one category, queries that are proved to mean one of them, and their priors.
+"""Generated scenes with several objects of one category, queries that are proved to mean one of them, and their priors.
 
     make augment                                    # scenes of the miniature world, drawn by its Stable Diffusion
     python -m workflows.miniature.world.cutouts && make augment ARGS="--composers prompted pasted"
@@ -6,9 +6,9 @@
     make augment ARGS="--dataset refcoco --num-scenes 20000 --composers pasted \\
         --pasted.cutouts cutouts --pasted.backgrounds train2014 --pasted.instances instances_train2014.json"
 
-A detector decides what is in each picture and a CLIP what it looks like; every query is built from what was found,
+A detector decides what is in each image and a CLIP what it looks like; every query is built from what was found,
 never from what was asked. Scenes are asked for in rounds: the first is spread evenly, the next ones ask for what is
-missing of the quotas of relation families, numbers of things and categories, until these are reached or the budget is
+missing of the quotas of relation families, numbers of objects and categories, until these are reached or the budget is
 spent. What it all cost and brought, and why scenes were rejected, is in ``<data>/<dataset>/scenes-rounds``.
 The priors of the queries are made as those of the data set were.
 """
@@ -72,8 +72,8 @@ class AugmentConfig:
     """Data set that the scenes are for; they go to ``<data>/<dataset>/scenes``."""
 
     composers: tuple[Composer, ...] = ("prompted",)
-    """``prompted``: a text-to-image model draws so many of a thing. ``layout``: GLIGEN draws things in boxes.
-    ``pasted``: cut-outs are put onto photographs. Several share the scenes."""
+    """``prompted``: a text-to-image model draws so many of a object. ``layout``: GLIGEN draws objects in boxes.
+    ``pasted``: cut-outs are put onto images. Several share the scenes."""
 
     num_scenes: int = 900
     """Scenes to ask for, at most; those of which nothing can be proved are rejected with their reason. The same
@@ -97,7 +97,7 @@ class AugmentConfig:
 
     detector: DetectorConfig = field(default_factory=miniature.detector_config)
     attributes: AttributeClassifierConfig = field(default_factory=AttributeClassifierConfig)
-    """When the CLIP that encodes the data set's priors is believed about colours and patterns."""
+    """When the CLIP that encodes the data set's priors is believed about colors and patterns."""
 
     label: LabelConfig = field(default_factory=LabelConfig)
     """Its style is by default that of the data set: of RefCOCO+ and RefCOCOg their own, else RefCOCO's."""
@@ -124,12 +124,12 @@ class AugmentConfig:
                 "use --composers pasted, or leave --skip-detector out"
             )
         if self.num_rejected_images < 0:
-            raise ValueError(f"rejected_pictures must be at least 0, got {self.num_rejected_images}")
+            raise ValueError(f"num_rejected_images must be at least 0, got {self.num_rejected_images}")
 
 
 def make_default_config(arguments: list[str]) -> AugmentConfig:
     """The defaults, with the style of the data set that a command line names, and for others than the miniature world
-    full-size models and what ``pasted`` does to blend things in."""
+    full-size models and what ``pasted`` does to blend objects in."""
     # Without abbreviations: --data is another option.
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--dataset", default="miniature")
@@ -183,7 +183,7 @@ def make_scenes(config: AugmentConfig) -> None:
     if not record["selection"]["kept_scenes"]:
         raise UserError(
             f"none of the {record['scenes_requested']:,} scenes that were asked for can be used; the table and the "
-            f"pictures in {paths.scene_rounds / 'rejected'} say why"
+            f"images in {paths.scene_rounds / 'rejected'} say why"
         )
     _compare_words(paths)
     print_path("the scenes", paths.scenes)
@@ -241,7 +241,7 @@ def _build_pipelines(
 def _make_compose_stage(
     config: AugmentConfig, composer: Composer, vocabulary: VocabularyConfig
 ) -> tuple[Stage[Any, Any], dict[str, Any]]:
-    """A composer's stage, and what decides its pictures."""
+    """A composer's stage, and what decides its images."""
     if composer == "pasted":
         return _make_pasted_stage(config, vocabulary)
     model_config = config.layout if composer == "layout" else config.render
@@ -256,7 +256,7 @@ def _make_render_stage(config: AugmentConfig, composer: Composer) -> Stage[Any, 
 
 
 def _make_pasted_stage(config: AugmentConfig, vocabulary: VocabularyConfig) -> tuple[Stage[Any, Any], dict[str, Any]]:
-    """Of no photograph of a validation or test split."""
+    """Of no image of a validation or test split."""
     held_out: HeldOut = find_held_out_images(config.data)
     inputs = check_pasted(config.pasted, vocabulary, held_out)
     excluded = ", ".join(f"{count:,} {reason}" for reason, count in sorted(inputs.excluded.items())) or "none"
@@ -267,7 +267,8 @@ def _make_pasted_stage(config: AugmentConfig, vocabulary: VocabularyConfig) -> t
     if inputs.unannotated:
         source = config.pasted.instances or "no instances file (--pasted.instances)"
         console.print(
-            f"taken for absent in every background, by {source}: {_format_few(inputs.unannotated)}; things that are there already "
+            f"taken for absent in every background, by {source}: {_format_few(inputs.unannotated)}; "
+            f"objects that are there already "
             "make queries false"
         )
     return PastedComposer(config.pasted, held_out), {"pasted": compute_pasted_fingerprint(config.pasted, held_out)}
@@ -281,7 +282,7 @@ def _format_few(names: Sequence[str], max_names: int = 10) -> str:
 def build_detection_stages(
     config: AugmentConfig, vocabulary: VocabularyConfig, prior: PriorConfig
 ) -> list[Stage[Any, Any]]:
-    """The stages that say what is in a picture."""
+    """The stages that say what is in a image."""
     if config.skip_detector:
         return [GroundTruthStage(vocabulary, optional_attributes=config.attributes.optional_attributes)]
     return [

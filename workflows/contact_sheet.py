@@ -1,4 +1,4 @@
-"""A contact sheet of priors: query, prompt, picture and CLIP score, for any slice of a data set.
+"""A contact sheet of priors: query, prompt, image and CLIP score, for any slice of a data set.
 
 python -m workflows.contact_sheet --dataset miniature --output sheet.png
 python -m workflows.contact_sheet --dataset refcoco --matching "umbrella" --order worst --num-priors 60
@@ -41,7 +41,7 @@ class ContactSheetConfig:
     """Only queries in which this regular expression is found."""
 
     kinds: tuple[str, ...] = ()
-    """Only targets of these kinds: person, animal, garment, part, stuff, thing, unknown."""
+    """Only targets of these kinds: person, animal, garment, part, stuff, object, unknown."""
 
     order: Literal["random", "worst", "best"] = "random"
     """``worst`` and ``best`` are by CLIP score."""
@@ -51,7 +51,7 @@ class ContactSheetConfig:
 
     columns: int = 8
     image_px: int = 160
-    """Side of a picture on the sheet."""
+    """Side of a image on the sheet."""
 
     seed: int = 0
     output: Path = Path("contact-sheet.png")
@@ -106,7 +106,7 @@ def pick_rows(config: ContactSheetConfig, store: PriorStore, rows: list[ParsedRo
 
 
 def draw_sheet(config: ContactSheetConfig, store: PriorStore, rows: list[ParsedRow]) -> Image.Image:
-    """The pictures in rows of ``columns``, what belongs to each below it."""
+    """The images in rows of ``columns``, what belongs to each below it."""
     width, height = config.image_px + MARGIN_PX, config.image_px + TEXT_LINES * LINE_PX + 2 * MARGIN_PX
     columns = min(config.columns, len(rows))
     page = Image.new("RGB", (columns * width + MARGIN_PX, -(-len(rows) // columns) * height + MARGIN_PX), "white")
@@ -128,7 +128,7 @@ def _draw_caption(
     position: tuple[int, int],
     width: int,
 ) -> None:
-    """Query (two lines at most), prompt (two) and score, each in its colour."""
+    """Query (two lines at most), prompt (two) and score, each in its color."""
     lines = [
         (line, color)
         for text, color, max_lines in zip(texts, ("black", "#1f5fa8", "#777777"), (2, 2, 1), strict=True)

@@ -1,9 +1,9 @@
-"""Cut-outs for pasted scenes, out of outlined photographs or of the prior store: ``<output>/<category>/<name>.png``.
+"""Cut-outs for pasted scenes, out of outlined images or of the prior store: ``<output>/<category>/<name>.png``.
 
     python -m workflows.cut_out coco --instances instances_train2014.json --images train2014 --output cutouts
     python -m workflows.cut_out priors --categories cup dog --output cutouts
 
-Photographs of a validation or test split of any data set below ``data`` are never used, under whatever name; ingest the
+Images of a validation or test split of any data set below ``data`` are never used, under whatever name; ingest the
 data sets first. The same command goes on where it stopped: what lies there already is not cut again.
 """
 
@@ -53,29 +53,29 @@ class SourceConfig:
 
     def __post_init__(self) -> None:
         if self.max_per_category < 1:
-            raise ValueError(f"most_per_category must be at least 1, got {self.max_per_category}")
+            raise ValueError(f"max_per_category must be at least 1, got {self.max_per_category}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CocoConfig(SourceConfig):
-    """From polygons that people drew around things in photographs."""
+    """From polygons that people drew around objects in images."""
 
     instances: Path
     """COCO's ``instances*.json``, with its polygons."""
 
     images: Path
-    """Folder of the photographs."""
+    """Folder of the images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PriorsConfig(SourceConfig):
-    """From the pictures of a prior store, by GrabCut."""
+    """From the images of a prior store, by GrabCut."""
 
     dataset: str = "miniature"
     """Whose store it is; other data sets with the same image encoder share it."""
 
     min_clip_score: float = 0.0
-    """Pictures that a CLIP likens less to their prompt (100 times the cosine) are left out; X-Paste has 21."""
+    """Images that a CLIP likens less to their prompt (100 times the cosine) are left out; X-Paste has 21."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,7 +85,7 @@ class PriorsConfig(SourceConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class CutOutConfig:
-    """Where the things are cut out of."""
+    """Where the objects are cut out of."""
 
     source: Annotated[
         Annotated[CocoConfig, tyro.conf.subcommand("coco", prefix_name=False)]
@@ -96,7 +96,7 @@ class CutOutConfig:
 
 @dataclass(kw_only=True)
 class Tally:
-    """What became of the things that were looked at."""
+    """What became of the objects that were looked at."""
 
     max_per_category: int
     kept: Counter[str] = field(default_factory=Counter)
@@ -130,10 +130,10 @@ def main(config: CutOutConfig) -> Tally:
 
 
 def extract_from_coco(config: CocoConfig) -> Tally:
-    """Photographs in an order by hash, so that the first of a category are not all of one kind."""
+    """Images in an order by hash, so that the first of a category are not all of one kind."""
     held_out, tally = find_held_out_images(config.data), Tally(max_per_category=config.max_per_category)
     if not held_out.ids:
-        console.print(f"no data set with a validation or test split lies in {config.data}: no photograph is held out")
+        console.print(f"no data set with a validation or test split lies in {config.data}: no image is held out")
     images = sorted(
         read_polygon_images(config.instances), key=lambda image: hashlib.sha256(image.name.encode()).digest()
     )
@@ -219,7 +219,7 @@ def _read_allowed_image(image: PolygonImage, folder: Path, held_out: HeldOut) ->
 
 
 def extract_from_priors(config: PriorsConfig) -> Tally:
-    """Pictures of one thing of a wanted category, in the order of their ids, which are hashes."""
+    """Images of one object of a wanted category, in the order of their ids, which are hashes."""
     store = PriorStore.open(find_prior_store_path(config.dataset, config.data))
     tally = Tally(max_per_category=config.max_per_category)
     for prior_id in track(sorted(store), "cutting out", console=console, transient=True):
@@ -248,7 +248,7 @@ def _cut_out_prior(store: PriorStore, prior_id: str, category: str, config: Prio
 
 
 def _find_category(attributes: Mapping[str, Any] | None, wanted: Sequence[str]) -> str | None:
-    """The one of the wanted categories that a query's target is, if it is one thing and nothing is drawn with it."""
+    """The one of the wanted categories that a query's target is, if it is one object and nothing is drawn with it."""
     target = (attributes or {}).get("target") or {}
     if target.get("plural") or (target.get("count") or 1) > 1:
         return None

@@ -1,4 +1,4 @@
-"""The whole job on the miniature world: data set, priors, scenes, shards, two trainings, one table, pictures.
+"""The whole job on the miniature world: data set, priors, scenes, shards, two trainings, one table, images.
 
 make demo               # about 20 minutes on two cores
 make demo SIZE=smoke    # everything once, too small to learn anything
@@ -119,7 +119,7 @@ def main(config: DemoConfig) -> None:
     summary = {"seconds": seconds, "peak_bytes_of_one_process": peak_bytes, "reports": reports}
     (output / "demo.json").write_text(json.dumps(summary, indent=1))
     print_path("the table as JSON", output / "demo.json")
-    print_path("pictures of priors, scenes and predictions", output / "images")
+    print_path("images of priors, scenes and predictions", output / "images")
 
 
 def _measure_step(name: str, step: Callable[[], object]) -> float:

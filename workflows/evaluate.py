@@ -1,11 +1,12 @@
-"""How good a trained network is, where it fails, and whether its priors matter: JSON, tables, plots and pictures.
+"""How good a trained network is, where it fails, and whether its priors matter: JSON, tables, plots and images.
 
     make evaluate
     make evaluate ARGS="--dataset refcoco --checkpoint runs/refcoco-both/best --num-processes 4"
     python -m workflows.compare runs/miniature-both/evaluation runs/miniature-base/evaluation
 
 Into the folder ``evaluation`` beside the checkpoint go ``report.json`` and ``report.md`` (accuracy at IoU 0.5 to 0.9
-and mean IoU with 95 % bootstrap intervals; by rivals, words, length, size and category; with the true, without and with
+and mean IoU with 95 % bootstrap intervals; by distractors, words, length, size and category; with the true, without
+and with
 shuffled priors), plots, sheets of the worst and of random predictions, and every prediction in ``predictions.jsonl``.
 """
 
@@ -55,7 +56,7 @@ class EvaluateCommandConfig(LaunchConfig):
 
     batch_images: int = 32
     num_workers: int = 0
-    """Processes that prepare pictures, of each process that asks the network."""
+    """Processes that prepare images, of each process that asks the network."""
 
 
 def main(config: EvaluateCommandConfig) -> None:
@@ -64,7 +65,7 @@ def main(config: EvaluateCommandConfig) -> None:
     report = evaluate_to(config, output)
     if config.machine_rank == 0:
         print_table({config.checkpoint.parent.name: report})
-        print_path("the report, with plots and pictures", output)
+        print_path("the report, with plots and images", output)
 
 
 def evaluate_to(config: EvaluateCommandConfig, output: Path) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def run_evaluation(config: EvaluateCommandConfig, samples: UPath, splits: Sequen
 
 
 def write_report(samples: UPath, records: Sequence[PredictionRecord], output: Path) -> dict[str, Any]:
-    """Figures, tables, plots and pictures of predictions."""
+    """Figures, tables, plots and images of predictions."""
     report = build_report(records)
     write_atomic(output / "report.json", json.dumps(report, indent=1))
     write_atomic(output / "report.md", format_report(report))
@@ -110,13 +111,14 @@ def write_report(samples: UPath, records: Sequence[PredictionRecord], output: Pa
 
 
 def print_table(reports: Mapping[str, Reports]) -> None:
-    """Acc@0.5, Acc@0.75, mean IoU, and Acc@0.5 by rivals; a row for each network, split and way of giving priors."""
+    """Acc@0.5, Acc@0.75, mean IoU, and Acc@0.5 by distractors; a row for each network, split and way of giving
+    priors."""
     present = [
         g for g in DISTRACTOR_GROUPS if any(g in f["by"]["distractors"] for r in reports.values() for f in r.values())
     ]
     table = Table(title="Acc@0.5 by distractors of the target's category; number of queries in brackets")
     left = ("network", "split", "priors")
-    for column in (*left, "Acc@0.5 (95 %)", "Acc@0.75", "mean IoU", *(f"{g} rivals" for g in present)):
+    for column in (*left, "Acc@0.5 (95 %)", "Acc@0.75", "mean IoU", *(f"{g} distractors" for g in present)):
         table.add_column(column, justify="left" if column in left else "right")
     for name, report in reports.items():
         for split, figures in report.items():

@@ -4,7 +4,7 @@
     python -m workflows.export --dataset refcoco --source packed-samples --format grounding --output exported
 
 ``transvg`` writes ``<name>_<split>.pth`` for TransVG, VLTVG and ResVG (with ``<split>_fea.pth`` where the samples carry
-priors), ``grounding`` the JSON of MDETR, GLIP and Grounding DINO; both with the pictures in ``images``.
+priors), ``grounding`` the JSON of MDETR, GLIP and Grounding DINO; both with the images in ``images``.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main(config: ExportConfig) -> None:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     counts_text = ", ".join(f"{split} {count:,}" for split, count in sorted(counts.items()))
-    console.print(f"{len(reader):,} pictures with {sum(counts.values()):,} queries ({counts_text})")
+    console.print(f"{len(reader):,} images with {sum(counts.values()):,} queries ({counts_text})")
     print_path(f"{config.source} for {config.format}", config.output)
 
 

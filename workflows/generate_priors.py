@@ -3,7 +3,7 @@
     make generate-priors                                        # the miniature data set with the miniature models
     make generate-priors ARGS="--dataset refcoco --preset sd15 --num-gpus 1"
 
-Data sets with the same image encoder share a store, and a prompt that is there is not drawn again. Photographs are not
+Data sets with the same image encoder share a store, and a prompt that is there is not drawn again. Images are not
 needed. How the priors are made is kept in ``prior.json`` beside the data set; later steps go by it.
 """
 
@@ -91,7 +91,7 @@ def main(config: GeneratePriorsConfig) -> None:
         Queries(dataset=config.dataset, source=config.source, data=config.data), config.prior, config.executor
     )
     unique = {row.prior_id: row for row in reversed(rows)}
-    console.print(f"{len(rows):,} queries ask for {len(unique):,} different pictures")
+    console.print(f"{len(rows):,} queries ask for {len(unique):,} different images")
     if shortened := sum(row.shortened for row in rows):
         console.print(
             f"{shortened:,} queries are longer than CLIP reads: head and attributes went into the prompt first"

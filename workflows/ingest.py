@@ -1,10 +1,10 @@
-"""Annotations and photographs to sample shards.
+"""Annotations and images to sample shards.
 
     make ingest                                                   # the miniature data set
     make ingest ARGS="--dataset refcoco --annotations refer/refcoco --split-by unc --images train2014"
     make ingest ARGS="--dataset mine --format table --annotations mine.csv --images photos"
 
-Every image becomes one sample with all its queries and all its instances. Queries whose photograph is missing, or
+Every image becomes one sample with all its queries and all its instances. Queries whose image is missing, or
 whose box breaks a rule, are listed in ``problems.jsonl``. docs/datasets.md has the command for each data set.
 """
 
@@ -33,10 +33,10 @@ from workflows.reports.run_report import run_and_plot_job
 
 @dataclass(frozen=True, kw_only=True)
 class IngestConfig(AnnotationsConfig):
-    """Which annotations, which photographs, and what to do where they do not fit."""
+    """Which annotations, which images, and what to do where they do not fit."""
 
     allow_missing_images: bool = False
-    """Go on with the photographs that are there; otherwise missing ones stop the run before it begins."""
+    """Go on with the images that are there; otherwise missing ones stop the run before it begins."""
 
     data: UPath = DATA
     samples_per_shard: int = 500
@@ -76,7 +76,7 @@ def main(config: IngestConfig) -> None:
 
 
 def _iterate_broken_images(run: UPath, samples: list[SourceSample]) -> Iterator[Problem]:
-    """Photographs that turned out to be broken when they were read to their end."""
+    """Images that turned out to be broken when they were read to their end."""
     by_key = {sample.key: sample for sample in samples}
     for receipt in read_receipts(run):
         for row in read_ledger(run, receipt):
@@ -117,7 +117,8 @@ def print_report(samples: list[SourceSample], validation: ValidationResult, prob
     console.print(f"read {queries.total():,} queries on {len({s.image_name for s in samples}):,} images ({counts})")
     for rule in sorted({problem.rule for problem in validation.problems}):
         console.print(
-            f"  {rule}: {validation.count(rule):,} times, {validation.num_queries(rule):,} queries; listed in {problems}"
+            f"  {rule}: {validation.count(rule):,} times, {validation.num_queries(rule):,} queries; listed "
+            f"in {problems}"
         )
 
 
@@ -126,7 +127,7 @@ def _stop_if_missing(validation: ValidationResult, config: IngestConfig, problem
     if missing and not config.allow_missing_images:
         write_lines(problems, validation.problems)
         raise UserError(
-            f"{len(missing):,} photographs are not in {config.images} (the first is {missing[0].image}); all are "
+            f"{len(missing):,} images are not in {config.images} (the first is {missing[0].image}); all are "
             f"listed in {problems}. Complete the folder, or go on without them with --allow-missing-images"
         )
 

@@ -1,10 +1,10 @@
 """What a data set holds and what is wrong with it, before anything is made of it.
 
     python -m workflows.inspect refcoco --annotations refer/refcoco --split-by unc --images train2014
-    python -m workflows.inspect mine --format table --annotations mine.csv --images photos --against test-pictures.txt
+    python -m workflows.inspect mine --format table --annotations mine.csv --images photos --against test-images.txt
 
-Prints the counts beside the published ones, what is missing or broken, rivals, words and sizes, and the photographs
-that splits share; writes them as ``inspection.json``, every problem as a line of ``problems.jsonl`` and pictures of
+Prints the counts beside the published ones, what is missing or broken, distractors, words and sizes, and the images
+that splits share; writes them as ``inspection.json``, every problem as a line of ``problems.jsonl`` and images of
 some samples as ``samples.png``.
 """
 
@@ -44,7 +44,7 @@ class InspectConfig(AnnotationsConfig):
     """Name of the data set; the published counts are known of refcoco, refcoco+, refcocog, referit and flickr30k."""
 
     against: Path | None = None
-    """Photographs that must not be in it: a text file with one name a line, or their folder, which is compared by
+    """Images that must not be in it: a text file with one name a line, or their folder, which is compared by
     content, too."""
 
     num_images: int = 32
@@ -56,9 +56,9 @@ class InspectConfig(AnnotationsConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.num_images < 0:
-            raise ValueError(f"num_pictures must not be negative, got {self.num_images}")
+            raise ValueError(f"num_images must not be negative, got {self.num_images}")
         if self.against and not self.against.exists():
-            raise ValueError(f"{self.against} does not exist; give a list of names or a folder of photographs")
+            raise ValueError(f"{self.against} does not exist; give a list of names or a folder of images")
 
 
 def main(config: InspectConfig) -> None:
@@ -78,7 +78,7 @@ def main(config: InspectConfig) -> None:
 
 
 def find_problems(samples: list[SourceSample], validation: ValidationResult) -> list[Problem]:
-    """Those of photographs, and those of boxes and words also where the photograph is missing but its size is known."""
+    """Those of images, and those of boxes and words also where the image is missing but its size is known."""
     of_queries = ("bad_box", "bad_instance", "clipped_box", "empty_query")
     problems = [problem for problem in validation.problems if problem.rule not in of_queries]
     size_of = {sample.key: sample.size for sample in validation.samples}
@@ -89,11 +89,11 @@ def find_problems(samples: list[SourceSample], validation: ValidationResult) -> 
 
 
 def find_broken_images(config: InspectConfig, samples: list[SourceSample]) -> Iterator[Problem]:
-    """Photographs that do not decode to their end."""
+    """Images that do not decode to their end."""
     queries = Counter({sample.image_name: 0 for sample in samples})
     for sample in samples:
         queries[sample.image_name] += len(sample.queries)
-    for name, count in track(queries.items(), "reading photographs", console=console, transient=True):
+    for name, count in track(queries.items(), "reading images", console=console, transient=True):
         try:
             read_image(resolve_image_path(config.images, name, allow_links=config.allow_links))
         except ImageError as error:
@@ -116,9 +116,9 @@ def inspect(
         "doubles": inspection.doubles(samples),
         "distractors": inspection.count_by_distractors(samples),
         "words": inspection.words(samples),
-        "box_sizes": inspection.summarize_box_sizes(samples),
+        "summarize_box_sizes": inspection.summarize_box_sizes(samples),
         "shared_images": inspection.count_shared_images(samples, against),
-        "same_content": inspection.find_same_content(names, config.images, folder),
+        "find_same_content": inspection.find_same_content(names, config.images, folder),
     }
 
 
@@ -128,24 +128,24 @@ def print_figures(dataset: str, figures: Mapping[str, Any]) -> None:
     for column in ("split", "queries", "published", "refs", "images"):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, counts in figures["splits"].items():
-        published_text = _format_published(counts["published_queries"], counts["queries"])
+        published_text = _format_published(counts["get_published_queries"], counts["queries"])
         table.add_row(
             escape(split), f"{counts['queries']:,}", published_text, f"{counts['refs']:,}", f"{counts['images']:,}"
         )
     console.print(table)
     num_queries = sum(counts["queries"] for counts in figures["splits"].values())
-    console.print(f"photographs at hand: {figures['available_images']:,}")
+    console.print(f"images at hand: {figures['available_images']:,}")
     for rule, counts in figures["problems"].items():
         console.print(f"  {rule}: {counts['times']:,} times, {counts['queries']:,} queries")
     doubles = figures["doubles"]
     console.print(
-        f"doubles: {doubles['same_words_same_target']:,} queries say of a thing what another has said; "
-        f"{doubles['same_words_another_target']:,} have words that also mean another thing of their image"
+        f"doubles: {doubles['same_words_same_target']:,} queries say of a object what another has said; "
+        f"{doubles['same_words_another_target']:,} have words that also mean another object of their image"
     )
     groups = (f"{group} {_format_percent(count / num_queries)}" for group, count in figures["distractors"].items())
-    console.print(f"rivals of the target's category: {', '.join(groups)}")
-    _print_words(figures["words"], figures["box_sizes"])
-    _print_leaks(figures["shared_images"], figures["same_content"])
+    console.print(f"distractors of the target's category: {', '.join(groups)}")
+    _print_words(figures["words"], figures["summarize_box_sizes"])
+    _print_leaks(figures["shared_images"], figures["find_same_content"])
 
 
 def _format_published(published: int | None, num_read: int) -> str:
@@ -159,21 +159,22 @@ def _print_words(words: Mapping[str, float], sizes: Mapping[str, float]) -> None
         console.print(
             f"words: {words['mean_words']:.1f} a query (median {words['median_words']:g}, 95 % up to "
             f"{words['p95_words']:g}, longest {words['longest']}), {words['different_words']:,} different; a spatial "
-            f"word in {_format_percent(words['spatial_share'])}, a colour in {_format_percent(words['color_share'])}"
+            f"word in {_format_percent(words['spatial_share'])}, a color in {_format_percent(words['color_share'])}"
         )
     if "median_share" in sizes:
         console.print(
             f"targets: median {_format_percent(sizes['median_share'])} of the image (90 % between "
-            f"{_format_percent(sizes['p5_share'])} and {_format_percent(sizes['p95_share'])}); small {_format_percent(sizes['small'])}, "
+            f"{_format_percent(sizes['p5_share'])} and {_format_percent(sizes['p95_share'])}); small "
+            f"{_format_percent(sizes['small'])}, "
             f"medium {_format_percent(sizes['medium'])}, large {_format_percent(sizes['large'])}"
         )
 
 
 def _print_leaks(shared: Mapping[str, int], same: list[list[str]]) -> None:
     for pair, count in shared.items():
-        console.print(f"[yellow]leak:[/] {escape(pair)} share {count:,} photographs")
+        console.print(f"[yellow]leak:[/] {escape(pair)} share {count:,} images")
     if not shared:
-        console.print("leaks: no photograph is in two splits, by name")
+        console.print("leaks: no image is in two splits, by name")
     if same:
         first = escape(", ".join(same[0]))
         console.print(f"[yellow]one file under several names:[/] {len(same):,} times, first {first}")
@@ -184,7 +185,7 @@ def _format_percent(share: float) -> str:
 
 
 def draw_samples(config: InspectConfig, validation: ValidationResult, path: UPath) -> None:
-    """A sheet of samples with one query each: its box green, rivals of its category orange."""
+    """A sheet of samples with one query each: its box green, distractors of its category orange."""
     chosen = Random(config.seed).sample(validation.samples, min(config.num_images, len(validation.samples)))
     tiles = []
     for number, sample in enumerate(chosen):
@@ -199,10 +200,10 @@ def draw_samples(config: InspectConfig, validation: ValidationResult, path: UPat
         targets = [(box, TRUTH) for box in query.boxes_xyxy or (query.box_xyxy,)]
         tiles.append(make_tile(decode_image(content), query.text, [*boxes, *targets]))
     if not tiles:
-        console.print("no photograph is at hand, so that no sample could be drawn")
+        console.print("no image is at hand, so that no sample could be drawn")
         return
     _save_image(make_sheet(tiles, columns=8), path)
-    print_path(f"{len(tiles)} samples as pictures", path)
+    print_path(f"{len(tiles)} samples as images", path)
 
 
 def _save_image(image: Image.Image, path: UPath) -> None:

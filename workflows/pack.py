@@ -46,7 +46,7 @@ class PackConfig:
 
 
 def main(config: PackConfig) -> None:
-    """Pack the photographs, and the scenes where there are any."""
+    """Pack the images, and the scenes where there are any."""
     paths = get_dataset_paths(config.dataset, config.data)
     if not paths.samples.is_dir():
         raise UserError(f"{paths.samples} does not exist; run `make ingest` for data set {config.dataset!r} first")

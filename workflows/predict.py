@@ -1,8 +1,8 @@
-"""Ground phrases in pictures: boxes as JSON lines, and the pictures with their boxes.
+"""Ground phrases in images: boxes as JSON lines, and the images with their boxes.
 
     make predict IMAGE=photo.jpg QUERY="second cup from the left"
     python -m workflows.predict --image photo.jpg --query "left cup" "the red one" --prior none --maps
-    python -m workflows.predict --image photos --query "dog"               # every picture of a folder
+    python -m workflows.predict --image photos --query "dog"               # every image of a folder
     python -m workflows.predict --image photos --queries queries.jsonl     # {"image": "a.jpg", "query": "left cup"}
 
 A phrase's prior is made as in training, by ``prior.json`` beside the checkpoint. ``--prior auto`` takes it from the
@@ -47,13 +47,13 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:
-    """Which pictures, which phrases, which network."""
+    """Which images, which phrases, which network."""
 
     image: Path
-    """A picture, or a folder of pictures."""
+    """A image, or a folder of images."""
 
     query: tuple[str, ...] = ()
-    """Phrases that are asked of each picture."""
+    """Phrases that are asked of each image."""
 
     queries: Path | None = None
     """JSON lines with ``image``, a file below the folder ``--image``, and ``query``."""
@@ -67,11 +67,11 @@ class PredictConfig:
     """Where the prior store lies."""
 
     output: Path = Path("runs/predictions")
-    """Folder for the annotated pictures and ``predictions.jsonl``."""
+    """Folder for the annotated images and ``predictions.jsonl``."""
 
     def __post_init__(self) -> None:
         if bool(self.query) == bool(self.queries):
-            raise UserError("say which thing you mean: either --query with phrases, or --queries with a file of them")
+            raise UserError("say which object you mean: either --query with phrases, or --queries with a file of them")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class PriorSource:
 
 
 def main(config: PredictConfig) -> None:
-    """Print a JSON line for each picture and phrase, and draw the boxes."""
+    """Print a JSON line for each image and phrase, and draw the boxes."""
     queries_by_image = read_queries(config)
     grounder = Grounder.from_pretrained(config.checkpoint)
     uses_priors = config.prior != "none" and grounder.network.config.use_prior
@@ -121,11 +121,11 @@ def main(config: PredictConfig) -> None:
                 line = json.dumps(record, ensure_ascii=False)
                 print(line)
                 lines.write(line + "\n")
-    print_path("the annotated pictures and all predictions", config.output)
+    print_path("the annotated images and all predictions", config.output)
 
 
 def read_queries(config: PredictConfig) -> Mapping[Path, Sequence[str]]:
-    """Picture to its phrases.
+    """Image to its phrases.
 
     Raises:
         UserError: a phrase is empty, a file is missing or malformed; names the row.
@@ -138,7 +138,7 @@ def read_queries(config: PredictConfig) -> Mapping[Path, Sequence[str]]:
 
 
 def read_query_file(folder: Path, queries: Path, option: str) -> Mapping[Path, Sequence[str]]:
-    """Picture below ``folder``, which ``option`` named, to its phrases, out of JSON lines.
+    """Image below ``folder``, which ``option`` named, to its phrases, out of JSON lines.
 
     Raises:
         UserError: a phrase is empty, a file is missing or malformed; names the row.
@@ -172,7 +172,7 @@ def _read_text(path: Path) -> str:
 
 def _check_query(query: Any, where: str) -> None:
     if not isinstance(query, str) or is_empty(query):
-        raise UserError(f'{where}: the query is empty; say which thing you mean: "second cup from the left"')
+        raise UserError(f'{where}: the query is empty; say which object you mean: "second cup from the left"')
 
 
 def _resolve_image(folder: Path, name: Any, where: str, option: str) -> Path:
@@ -180,12 +180,12 @@ def _resolve_image(folder: Path, name: Any, where: str, option: str) -> Path:
     if not path.is_relative_to(folder.resolve()):
         raise UserError(f"{where}: {name!r} leads out of {folder}; name a file below it")
     if not path.is_file():
-        raise UserError(f"{where}: {path} does not exist; {option} is the folder of the pictures")
+        raise UserError(f"{where}: {path} does not exist; {option} is the folder of the images")
     return path
 
 
 def list_images(path: Path) -> list[Path]:
-    """The file, or the pictures of a folder by name.
+    """The file, or the images of a folder by name.
 
     Raises:
         UserError: there is none.
@@ -194,14 +194,14 @@ def list_images(path: Path) -> list[Path]:
         return [path]
     result = sorted(one for one in path.iterdir() if one.suffix.lower() in IMAGE_SUFFIXES)
     if not result:
-        raise UserError(f"{path} holds no picture; its files must end in one of {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise UserError(f"{path} holds no image; its files must end in one of {', '.join(sorted(IMAGE_SUFFIXES))}")
     return result
 
 
 def predict_image(
     grounder: Grounder, priors: PriorSource | None, path: Path, queries: Sequence[str], config: PredictConfig
 ) -> Iterator[dict[str, Any]]:
-    """A record of each phrase; the picture is encoded once for all of them."""
+    """A record of each phrase; the image is encoded once for all of them."""
     image = open_image(path)
     started = time.monotonic()
     query_priors = [priors(query) if priors else QueryPrior(prompt="", origin="none") for query in queries]

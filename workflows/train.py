@@ -2,7 +2,7 @@
 
     make train                                        # priors and scenes, the miniature network
     make train ARGS="--variant base"                      # the same network without either (VLTVG)
-    make train ARGS="--dataset refcoco --detr-weights detr --num-processes 4 -- --mixed-precision bf16"   # the published recipe
+    make train ARGS="--dataset refcoco --detr-weights detr --num-processes 4 -- --mixed-precision bf16"
 
 What follows ``--`` is passed on to ``trainer.train``; ``python -m trainer.train miniature --help`` lists it. The same
 command goes on with an interrupted training.
@@ -36,7 +36,7 @@ MINIATURE_STEPS = 3_100
 """Of every arm, whatever its data."""
 
 MAX_SYNTHETIC_FRACTION = 0.25
-"""Of the pictures that are looked at. More of them make a network worse on what they do not teach: docs/study.md."""
+"""Of the images that are looked at. More of them make a network worse on what they do not teach: docs/study.md."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,8 @@ class TrainCommandConfig(LaunchConfig):
     dataset: str = "miniature"
     variant: Variant = "both"
     """``base``: neither, which needs nothing but ``make ingest``; ``priors``: the semantic priors; ``scenes``: the
-    generated scenes as further training data, a quarter of the pictures at most (``-- --max-synthetic-fraction 0.5``: of any other
+    generated scenes as further training data, a quarter of the images at most (``-- --max-synthetic-fraction 0.5``:
+    of any other
     share, None of all)."""
 
     recipe: Recipe | None = None
@@ -60,12 +61,13 @@ class TrainCommandConfig(LaunchConfig):
     """Where not given, the recipe's; for the miniature 3,100 steps, for every arm alike."""
 
     pretrained_visual: Path | None = None
-    """Detector whose backbone the network starts from; for the miniature one that was taught the looks of things, which
+    """Detector whose backbone the network starts from; for the miniature one that was taught the looks of objects,
+    which
     is made where it is missing (``python -m workflows.miniature.models.visual_start``)."""
 
     detr_weights: Path | None = None
     """Folder of the published starting points (``detr-r50-unc.pth``, ...): with the recipe ``published`` the one that
-    was trained without the data set's test pictures is taken. Other detectors: ``--pretrained-visual``."""
+    was trained without the data set's test images is taken. Other detectors: ``--pretrained-visual``."""
 
     trainer_args: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Options of ``trainer.train``."""
@@ -145,7 +147,8 @@ def pretrained_visual(config: TrainCommandConfig) -> Path | None:
         return PretrainedVisualConfig().output
     if "--pretrained-visual" not in config.trainer_args:
         raise UserError(
-            "the published recipe starts from a trained detector, whose layers it freezes at first: give --detr-weights FOLDER "
+            "the published recipe starts from a trained detector, whose layers it freezes at first: give "
+            "--detr-weights FOLDER "
             "or --pretrained-visual (`-- --pretrained-visual None` for random weights)"
         )
     return None

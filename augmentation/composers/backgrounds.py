@@ -1,4 +1,4 @@
-"""The photographs that cut-outs are pasted onto: which there are, which may be used, and what is in them."""
+"""The images that cut-outs are pasted onto: which there are, which may be used, and what is in them."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from shards.sources.coco import CocoInstances
 
 _IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 _MIN_COLOR_SPREAD = 3.0
-"""Mean difference of a pixel's channels, of 255; old and artistic photographs have less."""
+"""Mean difference of a pixel's channels, of 255; old and artistic images have less."""
 
 _MAX_DRAWS = 32
 """Backgrounds drawn one by one before all of them are looked through: most are free of most categories."""
 
 
 class Backgrounds:
-    """The pictures below a folder in the order of their names, without those that are held out.
+    """The images below a folder in the order of their names, without those that are held out.
 
     Args:
-        folder: is listed at once; pictures are read when they are drawn.
-        instances: COCO's file of what is annotated in them; a picture that it does not name is passed over, since
-            nobody knows what is in it. Without the file every picture is taken to be free of everything.
-        most_thing_share: close-ups are passed over, in which the box of one annotated thing covers more of the picture;
+        folder: is listed at once; images are read when they are drawn.
+        instances: COCO's file of what is annotated in them; a image that it does not name is passed over, since
+            nobody knows what is in it. Without the file every image is taken to be free of everything.
+        max_object_share: close-ups are passed over, in which the box of one annotated object covers more of the image;
             on a plate of food there is no room for a row of buses.
-        held_out: pictures of these names are passed over; those of these contents when they are read.
+        held_out: images of these names are passed over; those of these contents when they are read.
 
     Raises:
-        AugmentationError: the folder does not exist, or holds no picture that may be used.
+        AugmentationError: the folder does not exist, or holds no image that may be used.
         SourceError: the instances file is missing or damaged.
     """
 
@@ -52,7 +52,7 @@ class Backgrounds:
         self.folder = folder
         self._held_out = held_out or HeldOut()
         if not folder.is_dir():
-            raise AugmentationError(f"there are no backgrounds: {folder} is no folder; give one of photographs")
+            raise AugmentationError(f"there are no backgrounds: {folder} is no folder; give one of images")
         all_paths = sorted(
             path for path in folder.rglob("*") if path.suffix.lower() in _IMAGE_SUFFIXES and path.is_file()
         )
@@ -80,12 +80,12 @@ class Backgrounds:
         if not self.paths:
             why = ", ".join(f"{count} {reason}" for reason, count in sorted(self.excluded.items()))
             raise AugmentationError(
-                f"{self.folder} holds no background that may be used ({why or 'no picture at all'}); "
-                "give photographs of no validation or test split, and their instances file if any"
+                f"{self.folder} holds no background that may be used ({why or 'no image at all'}); "
+                "give images of no validation or test split, and their instances file if any"
             )
 
     def exclude_held_out(self) -> None:
-        """Pass over every picture whose bytes are those of a held-out one, under whatever name.
+        """Pass over every image whose bytes are those of a held-out one, under whatever name.
 
         Raises:
             AugmentationError: none is left.
@@ -97,7 +97,7 @@ class Backgrounds:
 
     @property
     def annotated_categories(self) -> frozenset[str]:
-        """Categories that the instances file says of any picture in it."""
+        """Categories that the instances file says of any image in it."""
         return frozenset[str]().union(*(one.categories for one in (self._annotations or {}).values()))
 
     def is_free(self, path: Path, categories: frozenset[str]) -> bool:
@@ -120,14 +120,14 @@ class Backgrounds:
         """Upright RGB.
 
         Raises:
-            ImageError: the file cannot be read, or is a held-out photograph under another name (``held_out_content``).
+            ImageError: the file cannot be read, or is a held-out image under another name (``held_out_content``).
         """
         try:
             content = path.read_bytes()
         except OSError as error:
             raise ImageError("unreadable_image", f"{path} cannot be read ({error.strerror})") from error
         if reason := self._held_out.reason(path.name, content):
-            raise ImageError(reason, f"{path} is a photograph of a validation or test split; take it out of the folder")
+            raise ImageError(reason, f"{path} is a image of a validation or test split; take it out of the folder")
         return decode_rgb_image(content, path)
 
 
@@ -139,7 +139,7 @@ class _BackgroundAnnotations:
     """Of all that is annotated, crowds too."""
 
     largest_share: float
-    """Of the picture, that the box of one thing covers; crowds left out."""
+    """Of the image, that the box of one object covers; crowds left out."""
 
 
 def _annotations(instances: Path) -> dict[str, _BackgroundAnnotations]:
@@ -158,13 +158,13 @@ def _annotations(instances: Path) -> dict[str, _BackgroundAnnotations]:
 
 
 def is_gray(image: Image.Image) -> bool:
-    """Whether the picture has no colours to speak of: coloured things stand out in it."""
+    """Whether the image has no colors to speak of: colored objects stand out in it."""
     pixels = np.asarray(image.resize((32, 32), Image.Resampling.BOX), np.int16)
     return float(np.ptp(pixels, axis=2).mean()) < _MIN_COLOR_SPREAD
 
 
 def crop_to_cover(image: Image.Image, size: tuple[int, int], random: Random) -> Image.Image:
-    """The picture, scaled until it covers (width, height), and cut to it at a random place."""
+    """The image, scaled until it covers (width, height), and cut to it at a random place."""
     scale = max(size[0] / image.width, size[1] / image.height)
     width, height = size[0] / scale, size[1] / scale
     left, top = random.uniform(0, image.width - width), random.uniform(0, image.height - height)

@@ -1,4 +1,4 @@
-"""Putting cut-outs into a picture so that they look as if they belonged there, and what of each is then to be seen."""
+"""Putting cut-outs into a image so that they look as if they belonged there, and what of each is then to be seen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 
 @dataclass(frozen=True, kw_only=True)
 class BlendConfig:
-    """How far a thing is changed to look like its surroundings; limits keep a red cup red and a white one white."""
+    """How far a object is changed to look like its surroundings; limits keep a red cup red and a white one white."""
 
     feather_px: float = 0.8
     """Softness of edges; what the outline took along of the old background goes with it. 0 leaves edges as they are."""
@@ -39,13 +39,13 @@ class BlendConfig:
     """Factor, or its inverse, by which contrast may change."""
 
     cast: float = 0.3
-    """Share of the difference in hue of the surroundings that things take on."""
+    """Share of the difference in hue of the surroundings that objects take on."""
 
     max_cast: float = 8.0
-    """Change of one colour channel by it, of 255."""
+    """Change of one color channel by it, of 255."""
 
     shadow: float = 0.45
-    """Darkness of the soft shadow under things that stand on a ground."""
+    """Darkness of the soft shadow under objects that stand on a ground."""
 
     def __post_init__(self) -> None:
         for name in ("lighting", "cast", "shadow"):
@@ -53,14 +53,14 @@ class BlendConfig:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
         if min(self.feather_px, self.max_shift, self.max_cast) < 0 or self.max_contrast < 1:
             raise ValueError(
-                "feather_px, most_shift and most_cast must not be negative and most_contrast at least 1, "
+                "feather_px, max_shift and max_cast must not be negative and max_contrast at least 1, "
                 f"got {self.feather_px}, {self.max_shift}, {self.max_cast} and {self.max_contrast}"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedCutout:
-    """A thing of the size and at the place that it is pasted with."""
+    """A object of the size and at the place that it is pasted with."""
 
     left: int
     top: int
@@ -70,24 +70,24 @@ class PlacedCutout:
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """Its rows and columns in the picture."""
+        """Its rows and columns in the image."""
         height, width = self.alpha.shape
         return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VisiblePart:
-    """What is to be seen of a thing once all are pasted."""
+    """What is to be seen of a object once all are pasted."""
 
     box_xyxy: Box | None
-    """Around the pixels at least half opaque that no later thing covers; None where there is none."""
+    """Around the pixels at least half opaque that no later object covers; None where there is none."""
 
     share: float
     """Of its pixels, in [0, 1]."""
 
 
 def fit_cutout(cutout: Image.Image, box: Box, size: tuple[int, int], config: BlendConfig) -> PlacedCutout:
-    """A cut-out scaled to a box, which is rounded to whole pixels inside the picture of (width, height)."""
+    """A cut-out scaled to a box, which is rounded to whole pixels inside the image of (width, height)."""
     width = min(max(1, round(box[2] - box[0])), size[0])
     height = min(max(1, round(box[3] - box[1])), size[1])
     scaled = cutout.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
@@ -114,7 +114,7 @@ def _apply_feather(alpha: Image.Image, radius_px: float) -> npt.NDArray[np.uint8
 
 
 def find_visible_parts(objects: Sequence[PlacedCutout], size: tuple[int, int]) -> list[VisiblePart]:
-    """What is to be seen of each thing in a picture of (width, height), where each covers those before it."""
+    """What is to be seen of each object in a image of (width, height), where each covers those before it."""
     owner = np.full((size[1], size[0]), -1, np.int16)
     for i, obj in enumerate(objects):
         owner[obj.window][obj.alpha >= OPAQUE_ALPHA] = i
@@ -134,7 +134,7 @@ def _measure_visible(seen: npt.NDArray[np.bool_], obj: PlacedCutout) -> VisibleP
 def blend_objects(
     background: Image.Image, objects: Sequence[PlacedCutout], *, on_ground: bool, config: BlendConfig
 ) -> RgbImage:
-    """The things on the background, in their order.
+    """The objects on the background, in their order.
 
     Args:
         on_ground: they stand on something, and darken it.
@@ -151,9 +151,9 @@ def blend_objects(
 
 
 def _adjust_lighting(obj: PlacedCutout, surroundings: Pixels, config: BlendConfig) -> Pixels:
-    """The thing's colours, moved towards the brightness, contrast and hue around it.
+    """The object's colors, moved towards the brightness, contrast and hue around it.
 
-    As in colour transfer between images (Reinhard et al., 2001), mean and spread are matched, but only in part.
+    As in color transfer between images (Reinhard et al., 2001), mean and spread are matched, but only in part.
     """
     around = _crop_surroundings(obj, surroundings)
     own = obj.colors[obj.alpha >= OPAQUE_ALPHA]
@@ -171,7 +171,7 @@ def _adjust_lighting(obj: PlacedCutout, surroundings: Pixels, config: BlendConfi
 
 
 def _crop_surroundings(obj: PlacedCutout, surroundings: Pixels) -> Pixels:
-    """(pixels, 3): the background in a box half as large again as the thing's to every side."""
+    """(pixels, 3): the background in a box half as large again as the object's to every side."""
     height, width = obj.alpha.shape
     top, left = max(0, obj.top - height // 2), max(0, obj.left - width // 2)
     around = surroundings[top : obj.top + height + height // 2, left : obj.left + width + width // 2]
@@ -179,7 +179,7 @@ def _crop_surroundings(obj: PlacedCutout, surroundings: Pixels) -> Pixels:
 
 
 def _draw_shadow(image: Pixels, obj: PlacedCutout, darkness: float) -> None:
-    """A soft flat ellipse where the thing stands: the shadow of the sky's light, whatever the sun does."""
+    """A soft flat ellipse where the object stands: the shadow of the sky's light, whatever the sun does."""
     height, width = obj.alpha.shape
     columns = np.flatnonzero((obj.alpha[-max(1, height // 8) :] >= OPAQUE_ALPHA).any(0))
     if not len(columns):

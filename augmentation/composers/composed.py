@@ -1,4 +1,4 @@
-"""What every composer hands to the detector: a picture of a scene, and what was asked for."""
+"""What every composer hands to the detector: a image of a scene, and what was asked for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RgbImage = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class RequestedObject:
-    """A thing that a composer put, or asked a model to put, at a place."""
+    """A object that a composer put, or asked a model to put, at a place."""
 
     box_xyxy: Box
     """In pixels; of the visible part where the composer knows it (``pasted``)."""
@@ -29,7 +29,7 @@ class RequestedObject:
 
 @dataclass(frozen=True, kw_only=True)
 class ComposedScene:
-    """A picture that was made of a scene."""
+    """A image that was made of a scene."""
 
     key: str
     seed: int

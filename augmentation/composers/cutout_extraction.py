@@ -1,6 +1,6 @@
-"""How cut-outs are made: by the outlines that people drew, or by GrabCut from pictures of a single thing.
+"""How cut-outs are made: by the outlines that people drew, or by GrabCut from images of a single object.
 
-Both keep only what shows a thing as a whole, and say why they leave out the rest.
+Both keep only what shows a object as a whole, and say why they leave out the rest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shards.schema import Box
 from shards.sources.coco_polygons import PolygonAnnotation, PolygonImage
 
 Mask = npt.NDArray[np.uint8]
-"""(height, width), 255 for the thing."""
+"""(height, width), 255 for the object."""
 
 Counts = npt.NDArray[np.uint16]
 """(height, width), how many outlines lie on a pixel."""
@@ -43,13 +43,13 @@ ExclusionReason = Literal[
 
 _SUPERSAMPLING = 4
 _MAX_SUPERSAMPLED_PX2 = 4_000_000
-"""Larger things are cut without soft edges, which cannot be seen in them."""
+"""Larger objects are cut without soft edges, which cannot be seen in them."""
 
 _OUTSIDE_PX = 1.0
 """Outlines reach over the border by rounding."""
 
 _NEAR_PX = 5
-"""Side of the square in which another thing's pixel makes an edge a shared one."""
+"""Side of the square in which another object's pixel makes an edge a shared one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,31 +60,31 @@ class CutoutConfig:
     """Geometric mean of width and height; smaller ones would be blown up."""
 
     min_border_px: float = 2.0
-    """What comes nearer to the border of its picture is cut off by it."""
+    """What comes nearer to the border of its image is cut off by it."""
 
     min_fill: float = 0.25
-    """Share of its box that a thing fills; what fills less is mostly hidden, or a frame."""
+    """Share of its box that a object fills; what fills less is mostly hidden, or a frame."""
 
     min_piece_share: float = 0.97
-    """Share of a thing that is in one piece; what lies in several is hidden in between."""
+    """Share of a object that is in one piece; what lies in several is hidden in between."""
 
     max_shared_edge: float = 0.12
-    """Share of an outline along which another annotated thing lies: one of the two hides the other."""
+    """Share of an outline along which another annotated object lies: one of the two hides the other."""
 
     max_shared_area: float = 0.02
-    """Share of a thing on which others lie, such as the cups on a table: they would be cut out with it."""
+    """Share of a object on which others lie, such as the cups on a table: they would be cut out with it."""
 
     max_side_px: int = 512
     """Larger cut-outs are made smaller."""
 
     grabcut_side_px: int = 256
-    """Side to which a picture is reduced before GrabCut, whose time grows with the pixels."""
+    """Side to which a image is reduced before GrabCut, whose time grows with the pixels."""
 
     border_share: float = 0.04
-    """Of a picture's sides: what GrabCut is told is background."""
+    """Of a image's sides: what GrabCut is told is background."""
 
     max_image_share: float = 0.75
-    """What covers more of its picture has no background around it."""
+    """What covers more of its image has no background around it."""
 
     def __post_init__(self) -> None:
         for name in ("min_fill", "min_piece_share", "max_shared_edge", "max_shared_area", "max_image_share"):
@@ -92,13 +92,13 @@ class CutoutConfig:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
         if not 1 <= self.min_size_px <= self.max_side_px:
             raise ValueError(
-                f"1 <= least_size_px <= most_side_px must hold, got {self.min_size_px} and {self.max_side_px}"
+                f"1 <= min_size_px <= max_side_px must hold, got {self.min_size_px} and {self.max_side_px}"
             )
         if not 0 < self.border_share < 0.5:
-            raise ValueError(f"border_share must lie in (0, 0.5), got {self.border_share}; the thing is inside")
+            raise ValueError(f"border_share must lie in (0, 0.5), got {self.border_share}; the object is inside")
         if self.grabcut_side_px < 32 or self.min_border_px < 0:
             raise ValueError(
-                f"grabcut_side_px must be at least 32 and least_border_px not negative, "
+                f"grabcut_side_px must be at least 32 and min_border_px not negative, "
                 f"got {self.grabcut_side_px} and {self.min_border_px}"
             )
 
@@ -106,10 +106,10 @@ class CutoutConfig:
 def cut_polygons(
     image: Image.Image, polygon_image: PolygonImage, wanted: Sequence[PolygonAnnotation], config: CutoutConfig
 ) -> Iterator[tuple[PolygonAnnotation, Image.Image | ExclusionReason]]:
-    """Each outline with its cut-out, an RGBA picture, or the reason why there is none.
+    """Each outline with its cut-out, an RGBA image, or the reason why there is none.
 
     Args:
-        photograph: RGB, of the size that the outlines are drawn in.
+        image: RGB, of the size that the outlines are drawn in.
         wanted: those of the image's outlines that are asked for.
     """
     coverage = _count_coverage(polygon_image)
@@ -120,10 +120,10 @@ def cut_polygons(
 def find_polygon_problem(
     outline: PolygonAnnotation, size: tuple[int, int], config: CutoutConfig
 ) -> ExclusionReason | None:
-    """What is wrong with an outline as such, before its photograph is looked at.
+    """What is wrong with an outline as such, before its image is looked at.
 
     Args:
-        size: (width, height) of the photograph.
+        size: (width, height) of the image.
     """
     if outline.is_crowd:
         return "crowd"
@@ -166,7 +166,7 @@ def _compute_box(polygons: Sequence[array[float]]) -> Box:
 
 
 def _compute_pixel_box(polygons: Sequence[array[float]], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """In whole pixels, outwards, inside the photograph."""
+    """In whole pixels, outwards, inside the image."""
     x1, y1, x2, y2 = _compute_box(polygons)
     return max(0, math.floor(x1)), max(0, math.floor(y1)), min(size[0], math.ceil(x2)), min(size[1], math.ceil(y2))
 
@@ -187,7 +187,7 @@ def rasterize_polygons(polygons: Sequence[array[float]], box: tuple[int, int, in
     draw = ImageDraw.Draw(canvas)
     for one in polygons:
         corners = zip(one[::2], one[1::2], strict=True)
-        # Pillow paints the pixels whose centres lie inside, and the edge itself: half a fine pixel too much
+        # Pillow paints the pixels whose centers lie inside, and the edge itself: half a fine pixel too much
         draw.polygon([((x - left) * finer - 0.5, (y - top) * finer - 0.5) for x, y in corners], fill=255)
     return np.asarray(canvas.resize((width, height), Image.Resampling.BOX))
 
@@ -206,14 +206,14 @@ def _count_coverage(polygon_image: PolygonImage) -> Counts:
 
 
 _NO_LIMITS = CutoutConfig(min_size_px=1, min_border_px=0.0)
-"""What is small or cut off can hide another thing, too."""
+"""What is small or cut off can hide another object, too."""
 
 
 def _compute_shared_edge(mask: Mask, corner: tuple[int, int], coverage: Counts) -> float:
-    """Share of the inner edge of a thing, which lies at (left, top), that is beside another thing, or on it."""
+    """Share of the inner edge of a object, which lies at (left, top), that is beside another object, or on it."""
     (left, top), (height, width) = corner, mask.shape
     own = np.pad((mask >= OPAQUE_ALPHA).astype(np.uint8), _NEAR_PX)
-    padded = np.pad(coverage, _NEAR_PX)  # so that the window around the thing lies inside
+    padded = np.pad(coverage, _NEAR_PX)  # so that the window around the object lies inside
     coverage = padded[top : top + height + 2 * _NEAR_PX, left : left + width + 2 * _NEAR_PX]
     edge = own - cv2.erode(own, np.ones((3, 3), np.uint8), borderValue=0)
     others = (coverage > own).astype(np.uint8)
@@ -222,13 +222,13 @@ def _compute_shared_edge(mask: Mask, corner: tuple[int, int], coverage: Counts) 
 
 
 def _compute_shared_area(mask: Mask, coverage: Counts) -> float:
-    """Share of a thing on which another one lies: the cup on a table would come along."""
+    """Share of a object on which another one lies: the cup on a table would come along."""
     own = mask >= OPAQUE_ALPHA
     return float((own & (coverage > 1)).sum() / max(1, own.sum()))
 
 
 def _find_mask_problem(mask: Mask, config: CutoutConfig) -> ExclusionReason | None:
-    """Whether the thing is whole, as far as its outline says."""
+    """Whether the object is whole, as far as its outline says."""
     opaque = (mask >= OPAQUE_ALPHA).astype(np.uint8)
     if not opaque.any():
         return "zero_area"
@@ -259,10 +259,10 @@ def _make_cutout(image: Image.Image, mask: Mask, config: CutoutConfig) -> Image.
 
 
 def cut_single(image: Image.Image, config: CutoutConfig) -> Image.Image | ExclusionReason:
-    """The one thing that a picture shows before its background, as RGBA, or why there is none.
+    """The one object that a image shows before its background, as RGBA, or why there is none.
 
     GrabCut (Rother, Kolmogorov & Blake, SIGGRAPH 2004) is told that a strip along the border is background and that
-    the rest may be either; the thing is kept if it is one piece, whole, and neither a speck nor all of the picture.
+    the rest may be either; the object is kept if it is one piece, whole, and neither a speck nor all of the image.
     """
     small = image.copy()
     small.thumbnail((config.grabcut_side_px, config.grabcut_side_px), Image.Resampling.BOX)
@@ -282,10 +282,10 @@ def cut_single(image: Image.Image, config: CutoutConfig) -> Image.Image | Exclus
 
 
 def _extract_foreground(pixels: npt.NDArray[np.uint8], config: CutoutConfig) -> Mask:
-    """(height, width), 1 where GrabCut sees the thing."""
+    """(height, width), 1 where GrabCut sees the object."""
     labels = np.full(pixels.shape[:2], cv2.GC_PR_FGD, np.uint8)
     strip = _make_border_mask(labels.shape, config)
-    if bool((pixels == pixels[0, 0]).all()):  # a plain picture, of which GrabCut cannot make two
+    if bool((pixels == pixels[0, 0]).all()):  # a plain image, of which GrabCut cannot make two
         return np.zeros_like(labels)
     labels[strip] = cv2.GC_BGD
     cv2.setRNGSeed(0)

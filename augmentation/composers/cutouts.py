@@ -1,8 +1,8 @@
-"""Cut-outs: pictures of single things with transparent surroundings, one PNG each, in a folder for each category.
+"""Cut-outs: images of single objects with transparent surroundings, one PNG each, in a folder for each category.
 
-cutouts = CutoutFolder(Path("cutouts"))                      # cutouts/cup/colour=red_pattern=striped_0001.png
-cutouts.of("cup")[0].attributes                              # {"colour": "red", "pattern": "striped"}
-read_cutout(cutouts.of("cup")[0].path)                       # RGBA, cropped to the thing
+cutouts = CutoutFolder(Path("cutouts"))                      # cutouts/cup/color=red_pattern=striped_0001.png
+cutouts.of("cup")[0].attributes                              # {"color": "red", "pattern": "striped"}
+read_cutout(cutouts.of("cup")[0].path)                       # RGBA, cropped to the object
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_SIDE_PX = 8192
 """Of a cut-out; resizing a larger one takes gigabytes."""
 
 OPAQUE_ALPHA = 128
-"""Opacity, of 255, from which on a pixel belongs to the thing."""
+"""Opacity, of 255, from which on a pixel belongs to the object."""
 
 _NUMBER = re.compile(r"_?\d+\Z")
 
@@ -38,7 +38,7 @@ class Cutout:
 
     @property
     def source_name(self) -> str:
-        """What the photograph it comes from is called: the name without attributes and the annotation's id.
+        """What the image it comes from is called: the name without attributes and the annotation's id.
 
         ``color=red_000000123456__17.png`` comes from ``000000123456``; other names lose a number at their end.
         """
@@ -64,8 +64,8 @@ class CutoutFolder:
     """The cut-outs of a folder ``<category>/<name>.png``, in the order of their names.
 
     Args:
-        folder: is listed at once; the pictures are read by ``read_cutout``.
-        held_out: cut-outs of these photographs are passed over, and kept in ``held_out``.
+        folder: is listed at once; the images are read by ``read_cutout``.
+        held_out: cut-outs of these images are passed over, and kept in ``held_out``.
 
     Raises:
         AugmentationError: the folder does not exist.
@@ -131,7 +131,7 @@ def _list_cutouts(folder: Path) -> tuple[Cutout, ...]:
 
 
 def _is_held_out(cutout: Cutout, held_out: HeldOut) -> bool:
-    """Whether its photograph is, by name; the bytes of a photograph are not at hand any more."""
+    """Whether its image is, by name; the bytes of a image are not at hand any more."""
     return any(held_out.reason(name) for name in (cutout.source_name, cutout.path.name))
 
 

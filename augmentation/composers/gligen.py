@@ -1,13 +1,13 @@
-"""The composer that asks for a layout: GLIGEN draws things of given phrases in given boxes (Li et al., CVPR 2023).
+"""The composer that asks for a layout: GLIGEN draws objects of given phrases in given boxes (Li et al., CVPR 2023).
 
 composer = LayoutComposer(GligenConfig(checkpoint="masterful/gligen-1-4-generation-text-box"))
 composer.setup()
-composer.process(items)[0].asked[0].box_xyxy        # where a thing was asked for; what came of it a detector says
+composer.process(items)[0].asked[0].box_xyxy        # where a object was asked for; what came of it a detector says
 
 The denoising loop is our own. diffusers keeps its pipeline for GLIGEN only among the deprecated ones, to be removed;
-and that takes one layout for all pictures of a batch, while no two scenes here have the same: a picture at a time is
+and that takes one layout for all images of a batch, while no two scenes here have the same: a image at a time is
 what a GPU is slowest at. The models are diffusers' own, in the folders of a GLIGEN checkpoint; for one layout the
-pictures are those of that pipeline.
+images are those of that pipeline.
 """
 
 from __future__ import annotations
@@ -61,17 +61,17 @@ class GligenConfig:
     text-to-image model that GLIGEN was made of (scheduled sampling, the tau of arXiv:2301.07093)."""
 
     image_size_px: int = 512
-    """Side of the square picture; a multiple of 8, the VAE's stride."""
+    """Side of the square image; a multiple of 8, the VAE's stride."""
 
     batch_size: int = 4
-    """Pictures drawn at a time."""
+    """Images drawn at a time."""
 
     layout: LayoutConfig = field(default_factory=LayoutConfig)
     aspect_ratios: Mapping[str, float] = field(default_factory=dict)
     """Width / height of a category's boxes, where it is known: ``{"person": 0.4}``."""
 
     max_aspect_ratio: float = 1.5
-    """Those of other categories lie between this and its inverse, one in each scene for all things of a category."""
+    """Those of other categories lie between this and its inverse, one in each scene for all objects of a category."""
 
     dtype: Literal["auto", "float64", "float32", "float16", "bfloat16"] = "auto"
     """Precision of the weights; ``auto`` is float16 on a CUDA GPU and float32 elsewhere. float64 is for comparisons."""
@@ -94,23 +94,23 @@ class GligenConfig:
             raise ValueError(f"grounded_share must lie in [0, 1], got {self.grounded_share}")
         if self.max_aspect_ratio < 1 or any(ratio <= 0 for ratio in self.aspect_ratios.values()):
             raise ValueError(
-                "most_aspect_ratio must be at least 1 and aspect_ratios positive, "
+                "max_aspect_ratio must be at least 1 and aspect_ratios positive, "
                 f"got {self.max_aspect_ratio} and {dict(self.aspect_ratios)}"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What is asked for in one picture."""
+    """What is asked for in one image."""
 
     prompt: str
-    """Of the whole picture."""
+    """Of the whole image."""
 
     phrases: tuple[str, ...]
-    """Of each thing."""
+    """Of each object."""
 
     boxes_xyxy: tuple[Box, ...]
-    """Of each thing, in pixels."""
+    """Of each object, in pixels."""
 
     seed: int
 
@@ -155,7 +155,7 @@ class LayoutRenderer:
         self._scheduler = scheduler.from_pretrained(checkpoint, subfolder="scheduler", **source)
 
     def render(self, layouts: Sequence[Layout], negative_prompt: str = "") -> list[RgbImage | None]:
-        """A picture of each, of its own prompt, boxes and seed alone; None where half precision overflowed."""
+        """A image of each, of its own prompt, boxes and seed alone; None where half precision overflowed."""
         size = self._config.batch_size
         return [
             image
@@ -204,7 +204,7 @@ class LayoutRenderer:
         return embedded
 
     def _build_grounding(self, layouts: Sequence[Layout]) -> dict[str, Tensor]:
-        """Boxes as shares of the picture, features of their phrases, and which of the tokens are in use."""
+        """Boxes as shares of the image, features of their phrases, and which of the tokens are in use."""
         phrases = list(dict.fromkeys(phrase for layout in layouts for phrase in layout.phrases))
         tokens = self._tokenizer(phrases, padding=True, truncation=True, return_tensors="pt").to(self._device)
         pooled = dict(zip(phrases, self._text(**tokens).pooler_output, strict=True))
@@ -227,7 +227,7 @@ class LayoutRenderer:
         return latents
 
     def _get_step_arguments(self, generators: list[torch.Generator]) -> dict[str, Any]:
-        """Each picture's own, where the scheduler adds noise."""
+        """Each image's own, where the scheduler adds noise."""
         return {"generator": generators} if "generator" in inspect.signature(self._scheduler.step).parameters else {}
 
     @torch.inference_mode()
@@ -298,7 +298,7 @@ class LayoutComposer(Stage[Item, ComposedScene]):
 
 
 def request_objects(spec: SceneSpec, seed: int, config: GligenConfig) -> tuple[RequestedObject, ...] | Rejected:
-    """Where the scene's things and its clutter are asked for, farther ones first.
+    """Where the scene's objects and its clutter are asked for, farther ones first.
 
     They have no attributes: which ones the model gives them, nobody knows.
     """

@@ -1,4 +1,4 @@
-"""Photographs that no scene may be made of: those of every validation and test split, known by name and by content.
+"""Images that no scene may be made of: those of every validation and test split, known by name and by content.
 
 held_out = HeldOut.from_images([("COCO_train2014_000000123456.jpg", content)])
 held_out.reason("000000123456.jpg")            # "held_out_name"
@@ -18,7 +18,7 @@ from shards.image_names import normalize_image_name
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """Names and contents of photographs; small enough to be pickled to workers."""
+    """Names and contents of images; small enough to be pickled to workers."""
 
     ids: frozenset[str] = frozenset()
     """``normalize_image_name`` of each: of COCO's the number, whatever stands before it."""
@@ -31,7 +31,7 @@ class HeldOut:
 
     @staticmethod
     def from_images(photographs: Iterable[tuple[str, bytes]] = (), names: Iterable[str] = ()) -> HeldOut:
-        """From photographs at hand, as (name, bytes), and from names alone."""
+        """From images at hand, as (name, bytes), and from names alone."""
         ids, hashes, sizes = {normalize_image_name(name) for name in names}, set[str](), set[int]()
         for name, content in photographs:
             ids.add(normalize_image_name(name))
@@ -40,11 +40,11 @@ class HeldOut:
         return HeldOut(ids=frozenset(ids), hashes=frozenset(hashes), sizes=frozenset(sizes))
 
     def __or__(self, other: HeldOut) -> HeldOut:
-        """The photographs of both."""
+        """The images of both."""
         return HeldOut(ids=self.ids | other.ids, hashes=self.hashes | other.hashes, sizes=self.sizes | other.sizes)
 
     def reason(self, name: str, content: bytes | None = None) -> Literal["held_out_name", "held_out_content"] | None:
-        """Why a photograph may not be used; None if it may.
+        """Why a image may not be used; None if it may.
 
         Args:
             name: of the file, or what it is called in an annotation.
@@ -63,5 +63,5 @@ class HeldOut:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the photographs."""
+        """Changes with the images."""
         return hashlib.sha256(repr((sorted(self.ids), sorted(self.hashes))).encode()).hexdigest()

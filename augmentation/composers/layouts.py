@@ -1,8 +1,8 @@
-"""Where the things of a scene go: a box for each, in a row, a grid, a cluster, on a ground plane in perspective, ...
+"""Where the objects of a scene go: a box for each, in a row, a grid, a cluster, on a ground plane in perspective, ...
 
 boxes = sample_layout("row", [1.0, 0.5, 1.75], 2, 640, 480, Random(7), LayoutConfig())
-for i in drawing_order(boxes):
-    ...                    # farther things first, so that nearer ones cover them
+for i in sort_far_to_near(boxes):
+    ...                    # farther objects first, so that nearer ones cover them
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from shards.boxes import compute_overlap_share
 from shards.schema import Box
 
 _SHRINK = 0.94
-"""Each further try is with things so much smaller, down to the least size."""
+"""Each further try is with objects so much smaller, down to the least size."""
 
 _MAX_PLACE_TRIES = 40
-"""For one thing, before the whole layout is tried anew."""
+"""For one object, before the whole layout is tried anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayoutConfig:
-    """How large things are and how near they may come.
+    """How large objects are and how near they may come.
 
-    A thing's size is the geometric mean of its box's width and height, as a share of that of the picture.
+    A object's size is the geometric mean of its box's width and height, as a share of that of the image.
     """
 
     min_size: float = 0.08
     max_size: float = 0.42
     max_cover: float = 0.5
-    """Share of the picture that the boxes may cover together: where there are many, each is smaller."""
+    """Share of the image that the boxes may cover together: where there are many, each is smaller."""
 
     size_spread: float = 0.4
     """``scatter``: sizes lie within 1 - this and 1 + this times their mean, so that one is the biggest."""
 
     size_jitter: float = 0.1
-    """``row``, ``column``, ``grid`` and ``cluster``: the same, for things that are alike."""
+    """``row``, ``column``, ``grid`` and ``cluster``: the same, for objects that are alike."""
 
     jitter: float = 0.12
-    """``row``, ``column`` and ``grid``: how far things stray from their line, as a share of the size."""
+    """``row``, ``column`` and ``grid``: how far objects stray from their line, as a share of the size."""
 
     gap: float = 0.1
-    """Least distance of neighbours in ``row``, ``column``, ``grid`` and ``cluster``, as a share of the size."""
+    """Least distance of neighbors in ``row``, ``column``, ``grid`` and ``cluster``, as a share of the size."""
 
     max_overlap: float = 0.15
     """``scatter`` and ``depth``: share of the smaller of two boxes that may lie in the other one."""
@@ -54,7 +54,7 @@ class LayoutConfig:
     """``depth``: how much larger the nearest may be than the farthest."""
 
     border_share: float = 0.03
-    """Of the picture's width and height; nothing comes nearer to the border."""
+    """Of the image's width and height; nothing comes nearer to the border."""
 
     max_tries: int = 50
     """Before a layout is given up."""
@@ -62,11 +62,11 @@ class LayoutConfig:
     def __post_init__(self) -> None:
         if not 0 < self.min_size <= self.max_size < 1:
             raise ValueError(
-                f"0 < least_size <= most_size < 1 must hold, got {self.min_size} and {self.max_size}; "
-                "both are shares of the picture"
+                f"0 < min_size <= max_size < 1 must hold, got {self.min_size} and {self.max_size}; "
+                "both are shares of the image"
             )
         if not 0 < self.max_cover <= 1:
-            raise ValueError(f"most_cover must lie in (0, 1], got {self.max_cover}")
+            raise ValueError(f"max_cover must lie in (0, 1], got {self.max_cover}")
         for name, upper in (
             ("size_spread", 1),
             ("size_jitter", 1),
@@ -77,9 +77,9 @@ class LayoutConfig:
             if not 0 <= getattr(self, name) < upper:
                 raise ValueError(f"{name} must lie in [0, {upper}), got {getattr(self, name)}")
         if self.gap < 0:
-            raise ValueError(f"gap must not be negative, got {self.gap}; things in a row do not overlap")
+            raise ValueError(f"gap must not be negative, got {self.gap}; objects in a row do not overlap")
         if self.max_depth < 1.2:
-            raise ValueError(f"most_depth must be at least 1.2, got {self.max_depth}; less cannot be seen")
+            raise ValueError(f"max_depth must be at least 1.2, got {self.max_depth}; less cannot be seen")
         if self.max_tries < 1:
             raise ValueError(f"tries must be at least 1, got {self.max_tries}")
 
@@ -93,19 +93,19 @@ def sample_layout(
     random: Random,
     config: LayoutConfig,
 ) -> tuple[Box, ...] | None:
-    """A box for each thing.
+    """A box for each object.
 
     Args:
-        aspect_ratios: width / height of each thing; the boxes keep them.
-        num_of_category: so many of the first are arranged; the rest is clutter and stands where there is room.
-        width: of the picture, in pixels.
-        height: of the picture, in pixels.
+        aspect_ratios: width / height of each object; the boxes keep them.
+        num_arranged: so many of the first are arranged; the rest is clutter and stands where there is room.
+        width: of the image, in pixels.
+        height: of the image, in pixels.
 
     Returns:
-        Boxes in pixels in the order of the things, or None where they do not fit.
+        Boxes in pixels in the order of the objects, or None where they do not fit.
     """
     if not 1 <= num_arranged <= len(aspect_ratios):
-        raise ValueError(f"num_of_category must lie in [1, {len(aspect_ratios)}], got {num_arranged}")
+        raise ValueError(f"num_arranged must lie in [1, {len(aspect_ratios)}], got {num_arranged}")
     if not all(ratio > 0 and math.isfinite(ratio) for ratio in aspect_ratios):
         raise ValueError(f"aspect ratios must be positive and finite, got {list(aspect_ratios)}")
     first, rest = aspect_ratios[:num_arranged], aspect_ratios[num_arranged:]
@@ -122,20 +122,20 @@ def sample_layout(
 
 
 def sort_far_to_near(boxes: Sequence[Box]) -> list[int]:
-    """Indices, farther things first: of things on one ground, the nearer ones have the lower foot."""
+    """Indices, farther objects first: of objects on one ground, the nearer ones have the lower foot."""
     return sorted(range(len(boxes)), key=lambda i: boxes[i][3])
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Canvas:
-    """Where things may lie, and how large they are in this try."""
+    """Where objects may lie, and how large they are in this try."""
 
     left: float
     top: float
     right: float
     bottom: float
     size_px: float
-    """Mean size of a thing."""
+    """Mean size of a object."""
 
     min_px: float
     max_px: float
@@ -263,7 +263,7 @@ def _arrange_column(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | Non
 
 
 def _arrange_grid(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
-    """Two rows or more of at least two columns, the last one maybe not full; two things alone make a row."""
+    """Two rows or more of at least two columns, the last one maybe not full; two objects alone make a row."""
     if len(ratios) < 3:
         return _arrange_row(ratios, canvas)
     random = canvas.random
@@ -328,7 +328,7 @@ def _find_box_beside(boxes: list[Box], extents: tuple[float, float], canvas: _Ca
 def _arrange_depth(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
     """On one ground plane, all of one true size, by the rule of a pinhole camera.
 
-    A foot at distance d below the horizon stands at depth proportional to 1/d, and a thing at depth z is drawn with
+    A foot at distance d below the horizon stands at depth proportional to 1/d, and a object at depth z is drawn with
     a size proportional to 1/z: so the size is proportional to d (Hoiem, Efros & Hebert, CVPR 2006).
     The depths are spread evenly in ratio, so the order can be seen.
     """
@@ -365,7 +365,7 @@ def _find_standing_box(extents: tuple[float, float], foot: float, taken: Iterabl
 
 
 def _arrange_between(ratios: Sequence[float], clutter: Sequence[float], canvas: _Canvas) -> list[Box] | None:
-    """The first thing between the first two of the clutter, in a row or a column; the others where there is room."""
+    """The first object between the first two of the clutter, in a row or a column; the others where there is room."""
     arrange_line = canvas.random.choice((_arrange_row, _arrange_column))
     line = arrange_line((clutter[0], ratios[0], clutter[1]), canvas)
     if line is None:
@@ -379,7 +379,7 @@ def _arrange_between(ratios: Sequence[float], clutter: Sequence[float], canvas: 
 
 
 def _add_clutter(boxes: list[Box], ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
-    """The boxes and one for each thing of clutter, where nothing else is."""
+    """The boxes and one for each object of clutter, where nothing else is."""
     all_boxes = list(boxes)
     for ratio in ratios:
         size = max(canvas.sample_size(canvas.config.size_spread) * 0.9, canvas.min_px)

@@ -1,4 +1,4 @@
-"""The composer that pastes cut-outs onto photographs: every box is exact, that of the pixels that were put there.
+"""The composer that pastes cut-outs onto images: every box is exact, that of the pixels that were put there.
 
 composer = PastedComposer(PastedConfig(cutouts=Path("cutouts"), backgrounds=Path("train2014")))
 composer.setup()
@@ -36,7 +36,7 @@ from pipeline.stage import Item, Rejected, Resources, Stage
 from shards.images import ImageError
 
 _GROUND = frozenset({"row", "depth"})
-"""Arrangements in which things stand on something; in the others they may as well hang on a wall."""
+"""Arrangements in which objects stand on something; in the others they may as well hang on a wall."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +47,16 @@ class PastedConfig:
     """Folder of ``<category>/<name>.png``, as ``workflows.cut_out`` writes it."""
 
     backgrounds: Path
-    """Folder of photographs."""
+    """Folder of images."""
 
     instances: Path | None = None
     """COCO's instances file of the backgrounds: a scene goes only where none of its categories is already."""
 
     sizes_px: tuple[tuple[int, int], ...] = ((480, 360),)
-    """(width, height) of the pictures; each scene draws one."""
+    """(width, height) of the images; each scene draws one."""
 
     max_object_share: float = 0.5
-    """With ``instances``: close-ups, of which the box of one thing covers more, are no backgrounds."""
+    """With ``instances``: close-ups, of which the box of one object covers more, are no backgrounds."""
 
     layout: LayoutConfig = field(default_factory=LayoutConfig)
     blend: BlendConfig = field(default_factory=BlendConfig)
@@ -64,7 +64,7 @@ class PastedConfig:
     """A cut-out is blown up by no more, as far as ``layout.least_size`` allows; else its blur gives it away."""
 
     min_visible_share: float = 0.7
-    """Share of each thing that nothing may cover."""
+    """Share of each object that nothing may cover."""
 
     max_tries: int = 12
     """Layouts and backgrounds tried before a scene is given up."""
@@ -73,11 +73,13 @@ class PastedConfig:
         if not self.sizes_px or any(min(size) < 32 for size in self.sizes_px):
             raise ValueError(f"sizes_px must name sizes of at least 32 x 32, got {self.sizes_px}")
         if self.max_enlargement <= 0:
-            raise ValueError(f"most_enlargement must be positive, got {self.max_enlargement}")
+            raise ValueError(f"max_enlargement must be positive, got {self.max_enlargement}")
         if not 0 < self.min_visible_share <= 1:
-            raise ValueError(f"least_visible must lie in (0, 1], got {self.min_visible_share}; 1 is all of a thing")
+            raise ValueError(
+                f"min_visible_share must lie in (0, 1], got {self.min_visible_share}; 1 is all of a object"
+            )
         if not 0 < self.max_object_share <= 1:
-            raise ValueError(f"most_thing_share must lie in (0, 1], got {self.max_object_share}; 1 takes every picture")
+            raise ValueError(f"max_object_share must lie in (0, 1], got {self.max_object_share}; 1 takes every image")
         if self.max_tries < 1:
             raise ValueError(f"tries must be at least 1, got {self.max_tries}")
 
@@ -101,7 +103,7 @@ class PastedInputs:
 def check_pasted(config: PastedConfig, vocabulary: VocabularyConfig, held_out: HeldOut) -> PastedInputs:
     """Look before the run at what it needs: cut-outs of every category, and backgrounds free of it.
 
-    Held-out photographs are passed over and counted here; the composer passes over the same.
+    Held-out images are passed over and counted here; the composer passes over the same.
 
     Raises:
         AugmentationError: a category has no cut-outs, no background may be used, or none is free of a category.
@@ -130,7 +132,7 @@ def _backgrounds(config: PastedConfig, held_out: HeldOut) -> Backgrounds:
 
 
 def compute_pasted_fingerprint(config: PastedConfig, held_out: HeldOut) -> dict[str, Any]:
-    """What decides the pictures, for the fingerprint of a plan: files count by name and size, folders by no name."""
+    """What decides the images, for the fingerprint of a plan: files count by name and size, folders by no name."""
     settings = asdict(config)
     for name in ("cutouts", "backgrounds", "instances"):
         path = settings.pop(name)
@@ -150,10 +152,10 @@ def _hash_listing(path: Path) -> str:
 
 
 class PastedComposer(Stage[Item, ComposedScene]):
-    """Pastes cut-outs of each planned scene onto a photograph; the item's seed decides everything.
+    """Pastes cut-outs of each planned scene onto a image; the item's seed decides everything.
 
     Args:
-        held_out: photographs that are neither backgrounds nor sources of cut-outs.
+        held_out: images that are neither backgrounds nor sources of cut-outs.
     """
 
     resources = Resources(num_cpus=1)
@@ -218,7 +220,7 @@ class PastedComposer(Stage[Item, ComposedScene]):
     def _arrange_objects(
         self, spec: SceneSpec, images: Sequence[Image.Image], size: tuple[int, int], random: Random
     ) -> tuple[list[int], list[PlacedCutout], list[VisiblePart]] | None:
-        """Drawing order, and in it the things and what is to be seen of them."""
+        """Drawing order, and in it the objects and what is to be seen of them."""
         ratios = [image.width / image.height for image in images]
         layout = _limit_layout(self._config, spec, images, size)
         for _ in range(self._config.max_tries):
@@ -234,7 +236,7 @@ class PastedComposer(Stage[Item, ComposedScene]):
 
 
 def choose_cutouts(folder: CutoutFolder, spec: SceneSpec, random: Random) -> list[Cutout]:
-    """One for each thing, the category's first: one for all of them where they are to be identical, else different
+    """One for each object, the category's first: one for all of them where they are to be identical, else different
     ones as far as there are."""
     pool = folder.get_cutouts(spec.category)
     if spec.identical:
@@ -254,7 +256,7 @@ def _read_images(cutouts: Sequence[Cutout]) -> list[Image.Image]:
 def _limit_layout(
     config: PastedConfig, spec: SceneSpec, images: Sequence[Image.Image], size: tuple[int, int]
 ) -> LayoutConfig:
-    """The limits of this scene: no cut-out is blown up too far, and identical things have one size."""
+    """The limits of this scene: no cut-out is blown up too far, and identical objects have one size."""
     smallest = min(math.sqrt(image.width * image.height) for image in images)
     max_share = config.max_enlargement * smallest / math.sqrt(size[0] * size[1])
     layout = replace(config.layout, max_size=min(config.layout.max_size, max(max_share, config.layout.min_size)))

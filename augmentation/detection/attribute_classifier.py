@@ -1,9 +1,9 @@
-"""What a thing of a scene is and looks like, read off its crop by a CLIP: what a prompt asked for is no fact.
+"""What a object of a scene is and looks like, read off its crop by a CLIP: what a prompt asked for is no fact.
 
 A crop is compared with captions of all categories and all combinations of attributes ("a striped red cup", "a red
 cup", "a red hat"). Of the captions of the category that was detected, an attribute becomes a fact where those that say
 it outweigh all others; where none does, it stays unknown, and no query uses attributes of that kind. Where all captions
-of the detected category together have next to no weight, detector and CLIP see two different things, and a query about
+of the detected category together have next to no weight, detector and CLIP see two different objects, and a query about
 either may be false: the scene is rejected.
 """
 
@@ -25,7 +25,7 @@ from pipeline.stage import Rejected, Resources, Stage
 from shards.schema import Box
 
 OPTIONAL_ATTRIBUTES = ("pattern",)
-"""Kinds of attributes that a thing may have none of."""
+"""Kinds of attributes that a object may have none of."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -45,28 +45,28 @@ class AttributeClassifierConfig:
     margins: tuple[float, ...] = (0.1, 0.2, 0.3)
     """Widths of the rims around a box, as shares of the box's longer side; each gives a crop of its own.
 
-    The cosines of the crops are averaged: what neighbours and cut edges do to a single crop weighs less.
+    The cosines of the crops are averaged: what neighbors and cut edges do to a single crop weighs less.
     """
 
     optional_attributes: tuple[str, ...] = OPTIONAL_ATTRIBUTES
-    """Kinds that a thing may have none of."""
+    """Kinds that a object may have none of."""
 
     def __post_init__(self) -> None:
         if not 0.5 < self.min_probability <= 1:
-            raise ValueError(f"least_probability must lie in (0.5, 1], got {self.min_probability}")
+            raise ValueError(f"min_probability must lie in (0.5, 1], got {self.min_probability}")
         if not 0 <= self.min_category_probability < 1:
             raise ValueError(
-                f"least_category_probability must lie in [0, 1), got {self.min_category_probability}; 0 asks nothing"
+                f"min_category_probability must lie in [0, 1), got {self.min_category_probability}; 0 asks nothing"
             )
         if not self.margins or min(self.margins) < 0:
             raise ValueError(f"margins must hold at least one number, none of them negative, got {self.margins}")
 
 
 class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
-    """Fills in the attributes of every sure thing of a category of the vocabulary; rejects scenes with a thing that
+    """Fills in the attributes of every sure object of a category of the vocabulary; rejects scenes with a object that
     the CLIP takes for something else.
 
-    Things of other categories are neither compared nor described. With a single category there is nothing to compare.
+    Objects of other categories are neither compared nor described. With a single category there is nothing to compare.
 
     Args:
         encoder: a CLIP with both towers.
@@ -121,7 +121,7 @@ class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
         ]
 
     def _compute_logits(self, objects: Sequence[tuple[RgbImage, Box]]) -> Floats:
-        """(things, categories, combinations), averaged over the crops of each thing."""
+        """(objects, categories, combinations), averaged over the crops of each object."""
         margins = self._config.margins
         crops = [crop_square(image, box, margin) for image, box in objects for margin in margins]
         embedded = self._encoder.images(crops).reshape(len(objects), len(margins), self._encoder.dim).mean(1)
@@ -129,7 +129,7 @@ class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
         return logits
 
     def _apply_attributes(self, item: DetectedScene, logits: Mapping[int, Floats]) -> DetectedScene | Rejected:
-        """With what was read off the things, by their index."""
+        """With what was read off the objects, by their index."""
         detections = list(item.detections)
         for j, object_logits in logits.items():
             if detail := self._find_disagreement(detections[j], object_logits):
@@ -147,7 +147,8 @@ class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
         if own == best or weights[own] >= self._config.min_category_probability:
             return ""
         return (
-            f"{detection.category} {detection.score:.2f} at {tuple(round(edge, 1) for edge in detection.box_xyxy)} is by the CLIP "
+            f"{detection.category} {detection.score:.2f} at "
+            f"{tuple(round(edge, 1) for edge in detection.box_xyxy)} is by the CLIP "
             f"a {self._categories[best]} ({weights[best]:.3f}) rather than a {detection.category} ({weights[own]:.3f})"
         )
 
@@ -176,7 +177,7 @@ def predict_attributes(logits: Floats, words: Mapping[str, Sequence[str]], min_p
 
 
 def crop_square(image: RgbImage, box_xyxy: Box, margin: float) -> RgbImage:
-    """A square around the box with a rim, as far as the picture goes; beyond it the border's pixels go on."""
+    """A square around the box with a rim, as far as the image goes; beyond it the border's pixels go on."""
     x1, y1, x2, y2 = box_xyxy
     half = max(x2 - x1, y2 - y1) * (0.5 + margin)
     center_x, center_y = (x1 + x2) / 2, (y1 + y2) / 2

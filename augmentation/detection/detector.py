@@ -1,4 +1,4 @@
-"""What is in a picture: any object detection checkpoint, and a stage that asks it about composed scenes.
+"""What is in a image: any object detection checkpoint, and a stage that asks it about composed scenes.
 
 A checkpoint with classes of its own (RT-DETR, DETR, ...) has to know the categories; one that is asked in words
 (OWL-ViT, OWLv2, Grounding DINO) is asked for them. Which one it is says its configuration.
@@ -51,7 +51,7 @@ class DetectorConfig:
     """Branch, tag or commit on the hub."""
 
     confident_score: float = 0.6
-    """From this on, a detection of sound size is a thing of the scene."""
+    """From this on, a detection of sound size is a object of the scene."""
 
     min_score: float = 0.25
     """Below this there is nothing; between the two the scene is uncertain."""
@@ -60,7 +60,7 @@ class DetectorConfig:
     """Of two detections that overlap more, the better one stays (a sure one of another category stays, too)."""
 
     min_area_share: float = 0.004
-    """Smaller boxes, as a share of the picture, are of unsound size: uncertain, whatever their score."""
+    """Smaller boxes, as a share of the image, are of unsound size: uncertain, whatever their score."""
 
     max_area_share: float = 0.7
     """Larger boxes often hold a group: uncertain if their score is good, else nothing."""
@@ -84,11 +84,11 @@ class DetectorConfig:
     def __post_init__(self) -> None:
         if not 0 < self.min_score <= self.confident_score <= 1:
             raise ValueError(
-                f"0 < least_score <= sure_score <= 1 must hold, got {self.min_score} and {self.confident_score}"
+                f"0 < min_score <= confident_score <= 1 must hold, got {self.min_score} and {self.confident_score}"
             )
         if not 0 <= self.min_area_share < self.max_area_share <= 1:
             raise ValueError(
-                "0 <= least_area_share < most_area_share <= 1 must hold, "
+                "0 <= min_area_share < max_area_share <= 1 must hold, "
                 f"got {self.min_area_share} and {self.max_area_share}"
             )
         if not 0 < self.nms_iou <= 1:
@@ -102,7 +102,7 @@ class Detection:
     """One detection."""
 
     box_xyxy: Box
-    """In pixels, inside the picture."""
+    """In pixels, inside the image."""
 
     category: str
     score: float
@@ -124,7 +124,7 @@ class DetectedScene:
     image: RgbImage = field(repr=False, compare=False)
     detections: tuple[Detection, ...]
     requested: tuple[RequestedObject, ...] = ()
-    """As the composer handed it on; what of it is in the picture, only ``detections`` says."""
+    """As the composer handed it on; what of it is in the image, only ``detections`` says."""
 
 
 class _Model(Protocol):
@@ -135,7 +135,7 @@ class _Model(Protocol):
         """The categories it can find, under our names."""
 
     def detect(self, images: Sequence[RgbImage], min_score: float) -> list[list[RawDetection]]:
-        """Boxes of each picture with a category and such a score, in any order."""
+        """Boxes of each image with a category and such a score, in any order."""
 
 
 class Detector:
@@ -166,7 +166,7 @@ class Detector:
 
     @torch.inference_mode()
     def detect(self, images: Sequence[RgbImage]) -> list[tuple[Detection, ...]]:
-        """What is in each picture, best first: sure detections and doubtful ones."""
+        """What is in each image, best first: sure detections and doubtful ones."""
         if not images:
             return []
         raw_detections = self._model.detect(images, self._config.min_score)
@@ -247,7 +247,7 @@ def remove_duplicates(detections: Sequence[Detection], nms_iou: float) -> tuple[
     """Greedy non-maximum suppression over detections sorted best first.
 
     A detection goes if a kept one overlaps it more than ``nms_iou`` and is of its category, or if it is doubtful
-    itself. Two sure ones of different categories both stay: the scene says two things of one place.
+    itself. Two sure ones of different categories both stay: the scene says two objects of one place.
     """
     kept: list[Detection] = []
     for one in detections:
@@ -260,7 +260,7 @@ def remove_duplicates(detections: Sequence[Detection], nms_iou: float) -> tuple[
 def _make_detection(
     box: Box, category: str, score: float, size: tuple[int, ...], config: DetectorConfig
 ) -> Detection | None:
-    """The detection, clipped to the picture; None where it is outside, or large and of a doubtful score."""
+    """The detection, clipped to the image; None where it is outside, or large and of a doubtful score."""
     height, width = size[:2]
     clipped = snap_to_grid((max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height))))
     if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:

@@ -1,4 +1,4 @@
-"""Scenes whose things are known without a detector: what was pasted lies where it was put."""
+"""Scenes whose objects are known without a detector: what was pasted lies where it was put."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from pipeline.stage import Rejected, Resources, Stage
 class GroundTruthStage(Stage[ComposedScene, DetectedScene]):
     """Stands in for the detector where none knows the categories: takes what was pasted as found.
 
-    Only ``pasted`` knows its pictures. Of what a model drew only a detector can say what is there, so scenes of
+    Only ``pasted`` knows its images. Of what a model drew only a detector can say what is there, so scenes of
     other composers are rejected.
 
     Args:
         vocabulary: attributes that the maker of a cut-out knows become facts as far as these are its words; without
-            one nothing is said of what things look like.
-        optional_kinds: kinds that a thing may have none of. Of these another word ("plain") means that it has none
+            one nothing is said of what objects look like.
+        optional_attributes: kinds that a object may have none of. Of these another word ("plain") means that it has
+        none
             of the vocabulary's; of other kinds it leaves the attribute unknown.
     """
 
@@ -37,7 +38,7 @@ class GroundTruthStage(Stage[ComposedScene, DetectedScene]):
 
     def _make_detected_scene(self, item: ComposedScene) -> DetectedScene | Rejected:
         if item.composer != "pasted":
-            detail = f"what a {item.composer} scene shows is not known; only things that were pasted need no detector"
+            detail = f"what a {item.composer} scene shows is not known; only objects that were pasted need no detector"
             return Rejected(key=item.key, reason="needs_detector", detail=detail)
         return DetectedScene(
             key=item.key,

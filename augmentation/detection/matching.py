@@ -1,4 +1,4 @@
-"""Which of the things that were asked for is which of those that were found: one to one, by their boxes."""
+"""Which of the objects that were asked for is which of those that were found: one to one, by their boxes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from shards.boxes import iou
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """One thing that was asked for and the one that was found for it."""
+    """One object that was asked for and the one that was found for it."""
 
     requested_index: int
-    """Index among the things asked for."""
+    """Index among the objects asked for."""
 
     detection_index: int
-    """Index among the things found."""
+    """Index among the objects found."""
 
     iou: float
     """Of their boxes, above 0."""
@@ -30,7 +30,7 @@ class Match:
 def match_objects(requested: Sequence[RequestedObject], detections: Sequence[Detection]) -> list[Match]:
     """Pairs of one category whose boxes overlap, in the order of what was found.
 
-    Each thing is in one pair at most; of all ways to pair them it is the one with the largest sum of IoU.
+    Each object is in one pair at most; of all ways to pair them it is the one with the largest sum of IoU.
     """
     overlaps = np.array([[_compute_iou(one, other) for other in detections] for one in requested]).reshape(
         len(requested), len(detections)

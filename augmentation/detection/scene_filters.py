@@ -1,8 +1,8 @@
 """When a scene is used: rules over what was found, each with a reason that the report counts.
 
 What was asked for decides only which category the queries are about. How many of it there are is what was found: a
-scene of four cups that was asked for as three is a scene of four cups. Only ``pasted`` knows what is in its pictures:
-a thing that it put there and that was not found, or one found that it did not put there, would make queries false.
+scene of four cups that was asked for as three is a scene of four cups. Only ``pasted`` knows what is in its images:
+a object that it put there and that was not found, or one found that it did not put there, would make queries false.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ class SceneFilterConfig:
 
     max_objects: int = 8
     max_overlap: float = 0.4
-    """Share of the smaller of two boxes that may lie in the other: more are one thing twice, a part, or a group."""
+    """Share of the smaller of two boxes that may lie in the other: more are one object twice, a part, or a group."""
 
     min_border_share: float = 0.01
-    """Things of the category that come nearer to the border, as a share of the picture, may be cut off by it."""
+    """Objects of the category that come nearer to the border, as a share of the image, may be cut off by it."""
 
     min_requested_iou: float = 0.75
-    """A thing lies where it was put if it was found with a box that overlaps its own so much. Each that was pasted has
-    to; a scene counts as seen in perspective only if all things of its category do."""
+    """A object lies where it was put if it was found with a box that overlaps its own so much. Each that was pasted has
+    to; a scene counts as seen in perspective only if all objects of its category do."""
 
     def __post_init__(self) -> None:
         if not 2 <= self.min_objects <= self.max_objects:
             raise ValueError(
-                f"2 <= least_things <= most_things must hold, got {self.min_objects} and {self.max_objects}"
+                f"2 <= min_objects <= max_objects must hold, got {self.min_objects} and {self.max_objects}"
             )
         for name in ("max_overlap", "min_border_share", "min_requested_iou"):
             if not 0 <= getattr(self, name) < 1:
@@ -125,7 +125,7 @@ def _check_border(detected: DetectedScene, config: SceneFilterConfig) -> str:
 
 
 def _compute_border_share(box: Box, width: int, height: int) -> float:
-    """Distance to the nearest border as a share of the picture's extent there."""
+    """Distance to the nearest border as a share of the image's extent there."""
     x1, y1, x2, y2 = box
     return min(x1 / width, y1 / height, 1 - x2 / width, 1 - y2 / height)
 

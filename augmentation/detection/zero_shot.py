@@ -23,7 +23,7 @@ from augmentation.errors import AugmentationError
 from shards.schema import Box
 
 RawDetection = tuple[Box, str, float]
-"""Box in pixels (it may reach beyond the picture), category, score."""
+"""Box in pixels (it may reach beyond the image), category, score."""
 
 
 def check_prompt(prompt: str) -> None:
@@ -39,20 +39,20 @@ def check_prompt(prompt: str) -> None:
 
 
 class _ModelFamily(ABC):
-    """How a family of models is asked for things, and what its logits say of them."""
+    """How a family of models is asked for objects, and what its logits say of them."""
 
     default_prompt: str
     """What its models were trained with."""
 
     is_square = False
-    """Whether pictures are filled up to squares, to which boxes then refer."""
+    """Whether images are filled up to squares, to which boxes then refer."""
 
     def __init__(self, checkpoint: str, tokenizer: Any, config: Any) -> None:
         self._checkpoint, self._tokenizer, self._config = checkpoint, tokenizer, config
 
     @abstractmethod
     def set_labels(self, labels: Sequence[str], prompt: str) -> None:
-        """Put the labels into words, once for all pictures.
+        """Put the labels into words, once for all images.
 
         Raises:
             AugmentationError: the words are too many for the model, or do not fit its way of asking.
@@ -64,7 +64,7 @@ class _ModelFamily(ABC):
 
     @abstractmethod
     def scores(self, logits: Tensor, min_score: float) -> Tensor:
-        """(pictures, boxes, labels) in 0..1."""
+        """(images, boxes, labels) in 0..1."""
 
 
 class _Owl(_ModelFamily):
@@ -117,7 +117,7 @@ class _GroundingDino(_ModelFamily):
         return [self._text] * num_images
 
     def scores(self, logits: Tensor, min_score: float) -> Tensor:
-        token_scores = logits.sigmoid()  # (pictures, boxes, max_text_len)
+        token_scores = logits.sigmoid()  # (images, boxes, max_text_len)
         return torch.stack([_compute_label_scores(token_scores[..., tokens], min_score) for tokens in self._tokens], -1)
 
 
@@ -135,7 +135,7 @@ def _join_labels(labels: Sequence[str], prompt: str, checkpoint: str) -> tuple[s
 
 
 def _compute_label_scores(token_scores: Tensor, min_score: float) -> Tensor:
-    """(pictures, boxes) from the (pictures, boxes, tokens) of one label."""
+    """(images, boxes) from the (images, boxes, tokens) of one label."""
     return torch.maximum(token_scores.mean(-1), token_scores.amax(-1).clamp(max=min_score))
 
 
@@ -210,7 +210,7 @@ class ZeroShotModel:
     def _select_detections(
         self, scores: Tensor, boxes: Tensor, size: tuple[int, int], min_score: float
     ) -> list[RawDetection]:
-        """From scores (boxes, labels) and boxes (boxes, 4) as shares: centre, width and height."""
+        """From scores (boxes, labels) and boxes (boxes, 4) as shares: center, width and height."""
         center, half = boxes[:, :2], boxes[:, 2:] / 2
         corners = torch.cat([center - half, center + half], 1) * torch.tensor([*size, *size])  # (boxes, 4)
         positions = (scores >= min_score).nonzero().tolist()

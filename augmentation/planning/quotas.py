@@ -1,10 +1,10 @@
 """How many queries of each kind are wanted, what is missing, and what to ask the composers for next.
 
-quotas = Quotas(QuotaConfig(queries_per_cell=8), cells_of(vocabulary, families))
+quotas = Quotas(QuotaConfig(queries_per_quota=8), list_quota_keys(vocabulary, families))
 standings = quotas.standings(outcomes, kept)                   # of each cell: wanted, kept, asked for
 quotas.next_requests({"pasted": 288}, outcomes, kept)        # at most so many scenes
 
-A cell is a family of relations, a number of things and a category. What a composer delivers is not what it was asked
+A cell is a family of relations, a number of objects and a category. What a composer delivers is not what it was asked
 for, so what was asked for is never counted; but how much each kind of request brought so far says how many more of
 them the missing queries need.
 """
@@ -58,7 +58,7 @@ class QuotaKey:
 
     category: str
     count: int
-    """Things of the category that were found in the scene."""
+    """Objects of the category that were found in the scene."""
 
     relation_type: RelationType
 
@@ -88,7 +88,7 @@ class QuotaConfig:
 
 
 def list_quota_keys(vocabulary: VocabularyConfig, families: Iterable[RelationType]) -> list[QuotaKey]:
-    """All cells that can exist: so many things allow the family, and the vocabulary has words for it."""
+    """All cells that can exist: so many objects allow the family, and the vocabulary has words for it."""
     counts = sorted(QUANTIFIERS[word] for word in vocabulary.quantifiers)
     return [
         QuotaKey(category=category, count=count, relation_type=relation_type)
@@ -98,7 +98,7 @@ def list_quota_keys(vocabulary: VocabularyConfig, families: Iterable[RelationTyp
 
 
 def _can_exist(relation_type: RelationType, count: int) -> bool:
-    """Only an odd number of things has one in the middle."""
+    """Only an odd number of objects has one in the middle."""
     return count >= MIN_OBJECTS[relation_type] and (relation_type != "middle" or count % 2 == 1)
 
 
@@ -315,7 +315,7 @@ class _MissingQueries:
         self._max_per_object = max_queries_per_object
 
     def compute_gain(self, request: SceneRequest, expected: Mapping[QuotaKey, float]) -> dict[QuotaKey, float]:
-        """The part of what is expected that is missing, as far as there are things to say it of."""
+        """The part of what is expected that is missing, as far as there are objects to say it of."""
         useful = {quota_key: min(number, self._missing.get(quota_key, 0.0)) for quota_key, number in expected.items()}
         total = sum(useful.values())
         share = min(1.0, request.count * self._max_per_object / total) if total else 0.0

@@ -35,13 +35,13 @@ class SelectionConfig:
     """What is too much of the same."""
 
     max_distance: int = 2
-    """Two pictures are near-duplicates if at most so many of the 64 bits of their perceptual hashes differ; -1: none
+    """Two images are near-duplicates if at most so many of the 64 bits of their perceptual hashes differ; -1: none
     are, not even equal ones. Of 1,492 different pasted scenes of the miniature world, which are all alike, 1 is taken
     for a copy at 2 bits and 7 at 4; of JPEG copies (quality 90) 99 % are found at 2, of copies 5 % brighter 98 %."""
 
     def __post_init__(self) -> None:
         if not -1 <= self.max_distance < 64:
-            raise ValueError(f"most_distance must lie in [-1, 64), got {self.max_distance}; a hash has 64 bits")
+            raise ValueError(f"max_distance must lie in [-1, 64), got {self.max_distance}; a hash has 64 bits")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def _make_candidate_query(sample: Sample, query: Query) -> CandidateQuery:
 
 
 def image_hash(content: bytes) -> int:
-    """The signs of a picture's lowest 8 x 8 frequencies about their median (``imagehash.phash``), as 64 bits."""
+    """The signs of a image's lowest 8 x 8 frequencies about their median (``imagehash.phash``), as 64 bits."""
     with Image.open(io.BytesIO(content)) as image:
         return int(str(imagehash.phash(image)), 16)
 
@@ -106,7 +106,7 @@ def select(
     """What becomes of each candidate, in order.
 
     Of near-duplicates the first counts. Cells with the fewest queries to choose from are served first, each by the
-    first samples that have some; no cell gets more than its quota, and no thing more queries than it may have.
+    first samples that have some; no cell gets more than its quota, and no object more queries than it may have.
     """
     duplicates = find_near_duplicates([one.image_hash for one in candidates], config.max_distance)
     unique = [one for i, one in enumerate(candidates) if i not in duplicates]
@@ -132,7 +132,7 @@ def _decide(one: Candidate, original: Candidate | None, kept: Collection[str]) -
 
 
 def find_near_duplicates(hashes: Sequence[int], max_distance: int) -> dict[int, int]:
-    """Index of each picture that resembles an earlier one which is none itself, to the index of the first such.
+    """Index of each image that resembles an earlier one which is none itself, to the index of the first such.
 
     Args:
         hashes: of 64 bits.

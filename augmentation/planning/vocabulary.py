@@ -1,8 +1,8 @@
 """What scenes to ask for: categories, counts and attributes, at first spread evenly, as in ResVG (section 3.2).
 
 vocabulary = VocabularyConfig.from_file(Path("vocabulary.json"))
-requests = even_requests(vocabulary, num_scenes=1000, seed=7)
-for spec in scene_specs(vocabulary, requests, seed=7):
+requests = make_uniform_requests(vocabulary, num_scenes=1000, seed=7)
+for spec in make_scene_specs(vocabulary, requests, seed=7):
     spec.prompt    # "three striped red cups"
 """
 
@@ -30,20 +30,20 @@ QUANTIFIERS: Mapping[str, int] = {
 }
 
 Arrangement = Literal["scatter", "row", "column", "grid", "cluster", "depth", "between"]
-"""``depth``: on one ground plane in perspective, nearer things lower and larger. ``between``: one of the things is
+"""``depth``: on one ground plane in perspective, nearer objects lower and larger. ``between``: one of the objects is
 between two of another category."""
 
 Composer = Literal["prompted", "layout", "pasted"]
-"""Who makes a scene: ``prompted`` is told how many of what, ``layout`` and ``pasted`` also where each thing is."""
+"""Who makes a scene: ``prompted`` is told how many of what, ``layout`` and ``pasted`` also where each object is."""
 
 IDENTICAL_SHARE = 0.3
-"""Of pasted scenes: all things look the same, so only their places differ; in the others they vary."""
+"""Of pasted scenes: all objects look the same, so only their places differ; in the others they vary."""
 
 MAX_CLUTTER = 3
-"""Things of other categories, where there are any; none to so many are equally likely."""
+"""Objects of other categories, where there are any; none to so many are equally likely."""
 
 _WITH_CLUTTER: frozenset[Arrangement] = frozenset({"scatter", "cluster"})
-"""Arrangements for relations to other things ("beside the chair"); elsewhere those would only stand in the way."""
+"""Arrangements for relations to other objects ("beside the chair"); elsewhere those would only stand in the way."""
 
 _SLOTS = ("quantifier", "attributes", "plural")
 
@@ -164,23 +164,23 @@ class SceneRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneSpec:
-    """One scene to ask for; what is in the picture only a detector can say."""
+    """One scene to ask for; what is in the image only a detector can say."""
 
     key: str
     category: str
     count: int
     attributes: Mapping[str, str]
-    """Asked of all the things, such as ``{"color": "red"}``; empty for none."""
+    """Asked of all the objects, such as ``{"color": "red"}``; empty for none."""
 
     prompt: str
     arrangement: Arrangement = "scatter"
-    """How ``layout`` and ``pasted`` place the things."""
+    """How ``layout`` and ``pasted`` place the objects."""
 
     identical: bool = False
     """Whether ``pasted`` takes one cut-out for all of them, so that only their places differ."""
 
     clutter: tuple[str, ...] = ()
-    """Category of each further thing, for ``layout`` and ``pasted``; none is the scene's own."""
+    """Category of each further object, for ``layout`` and ``pasted``; none is the scene's own."""
 
     def to_payload(self) -> dict[str, Any]:
         """JSON values for the row of a plan, without the key."""
@@ -299,7 +299,7 @@ def _check_quantifiers(quantifiers: tuple[str, ...]) -> None:
         raise AugmentationError(f"each quantifier once, got {_format_list(quantifiers)}")
     for word in quantifiers:
         if word not in QUANTIFIERS:
-            raise AugmentationError(f"unknown quantifier {word!r}; scenes can hold {_format_list(QUANTIFIERS)} things")
+            raise AugmentationError(f"unknown quantifier {word!r}; scenes can hold {_format_list(QUANTIFIERS)} objects")
 
 
 def _check_attribute_sets(sets: tuple[tuple[str, ...], ...], attributes: Mapping[str, tuple[str, ...]]) -> None:

@@ -1,7 +1,7 @@
-"""From a scene to queries that are proved: each means exactly one thing, also if the boxes are slightly off.
+"""From a scene to queries that are proved: each means exactly one object, also if the boxes are slightly off.
 
-Every program of a small repertoire is run. One that selects exactly one thing of the scene, with the margin that its
-operators ask for and whatever 3 % of noise do to the boxes, proves its phrases for that thing. A phrase that could
+Every program of a small repertoire is run. One that selects exactly one object of the scene, with the margin that its
+operators ask for and whatever 3 % of noise do to the boxes, proves its phrases for that object. A phrase that could
 also be read as another program that means something else here is not said.
 """
 
@@ -50,11 +50,11 @@ BOX_NOISE = 0.03
 
 @dataclass(frozen=True, kw_only=True)
 class VerifiedQuery:
-    """A phrase that means one thing of the scene, and the program that proves it."""
+    """A phrase that means one object of the scene, and the program that proves it."""
 
     text: str
     target: int
-    """Index of the thing."""
+    """Index of the object."""
 
     program: Program
 
@@ -68,13 +68,13 @@ def generate_queries(
     noise: float = BOX_NOISE,
     accepts: Callable[[str, Program], bool] = lambda text, program: True,
 ) -> list[VerifiedQuery]:
-    """Up to ``per_relation_type`` queries of every family of programs for each thing of the category, by thing.
+    """Up to ``per_relation_type`` queries of every family of programs for each object of the category, by object.
 
     Args:
         scene: with everything that was found, other categories included.
         seed: decides which of the proved programs are said, and how.
         noise: see ``BOX_NOISE``.
-        is_understood: phrases that are not are not said; see ``RoundTripParser``.
+        accepts: phrases that are not are not said; see ``RoundTripParser``.
     """
     if not _has_own_name(scene, category):
         return []
@@ -132,10 +132,10 @@ def _take_first_accepted(
 
 
 def enumerate_programs(scene: Scene, category: str, known: Container[str] = ()) -> Iterator[Program]:
-    """Programs that could mean a single thing of the category; in a fixed order.
+    """Programs that could mean a single object of the category; in a fixed order.
 
     Args:
-        known: further categories, things of which it may be related to.
+        known: further categories, objects of which it may be related to.
     """
     evaluate = ProgramEvaluator(scene)
     others = sorted({obj.category for obj in scene.objects if obj.category == category or obj.category in known})
@@ -155,7 +155,7 @@ def enumerate_programs(scene: Scene, category: str, known: Container[str] = ()) 
 
 
 def _enumerate_noun_programs(scene: Scene, category: str) -> Iterator[Program]:
-    """The category, and every combination of attributes that some of its things have (all of them known)."""
+    """The category, and every combination of attributes that some of its objects have (all of them known)."""
     bare = Category(name=category)
     members = [obj for obj in scene.objects if obj.category == category]
     known = set.intersection(*(set(obj.attributes) for obj in members)) if members else set()
@@ -173,7 +173,8 @@ def _enumerate_noun_programs(scene: Scene, category: str) -> Iterator[Program]:
 def _find_unique_descriptions(
     scene: Scene, evaluate: ProgramEvaluator, categories: Sequence[str], num_objects: int
 ) -> Iterator[Program]:
-    """Of each selection of ``num_objects`` things that category and attributes make, the descriptions with fewest words."""
+    """Of each selection of ``num_objects`` objects that category and attributes make, the descriptions with fewest
+    words."""
     fewest: dict[frozenset[int], int] = {}
     for category in categories:
         for base in _enumerate_noun_programs(scene, category):
@@ -210,7 +211,7 @@ def _enumerate_comparisons(base: Program, members: int, perspective: bool) -> It
             yield Superlative(base=Region(base=base, region=region), measure=measure)
     if perspective:
         yield from (Depth(base=base, position=position) for position in get_args(DepthPosition))
-    is_whole = isinstance(base, Category)  # "the top row" is one of all things, whatever their colours
+    is_whole = isinstance(base, Category)  # "the top row" is one of all objects, whatever their colors
     for side in get_args(Side) if is_whole and members >= 4 else ():
         for rank in range(1, members // 2):
             yield from _enumerate_line_positions(Line(base=base, rank=rank, side=side), members)
@@ -229,7 +230,7 @@ def _enumerate_relations(base: Program, anchor: Program, members: int, perspecti
     if base == anchor:
         return
     across: tuple[Direction, ...] = ("left", "right")
-    # On one ground what is higher in the picture is behind, not above.
+    # On one ground what is higher in the image is behind, not above.
     for direction in (*across, *(("front", "behind") if perspective else ("above", "below"))):
         yield Beside(base=base, direction=direction, anchor=anchor)
     yield NextTo(base=base, anchor=anchor)

@@ -1,4 +1,4 @@
-"""From what was found to a sample: the scene is checked, its queries are proved, the picture is stored losslessly."""
+"""From what was found to a sample: the scene is checked, its queries are proved, the image is stored losslessly."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LabelConfig:
     """Of the data set that the phrases are to be like; ``refcoco+`` has no words of location."""
 
     queries_per_relation_type: int = 1
-    """Candidates for each thing and family of programs, at most; the selection takes of them what its quotas ask."""
+    """Candidates for each object and family of programs, at most; the selection takes of them what its quotas ask."""
 
     box_noise: float = BOX_NOISE
     """Share of its size by which each edge of a box may be off without making a query false."""
@@ -40,7 +40,7 @@ class LabelConfig:
 
     def __post_init__(self) -> None:
         if self.queries_per_relation_type < 1:
-            raise ValueError(f"queries_per_family must be at least 1, got {self.queries_per_relation_type}")
+            raise ValueError(f"queries_per_relation_type must be at least 1, got {self.queries_per_relation_type}")
         if not 0 <= self.box_noise < 0.5:
             raise ValueError(f"box_noise must lie in [0, 0.5), got {self.box_noise}; half a box may not vanish")
 
@@ -49,7 +49,7 @@ class LabelStage(Stage[DetectedScene, Sample]):
     """Turns scenes into samples; rejects those that are unclear or of which nothing can be proved.
 
     Args:
-        plurals: category to its plural, for phrases that name two things.
+        plurals: category to its plural, for phrases that name two objects.
     """
 
     resources = Resources(num_cpus=1)
@@ -99,7 +99,7 @@ class LabelStage(Stage[DetectedScene, Sample]):
 def build_scene(detected: DetectedScene, min_requested_iou: float) -> Scene:
     """Everything that was found, in its order, as programs see it.
 
-    It is known to be in perspective where that was asked for and every thing of the category lies where it was put.
+    It is known to be in perspective where that was asked for and every object of the category lies where it was put.
     """
     height, width = detected.image.shape[:2]
     perspective = _is_in_perspective(detected, min_requested_iou)
@@ -121,7 +121,7 @@ def _is_in_perspective(detected: DetectedScene, min_iou: float) -> bool:
 
 def encode_png(image: RgbImage) -> bytes:
     """PNG: lossless, so training sees the very pixels that the detector judged, and JPEG's own blocks, which real
-    photographs have once, are not added to what the text-to-image model's decoder already leaves."""
+    images have once, are not added to what the text-to-image model's decoder already leaves."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()

@@ -1,7 +1,7 @@
 """Whether a phrase is understood: our own parser must read out of it what the program put in.
 
 Priors are drawn from what the parser reads. A phrase whose head it takes for something else, or whose place it takes
-for a look, would train the network with a picture of another thing.
+for a look, would train the network with a image of another object.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class RoundTripParser:
         self._parse = lru_cache(maxsize=100_000)(lambda text: self._parser.parse([text])[0])
 
     def is_consistent(self, text: str, program: Program) -> bool:
-        """Whether head, place and the things that it is related to come back."""
+        """Whether head, place and the objects that it is related to come back."""
         parsed = self._parse(text)
         return (
             is_category_name(parsed.target.lemma, get_category(program))
@@ -64,7 +64,7 @@ def _list_parsed_locations(parsed: Attributes) -> set[str]:
 
 
 def _is_related(parsed: Attributes, program: Program) -> bool:
-    """Whether the other thing is read as such; "one" names none."""
+    """Whether the other object is read as such; "one" names none."""
     match program:
         case Beside(anchor=other) | NextTo(anchor=other) | Nearest(anchor=other) | Between(ends=other):
             category = get_category(other)

@@ -1,10 +1,11 @@
 """From a program to the ways people say it, in the style of a data set.
 
 * ``refcoco``: short and telegraphic, often without an article: "2nd cup from left", "ball next to red cup".
-* ``refcoco+``: the same without any word of location; what tells things apart is how they look, and their neighbours.
+* ``refcoco+``: the same without any word of location; what tells objects apart is how they look, and their neighbors.
 * ``refcocog``: phrases as of a careful writer: "the red cup that is second from the left".
 
-``PhraseRealizer.phrasings`` lists all ways in a fixed order. A program and its mirror image have as many, in the same order,
+``PhraseRealizer.phrasings`` lists all ways in a fixed order. A program and its mirror image have as many, in the
+same order,
 so swapping left and right in a phrase gives a phrase of the flipped program.
 """
 
@@ -72,7 +73,7 @@ class PhraseRealizer:
 
     style: Style = "refcoco"
     plurals: Mapping[str, str] = field(default_factory=dict)
-    """Category to its plural. Of other categories than these no thing is spoken of but the target."""
+    """Category to its plural. Of other categories than these no object is spoken of but the target."""
 
     def realize(self, program: Program) -> tuple[str, ...]:
         """Every way of saying the program, in a fixed order; none where the style has no words for it.
@@ -105,7 +106,7 @@ class PhraseRealizer:
         """Every phrase of the program with each program that it can be heard as, this one included.
 
         "The cup on the left" is also any cup on the left side, "the cup in the middle" that of the others or that of
-        the picture, and "second red cup from the left" also the second cup from the left, if that one is red.
+        the image, and "second red cup from the left" also the second cup from the left, if that one is red.
         """
         for text in self.realize(program):
             yield text, program
@@ -149,7 +150,7 @@ def _move_attributes_last(program: Ordinal | Middle) -> Program:
 
 
 def _realize_position(forms: PhraseTemplates, program: Program) -> tuple[str, ...]:
-    """What is said of things among their like, without a row, a column or another thing."""
+    """What is said of objects among their like, without a row, a column or another object."""
     match program:
         case Region(base=Region(base=base, region=("top" | "bottom") as first), region=("left" | "right") as second):
             return _fill_templates(forms.corner, base, side=[f"{first} {second}"])
@@ -189,7 +190,7 @@ def _get_relation_templates(
 
 
 def _realize_anchor(anchor: Program, base: Program) -> list[str]:
-    """ "red ball"; of things of one category also "red one"."""
+    """ "red ball"; of objects of one category also "red one"."""
     noun = realize_noun_phrase(anchor)
     category = get_category(anchor)
     if category != get_category(base) or noun == category:
@@ -210,7 +211,7 @@ def _get_line_kind(side: Side) -> Literal["row", "column"]:
 
 
 def get_category(program: Program) -> str:
-    """The category of the things that a program chooses among."""
+    """The category of the objects that a program chooses among."""
     while not isinstance(program, Category):
         program = program.base
     return program.name
@@ -220,7 +221,7 @@ def realize_noun_phrase(program: Program) -> str:
     """Category and attributes without an article: "striped red cup".
 
     Raises:
-        AugmentationError: the program says where things are, which is no noun phrase.
+        AugmentationError: the program says where objects are, which is no noun phrase.
     """
     adjectives: dict[str, str] = {}
     while isinstance(program, WithAttribute):

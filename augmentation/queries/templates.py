@@ -14,7 +14,7 @@ Style = Literal["refcoco", "refcoco+", "refcocog"]
 
 @dataclass(frozen=True, kw_only=True)
 class PhraseTemplates:
-    """One style. An empty tuple: it does not say such things."""
+    """One style. An empty tuple: it does not say such objects."""
 
     brevity: float
     """A phrase of n words is chosen with a frequency of n to the power of minus this."""
@@ -24,19 +24,19 @@ class PhraseTemplates:
     """Leftmost and rightmost."""
 
     horizontal_side: tuple[str, ...] = ()
-    """The same in words that all things on that side answer to."""
+    """The same in words that all objects on that side answer to."""
 
     vertical_extreme: tuple[str, ...] = ()
     """Topmost and bottommost."""
 
     vertical_side: tuple[str, ...] = ()
-    """The same in words that all things up there, or down there, answer to."""
+    """The same in words that all objects up there, or down there, answer to."""
 
     far_side: tuple[str, ...] = ()
     ordinal: tuple[str, ...] = ()
     middle: tuple[str, ...] = ()
     in_middle: tuple[str, ...] = ()
-    """Of the picture."""
+    """Of the image."""
 
     on_side: tuple[str, ...] = ()
     in_half: tuple[str, ...] = ()
@@ -71,7 +71,7 @@ def _make_long_side_templates(side: str) -> tuple[str, ...]:
         f"{{a_noun}} to the {side} of the {{anchor}}",
         f"the {{noun}} that is to the {side} of the {{anchor}}",
         f"{{a_noun}} that is {side} of the {{anchor}}",
-        f"{{noun}} to the {side} of the {{anchor}} in the picture",
+        f"{{noun}} to the {side} of the {{anchor}} in the image",
     )
 
 
@@ -88,7 +88,7 @@ def _make_long_templates(relation: str) -> tuple[str, ...]:
         f"{{a_noun}} {relation} the {{anchor}}",
         f"the {{noun}} that is {relation} the {{anchor}}",
         f"{{a_noun}} that is {relation} the {{anchor}}",
-        f"{{noun}} that is {relation} the {{anchor}} in the picture",
+        f"{{noun}} that is {relation} the {{anchor}} in the image",
     )
 
 
@@ -147,19 +147,19 @@ _REFCOCO = PhraseTemplates(
         "{noun} in middle",
         "{noun} in the middle",
         "{noun} in center",
-        "{noun} in the middle of the picture",
-        "{noun} in center of picture",
+        "{noun} in the middle of the image",
+        "{noun} in center of image",
     ),
     on_side=(
         "{side} side {noun}",
         "{noun} on {side} side",
         "{noun} on the {side} side",
-        "{noun} on the {side} side of the picture",
+        "{noun} on the {side} side of the image",
     ),
     in_half=(
         "{noun} in {side} half",
-        "{noun} in the {side} half of the picture",
-        "{noun} at the {side} of the picture",
+        "{noun} in the {side} half of the image",
+        "{noun} at the {side} of the image",
     ),
     corner=(
         "{side} {noun}",
@@ -220,10 +220,10 @@ _REFCOCO = PhraseTemplates(
 
 _REFCOCOG = PhraseTemplates(
     brevity=0,
-    noun_only=("the {noun}", "{a_noun}", "the {noun} in the picture", "{a_noun} in this picture", "{noun}"),
+    noun_only=("the {noun}", "{a_noun}", "the {noun} in the image", "{a_noun} in this image", "{noun}"),
     horizontal_extreme=(
         "the {side}most {noun}",
-        "the {side}most {noun} in the picture",
+        "the {side}most {noun} in the image",
         "the {noun} that is furthest to the {side}",
         "{a_noun} that is furthest to the {side}",
     ),
@@ -231,59 +231,59 @@ _REFCOCOG = PhraseTemplates(
         "the {noun} on the {side}",
         "{a_noun} on the {side}",
         "the {noun} which is on the {side}",
-        "{noun} on the {side} in the picture",
+        "{noun} on the {side} in the image",
     ),
     vertical_extreme=(
         "the {side}most {noun}",
-        "the {side}most {noun} in the picture",
+        "the {side}most {noun} in the image",
         "the {noun} that is at the very {side}",
     ),
-    vertical_side=("the {noun} at the {side}", "{a_noun} at the {side}", "{noun} at the {side} in the picture"),
+    vertical_side=("the {noun} at the {side}", "{a_noun} at the {side}", "{noun} at the {side} in the image"),
     far_side=(
         "the {noun} on the far {side}",
-        "{a_noun} on the far {side} of the picture",
+        "{a_noun} on the far {side} of the image",
         "the {noun} that is on the far {side}",
-        "{noun} on the far {side} of the picture",
+        "{noun} on the far {side} of the image",
     ),
     ordinal=(
         "the {nth} {noun} from the {side}",
         "the {noun} that is {nth} from the {side}",
         "{a_noun} that is {nth} from the {side}",
         "the {noun} which is the {nth} from the {side}",
-        "{nth} {noun} from the {side} in the picture",
+        "{nth} {noun} from the {side} in the image",
     ),
     middle=(
         "the {noun} in the middle",
         "{a_noun} in the middle",
         "the {noun} that is in the middle",
-        "the middle {noun} in the picture",
+        "the middle {noun} in the image",
         "the {noun} in the center",
     ),
     in_middle=(
-        "the {noun} in the middle of the picture",
-        "{a_noun} in the center of the picture",
-        "the {noun} that is in the middle of the picture",
-        "{noun} in the middle of the picture",
+        "the {noun} in the middle of the image",
+        "{a_noun} in the center of the image",
+        "the {noun} that is in the middle of the image",
+        "{noun} in the middle of the image",
     ),
     on_side=(
         "the {noun} on the {side} side",
-        "the {noun} on the {side} side of the picture",
-        "{a_noun} on the {side} side of the picture",
+        "the {noun} on the {side} side of the image",
+        "{a_noun} on the {side} side of the image",
         "the {noun} that is on the {side} side",
-        "{noun} on the {side} hand side of the picture",
+        "{noun} on the {side} hand side of the image",
     ),
     in_half=(
-        "the {noun} in the {side} half of the picture",
-        "{a_noun} at the {side} of the picture",
-        "the {noun} that is at the {side} of the picture",
-        "{noun} in the {side} half of the picture",
+        "the {noun} in the {side} half of the image",
+        "{a_noun} at the {side} of the image",
+        "the {noun} that is at the {side} of the image",
+        "{noun} in the {side} half of the image",
     ),
     corner=(
         "the {noun} in the {side} corner",
-        "{a_noun} in the {side} corner of the picture",
+        "{a_noun} in the {side} corner of the image",
         "the {noun} that is in the {side} corner",
         "the {noun} on the {side}",
-        "{noun} in the {side} corner of the picture",
+        "{noun} in the {side} corner of the image",
     ),
     end_of_line=(
         "the {side}most {noun} in the {line}",
@@ -302,15 +302,15 @@ _REFCOCOG = PhraseTemplates(
     ),
     superlative=(
         "the {most} {noun}",
-        "the {most} {noun} in the picture",
+        "the {most} {noun} in the image",
         "the {noun} that is the {most}",
         "{a_noun} that is the {most} of all",
-        "{most} {noun} in the picture",
+        "{most} {noun} in the image",
     ),
     superlative_on_side=(
         "the {most} {noun} on the {side}",
-        "the {most} {noun} on the {side} side of the picture",
-        "{most} {noun} on the {side} side of the picture",
+        "the {most} {noun} on the {side} side of the image",
+        "{most} {noun} on the {side} side of the image",
     ),
     beside={
         "left": _make_long_side_templates("left"),
@@ -327,14 +327,14 @@ _REFCOCOG = PhraseTemplates(
         "{a_noun} between two {ends}",
         "the {noun} that is between the two {ends}",
         "{a_noun} that is between the {ends}",
-        "{noun} between the two {ends} in the picture",
+        "{noun} between the two {ends} in the image",
     ),
     front=(
         "the {noun} in the front",
         "{a_noun} in the front",
         "the {noun} that is closest to the camera",
         "the {noun} closest to the viewer",
-        "{noun} in the front of the picture",
+        "{noun} in the front of the image",
     ),
     back=(
         "the {noun} in the back",

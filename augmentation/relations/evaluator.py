@@ -3,10 +3,11 @@
     run(Ordinal(of=Category(name="cup"), rank=2, side="right"), scene) == {3}    # "second cup from the right"
 
 Every operator knows what is clearly so, what is clearly not, and what is borderline; where anything is borderline it
-selects nothing, so nothing is said. Between "clearly so" and "clearly not" lies a gap, so that no pair of things is
+selects nothing, so nothing is said. Between "clearly so" and "clearly not" lies a gap, so that no pair of objects is
 near a threshold (the lesson of CLEVR, Johnson et al., CVPR 2017, section 3: margins exceed thresholds).
 
-``evaluate_program(..., noise=0.03)`` also demands that the answer stays the same whenever each edge of each box moves by up to 3 %
+``evaluate_program(..., noise=0.03)`` also demands that the answer stays the same whenever each edge of each box
+moves by up to 3 %
 of the box's size. It is interval arithmetic, not sampling: operators only use comparisons that must hold, and with
 noise each has to hold in its worst case.
 """
@@ -42,40 +43,40 @@ from augmentation.relations.programs import (
 from augmentation.relations.scene import Scene
 
 MAX_ROW_SPREAD = 0.7
-"""Things form a row (or a column) if their centres spread at most this share as far across it as along it."""
+"""Objects form a row (or a column) if their centers spread at most this share as far across it as along it."""
 
 MAX_LONG_ROW_SPREAD = 0.35
 """The same where four or more are counted, which people else count row by row."""
 
 IN_REGION, OUT_OF_REGION = 0.36, 0.5
-"""A centre within the first 36 % counts from a side is on that side, from 50 % on it is not."""
+"""A center within the first 36 % counts from a side is on that side, from 50 % on it is not."""
 
 IN_MIDDLE, OUT_OF_MIDDLE = 0.12, 0.25
-"""The same for the picture's middle: distance of the centre from the picture's, as a share of its extent."""
+"""The same for the image's middle: distance of the center from the image's, as a share of its extent."""
 
 IN_LINE, OUT_OF_LINE = 0.25, 0.75
-"""Centres that differ by at most a quarter of the mean size are in one row, from three quarters on they are not."""
+"""Centers that differ by at most a quarter of the mean size are in one row, from three quarters on they are not."""
 
 LARGER, TALLER = 1.5, 1.25
-"""How many times the area of every other thing the biggest has, and how many times the height the tallest."""
+"""How many times the area of every other object the biggest has, and how many times the height the tallest."""
 
 MAX_LATERAL_OFFSET, MIN_EXCLUDED_LATERAL_OFFSET = 0.625, 3.0
 """What is left of something lies at most 0.625 times as far above or below it as left of it; what does so 3 times as
 far is above or below it. In between nothing is said, though strict readers count all that is further left."""
 
 NEXT_TO, NOT_NEXT_TO = 0.5, 1.0
-"""Things are next to each other if their gap is at most half the size of the smaller one and they are rather beside
+"""Objects are next to each other if their gap is at most half the size of the smaller one and they are rather beside
 than above each other, and are not if the gap is at least the mean size of both."""
 
 NEARER = 1.5
-"""How many times as far away every other thing is than the nearest."""
+"""How many times as far away every other object is than the nearest."""
 
 IN_BETWEEN, NOT_IN_BETWEEN = 0.25, 0.5
-"""What is between two things is at most a quarter of their distance off the line through both, and at least a quarter
+"""What is between two objects is at most a quarter of their distance off the line through both, and at least a quarter
 away from each end of it; from half off the line on it is not between them."""
 
 MIN_FOOT_GAP = 0.06
-"""Of two things on one ground the nearer one reaches this share of the picture's height lower."""
+"""Of two objects on one ground the nearer one reaches this share of the image's height lower."""
 
 _OPPOSITE: Mapping[Side, Side] = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 _SIDE_OF_DIRECTION: Mapping[Direction, Side] = {"left": "left", "right": "right", "above": "top", "below": "bottom"}
@@ -83,11 +84,11 @@ _SIDE_OF_DIRECTION: Mapping[Direction, Side] = {"left": "left", "right": "right"
 Selection = frozenset[int]
 EMPTY: Selection = frozenset()
 _Test = Callable[[int], bool | None]
-"""Whether something is so of a thing; None where that is borderline."""
+"""Whether something is so of a object; None where that is borderline."""
 
 
 def evaluate_program(program: Program, scene: Scene, noise: float = 0.0) -> Selection:
-    """Indices of the things that the program means; empty where that is nothing, or not clear.
+    """Indices of the objects that the program means; empty where that is nothing, or not clear.
 
     Args:
         noise: how far each edge of each box may move, as a share of the box's size along that axis, without any
@@ -142,7 +143,7 @@ class ProgramEvaluator:
                 return self._evaluate_relation(program)
 
     def _evaluate_relation(self, program: Beside | NextTo | Nearest) -> Selection:
-        """To a single thing, which is itself not meant."""
+        """To a single object, which is itself not meant."""
         anchors = self(program.anchor)
         if len(anchors) != 1:
             return EMPTY
@@ -260,7 +261,7 @@ def _make_middle_test(geometry: Geometry) -> _Test:
 
 
 def _select_line(geometry: Geometry, members: Selection, side: Side, rank: int) -> Selection:
-    """The rank-th of at least two lines, of which each holds at least two things that stand clearly in order."""
+    """The rank-th of at least two lines, of which each holds at least two objects that stand clearly in order."""
     lines = _find_lines(geometry, members, side)
     if len(lines) < 2 or rank > len(lines) or not all(_is_in_order(geometry, line, side) for line in lines):
         return EMPTY
@@ -341,7 +342,7 @@ def _make_side_test(geometry: Geometry, anchor: int, direction: Direction) -> _T
 
 
 def _compute_edge_gap(geometry: Geometry, i: int, anchor: int, side: Side) -> Interval:
-    """From the thing's edge to the anchor's, negative where they overlap along the axis."""
+    """From the object's edge to the anchor's, negative where they overlap along the axis."""
     axis = AXIS[side]
     if side in ("left", "top"):
         return geometry.start(anchor, axis) - geometry.end(i, axis)
@@ -384,7 +385,7 @@ def _make_distance_comparator(geometry: Geometry, anchor: int) -> Callable[[int,
 
 
 def _make_between_test(geometry: Geometry, first: int, second: int) -> _Test:
-    """Whether things are between two: by their place along the line through both, and how far off it they are."""
+    """Whether objects are between two: by their place along the line through both, and how far off it they are."""
 
     def compute_vector(i: int) -> tuple[Interval, Interval]:
         return geometry.center(i, 0) - geometry.center(first, 0), geometry.center(i, 1) - geometry.center(first, 1)

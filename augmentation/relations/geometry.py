@@ -1,4 +1,4 @@
-"""Where the things of a scene are and how large, within the bounds that noise leaves, and when two are in order."""
+"""Where the objects of a scene are and how large, within the bounds that noise leaves, and when two are in order."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from augmentation.relations.programs import Side
 from augmentation.relations.scene import Scene
 
 Axis = Literal[0, 1]
-"""0 across the picture, 1 down."""
+"""0 across the image, 1 down."""
 
 AXIS: Mapping[Side, Axis] = {"left": 0, "right": 0, "top": 1, "bottom": 1}
 
 MIN_CENTER_GAP = 0.06
-"""Two things are in order along an axis if their centres differ by this share of the picture's extent ..."""
+"""Two objects are in order along an axis if their centers differ by this share of the image's extent ..."""
 
 MIN_CENTER_GAP_OF_SIZE = 0.4
 """... and by this share of their mean size along that axis."""
@@ -56,19 +56,19 @@ class Geometry:
         return (self.size(i, 0) + self.size(i, 1)).scale(0.5)
 
     def distance_from_side(self, i: int, side: Side) -> Interval:
-        """Distance of the centre from a side of the picture."""
+        """Distance of the center from a side of the image."""
         center = self.center(i, AXIS[side])
         return center if side in ("left", "top") else make_exact(self.extent_px(AXIS[side])) - center
 
     def center_distance(self, i: int, j: int, axis: Axis) -> Interval:
-        """Distance of two centres along an axis."""
+        """Distance of two centers along an axis."""
         return abs(self.center(j, axis) - self.center(i, axis))
 
     def mean_size(self, i: int, j: int, axis: Axis) -> Interval:
         return (self.size(i, axis) + self.size(j, axis)).scale(0.5)
 
     def squared_distance(self, i: int, j: int) -> Interval:
-        """Of two centres, squared."""
+        """Of two centers, squared."""
         across, down = self.center_distance(i, j, 0), self.center_distance(i, j, 1)
         return across * across + down * down
 
@@ -83,7 +83,7 @@ class Geometry:
         return across * across + down * down
 
     def is_clearly_before(self, i: int, j: int, side: Side) -> bool:
-        """Whether ``i`` must be nearer to the side than ``j``, by a clear gap of their centres."""
+        """Whether ``i`` must be nearer to the side than ``j``, by a clear gap of their centers."""
         axis = AXIS[side]
         between = self.distance_from_side(j, side) - self.distance_from_side(i, side)
         min_gap_of_image = make_exact(MIN_CENTER_GAP * self.extent_px(axis))

@@ -24,7 +24,7 @@ DepthPosition = Literal["front", "back"]
 
 @dataclass(frozen=True, kw_only=True)
 class Category:
-    """All things of a category."""
+    """All objects of a category."""
 
     name: str
 
@@ -71,7 +71,7 @@ class Middle:
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """Those in a part of the picture, if every one of ``base`` is clearly in it or clearly not."""
+    """Those in a part of the image, if every one of ``base`` is clearly in it or clearly not."""
 
     base: Program
     region: RegionName
@@ -106,7 +106,7 @@ class Superlative:
 
 @dataclass(frozen=True, kw_only=True)
 class Beside:
-    """Those on one side of the single thing that ``anchor`` means, if every one clearly is or clearly is not."""
+    """Those on one side of the single object that ``anchor`` means, if every one clearly is or clearly is not."""
 
     base: Program
     direction: Direction
@@ -118,7 +118,7 @@ class Beside:
 
 @dataclass(frozen=True, kw_only=True)
 class NextTo:
-    """Those that hardly any gap parts from the single thing that ``anchor`` means."""
+    """Those that hardly any gap parts from the single object that ``anchor`` means."""
 
     base: Program
     anchor: Program
@@ -126,7 +126,7 @@ class NextTo:
 
 @dataclass(frozen=True, kw_only=True)
 class Nearest:
-    """The one of at least two that is clearly nearest to the single thing that ``anchor`` means."""
+    """The one of at least two that is clearly nearest to the single object that ``anchor`` means."""
 
     base: Program
     anchor: Program
@@ -134,7 +134,7 @@ class Nearest:
 
 @dataclass(frozen=True, kw_only=True)
 class Between:
-    """Those between the two things that ``ends`` means: "the cup between the two balls"."""
+    """Those between the two objects that ``ends`` means: "the cup between the two balls"."""
 
     base: Program
     ends: Program
@@ -144,7 +144,7 @@ class Between:
 class Depth:
     """The one of at least two that is clearly in front, or at the back, in a scene that is known to be in perspective.
 
-    The cue: of things of one category on one ground, the nearer one reaches lower in the picture and is taller.
+    The cue: of objects of one category on one ground, the nearer one reaches lower in the image and is taller.
     """
 
     base: Program

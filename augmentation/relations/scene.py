@@ -1,4 +1,4 @@
-"""What programs look at: the things of one picture, with boxes and what is known of them."""
+"""What programs look at: the objects of one image, with boxes and what is known of them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def snap_to_grid(box: Box) -> Box:
 
 
 NO_ATTRIBUTE = ""
-"""The value of a kind of attribute that a thing has none of: a plain cup has no pattern. Known, and never said."""
+"""The value of a kind of attribute that a object has none of: a plain cup has no pattern. Known, and never said."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SceneObject:
-    """One thing of a scene."""
+    """One object of a scene."""
 
     box_xyxy: Box
     """In pixels; edges that are off the grid are moved onto it."""
@@ -38,21 +38,21 @@ class SceneObject:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """All things of a picture, of every category; programs select them by index."""
+    """All objects of a image, of every category; programs select them by index."""
 
     width: int
     height: int
     objects: tuple[SceneObject, ...]
     perspective: bool = False
-    """Whether things of one category are known to stand on one ground, seen in perspective."""
+    """Whether objects of one category are known to stand on one ground, seen in perspective."""
 
     def __post_init__(self) -> None:
         for i, obj in enumerate(self.objects):
-            validate_box(obj.box_xyxy, self.width, self.height, f"thing {i} ({obj.category})")
+            validate_box(obj.box_xyxy, self.width, self.height, f"object {i} ({obj.category})")
 
 
 def flip_scene(scene: Scene) -> Scene:
-    """The scene in a mirror, left and right swapped; things keep their indices."""
+    """The scene in a mirror, left and right swapped; objects keep their indices."""
     return Scene(
         width=scene.width,
         height=scene.height,

@@ -39,7 +39,7 @@ MIN_OBJECTS: Mapping[RelationType, int] = {
     "between": 2,
     "depth": 2,
 }
-"""How many things of the category there must be before a program of the family can choose among them."""
+"""How many objects of the category there must be before a program of the family can choose among them."""
 
 
 def relation_type(program: Mapping[str, Any]) -> RelationType:

@@ -11,7 +11,7 @@ import torch
 from generation.errors import GenerationError
 
 _MODEL_SUFFIXES = frozenset({".safetensors", ".bin", ".ckpt", ".pt", ".json", ".txt", ".model"})
-"""Suffixes of the files that decide what a model does; model cards and pictures beside them do not count."""
+"""Suffixes of the files that decide what a model does; model cards and images beside them do not count."""
 
 
 def find_local_folder(checkpoint: str) -> Path | None:

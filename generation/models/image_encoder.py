@@ -1,4 +1,4 @@
-"""From pictures to the feature that the network reads: a CLIP image embedding, and how well it fits the prompt."""
+"""From images to the feature that the network reads: a CLIP image embedding, and how well it fits the prompt."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class EncoderConfig:
 
     revision: str | None = None
     batch_size: int = 32
-    """Pictures encoded at a time."""
+    """Images encoded at a time."""
 
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "float32"
     device: str = "auto"
@@ -95,9 +95,9 @@ class ImageEncoder:
     def encode(
         self, images: Sequence[Sequence[RgbImage]], prompts: Sequence[str]
     ) -> list[tuple[Feature, float | None]]:
-        """The feature and CLIP score of each prompt's pictures.
+        """The feature and CLIP score of each prompt's images.
 
-        Several pictures are averaged after normalisation and normalised again.
+        Several images are averaged after normalization and normalized again.
         """
         if not prompts:
             return []

@@ -1,8 +1,8 @@
-"""From prompts to pictures, with any text-to-image checkpoint of diffusers.
+"""From prompts to images, with any text-to-image checkpoint of diffusers.
 
     Renderer(RenderConfig(checkpoint="stable-diffusion-v1-5/stable-diffusion-v1-5")).render(["a red cup"], seeds=[7])
 
-A picture depends on its prompt, its seed and the configuration alone: every picture has a generator of its own on the
+A image depends on its prompt, its seed and the configuration alone: every image has a generator of its own on the
 CPU, so neither the batch it is in nor the worker that draws it matters (up to the rounding of batched arithmetic).
 """
 
@@ -53,15 +53,15 @@ class RenderConfig:
     """Classifier-free guidance scale; 1 or less switches it off, and the negative prompt with it."""
 
     image_size_px: int = 512
-    """Side of the square picture; a multiple of 8, the VAE's stride."""
+    """Side of the square image; a multiple of 8, the VAE's stride."""
 
     batch_size: int = 8
-    """Pictures drawn at a time; halved, and said so, where the GPU's memory does not hold as many."""
+    """Images drawn at a time; halved, and said so, where the GPU's memory does not hold as many."""
 
     small_vae: str | None = None
     """Hub id or folder of a smaller VAE for the same latents, such as ``madebyollin/taesd``.
 
-    With few steps the checkpoint's own takes half of the time. Refused where its pictures are not the same to CLIP.
+    With few steps the checkpoint's own takes half of the time. Refused where its images are not the same to CLIP.
     """
 
     compile: bool = False
@@ -70,7 +70,7 @@ class RenderConfig:
     safety_checker: bool = False
     """Load the checkpoint's own filter, which turns what it objects to black; off, as priors are never shown.
 
-    Pictures that it made black are counted.
+    Images that it made black are counted.
     """
 
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
@@ -92,7 +92,7 @@ class RenderConfig:
 
 @dataclass(frozen=True, slots=True)
 class RenderedImage:
-    """One picture as it came out."""
+    """One image as it came out."""
 
     image: RgbImage
     nsfw_filtered: bool = False
@@ -109,7 +109,7 @@ class Renderer:
     def __init__(self, config: RenderConfig) -> None:
         self.config = config
         self.batch_size = config.batch_size
-        """Pictures drawn at a time; less than configured once memory ran out."""
+        """Images drawn at a time; less than configured once memory ran out."""
 
         device = resolve_device(config.device)
         self._dtype = resolve_dtype(config.dtype, device)
@@ -132,10 +132,10 @@ class Renderer:
             _use_channels_last(self._pipeline)
 
     def render(self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str = "") -> list[RgbImage]:
-        """Draw one picture for each prompt with its seed.
+        """Draw one image for each prompt with its seed.
 
         Raises:
-            GenerationError: a picture holds NaN even in float32, or memory does not hold a single one.
+            GenerationError: a image holds NaN even in float32, or memory does not hold a single one.
         """
         return [one.image for batch in self.iterate_batches(prompts, seeds, negative_prompt) for one in batch]
 
@@ -175,21 +175,21 @@ class Renderer:
         torch.cuda.empty_cache()
         if self.batch_size == 1:
             raise GenerationError(
-                f"the device's memory does not hold one picture of {self.config.image_size_px} px by "
+                f"the device's memory does not hold one image of {self.config.image_size_px} px by "
                 f"{self.config.checkpoint} ({str(error).splitlines()[0]}); try a smaller image size, or float16"
             ) from error
         self.batch_size = max(1, self.batch_size // 2)
-        logger.warning("out of memory: from here on %d pictures are drawn at a time", self.batch_size)
+        logger.warning("out of memory: from here on %d images are drawn at a time", self.batch_size)
 
     def _render_in_float32(
         self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str
     ) -> npt.NDArray[np.float32]:
-        """(N, height, width, 3) of pictures that overflowed half precision."""
+        """(N, height, width, 3) of images that overflowed half precision."""
         if self._dtype == torch.float32:
             raise GenerationError(
                 f"{self.config.checkpoint} drew NaN in float32 for {prompts[0]!r}; its weights may be damaged"
             )
-        logger.warning("%d picture(s) held NaN in %s and are drawn again in float32", len(prompts), self._dtype)
+        logger.warning("%d image(s) held NaN in %s and are drawn again in float32", len(prompts), self._dtype)
         half, self._dtype = self._dtype, torch.float32
         self._embeddings.clear()
         self._pipeline.to(torch.float32)

@@ -1,4 +1,4 @@
-"""Pictures as WebP files in memory."""
+"""Images as WebP files in memory."""
 
 from __future__ import annotations
 

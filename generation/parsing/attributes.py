@@ -1,6 +1,6 @@
 """What a referring expression says about its target, as typed attributes.
 
-    AttributeParser().parse(["2nd man from left in red shirt"])[0].wearing[0].colours == ("red",)
+    AttributeParser().parse(["2nd man from left in red shirt"])[0].wearing[0].colors == ("red",)
 
 Wordings are made one form (`generation.parsing.normalization`), misspellings corrected, location words taken out
 (`generation.parsing.location`), what is left is tagged, and a small grammar of noun phrases and connectors
@@ -36,7 +36,7 @@ class Attributes:
     """What one query says. Everything but the three location fields and ``related`` can be seen of the target alone."""
 
     query: str
-    """The text after normalisation: lower case, single spaces, no control characters."""
+    """The text after normalization: lower case, single spaces, no control characters."""
 
     target: NounPhrase
     """The head noun with its own attributes; ``lemma`` is empty for "left one" or "the big yellow one"."""
@@ -73,7 +73,7 @@ class Attributes:
 
     @property
     def colors(self) -> tuple[tuple[str, str], ...]:
-        """(colour, lemma of what it modifies) over the target and what it wears, carries, has and acts with."""
+        """(color, lemma of what it modifies) over the target and what it wears, carries, has and acts with."""
         owner = () if self.owner is None else (self.owner,)
         acted = tuple(action.noun_phrase for action in self.actions if action.noun_phrase is not None)
         noun_phrases = (self.target, *owner, *self.wearing, *self.carrying, *self.parts, *acted)

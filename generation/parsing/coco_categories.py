@@ -1,6 +1,6 @@
-"""Which of COCO's 80 categories a head noun most likely names; a hypothesis, for counting rivals.
+"""Which of COCO's 80 categories a head noun most likely names; a hypothesis, for counting distractors.
 
-category_of(Thing(noun="wine glass", lemma="glass", ...), "thing") == "wine glass"
+category_of(Object(noun="wine glass", lemma="glass", ...), "object") == "wine glass"
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     blue shirt man | holding umbrella | @left_of bus
 
 The first phrase is the target; each connector ("in", "with", "holding", ...) says what the next one is to it. Within
-a phrase, nouns that name different things are told apart: "guy blue shirt" is a guy who wears a blue shirt.
+a phrase, nouns that name different objects are told apart: "guy blue shirt" is a guy who wears a blue shirt.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Action:
     """As written, mostly the ``-ing`` form."""
 
     noun_phrase: NounPhrase | None = None
-    """What it does that with, where this belongs into the picture ("eating pizza")."""
+    """What it does that with, where this belongs into the image ("eating pizza")."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class ParsedExpression:
     negated: list[str] = field(default_factory=list)
     inscription: list[str] = field(default_factory=list)
     last_related: NounPhrase | None = None
-    """The other thing that was named last; what is said next can be about it."""
+    """The other object that was named last; what is said next can be about it."""
 
 
 def parse_words(words: list[Word]) -> ParsedExpression:
@@ -157,7 +157,7 @@ def _infer_head(words: list[Word], modifiers: NounPhrase) -> NounPhrase:
 
 
 _SUBSTANCES = {"wood", "metal", "paper", "brick", "stone", "marble", "leather", "concrete", "plastic", "straw"}
-"""Materials that are also named as things ("paper on desk")."""
+"""Materials that are also named as objects ("paper on desk")."""
 
 
 def _find_possessive(words: list[Word]) -> int | None:
@@ -169,7 +169,7 @@ def _find_possessive(words: list[Word]) -> int | None:
 
 
 def _attach_without_connector(parsed: ParsedExpression, noun_phrase: NounPhrase) -> None:
-    """A thing that follows the head without a connector: clothes, loose colours, or a part."""
+    """A object that follows the head without a connector: clothes, loose colors, or a part."""
     target = infer_kind(parsed.target)
     person = target == "person"
     if not noun_phrase.noun and not (person and (noun_phrase.colors or noun_phrase.patterns)):
@@ -183,7 +183,7 @@ def _attach_without_connector(parsed: ParsedExpression, noun_phrase: NounPhrase)
 
 
 def _attach(parsed: ParsedExpression, segment: Segment) -> None:
-    """Give the things of a later segment to the target, in the role that its connector says."""
+    """Give the objects of a later segment to the target, in the role that its connector says."""
     if segment.role in _ROLES_OF_RELATED and _is_about_related(parsed, segment):
         last = parsed.related[-1]
         parsed.related[-1] = replace(
@@ -204,7 +204,7 @@ _ROLES_OF_RELATED = ("in", "having", "wearing", "carrying", "on", "action")
 
 
 def _is_about_related(parsed: ParsedExpression, segment: Segment) -> bool:
-    """Whether a segment is about the other thing named last: the nearest that can have, wear or do what it says."""
+    """Whether a segment is about the other object named last: the nearest that can have, wear or do what it says."""
     if parsed.last_related is None:
         return False
     holder, target = infer_kind(parsed.last_related), infer_kind(parsed.target)
@@ -232,7 +232,7 @@ def _add_related(parsed: ParsedExpression, relation: str, noun_phrase: NounPhras
 
 
 def _attach_noun_phrase(parsed: ParsedExpression, segment: Segment, noun_phrase: NounPhrase, *, first: bool) -> None:
-    """One thing of a segment that is neither an action nor joined by a comma or "and"."""
+    """One object of a segment that is neither an action nor joined by a comma or "and"."""
     role, target = segment.role, infer_kind(parsed.target)
     if role in ("in", "wearing") and target in ("person", "unknown"):
         noun_phrase = _convert_to_color(noun_phrase)
@@ -261,7 +261,7 @@ def _attach_noun_phrase(parsed: ParsedExpression, segment: Segment, noun_phrase:
 
 
 def _convert_to_color(noun_phrase: NounPhrase) -> NounPhrase:
-    """A person "in orange" wears the colour, not the fruit."""
+    """A person "in orange" wears the color, not the fruit."""
     if noun_phrase.noun not in lex.COLORS:
         return noun_phrase
     return replace(noun_phrase, surface="", lemma="", noun="", colors=(*noun_phrase.colors, noun_phrase.noun))
@@ -289,7 +289,7 @@ def _attach_joined(parsed: ParsedExpression, segment: Segment) -> None:
 
 
 def _attach_action(parsed: ParsedExpression, segment: Segment) -> None:
-    """An action keeps its object where that can be drawn with it; another person or animal is a rival instead."""
+    """An action keeps its object where that can be drawn with it; another person or animal is a distractor instead."""
     verb, noun_phrases = segment.connector, segment.noun_phrases
     if noun_phrases and _is_action_object(verb, noun_phrases[0]):
         parsed.actions.append(Action(verb=verb, noun_phrase=noun_phrases[0]))
@@ -356,7 +356,7 @@ def _attach_of(parsed: ParsedExpression, noun_phrase: NounPhrase) -> None:
 
 
 def _infer_target(parsed: ParsedExpression, words: list[Word]) -> None:
-    """Without a head noun: who wears or holds something is a person; "thing" is the head of "black thing"."""
+    """Without a head noun: who wears or holds something is a person; "object" is the head of "black object"."""
     vague = next((word.text for word in words if word.text in lex.VAGUE_NOUNS | _PATTERN_NOUNS), "")
     if (
         parsed.wearing

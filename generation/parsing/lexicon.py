@@ -18,7 +18,7 @@ COLORS = _split_words(
     "darker darkest lighter lightest brighter"
 )
 SHADES = _split_words("dark light bright pale deep darker darkest lighter lightest brighter")
-"""Colour words that may stand before another one ("dark blue") and say little alone."""
+"""Color words that may stand before another one ("dark blue") and say little alone."""
 
 PATTERNS = _split_words(
     "striped stripes stripe plaid checkered checked polka dotted dots dot spotted floral flowered flowery patterned "
@@ -38,7 +38,7 @@ SIZE_FORMS = {
     "lil": "small", "taller": "tall", "tallest": "tall", "shorter": "short", "shortest": "short", "longer": "long",
     "longest": "long",
 }  # fmt: skip
-"""Relative sizes as one picture can show them."""
+"""Relative sizes as one image can show them."""
 
 COUNTS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "both": 2, "2": 2, "3": 3, "4": 4, "5": 5}
 NUMBER_WORDS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
@@ -51,7 +51,7 @@ LOCATION_WORDS = _split_words(
     "lowermost frontmost foreground background forefront corner side edge row end distance closest nearest closer "
     "nearer furthest farthest further farther far foremost near anywhere central up down higher lowest highest"
 )
-"""What counts as said about the place in the photograph."""
+"""What counts as said about the place in the image."""
 
 PEOPLE = _split_words(
     "man woman person guy girl boy lady kid child dude gentleman gal male female adult baby toddler infant teen "
@@ -93,7 +93,7 @@ RIDDEN = _split_words(
     "bike bicycle motorcycle motorbike horse skateboard snowboard surfboard skis ski scooter moped elephant wave phone "
     "cellphone cell laptop board camel donkey cycle segway wheelchair"
 )
-"""What a person on it is seen with: "man on bike" without the bike would be another picture."""
+"""What a person on it is seen with: "man on bike" without the bike would be another image."""
 
 OBJECT_NOUNS = _split_words(
     "bus car truck train boat plane airplane bike motorcycle bicycle scooter cycle van taxi cab ambulance tractor "
@@ -131,7 +131,7 @@ FURTHER_NOUNS = _split_words(
 """Other nouns that are frequent in grounding queries."""
 
 IMAGE_NOUNS = _split_words("shot shots picture pictures photo photos photograph image images painting poster")
-"""A picture of something is seldom meant: "a picture of a sheep" is about the sheep."""
+"""A image of something is seldom meant: "a image of a sheep" is about the sheep."""
 
 STUFF = _split_words(
     "sky cloud clouds grass ground water sea ocean lake river beach sand snow ice dirt mud road street path pavement "
@@ -180,7 +180,7 @@ FRAMING = _split_words(
     "either not_ another different extreme complete particular obvious clearly located position whatever directly way "
     "more less exact definitely super second-most okay ok think seem seems uhh uhhh um aint couldn't"
 )
-"""What is said about the photograph or to the listener: nothing that a picture of the target would show."""
+"""What is said about the image or to the listener: nothing that a image of the target would show."""
 
 WEARING = _split_words("wearing wears wear dressed wearig waring weearing clad")
 HOLDING = _split_words("holding holds hold carrying carries holing grabbing gripping clutching swinging lifting")
@@ -206,7 +206,7 @@ OBJECT_ACTIONS = _split_words(
     "texting talking using driving flying cooking pouring blowing taking making serving petting doing hugging kissing "
     "biting licking chewing sipping typing washing swinging"
 )
-"""Actions whose object belongs into the picture ("eating pizza")."""
+"""Actions whose object belongs into the image ("eating pizza")."""
 
 POSTURES = _split_words(
     "facing-camera sitting standing laying lying walking running jumping smiling sleeping kneeling crouching squatting "
@@ -341,4 +341,4 @@ SYNONYMS = {
     "t-shirt": "shirt", "hoody": "hoodie", "top_": "top", "specs": "glasses", "cop": "policeman", "mom": "woman",
     "dad": "man", "cellphone": "phone", "teddy": "teddy bear", "auto": "car", "suv": "car",
 }  # fmt: skip
-"""One word for one look, so that "left guy" and "man on left" share a picture."""
+"""One word for one look, so that "left guy" and "man on left" share a image."""

@@ -26,7 +26,7 @@ class ExtractedLocation:
     """Such as ``("2nd",)``."""
 
     part: str = ""
-    """The part of the thing that the text begins with: "top" of "top of the building"; what follows is its whole."""
+    """The part of the object that the text begins with: "top" of "top of the building"; what follows is its whole."""
 
 
 _SIDE = (
@@ -123,7 +123,7 @@ _UP = re.compile(
 
 
 def extract_location(text: str) -> ExtractedLocation:
-    """Split a normalised, lower-case text into what is seen and where it is.
+    """Split a normalized, lower-case text into what is seen and where it is.
 
     Args:
         text: words separated by single spaces, spelling corrected.

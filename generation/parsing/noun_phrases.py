@@ -1,4 +1,4 @@
-"""Noun phrases: the things that a run of words names, each with its modifiers.
+"""Noun phrases: the objects that a run of words names, each with its modifiers.
 
 wooden table, red and white shirt, wine glass, three cups
 """
@@ -23,7 +23,7 @@ class NounPhrase:
     """Its last word, spelling corrected, singular."""
 
     noun: str = ""
-    """The whole noun, spelling corrected, as a picture's caption would have it."""
+    """The whole noun, spelling corrected, as a image's caption would have it."""
 
     colors: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class NounPhrase:
 
     @property
     def colors_with_owner(self) -> tuple[tuple[str, str], ...]:
-        """(colour, lemma) of the thing and of its contents."""
+        """(color, lemma) of the object and of its contents."""
         own = tuple((color, self.lemma) for color in self.colors)
         return own + tuple(pair for noun_phrase in self.contents for pair in noun_phrase.colors_with_owner)
 
@@ -68,7 +68,7 @@ def infer_kind(noun_phrase: NounPhrase) -> str:
 
 
 def find_noun_phrases(words: list[Word]) -> Iterator[NounPhrase]:
-    """The things that a run of words names, each with the modifiers before it."""
+    """The objects that a run of words names, each with the modifiers before it."""
     noun_phrase: NounPhrase | None = None
     modifiers = NounPhrase()
     previous_noun = owned = False
@@ -102,7 +102,7 @@ def _is_modifier(word: Word, words: list[Word]) -> bool:
 
 
 def _extends_compound(noun_phrase: NounPhrase, modifiers: NounPhrase, word: Word, adjacent: bool) -> bool:
-    """Whether a further noun goes on with the compound ("wine" + "glass") instead of naming another thing."""
+    """Whether a further noun goes on with the compound ("wine" + "glass") instead of naming another object."""
     last = noun_phrase.noun.split()[-1]
     if word.text in lex.GARMENTS and last in lex.GARMENTS:
         return adjacent and last in _GARMENT_KINDS

@@ -17,7 +17,7 @@ from generation.parsing.tokens import LIVING, MODIFIERS, Word, is_noun, is_parti
 
 @dataclass(slots=True)
 class Segment:
-    """A connector, its role, the words after it, and the things that these name."""
+    """A connector, its role, the words after it, and the objects that these name."""
 
     role: str
     connector: str
@@ -148,7 +148,7 @@ def _find_role(word: Word, words: list[Word], i: int, current: Segment) -> str |
 
 
 def _opens_clause(words: list[Word], i: int, current: Segment) -> bool:
-    """Whether "that" opens a clause about another thing: "chair that the girl is on", not "man that is sitting"."""
+    """Whether "that" opens a clause about another object: "chair that the girl is on", not "man that is sitting"."""
     following = words[i + 1].text if i + 1 < len(words) else ""
     return any(is_noun(word) for word in current.words) and (following in lex.DETERMINERS or words[i].text == "where")
 
@@ -173,7 +173,7 @@ _CONNECTORS = {
 
 
 def _find_role_of_and(words: list[Word], i: int, current: Segment) -> str | None:
-    """ "red and white shirt" joins colours and stays; "hat and glasses" opens another thing."""
+    """ "red and white shirt" joins colors and stays; "hat and glasses" opens another object."""
     before, after = words[i - 1 : i], words[i + 1 : i + 2]
     if before and after and before[0].text in lex.COLORS and after[0].text in lex.COLORS and words[i].text == "and":
         return None

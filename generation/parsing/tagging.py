@@ -82,4 +82,4 @@ _LEXICAL: dict[str, Tag] = {
     **{f"{noun}s": ("NOUN", noun) for noun in _NOUNS},
     **{noun: ("NOUN", noun.rstrip("_")) for noun in _NOUNS},
 }
-"""Later entries win: "orange" is a noun, that is a colour before another one."""
+"""Later entries win: "orange" is a noun, that is a color before another one."""

@@ -1,7 +1,7 @@
 """What decides a prior, and the id that stands for it.
 
 The same prompt under the same configuration has the same id, however many queries share it; anything that changes
-the picture changes the id. The encoder is not part of the id, since it does not change the picture: a store names its
+the image changes the id. The encoder is not part of the id, since it does not change the image: a store names its
 encoder, and refuses to mix two.
 """
 
@@ -29,13 +29,13 @@ class PriorConfig:
     prompt: PromptConfig = field(default_factory=PromptConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     num_images: int = 1
-    """Pictures of each prompt, whose features are averaged."""
+    """Images of each prompt, whose features are averaged."""
 
     seed: int = 0
-    """Together with the prompt it decides the noise of each picture."""
+    """Together with the prompt it decides the noise of each image."""
 
     min_clip_score: float = 0.0
-    """A prompt whose pictures score less (100 times the cosine) is drawn again, and the best try kept; 0 never."""
+    """A prompt whose images score less (100 times the cosine) is drawn again, and the best try kept; 0 never."""
 
     max_retries: int = 3
     """Tries beyond the first."""
@@ -45,18 +45,18 @@ class PriorConfig:
             raise ValueError(f"num_images must be at least 1, got {self.num_images}")
         if not 0 <= self.min_clip_score < 100 or self.max_retries < 1:
             raise ValueError(
-                f"min_clip_score must be 0 to 100 (20 to 30 suits CLIP) and max_redraws at least 1, "
+                f"min_clip_score must be 0 to 100 (20 to 30 suits CLIP) and max_retries at least 1, "
                 f"got {self.min_clip_score} and {self.max_retries}"
             )
 
 
 def build_image_settings(config: PriorConfig) -> dict[str, Any]:
-    """Everything but the prompt that decides the picture, as JSON values.
+    """Everything but the prompt that decides the image, as JSON values.
 
     Reads a local checkpoint once to hash it; make it once and pass it on.
     """
     render = config.render
-    gate = {"min_clip_score": config.min_clip_score, "max_redraws": config.max_retries}
+    gate = {"min_clip_score": config.min_clip_score, "max_retries": config.max_retries}
     return {
         "model": fingerprint(render.checkpoint, render.revision),
         "negative_prompt": config.prompt.negative_prompt,

@@ -1,4 +1,4 @@
-"""Priors as a library: text in, picture and feature out.
+"""Priors as a library: text in, image and feature out.
 
 generator = PriorGenerator(PriorConfig(render=RenderConfig(checkpoint="stable-diffusion-v1-5/stable-diffusion-v1-5")))
 prior = generator("second man from left in a red shirt")
@@ -28,18 +28,18 @@ class Prior:
     attributes: Attributes
     images: tuple[RgbImage, ...] = field(repr=False)
     feature: Feature = field(repr=False)
-    """(dim,), the mean over the pictures, of length 1."""
+    """(dim,), the mean over the images, of length 1."""
 
     clip_score: float | None
 
     @property
     def image(self) -> RgbImage:
-        """The first picture, (height, width, 3)."""
+        """The first image, (height, width, 3)."""
         return self.images[0]
 
 
 class PriorGenerator:
-    """Makes the priors of queries; queries with the same prompt share one picture, drawn once.
+    """Makes the priors of queries; queries with the same prompt share one image, drawn once.
 
     Args:
         config: checkpoints, wording and seed.
@@ -57,7 +57,7 @@ class PriorGenerator:
 
     @property
     def encoder(self) -> ImageEncoder:
-        """The model that makes the features, for other pictures to compare with them."""
+        """The model that makes the features, for other images to compare with them."""
         return self._renderer.encoder
 
     @property
@@ -91,7 +91,7 @@ class PriorGenerator:
         ]
 
     def _get_images(self, prompts: Sequence[str]) -> dict[str, GeneratedImages]:
-        """Each prompt's pictures, from memory or drawn now."""
+        """Each prompt's images, from memory or drawn now."""
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._cache]
         generated = {prompt: self._cache[prompt] for prompt in prompts if prompt in self._cache}
         generated |= {result.prompt: result for result in self._renderer.generate_images(new)}

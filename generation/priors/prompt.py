@@ -1,7 +1,7 @@
 """From attributes to the prompt of the prior: a plain caption of what can be seen of the target alone.
 
 Never where it stands, which one of several it is, or what is near it: queries that differ only in that share one
-prompt, and so one picture. "left guy in red shirt" and "man with a red shirt on the right" are "a man in a red shirt".
+prompt, and so one image. "left guy in red shirt" and "man with a red shirt on the right" are "a man in a red shirt".
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class PromptConfig:
     ``unknown``), in place of ``template``."""
 
     negative_prompt: str = ""
-    """What the picture should not show; the same for all prompts."""
+    """What the image should not show; the same for all prompts."""
 
     unknown_noun: str = "object"
     """Said where a query names no category ("the big yellow one")."""
@@ -62,7 +62,7 @@ class PromptConfig:
         if not self.unknown_noun.strip():
             raise ValueError("unknown_noun must not be empty; try 'object'")
         if self.max_words < 5:
-            raise ValueError(f"max_words must be at least 5 to name a thing and its colour, got {self.max_words}")
+            raise ValueError(f"max_words must be at least 5 to name a object and its color, got {self.max_words}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def build_prompt_text(attributes: Attributes, config: PromptConfig | None = None
 
 
 def build_prompt(attributes: Attributes, config: PromptConfig) -> Prompt:
-    """The caption in its template: the head and its attributes first, then clothes, things carried, parts, actions."""
+    """The caption in its template: the head and its attributes first, then clothes, objects carried, parts, actions."""
     target, wearing = _choose_subject(attributes, config)
     head = _format_head(target, attributes, config)
     worn_with = [noun_phrase for noun_phrase in wearing if _is_accessory(noun_phrase)]
@@ -97,7 +97,7 @@ def build_prompt(attributes: Attributes, config: PromptConfig) -> Prompt:
 
 
 def _choose_subject(attributes: Attributes, config: PromptConfig) -> tuple[NounPhrase, list[NounPhrase]]:
-    """The thing to draw and what it wears: a garment alone stands for its wearer, if so configured."""
+    """The object to draw and what it wears: a garment alone stands for its wearer, if so configured."""
     target, wearing = attributes.target, list(attributes.wearing)
     if attributes.kind == "garment" and config.garments_mean_wearers:
         ages = tuple(other for other in target.other_modifiers if other in lex.AGES)
@@ -149,7 +149,7 @@ def _remove_duplicates(phrases: Iterable[str]) -> list[str]:
 
 
 def _add_article(noun_phrase: NounPhrase) -> str:
-    """ "a red cup", "an umbrella", "three cups", "jeans", "red" (of clothes only known by colour)."""
+    """ "a red cup", "an umbrella", "three cups", "jeans", "red" (of clothes only known by color)."""
     phrase = _format_noun_phrase(noun_phrase)
     if noun_phrase.count and noun_phrase.plural:
         return f"{lex.NUMBER_WORDS[noun_phrase.count]} {phrase}"

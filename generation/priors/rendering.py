@@ -1,6 +1,6 @@
-"""From prompts to priors: draw, look at the pictures with CLIP, draw again what does not fit, keep the best.
+"""From prompts to priors: draw, look at the images with CLIP, draw again what does not fit, keep the best.
 
-While one batch is looked at, the next one is drawn. The pictures of a prompt depend on the prompt and the
+While one batch is looked at, the next one is drawn. The images of a prompt depend on the prompt and the
 configuration alone, so the same prior comes out of every batch, worker and order.
 """
 
@@ -23,19 +23,19 @@ from generation.priors.seeds import compute_image_seed
 from pipeline.stage import Item, Rejected, Resources, Stage
 
 MIN_VAE_COSINE = 0.97
-"""Between the features of a picture decoded by the small VAE and by the checkpoint's own."""
+"""Between the features of a image decoded by the small VAE and by the checkpoint's own."""
 
 _VAE_PROMPTS = ("a red cup", "a man in a blue shirt", "a black and white dog", "a wooden chair")
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedImages:
-    """The pictures of one prompt with their feature."""
+    """The images of one prompt with their feature."""
 
     prompt: str
     images: tuple[RgbImage, ...] = field(repr=False)
     feature: Feature = field(repr=False)
-    """(dim,), the mean over the pictures, of length 1 up to rounding."""
+    """(dim,), the mean over the images, of length 1 up to rounding."""
 
     clip_score: float | None
     """100 times the cosine of prompt and feature, at least 0; None where the encoder reads no text."""
@@ -44,15 +44,15 @@ class GeneratedImages:
     """How often it was drawn again because of its CLIP score, whichever try was kept."""
 
     nsfw_filtered: int = 0
-    """Pictures that the checkpoint's safety checker made black."""
+    """Images that the checkpoint's safety checker made black."""
 
     compressed: tuple[bytes, ...] = field(default=(), repr=False)
-    """The pictures as files, where the drawer was given a way to make them."""
+    """The images as files, where the drawer was given a way to make them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedPrior:
-    """A drawn prompt under its id, for the store; its pictures are compressed, so that less goes to the sink."""
+    """A drawn prompt under its id, for the store; its images are compressed, so that less goes to the sink."""
 
     key: str
     """The prior id."""
@@ -67,7 +67,7 @@ class PriorRenderer:
 
     Args:
         config: checkpoints, seed, gate.
-        compress: what makes a file of a picture; done beside the drawing, as the encoding is.
+        compress: what makes a file of a image; done beside the drawing, as the encoding is.
 
     Raises:
         GenerationError: one of the checkpoints is not what it has to be, or a score is asked of an encoder that
@@ -78,7 +78,7 @@ class PriorRenderer:
         self.config, self._compress = config, compress
         self.renderer, self.encoder = Renderer(config.render), ImageEncoder(config.encoder)
         if config.min_clip_score > 0:
-            self.encoder.texts(["a picture"])  # refuses an encoder without a text tower now, not after the first batch
+            self.encoder.texts(["a image"])  # refuses an encoder without a text tower now, not after the first batch
         if config.render.small_vae:
             self._check_small_vae()
 
@@ -90,7 +90,8 @@ class PriorRenderer:
         min_cosine = float((own * self.encoder.images(self.renderer.render(_VAE_PROMPTS, seeds))).sum(1).min())
         if min_cosine < MIN_VAE_COSINE:
             raise GenerationError(
-                f"with {self.config.render.small_vae} a picture's feature has a cosine of {min_cosine:.3f} with that of the "
+                f"with {self.config.render.small_vae} a image's feature has a cosine of {min_cosine:.3f} "
+                f"with that of the "
                 f"checkpoint's own VAE, less than {MIN_VAE_COSINE}; leave small_vae out"
             )
 
@@ -98,7 +99,7 @@ class PriorRenderer:
         """The prior of each prompt, in order.
 
         Raises:
-            GenerationError: a picture could not be drawn, not even in full precision or alone.
+            GenerationError: a image could not be drawn, not even in full precision or alone.
         """
         generated = list(self._render_round(prompts, 0))
         for attempt in range(1, self.config.max_retries + 1):
@@ -159,9 +160,9 @@ class RenderStage(Stage[Item, GeneratedPrior]):
     """Draws the priors of unique prompts; an item's payload has ``prompt`` and may have more for the record.
 
     Args:
-        config: checkpoints, seed, gate; seeds come from the prompt, so the same prompt gives the same picture in
+        config: checkpoints, seed, gate; seeds come from the prompt, so the same prompt gives the same image in
             every plan.
-        webp_quality: of the pictures that are kept, 1 to 100, or None for lossless.
+        webp_quality: of the images that are kept, 1 to 100, or None for lossless.
         num_gpus: of one worker; 0 on machines without.
     """
 

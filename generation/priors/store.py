@@ -1,6 +1,6 @@
 """The prior store: where priors lie on disk, and how they are found again by id.
 
-A shard is a tar of ``{prior_id}.webp`` (the first picture; further ones are ``{prior_id}.1.webp``, ...),
+A shard is a tar of ``{prior_id}.webp`` (the first image; further ones are ``{prior_id}.1.webp``, ...),
 ``{prior_id}.json`` and ``{prior_id}.feature.npy``, beside a Parquet index that also holds the features, so that the
 join with samples never opens a tar. A store is every delivered shard of every run below one folder: a later run adds
 what is missing, and nothing is ever rewritten.
@@ -250,11 +250,11 @@ class PriorStore:
         return sum(scores) / len(scores) if scores else None
 
     def read_encoded_image(self, prior_id: str) -> bytes:
-        """The first picture as it lies in the store, WebP."""
+        """The first image as it lies in the store, WebP."""
         return self._read_content(prior_id, self._get_spans(prior_id).image)
 
     def image(self, prior_id: str) -> RgbImage:
-        """The first picture, (height, width, 3)."""
+        """The first image, (height, width, 3)."""
         with Image.open(io.BytesIO(self.read_encoded_image(prior_id))) as image:
             return np.asarray(image.convert("RGB"))
 

@@ -101,7 +101,7 @@ class CocoInstances:
         if not _is_id(annotation_id) or annotation_id not in self._image_by_annotation:
             raise SourceError(
                 f"{where}: annotation {format_value(annotation_id)} is not in {self.path}; "
-                "is that the instances file of these photographs?"
+                "is that the instances file of these images?"
             )
         return self.image(self._image_by_annotation[annotation_id], where)
 

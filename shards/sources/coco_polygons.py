@@ -29,7 +29,7 @@ class PolygonAnnotation:
 
 @dataclass(frozen=True, kw_only=True)
 class PolygonImage:
-    """One photograph and all that is outlined in it."""
+    """One image and all that is outlined in it."""
 
     name: str
     size: tuple[int, int]
@@ -75,7 +75,7 @@ def _build_annotation(annotation: Mapping[str, Any], names: Mapping[Any, str]) -
 
 def _load(path: Path) -> Any:
     if not path.is_file():
-        raise SourceError(f"{path} does not exist; it is COCO's file of all instances, get it beside the photographs")
+        raise SourceError(f"{path} does not exist; it is COCO's file of all instances, get it beside the images")
     try:
         return json.loads(path.read_bytes(), object_hook=_pack_record)
     except (ValueError, RecursionError) as error:

@@ -25,7 +25,7 @@ PHRASE_DATASETS = ("flickr", "mixed")
 
 
 def read_grounding(path: Path, dataset: str, split: str, instances: Path | None = None) -> Iterator[SourceSample]:
-    """One sample for each photograph and split, in the order of the files.
+    """One sample for each image and split, in the order of the files.
 
     Args:
         path: a .json file, or a folder of them.

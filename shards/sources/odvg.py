@@ -24,7 +24,7 @@ from shards.sources.sample import SourceSample, make_image_key, parse_box, parse
 
 
 def read_odvg(path: Path, dataset: str, split: str) -> Iterator[SourceSample]:
-    """One sample for each photograph and split, in the order of the files' lines.
+    """One sample for each image and split, in the order of the files' lines.
 
     Args:
         path: a .jsonl file, or a folder of them.

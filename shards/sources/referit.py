@@ -1,7 +1,7 @@
 """ReferItGame as its authors publish it: ``referit_query_<split>.json`` beside a folder ``mask`` of MATLAB files.
 
 The JSON maps ``<image>_<region>`` to the queries about that region; ``mask/<image>_<region>.mat`` holds ``segimg_t``,
-(height, width), which is 0 on the object. The box is the smallest one around it. Photographs are ``<image>.jpg``.
+(height, width), which is 0 on the object. The box is the smallest one around it. Images are ``<image>.jpg``.
 """
 
 from __future__ import annotations

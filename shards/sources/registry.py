@@ -42,7 +42,7 @@ class ReaderOptions:
     """Where the annotations do not say."""
 
     instances: Path | None = None
-    """COCO's instances file of the photographs."""
+    """COCO's instances file of the images."""
 
     fields: Fields = field(default_factory=Fields)
 

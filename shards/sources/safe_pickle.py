@@ -53,7 +53,7 @@ def read_pickle(path: Path) -> Any:
         return _read_zip(content) if content.startswith(b"PK\x03\x04") else _read_plain_or_legacy(content)
     except ForbiddenError as error:
         raise SourceError(
-            f"{path} was not read: {error}, and data needs no such thing. "
+            f"{path} was not read: {error}, and data needs no such object. "
             "Get the file from its publisher again; if it is yours, save it as lists, text and numbers"
         ) from error
     except (DamagedError, zipfile.BadZipFile, EOFError, RuntimeError, OSError, struct.error, ValueError) as error:

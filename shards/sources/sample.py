@@ -1,4 +1,4 @@
-"""What every reader of annotations yields: one image with its queries, before the photograph has been looked at."""
+"""What every reader of annotations yields: one image with its queries, before the image has been looked at."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def make_key(*parts: object) -> str:
 
 
 def make_image_key(dataset: str, image: str, split: str) -> str:
-    """A sample's key from the path of its photograph, without the file's kind."""
+    """A sample's key from the path of its image, without the file's kind."""
     return make_key(dataset, re.sub(r"\.\w{1,5}\Z", "", image), split)
 
 
@@ -91,7 +91,7 @@ _WITH_ANNOTATION = re.compile(r"(COCO_(?:train|val)2014_\d{12})_\d+(\.jpg)\Z")
 
 def strip_annotation_id(name: str) -> str:
     """The file that a name means: REFER's carry an annotation's number, ``COCO_train2014_000000000716_225429.jpg``,
-    which no photograph of COCO has."""
+    which no image of COCO has."""
     return _WITH_ANNOTATION.sub(r"\1\2", name)
 
 

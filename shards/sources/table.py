@@ -45,7 +45,7 @@ class Fields:
     """What the fields are called in the table."""
 
     image: str = "image"
-    """The photograph's file below the folder of images."""
+    """The image's file below the folder of images."""
 
     query: str = "query"
     """Text, or a list of texts."""
@@ -154,7 +154,7 @@ def _parse_cell(cell: str) -> Any:
 
 
 def _read_parquet(path: Path, named: Fields) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Only the columns that are asked for, since others can hold whole pictures."""
+    """Only the columns that are asked for, since others can hold whole images."""
     number = 0
     needed = {name for field in fields(Fields) for name in str(getattr(named, field.name)).split(",")}
     try:
@@ -186,7 +186,7 @@ def _parse_row(record: Mapping[str, Any], named: Fields, where: str) -> dict[str
     queries = ["" if text is None else text for text in (query if isinstance(query, list) else [query])]
     if isinstance(image, dict):
         raise SourceError(
-            f"{where}: {named.image} holds the picture itself; write the pictures to files and name these in a column"
+            f"{where}: {named.image} holds the image itself; write the images to files and name these in a column"
         )
     if not isinstance(image, str) or not image or not all(isinstance(text, str) for text in queries):
         raise SourceError(f"{where}: {named.image} and {named.query} must be text, got {format_value([image, query])}")

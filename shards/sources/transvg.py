@@ -2,8 +2,8 @@
 
 A row is (image file, mask file, box, phrase, attributes), for flickr (image file, box, phrase). Boxes are xywh for
 unc, unc+, gref and gref_umd, and xyxy for referit and flickr: referit's count from 0 and name the last pixel (no box of
-480 x 360 pictures ever reaches 480), flickr's count from 1. Categories and other instances are not in these files; for
-photographs of COCO they come from its instances file, since the mask file is named after the annotation.
+480 x 360 images ever reaches 480), flickr's count from 1. Categories and other instances are not in these files; for
+images of COCO they come from its instances file, since the mask file is named after the annotation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def read_transvg(folder: Path, name: str, dataset: str, instances: Path | None =
         folder: holds the split files.
         name: one of unc, unc+, gref, gref_umd, referit, flickr.
         dataset: name that keys and queries carry.
-        instances: COCO's instances file of the photographs, for the first four names.
+        instances: COCO's instances file of the images, for the first four names.
 
     Raises:
         SourceError: naming the file, the row and the rule.
@@ -38,7 +38,7 @@ def read_transvg(folder: Path, name: str, dataset: str, instances: Path | None =
     if name not in XYWH_NAMES + XYXY_NAMES:
         raise SourceError(f"no TransVG data set {name!r}; choose one of {', '.join(XYWH_NAMES + XYXY_NAMES)}")
     if instances and name in XYXY_NAMES:
-        raise SourceError(f"{instances}: the photographs of {name} are not COCO's; leave the instances file out")
+        raise SourceError(f"{instances}: the images of {name} are not COCO's; leave the instances file out")
     if folder.is_file():
         raise SourceError(f"{folder} is a file; give the folder of TransVG's split files")
     splits = {path.stem.removeprefix(f"{name}_"): path for path in sorted(folder.glob(f"{name}_*.pth"))}
@@ -110,7 +110,8 @@ def _read_row(row: Any, where: str, name: str) -> tuple[str, Box, str]:
     image, box, phrase = (row[0], row[1], row[2]) if name == "flickr" else (row[0], row[2], row[3])
     if not isinstance(image, str) or not isinstance(phrase, str):
         raise SourceError(
-            f"{where}: the image's name and the phrase must be text, got {format_value(image)} and {format_value(phrase)}"
+            f"{where}: the image's name and the phrase must be text, got {format_value(image)} and "
+            f"{format_value(phrase)}"
         )
     return strip_annotation_id(image), _convert_to_xyxy(box, name, where), phrase
 

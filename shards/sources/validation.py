@@ -1,4 +1,4 @@
-"""Annotations against the photographs at hand: what is missing or breaks a rule is listed, the rest goes on."""
+"""Annotations against the images at hand: what is missing or breaks a rule is listed, the rest goes on."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class ValidationResult:
 def validate_samples(
     samples: Iterable[SourceSample], images: Location, *, allow_links: bool = False
 ) -> ValidationResult:
-    """Check each sample against its photograph's header; nothing is decoded yet.
+    """Check each sample against its image's header; nothing is decoded yet.
 
     Args:
         samples: from a reader.
-        images: folder of the photographs, or a prefix of an object store; a sample's image must lie inside it.
+        images: folder of the images, or a prefix of an object store; a sample's image must lie inside it.
         allow_links: symbolic links may lead out of it.
     """
     result = ValidationResult()
@@ -76,7 +76,7 @@ def drop_invalid_boxes(sample: SourceSample, size: tuple[int, int], problems: li
     """Clip what sticks out by rounding; leave out queries and instances that have no sound box or no text.
 
     Args:
-        size: (width, height) of the photograph.
+        size: (width, height) of the image.
         problems: gets a line for each box that was clipped and each query or instance that was left out.
 
     Returns:

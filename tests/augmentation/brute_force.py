@@ -79,14 +79,14 @@ def _extent(scene: Scene, axis: int) -> int:
 
 
 def _apart(scene: Scene, i: int, j: int, axis: int) -> bool:
-    """By 6 % of the picture and by 40 % of the mean size; the sum of two sizes in 64ths is their mean in 128ths."""
+    """By 6 % of the image and by 40 % of the mean size; the sum of two sizes in 64ths is their mean in 128ths."""
     sum_of_sizes = sum(high - low for low, high in (_edges(scene, i, axis), _edges(scene, j, axis)))
     gap = abs(_center(scene, i, axis) - _center(scene, j, axis))
     return 100 * gap >= 6 * _extent(scene, axis) and 10 * gap >= 4 * sum_of_sizes
 
 
 def _place(scene: Scene, members: set[int], side: str, rank: int) -> set[int]:
-    """Sort by centre; everything up to the place must be apart from everything after it."""
+    """Sort by center; everything up to the place must be apart from everything after it."""
     axis = AXES[side]
     order = sorted(members, key=lambda i: _center(scene, i, axis), reverse=side in ("right", "bottom"))
     if rank > len(order):
@@ -148,12 +148,12 @@ def _size(scene: Scene, i: int, axis: int) -> int:
 
 
 def _line(scene: Scene, members: set[int], side: str, rank: int) -> set[int]:
-    """Sort along the axis, cut where centres are far apart; then every pair has to fit the cuts."""
+    """Sort along the axis, cut where centers are far apart; then every pair has to fit the cuts."""
     axis = AXES[side]
     order = sorted(members, key=lambda i: _center(scene, i, axis), reverse=side in ("right", "bottom"))
 
     def share(i: int, j: int) -> Fraction:
-        sizes = _size(scene, i, axis) + _size(scene, j, axis)  # the mean in 128ths, as centres are
+        sizes = _size(scene, i, axis) + _size(scene, j, axis)  # the mean in 128ths, as centers are
         return Fraction(abs(_center(scene, i, axis) - _center(scene, j, axis)), sizes)
 
     lines: list[list[int]] = []
@@ -258,7 +258,7 @@ def _nearest(scene: Scene, members: set[int], anchor: int) -> set[int]:
 
 
 def _between(scene: Scene, members: set[int], ends: list[int]) -> set[int]:
-    """Each thing in the frame whose first axis runs from one end to the other, in shares of their distance."""
+    """Each object in the frame whose first axis runs from one end to the other, in shares of their distance."""
     if len(ends) != 2:
         return set()
     x1, y1, x2, y2 = (_center(scene, end, axis) for end in ends for axis in (0, 1))

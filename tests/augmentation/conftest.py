@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A randomly initialised RT-DETR of a few thousand weights that knows a cup and a ball."""
+    """A randomly initialized RT-DETR of a few thousand weights that knows a cup and a ball."""
     torch.manual_seed(0)
     backbone = ResNetConfig(
         embedding_size=8,
@@ -57,7 +57,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def painter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A randomly initialised Stable Diffusion that spells its prompts and draws noise of 32 x 32."""
+    """A randomly initialized Stable Diffusion that spells its prompts and draws noise of 32 x 32."""
     torch.manual_seed(0)
     letters = "abcdefghijklmnopqrstuvwxyz"
     words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]

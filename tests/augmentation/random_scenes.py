@@ -10,7 +10,7 @@ COLORS = ("red", "blue")
 
 
 def random_scene(seed: int) -> Scene:
-    """2 to 8 cups and up to 3 balls of known or unknown colours; scattered, in rows, columns, grids or in depth."""
+    """2 to 8 cups and up to 3 balls of known or unknown colors; scattered, in rows, columns, grids or in depth."""
     random = Random(seed)
     width, height = random.choice(((64, 64), (96, 96), (112, 84), (640, 427)))
     cups = random.randint(2, 8)

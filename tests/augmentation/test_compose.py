@@ -1,4 +1,4 @@
-"""Scenes from plan to samples: composed by a renderer, found by a detector, labelled, written."""
+"""Scenes from plan to samples: composed by a renderer, found by a detector, labeled, written."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_what_others_lie_upon_is_left_out() -> None:
 
 def test_a_name_carries_attributes_by_kind_and_the_photograph(tmp_path: Path) -> None:
     name = format_cutout_name("000000123456__ab-17", {"pattern": "striped", "color": "red"})
-    assert name == "colour=red_pattern=striped_000000123456__ab-17.png"
+    assert name == "color=red_pattern=striped_000000123456__ab-17.png"
     _save(tmp_path / "cup" / name)
     (cutout,) = CutoutFolder(tmp_path).get_cutouts("cup")
     assert cutout.attributes == {"color": "red", "pattern": "striped"}
@@ -90,7 +90,7 @@ def test_a_missing_folder_and_a_category_without_cutouts_are_named(tmp_path: Pat
 
 
 def test_cutouts_of_held_out_photographs_are_passed_over(tmp_path: Path) -> None:
-    for name in ("000000000007_1.png", "colour=red_COCO_train2014_000000000007_2.png", "000000000008_1.png"):
+    for name in ("000000000007_1.png", "color=red_COCO_train2014_000000000007_2.png", "000000000008_1.png"):
         _save(tmp_path / "cup" / name)
     _save(tmp_path / "cup" / "IMG_12_5.png")
     held_out = HeldOut.from_images(names=["COCO_val2014_000000000007.jpg", "IMG_12.jpg"])
@@ -110,7 +110,7 @@ def test_a_cutout_is_cropped_to_what_is_not_transparent(tmp_path: Path) -> None:
 def test_cutouts_that_cannot_be_used_say_why(tmp_path: Path) -> None:
     whole = _save(tmp_path / "whole.png", size=(300, 300)).read_bytes()
     (tmp_path / "truncated.png").write_bytes(whole[:200])
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     _save(tmp_path / "opaque.png", mode="RGB", color="red")
     _save(tmp_path / "clear.png", color=(255, 0, 0, 100))
     _save(tmp_path / "long.png", size=(9000, 8))
@@ -248,8 +248,8 @@ def test_a_plain_picture_shows_nothing() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"min_fill": 1.5}, r"least_fill must lie in \[0, 1\]"),
-        ({"min_size_px": 600}, "least_size_px <= most_side_px"),
+        ({"min_fill": 1.5}, r"min_fill must lie in \[0, 1\]"),
+        ({"min_size_px": 600}, "min_size_px <= max_side_px"),
         ({"border_share": 0.0}, r"border_share must lie in \(0, 0.5\)"),
         ({"grabcut_side_px": 8}, "grabcut_side_px must be at least 32"),
     ],

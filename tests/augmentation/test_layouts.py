@@ -1,4 +1,4 @@
-"""Where things go: inside the picture, in the order that the arrangement promises, and never on top of each other."""
+"""Where objects go: inside the image, in the order that the arrangement promises, and never on top of each other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONFIG = LayoutConfig()
 
 
 def _layouts(arrangement: Arrangement, count: int, clutter: int = 0, config: LayoutConfig = CONFIG) -> list[Any]:
-    """Some layouts of things that are as wide as high or a little less, on each size."""
+    """Some layouts of objects that are as wide as high or a little less, on each size."""
     found = []
     for seed, (width, height) in enumerate(SIZES * 5):
         random = Random(seed)
@@ -116,7 +116,7 @@ def _gap(a: Box, b: Box) -> float:
 
 @pytest.mark.parametrize("count", [2, 3, 8])
 def test_in_depth_nearer_things_are_lower_and_larger_in_proportion(count: int) -> None:
-    """Size = k (foot - horizon): any two things give the same k, and with it the same horizon."""
+    """Size = k (foot - horizon): any two objects give the same k, and with it the same horizon."""
     for boxes, *_ in _layouts("depth", count):
         ordered = [boxes[i] for i in sort_far_to_near(boxes)]
         feet = [box[3] for box in ordered]
@@ -160,7 +160,7 @@ def test_what_cannot_fit_is_none() -> None:
 
 @pytest.mark.parametrize("num", [0, 3])
 def test_the_number_of_the_category_is_one_of_the_things(num: int) -> None:
-    with pytest.raises(ValueError, match=r"num_of_category must lie in \[1, 2\]"):
+    with pytest.raises(ValueError, match=r"num_arranged must lie in \[1, 2\]"):
         sample_layout("row", [1.0, 1.0], num, 96, 96, Random(0), CONFIG)
 
 
@@ -173,12 +173,12 @@ def test_an_aspect_ratio_is_positive_and_finite(ratio: float) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"min_size": 0.5}, "0 < least_size <= most_size < 1 must hold, got 0.5 and 0.42"),
-        ({"max_cover": 0.0}, r"most_cover must lie in \(0, 1\]"),
+        ({"min_size": 0.5}, "0 < min_size <= max_size < 1 must hold, got 0.5 and 0.42"),
+        ({"max_cover": 0.0}, r"max_cover must lie in \(0, 1\]"),
         ({"border_share": 0.5}, r"border_share must lie in \[0, 0.5\)"),
         ({"size_spread": 1.0}, "size_spread must lie in"),
         ({"gap": -0.1}, "gap must not be negative"),
-        ({"max_depth": 1.0}, "most_depth must be at least 1.2"),
+        ({"max_depth": 1.0}, "max_depth must be at least 1.2"),
         ({"max_tries": 0}, "tries must be at least 1"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Pasted scenes: exact boxes, nothing but the seed, no held-out photograph, and every failure counted by its file."""
+"""Pasted scenes: exact boxes, nothing but the seed, no held-out image, and every failure counted by its file."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ VOCABULARY = VocabularyConfig(categories={"cup": "cups", "ball": "balls"})
 
 @pytest.fixture
 def config(tmp_path: Path) -> PastedConfig:
-    """Three cups of known colours, a ball, and four backgrounds, all of one colour."""
+    """Three cups of known colors, a ball, and four backgrounds, all of one color."""
     for folder in ("cutouts/cup", "cutouts/ball", "backgrounds"):
         (tmp_path / folder).mkdir(parents=True)
     for color, rgb in COLORS.items():
-        Image.new("RGBA", (60, 60), (*rgb, 255)).save(tmp_path / f"cutouts/cup/colour={color}_0001.png")
+        Image.new("RGBA", (60, 60), (*rgb, 255)).save(tmp_path / f"cutouts/cup/color={color}_0001.png")
     Image.new("RGBA", (60, 40), (250, 250, 40, 255)).save(tmp_path / "cutouts/ball/0001.png")
     for number in range(4):
         Image.new("RGB", (200, 150), (120, 160, 200 + number)).save(tmp_path / f"backgrounds/{number:012d}.jpg")
@@ -77,7 +77,7 @@ def test_a_scene_says_what_was_put_where(config: PastedConfig) -> None:
 
 @pytest.mark.parametrize("arrangement", ["scatter", "row", "column", "grid", "cluster", "depth"])
 def test_boxes_are_those_of_the_pixels_that_are_to_be_seen(config: PastedConfig, arrangement: str) -> None:
-    """Each cup has its own colour, so its box can be measured in the picture."""
+    """Each cup has its own color, so its box can be measured in the image."""
     for seed in range(4):
         composed = _one(config, _item(seed, arrangement=arrangement))
         for one in composed.requested:
@@ -162,7 +162,7 @@ def test_cutouts_differ_as_far_as_there_are(config: PastedConfig) -> None:
 
 
 def test_backgrounds_that_hold_the_category_are_not_drawn(config: PastedConfig, tmp_path: Path) -> None:
-    """Photographs 0 and 1 show a cup, 2 a ball, 3 is not in the file, so only 2 is fit for cups alone."""
+    """Images 0 and 1 show a cup, 2 a ball, 3 is not in the file, so only 2 is fit for cups alone."""
     instances = _instances(tmp_path, {0: "cup", 1: "cup", 2: "ball"})
     with_file = replace(config, instances=instances)
     for composed in _composed(with_file, *map(_item, range(6))):
@@ -188,7 +188,7 @@ def test_close_ups_are_no_backgrounds(config: PastedConfig, tmp_path: Path) -> N
 
 
 def _instances(folder: Path, shown: dict[int, str], extent: int = 10) -> Path:
-    """COCO's file: each photograph, under another prefix, with a thing of ``extent`` pixels."""
+    """COCO's file: each image, under another prefix, with a object of ``extent`` pixels."""
     names = sorted(set(shown.values()))
     coco = {
         "images": [{"id": i, "file_name": f"COCO_train2014_{i:012d}.jpg", "width": 200, "height": 150} for i in shown],
@@ -221,7 +221,7 @@ def test_missing_cutouts_and_backgrounds_are_refused_before_the_run(config: Past
         check_pasted(config, kites, HeldOut())
     with pytest.raises(AugmentationError, match="no backgrounds"):
         check_pasted(replace(config, backgrounds=tmp_path / "none"), VOCABULARY, HeldOut())
-    with pytest.raises(AugmentationError, match=r"may be used \(no picture at all\)"):
+    with pytest.raises(AugmentationError, match=r"may be used \(no image at all\)"):
         check_pasted(replace(config, backgrounds=tmp_path / "empty"), VOCABULARY, HeldOut())
 
 
@@ -235,7 +235,7 @@ def test_held_out_photographs_are_no_backgrounds_by_name_or_by_content(config: P
     for composed in _composed(config, *map(_item, range(8)), held_out=held_out):
         assert isinstance(composed, ComposedScene)
     everything = HeldOut.from_images(names=[f"{number:012d}" for number in range(4)])
-    with pytest.raises(AugmentationError, match=r"may be used \(4 held_out_name\); give photographs of no validation"):
+    with pytest.raises(AugmentationError, match=r"may be used \(4 held_out_name\); give images of no validation"):
         check_pasted(config, VOCABULARY, everything)
 
 
@@ -264,7 +264,7 @@ def test_a_broken_cutout_or_background_is_named_in_a_counted_rejection(config: P
     assert isinstance(rejected, Rejected) and isinstance(composed, ComposedScene)
     assert rejected.reason == "unreadable_cutout" and str(ball) in rejected.detail
     for path in config.backgrounds.iterdir():
-        path.write_bytes(b"no picture")
+        path.write_bytes(b"no image")
     (rejected,) = _composed(config, _item(1))
     assert isinstance(rejected, Rejected)
     assert rejected.reason == "unreadable_background" and str(config.backgrounds) in rejected.detail
@@ -313,8 +313,8 @@ def test_the_fingerprint_changes_with_the_files_and_not_with_where_they_lie(
     [
         ({"sizes_px": ()}, "sizes_px must name sizes"),
         ({"sizes_px": ((16, 200),)}, "at least 32 x 32"),
-        ({"min_visible_share": 0.0}, r"least_visible must lie in \(0, 1\]"),
-        ({"max_enlargement": 0.0}, "most_enlargement must be positive"),
+        ({"min_visible_share": 0.0}, r"min_visible_share must lie in \(0, 1\]"),
+        ({"max_enlargement": 0.0}, "max_enlargement must be positive"),
         ({"max_object_share": 0.0}, "max_object_share"),
         ({"max_tries": 0}, "tries must be at least 1"),
     ],

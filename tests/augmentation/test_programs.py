@@ -42,7 +42,7 @@ CUP = Category(name="cup")
 
 
 def _scene(*centers: tuple[float, float], size: float = 10, category: str = "cup", **facts: list[str]) -> Scene:
-    """Square things of a category at these centres in a picture of 100 x 100."""
+    """Square objects of a category at these centers in a image of 100 x 100."""
     half = size / 2
     objects = tuple(
         SceneObject(
@@ -141,7 +141,7 @@ def test_one_thing_alone_is_no_extreme() -> None:
 
 
 @pytest.mark.parametrize(
-    ("centres", "selected"),
+    ("centers", "selected"),
     [
         ([(10, 50), (50, 55), (90, 60)], {1}),
         ([(50, 10), (52, 50), (48, 90)], {1}),
@@ -151,7 +151,7 @@ def test_one_thing_alone_is_no_extreme() -> None:
         ([(10, 50), (30, 50), (60, 50), (90, 50)], set()),
         ([(10, 50), (14, 50), (90, 50)], set()),
     ],
-    ids=["row", "column", "diagonal", "triangle", "two", "four", "unclear neighbours"],
+    ids=["row", "column", "diagonal", "triangle", "two", "four", "unclear neighbors"],
 )
 def test_the_middle_one_needs_an_odd_line(centers: list[tuple[float, float]], selected: set[int]) -> None:
     assert evaluate_program(Middle(base=CUP), _scene(*centers)) == selected
@@ -200,7 +200,7 @@ BALL = Category(name="ball")
 
 
 def _with_ball(*cups: tuple[float, float], balls: tuple[tuple[float, float], ...] = ((50, 50),)) -> Scene:
-    """Cups at these centres, then balls; all of 10 px."""
+    """Cups at these centers, then balls; all of 10 px."""
     objects = (*_scene(*cups).objects, *_scene(*balls, category="ball").objects)
     return Scene(width=100, height=100, objects=objects)
 
@@ -309,7 +309,7 @@ def test_behind_is_said_of_things_of_one_category() -> None:
 def test_noise_silences_what_is_only_just_clear() -> None:
     scene = _scene((40, 50), (48, 50), size=20)
     assert evaluate_program(Extreme(base=CUP, side="left"), scene) == {0}
-    # each centre can move by 0.03 * 20 = 0.6 and each size grow to 21.2: 8 - 1.2 < 0.4 * 21.2
+    # each center can move by 0.03 * 20 = 0.6 and each size grow to 21.2: 8 - 1.2 < 0.4 * 21.2
     assert evaluate_program(Extreme(base=CUP, side="left"), scene, noise=0.03) == set()
     # 10 - 1.2 > 0.4 * 21.2
     assert evaluate_program(Extreme(base=CUP, side="left"), _scene((40, 50), (50, 50), size=20), noise=0.03) == {0}
@@ -350,7 +350,7 @@ def test_a_record_that_is_no_program_is_refused(record: dict[str, Any], message:
 
 
 def test_a_thing_outside_the_picture_is_refused() -> None:
-    with pytest.raises(SchemaError, match=r"thing 0 \(cup\).*outside the 100 x 100"):
+    with pytest.raises(SchemaError, match=r"object 0 \(cup\).*outside the 100 x 100"):
         _scene((99, 50))
 
 

@@ -128,7 +128,7 @@ def test_careful_writers_use_articles_and_more_words() -> None:
 
 
 def _row(*colors: str) -> Scene:
-    """Cups of 10 px from left to right in a picture of 100 x 100."""
+    """Cups of 10 px from left to right in a image of 100 x 100."""
     step = 100 / (len(colors) + 1)
     objects = tuple(
         SceneObject(
@@ -235,7 +235,7 @@ def test_an_attribute_is_enough_where_only_one_has_it() -> None:
 
 
 def test_a_word_that_could_mean_another_thing_is_not_said() -> None:
-    """The middle one of the three stands left of the picture's middle, where another one is."""
+    """The middle one of the three stands left of the image's middle, where another one is."""
     centers = (10, 25, 50)
     objects = tuple(SceneObject(box_xyxy=(x - 4, 46, x + 4, 54), category="cup") for x in centers)
     queries = _queries(Scene(width=100, height=100, objects=objects), most=100)
@@ -252,7 +252,7 @@ def _texts(scene: Scene, style: Style = "refcoco") -> dict[str, int]:
 def _cups(
     *centers: tuple[float, float], colors: str = "", others: dict[str, tuple[float, float]] | None = None
 ) -> Scene:
-    """Cups of 40 px at these centres, red (r) or blue (b), and single things of other categories."""
+    """Cups of 40 px at these centers, red (r) or blue (b), and single objects of other categories."""
     facts = {"r": {"color": "red"}, "b": {"color": "blue"}}
     places = [("cup", center, facts[colors[i]] if colors else {}) for i, center in enumerate(centers)]
     places += [(category, center, {}) for category, center in (others or {}).items()]

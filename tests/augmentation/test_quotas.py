@@ -204,8 +204,8 @@ def test_a_cell_that_was_not_reached_says_why() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"queries_per_quota": 0}, "queries_per_cell must be at least 1, got 0"),
-        ({"max_queries_per_object": 0}, "queries_per_thing must be at least 1, got 0"),
+        ({"queries_per_quota": 0}, "queries_per_quota must be at least 1, got 0"),
+        ({"max_queries_per_object": 0}, "max_queries_per_object must be at least 1, got 0"),
         ({"tolerance": 1.0}, r"tolerance must lie in \[0, 1\), got 1.0"),
     ],
 )

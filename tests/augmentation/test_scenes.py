@@ -188,7 +188,7 @@ def _label(
     composer: str = "prompted",
     requested: Sequence[RequestedObject] = (),
 ) -> Sample | Rejected:
-    """The result for a picture of 100 x 80."""
+    """The result for a image of 100 x 80."""
     image = np.full((80, 100, 3), 200, np.uint8)
     image[:, ::2] = 17
     detected = DetectedScene(
@@ -327,8 +327,8 @@ def test_an_unclear_scene_is_rejected_with_its_reason(
     [
         ({"min_objects": 1}, "got 1 and 8"),
         ({"max_objects": 1}, "got 2 and 1"),
-        ({"max_overlap": 1.0}, "most_overlap must lie in"),
-        ({"min_requested_iou": 1.0}, "least_asked_iou must lie in"),
+        ({"max_overlap": 1.0}, "max_overlap must lie in"),
+        ({"min_requested_iou": 1.0}, "min_requested_iou must lie in"),
     ],
 )
 def test_limits_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:

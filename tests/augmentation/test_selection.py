@@ -1,4 +1,4 @@
-"""The choice among candidates, by hand and by random candidates; hashes on pictures of the miniature world."""
+"""The choice among candidates, by hand and by random candidates; hashes on images of the miniature world."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _cell(relation_type: RelationType) -> QuotaKey:
 
 
 def _candidate(key: str, image_hash: int, *queries: tuple[RelationType, int]) -> Candidate:
-    """Queries by family and thing."""
+    """Queries by family and object."""
     return Candidate(
         key=key,
         image_hash=image_hash,
@@ -164,7 +164,7 @@ def _encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def images() -> list[Image.Image]:
-    """Different scenes of the miniature world, with rivals."""
+    """Different scenes of the miniature world, with distractors."""
     return [sample_scene("testA", Random(seed)).draw() for seed in range(60)]
 
 
@@ -244,5 +244,5 @@ def test_the_stage_reads_a_sample_with_the_chosen_queries_or_says_why_it_is_drop
 
 
 def test_a_distance_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"most_distance must lie in \[-1, 64\), got 64"):
+    with pytest.raises(ValueError, match=r"max_distance must lie in \[-1, 64\), got 64"):
         SelectionConfig(max_distance=64)

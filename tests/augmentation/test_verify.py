@@ -77,14 +77,14 @@ def _drawn(key: str, objects: Sequence[Combination], random: Random) -> Detected
     """A drawn scene of which everything was found as what it is."""
     scene = compose(list(objects), (19, 24), (72, 72), random, gap_px=5)
     detections = tuple(Detection(box_xyxy=one.box_xyxy, category=one.category, score=0.9) for one in scene.objects)
-    spec = SceneSpec(key=key, category=objects[0][0], count=2, attributes={"color": "red"}, prompt="two red things")
+    spec = SceneSpec(key=key, category=objects[0][0], count=2, attributes={"color": "red"}, prompt="two red objects")
     return DetectedScene(
         key=key, seed=0, spec=spec, composer="prompted", image=np.asarray(scene.draw()), detections=detections
     )
 
 
 def _taken_for(detected: DetectedScene, category: str) -> DetectedScene:
-    """The same scene, its first thing found as something else."""
+    """The same scene, its first object found as something else."""
     first = replace(detected.detections[0], category=category)
     return replace(detected, detections=(first, *detected.detections[1:]))
 

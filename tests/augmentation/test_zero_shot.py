@@ -126,9 +126,7 @@ def _wide(checkpoint: Path, **changes: Any) -> DetectorConfig:
 def test_what_is_asked_for_is_found_inside_the_picture_best_first(any_family: Path) -> None:
     detector = Detector(_wide(any_family), ["cup", "hot dog"])
     assert detector.categories == ["cup", "hot dog"]
-    for (width, height), things in zip(
-        [(80, 48), (40, 64)], detector.detect(_images((48, 80), (64, 40))), strict=True
-    ):
+    for (width, height), things in zip([(80, 48), (40, 64)], detector.detect(_images((48, 80), (64, 40))), strict=True):
         assert {one.category for one in things} == {"cup", "hot dog"}
         assert [one.score for one in things] == sorted((one.score for one in things), reverse=True)
         assert all(one.is_confident for one in things)
@@ -238,7 +236,7 @@ def test_another_wording_is_another_question(owlvit: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "prompt", ["a photo", "{category} and {category}", "a {thing}", "{category} {", "{category!r}"]
+    "prompt", ["a photo", "{category} and {category}", "a {object}", "{category} {", "{category!r}"]
 )
 def test_a_wording_without_just_the_slot_is_refused(prompt: str) -> None:
     with pytest.raises(ValueError, match="prompt"):

@@ -47,7 +47,7 @@ def tiny_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
 
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``stable-diffusion`` and ``clip``, randomly initialised."""
+    """A folder with ``stable-diffusion`` and ``clip``, randomly initialized."""
     root = tmp_path_factory.mktemp("checkpoints")
     torch.manual_seed(0)
     tokenizer = tiny_tokenizer()

@@ -1,4 +1,4 @@
-"""Ids, pictures, features and the store, with tiny random models."""
+"""Ids, images, features and the store, with tiny random models."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_seeds_differ_by_prompt_seed_and_number_and_fit_63_bits() -> None:
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-# -- pictures -------------------------------------------------------------------------------------------------------
+# -- images -------------------------------------------------------------------------------------------------------
 
 
 def test_a_picture_does_not_depend_on_its_batch_or_place(renderer: Renderer) -> None:

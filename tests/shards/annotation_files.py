@@ -184,7 +184,7 @@ SOUND: Mapping[str, tuple[AnnotationFormat, Callable[[Path], ReaderOptions]]] = 
 
 
 def encoded(kind: str) -> bytes:
-    """A small photograph of the formats that are read."""
+    """A small image of the formats that are read."""
     pixels = np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind)

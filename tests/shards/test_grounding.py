@@ -177,7 +177,7 @@ def test_instances_for_a_format_without_coco_annotations_are_refused(tmp_path: P
     asked = ReaderOptions(path=tmp_path, dataset="x", instances=tmp_path / "instances.json")
     with pytest.raises(SourceError, match="odvg does not name COCO's annotations"):
         read_annotations("odvg", asked)
-    with pytest.raises(SourceError, match="the photographs of flickr are not COCO's"):
+    with pytest.raises(SourceError, match="the images of flickr are not COCO's"):
         list(read_transvg(tmp_path, "flickr", "f", tmp_path / "instances.json"))
 
 

@@ -263,7 +263,7 @@ def test_screening_lists_what_is_left_out_and_keeps_the_rest(tmp_path: Path) -> 
     images = tmp_path / "images"
     images.mkdir()
     Image.new("RGB", (10, 8)).save(images / "a.png")
-    (images / "text.png").write_text("no picture")
+    (images / "text.png").write_text("no image")
     path = _lines(
         tmp_path / "own.jsonl",
         {"image": "a.png", "query": "cup", "box": [0, 0, 4, 4], "category": "cup"},
@@ -424,7 +424,7 @@ def test_parquet_of_the_hub_has_its_splits_in_the_names_of_files(tmp_path: Path)
 def test_pictures_within_a_table_are_told_of(tmp_path: Path) -> None:
     rows = [{"image": {"bytes": b"x", "path": None}, "query": "cup", "box": [1.0, 2.0, 3.0, 4.0]}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
-    with pytest.raises(SourceError, match=r"row 0: image holds the picture itself; write the pictures to files"):
+    with pytest.raises(SourceError, match=r"row 0: image holds the image itself; write the images to files"):
         list(read_table(tmp_path / "a.parquet", "hub"))
 
 

@@ -1,4 +1,4 @@
-"""A data set of coloured squares, and a network small enough to learn it by heart in seconds."""
+"""A data set of colored squares, and a network small enough to learn it by heart in seconds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _one_thread() -> None:
 
 
 def squares_sample(key: str, split: str = "train", with_priors: bool = True, num_queries: int = 2) -> Sample:
-    """A 60 x 40 picture of two squares of 16 px, side by side; which colours and where follows from the key."""
+    """A 60 x 40 image of two squares of 16 px, side by side; which colors and where follows from the key."""
     random = np.random.RandomState(sum(key.encode()))
     image = Image.new("RGB", (60, 40), "grey")
     first, second = random.permutation(len(COLORS))[:2]

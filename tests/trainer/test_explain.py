@@ -41,7 +41,7 @@ def test_an_explanation_is_of_the_very_prediction(grounder: Grounder) -> None:
     assert found.prediction == grounder.predict(image, "red square")
     assert found.attention.shape == (2, 4, 4) and len(found.prediction.stages_xyxy) == 2
     assert found.attention.sum(axis=(1, 2)) == pytest.approx([1, 1], abs=1e-5)
-    outside = [0, 3]  # the picture fills the middle half of the canvas, two of four rows
+    outside = [0, 3]  # the image fills the middle half of the canvas, two of four rows
     assert not found.attention[:, outside].any() and not found.verification[outside].any()
     assert found.verification[1:3].all()
     assert not grounder.network._forward_hooks
@@ -51,7 +51,7 @@ def test_maps_lie_over_the_picture_as_it_lies_on_the_canvas(grounder: Grounder) 
     image = Image.new("RGB", (60, 30), "red")
     found = explain(grounder, image, "red square")
     values = np.zeros((4, 4), np.float32)
-    values[1, 0] = 1.0  # top left of the picture, since row 0 is padding
+    values[1, 0] = 1.0  # top left of the image, since row 0 is padding
     over = replace(found, verification=values).project_to_image(values, image.size, image.size)
     assert over.shape == (30, 60)
     assert over[8, 7] > 0.8 and over[:, 40:].max() == 0 and over[25:].max() == 0

@@ -51,7 +51,7 @@ def test_an_interval_of_independent_rows_is_the_textbooks() -> None:
 
 
 def test_rows_of_one_picture_count_as_one_observation() -> None:
-    """Ten equal rows in each of 400 pictures say no more than one each."""
+    """Ten equal rows in each of 400 images say no more than one each."""
     values = np.random.default_rng(1).random(400) < 0.5
     alone, repeated = (
         compute_intervals(np.repeat(values, n), [str(i) for i in range(400) for _ in range(n)])[0] for n in (1, 10)

@@ -70,9 +70,11 @@ def test_scenes_make_a_quarter_of_an_epoch_at_most(run: Path, make_run: MakeRun,
     trainer = Trainer(tiny_config(train=(run, scenes), max_synthetic_fraction=0.25))
     real, generated = trainer.stream.order.groups_per_epoch
     assert generated == round(real / 3)
-    with pytest.raises(ValueError, match=r"most_extra must lie between 0 and 1, and instead of shares, got 0\.25"):
+    with pytest.raises(
+        ValueError, match=r"max_synthetic_fraction must lie between 0 and 1, and instead of shares, got 0\.25"
+    ):
         tiny_config(train=(run, scenes), max_synthetic_fraction=0.25, mixing_ratios=(1.0, 1.0))
-    with pytest.raises(ValueError, match=r"most_extra must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=r"max_synthetic_fraction must lie between 0 and 1"):
         tiny_config(train=(run, scenes), max_synthetic_fraction=1.0)
 
 
@@ -269,7 +271,7 @@ def test_a_trained_folder_is_all_that_evaluation_and_prediction_need(
 
     sample = SampleReader(run, "val").read(0)
     first = json.loads(lines[0])
-    image = tmp_path / "picture.png"
+    image = tmp_path / "image.png"
     image.write_bytes(sample.image)
     assert sample.priors is not None
     grounder = Grounder.from_pretrained(best)

@@ -100,7 +100,6 @@ def test_a_word_of_place_forbids_the_crop(phrase: str, cropped: bool) -> None:
 
 def test_the_same_seed_gives_the_same_picture() -> None:
     first, second = (
-        transform_for_training(_image(), _targets(), ["cup"], 128, AugmentationConfig(), Random("a"))
-        for _ in range(2)
+        transform_for_training(_image(), _targets(), ["cup"], 128, AugmentationConfig(), Random("a")) for _ in range(2)
     )
     assert torch.equal(first.canvas, second.canvas) and torch.equal(first.targets, second.targets)

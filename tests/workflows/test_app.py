@@ -105,7 +105,7 @@ def test_a_phrase_is_asked_of_an_uploaded_picture_on_a_phone(page: Any, address:
     page.goto(address)
     find, phrase = page.get_by_role("button", name="Find"), page.get_by_label("phrase", exact=True)
     find.click()
-    page.get_by_text("there is no picture yet").wait_for()
+    page.get_by_text("there is no image yet").wait_for()
     page.locator("input[type=file]").first.set_input_files(photo)
     phrase.fill(" ")
     find.click()
@@ -123,8 +123,8 @@ def test_a_phrase_is_asked_of_an_uploaded_picture_on_a_phone(page: Any, address:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"<script>document.title = 'taken'</script>", "the picture cannot be read as a picture"),
-        ("half", "the picture cannot be read as a picture"),
+        (b"<script>document.title = 'taken'</script>", "the image cannot be read as a image"),
+        ("half", "the image cannot be read as a image"),
         ("thin", "Box (x1, y1, x2, y2) in pixels"),
     ],
 )

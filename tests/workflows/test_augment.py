@@ -54,7 +54,7 @@ def _config(inputs: Path, data: Path, **changes: Any) -> augment.AugmentConfig:
         "pasted": pasted,
         "data": UPath(data),
         "scenes_per_shard": 12,
-        "rejected_pictures": 0,
+        "num_rejected_images": 0,
         "executor": HERE,
     }
     return augment.AugmentConfig(**{**values, **changes})
@@ -96,7 +96,7 @@ def test_the_yield_says_what_it_cost_and_how_far_each_cell_is(made: Path) -> Non
     assert 0.5 < pasted["requested_iou"] <= 1
     assert record["stopped"] == "budget spent"
     assert cells["reached"] + len(cells["unreached"]) == cells["total"]
-    assert cells["total"] == 3 * (8 + 10)  # categories; families of two and of three things
+    assert cells["total"] == 3 * (8 + 10)  # categories; families of two and of three objects
     assert all(one["why"] for one in cells["unreached"])
 
 
@@ -208,7 +208,7 @@ def test_bad_input_is_refused_before_the_first_scene(inputs: Path, tmp_path: Pat
         ({"composers": ()}, "name at least one composer, and each once, got none"),
         ({"composers": ("pasted", "pasted")}, "each once, got pasted pasted"),
         ({"composers": ("prompted", "pasted"), "skip_detector": True}, "or leave --skip-detector out"),
-        ({"rejected_pictures": -1}, "rejected_pictures must be at least 0"),
+        ({"num_rejected_images": -1}, "num_rejected_images must be at least 0"),
     ],
 )
 def test_options_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:

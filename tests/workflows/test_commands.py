@@ -67,7 +67,7 @@ def test_missing_photographs_stop_ingest_unless_allowed(world: Path, tmp_path: P
     images.mkdir()
     for path in sorted((world / "images").iterdir())[1:]:
         (images / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(UserError, match=r"1 photographs are not in .*--allow-missing-images"):
+    with pytest.raises(UserError, match=r"1 images are not in .*--allow-missing-images"):
         ingest.main(_config(world, tmp_path / "data", images=images))
     assert not (tmp_path / "data/miniature/samples").exists()
     ingest.main(_config(world, tmp_path / "data", images=images, allow_missing_images=True))

@@ -44,7 +44,7 @@ SQUARE = [20, 20, 100, 20, 100, 100, 20, 100]
 
 @pytest.fixture
 def coco(tmp_path: Path) -> CocoConfig:
-    """Four photographs with a cup each; the first has a crowd, too, and the last is not there."""
+    """Four images with a cup each; the first has a crowd, too, and the last is not there."""
     (tmp_path / "images").mkdir()
     images, annotations = [], []
     for number in range(1, 5):
@@ -125,8 +125,8 @@ def test_a_photograph_whose_name_no_file_can_have_is_left_out(coco: CocoConfig) 
 
 
 def _ingested(coco: CocoConfig, names: dict[str, str], tmp_path: Path) -> None:
-    """A data set that was read: photographs by name and split; COCO's show what their number says, others number 3."""
-    photographs = tmp_path / "photographs"
+    """A data set that was read: images by name and split; COCO's show what their number says, others number 3."""
+    photographs = tmp_path / "images"
     photographs.mkdir()
     samples = []
     for number, (name, split) in enumerate(names.items()):
@@ -219,7 +219,7 @@ def test_boxes_of_training_queries_that_were_left_out_hold_nothing_out(tmp_path:
 
 
 class _StoredImage(Stage[Item, GeneratedPrior]):
-    """Gives the picture of a prior from its plan's row."""
+    """Gives the image of a prior from its plan's row."""
 
     def process(self, items: list[Item]) -> list[GeneratedPrior | Rejected]:
         found: list[GeneratedPrior | Rejected] = []

@@ -23,7 +23,7 @@ from workflows.visualization.prediction_sheets import select_worst
 
 def _answer(number: int, iou: float, **changes: object) -> PredictionRecord:
     values: dict[str, object] = {
-        "key": f"picture-{number // 2}",
+        "key": f"image-{number // 2}",
         "query_id": str(number),
         "text": "left cup",
         "split": "val",

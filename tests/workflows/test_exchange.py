@@ -31,7 +31,7 @@ ROWS = [
 
 @pytest.fixture
 def transvg(tmp_path: Path) -> Path:
-    """Two pictures with three rows, ingested as data set unc."""
+    """Two images with three rows, ingested as data set unc."""
     for name in ("a", "b"):
         Image.new("RGB", (10, 8), "red").save(tmp_path / f"{name}.png")
     torch.save(ROWS, tmp_path / "unc_val.pth")

@@ -205,7 +205,7 @@ def test_the_page_filters_searches_pages_and_points(served: tuple[Path, str], pa
     before = page.locator("html").get_attribute("data-theme")
     page.locator("#theme").click()
     assert page.locator("html").get_attribute("data-theme") != before
-    page.locator("article .picture").first.press("Enter")
+    page.locator("article .image").first.press("Enter")
     assert page.locator("dialog[open] .mark b").inner_text() == "cup"
     page.keyboard.press("Escape")
     assert page.locator("dialog[open]").count() == 0

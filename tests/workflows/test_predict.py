@@ -9,7 +9,7 @@ from PIL import Image
 from upath import UPath
 
 from workflows.cli.console import UserError
-from workflows.predict import PredictConfig, main, images, read_queries
+from workflows.predict import PredictConfig, images, main, read_queries
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def photos(tmp_path: Path) -> Path:
     folder.mkdir()
     for name, color in (("a.png", "red"), ("b.jpg", "blue")):
         Image.new("RGB", (64, 48), color).save(folder / name)
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     return folder
 
 
@@ -95,10 +95,10 @@ def test_a_row_that_cannot_be_asked_is_named(
 
 
 def test_phrases_and_pictures_must_be_there(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="say which thing you mean"):
+    with pytest.raises(UserError, match="say which object you mean"):
         _config(checkpoint, tmp_path, image=photos)
     with pytest.raises(UserError, match="the query is empty"):
         read_queries(_config(checkpoint, tmp_path, image=photos, query=("  ",)))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no picture"):
+    with pytest.raises(UserError, match="holds no image"):
         images(tmp_path / "empty")

@@ -32,10 +32,10 @@ SPLITS = ("train", "val")
 
 
 def _judged(right: Sequence[bool], distractors: int = 2) -> list[PredictionRecord]:
-    """Two queries a picture, of which those that are right have an IoU of 0.8."""
+    """Two queries a image, of which those that are right have an IoU of 0.8."""
     return [
         PredictionRecord(
-            key=f"picture-{i // 2}",
+            key=f"image-{i // 2}",
             query_id=f"q{i}",
             text="left cup" if i % 2 else "red cup",
             split="testA" if i < 4 else "testB",
@@ -71,8 +71,8 @@ def test_differences_are_paired_by_query_and_by_seed() -> None:
     everything = next(one for one in make_groups(answers[500, "both", 0], (), TEST) if one.name == "test")
     found = compute_difference(answers, 500, "both", "base", everything)
     assert found is not None and found["num_queries"] == 6
-    assert found["over_seeds"]["num_seeds"] == 2
-    assert found["over_seeds"]["mean"] == pytest.approx((2 / 6 + 1 / 6) / 2)
+    assert found["summarize_seeds"]["num_seeds"] == 2
+    assert found["summarize_seeds"]["mean"] == pytest.approx((2 / 6 + 1 / 6) / 2)
     assert found["over_images"]["mean"] == pytest.approx(0.25)
     assert compute_difference(answers, 500, "both", "scenes", everything) is None
 
@@ -123,7 +123,7 @@ def test_the_report_has_levels_and_differences_and_becomes_a_table() -> None:
     assert [(one["one"], one["other"]) for one in record["comparisons"]] == [("both", "base")] * 2
     (heeded,) = record["prior_sensitivity"]
     assert (heeded["variant"], heeded["priors"]) == ("both", "none")
-    assert heeded["over_seeds"]["mean"] == pytest.approx(1 / 6)
+    assert heeded["summarize_seeds"]["mean"] == pytest.approx(1 / 6)
     text = format_markdown(record)
     assert "4 of 9 networks" in text and "| both | 2 |" in text and "+16.7" in text and " 1.5 |" in text
     assert "priors 2.5." in text and "prompted 7, 1,234." in text
@@ -138,7 +138,7 @@ def test_a_sign_stands_where_both_intervals_are_clear_of_zero(low: float, high: 
         "steps": 1,
         "levels": {},
         "cost": {},
-        "comparisons": [{**one, "over_seeds": interval, "over_images": interval}],
+        "comparisons": [{**one, "summarize_seeds": interval, "over_images": interval}],
         "prior_sensitivity": [],
     }
     (line,) = (line for line in format_markdown(record).splitlines() if "| ? |" in line)
@@ -278,7 +278,7 @@ def test_a_cross_validation_that_cannot_be_is_refused(data: UPath, tmp_path: Pat
         main(CrossValidateConfig(dataset="mine", data=data, output=tmp_path))
     with pytest.raises(UserError, match="run `make augment` first"):
         main(CrossValidateConfig(dataset="miniature", data=data, output=tmp_path, scenes=UPath(tmp_path / "none")))
-    with pytest.raises(UserError, match="holds 10 pictures, too few for 12 folds"):
+    with pytest.raises(UserError, match="holds 10 images, too few for 12 folds"):
         main(CrossValidateConfig(dataset="miniature", data=data, output=tmp_path, folds=12, variants=("base",)))
 
 

@@ -106,7 +106,8 @@ def group_queries(num_queries: Sequence[int], max_queries: int) -> list[QueryGro
 def limit_mixing_ratios(
     runs: Sequence[Sequence[int]], max_queries: int, max_synthetic_fraction: float
 ) -> tuple[float, ...]:
-    """Shares for ``EpochSampler`` with which the first run is asked whole and all others make at most ``max_synthetic_fraction`` of the
+    """Shares for ``EpochSampler`` with which the first run is asked whole and all others make at most
+    ``max_synthetic_fraction`` of the
     visits, each by the same part of it."""
     real, *others = (count_groups(run, max_queries) for run in runs)
     allowed = real * max_synthetic_fraction / (1 - max_synthetic_fraction)
@@ -181,7 +182,7 @@ class EvaluationQuery:
     """Of the sample."""
 
     size: tuple[int, int]
-    """Width and height of its picture."""
+    """Width and height of its image."""
 
     num_distractors: int | None
     category: str
@@ -335,7 +336,7 @@ def shuffle_priors(num_queries: Sequence[int], seed: int) -> dict[tuple[int, int
 
 
 def decode_image(sample: Sample) -> Image.Image:
-    """The sample's picture.
+    """The sample's image.
 
     Raises:
         TrainerError: it cannot be read; names the sample.

@@ -1,4 +1,4 @@
-"""Pictures onto the network's canvas, phrases into tokens, boxes back: everything that prediction needs of settings.
+"""Images onto the network's canvas, phrases into tokens, boxes back: everything that prediction needs of settings.
 
 Saved beside the weights as ``preprocessor_config.json`` and the folder ``tokenizer``.
 """
@@ -24,7 +24,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessorConfig:
-    """How pictures and phrases are prepared."""
+    """How images and phrases are prepared."""
 
     image_mean: tuple[float, float, float] = IMAGENET_MEAN
     """Of pixels in 0..1; what the backbone was trained with."""
@@ -42,7 +42,7 @@ class ProcessorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """How a picture lies on the canvas: canvas = offset + scale * picture, per axis."""
+    """How a image lies on the canvas: canvas = offset + scale * image, per axis."""
 
     scale_x: float
     scale_y: float
@@ -50,7 +50,7 @@ class Placement:
     top_px: int
 
     def map_to_canvas(self, boxes_xyxy: Tensor) -> Tensor:
-        """(n, 4) pixels of the picture -> pixels of the canvas."""
+        """(n, 4) pixels of the image -> pixels of the canvas."""
         return boxes_xyxy * self._get_scales(boxes_xyxy) + self._get_offsets(boxes_xyxy)
 
     def map_to_image(self, boxes_xyxy: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def resize_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def paste_on_canvas(image: Image.Image, canvas_px: int, left_px: int, top_px: int) -> tuple[Tensor, Tensor]:
-    """A picture on an empty canvas.
+    """A image on an empty canvas.
 
     Returns:
         (3, canvas, canvas) uint8, and the padding mask (canvas, canvas) bool, True = padding.
@@ -91,7 +91,7 @@ def paste_on_canvas(image: Image.Image, canvas_px: int, left_px: int, top_px: in
 
 
 def fit_placement(size: tuple[int, int], canvas_px: int) -> Placement:
-    """Where a picture of this (width, height) lies at test time: its long side fills the canvas, centred."""
+    """Where a image of this (width, height) lies at test time: its long side fills the canvas, centered."""
     width, height = fit_size(size, canvas_px)
     return Placement(
         scale_x=width / size[0],

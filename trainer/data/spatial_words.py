@@ -1,4 +1,4 @@
-"""Words of place in referring expressions: which forbid a crop, and how a mirrored picture changes them."""
+"""Words of place in referring expressions: which forbid a crop, and how a mirrored image changes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OPPOSITE = {"left": "right", "right": "left"}
 
 
 def swap_left_right(query: str) -> str:
-    """The phrase for the mirrored picture: left and right swapped as words, with their inflections.
+    """The phrase for the mirrored image: left and right swapped as words, with their inflections.
 
     "Leftmost cup" -> "Rightmost cup"; "bright upright leftover" stays.
     """
@@ -29,5 +29,5 @@ def _swap_word(match: re.Match[str]) -> str:
 
 
 def has_position_word(query: str) -> bool:
-    """Whether the phrase says where in the picture, so that cropping could make it false."""
+    """Whether the phrase says where in the image, so that cropping could make it false."""
     return _POSITION_WORD.search(query) is not None

@@ -1,7 +1,7 @@
 """Training transforms: the published recipe, with sizes relative to the canvas.
 
 One transform serves all queries asked of an image: a crop keeps every target and is forbidden as soon as one phrase
-says where in the picture; a mirrored picture rewrites every phrase.
+says where in the image; a mirrored image rewrites every phrase.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from trainer.data.processor import center_on_canvas, fit_size, paste_on_canvas
 from trainer.data.spatial_words import has_position_word, swap_left_right
 
 CropBox = tuple[float, float, float, float]
-"""x1, y1, x2, y2 in pixels of the picture."""
+"""x1, y1, x2, y2 in pixels of the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationConfig:
-    """What training does to pictures. Lengths are shares of the canvas; on 640 px they are the published ones."""
+    """What training does to images. Lengths are shares of the canvas; on 640 px they are the published ones."""
 
     long_sides: tuple[float, ...] = tuple(side / 640 for side in range(448, 641, 32))
     """The long side becomes one of these."""
@@ -45,7 +45,7 @@ class AugmentationConfig:
     jitter_probability: float = 0.8
     flip_probability: float = 0.5
     random_placement: bool = True
-    """Anywhere on the canvas rather than centred."""
+    """Anywhere on the canvas rather than centered."""
 
     def __post_init__(self) -> None:
         for name in ("crop_probability", "min_crop_iou", "jitter", "jitter_probability", "flip_probability"):
@@ -76,7 +76,7 @@ class TransformedSample:
 def transform_for_evaluation(
     image: Image.Image, boxes_xyxy: Tensor, query_texts: Sequence[str], canvas_px: int
 ) -> TransformedSample:
-    """The test-time transform: resized to fit and centred."""
+    """The test-time transform: resized to fit and centered."""
     canvas, padding, placement = center_on_canvas(image, canvas_px)
     targets = xyxy_to_cxcywh(placement.map_to_canvas(boxes_xyxy)) / canvas_px
     return TransformedSample(canvas=canvas, padding=padding, targets=targets, query_texts=tuple(query_texts))
@@ -93,7 +93,7 @@ def transform_for_training(
     """The training transform; everything random comes from ``random``.
 
     Args:
-        boxes_xyxy: (queries, 4) float32, the targets in pixels of the picture.
+        boxes_xyxy: (queries, 4) float32, the targets in pixels of the image.
     """
     crop: CropBox = (0.0, 0.0, float(image.width), float(image.height))
     if random.random() < config.crop_probability and not any(map(has_position_word, query_texts)):
@@ -122,13 +122,13 @@ def sample_crop(
     """A crop that keeps every target, of a size drawn as if the short side had been resized first.
 
     Args:
-        size: width and height of the picture.
+        size: width and height of the image.
 
     Returns:
-        The crop in pixels of the picture, or None where twenty tries found none.
+        The crop in pixels of the image, or None where twenty tries found none.
     """
     factor = random.choice(config.short_sides) * canvas_px / min(size)
-    low, high = (side * canvas_px / factor for side in config.crop_sides)  # in pixels of the picture
+    low, high = (side * canvas_px / factor for side in config.crop_sides)  # in pixels of the image
     for _ in range(20):
         width, height = (random.uniform(min(low, side), min(high, side)) for side in size)
         x, y = random.uniform(0, size[0] - width), random.uniform(0, size[1] - height)

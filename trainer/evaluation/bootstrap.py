@@ -1,6 +1,6 @@
 """How sure a mean over queries is: bootstrap intervals, by image.
 
-Queries about one picture stand or fall together, so whole pictures are drawn again, not single queries (cluster
+Queries about one image stand or fall together, so whole images are drawn again, not single queries (cluster
 bootstrap; Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8).
 """
 
@@ -22,7 +22,7 @@ _MAX_DRAWS_IN_MEMORY = 4_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class ConfidenceInterval:
-    """A mean and where it would lie in 95 of 100 samples of pictures like these."""
+    """A mean and where it would lie in 95 of 100 samples of images like these."""
 
     mean: float
     low: float
@@ -38,7 +38,7 @@ def compute_intervals(values: npt.ArrayLike, clusters: Sequence[str], seed: int 
 
     Args:
         values: (n, columns), or (n,) for a single one; n at least 1.
-        clusters: (n,) which picture each row is about.
+        clusters: (n,) which image each row is about.
         seed: of the draws.
 
     Returns:

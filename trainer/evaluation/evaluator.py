@@ -79,14 +79,14 @@ def build_evaluation_stream(
 
 
 def map_boxes_to_image(boxes: Tensor, size: tuple[int, int], canvas_px: int) -> Tensor:
-    """Boxes on the canvas of the plain transform as boxes of the picture.
+    """Boxes on the canvas of the plain transform as boxes of the image.
 
     Args:
         boxes: (n, 4) cxcywh as shares of the canvas.
-        size: width and height of the picture.
+        size: width and height of the image.
 
     Returns:
-        (n, 4) xyxy in pixels of the picture, cut at its edges.
+        (n, 4) xyxy in pixels of the image, cut at its edges.
     """
     boxes_xyxy = fit_placement(size, canvas_px).map_to_image(cxcywh_to_xyxy(boxes) * canvas_px)
     return boxes_xyxy.clamp(min=0).minimum(boxes_xyxy.new_tensor([*size, *size]))
@@ -123,7 +123,7 @@ def evaluate_all(
     priors: PriorMode = "own",
     on_batch: Callable[[], None] = lambda: None,
 ) -> list[PredictionRecord]:
-    """Every query's judgement in the order of the data, on every process."""
+    """Every query's judgment in the order of the data, on every process."""
     canvas_px = stream.batch_builder.canvas_px
     was_training = predictor.network.training
     predictor.network.eval()

@@ -33,17 +33,18 @@ class PredictionRecord:
     """The target's; empty where it is not known."""
 
     target_share: float
-    """Area of the target's box as a share of the picture."""
+    """Area of the target's box as a share of the image."""
 
     box_xyxy: tuple[float, float, float, float]
-    """Predicted, in pixels of the picture, inside it."""
+    """Predicted, in pixels of the image, inside it."""
 
     target_xyxy: tuple[float, float, float, float]
-    """Where the phrase means several things the smallest box around them: Flickr30k's merged-box protocol."""
+    """Where the phrase means several objects the smallest box around them: Flickr30k's merged-box protocol."""
 
     iou: float
     any_iou: float
-    """The largest IoU with one of several things that the phrase means (Flickr30k's any-box protocol); else ``iou``."""
+    """The largest IoU with one of several objects that the phrase means (Flickr30k's any-box protocol); else
+    ``iou``."""
 
     priors: PriorMode = "own"
 

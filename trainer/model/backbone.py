@@ -30,7 +30,7 @@ class FrozenBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(width))
 
     def apply_after(self, convolution: nn.Conv2d, x: Tensor) -> Tensor:
-        """The normalised output of a convolution without bias.
+        """The normalized output of a convolution without bias.
 
         Without gradients the norm joins the convolution's weights, which saves two passes over the features. With them
         it stays apart, in the published order of operations, since rounding is amplified in gradients; but it changes
@@ -102,7 +102,7 @@ class BottleneckBlock(Block):
 
 
 class ResNet(nn.Module):
-    """(batch, 3, height, width) normalised pixels -> (batch, widths[-1], height / stride, width / stride)."""
+    """(batch, 3, height, width) normalized pixels -> (batch, widths[-1], height / stride, width / stride)."""
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()

@@ -46,7 +46,7 @@ class NetworkConfig:
     """Everything that decides the network's shape; the defaults are the published sizes."""
 
     image_size_px: int = 640
-    """Side of the square canvas on which pictures are placed; a multiple of the backbone's stride."""
+    """Side of the square canvas on which images are placed; a multiple of the backbone's stride."""
 
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     width: int = 256

@@ -52,7 +52,7 @@ class GroundingOutput(NamedTuple):
     """(queries, features), how much the query speaks of each image feature: the verification score."""
 
     padding: Tensor
-    """(queries, features) bool, True = no part of the picture."""
+    """(queries, features) bool, True = no part of the image."""
 
     appearance: AppearanceEmbeddings | None = None
     """What the prior was compared with, where it verifies."""
@@ -94,7 +94,7 @@ class GroundingNetwork(nn.Module):
             self.prior_verification = PriorVerification(config)
         self.decoder = Decoder(config)
         self.box_head = BoxHead(config.width)
-        for part in (self.encoder, self.verification, self.prior_verification, self.decoder):  # DETR's initialisation
+        for part in (self.encoder, self.verification, self.prior_verification, self.decoder):  # DETR's initialization
             for parameter in part.parameters() if part else ():
                 if parameter.dim() > 1:
                     nn.init.xavier_uniform_(parameter)
@@ -117,7 +117,7 @@ class GroundingNetwork(nn.Module):
     def encode_images(self, images: Tensor, padding_mask: Tensor) -> ImageFeatures:
         """
         Args:
-            images: (images, 3, size, size) float, normalised, zero where padded.
+            images: (images, 3, size, size) float, normalized, zero where padded.
             padding_mask: (images, size, size) bool, True = padding; the rest is one rectangle.
         """
         size = self.config.image_size_px
@@ -173,13 +173,13 @@ class GroundingNetwork(nn.Module):
     ) -> GroundingOutput:
         """
         Args:
-            images: (images, 3, size, size) float, normalised, zero where padded.
+            images: (images, 3, size, size) float, normalized, zero where padded.
             padding_mask: (images, size, size) bool, True = padding.
             token_ids: (queries, length) int64, padded to the longest.
             token_mask: (queries, length) bool, True = a real token.
             query_image: (queries,) int64, the image of each query.
             prior: (queries, prior_dim) or None for none at all.
-            prior_given: (queries,) bool, False where a query has no prior.
+            prior_mask: (queries,) bool, False where a query has no prior.
         """
         image = self.encode_images(images, padding_mask)
         text = run_checkpointed(

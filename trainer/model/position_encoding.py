@@ -29,9 +29,9 @@ def compute_sines(values: Tensor, num_features: int) -> Tensor:
 
 
 def compute_grid_padding(padding_mask: Tensor, height: int, width: int) -> Tensor:
-    """The padding of each image feature, by nearest neighbour.
+    """The padding of each image feature, by nearest neighbor.
 
-    A picture so thin that no feature falls on it counts as unpadded: attention needs something to look at.
+    A image so thin that no feature falls on it counts as unpadded: attention needs something to look at.
 
     Args:
         padding_mask: (batch, image height, image width) bool, True = padding.

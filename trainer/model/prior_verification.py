@@ -37,7 +37,7 @@ class PriorVerification(nn.Module):
         Args:
             image: (images, features, width).
             prior: (queries, prior_dim).
-            prior_given: (queries,) bool, False where a query has no prior; None: all have.
+            prior_mask: (queries,) bool, False where a query has no prior; None: all have.
             query_image: (queries,) int64, the image of each query.
 
         Returns:

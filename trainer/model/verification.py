@@ -21,7 +21,7 @@ class RelativeAttention(Attention):
     features x features is formed, and fused attention does the rest.
 
     Differences in the running counts of unpadded rows equal those of grid rows, since what is not padding is a
-    rectangle (a picture on a canvas).
+    rectangle (a image on a canvas).
     """
 
     table: Tensor

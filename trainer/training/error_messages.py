@@ -15,7 +15,7 @@ def translate_errors(describe_progress: Callable[[], str], memory_hint: str) -> 
     """
     Args:
         where: says how far the run was, and what of it is intact.
-        less_memory: what takes less memory.
+        memory_hint: what takes less memory.
 
     Raises:
         TrainerError: memory ran out, or a process that prepares batches died.
@@ -29,7 +29,8 @@ def translate_errors(describe_progress: Callable[[], str], memory_hint: str) -> 
         if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
             raise
         raise TrainerError(
-            f"a process that prepares batches died {describe_progress()} ({_get_first_line(error)}); most often the machine's memory "
+            f"a process that prepares batches died {describe_progress()} ({_get_first_line(error)}); most "
+            f"often the machine's memory "
             "ran out: use fewer of them (num_workers)"
         ) from error
 

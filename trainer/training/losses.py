@@ -59,14 +59,14 @@ def compute_prior_loss(
 ) -> Tensor:
     """How badly priors and targets of a batch find each other: InfoNCE both ways (CLIP), mean of the two.
 
-    Not part of the published recipe. Most queries name a colour or a pattern that their picture alone does not require,
-    since nothing else in it is of the target's category; among the targets of other pictures it counts. Targets that
+    Not part of the published recipe. Most queries name a color or a pattern that their image alone does not require,
+    since nothing else in it is of the target's category; among the targets of other images it counts. Targets that
     the prior does not tell apart, since they are one and the same or their priors are alike, are left out.
 
     Args:
         looks: of the queries, see ``PriorVerification``.
         prior: (queries, prior_dim).
-        prior_given: (queries,) bool.
+        prior_mask: (queries,) bool.
         query_image: (queries,) int64.
         targets: (queries, 4) cxcywh as shares of the canvas.
 
@@ -103,7 +103,7 @@ def _mask_target_cells(targets: Tensor, num_features: int) -> Tensor:
 
 
 def _mask_covered_cells(centers: Tensor, low: Tensor, high: Tensor, half: float) -> Tensor:
-    """(queries, grid) bool: cells whose centre lies in low .. high, or whose extent holds the middle of it."""
+    """(queries, grid) bool: cells whose center lies in low .. high, or whose extent holds the middle of it."""
     middle = (low + high)[:, None] / 2
     within = (centers >= low[:, None]) & (centers <= high[:, None])
     return within | ((centers - middle).abs() <= half)

@@ -60,7 +60,7 @@ def compute_lr_scale(config: OptimizationConfig, queries_per_step: int) -> float
 def build_optimizer(
     network: GroundingNetwork, config: OptimizationConfig, queries_per_step: int = REFERENCE_QUERIES
 ) -> torch.optim.AdamW:
-    """AdamW over what may train, in two groups; each remembers its learning rate as ``full_lr``."""
+    """AdamW over what may train, in two groups; each remembers its learning rate as ``initial_lr``."""
     named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
     scale = compute_lr_scale(config, queries_per_step)
     rates = {False: config.learning_rate * scale, True: config.pretrained_learning_rate * scale}

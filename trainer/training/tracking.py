@@ -1,4 +1,4 @@
-"""What a training run tells its trackers beside losses: memory, and pictures of predictions."""
+"""What a training run tells its trackers beside losses: memory, and images of predictions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def log_predictions(accelerator: Accelerator, samples: Samples, records: Sequenc
 
 
 def draw_prediction(image: Image.Image, record: PredictionRecord) -> npt.NDArray[np.uint8]:
-    """(height, width, 3): the picture on a square, with both boxes and the phrase."""
+    """(height, width, 3): the image on a square, with both boxes and the phrase."""
     factor = IMAGE_PX / max(image.size)
     canvas = ImageOps.pad(image, (IMAGE_PX, IMAGE_PX), centering=(0, 0))
     draw = ImageDraw.Draw(canvas)

@@ -1,9 +1,9 @@
-"""A page to try a network on: a picture and a phrase in; the box, the prior and what the network looked at out.
+"""A page to try a network on: a image and a phrase in; the box, the prior and what the network looked at out.
 
     make app                                                       # http://127.0.0.1:7860
     python -m workflows.app --checkpoint runs/refcoco-both/best --examples photos --port 8000
 
-Runs on the CPU as well. Pictures stay on the machine that serves the page, and are deleted there after a day. It needs
+Runs on the CPU as well. Images stay on the machine that serves the page, and are deleted there after a day. It needs
 the extra ``app``: ``pip install -e ".[app]"``.
 """
 
@@ -29,7 +29,7 @@ from workflows.predict import read_query_file
 from workflows.priors.config import load_prior_config
 
 Example = tuple[Path, str]
-"""A picture and what is asked of it."""
+"""A image and what is asked of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class AppConfig:
     """``--no-prior``: never draw priors, and leave the text-to-image model unloaded."""
 
     examples: Path | None = None
-    """Folder with pictures and ``queries.jsonl`` (``{"image": "a.jpg", "query": "left cup"}``); scenes of the miniature
+    """Folder with images and ``queries.jsonl`` (``{"image": "a.jpg", "query": "left cup"}``); scenes of the miniature
     world where not given."""
 
     device: Literal["cpu", "cuda"] = "cpu"

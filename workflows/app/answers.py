@@ -1,4 +1,4 @@
-"""One phrase in one picture, answered with all that explains the answer."""
+"""One phrase in one image, answered with all that explains the answer."""
 
 from __future__ import annotations
 

@@ -20,12 +20,12 @@ from workflows.visualization.tiles import draw_named_boxes, scale_box, shrink_im
 
 TITLE = "Visual grounding among look-alikes"
 ABOUT = """\
-Say which thing you mean; the network finds its box. Where it takes a *prior*, a text-to-image model first draws what
+Say which object you mean; the network finds its box. Where it takes a *prior*, a text-to-image model first draws what
 the phrase describes, without where it stands."""
 
 THEME = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"])
 CACHE_TIMES_S = (3600, 86400)
-"""How often, and from which age on, uploaded pictures are deleted."""
+"""How often, and from which age on, uploaded images are deleted."""
 
 MAX_LETTERS, MAX_WAITING, MAX_FILE_SIZE = 1000, 16, "50mb"
 
@@ -77,15 +77,15 @@ def _predict_answer(session: GroundingSession, path: str | None, query: str, wit
         gr.Error: one line; what concerns the machine alone stands in its log.
     """
     if path is None:
-        raise _make_error("there is no picture yet; upload one, or take an example")
+        raise _make_error("there is no image yet; upload one, or take an example")
     if len(query) > MAX_LETTERS:
         raise _make_error(f"a phrase has at most {MAX_LETTERS} letters")
     try:
         return session(open_image(Path(path)), query, with_prior)
     except EmptyQueryError:
-        raise _make_error('the phrase is empty; say which thing you mean: "second cup from the left"') from None
+        raise _make_error('the phrase is empty; say which object you mean: "second cup from the left"') from None
     except TrainerError as error:
-        raise _make_error(str(error).replace(path, "the picture")) from error
+        raise _make_error(str(error).replace(path, "the image")) from error
     except get_user_errors() as error:
         console.print(f"error: {error}", soft_wrap=True, markup=False)
         raise _make_error("no answer can be given; the log of the server says why") from error

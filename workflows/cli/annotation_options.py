@@ -1,4 +1,4 @@
-"""Which annotations and photographs a command works on: the options that ``ingest`` and ``inspect`` share."""
+"""Which annotations and images a command works on: the options that ``ingest`` and ``inspect`` share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MINIATURE = UPath("data/miniature/refer")
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotationsConfig:
-    """Which annotations, and which photographs."""
+    """Which annotations, and which images."""
 
     dataset: str = "miniature"
     """Name of the data set; what is made of it goes to ``<data>/<dataset>``."""
@@ -39,7 +39,7 @@ class AnnotationsConfig:
     """Folder of the annotations, or a prefix of an object store; the file itself of grounding, odvg and table."""
 
     images: UPath = MINIATURE / "images"
-    """Folder of the photographs, or a prefix of an object store."""
+    """Folder of the images, or a prefix of an object store."""
 
     split_by: str = "miniature"
     """refer: which refs(<split by>).p (unc, umd, google). transvg: which name (unc, unc+, gref, gref_umd, referit,
@@ -56,23 +56,23 @@ class AnnotationsConfig:
     """table: what the fields are called in it."""
 
     allow_links: bool = False
-    """Photographs may be symbolic links that lead out of the folder."""
+    """Images may be symbolic links that lead out of the folder."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.dataset):
             raise ValueError(f"dataset names a folder: letters, digits, '.', '_', '+' and '-', got {self.dataset!r}")
         if self.dataset != "miniature" and self.annotations == MINIATURE / "miniature":
-            raise ValueError(f"give {self.dataset}'s annotations with --annotations, its photographs with --images")
+            raise ValueError(f"give {self.dataset}'s annotations with --annotations, its images with --images")
 
 
 def read(config: AnnotationsConfig) -> list[SourceSample]:
     """The annotations, in the reader's order.
 
     Raises:
-        UserError: there is no folder of photographs; told at once, since annotations can take a minute.
+        UserError: there is no folder of images; told at once, since annotations can take a minute.
     """
     if not config.images.is_dir():
-        raise UserError(f"{config.images} is not a folder; give the folder of the photographs with --images")
+        raise UserError(f"{config.images} is not a folder; give the folder of the images with --images")
     with ExitStack() as stack:
         path = stack.enter_context(_fetch_locally(config.annotations))
         instances = stack.enter_context(_fetch_locally(config.instances)) if config.instances else None
@@ -89,7 +89,7 @@ def read(config: AnnotationsConfig) -> list[SourceSample]:
 
 
 def validate_annotations(config: AnnotationsConfig, samples: list[SourceSample]) -> ValidationResult:
-    """The samples against their photographs."""
+    """The samples against their images."""
     return validate_samples(samples, config.images, allow_links=config.allow_links)
 
 

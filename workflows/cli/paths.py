@@ -1,4 +1,4 @@
-"""Where things lie: one folder for each data set, one store of priors for each image encoder."""
+"""Where objects lie: one folder for each data set, one store of priors for each image encoder."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class DatasetPaths:
 
     @property
     def samples(self) -> UPath:
-        """Run of ``ingest``: annotated photographs."""
+        """Run of ``ingest``: annotated images."""
         return self.root / "samples"
 
     @property
     def queries(self) -> UPath:
-        """JSON lines of all queries as read, with or without words and a photograph at hand."""
+        """JSON lines of all queries as read, with or without words and a image at hand."""
         return self.root / "queries.jsonl"
 
     @property

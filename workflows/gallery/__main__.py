@@ -40,7 +40,7 @@ class GalleryConfig:
     data set that there is."""
 
     dataset: str = "miniature"
-    """Of which the pictures are that an evaluation is about."""
+    """Of which the images are that an evaluation is about."""
 
     data: UPath = DATA
     evaluation: Path | None = None

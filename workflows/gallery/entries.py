@@ -20,7 +20,7 @@ MAX_QUERIES = 12
 
 
 def iterate_samples(run: UPath, split: str | None = None) -> Iterator[Entry]:
-    """A tile for each picture: every query with its program, hovering shows the target."""
+    """A tile for each image: every query with its program, hovering shows the target."""
     reader = SampleReader(run, split)
     for sample in reader:
         relations = sorted({relation for query in sample.queries for relation in list_relations(query.program)})
@@ -81,7 +81,7 @@ def _read_reasons(rounds: UPath) -> dict[str, tuple[str, str, str]]:
 
 
 def iterate_priors(store: UPath, packed: Sequence[UPath] = ()) -> Iterator[Entry]:
-    """Query, parsed attributes, prompt, picture and CLIP score of each prior.
+    """Query, parsed attributes, prompt, image and CLIP score of each prior.
 
     Args:
         packed: runs of samples, for the queries that ask for the priors.
@@ -132,7 +132,7 @@ def iterate_predictions(records: Sequence[PredictionRecord], run: UPath) -> Iter
         distractors = "unknown" if first.num_distractors is None else str(first.num_distractors)
         yield Entry(
             key=f"{key} {query_id}",
-            facts=f"{first.split}, IoU {first.iou:.2f}, rivals: {distractors}",
+            facts=f"{first.split}, IoU {first.iou:.2f}, distractors: {distractors}",
             image=sample.image,
             marks=(
                 Mark(box_xyxy=first.target_xyxy, role="truth", label="truth"),

@@ -31,10 +31,10 @@ Role = Literal["thing", "truth", "predicted", "other"]
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A box on the picture."""
+    """A box on the image."""
 
     box_xyxy: Box
-    """In pixels of the picture."""
+    """In pixels of the image."""
 
     role: Role
     label: str = ""
@@ -42,7 +42,7 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A query, or another text, below the picture."""
+    """A query, or another text, below the image."""
 
     text: str
     note: str = ""
@@ -156,7 +156,7 @@ def _scale_box(box: Box, scale: Box) -> list[float]:
 
 
 def _write_thumbnail(content: bytes, folder: Path) -> tuple[str, tuple[int, int], Box]:
-    """Its file's name, which equal pictures share, its size, and what turns pixels of the picture into shares of it."""
+    """Its file's name, which equal images share, its size, and what turns pixels of the image into shares of it."""
     name = f"{hashlib.sha256(content).hexdigest()[:20]}.webp"
     with Image.open(io.BytesIO(content)) as image:
         width, height = image.size

@@ -45,13 +45,13 @@ class MiniatureModelsConfig:
     """How much training each model gets."""
 
     work: Path = Path("runs/miniature-models")
-    """Checkpoints, the bank of pictures and contact sheets."""
+    """Checkpoints, the bank of images and contact sheets."""
 
     output: Path = WEIGHTS
     """Where the models are written."""
 
     num_images: int = 60_000
-    """Captioned pictures to learn from."""
+    """Captioned images to learn from."""
 
     autoencoder_steps: int = 2_200
     clip_steps: int = 1_500
@@ -64,13 +64,13 @@ class MiniatureModelsConfig:
     """On world scenes, drawn and passed through the autoencoder."""
 
     detector_generated_steps: int = 900
-    """On world scenes and drawn pictures, after that."""
+    """On world scenes and drawn images, after that."""
 
     num_autoencoded: int = 4_000
-    """Pictures passed through the autoencoder for the detector to learn from."""
+    """Images passed through the autoencoder for the detector to learn from."""
 
     num_generated: int = 900
-    """Pictures that Stable Diffusion draws for the detector to learn from."""
+    """Images that Stable Diffusion draws for the detector to learn from."""
 
     num_measured: int = 300
     """Single-object prompts of the measurement."""
@@ -111,9 +111,9 @@ def train_on_world(config: MiniatureModelsConfig, autoencoder: AutoencoderKL) ->
 def train_on_generated(
     config: MiniatureModelsConfig, first: RTDetrForObjectDetection, pipeline: StableDiffusionPipeline
 ) -> RTDetrForObjectDetection:
-    """Go on with pictures that Stable Diffusion drew.
+    """Go on with images that Stable Diffusion drew.
 
-    Nobody labelled those. A picture is used where the detector trained on the world, the caption's category and a
+    Nobody labeled those. A image is used where the detector trained on the world, the caption's category and a
     count without any learned model all agree; its boxes are the detector's.
     """
     teacher = config.work / "detector-of-the-world"
@@ -135,7 +135,7 @@ def train_on_generated(
             if all(name[:3] in caption for name in names):
                 boxes = tuple(f.box_xyxy for f in detections)
                 agreed.append(detection.LabeledImage(image=image, boxes_xyxy=boxes, categories=names))
-    console.print(f"{len(agreed)} of {len(images)} drawn pictures have labels that all readers agree on")
+    console.print(f"{len(agreed)} of {len(images)} drawn images have labels that all readers agree on")
 
     def sample_at(random: Random) -> detection.LabeledImage:
         return random.choice(agreed) if agreed and random.random() < 0.4 else detection.sample_world_scene(random)
@@ -210,7 +210,7 @@ def measure_all(config: MiniatureModelsConfig) -> dict[str, object]:
             "judge": config.classifier_steps,
             "detector": config.detector_steps + config.detector_generated_steps,
         },
-        "num_parameters": {
+        "count_parameters": {
             "autoencoder": diffusion.count_parameters(pipeline.vae),
             "unet": diffusion.count_parameters(pipeline.unet),
             "clip": diffusion.count_parameters(clip),

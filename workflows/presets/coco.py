@@ -1,4 +1,4 @@
-"""COCO's categories, for scenes of photographs: what the full-size detector knows, and RefCOCO's pictures show."""
+"""COCO's categories, for scenes of images: what the full-size detector knows, and RefCOCO's images show."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def render_config() -> RenderConfig:
 
 
 def prior_config() -> PriorConfig:
-    """Clothes are things here ("red hat"), so a garment does not stand for its wearer."""
+    """Clothes are objects here ("red hat"), so a garment does not stand for its wearer."""
     return PriorConfig(
         render=render_config(),
         prompt=PromptConfig(garments_mean_wearers=False),
@@ -39,7 +39,7 @@ def prior_config() -> PriorConfig:
 
 def vocabulary() -> VocabularyConfig:
     """Counts up to five, which is what the miniature Stable Diffusion has seen. Prompts say number and category alone,
-    as published: networks learn more from things whose looks differ (docs/study.md)."""
+    as published: networks learn more from objects whose looks differ (docs/study.md)."""
     return VocabularyConfig(
         categories=dict(PLURALS),
         quantifiers=("two", "three", "four", "five"),
@@ -55,7 +55,7 @@ def detector_config() -> DetectorConfig:
 
 def pasted_config() -> PastedConfig:
     """What ``workflows.miniature.world.cutouts`` draws, put together as the world itself is: flat, without light
-    and shadow. Pictures a little larger than the world's have room for eight things."""
+    and shadow. Images a little larger than the world's have room for eight objects."""
     return PastedConfig(
         cutouts=Path("data/miniature/cutouts"),
         backgrounds=Path("data/miniature/backgrounds"),

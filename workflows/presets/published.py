@@ -11,4 +11,4 @@ DETR_WEIGHTS = {
     "referit": "detr-r50-referit.pth",
     "flickr30k": "detr-r50-referit.pth",
 }
-"""Data set to the DETR that was trained on COCO without the data set's validation and test pictures (VLTVG's files)."""
+"""Data set to the DETR that was trained on COCO without the data set's validation and test images (VLTVG's files)."""

@@ -53,7 +53,7 @@ class PublishedFeatures:
     Args:
         folder: holds ``<split>_fea.pth``.
         dataset: name that query ids carry.
-        num_rows: split to the number of rows that its file must have.
+        count_rows: split to the number of rows that its file must have.
 
     Raises:
         SourceError: a file is missing, damaged or of another length.

@@ -1,7 +1,8 @@
 """What an evaluation's predictions say: accuracy with intervals, overall and by what makes queries hard.
 
-Groups of queries: rivals of the target's category, kinds of words (as our parser of attributes reads them), length,
-size of the target, category. Every share comes with its 95 % bootstrap interval over pictures.
+Groups of queries: distractors of the target's category, kinds of words (as our parser of attributes reads them),
+length,
+size of the target, category. Every share comes with its 95 % bootstrap interval over images.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Kinds = Mapping[str, frozenset[str]]
 
 
 def find_word_kinds(texts: Iterable[str]) -> dict[str, frozenset[str]]:
-    """What each query speaks of; one can speak of several things, or of the category alone."""
+    """What each query speaks of; one can speak of several objects, or of the category alone."""
     nonempty = [text for text in dict.fromkeys(texts) if not is_empty(text)]
     return {text: _find_kinds(parsed) for text, parsed in zip(nonempty, AttributeParser().parse(nonempty), strict=True)}
 
@@ -157,7 +158,7 @@ def compute_paired_difference(first: Sequence[PredictionRecord], second: Sequenc
 
 
 def compare_evaluations(first: Sequence[PredictionRecord], second: Sequence[PredictionRecord]) -> dict[str, Any]:
-    """Split to both scores and their paired difference, overall and by rivals."""
+    """Split to both scores and their paired difference, overall and by distractors."""
     theirs = {(one.split, one.query_id): one for one in second}
     result: dict[str, Any] = {}
     for split in dict.fromkeys(one.split for one in first):

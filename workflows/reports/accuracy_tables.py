@@ -15,12 +15,15 @@ def format_report(report: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         "# Evaluation",
         "",
-        "In percent, with 95 % bootstrap intervals over pictures.",
+        "In percent, with 95 % bootstrap intervals over images.",
         "",
         *_format_overall(report),
     ]
     if merged := {split: figures["any_box"] for split, figures in report.items() if "any_box" in figures}:
-        lines += ["", "Phrases that mean several things: above by the box around all of them (merged-box), here by the"]
+        lines += [
+            "",
+            "Phrases that mean several objects: above by the box around all of them (merged-box), here by the",
+        ]
         lines += ["best of theirs (any-box).", ""]
         lines += _format_table(
             ("split", *HEAD), ([split, *_format_scores(figures)] for split, figures in merged.items())
@@ -63,17 +66,24 @@ def _format_prior_modes(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def format_comparison(names: Sequence[str], comparison: Mapping[str, Mapping[str, Any]]) -> str:
-    """Both runs and their paired difference, overall and by rivals."""
+    """Both runs and their paired difference, overall and by distractors."""
     lines = [f"# {names[0]} against {names[1]}", ""]
     lines += ["Acc@0.5 in percent; differences in points, paired by query, with 95 % bootstrap intervals over"]
-    lines += ["pictures, * where clear of zero.", ""]
+    lines += ["images, * where clear of zero.", ""]
     rows = []
     for split, figures in comparison.items():
         both = [format_percent(figures[which]["accuracy"]["0.50"]) for which in ("first", "second")]
         rows.append([split, "all", f"{figures['first']['num_queries']:,}", *both, *_format_gains(figures)])
         for group, group_figures in figures["by_distractors"].items():
             rows.append(
-                [split, f"{group} rivals", f"{group_figures['num_queries']:,}", "", "", *_format_gains(group_figures)]
+                [
+                    split,
+                    f"{group} distractors",
+                    f"{group_figures['num_queries']:,}",
+                    "",
+                    "",
+                    *_format_gains(group_figures),
+                ]
             )
     head = ("split", "queries", "number", *names, "difference", "in mean IoU")
     return "\n".join([*lines, *_format_table(head, rows), ""])

@@ -1,4 +1,4 @@
-"""Figures of a data set as it was read: sizes, words, rivals, doubles and leaks."""
+"""Figures of a data set as it was read: sizes, words, distractors, doubles and leaks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def count_splits(samples: Iterable[SourceSample], published: Mapping[str, int]) 
             "queries": queries[split],
             "refs": len(refs[split]),
             "images": len(images[split]),
-            "published_queries": published.get(split),
+            "get_published_queries": published.get(split),
         }
         for split in sorted({*images, *published}, key=_get_split_order)
     }
@@ -67,7 +67,7 @@ def count_problems(problems: Iterable[Problem]) -> dict[str, dict[str, int]]:
 
 
 def doubles(samples: Iterable[SourceSample]) -> dict[str, int]:
-    """Queries that say of the same thing what another has said, and those whose words also mean another thing."""
+    """Queries that say of the same object what another has said, and those whose words also mean another object."""
     num_repeated = contradicting = 0
     for sample in samples:
         targets: dict[str, Counter[Any]] = defaultdict(Counter)
@@ -111,7 +111,7 @@ def words(samples: Iterable[SourceSample]) -> dict[str, float | int]:
 
 
 def compute_word_statistics(queries: Iterable[str]) -> dict[str, float | int]:
-    """Lengths in words, shares of queries that begin with an article, have a spatial word or a colour, and distinct-n.
+    """Lengths in words, shares of queries that begin with an article, have a spatial word or a color, and distinct-n.
 
     ``distinct_n`` is the number of different n-grams over that of all (Li et al., NAACL 2016). It falls with the
     number of queries: compare equally many.
@@ -159,7 +159,7 @@ def _compute_percentiles(values: Sequence[float], name: str) -> dict[str, float]
 
 
 def count_shared_images(samples: Iterable[SourceSample], against: Iterable[str] = ()) -> dict[str, int]:
-    """How many photographs two splits share, or a split and a given list, by name."""
+    """How many images two splits share, or a split and a given list, by name."""
     images_by_split: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
         images_by_split[sample.split].add(normalize_image_name(sample.image_name))
@@ -175,10 +175,10 @@ def count_shared_images(samples: Iterable[SourceSample], against: Iterable[str] 
 
 
 def find_same_content(names: Iterable[str], images: Location, other_folder: UPath | None = None) -> list[list[str]]:
-    """Groups of photographs that are the same file under different names; only files of one size are hashed.
+    """Groups of images that are the same file under different names; only files of one size are hashed.
 
     Args:
-        names: of photographs that are there, below ``images``.
+        names: of images that are there, below ``images``.
         also: another folder, all of whose files are compared, too.
     """
     files: dict[str, Location] = {name: images / name for name in sorted(set(names))}
@@ -195,7 +195,7 @@ def find_same_content(names: Iterable[str], images: Location, other_folder: UPat
 
 
 def read_image_list(against: Path) -> list[str]:
-    """Names of photographs: the lines of a text file, or the files of a folder."""
+    """Names of images: the lines of a text file, or the files of a folder."""
     if against.is_dir():
         return [path.name for path in against.iterdir() if path.is_file()]
     try:

@@ -1,4 +1,4 @@
-"""One look for all plots: readable in print, without colour and on a phone."""
+"""One look for all plots: readable in print, without color and on a phone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.storage import Location
 from workflows.cli.paths import write_atomic
 
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
-"""Okabe and Ito's, which people of all kinds of colour vision tell apart."""
+"""Okabe and Ito's, which people of all kinds of color vision tell apart."""
 
 MARKERS, LINES, HATCHES = "osD^vP", ("-", "--", "-.", ":"), ("", "//", "..", "xx", "\\\\", "++")
 
@@ -44,7 +44,7 @@ def save_figure(figure: Figure, path: Location) -> None:
 
 
 def plot_curves(axes: Any, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str) -> None:
-    """Named lines of (x, y), told apart by colour, marker and dashes."""
+    """Named lines of (x, y), told apart by color, marker and dashes."""
     for i, (name, (x_values, y_values)) in enumerate(lines.items()):
         style = {"color": COLORS[i % 6], "marker": MARKERS[i % 6], "linestyle": LINES[i % 4]}
         axes.plot(x_values, y_values, label=name, markersize=4, linewidth=1.4, **style)

@@ -1,4 +1,4 @@
-"""The photographs that no scene may be made of: those of every split but ``train`` of every data set that was read."""
+"""The images that no scene may be made of: those of every split but ``train`` of every data set that was read."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from workflows.cli.paths import DATA, DatasetPaths, get_dataset_paths, read_line
 
 TRAINING_SPLIT = "train"
 _KEPT_PROBLEMS = frozenset({"clipped_box", "bad_instance"})
-"""Problems of a photograph that is among the samples all the same, under its split."""
+"""Problems of a image that is among the samples all the same, under its split."""
 
 
 def find_held_out_images(data: UPath = DATA) -> HeldOut:
-    """By name and content those at hand, by name alone those whose photograph or boxes were left out by ``ingest``.
+    """By name and content those at hand, by name alone those whose image or boxes were left out by ``ingest``.
 
-    ``problems.jsonl`` says of a whole photograph that was left out no split, so every such name is held out.
+    ``problems.jsonl`` says of a whole image that was left out no split, so every such name is held out.
 
     Raises:
         PipelineError: the samples of a data set are incomplete or damaged.
@@ -41,7 +41,7 @@ def _iterate_datasets(data: UPath) -> Iterator[DatasetPaths]:
 
 
 def _iterate_left_out(paths: DatasetPaths) -> Iterator[str]:
-    """Names of photographs that a data set has and its samples may lack, and that may not be of its training split."""
+    """Names of images that a data set has and its samples may lack, and that may not be of its training split."""
     if not paths.problems.exists():
         return
     splits = {record["query_id"]: record["split"] for record in _read_records(paths.queries)}

@@ -1,6 +1,6 @@
-"""Pictures of scenes that were rejected, a sheet for each composer and reason: what goes wrong is seen at a glance.
+"""Images of scenes that were rejected, a sheet for each composer and reason: what goes wrong is seen at a glance.
 
-Rejected pictures are not kept. A few are made again: the same items through the same first stages, as a small run, so
+Rejected images are not kept. A few are made again: the same items through the same first stages, as a small run, so
 that it needs no more of this machine than the rounds did.
 """
 
@@ -34,7 +34,7 @@ _NUM_SHOWN_STAGES = 2
 
 
 class ShowStage(Stage[DetectedScene, Sample]):
-    """The picture and what was found in it, with nothing said about it."""
+    """The image and what was found in it, with nothing said about it."""
 
     resources = Resources(num_cpus=1)
 
@@ -58,7 +58,8 @@ def _make_sample(item: DetectedScene) -> Sample:
 
 
 def draw_rejected(rounds: Rounds, output: UPath, max_scenes: int) -> None:
-    """Write ``<output>/<composer>-<reason>.png`` with at most so many scenes each; nothing where ``max_scenes`` is 0."""
+    """Write ``<output>/<composer>-<reason>.png`` with at most so many scenes each; nothing where ``max_scenes`` is
+    0."""
     for pipeline in rounds.config.pipelines if max_scenes else ():
         details = _collect_details([run for run in rounds.runs if run.composer == pipeline.composer], max_scenes)
         if details:
@@ -68,11 +69,11 @@ def draw_rejected(rounds: Rounds, output: UPath, max_scenes: int) -> None:
             for reason, of_reason in details.items():
                 _write_sheet(output / f"{pipeline.composer}-{reason}.png", reader, of_reason)
     if max_scenes and list_runs(output):
-        print_path("pictures of rejected scenes", output)
+        print_path("images of rejected scenes", output)
 
 
 def _collect_details(runs: Iterable[RoundRun], max_scenes: int) -> dict[str, dict[str, str]]:
-    """Reason to key to detail, of the first scenes that were rejected after there was a picture."""
+    """Reason to key to detail, of the first scenes that were rejected after there was a image."""
     details: dict[str, dict[str, str]] = defaultdict(dict)
     for run in runs:
         for receipt in read_receipts(run.folder):

@@ -116,7 +116,7 @@ class RoundRun:
     """In the order of the run's samples."""
 
     requested_ious: tuple[float, ...]
-    """Of accepted things that were asked for at a place: how well they lie there."""
+    """Of accepted objects that were asked for at a place: how well they lie there."""
 
 
 @dataclass(kw_only=True)
@@ -230,7 +230,8 @@ def _check_budget(folder: UPath, rounds: Rounds) -> None:
     if planned > rounds.num_left:
         raise UserError(
             f"{folder} was asked for {planned:,} scenes, of the {rounds.config.num_scenes:,} of --num-scenes "
-            f"{rounds.num_left:,} are left; give at least {num_requested + planned:,}, or remove {folder.parent} to start anew"
+            f"{rounds.num_left:,} are left; give at least {num_requested + planned:,}, or remove "
+            f"{folder.parent} to start anew"
         )
 
 

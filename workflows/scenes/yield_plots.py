@@ -45,13 +45,13 @@ def _plot_composers(values: Mapping[str, Mapping[str, float]], path: UPath, titl
 
 
 def plot_coverage(relation_types: Mapping[str, Mapping[str, Mapping[str, int]]], path: UPath) -> None:
-    """Share of cells (relation x count x category) that hold enough queries, by relation and count of rivals."""
+    """Share of cells (relation x count x category) that hold enough queries, by relation and count of distractors."""
     counts = sorted({count for of_count in relation_types.values() for count in of_count}, key=int)
     figure, (axes,) = new_figure(1.8 + 0.9 * len(counts), 1.6 + 0.3 * len(relation_types))
     cells = [[of_count.get(count) for count in counts] for of_count in relation_types.values()]
     values = [[one["reached"] / one["total"] if one else None for one in row] for row in cells]
     texts = [[f"{one['reached']}/{one['total']}" if one else "" for one in row] for row in cells]
     plot_heat_map(axes, values, texts, list(relation_types), counts)
-    axes.set_xlabel("things of the category in view", fontsize=FONT_PT)
+    axes.set_xlabel("objects of the category in view", fontsize=FONT_PT)
     axes.set_title("cells with enough queries / all", fontsize=FONT_PT, loc="left")
     save_figure(figure, path)

@@ -140,7 +140,7 @@ def _format_value(value: float | None) -> str:
 
 def _build_quota_table(relation_types: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table:
     counts = sorted({count for of_count in relation_types.values() for count in of_count}, key=int)
-    table = Table("cells reached", *(f"{count} things" for count in counts), title="cells reached / all, by family")
+    table = Table("cells reached", *(f"{count} objects" for count in counts), title="cells reached / all, by family")
     for relation_type, of_count in relation_types.items():
         cells = (of_count.get(count) for count in counts)
         table.add_row(

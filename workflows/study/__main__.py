@@ -65,7 +65,7 @@ class StudyConfig:
 
     num_val: int = 250
     num_test: int = 400
-    """Pictures of each of testA and testB."""
+    """Images of each of testA and testB."""
 
     num_parallel: int | None = None
     """Networks to train at once; where not given one for each core, or a single one where there is an accelerator."""

@@ -9,11 +9,11 @@ Priors = Literal["own", "shuffled", "oracle"]
 """``own``: drawn from the query. ``shuffled``: those of other queries. ``oracle``: a clean rendering of the target."""
 
 ExtraData = Literal["prompted", "plain", "pasted", "pseudo-q", "plain-pseudo-q", "real-images"]
-"""Training data beside the real ones: prompted scenes; those of prompts without colours and patterns; pasted ones; both
-kinds of prompted ones with Pseudo-Q's queries instead of proved ones; as many further pictures of the world itself."""
+"""Training data beside the real ones: prompted scenes; those of prompts without colors and patterns; pasted ones; both
+kinds of prompted ones with Pseudo-Q's queries instead of proved ones; as many further images of the world itself."""
 
 HELD_OUT_COLORS = frozenset({"purple", "pink", "brown"})
-"""Three of ten colours. Text-to-image model and CLIP know them, as large ones know more words than grounding
+"""Three of ten colors. Text-to-image model and CLIP know them, as large ones know more words than grounding
 data hold."""
 
 
@@ -48,7 +48,7 @@ class Variant:
     priors: Priors | None = None
     extra: ExtraData | None = None
     max_extra_fraction: float | None = 0.25
-    """Of the pictures that are looked at, at most so many are of the further training data; None: all of it in each
+    """Of the images that are looked at, at most so many are of the further training data; None: all of it in each
     epoch. Of the two, this one was chosen, on val with one seed."""
 
     steps_factor: int = 1

@@ -1,12 +1,12 @@
-"""The arms on a data set of real photographs, cross-validated by picture: for those too few to be split.
+"""The arms on a data set of real images, cross-validated by image: for those too few to be split.
 
     make ingest ARGS="--dataset mine --format table --annotations mine.jsonl --images photos"
     make generate-priors ARGS="--dataset mine --preset miniature"
     make pack ARGS="--dataset mine"
     make cross-validate ARGS="--dataset mine"
 
-Each picture's queries are asked of the network that was trained without that picture. The network is the miniature one
-and the scenes are the miniature world's: with them this shows that everything runs on photographs and people's words,
+Each image's queries are asked of the network that was trained without that image. The network is the miniature one
+and the scenes are the miniature world's: with them this shows that everything runs on images and people's words,
 not what the method brings there.
 """
 
@@ -50,7 +50,7 @@ RUNNABLE = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidateConfig:
-    """Whose photographs, and how long each network may train."""
+    """Whose images, and how long each network may train."""
 
     dataset: str
     """What ``pack`` has joined with its priors; all its splits are taken together."""
@@ -117,7 +117,7 @@ def main(config: CrossValidateConfig) -> None:
             raise UserError(f"{place} does not exist; run `{command}` first")
     reader = SampleReader(samples)
     if len(reader) < config.folds:
-        raise UserError(f"{samples} holds {len(reader)} pictures, too few for {config.folds} folds")
+        raise UserError(f"{samples} holds {len(reader)} images, too few for {config.folds} folds")
     if config.pretrained_visual is None:
         pretrain_backbone(PretrainedVisualConfig())
     where = FoldData(
@@ -146,8 +146,8 @@ def main(config: CrossValidateConfig) -> None:
 
 
 def assign_folds(images: Sequence[str], folds: int) -> list[int]:
-    """The fold of each sample: as many photographs in each, by the hash of their names, and all samples of one
-    photograph, which may come in several splits, in the same."""
+    """The fold of each sample: as many images in each, by the hash of their names, and all samples of one
+    image, which may come in several splits, in the same."""
     ordered = sorted(set(images), key=lambda name: hashlib.sha256(name.encode()).digest())
     fold_of = {name: number % folds for number, name in enumerate(ordered)}
     return [fold_of[name] for name in images]
@@ -181,7 +181,7 @@ def _build_trainer_args(config: CrossValidateConfig, reader: SampleReader) -> tu
 
 
 def _print_results(config: CrossValidateConfig, trials: Sequence[Trial]) -> None:
-    """Every query once, by the network that has not seen its picture."""
+    """Every query once, by the network that has not seen its image."""
     predictions: dict[tuple[int, str, int], dict[str, list[PredictionRecord]]] = {}
     for trial in trials:
         modes = predictions.setdefault((trial.size, trial.variant.name, 0), {})

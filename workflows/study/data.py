@@ -49,7 +49,7 @@ from workflows.study.scenes import PseudoQStage, ReadSceneStage, read_requests
 from workflows.study.trials import Trial
 
 QUERIES_PER_IMAGE = 3.5
-"""Of the world's training split; a little less than it has, so that pictures enough are drawn."""
+"""Of the world's training split; a little less than it has, so that images enough are drawn."""
 
 EXPECTED_YIELD = 0.5
 """Of the scenes that are asked for, at most so many are trained on."""
@@ -92,7 +92,7 @@ class StudyData:
 
     @property
     def world(self) -> WorldConfig:
-        """With pictures for the largest size, and further ones for as many as scenes can be expected."""
+        """With images for the largest size, and further ones for as many as scenes can be expected."""
         num_train = round(max(self.sizes) / QUERIES_PER_IMAGE) + round(EXPECTED_YIELD * self.num_scenes)
         refer = Path(str(self.root)) / "refer"
         return WorldConfig(output=refer, num_train=num_train, num_val=self.num_val, num_test=self.num_test)
@@ -108,7 +108,7 @@ class StudyData:
         return None if variant.extra is None else self.root / "packed" / variant.extra
 
     def further(self, variants: Iterable[Variant]) -> dict[str, dict[str, int]]:
-        """Pictures and queries of the further training data of these arms, by kind."""
+        """Images and queries of the further training data of these arms, by kind."""
         readers = {
             variant.extra: SampleReader(paths)
             for variant in variants
@@ -154,7 +154,7 @@ def prepare_data(data: StudyData, trials: Collection[Trial]) -> None:
 
 
 def _make_world(data: StudyData) -> None:
-    """Pictures, samples and priors.
+    """Images, samples and priors.
 
     Raises:
         UserError: the world that is there is another one.
@@ -179,7 +179,7 @@ def _make_world(data: StudyData) -> None:
 
 
 def _get_world_settings(world: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides a world's pictures, as JSON values: not where they lie."""
+    """What decides a world's images, as JSON values: not where they lie."""
     values: dict[str, Any] = json.loads(json.dumps({name: one for name, one in world.items() if name != "output"}))
     return values
 
@@ -191,7 +191,7 @@ def _generate_priors(data: StudyData, source: Any) -> None:
 
 
 def _select_images(reader: SampleReader, size: int, holds_out_colors: bool) -> list[int]:
-    """Numbers of the first training pictures that have ``size`` queries together, and of all that are evaluated.
+    """Numbers of the first training images that have ``size`` queries together, and of all that are evaluated.
 
     Raises:
         UserError: there are not so many.
@@ -343,11 +343,11 @@ def _pack_pseudo_q_scenes(data: StudyData, config: augment.AugmentConfig, run: U
 
 
 def _pack_real_images(data: StudyData, reader: SampleReader, taken: Collection[int], count: int) -> None:
-    """So many pictures of the world that no network is trained on otherwise."""
+    """So many images of the world that no network is trained on otherwise."""
     rest = (i for i, entry in enumerate(reader.index) if entry.split == "train" and i not in taken)
     numbers = list(islice(rest, count))
     if len(numbers) < count:
-        raise UserError(f"the world has {len(numbers)} further pictures for {count} scenes; ask for more")
+        raise UserError(f"the world has {len(numbers)} further images for {count} scenes; ask for more")
     ids, store = _find_prior_ids(data, reader, "own")
     _pack(data, data.paths.samples, _iterate_rows(reader, numbers, ids), store, "real-images")
 

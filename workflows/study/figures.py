@@ -47,7 +47,7 @@ def _make_comparisons(question: str, one: str, other: str, *names: str) -> tuple
 
 
 ON_VAL = ("val, positional", "val, not positional")
-"""testB's queries are all positional and testA's are not; val has both kinds about the same pictures."""
+"""testB's queries are all positional and testA's are not; val has both kinds about the same images."""
 
 COMPARISONS = (
     *_make_comparisons("Do priors and scenes help?", "both", "base", "two or more distractors", "test"),
@@ -136,7 +136,7 @@ def make_groups(records: Sequence[PredictionRecord], unseen: Collection[str], sp
     """Of queries.
 
     Args:
-        unseen: ids of the queries whose target is of a combination that real training pictures never show.
+        unseen: ids of the queries whose target is of a combination that real training images never show.
         splits: those that all groups but ``val`` and the like are made of.
     """
     kinds = find_word_kinds(one.text for one in records)
@@ -208,7 +208,7 @@ def compute_difference(
     without any.
 
     ``summarize_seeds`` says how it varies from training to training, ``over_images`` (of the mean over seeds) from
-    picture to picture.
+    image to image.
     """
     of_arm = [{seed for n, variant, seed in predictions if (n, variant) == (size, name)} for name in (one, other)]
     seeds = sorted(of_arm[0] & of_arm[1])
@@ -226,7 +226,7 @@ def compute_difference(
     (over_images,) = compute_intervals(rows.mean(0), image_keys)
     return {
         "num_queries": rows.shape[1],
-        "over_seeds": summarize_seeds([float(row.mean()) for row in rows]),
+        "summarize_seeds": summarize_seeds([float(row.mean()) for row in rows]),
         "over_images": {"mean": over_images.mean, "low": over_images.low, "high": over_images.high},
     }
 

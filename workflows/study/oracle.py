@@ -47,13 +47,13 @@ def find_query_combinations(reader: SampleReader, world: WorldConfig) -> dict[st
 
 
 def _compute_first_indices(world: WorldConfig) -> Mapping[str, int]:
-    """Number of each split's first picture."""
+    """Number of each split's first image."""
     train, val, test = world.num_train, world.num_val, world.num_test
     return {"train": 1, "val": 1 + train, "testA": 1 + train + val, "testB": 1 + train + val + test}
 
 
 class OracleStage(Stage[Item, GeneratedPrior]):
-    """Draws and encodes combinations of category, colour and pattern; payload: ``combination``."""
+    """Draws and encodes combinations of category, color and pattern; payload: ``combination``."""
 
     @property
     def name(self) -> str:

@@ -19,7 +19,7 @@ def plot_study(record: Mapping[str, Any], output: Path) -> None:
 
 
 def plot_variants(levels: Mapping[str, Any], path: Path) -> None:
-    """A panel for each group of queries; the data's size across, a colour for each main arm."""
+    """A panel for each group of queries; the data's size across, a color for each main arm."""
     variants = [name for name, variant in VARIANTS_BY_NAME.items() if variant.is_main]
     figure, panels = new_figure(11, 6.4, len(GROUPS), columns=3)
     for axes, group in zip(panels, GROUPS, strict=True):
@@ -33,10 +33,10 @@ def plot_variants(levels: Mapping[str, Any], path: Path) -> None:
 
 
 def plot_comparisons(comparisons: list[Mapping[str, Any]], path: Path) -> None:
-    """Differences in points: thick over pictures, thin over seeds."""
+    """Differences in points: thick over images, thin over seeds."""
     figure, (axes,) = new_figure(9, 0.9 + 0.3 * max(1, len(comparisons)))
     for row, entry in enumerate(comparisons):
-        for level, width in (("over_images", 3.0), ("over_seeds", 1.0)):
+        for level, width in (("over_images", 3.0), ("summarize_seeds", 1.0)):
             if entry[level]["low"] is not None:
                 axes.plot(
                     [100 * entry[level]["low"], 100 * entry[level]["high"]],
@@ -49,7 +49,7 @@ def plot_comparisons(comparisons: list[Mapping[str, Any]], path: Path) -> None:
     axes.set_yticks(range(len(comparisons)), names)
     axes.set_ylim(len(comparisons) - 0.5, -0.5)
     axes.axvline(0, color="#333333", linewidth=0.8)
-    axes.set_xlabel("points of Acc@0.5, 95 %: thick over pictures, thin over seeds")
+    axes.set_xlabel("points of Acc@0.5, 95 %: thick over images, thin over seeds")
     save_figure(figure, path)
 
 

@@ -29,7 +29,7 @@ def read_requests(rounds: Location) -> dict[str, Mapping[str, Any]]:
 
 
 class ReadSceneStage(Stage[Item, ComposedScene]):
-    """Reads the picture of a finished scene, as if it had just been composed; payload: its number and its ``spec``."""
+    """Reads the image of a finished scene, as if it had just been composed; payload: its number and its ``spec``."""
 
     def __init__(self, scenes: str) -> None:
         self._scenes = scenes

@@ -27,7 +27,7 @@ def format_markdown(record: Mapping[str, Any]) -> str:
         lines += ["", f"Minutes that the data took, all processes together: {took}."]
     if extra_data := record.get("extra_data"):
         held = "; ".join(f"{kind} {entry['images']:,}, {entry['queries']:,}" for kind, entry in extra_data.items())
-        lines += ["", f"Pictures and queries of further training data: {held}."]
+        lines += ["", f"Images and queries of further training data: {held}."]
     for size, variants in record["levels"].items():
         lines += ["", f"## {int(size):,} training queries", "", *_format_levels(variants, record["cost"].get(size, {}))]
     lines += ["", "## Differences of arms", "", *_format_comparisons(record["comparisons"])]
@@ -51,10 +51,10 @@ def _format_levels(variants: Mapping[str, Any], seconds: Mapping[str, float]) ->
 
 
 def _format_comparisons(comparisons: list[Mapping[str, Any]]) -> Iterator[str]:
-    yield "Points of Acc@0.5 on the same queries: over seeds (paired, Student's t) and over pictures (bootstrap of the"
+    yield "Points of Acc@0.5 on the same queries: over seeds (paired, Student's t) and over images (bootstrap of the"
     yield "mean over seeds). + or - where both intervals are clear of zero, not corrected for their number."
     yield ""
-    yield "| question | arms | of | size | queries | seeds | over seeds | over pictures | |"
+    yield "| question | arms | of | size | queries | seeds | over seeds | over images | |"
     yield "|---|---|---|--:|--:|--:|--:|--:|---|"
     for row in comparisons:
         words = (row["question"], f"{row['one']} - {row['other']}", row["group"], f"{row['size']:,}")
@@ -65,14 +65,14 @@ def _format_prior_sensitivity(rows: list[Mapping[str, Any]]) -> Iterator[str]:
     yield "The same network's answers to the test queries with their own priors, less those without any or with those"
     yield "of other queries."
     yield ""
-    yield "| arm | size | own less | queries | seeds | over seeds | over pictures | |"
+    yield "| arm | size | own less | queries | seeds | over seeds | over images | |"
     yield "|---|--:|---|--:|--:|--:|--:|---|"
     for row in rows:
         yield f"| {row['variant']} | {row['size']:,} | {row['priors']} | {_format_difference(row)} |"
 
 
 def _format_difference(row: Mapping[str, Any]) -> str:
-    seeds, images = row["over_seeds"], row["over_images"]
+    seeds, images = row["summarize_seeds"], row["over_images"]
     sign = "" if not (_is_clear(seeds) and _is_clear(images)) else "+" if seeds["mean"] > 0 else "-"
     figures = (
         f"{row['num_queries']:,}",

@@ -179,7 +179,8 @@ class TrialRunner:
         if status:
             last_line = Path(log.name).read_text(errors="replace").strip().splitlines()[-1:]
             raise UserError(
-                f"{trial} ended with status {process.returncode}: {' '.join(last_line)} ({log.name}); the same command goes "
+                f"{trial} ended with status {process.returncode}: {' '.join(last_line)} ({log.name}); the "
+                f"same command goes "
                 "on with it"
             )
         return used.ru_utime + used.ru_stime

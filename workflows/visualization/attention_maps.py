@@ -1,4 +1,4 @@
-"""Verification scores and attention as pictures: what the network looked at, stage by stage."""
+"""Verification scores and attention as images: what the network looked at, stage by stage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from workflows.visualization.tiles import (
 )
 
 HEAT = colormaps["cividis"]
-"""Equally readable with every kind of colour vision, and in grey."""
+"""Equally readable with every kind of color vision, and in grey."""
 
 OPACITY = 0.65
 MAX_SHOWN_PX = 1280
@@ -29,7 +29,7 @@ MAX_SHOWN_PX = 1280
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One picture of what the network looked at, and the box that belongs to it."""
+    """One image of what the network looked at, and the box that belongs to it."""
 
     image: Image.Image
     caption: str
@@ -40,12 +40,12 @@ class View:
         return [] if self.box_xyxy is None else [self.box_xyxy]
 
     def draw(self) -> Image.Image:
-        """The picture with its box."""
+        """The image with its box."""
         return draw_named_boxes(self.image, [(box, "") for box in self.boxes])
 
 
 def make_views(image: Image.Image, explanation: Explanation) -> list[View]:
-    """The picture with its box, the verification score, and each stage's attention with that stage's box; each at most
+    """The image with its box, the verification score, and each stage's attention with that stage's box; each at most
     ``MAX_SHOWN_PX`` wide and high."""
     prediction, shown = explanation.prediction, shrink_image(image, MAX_SHOWN_PX)
 
@@ -71,7 +71,7 @@ def draw_attention_overview(image: Image.Image, explanation: Explanation) -> Ima
 
 
 def blend_heat_map(image: Image.Image, values: npt.NDArray[np.float32]) -> Image.Image:
-    """A picture in grey under a map, whose largest value is the brightest, with a scale at its foot."""
+    """A image in grey under a map, whose largest value is the brightest, with a scale at its foot."""
     lowest, highest = float(values.min()), float(values.max())
     shares = (values - lowest) / (highest - lowest) if highest > lowest else np.zeros_like(values)
     colors = Image.fromarray((HEAT(shares, bytes=True))[..., :3])

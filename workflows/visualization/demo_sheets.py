@@ -33,7 +33,7 @@ def draw_demo_sheets(data: UPath, networks: Mapping[str, Path], output: Path, co
 
 
 def make_prior_tiles(samples: UPath, store: UPath, count: int) -> list[Image.Image]:
-    """One query of each of ``count`` test pictures, with the prior drawn for it."""
+    """One query of each of ``count`` test images, with the prior drawn for it."""
     reader, priors = SampleReader(samples, "testA"), PriorStore.open(store)
     step = max(1, len(reader) // count)
     queries = [reader.read(i).queries[0] for i in range(0, len(reader), step)][:count]

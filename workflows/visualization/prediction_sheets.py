@@ -1,4 +1,4 @@
-"""Predictions as pictures: the truth green, the answer red."""
+"""Predictions as images: the truth green, the answer red."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NUM_IMAGES = 32
 
 
 def draw_sheets(samples: UPath, records: Sequence[PredictionRecord], folder: Path) -> None:
-    """``select_worst.png`` and ``random.png``: predictions of the lowest IoU, each of another picture, and any."""
+    """``select_worst.png`` and ``random.png``: predictions of the lowest IoU, each of another image, and any."""
     folder.mkdir(parents=True, exist_ok=True)
     make_sheet(make_prediction_tiles(samples, select_worst(records)), columns=8).save(folder / "worst.png")
     chosen = Random(0).sample(records, min(NUM_IMAGES, len(records)))
@@ -25,7 +25,7 @@ def draw_sheets(samples: UPath, records: Sequence[PredictionRecord], folder: Pat
 
 
 def select_worst(records: Sequence[PredictionRecord]) -> list[PredictionRecord]:
-    """The lowest IoU first, one of each picture; among equals the more rivals the worse."""
+    """The lowest IoU first, one of each image; among equals the more distractors the worse."""
     ordered = sorted(records, key=lambda one: (one.iou, -(one.num_distractors or 0), one.query_id))
     by_image: dict[str, PredictionRecord] = {}
     for one in ordered:
@@ -34,7 +34,7 @@ def select_worst(records: Sequence[PredictionRecord]) -> list[PredictionRecord]:
 
 
 def make_prediction_tiles(samples: UPath, records: Sequence[PredictionRecord]) -> list[Image.Image]:
-    """A picture of each, with the phrase and the IoU."""
+    """A image of each, with the phrase and the IoU."""
     reader = SampleReader(samples)
     number = {entry.key: i for i, entry in enumerate(reader.index)}
     tiles = []

@@ -1,4 +1,4 @@
-"""Pictures with boxes under a line of text, in rows: for looking at samples, priors and predictions."""
+"""Images with boxes under a line of text, in rows: for looking at samples, priors and predictions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Box = tuple[float, float, float, float]
 
 Boxes = Sequence[tuple[Box, tuple[int, int, int]]]
 MIN_SHOWN_PX = 320
-"""Smaller pictures are enlarged by a whole number, so that their pixels stay what they are."""
+"""Smaller images are enlarged by a whole number, so that their pixels stay what they are."""
 
 
 def decode_sample(sample: Sample) -> Image.Image:
@@ -33,7 +33,7 @@ def decode_image(content: bytes) -> Image.Image:
 
 
 def draw_named_boxes(image: Image.Image, boxes: Sequence[tuple[Box, str]]) -> Image.Image:
-    """A picture with named boxes, its longer side at least about ``MIN_SHOWN_PX``."""
+    """A image with named boxes, its longer side at least about ``MIN_SHOWN_PX``."""
     zoom = max(1, round(MIN_SHOWN_PX / max(image.size)))
     shown = image.resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST)
     draw, width = ImageDraw.Draw(shown), max(2, max(shown.size) // 160)
@@ -45,20 +45,20 @@ def draw_named_boxes(image: Image.Image, boxes: Sequence[tuple[Box, str]]) -> Im
 
 
 def shrink_image(image: Image.Image, max_px: int) -> Image.Image:
-    """The picture, its longer side at most ``max_px``."""
+    """The image, its longer side at most ``max_px``."""
     scale = min(1.0, max_px / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image if scale == 1 else image.resize(size, Image.Resampling.LANCZOS)
 
 
 def scale_box(box: Box, image: Image.Image, shown: Image.Image) -> Box:
-    """A box of ``image`` in pixels of ``shown``, the same picture in another size."""
+    """A box of ``image`` in pixels of ``shown``, the same image in another size."""
     x_scale, y_scale = shown.width / image.width, shown.height / image.height
     return (box[0] * x_scale, box[1] * y_scale, box[2] * x_scale, box[3] * y_scale)
 
 
 def make_tile(image: Image.Image, caption: str, boxes: Boxes = ()) -> Image.Image:
-    """A picture that fills a square of ``TILE_PX``, its boxes, and two lines of text above."""
+    """A image that fills a square of ``TILE_PX``, its boxes, and two lines of text above."""
     zoom = TILE_PX / max(image.size)
     resampling = Image.Resampling.NEAREST if zoom > 1 else Image.Resampling.LANCZOS
     shown = image.resize((round(image.width * zoom), round(image.height * zoom)), resampling)

@@ -1,4 +1,4 @@
-"""An independent reader of pictures: what category, colour and pattern does a drawing of one object show?
+"""An independent reader of images: what category, color and pattern does a drawing of one object show?
 
 It shares nothing with the CLIP that scores priors. It learns from the world's own drawings, half of them passed
 through the autoencoder, and measures what Stable Diffusion draws. Counting is done without any learned model.
@@ -28,7 +28,7 @@ from workflows.miniature.world.drawing import CATEGORIES, COLORS, PATTERNS
 HEADS = {"category": CATEGORIES, "color": tuple(COLORS), "pattern": PATTERNS}
 WEIGHTS_FILE = "judge.safetensors"
 FOREGROUND_DISTANCE = 55
-"""Sum of the three channels' differences from the nearest background colour."""
+"""Sum of the three channels' differences from the nearest background color."""
 
 MIN_AREA_PX = 30
 
@@ -57,7 +57,7 @@ class AttributeClassifier(nn.Module):
 
     @torch.no_grad()
     def read(self, images: Sequence[Image.Image]) -> list[Combination]:
-        """(category, colour, pattern) of each picture of one object."""
+        """(category, color, pattern) of each image of one object."""
         logits = self(to_tensor(np.stack([np.asarray(p.convert("RGB").resize((64, 64))) for p in images])))
         columns = [[HEADS[name][i] for i in logits[name].argmax(1).tolist()] for name in HEADS]
         return [(category, color, pattern) for category, color, pattern in zip(*columns, strict=True)]
@@ -99,9 +99,9 @@ def train_classifier(autoencoder: AutoencoderKL, folder: Path, steps: int) -> At
 
 
 def count_objects(image: Image.Image) -> int:
-    """Objects of a drawn picture by connected components: whatever differs from the colours along its border.
+    """Objects of a drawn image by connected components: whatever differs from the colors along its border.
 
-    The background has at most two colours; an outline is dark and closed, so each object is one filled component.
+    The background has at most two colors; an outline is dark and closed, so each object is one filled component.
     """
     array = np.asarray(image.convert("RGB")).astype(np.int32)
     border = np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])

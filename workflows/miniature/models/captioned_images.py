@@ -1,4 +1,4 @@
-"""The bank of captioned pictures that the miniature models learn from, and their tokenizers."""
+"""The bank of captioned images that the miniature models learn from, and their tokenizers."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ POSITIONS = "the one on far left right leftmost rightmost furthest from 2nd 3rd 
 
 
 class ImageBank:
-    """``num_images`` captioned pictures of the world, kept as arrays in a folder.
+    """``num_images`` captioned images of the world, kept as arrays in a folder.
 
     Attributes:
-        images: (num_pictures, 64, 64, 3) uint8, memory-mapped.
+        images: (num_images, 64, 64, 3) uint8, memory-mapped.
         captions: as many strings.
     """
 
@@ -55,7 +55,7 @@ class ImageBank:
         self.captions: list[str] = json.loads(stem.with_suffix(".json").read_text())
 
     def batch(self, size: int, random: Random) -> tuple[Tensor, list[str]]:
-        """(size, 3, 64, 64) pictures in -1..1 and their captions."""
+        """(size, 3, 64, 64) images in -1..1 and their captions."""
         rows = [random.randrange(len(self.captions)) for _ in range(size)]
         return to_tensor(self.images[rows]), [self.captions[row] for row in rows]
 
@@ -64,7 +64,7 @@ def _fill_bank(stem: Path, num_images: int, seed: int) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
     images = np.empty((num_images, IMAGE_PX, IMAGE_PX, 3), np.uint8)
     captions = []
-    for i in track(range(num_images), description="drawing captioned pictures"):
+    for i in track(range(num_images), description="drawing captioned images"):
         scene, caption = sample_captioned_image(Random(f"bank/{seed}/{i}"))
         images[i] = np.asarray(scene.draw())
         captions.append(caption)
@@ -80,7 +80,7 @@ def to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
 
 
 def to_images(images: Tensor) -> list[Image.Image]:
-    """(n, 3, h, w) in -1..1 to pictures."""
+    """(n, 3, h, w) in -1..1 to images."""
     array = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return [Image.fromarray(row) for row in array]
 

@@ -68,7 +68,7 @@ def normalize_images(images: Tensor) -> Tensor:
 
 
 def train_clip(bank: ImageBank, tokenizer: CLIPTokenizer, folder: Path, steps: int) -> CLIPModel:
-    """Contrastive training with 128 pictures a step; equal captions of a batch count as matches of each other."""
+    """Contrastive training with 128 images a step; equal captions of a batch count as matches of each other."""
     model, ids = new_clip(tokenizer), TokenCache(tokenizer)
 
     def compute_loss(step: int) -> Tensor:
@@ -93,10 +93,10 @@ def train_clip(bank: ImageBank, tokenizer: CLIPTokenizer, folder: Path, steps: i
 def sharpen_vision(
     model: CLIPModel, autoencoder: AutoencoderKL, bank: ImageBank, tokenizer: CLIPTokenizer, folder: Path, steps: int
 ) -> CLIPModel:
-    """Go on with the vision tower alone, until two pictures of like things are near each other whatever surrounds them.
+    """Go on with the vision tower alone, until two images of like objects are near each other whatever surrounds them.
 
-    Half of each batch is captioned pictures as before, half pairs of views of one object: alone or cut out of a scene,
-    drawn or as the autoencoder gives it back. Beside captions against pictures, pictures stand against pictures
+    Half of each batch is captioned images as before, half pairs of views of one object: alone or cut out of a scene,
+    drawn or as the autoencoder gives it back. Beside captions against images, images stand against images
     (Khosla et al. 2020, arXiv:2004.11362). The text tower, which Stable Diffusion shares, stays as it is. What comes
     out is averaged with the weights before, which keeps what they knew of several objects (Wortsman et al. 2022,
     arXiv:2109.01903).
@@ -118,7 +118,7 @@ def sharpen_vision(
         unique = list(dict.fromkeys(captions))
         numbers = {caption: i for i, caption in enumerate(unique)}
         labels = torch.tensor([numbers[caption] for caption in captions])
-        logits = model.logit_scale.exp() * embedded @ texts(unique).T  # (pictures, different captions)
+        logits = model.logit_scale.exp() * embedded @ texts(unique).T  # (images, different captions)
         same = (labels[:, None] == labels[None])[32:, 32:].float()
         return functional.cross_entropy(logits, labels) + _compute_contrastive_loss(embedded[32:], same)
 
@@ -150,7 +150,7 @@ def _make_caption_encoder(model: CLIPModel, tokenizer: CLIPTokenizer) -> Callabl
 
 
 def _compute_contrastive_loss(embedded: Tensor, same: Tensor, temperature: float = 0.1) -> Tensor:
-    """Supervised contrastive loss over (n, dim) unit vectors; every picture is left out of its own comparison."""
+    """Supervised contrastive loss over (n, dim) unit vectors; every image is left out of its own comparison."""
     own = torch.eye(len(same), dtype=torch.bool)
     logits = (embedded @ embedded.T / temperature).masked_fill(own, -torch.inf)
     target = same.masked_fill(own, 0.0)
@@ -160,7 +160,7 @@ def _compute_contrastive_loss(embedded: Tensor, same: Tensor, temperature: float
 
 
 class ObjectViews:
-    """Views of every combination of category, colour and pattern, drawn once and kept in a folder.
+    """Views of every combination of category, color and pattern, drawn once and kept in a folder.
 
     Attributes:
         images: (combinations, 2 * EACH, 64, 64, 3) uint8; of each, the second half went through the autoencoder.
@@ -225,7 +225,7 @@ def _save(path: Path, array: npt.NDArray[np.uint8]) -> None:
 def compute_retrieval_accuracy(
     model: CLIPModel, tokenizer: CLIPTokenizer, images: Tensor, captions: list[str]
 ) -> float:
-    """Share of pictures whose most similar caption, among the different ones given, is their own."""
+    """Share of images whose most similar caption, among the different ones given, is their own."""
     ids = TokenCache(tokenizer)
     unique = sorted(set(captions))
     logits = model(input_ids=ids(unique), pixel_values=normalize_images(images)).logits_per_image

@@ -1,4 +1,4 @@
-"""The miniature detector: a small RT-DETR over a ResNet, trained on world scenes and on drawn pictures."""
+"""The miniature detector: a small RT-DETR over a ResNet, trained on world scenes and on drawn images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BATCH = 16
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledImage:
-    """A picture and the boxes in it."""
+    """A image and the boxes in it."""
 
     image: Image.Image
     boxes_xyxy: tuple[Box, ...]
@@ -72,7 +72,7 @@ def new_processor() -> RTDetrImageProcessor:
 
 
 def label_scene(scene: WorldScene, image: Image.Image | None = None) -> LabeledImage:
-    """A scene with its true boxes, or another picture of it."""
+    """A scene with its true boxes, or another image of it."""
     return LabeledImage(
         image=image or scene.draw(),
         boxes_xyxy=tuple(obj.box_xyxy for obj in scene.objects),
@@ -81,13 +81,13 @@ def label_scene(scene: WorldScene, image: Image.Image | None = None) -> LabeledI
 
 
 def load_image(path: Path) -> Image.Image:
-    """A picture in memory, its file closed."""
+    """A image in memory, its file closed."""
     with Image.open(path) as image:
         return image.convert("RGB")
 
 
 def sample_world_scene(random: Random) -> LabeledImage:
-    """A scene of the data set's kind or of the captioned pictures' kind, all combinations possible."""
+    """A scene of the data set's kind or of the captioned images' kind, all combinations possible."""
     if random.random() < 0.5:
         return label_scene(sample_captioned_image(random)[0])
     return label_scene(sample_scene(random.choice(("val", "testA", "testB")), random))
@@ -95,7 +95,7 @@ def sample_world_scene(random: Random) -> LabeledImage:
 
 @torch.no_grad()
 def pass_through_autoencoder(autoencoder: AutoencoderKL, count: int) -> list[LabeledImage]:
-    """Captioned pictures as the autoencoder gives them back, a little noise on their latents, with their true boxes.
+    """Captioned images as the autoencoder gives them back, a little noise on their latents, with their true boxes.
 
     They look as Stable Diffusion draws, and their boxes are known exactly.
     """
@@ -113,7 +113,7 @@ def pass_through_autoencoder(autoencoder: AutoencoderKL, count: int) -> list[Lab
 def prepare_batch(
     samples: Sequence[LabeledImage], categories: Sequence[str] = CATEGORIES
 ) -> tuple[Tensor, list[dict[str, Tensor]]]:
-    """(n, 3, 128, 128) in 0..1 and the targets that the library's loss takes (normalised cxcywh)."""
+    """(n, 3, 128, 128) in 0..1 and the targets that the library's loss takes (normalized cxcywh)."""
     pixels, labels = [], []
     for sample in samples:
         width, height = sample.image.size
@@ -157,7 +157,7 @@ def train_detector(
 
 
 def detect_objects(folder: Path, images: Sequence[Image.Image], **changes: Any) -> list[tuple[Detection, ...]]:
-    """What the detector in ``folder`` finds in each picture, just as augmentation asks it.
+    """What the detector in ``folder`` finds in each image, just as augmentation asks it.
 
     Args:
         changes: to the default ``DetectorConfig``.

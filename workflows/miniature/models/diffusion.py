@@ -67,10 +67,10 @@ def extract_text_tower(clip: CLIPModel) -> CLIPTextModel:
 
 @torch.no_grad()
 def encode_bank(autoencoder: AutoencoderKL, bank: ImageBank, path: Path) -> Tensor:
-    """(num_pictures, 8, 16, 16) float16 means and log variances of the bank's latents, unscaled, kept in a file."""
+    """(num_images, 8, 16, 16) float16 means and log variances of the bank's latents, unscaled, kept in a file."""
     if not path.exists():
         parts = []
-        for start in track(range(0, len(bank.captions), 256), description="encoding pictures"):
+        for start in track(range(0, len(bank.captions), 256), description="encoding images"):
             with torch.autocast("cpu", torch.bfloat16):
                 parts.append(
                     autoencoder.encode(to_tensor(bank.images[start : start + 256])).latent_dist.parameters.half()
@@ -139,7 +139,7 @@ def assemble(
 def draw(
     pipeline: StableDiffusionPipeline, prompts: Sequence[str], seed: int, batch_size: int = 50
 ) -> list[Image.Image]:
-    """One 64 px picture for each prompt."""
+    """One 64 px image for each prompt."""
     images: list[Image.Image] = []
     for start in track(range(0, len(prompts), batch_size), description="drawing", transient=True):
         chosen = list(prompts[start : start + batch_size])

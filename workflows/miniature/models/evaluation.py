@@ -29,7 +29,7 @@ from workflows.miniature.world.dataset import (
 from workflows.miniature.world.drawing import CATEGORIES, PLURALS
 
 HELD_OUT_SEED = 2
-"""Seed of the pictures that no model was trained on."""
+"""Seed of the images that no model was trained on."""
 
 
 def select_single_objects(count: int, seed: int = 0) -> list[Combination]:
@@ -40,7 +40,7 @@ def select_single_objects(count: int, seed: int = 0) -> list[Combination]:
 
 
 def make_contact_sheet(images: Sequence[Image.Image], columns: int, zoom: int = 2) -> Image.Image:
-    """Pictures of one size in rows."""
+    """Images of one size in rows."""
     width, height = images[0].width * zoom, images[0].height * zoom
     rows = -(-len(images) // columns)
     sheet = Image.new("RGB", (columns * (width + 4), rows * (height + 4)), "white")
@@ -74,13 +74,13 @@ def measure_diffusion(
     Args:
         detector: folder of the detector; what augmentation would be sure of counts.
         singles: single-object prompts, over all combinations.
-        each: pictures for each count and category, and for "three cups".
+        each: images for each count and category, and for "three cups".
     """
     truths = select_single_objects(num_singles)
     images = draw(pipeline, [add_article(describe_combination(truth)) for truth in truths], seed=1000)
     make_contact_sheet(images[:64], 8).save(sheets / "single-objects.png")
     read = classifier.read(images)
-    report: dict[str, Any] = {"single_object_prompts": num_singles, "read_right": _compute_share(truths, read)}
+    report: dict[str, Any] = {"select_single_objects": num_singles, "read_right": _compute_share(truths, read)}
     for i, name in enumerate(("category", "color", "pattern")):
         report[f"{name}_right"] = _compute_share([t[i] for t in truths], [r[i] for r in read])
     report["detector_finds_single_object"] = _compute_share(
@@ -103,14 +103,14 @@ def measure_diffusion(
 
 
 def _detect_confident(detector: Path, images: Sequence[Image.Image]) -> list[list[str]]:
-    """Categories of the sure detections of each picture."""
+    """Categories of the sure detections of each image."""
     return [
         [f.category for f in detections if f.is_confident] for detections in detection.detect_objects(detector, images)
     ]
 
 
 def measure_detector(detector: Path, count: int = 500) -> float:
-    """AP50 on held-out scenes of the data set's and of the captioned pictures' kinds."""
+    """AP50 on held-out scenes of the data set's and of the captioned images' kinds."""
     truth = [detection.sample_world_scene(Random(f"held-out/{i}")) for i in range(count)]
     detections = detection.detect_objects(
         detector,
@@ -124,12 +124,12 @@ def measure_detector(detector: Path, count: int = 500) -> float:
 
 
 def measure_clip(clip: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> float:
-    """Retrieval of the right caption among the different ones of 1,000 held-out pictures."""
+    """Retrieval of the right caption among the different ones of 1,000 held-out images."""
     bank = ImageBank(folder, 2000, HELD_OUT_SEED)
     return round(compute_retrieval_accuracy(clip, tokenizer, to_tensor(bank.images[:1000]), bank.captions[:1000]), 4)
 
 
 def measure_autoencoder(pipeline: StableDiffusionPipeline, folder: Path) -> float:
-    """PSNR in dB on 256 held-out pictures."""
+    """PSNR in dB on 256 held-out images."""
     bank = ImageBank(folder, 2000, HELD_OUT_SEED)
     return round(compute_psnr_db(pipeline.vae, to_tensor(bank.images[:256])), 2)

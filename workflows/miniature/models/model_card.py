@@ -9,8 +9,8 @@ from typing import Any
 CARD = """# The miniature models
 
 Real models, small enough for the repository, in exactly the folder layouts and classes of the full-size ones.
-They know twelve categories of drawn objects, ten colours, three patterns and counts up to five, and nothing else:
-they let every line of the pipeline run on any machine, and say nothing about photographs.
+They know twelve categories of drawn objects, ten colors, three patterns and counts up to five, and nothing else:
+they let every line of the pipeline run on any machine, and say nothing about images.
 
 | folder | class | parameters |
 |---|---|---|
@@ -20,11 +20,11 @@ they let every line of the pipeline run on any machine, and say nothing about ph
 | `bert/` | configuration and WordPiece vocabulary only; the trainer starts it from scratch | |
 | `judge.safetensors` | an attribute reader used for measuring alone (`models/attribute_classifier.py`) | {judge:,} |
 
-Trained by `make miniature-models` on captioned pictures of the miniature world, of all combinations. The autoencoder,
+Trained by `make miniature-models` on captioned images of the miniature world, of all combinations. The autoencoder,
 CLIP, the judge and the first 4,300 steps of the UNet and 2,550 of the detector learnt while the world still drew half
 of its objects mirrored and nearer to each other. CLIP's vision tower went on for 900 steps with pairs of views of one
-object, so that like things are near each other whatever surrounds them (`sharpen_vision`; 20,000 of the captioned
-pictures, and the tower as it was stored): the nearest crop is right more often (`make benchmark-priors`), the caption
+object, so that like objects are near each other whatever surrounds them (`sharpen_vision`; 20,000 of the captioned
+images, and the tower as it was stored): the nearest crop is right more often (`make benchmark-priors`), the caption
 among 1,000 less often (83.1 % before). All weights are stored in half precision, {megabytes:.1f} MB together.
 Licence: Apache-2.0, as the rest of the project.
 
@@ -36,11 +36,11 @@ detector is asked as `augmentation.detection.detector` asks it: what it would be
 
 | what | measured |
 |---|---|
-| autoencoder, PSNR on held-out pictures | {autoencoder_psnr_db} dB |
-| CLIP, right caption among those of 1,000 held-out pictures | {clip_caption_retrieval:.1%} |
-| {single_object_prompts} single-object prompts: category, colour and pattern all right | {read_right:.1%} |
+| autoencoder, PSNR on held-out images | {autoencoder_psnr_db} dB |
+| CLIP, right caption among those of 1,000 held-out images | {clip_caption_retrieval:.1%} |
+| {select_single_objects} single-object prompts: category, color and pattern all right | {read_right:.1%} |
 | - category | {category_right:.1%} |
-| - colour | {colour_right:.1%} |
+| - color | {colour_right:.1%} |
 | - pattern | {pattern_right:.1%} |
 | "three cups" shows exactly three objects | {three_cups_exactly_three:.1%} |
 | "two ...", all categories: exactly two | {exactly_2_counted:.1%} |
@@ -57,5 +57,5 @@ All figures, with the number of training steps: `measured.json`.
 
 def write_card(folder: Path, figures: Mapping[str, Any]) -> None:
     """Write ``README.md`` into the weights' folder."""
-    text = CARD.format(**figures, **figures["num_parameters"], megabytes=figures["size_bytes"] / 1e6)
+    text = CARD.format(**figures, **figures["count_parameters"], megabytes=figures["size_bytes"] / 1e6)
     (folder / "README.md").write_text(text)

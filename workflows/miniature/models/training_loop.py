@@ -40,7 +40,7 @@ def train_model(config: LoopConfig, model: nn.Module, compute_loss: Callable[[in
     Args:
         config: length, learning rate and averaging.
         model: trained where ``requires_grad``.
-        loss_at: the loss of one step, as a function of its number alone, so that a resumed run sees the same data.
+        compute_loss: the loss of one step, as a function of its number alone, so that a resumed run sees the same data.
         folder: holds ``<name>.pt``, written atomically.
     """
     path = folder / f"{config.name}.pt"

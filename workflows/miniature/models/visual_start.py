@@ -1,11 +1,11 @@
-"""What the miniature network's backbone starts from: the detector's, taught the looks of things as well.
+"""What the miniature network's backbone starts from: the detector's, taught the looks of objects as well.
 
     python -m workflows.miniature.models.visual_start
 
-The miniature detector tells categories apart and nothing else, so that its last stage has lost the colours, which
+The miniature detector tells categories apart and nothing else, so that its last stage has lost the colors, which
 training the network does not bring back. A full-size detector's backbone comes from ImageNet's thousand classes, or
 from attributes (Anderson et al., CVPR 2018), which should keep them (not measured here). Here each cell of the last
-stage has to say what lies in it: category, colour and pattern, in scenes that are drawn for it, of combinations that
+stage has to say what lies in it: category, color and pattern, in scenes that are drawn for it, of combinations that
 training may show.
 """
 
@@ -47,7 +47,7 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "color": tuple(COLORS),
     "pattern": tuple(PATTERNS),
 }
-"""What a cell is asked; the last category is that of cells without a thing, whose looks nobody asks for."""
+"""What a cell is asked; the last category is that of cells without a object, whose looks nobody asks for."""
 
 IGNORE_INDEX = -100
 LEARNING_RATE, WARMUP_STEPS, BATCH = 1e-3, 50, 16
@@ -114,7 +114,7 @@ def _load_detector_backbone() -> tuple[ResNet, TrainConfig]:
 def _train_backbone(backbone: ResNet, heads: nn.ModuleDict, side_px: int, config: PretrainedVisualConfig) -> None:
     parameters = [*backbone.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=1e-4)
-    steps = track(range(config.steps), "teaching the backbone the looks of things", console=console, transient=True)
+    steps = track(range(config.steps), "teaching the backbone the looks of objects", console=console, transient=True)
     for step in steps:
         for group in optimizer.param_groups:
             decay = 0.5 + 0.5 * math.cos(math.pi * step / config.steps)
@@ -145,7 +145,7 @@ def _sample_scenes(random: Random) -> Iterator[WorldScene]:
 
 
 def _make_example(scene: WorldScene, side_px: int) -> tuple[Tensor, Tensor]:
-    """A scene on the network's canvas; each cell that a thing covers is asked about it, and that of its centre."""
+    """A scene on the network's canvas; each cell that a object covers is asked about it, and that of its center."""
     canvas, _, placement = center_on_canvas(scene.draw().convert("RGB"), side_px)
     num_cells = side_px // 16
     cells = torch.full((len(ATTRIBUTES), num_cells, num_cells), IGNORE_INDEX)
@@ -161,7 +161,7 @@ def _make_example(scene: WorldScene, side_px: int) -> tuple[Tensor, Tensor]:
 
 
 def _get_attribute_indices(obj: WorldObject) -> tuple[int, ...]:
-    """The number of its category, colour and pattern."""
+    """The number of its category, color and pattern."""
     return tuple(words.index(word) for words, word in zip(ATTRIBUTES.values(), obj.combination, strict=True))
 
 

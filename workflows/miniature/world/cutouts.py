@@ -2,7 +2,7 @@
 
     python -m workflows.miniature.world.cutouts
 
-Colours and patterns are known and stand in the names; the combinations that only the test splits have are not drawn.
+Colors and patterns are known and stand in the names; the combinations that only the test splits have are not drawn.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class MiniatureCutoutsConfig:
     cutouts: Path = Path("data/miniature/cutouts")
     backgrounds: Path = Path("data/miniature/backgrounds")
     extents_px: tuple[int, ...] = (28,)
-    """Sizes in which each thing is drawn (geometric mean of width and height), one cut-out each."""
+    """Sizes in which each object is drawn (geometric mean of width and height), one cut-out each."""
 
     background_px: tuple[int, int] = (112, 112)
 

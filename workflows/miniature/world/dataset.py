@@ -1,8 +1,8 @@
 """The miniature world: scenes of drawn objects with exact boxes, written as a REFER-format data set.
 
-Four splits. ``train`` and ``val`` are long-tailed as photographs are: most targets are the only one of their
-category, and some colour x pattern x category combinations never occur in ``train``. ``testA`` holds rivals
-that differ in attributes (half of its scenes hold an unseen combination), ``testB`` rivals that only their
+Four splits. ``train`` and ``val`` are long-tailed as images are: most targets are the only one of their
+category, and some color x pattern x category combinations never occur in ``train``. ``testA`` holds distractors
+that differ in attributes (half of its scenes hold an unseen combination), ``testB`` distractors that only their
 position tells apart.
 
 Everything follows from the seed: ``python -m workflows.miniature.world --help``.
@@ -35,7 +35,7 @@ from workflows.miniature.world.drawing import (
 from workflows.miniature.world.expressions import generate_expressions
 
 Combination = tuple[str, str, str]
-"""(category, colour, pattern)"""
+"""(category, color, pattern)"""
 
 CANVASES_PX = ((96, 96), (112, 84), (84, 112))
 HELD_OUT_SHARE = 0.15
@@ -67,7 +67,7 @@ class WorldObject:
 
 @dataclass(frozen=True, kw_only=True)
 class WorldScene:
-    """A picture to draw: its size, background and things."""
+    """A image to draw: its size, background and objects."""
 
     width: int
     height: int
@@ -101,7 +101,7 @@ def list_combinations() -> tuple[Combination, ...]:
 
 @cache
 def _compute_frequencies() -> tuple[tuple[Combination, ...], tuple[float, ...]]:
-    """Seen combinations with their frequencies: common and rare categories, colours and patterns."""
+    """Seen combinations with their frequencies: common and rare categories, colors and patterns."""
     category_weight = {name: 1 / (1 + 0.35 * i) for i, name in enumerate(CATEGORIES)}
     color_weight = {name: 1 / (1 + 0.25 * i) for i, name in enumerate(COLORS)}
     pattern_weight = {"plain": 0.6, "striped": 0.22, "dotted": 0.18}
@@ -114,7 +114,7 @@ def _compute_frequencies() -> tuple[tuple[Combination, ...], tuple[float, ...]]:
 def arrange_objects(
     combinations: list[Combination], extents_px: list[int], width: int, height: int, gap_px: int, random: Random
 ) -> tuple[WorldObject, ...] | None:
-    """Put things at random places without overlap, at least ``gap_px`` apart; None where they do not fit."""
+    """Put objects at random places without overlap, at least ``gap_px`` apart; None where they do not fit."""
     objects: list[WorldObject] = []
     taken: list[tuple[int, int, int, int]] = []
     for (category, color, pattern), extent in zip(combinations, extents_px, strict=True):
@@ -152,7 +152,7 @@ def compose(
     random: Random,
     gap_px: int = 2,
 ) -> WorldScene:
-    """A scene with these things; they shrink until they fit."""
+    """A scene with these objects; they shrink until they fit."""
     low, high = extents
     while True:
         for _ in range(8):
@@ -175,7 +175,7 @@ def _sample_combination(random: Random) -> Combination:
 
 
 def _sample_clutter(target: Combination, count: int, random: Random) -> list[Combination]:
-    """Things of other categories than the target's."""
+    """Objects of other categories than the target's."""
     sampled: list[Combination] = []
     while len(sampled) < count:
         combination = _sample_combination(random)
@@ -187,7 +187,7 @@ def _sample_clutter(target: Combination, count: int, random: Random) -> list[Com
 def _sample_distractors(
     target: Combination, count: int, identical: bool, unseen: bool, random: Random
 ) -> list[Combination]:
-    """Things of the target's category: its twins, or all different from it (and some sharing one attribute)."""
+    """Objects of the target's category: its twins, or all different from it (and some sharing one attribute)."""
     if identical:
         return [target] * count
     pool = [
@@ -200,7 +200,7 @@ def _sample_distractors(
 
 
 def sample_scene(split: str, random: Random) -> WorldScene:
-    """One scene as the split has them; the first thing is the one it was made for."""
+    """One scene as the split has them; the first object is the one it was made for."""
     target = _sample_combination(random)
     identical, unseen = False, False
     if split in ("train", "val"):
@@ -318,7 +318,7 @@ def write_dataset(config: WorldConfig) -> dict[str, int]:
 
 
 def referred(scene: WorldScene, split: str, random: Random) -> list[tuple[int, list[str]]]:
-    """Up to two things of the scene with one to three expressions each, in the manner of the split."""
+    """Up to two objects of the scene with one to three expressions each, in the manner of the split."""
     kinds = {"testA": ("attribute",), "testB": ("position", "both")}.get(
         split, ("attribute", "position", "both", "relation")
     )
@@ -337,7 +337,7 @@ def referred(scene: WorldScene, split: str, random: Random) -> list[tuple[int, l
 NUMBER_WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five"}
 IMAGE_PX = 64
 CAPTIONED_GAP_PX = 5
-"""Between the objects of a captioned picture: an autoencoder with 4 px cells runs nearer ones into each other."""
+"""Between the objects of a captioned image: an autoencoder with 4 px cells runs nearer ones into each other."""
 
 
 def add_article(noun_phrase: str) -> str:
@@ -377,6 +377,6 @@ def sample_captioned_image(random: Random) -> tuple[WorldScene, str]:
 
 
 def _describe_loosely(combination: Combination, random: Random) -> str:
-    """As people do: mostly all that is seen, at times only the colour or the category."""
+    """As people do: mostly all that is seen, at times only the color or the category."""
     category, color, _ = combination
     return random.choices((describe_combination(combination), f"{color} {category}", category), (0.86, 0.08, 0.06))[0]

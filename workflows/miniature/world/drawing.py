@@ -1,4 +1,4 @@
-"""How the world's objects look: twelve categories, ten colours, three patterns, drawn with Pillow.
+"""How the world's objects look: twelve categories, ten colors, three patterns, drawn with Pillow.
 
 An object fills its box exactly: every outline touches all four sides, so the box needs no measuring.
 """
@@ -162,11 +162,11 @@ def _draw_surface(color: str, pattern: str, w: int, h: int, unit: int) -> Image.
 
 @lru_cache(maxsize=50_000)
 def draw_sprite(category: str, color: str, pattern: str, extent: int) -> Image.Image:
-    """One object as an RGBA picture that it fills exactly.
+    """One object as an RGBA image that it fills exactly.
 
     Args:
         category: a key of ``SHAPES``.
-        colour: a key of ``COLORS``.
+        color: a key of ``COLORS``.
         pattern: one of ``PATTERNS``.
         extent: geometric mean of width and height, in pixels.
     """

@@ -1,4 +1,4 @@
-"""How people of the miniature world refer to things: short, varied, and true of one thing only.
+"""How people of the miniature world refer to objects: short, varied, and true of one object only.
 
 Kinds: ``attribute`` ("striped red cup", "the big yellow one"), ``position`` ("second bottle from right"),
 ``both`` ("left red cup") and ``relation`` ("cup above the ball").
@@ -14,7 +14,7 @@ from typing import Protocol
 Box = tuple[float, float, float, float]
 ORDINALS = {2: ("second", "2nd"), 3: ("third", "3rd"), 4: ("fourth", "4th")}
 MARGIN = 0.12
-"""Centres along an axis differ by at least this share of the picture before a position is said."""
+"""Centers along an axis differ by at least this share of the image before a position is said."""
 
 
 class ObjectLike(Protocol):
@@ -38,7 +38,7 @@ class SceneLike(Protocol):
 
 
 def generate_expressions(scene: SceneLike, target: int, kinds: Iterable[str], random: Random) -> list[str]:
-    """Different true expressions for the thing ``target``, of the kinds asked for, in random order."""
+    """Different true expressions for the object ``target``, of the kinds asked for, in random order."""
     makers = {
         "attribute": _describe_by_attribute,
         "position": _describe_by_position,
@@ -118,7 +118,7 @@ def _describe_by_position(scene: SceneLike, target: int, random: Random) -> list
 
 
 def _describe_by_both(scene: SceneLike, target: int, random: Random) -> list[str]:
-    """An attribute that several rivals share, then the position among those."""
+    """An attribute that several distractors share, then the position among those."""
     texts = []
     obj, distractors = scene.objects[target], _find_distractors(scene, target)
     words = _collect_attribute_words(scene, target, "")
@@ -181,7 +181,7 @@ def _describe_ordinals(name: str, rank: int, count: int, axis: int, low: str, hi
 
 
 def _describe_by_relation(scene: SceneLike, target: int, random: Random) -> list[str]:
-    """Relative to a thing that is the only one of its category, where no rival stands in the same relation."""
+    """Relative to a object that is the only one of its category, where no distractor stands in the same relation."""
     texts = []
     distractors = _find_distractors(scene, target)
     for anchor, obj in enumerate(scene.objects):
