@@ -255,20 +255,20 @@ def _summarize_order_share(agreements: Sequence[QueryAgreement]) -> dict[str, fl
     return _summarize_share(known, [bool(one.is_first_in_order) for one in known])
 
 
-def _summarize_share(base: Sequence[QueryAgreement], right: Sequence[bool]) -> dict[str, float] | None:
-    if not base:
+def _summarize_share(agreements: Sequence[QueryAgreement], right: Sequence[bool]) -> dict[str, float] | None:
+    if not agreements:
         return None
     if len(set(right)) == 1:  # the bootstrap knows no doubt then
         exact = binomtest(sum(right), len(right)).proportion_ci(method="exact")
         return {"share": float(right[0]), "low": float(exact.low), "high": float(exact.high)}
-    (result,) = compute_intervals([float(one) for one in right], [one.image_key for one in base])
+    (result,) = compute_intervals([float(one) for one in right], [one.image_key for one in agreements])
     return {"share": result.mean, "low": result.low, "high": result.high}
 
 
 def print_figures(figures: dict[str, dict[str, Any]]) -> None:
     table = Table("family", *next(iter(figures.values())))
-    for relation_type, base in figures.items():
-        table.add_row(relation_type, *(_format_value(value) for value in base.values()))
+    for relation_type, values in figures.items():
+        table.add_row(relation_type, *(_format_value(value) for value in values.values()))
     console.print(table)
 
 

@@ -95,7 +95,7 @@ def make_rows(count: int) -> Iterator[PlanRow]:
         yield PlanRow(key=f"refcoco_train_{number:09d}", payload={"text": "second cup from the left", "n": number})
 
 
-def job(count: int, per_shard: int, stage: Stage[Any, Any], sink: Sink[Any]) -> Job:
+def make_job(count: int, per_shard: int, stage: Stage[Any, Any], sink: Sink[Any]) -> Job:
     return Job(
         name="benchmark",
         fingerprint={},
@@ -177,7 +177,7 @@ def run_alone(folder: Path, count: int, per_shard: int, kind: str) -> Figures:
     watcher = threading.Thread(target=watch)
     watcher.start()
     started = time.perf_counter()
-    report = run_job(job(count, per_shard, stage, sink), folder, ExecutorConfig(), console=quiet)
+    report = run_job(make_job(count, per_shard, stage, sink), folder, ExecutorConfig(), console=quiet)
     seconds = time.perf_counter() - started
     ended.append(True)
     watcher.join()
@@ -250,8 +250,8 @@ def measure_overhead(scratch: Path, count: int, rounds: int) -> Figures:
             for name in seconds:
                 seconds[name].append(measure_run(name, scratch / f"{name}{number}", make_miniature_job(count)))
 
-    def compute_ratio(name: str, run_in_process: bool) -> float:
-        a, b = starts[name] * run_in_process, starts["plain"] * run_in_process
+    def compute_ratio(name: str, subtract_start: bool) -> float:
+        a, b = starts[name] * subtract_start, starts["plain"] * subtract_start
         pairs = zip(seconds[name], seconds["plain"], strict=True)
         return round(statistics.median((one - a) / (other - b) for one, other in pairs), 3)
 
@@ -277,7 +277,7 @@ def measure_waiting(scratch: Path) -> Figures:
                 config = ExecutorConfig(executor="ray", workers=workers)
                 count = 12 * workers
                 folder = scratch / f"{workers}-{number}"
-                run_job(job(count * 5, 5, WaitStage(), NothingSink()), folder, config, console=quiet)
+                run_job(make_job(count * 5, 5, WaitStage(), NothingSink()), folder, config, console=quiet)
                 ends = sorted(receipt.finished_at for receipt in read_receipts(folder))
                 rates[workers].append((len(ends) - 2 * workers) / (ends[-1 - workers] - ends[workers - 1]))
     speedups = [eight / one for eight, one in zip(rates[8], rates[1], strict=True)]
@@ -291,7 +291,7 @@ def measure_waiting(scratch: Path) -> Figures:
 def measure_driver(folder: Path) -> Figures:
     """Shards a second that the Ray driver hands from pool to pool when there is nothing to do."""
     config = ExecutorConfig(executor="ray", workers=2)
-    run_job(job(2000, 1, NothingStage(), NothingSink()), folder, config, console=quiet)
+    run_job(make_job(2000, 1, NothingStage(), NothingSink()), folder, config, console=quiet)
     ends = sorted(receipt.finished_at for receipt in read_receipts(folder))
     return {"shards": len(ends), "shards_per_s": round((len(ends) - 100) / (ends[-1] - ends[99]), 1)}
 

@@ -25,7 +25,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.trainer_data import image, sample_query
+from benchmarks.trainer_data import make_image, sample_query
 from workflows.gallery.site import Entry, Line, Mark, write_gallery
 
 console = Console()
@@ -48,7 +48,7 @@ async ([id, value]) => {
 """Milliseconds from a change of a filter until its tiles are painted."""
 
 
-def entries(count: int) -> Iterator[Entry]:
+def make_entries(count: int) -> Iterator[Entry]:
     for number in range(count):
         random = Random(number)
         category = random.choice(CATEGORIES)
@@ -56,7 +56,7 @@ def entries(count: int) -> Iterator[Entry]:
         yield Entry(
             key=f"entry-{number:06d}",
             facts=f"train, 3 {category}",
-            image=image(number % NUM_IMAGES),
+            image=make_image(number % NUM_IMAGES),
             marks=tuple(Mark(box_xyxy=box, role="thing", label=category) for box in boxes),
             lines=tuple(Line(text=sample_query(random), note="ordinal(category)", marks=(i,)) for i in range(3)),
             choices={
@@ -80,7 +80,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.keep or Path(scratch) / "gallery"
         started = time.perf_counter()
-        write_gallery(entries(options.entries), folder, "100,000")
+        write_gallery(make_entries(options.entries), folder, "100,000")
         written_s = time.perf_counter() - started
         rounds = [measure_in_browser(str(chromium), folder, options) for _ in range(options.rounds)]
     figures: dict[str, Any] = {"machine": platform.platform(), "entries": options.entries}

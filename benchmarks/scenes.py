@@ -235,7 +235,7 @@ def compare_with_truth(run: Run, vocabulary: VocabularyConfig, has_attributes: b
     for made in run.made:
         if made.sample and made.detected and made.composed:
             tally.add(made.detected, made.sample, build_true_scene(made.composed, vocabulary, has_attributes), wording)
-    return {**summarize_yield(run), **tally.figures()}
+    return {**summarize_yield(run), **tally.compute_figures()}
 
 
 def build_true_scene(composed: ComposedScene, vocabulary: VocabularyConfig, has_attributes: bool) -> Scene:
@@ -307,7 +307,7 @@ class Tally:
             is_right = (text, target.get(i, -1)) in right
             self.theirs.append("ambiguous" if text in unclear else "true" if is_right else "false")
 
-    def figures(self) -> dict[str, Any]:
+    def compute_figures(self) -> dict[str, Any]:
         def compute_share(outcomes: list[str], outcome: str) -> float:
             return outcomes.count(outcome) / len(outcomes) if outcomes else 0.0
 

@@ -80,18 +80,18 @@ class QueryBatch:
         longest = int(self.token_mask.sum(1).max())
         return self.token_ids[:, :longest], self.token_mask[:, :longest]
 
-    def select_images(self, num_images: range, max_queries: int | None = None) -> QueryBatch:
+    def select_images(self, image_range: range, max_queries: int | None = None) -> QueryBatch:
         """Some images with their queries, or the first ones of each."""
         rows: list[int] = []
-        for number in num_images:
+        for number in image_range:
             rows += (self.query_image == number).nonzero()[:max_queries, 0].tolist()
         index = torch.tensor(rows, device=self.images.device)
         return QueryBatch(
-            images=self.images[num_images.start : num_images.stop],
-            padding=self.padding[num_images.start : num_images.stop],
+            images=self.images[image_range.start : image_range.stop],
+            padding=self.padding[image_range.start : image_range.stop],
             token_ids=self.token_ids[index],
             token_mask=self.token_mask[index],
-            query_image=self.query_image[index] - num_images.start,
+            query_image=self.query_image[index] - image_range.start,
             prior=self.prior[index],
             targets=self.targets[index],
         )
@@ -116,7 +116,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = new_network(options.size).to(device).channels_last()
     figures: dict[str, Any] = {
-        "machine": machine(device) + (f"; {options.note}" if options.note else ""),
+        "machine": describe_machine(device) + (f"; {options.note}" if options.note else ""),
         "network": options.size,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "precision": describe_precision(options),
@@ -125,7 +125,7 @@ def main() -> None:
         "memory": measure_memory(network, options, device),
         "loader": measure_loader(network.config, options),
     }
-    figures["work"] = work(network, figures, options, device)
+    figures["work"] = estimate_work(network, figures, options, device)
     figures["growth"] = measure_growth(network, options, device)
     for name in ("evaluation", "training", "memory", "loader", "work"):
         show(name, figures[name])
@@ -136,7 +136,7 @@ def main() -> None:
     options.output.write_text(json.dumps({**kept, title: figures}, indent=1) + "\n")
 
 
-def machine(device: torch.device) -> str:
+def describe_machine(device: torch.device) -> str:
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return f"{where}, {torch.get_num_threads()} threads, {os.cpu_count()} cores, torch {torch.__version__}"
 
@@ -239,19 +239,19 @@ def measure_evaluation(network: GroundingNetwork, options: argparse.Namespace, d
     answers: dict[str, Tensor] = {}
     step, plain_step = (4, 1) if device.type == "cpu" else (32, 4)
 
-    def batches(num_images: int) -> list[QueryBatch]:
+    def split_batches(num_images: int) -> list[QueryBatch]:
         starts = range(0, options.num_images, num_images)
         return [all_queries.select_images(range(i, min(i + num_images, options.num_images))) for i in starts]
 
     @torch.no_grad()
     def ours() -> None:
         with use_half_precision(options, device):
-            answers["ours"] = torch.cat([predict_ours(network, part)[-1] for part in batches(step)])
+            answers["ours"] = torch.cat([predict_ours(network, part)[-1] for part in split_batches(step)])
 
     @torch.no_grad()
     def plainly() -> None:
         with use_half_precision(options, device):
-            answers["plain"] = torch.cat([predict_plain(plain, part)[-1] for part in batches(plain_step)])
+            answers["plain"] = torch.cat([predict_plain(plain, part)[-1] for part in split_batches(plain_step)])
 
     seconds = measure_in_turn({"plain": plainly, "ours": ours}, options.rounds, device)
     return {
@@ -409,7 +409,7 @@ def consume(batches: Any) -> None:
         pass
 
 
-def work(
+def estimate_work(
     network: GroundingNetwork, figures: Mapping[str, Any], options: argparse.Namespace, device: torch.device
 ) -> dict[str, Any]:
     """Floating-point operations of a query, the share of the device's peak, and what a whole training takes."""

@@ -57,7 +57,7 @@ def sample_query(random: Random) -> str:
 
 
 @cache
-def image(number: int, size: tuple[int, int] = (640, 480)) -> bytes:
+def make_image(number: int, size: tuple[int, int] = (640, 480)) -> bytes:
     """A JPEG with about as many bytes and as much detail as a image of COCO."""
     noise = np.random.default_rng(number)
     layers = [(noise.integers(0, 256, (side, side, 3)), weight) for side, weight in ((5, 0.55), (40, 0.3), (160, 0.15))]
@@ -87,7 +87,7 @@ def make_sample(key: str, num_queries: int) -> Sample:
         width=640,
         height=480,
         image_name=f"{key}.jpg",
-        image=image(int(key)),
+        image=make_image(int(key)),
         instances=tuple(Instance(box_xyxy=box, category="cup") for box in boxes),
         queries=tuple(queries),
         priors=priors,

@@ -108,7 +108,7 @@ class Tally:
     def is_full(self, category: str) -> bool:
         return self.kept[category] >= self.max_per_category
 
-    def table(self) -> Table:
+    def build_table(self) -> Table:
         """Kept by category, left out by reason."""
         table = Table("", "cut-outs", title=f"{self.kept.total():,} cut-outs, {self.excluded.total():,} left out")
         for name, count in self.kept.most_common():
@@ -122,7 +122,7 @@ def main(config: CutOutConfig) -> Tally:
     """Cut out what is wanted and print what was kept and left out."""
     source = config.source
     tally = extract_from_coco(source) if isinstance(source, CocoConfig) else extract_from_priors(source)
-    console.print(tally.table())
+    console.print(tally.build_table())
     if not tally.kept:
         raise UserError("nothing was cut out; the table says why, and --cut.* are the limits")
     print_path("the cut-outs", source.output)

@@ -90,7 +90,9 @@ def pack_published(config: PackConfig, features: Path) -> None:
         )
     published = PublishedFeatures(features, config.dataset, {split: counts[split] for split in reader.splits})
     rows = [PlanRow(key=e.key, payload={"number": i}, group=e.split) for i, e in enumerate(reader.index)]
-    _run_pack_job(config, "samples", rows, JoinPublishedStage(paths.samples, published), published.fingerprint())
+    _run_pack_job(
+        config, "samples", rows, JoinPublishedStage(paths.samples, published), published.compute_fingerprint()
+    )
 
 
 def _run_pack_job(
@@ -108,9 +110,9 @@ def _run_pack_job(
         stages=[join],
         sink=SampleSink(),
     )
-    get_packed_run = get_dataset_paths(config.dataset, config.data).get_packed_run(source)
-    run_and_plot_job(job, get_packed_run, config.executor)
-    print_path(f"training shards of the {source}", get_packed_run)
+    output = get_dataset_paths(config.dataset, config.data).get_packed_run(source)
+    run_and_plot_job(job, output, config.executor)
+    print_path(f"training shards of the {source}", output)
 
 
 def _iterate_rows(reader: SampleReader, prior_ids: dict[str, str]) -> Iterator[PlanRow]:

@@ -99,7 +99,7 @@ def build_trainer_args(config: TrainCommandConfig) -> list[str]:
     ]
     if config.chosen_recipe == "miniature":
         chosen += ["--text-encoder", str(WEIGHTS / "bert")]
-    if start := pretrained_visual(config):
+    if start := find_pretrained_weights(config):
         chosen += ["--pretrained-visual", str(start)]
     if config.variant in ("scenes", "both") and "--mixing-ratios" not in config.trainer_args:
         chosen += ["--max-synthetic-fraction", str(MAX_SYNTHETIC_FRACTION)]
@@ -133,7 +133,7 @@ def find_training_data(config: TrainCommandConfig) -> list[UPath]:
     return train
 
 
-def pretrained_visual(config: TrainCommandConfig) -> Path | None:
+def find_pretrained_weights(config: TrainCommandConfig) -> Path | None:
     """What the backbone starts from: what was named, or what goes with the recipe; None if ``trainer_args`` says it.
 
     Raises:
@@ -175,7 +175,7 @@ def _find_detr_weights(folder: Path, config: TrainCommandConfig) -> Path:
 def main(config: TrainCommandConfig) -> None:
     """Launch, wait, and pass the exit status on; how the priors were made is kept beside the network."""
     chosen = build_trainer_args(config)
-    if pretrained_visual(config) == PretrainedVisualConfig().output:
+    if find_pretrained_weights(config) == PretrainedVisualConfig().output:
         pretrain_backbone(PretrainedVisualConfig())
     prior = load_prior_config(get_dataset_paths(config.dataset, config.data).prior_config)
     if config.machine_rank == 0:

@@ -25,7 +25,9 @@ VOCABULARY = VocabularyConfig(categories={"cup": "cups", "ball": "balls"})
 
 
 def _rendering(painter: Path) -> RenderConfig:
-    return RenderConfig(checkpoint=str(painter), steps=2, guidance=2.0, image_size_px=32, batch_size=3)
+    return RenderConfig(
+        checkpoint=str(painter), num_inference_steps=2, guidance_scale=2.0, image_size_px=32, batch_size=3
+    )
 
 
 def test_a_picture_is_drawn_from_the_prompt_with_the_seed_of_its_item(painter: Path) -> None:

@@ -336,7 +336,7 @@ def test_programs_survive_json() -> None:
     ("record", "message"),
     [
         ({"op": "inside"}, "unknown operator 'inside'; known are category"),
-        ({"op": "nearest"}, r"nearest takes \['anchor', 'of'\], got \[\]"),
+        ({"op": "nearest"}, r"nearest takes \['anchor', 'base'\], got \[\]"),
         ({"op": "middle", "base": 3}, "a program is an object"),
         ({}, "unknown operator None"),
         ({"op": "category"}, r"category takes \['name'\], got \[\]"),

@@ -456,7 +456,7 @@ def test_out_of_memory_halves_the_batch_says_so_and_goes_on(
     _out_of_memory_beyond(renderer, 2, monkeypatch)
     halved = renderer.render(PROMPTS[:4], [1, 2, 3, 4])
     assert renderer.batch_size == 1
-    assert "2 pictures are drawn at a time" in caplog.text
+    assert "2 images are drawn at a time" in caplog.text
     assert max(np.abs(a.astype(int) - b.astype(int)).max() for a, b in zip(whole, halved, strict=True)) <= 1
 
 
@@ -484,7 +484,7 @@ def test_nan_of_half_precision_is_drawn_again_in_float32(
 
     monkeypatch.setattr(renderer._pipeline.vae, "decode", overflowing)
     images = renderer.render(PROMPTS[:2], [1, 2])
-    assert "1 picture(s) held NaN" in caplog.text
+    assert "1 image(s) held NaN" in caplog.text
     assert np.abs(images[0].astype(int) - right[0].astype(int)).max() <= 1
     assert renderer._pipeline.unet.dtype == torch.bfloat16
 

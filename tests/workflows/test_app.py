@@ -11,11 +11,11 @@ from PIL import Image
 
 from generation.parsing.attributes import EmptyQueryError
 from trainer.errors import TrainerError
-from workflows.app.__main__ import AppConfig, examples, load
+from workflows.app.__main__ import AppConfig, load, open_examples
 from workflows.cli.console import UserError
 
 pytest.importorskip("gradio", reason="the extra app is not installed")
-from workflows.app.page import page as app_page
+from workflows.app.page import build_page as app_page
 from workflows.app.page import serve
 
 HOSTILE = "left cup <img src=x onerror=\"document.title = 'taken'\">"
@@ -60,11 +60,11 @@ def test_a_checkpoint_and_a_phrase_there_must_be(checkpoint: Path, tmp_path: Pat
 
 
 def test_examples_are_drawn_scenes_or_those_of_a_folder(photo: Path) -> None:
-    with examples(None) as drawn:
+    with open_examples(None) as drawn:
         assert len(drawn) >= 4 and all(path.is_file() and phrase for path, phrase in drawn)
     assert not drawn[0][0].exists()
     (photo.parent / "queries.jsonl").write_text(json.dumps({"image": photo.name, "query": "left cup"}))
-    with examples(photo.parent) as given:
+    with open_examples(photo.parent) as given:
         assert list(given) == [(photo.resolve(), "left cup")]
 
 
@@ -81,7 +81,7 @@ def test_a_port_must_be_one_and_free(checkpoint: Path) -> None:
 
 @pytest.fixture
 def address(checkpoint: Path) -> Iterator[str]:
-    with examples(None) as drawn, socket.socket() as free:
+    with open_examples(None) as drawn, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()

@@ -135,28 +135,28 @@ def test_a_shard_that_was_lost_is_made_again_as_it_was_and_rates_stay_those_of_t
 
 
 @pytest.fixture(scope="module")
-def skip_detector(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = tmp_path_factory.mktemp("skip_detector")
+def exact_scenes(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("exact")
     augment.make_scenes(_config(inputs, data, num_scenes=30, skip_detector=True))
     return data
 
 
-def test_a_larger_budget_goes_on_where_a_smaller_one_ended(inputs: Path, skip_detector: Path, tmp_path: Path) -> None:
+def test_a_larger_budget_goes_on_where_a_smaller_one_ended(inputs: Path, exact_scenes: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    shutil.copytree(skip_detector, data)
+    shutil.copytree(exact_scenes, data)
     augment.make_scenes(_config(inputs, data, num_scenes=50, skip_detector=True))
     rounds = data / "miniature/scenes-rounds"
     assert [open_plan(rounds / name).num_items for name in ("01-pasted", "02-pasted")] == [30, 20]
-    assert _bytes(rounds / "01-pasted") == _bytes(skip_detector / "miniature/scenes-rounds/01-pasted")
+    assert _bytes(rounds / "01-pasted") == _bytes(exact_scenes / "miniature/scenes-rounds/01-pasted")
     keys = {entry.key[:9] for entry in SampleReader(data / "miniature/scenes").index}
     assert keys == {"pasted-01", "pasted-02"}
     with pytest.raises(UserError, match=r"02-pasted was asked for 20 scenes, .* 10 are left; give at least 50"):
         augment.make_scenes(_config(inputs, data, num_scenes=40, skip_detector=True))
 
 
-def test_another_configuration_is_refused_and_says_what_differs(inputs: Path, skip_detector: Path) -> None:
-    changed = _config(inputs, skip_detector, num_scenes=30, skip_detector=True, quotas=QuotaConfig(queries_per_quota=9))
-    with pytest.raises(PipelineError, match=r"quotas\.queries_per_cell: 8 in the plan, 9 now"):
+def test_another_configuration_is_refused_and_says_what_differs(inputs: Path, exact_scenes: Path) -> None:
+    changed = _config(inputs, exact_scenes, num_scenes=30, skip_detector=True, quotas=QuotaConfig(queries_per_quota=9))
+    with pytest.raises(PipelineError, match=r"quotas\.queries_per_quota: 8 in the plan, 9 now"):
         augment.make_scenes(changed)
 
 
@@ -176,7 +176,7 @@ def test_rounds_end_when_every_cell_is_reached(inputs: Path, tmp_path: Path) -> 
 
 def test_composers_share_the_scenes_and_the_account(inputs: Path, tmp_path: Path) -> None:
     config = _config(inputs, tmp_path, num_scenes=5, composers=("prompted", "pasted"))
-    augment.make_scenes(replace(config, render=replace(config.render, steps=2)))
+    augment.make_scenes(replace(config, render=replace(config.render, num_inference_steps=2)))
     composers = _yield(tmp_path)["composers"]
     assert {name: one["attempted"] for name, one in composers.items()} == {"prompted": 3, "pasted": 2}
     assert composers["prompted"]["requested_iou"] is None

@@ -16,7 +16,7 @@ from workflows.cli.paths import get_dataset_paths
 from workflows.demo import SIZES
 from workflows.miniature.world.dataset import WorldConfig, write_dataset
 from workflows.presets.full_size import PRESETS
-from workflows.train import Arm, TrainCommandConfig, build_trainer_args
+from workflows.train import TrainCommandConfig, Variant, build_trainer_args
 
 COMMANDS = {
     "ingest": "IngestConfig",
@@ -126,7 +126,7 @@ def test_two_starting_points_are_refused(tmp_path: Path) -> None:
     [("both", (), "0.25"), ("both", ("--mixing-ratios", "1", "1"), None), ("scenes", (), "0.25"), ("priors", (), None)],
 )
 def test_training_limits_the_share_of_scenes_if_it_has_any(
-    variant: Arm, trainer_args: tuple[str, ...], share: str | None, tmp_path: Path
+    variant: Variant, trainer_args: tuple[str, ...], share: str | None, tmp_path: Path
 ) -> None:
     for source in ("samples", "scenes", "packed-samples", "packed-scenes"):
         (tmp_path / "miniature" / source).mkdir(parents=True)
@@ -139,7 +139,7 @@ def test_training_limits_the_share_of_scenes_if_it_has_any(
 def test_an_arm_asks_for_what_it_is_trained_on_and_for_no_more(tmp_path: Path) -> None:
     data = UPath(tmp_path)
     made = {"samples": "ingest", "scenes": "augment", "packed-samples": "generate-priors pack", "packed-scenes": "pack"}
-    needs: dict[Arm, list[str]] = {
+    needs: dict[Variant, list[str]] = {
         "base": ["samples"],
         "scenes": ["samples", "scenes"],
         "priors": ["packed-samples"],

@@ -126,7 +126,7 @@ def test_a_photograph_whose_name_no_file_can_have_is_left_out(coco: CocoConfig) 
 
 def _ingested(coco: CocoConfig, names: dict[str, str], tmp_path: Path) -> None:
     """A data set that was read: images by name and split; COCO's show what their number says, others number 3."""
-    photographs = tmp_path / "images"
+    photographs = tmp_path / "originals"
     photographs.mkdir()
     samples = []
     for number, (name, split) in enumerate(names.items()):
@@ -287,8 +287,8 @@ def test_the_command_line_names_its_sources() -> None:
 
 def test_the_table_tells_kept_and_left_out() -> None:
     tally = Tally(max_per_category=9, kept=Counter(cup=2), excluded=Counter(crowd=1, thin=3))
-    assert tally.table().title == "2 cut-outs, 4 left out"
-    assert tally.table().row_count == 3
+    assert tally.build_table().title == "2 cut-outs, 4 left out"
+    assert tally.build_table().row_count == 3
 
 
 def test_the_miniature_world_has_cutouts_of_what_training_may_show(tmp_path: Path) -> None:

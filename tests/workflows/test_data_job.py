@@ -30,7 +30,7 @@ HERE = ExecutorConfig(isolate=False)
 
 def _prior() -> PriorConfig:
     config = miniature.prior_config()
-    return replace(config, render=replace(config.render, steps=2))
+    return replace(config, render=replace(config.render, num_inference_steps=2))
 
 
 def _priors(data: Path) -> generate_priors.GeneratePriorsConfig:
@@ -47,7 +47,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ingest.main(ingest.IngestConfig(annotations=annotations, images=images, data=folder, executor=HERE))
     generate_priors.main(_priors(folder))
     scenes = augment.AugmentConfig(num_scenes=12, num_rejected_images=0, data=folder, executor=HERE)
-    augment.main(replace(scenes, render=replace(scenes.render, steps=8)))
+    augment.main(replace(scenes, render=replace(scenes.render, num_inference_steps=8)))
     pack.main(pack.PackConfig(data=folder, executor=HERE))
     return folder
 

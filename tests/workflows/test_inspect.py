@@ -89,15 +89,15 @@ def test_published_counts_are_found_by_the_data_sets_names(
 
 
 def test_doubles_and_contradictions_are_counted() -> None:
-    assert inspection.doubles(SAMPLES) == {"same_words_same_target": 1, "same_words_another_target": 2}
+    assert inspection.count_repeats(SAMPLES) == {"same_words_same_target": 1, "same_words_another_target": 2}
 
 
 def test_rivals_are_counted_without_crowds() -> None:
-    assert inspection.distractors(SAMPLES) == {"0": 1, "1": 5, "unknown": 1}
+    assert inspection.count_by_distractors(SAMPLES) == {"0": 1, "1": 5, "unknown": 1}
 
 
 def test_words_and_sizes_are_those_of_the_queries() -> None:
-    words = inspection.words(SAMPLES)
+    words = inspection.summarize_words(SAMPLES)
     assert words["mean_words"] == pytest.approx((2 + 2 + 1 + 1 + 2 + 1 + 4) / 7)
     assert words["spatial_share"] == pytest.approx(3 / 7)
     assert words["color_share"] == pytest.approx(1 / 7)

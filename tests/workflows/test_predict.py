@@ -9,7 +9,7 @@ from PIL import Image
 from upath import UPath
 
 from workflows.cli.console import UserError
-from workflows.predict import PredictConfig, images, main, read_queries
+from workflows.predict import PredictConfig, list_images, main, read_queries
 
 
 @pytest.fixture
@@ -101,4 +101,4 @@ def test_phrases_and_pictures_must_be_there(checkpoint: Path, photos: Path, tmp_
         read_queries(_config(checkpoint, tmp_path, image=photos, query=("  ",)))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no image"):
-        images(tmp_path / "empty")
+        list_images(tmp_path / "empty")

@@ -31,7 +31,7 @@ def _ask(data: Path, *queries: str, dataset: str = "miniature", prune: bool = Fa
     records = [{"query_id": f"{dataset}-{i}", "text": text} for i, text in enumerate(queries)]
     (folder / "queries.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     config = miniature.prior_config()
-    prior = replace(config, render=replace(config.render, steps=1))
+    prior = replace(config, render=replace(config.render, num_inference_steps=1))
     generate_priors.main(
         generate_priors.GeneratePriorsConfig(
             dataset=dataset, prior=prior, data=UPath(data), priors_per_shard=2, prune=prune, executor=HERE
@@ -87,7 +87,7 @@ def test_a_contact_sheet_has_a_row_of_pictures_for_its_slice(tmp_path: Path) -> 
     assert [row.text for row in rows] == ["red cup", "blue hat", "green star"]
     contact_sheet.main(config)
     store = PriorStore.open(find_prior_store_path("miniature", UPath(tmp_path)))
-    scores = [store.clip_score(row.prior_id) for row in contact_sheet.chosen(config, store, rows)]
+    scores = [store.clip_score(row.prior_id) for row in contact_sheet.pick_rows(config, store, rows)]
     assert scores == sorted(scores, key=lambda score: score or 0.0)
     with Image.open(tmp_path / "sheet.png") as sheet:
         cell = config.image_px + contact_sheet.MARGIN_PX
@@ -110,7 +110,10 @@ def test_a_data_set_with_another_encoder_has_a_store_of_its_own(tmp_path: Path) 
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "queries.jsonl").write_text('{"query_id": "1", "text": "red cup"}\n')
     prior = miniature.prior_config()
-    render, encoder = replace(prior.render, steps=1), replace(prior.encoder, checkpoint=str(tmp_path / "clip"))
+    render, encoder = (
+        replace(prior.render, num_inference_steps=1),
+        replace(prior.encoder, checkpoint=str(tmp_path / "clip")),
+    )
     config = generate_priors.GeneratePriorsConfig(
         dataset="other",
         prior=replace(prior, render=render, encoder=encoder),

@@ -71,7 +71,7 @@ def main(config: AppConfig) -> None:
             raise
         raise UserError('the page needs gradio; install the extra: .venv/bin/pip install -e ".[app]"') from error
     session = load(config)
-    with examples(config.examples) as example_list:
+    with open_examples(config.examples) as example_list:
         blocks = build_page(session, example_list)
         console.print(f"[green]the page:[/] {serve(blocks, config.host, config.port)}  (stop with Ctrl-C)")
         blocks.block_thread()
@@ -87,7 +87,7 @@ def load(config: AppConfig) -> GroundingSession:
 
 
 @contextmanager
-def examples(folder: Path | None) -> Iterator[Sequence[Example]]:
+def open_examples(folder: Path | None) -> Iterator[Sequence[Example]]:
     """Those of a folder, or drawn ones that last as long as the page."""
     if folder is not None:
         queries_by_image = read_query_file(folder, folder / "queries.jsonl", "--examples")

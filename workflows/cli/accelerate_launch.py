@@ -27,8 +27,8 @@ class LaunchConfig:
     def __post_init__(self) -> None:
         if self.num_processes < 1 or self.num_machines < 1 or not 0 <= self.machine_rank < self.num_machines:
             raise UserError(
-                f"processes and machines must be at least 1 and machine_rank below machines, got {self.num_processes}, "
-                f"{self.num_machines} and {self.machine_rank}"
+                f"num_processes and num_machines must be at least 1 and machine_rank below num_machines, got "
+                f"{self.num_processes}, {self.num_machines} and {self.machine_rank}"
             )
         host, _, port = self.main_address.rpartition(":")
         if not host or not port.isdigit():

@@ -62,8 +62,8 @@ class DatasetPaths:
     @property
     def evaluated(self) -> UPath:
         """Samples to ask networks about: with priors where they are packed, else as they were read."""
-        get_packed_run = self.get_packed_run("samples")
-        return get_packed_run if get_packed_run.is_dir() else self.samples
+        run = self.get_packed_run("samples")
+        return run if run.is_dir() else self.samples
 
 
 def get_dataset_paths(dataset: str, data: UPath = DATA) -> DatasetPaths:

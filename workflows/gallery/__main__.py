@@ -52,7 +52,7 @@ class GalleryConfig:
 
     def __post_init__(self) -> None:
         if self.max_entries is not None and self.max_entries < 1:
-            raise ValueError(f"most must be at least 1, got {self.max_entries}")
+            raise ValueError(f"max_entries must be at least 1, got {self.max_entries}")
 
 
 def main(config: GalleryConfig) -> None:

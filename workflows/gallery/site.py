@@ -84,7 +84,7 @@ def write_gallery(entries: Iterable[Entry], output: Path, title: str) -> int:
         _write_text(partial / "data" / f"items-{number}.js", f"gallery.fill({number}, {_encode_json(items)})")
         total += len(batch)
     for number, start in enumerate(range(0, total, PER_INDEX)):
-        part = columns.part(start, start + PER_INDEX)
+        part = columns.get_range(start, start + PER_INDEX)
         _write_text(partial / "data" / f"index-{number}.js", f"gallery.index({number}, {_encode_json(part)})")
     head = {
         "title": title,
@@ -130,7 +130,7 @@ class _Columns:
         text = " \n".join([entry.key, *(f"{line.text} {line.note}" for line in entry.lines)]).lower()
         self.values.setdefault("text", []).append(text)
 
-    def part(self, start: int, stop: int) -> dict[str, list[Any]]:
+    def get_range(self, start: int, stop: int) -> dict[str, list[Any]]:
         return {name: values[start:stop] for name, values in self.values.items()}
 
     def compute_ranges(self) -> dict[str, list[float]]:

@@ -53,7 +53,7 @@ class PublishedFeatures:
     Args:
         folder: holds ``<split>_fea.pth``.
         dataset: name that query ids carry.
-        count_rows: split to the number of rows that its file must have.
+        num_rows: split to the number of rows that its file must have.
 
     Raises:
         SourceError: a file is missing, damaged or of another length.
@@ -76,18 +76,18 @@ class PublishedFeatures:
         if len(dims) > 1:
             raise SourceError(f"the files in {folder} have {sorted(dims)} features a row; take those of one encoder")
 
-    def fingerprint(self) -> str:
+    def compute_fingerprint(self) -> str:
         """Of the files' contents."""
         return " ".join(f"{split}:{file.sha256[:16]}" for split, file in sorted(self._files.items()))
 
     def get_feature(self, query: str, split: str) -> tuple[str, npt.NDArray[np.float16]]:
         """(prior id, feature) of a query."""
         row = int(query.removeprefix(query_id(self.dataset, split, 0)[:-1]))
-        return f"{self._files[split].sha256[:32]}-{row}", _features(self._files[split].path)[row]
+        return f"{self._files[split].sha256[:32]}-{row}", _load_features(self._files[split].path)[row]
 
 
 @cache
-def _features(path: Path) -> npt.NDArray[np.float16]:
+def _load_features(path: Path) -> npt.NDArray[np.float16]:
     return read_features(path)
 
 

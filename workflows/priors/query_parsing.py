@@ -37,7 +37,7 @@ class Queries:
     def paths(self) -> DatasetPaths:
         return get_dataset_paths(self.dataset, self.data)
 
-    def texts(self) -> dict[str, str]:
+    def read_texts(self) -> dict[str, str]:
         """Query id to text, of those that have words.
 
         Raises:
@@ -76,7 +76,7 @@ class ParsedRow:
 def parse_queries(queries: Queries, prior: PriorConfig, executor: ExecutorConfig) -> list[ParsedRow]:
     """Run the parse job, or read what it wrote for these very queries and settings before."""
     settings = build_image_settings(prior)
-    texts = queries.texts()
+    texts = queries.read_texts()
     identity = json.dumps([texts, settings, repr(prior.prompt), compute_parser_fingerprint()]).encode()
     digest = hashlib.sha256(identity).hexdigest()
     output = queries.paths.get_parsed_run(queries.source) / digest[:16]

@@ -78,14 +78,13 @@ def _build_split_report(records: Sequence[PredictionRecord], kinds: Kinds) -> di
     modes: dict[str, list[PredictionRecord]] = defaultdict(list)
     for one in records:
         modes[one.priors].append(one)
-    first, *other_modifiers = modes
+    first, *remaining = modes
     own = modes[first]
     report = {**summarize_records(own), "priors": first, "by": _summarize_groups(own, kinds)}
     if any(one.any_iou != one.iou for one in own):
         report["any_box"] = summarize_records(own, any_box=True)
     report["other_priors"] = {
-        mode: {**summarize_records(modes[mode]), **compute_paired_difference(own, modes[mode])}
-        for mode in other_modifiers
+        mode: {**summarize_records(modes[mode]), **compute_paired_difference(own, modes[mode])} for mode in remaining
     }
     return report
 

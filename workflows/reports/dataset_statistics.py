@@ -66,7 +66,7 @@ def count_problems(problems: Iterable[Problem]) -> dict[str, dict[str, int]]:
     return dict(sorted(totals.items()))
 
 
-def doubles(samples: Iterable[SourceSample]) -> dict[str, int]:
+def count_repeats(samples: Iterable[SourceSample]) -> dict[str, int]:
     """Queries that say of the same object what another has said, and those whose words also mean another object."""
     num_repeated = contradicting = 0
     for sample in samples:
@@ -105,7 +105,7 @@ def get_distractor_boxes(sample: SourceSample, query: Query) -> list[Any]:
     ]
 
 
-def words(samples: Iterable[SourceSample]) -> dict[str, float | int]:
+def summarize_words(samples: Iterable[SourceSample]) -> dict[str, float | int]:
     """``compute_word_statistics`` of all queries."""
     return compute_word_statistics([query.text for sample in samples for query in sample.queries])
 
@@ -169,7 +169,7 @@ def count_shared_images(samples: Iterable[SourceSample], against: Iterable[str] 
         for a, b in combinations(sorted(images_by_split, key=_get_split_order), 2)
     }
     with_list = (
-        {f"{split} and the list": len(totals & listed) for split, totals in images_by_split.items()} if listed else {}
+        {f"{split} and the list": len(names & listed) for split, names in images_by_split.items()} if listed else {}
     )
     return {pair: count for pair, count in {**between, **with_list}.items() if count}
 
