@@ -33,7 +33,7 @@ from generation.parsing.attributes import AttributeParser, Attributes
 from generation.parsing.normalization import is_empty, normalize_text
 from generation.parsing.spelling import correct_spelling
 from generation.priors.prompt import build_prompt_text
-from shards.sources.safe_pickle import read_pickle
+from shards.sources.isolated import read_pickle
 
 DATASETS = {"RefCOCO": "unc", "RefCOCO+": "unc+", "RefCOCOg": "gref_umd", "ReferIt": "referit"}
 """As people name them, and as TransVG does."""

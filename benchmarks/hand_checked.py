@@ -19,7 +19,7 @@ from pathlib import Path
 
 from generation.parsing.attributes import AttributeParser, Attributes
 from generation.priors.prompt import build_prompt_text
-from shards.sources.safe_pickle import read_pickle
+from shards.sources.isolated import read_pickle
 
 LABELS = Path(__file__).with_name("read_queries.tsv")
 

@@ -44,7 +44,7 @@ from generation.priors.prompt import build_prompt
 from generation.priors.rendering import GeneratedPrior, PriorRenderer
 from generation.priors.seeds import compute_image_seed
 from generation.priors.store import PriorSink
-from shards.sources.safe_pickle import read_pickle
+from shards.sources.isolated import read_pickle
 from workflows.cli.console import configure_library_logging
 from workflows.presets import miniature
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from shards.sources.safe_pickle import read_pickle
+from shards.sources.isolated import read_pickle
 from workflows.miniature.world.dataset import WorldConfig, write_dataset
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,7 +15,7 @@ from typing import Any
 from shards.schema import Query
 from shards.sources.coco import CocoImage, CocoInstances
 from shards.sources.errors import SourceError, format_value
-from shards.sources.safe_pickle import read_pickle
+from shards.sources.isolated import read_pickle
 from shards.sources.sample import SourceSample, make_key
 
 _SEVERAL_TESTS = re.compile(r"test([A-Z]{2,})")

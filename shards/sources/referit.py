@@ -16,7 +16,7 @@ import numpy as np
 
 from shards.schema import Box, Query
 from shards.sources.errors import SourceError
-from shards.sources.mat5 import read_matrix
+from shards.sources.isolated import read_matrix
 from shards.sources.sample import SourceSample, make_key
 
 MASK = "segimg_t"

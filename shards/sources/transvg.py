@@ -15,7 +15,7 @@ from typing import Any
 from shards.schema import Box, Query
 from shards.sources.coco import CocoImage, CocoInstances
 from shards.sources.errors import SourceError, format_value
-from shards.sources.safe_pickle import read_pickle
+from shards.sources.isolated import read_pickle
 from shards.sources.sample import SourceSample, make_key, parse_box, strip_annotation_id, xywh_to_xyxy
 
 XYWH_NAMES = ("unc", "unc+", "gref", "gref_umd")

@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
+from shards.sources.isolated import read_pickle
 from shards.sources.registry import AnnotationFormat, ReaderOptions
-from shards.sources.safe_pickle import read_pickle
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real"
 

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import json
-import struct
-import zlib
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.io import savemat
 
 from shards.sources.errors import SourceError
-from shards.sources.mat5 import MAX_BYTES, read_matrix
 from shards.sources.referit import read_referit
 
 
@@ -78,48 +71,6 @@ def test_a_truncated_mask_is_named_wherever_it_ends(tmp_path: Path) -> None:
         path.write_bytes(whole[:length])
         with pytest.raises(SourceError, match=r"1_1\.mat"):
             list(read_referit(folder, "referit"))
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float64, np.bool_])
-@pytest.mark.parametrize("compressed", [False, True])
-def test_masks_of_every_number_type_are_read_as_scipy_wrote_them(
-    tmp_path: Path, dtype: type[np.generic], compressed: bool
-) -> None:
-    written = _mask(2, 1, 5, 6).astype(dtype)
-    savemat(str(tmp_path / "m.mat"), {"other": np.eye(3), "segimg_t": written, "text": "x"}, do_compression=compressed)
-    np.testing.assert_array_equal(read_matrix(tmp_path / "m.mat", "segimg_t"), written)
-
-
-@given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=20), st.booleans())
-@settings(max_examples=200, deadline=None)
-def test_a_damaged_mask_is_read_or_named(changes: list[tuple[int, int]], compressed: bool) -> None:
-    content = io.BytesIO()
-    savemat(content, {"segimg_t": _mask(2, 1, 5, 6)}, do_compression=compressed)
-    damaged = bytearray(content.getvalue())
-    for place, value in changes:
-        damaged[place % len(damaged)] = value
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "m.mat"
-        path.write_bytes(bytes(damaged))
-        try:
-            assert read_matrix(path, "segimg_t").ndim == 2
-        except SourceError as error:
-            assert "m.mat" in str(error)
-
-
-@pytest.mark.parametrize("part", [struct.pack("<II", 14, 0), struct.pack("<II", 15, 8) + zlib.compress(b"")])
-def test_a_part_that_lacks_its_own_parts_is_named(tmp_path: Path, part: bytes) -> None:
-    (tmp_path / "m.mat").write_bytes(b" " * 124 + b"\x00\x01IM" + part)
-    with pytest.raises(SourceError, match=r"m\.mat is no MATLAB 5 file"):
-        read_matrix(tmp_path / "m.mat", "segimg_t")
-
-
-def test_a_bomb_is_refused(tmp_path: Path) -> None:
-    header = b" " * 124 + b"\x00\x01IM"
-    bomb = zlib.compress(bytes(MAX_BYTES + 1))
-    (tmp_path / "m.mat").write_bytes(header + struct.pack("<II", 15, len(bomb)) + bomb)
-    with pytest.raises(SourceError, match="larger than a mask"):
-        read_matrix(tmp_path / "m.mat", "segimg_t")
 
 
 def test_a_mask_without_an_object_or_of_another_name_is_named(tmp_path: Path) -> None:
