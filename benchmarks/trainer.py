@@ -46,10 +46,13 @@ from benchmarks.trainer_data import (
 )
 from shards.reader import SampleReader
 from trainer.boxes import cxcywh_to_xyxy, iou
-from trainer.data.dataset import BatchBuilder, Samples, TrainStream
+from trainer.data.batch import BatchBuilder
+from trainer.data.dataset import Samples
 from trainer.data.processor import Processor, ProcessorConfig, load_tokenizer
+from trainer.data.stream import TrainStream
 from trainer.data.transforms import AugmentationConfig
 from trainer.model.config import NetworkConfig, make_miniature_config, make_published_config
+from trainer.model.inputs import NetworkInputs, QueryInputs
 from trainer.model.network import GroundingNetwork
 from trainer.training.losses import compute_box_losses
 from workflows.cli.console import configure_library_logging
@@ -114,7 +117,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = new_network(options.size).to(device).channels_last()
+    network = new_network(options.size).to(device).use_channels_last()
     figures: dict[str, Any] = {
         "machine": describe_machine(device) + (f"; {options.note}" if options.note else ""),
         "network": options.size,
@@ -185,7 +188,8 @@ def describe_precision(options: argparse.Namespace) -> str:
 
 def predict_ours(network: GroundingNetwork, queries: QueryBatch) -> Tensor:
     token_ids, token_mask = queries.trim_tokens()
-    return network(queries.images, queries.padding, token_ids, token_mask, queries.query_image, queries.prior).boxes
+    query_inputs = QueryInputs(token_ids, token_mask, queries.query_image, queries.prior)
+    return network(NetworkInputs(queries.images, queries.padding, query_inputs)).boxes
 
 
 def predict_plain(plain: PlainNetwork, queries: QueryBatch) -> Tensor:
@@ -391,7 +395,7 @@ def measure_loader(config: NetworkConfig, options: argparse.Namespace) -> dict[s
 
         def ours(k: int) -> Callable[[], None]:
             stream = TrainStream(samples=samples, batch_builder=batch_builder, batch_images=16, max_queries=k)
-            return lambda: consume(stream.epoch(0))
+            return lambda: consume(stream.iterate_epoch(0))
 
         ways = {
             "plain": lambda: consume(DataLoader(dataset, batch_size=16)),
@@ -461,7 +465,7 @@ def measure_growth(
         resized = network
         if size != network.config.image_size_px:
             config = replace(network.config, image_size_px=size)
-            resized = GroundingNetwork(config).to(device).channels_last()
+            resized = GroundingNetwork(config).to(device).use_channels_last()
         resized.eval()
         for num_images, k in ((1, 1), (1, 4), (1, 16), (4, 1), (4, 4)):
             queries = repeat_query(make_query_batch(resized.config, 1, device), num_images, k)

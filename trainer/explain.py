@@ -1,7 +1,8 @@
-"""What the network looked at: the verification score, and each stage's attention and box, in pixels of the image.
+"""Explain a prediction: the verification score, and the attention and box of each stage, on the image.
 
-explanation = explain(grounder, "photo.jpg", "second cup from the left")
-explanation.verification            # (grid, grid), how much the query speaks of each place
+grounder.set_image("photo.jpg")
+explanation = explain(grounder, "second cup from the left")
+explanation.verification            # (grid, grid): match of each image feature with the query
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,35 +18,39 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainer.data.processor import Placement, center_on_canvas
+from trainer.data.processor import Placement
 from trainer.model.decoder import DecoderStage
-from trainer.model.network import GroundingOutput
-from trainer.predict import Grounder, Prediction, PriorInput, open_image
+from trainer.predict import Grounder, Prediction, PriorInput, build_predictions
 
 Map = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """One phrase in one image. Maps cover the canvas, on which ``placement`` says where the image lies."""
+    """Explanation of one query in one image; its maps cover the canvas."""
 
     prediction: Prediction
+    """Prediction that is explained."""
+
     verification: Map
-    """(grid, grid), 0 where padded; the score of the paper's discriminative features (VLTVG, equation 2)."""
+    """Verification score (grid, grid), 0 on padding: VLTVG, equation 2."""
 
     attention: Map
-    """(stages, grid, grid): where the target token looks in each stage, mean over heads; sums to 1."""
+    """Attention (stages, grid, grid) of the target token in each stage, mean over heads; each stage sums to 1."""
 
     placement: Placement
+    """Place of the image on the canvas."""
+
     canvas_px: int
+    """Side of the canvas in pixels."""
 
     def project_to_image(self, values: Map, size: tuple[int, int], output_size: tuple[int, int]) -> Map:
-        """A map over a image, bilinear.
+        """Interpolate a map over the image, bilinear.
 
         Args:
             values: (grid, grid) over the canvas.
-            size: width and height of the image that was asked about.
-            shown: width and height of the result, in which the image may be shown smaller.
+            size: width and height of the image.
+            output_size: width and height of the result, if the image is shown at another size.
 
         Returns:
             (height, width) of ``output_size``.
@@ -58,48 +62,39 @@ class Explanation:
         return np.asarray(part, dtype=np.float32)
 
 
-@torch.no_grad()
-def explain(
-    grounder: Grounder, image: Image.Image | Path | str, query: str, prior: PriorInput | None = None
-) -> Explanation:
-    """Ground a phrase as ``Grounder.predict`` does, and keep what the network looked at.
+def explain(grounder: Grounder, query: str, prior: PriorInput | None = None) -> Explanation:
+    """Ground a query in the grounder's image, and keep the scores and attention behind the prediction.
 
     Raises:
-        TrainerError: as ``Grounder.predict_all``.
+        TrainerError: see ``Grounder.predict_all``.
     """
-    rgb_image = (image if isinstance(image, Image.Image) else open_image(Path(image))).convert("RGB")
-    network = grounder.network
-    canvas_px, grid = network.config.image_size_px, network.config.grid
-    with _record_activations(grounder) as recorded:
-        prediction = grounder.predict(rgb_image, query, prior)
-    grounding: GroundingOutput = recorded["grounding"]
-    score = grounding.scores[0].float().masked_fill(grounding.padding[0], 0.0)
+    network, encoded = grounder.network, grounder.encoded
+    grid = network.config.grid
+    with _record_attention(grounder) as attention:
+        output = grounder.compute_output([query], None if prior is None else [prior])
+    score = output.scores[0].float().masked_fill(output.padding[0], 0.0)  # (grid * grid,)
     return Explanation(
-        prediction=prediction,
+        prediction=build_predictions([query], output.boxes, encoded.image.size, network.config.image_size_px)[0],
         verification=score.view(grid, grid).cpu().numpy(),
-        attention=torch.stack(recorded["attention"])[:, 0].view(-1, grid, grid).float().cpu().numpy(),
-        placement=center_on_canvas(rgb_image, canvas_px)[2],
-        canvas_px=canvas_px,
+        attention=torch.stack(attention)[:, 0].view(-1, grid, grid).float().cpu().numpy(),
+        placement=encoded.placement,
+        canvas_px=network.config.image_size_px,
     )
 
 
 @contextmanager
-def _record_activations(grounder: Grounder) -> Iterator[dict[str, Any]]:
-    """What the network says, and the weights with which each stage looks at the image."""
-    recorded: dict[str, Any] = {"attention": []}
+def _record_attention(grounder: Grounder) -> Iterator[list[Tensor]]:
+    """Collect the attention weights (queries, features) of the target token to the image in each stage."""
+    attention: list[Tensor] = []
 
-    def record_output(_: Any, __: Any, output: GroundingOutput) -> None:
-        recorded["grounding"] = output
-
-    def record_attention(attention: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+    def record(module: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
         query, key, _, padding = inputs
-        recorded["attention"].append(attention.compute_weights(query, key, padding))
+        attention.append(module.compute_weights(query, key, padding))
 
     stages: list[DecoderStage] = list(grounder.network.decoder.layers)  # type: ignore[arg-type]
-    hooks = [stage.img_attn.register_forward_pre_hook(record_attention) for stage in stages]
-    hooks.append(grounder.network.register_forward_hook(record_output))
+    hooks = [stage.img_attn.register_forward_pre_hook(record) for stage in stages]
     try:
-        yield recorded
+        yield attention
     finally:
         for hook in hooks:
             hook.remove()

@@ -1,7 +1,8 @@
-"""Ground a phrase in a image.
+"""Ground queries in an image: encode the image once, then predict for any number of queries.
 
 grounder = Grounder.from_pretrained("runs/refcoco/best")
-print(grounder.predict("photo.jpg", "second cup from the left").box_xyxy)
+grounder.set_image("photo.jpg")
+print(grounder.predict("second cup from the left").box_xyxy)
 """
 
 from __future__ import annotations
@@ -18,39 +19,57 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from shards.images import MAX_PIXELS
-from trainer.data.processor import Processor, center_on_canvas
+from trainer.data.processor import Placement, Processor, center_on_canvas
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import map_boxes_to_image
-from trainer.model.network import GroundingNetwork, GroundingOutput
+from trainer.model.inputs import QueryInputs
+from trainer.model.network import GroundingNetwork, GroundingOutput, ImageFeatures
 
 Feature = npt.NDArray[Any]
-"""(prior_dim,) of any float type."""
+"""Feature of a prior (prior_dim,), of any float type."""
 
 PriorInput = Feature | Callable[[str], Feature]
-"""A phrase's prior, or what makes one from the phrase."""
+"""Prior of a query, or a function from the query to its prior."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """Where a phrase is."""
+    """Predicted box of a query."""
 
     query: str
+    """Query as it was given."""
+
     box_xyxy: tuple[float, float, float, float]
-    """In pixels of the image, upright as its EXIF orientation says."""
+    """Box in pixels of the image, inside it; a file's image is upright by its EXIF orientation."""
 
     stages_xyxy: tuple[tuple[float, float, float, float], ...]
-    """The boxes of all decoder stages; the last one is ``box_xyxy``."""
+    """Boxes of all decoder stages; the last one is ``box_xyxy``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedImage:
+    """An image and its features."""
+
+    image: Image.Image
+    """Image in RGB."""
+
+    features: ImageFeatures
+    """Features of the image, a batch of one."""
+
+    placement: Placement
+    """Place of the image on the network's canvas."""
 
 
 class Grounder:
-    """A trained network that takes images and phrases."""
+    """Predictor with a trained network: ``set_image`` once, ``predict`` many times."""
 
     def __init__(self, network: GroundingNetwork, processor: Processor) -> None:
         self.network, self.processor = network.eval(), processor
+        self._encoded: EncodedImage | None = None
 
     @staticmethod
     def from_pretrained(folder: Path | str, device: str = "cpu") -> Grounder:
-        """Load a folder that training has saved; it is all that is needed.
+        """Load a folder that training has saved, such as ``runs/refcoco/best``.
 
         Raises:
             TrainerError: the folder is missing, damaged or of another kind.
@@ -58,81 +77,116 @@ class Grounder:
         path = Path(folder)
         return Grounder(GroundingNetwork.from_pretrained(path).to(device), Processor.from_pretrained(path))
 
-    def predict(self, image: Image.Image | Path | str, query: str, prior: PriorInput | None = None) -> Prediction:
-        """Ground one phrase; see ``predict_all``."""
-        return self.predict_all(image, [query], None if prior is None else [prior])[0]
-
-    @torch.no_grad()
-    def predict_all(
-        self, image: Image.Image | Path | str, queries: Sequence[str], priors: Sequence[PriorInput | None] | None = None
-    ) -> list[Prediction]:
-        """Ground phrases in one image, which is encoded once.
-
-        Args:
-            image: a image or its file.
-            queries: one or more phrases.
-            priors: one for each phrase, None where it goes without, or None for all.
+    @property
+    def encoded(self) -> EncodedImage:
+        """Image of the last ``set_image``.
 
         Raises:
-            TrainerError: a phrase is empty, the image cannot be read, or the priors do not fit.
+            TrainerError: there was none.
         """
-        if not queries or not all(query.strip() for query in queries):
-            raise TrainerError(f"phrases to ground must not be empty, got {list(queries)!r}")
-        pil_image = image if isinstance(image, Image.Image) else open_image(Path(image))
-        device, canvas_px = next(self.network.parameters()).device, self.network.config.image_size_px
-        canvas, padding, _ = center_on_canvas(pil_image.convert("RGB"), canvas_px)
-        token_ids, token_mask = self.processor.tokenize(queries)
-        grounding: GroundingOutput = self.network(
-            self.processor.normalize(canvas[None], padding[None]).to(device),
-            padding[None].to(device),
-            token_ids.to(device),
-            token_mask.to(device),
-            torch.zeros(len(queries), dtype=torch.long, device=device),
-            *self._prepare_priors(queries, priors, device),
-        )
-        stages = grounding.boxes.cpu()
-        boxes = map_boxes_to_image(stages.double().flatten(0, 1), pil_image.size, canvas_px).view(*stages.shape)
-        return [_build_prediction(query, boxes[:, i]) for i, query in enumerate(queries)]
+        if self._encoded is None:
+            raise TrainerError("no image is set; call set_image before predict")
+        return self._encoded
 
-    def _prepare_priors(
-        self, queries: Sequence[str], priors: Sequence[PriorInput | None] | None, device: torch.device
+    @torch.no_grad()
+    def set_image(self, image: Image.Image | Path | str) -> None:
+        """Encode an image, or the image in a file. The same image again costs nothing.
+
+        Raises:
+            TrainerError: the file is missing, too large or not an image.
+        """
+        rgb = (image if isinstance(image, Image.Image) else open_image(Path(image))).convert("RGB")
+        if self._encoded is not None and self._encoded.image == rgb:
+            return
+        device = next(self.network.parameters()).device
+        canvas, padding, placement = center_on_canvas(rgb, self.network.config.image_size_px)
+        images, padding = canvas[None].to(device), padding[None].to(device)
+        features = self.network.encode_images(self.processor.normalize(images, padding), padding)
+        self._encoded = EncodedImage(image=rgb, features=features, placement=placement)
+
+    def predict(self, query: str, prior: PriorInput | None = None) -> Prediction:
+        """Ground one query in the image of ``set_image``; see ``predict_all``."""
+        return self.predict_all([query], None if prior is None else [prior])[0]
+
+    def predict_all(
+        self, queries: Sequence[str], priors: Sequence[PriorInput | None] | None = None
+    ) -> list[Prediction]:
+        """Ground queries in the image of ``set_image``.
+
+        Args:
+            queries: one or more queries.
+            priors: one prior for each query, None for a query without a prior; None for no priors at all.
+
+        Raises:
+            TrainerError: no image is set, a query is empty, or the priors do not fit the network.
+        """
+        boxes = self.compute_output(queries, priors).boxes
+        return build_predictions(queries, boxes, self.encoded.image.size, self.network.config.image_size_px)
+
+    @torch.no_grad()
+    def compute_output(
+        self, queries: Sequence[str], priors: Sequence[PriorInput | None] | None = None
+    ) -> GroundingOutput:
+        """Return the network's output for queries about the image of ``set_image``; see ``predict_all``."""
+        features = self.encoded.features
+        if not queries or not all(query.strip() for query in queries):
+            raise TrainerError(f"queries must not be empty, got {list(queries)!r}")
+        token_ids, token_mask = self.processor.tokenize(queries)
+        prior, prior_mask = self._stack_priors(queries, priors)
+        query_image = torch.zeros(len(queries), dtype=torch.long)
+        inputs = QueryInputs(token_ids, token_mask, query_image, prior, prior_mask)
+        return self.network.predict(features, inputs.to(features.tokens.device))
+
+    def _stack_priors(
+        self, queries: Sequence[str], priors: Sequence[PriorInput | None] | None
     ) -> tuple[Tensor | None, Tensor | None]:
-        """(queries, prior_dim) float32, and (queries,) bool, True where there is one; None for none at all."""
+        """Return priors (queries, prior_dim) float32 and their mask (queries,) bool; None for no priors at all."""
         config = self.network.config
         if priors is None or not config.use_prior:
             return None, None
         if len(priors) != len(queries):
-            raise TrainerError(f"{len(queries)} phrases need as many priors, got {len(priors)}")
+            raise TrainerError(f"{len(queries)} queries need as many priors, got {len(priors)}")
         made = [prior(query) if callable(prior) else prior for query, prior in zip(queries, priors, strict=True)]
         for query, feature in zip(queries, made, strict=True):
             if feature is not None and np.shape(feature) != (config.prior_dim,):
                 raise TrainerError(
                     f"the prior of {query!r} has shape {np.shape(feature)}, the network takes ({config.prior_dim},); "
-                    "use the image encoder that it was trained with"
+                    "use the image encoder of its training"
                 )
         rows = [np.zeros(config.prior_dim) if feature is None else feature for feature in made]
-        given = torch.tensor([feature is not None for feature in made], device=device)
-        return torch.from_numpy(np.stack(rows).astype(np.float32)).to(device), given
+        mask = torch.tensor([feature is not None for feature in made])
+        return torch.from_numpy(np.stack(rows).astype(np.float32)), mask
 
 
 def open_image(path: Path) -> Image.Image:
-    """The image in a file, upright.
+    """Read the image in a file, upright by its EXIF orientation.
 
     Raises:
-        TrainerError: it is missing or no image.
+        TrainerError: the file is missing, too large or not an image.
     """
     try:
-        with Image.open(path) as pil_image:
-            if pil_image.width * pil_image.height > MAX_PIXELS:
-                raise TrainerError(f"{path} has {pil_image.width} x {pil_image.height} pixels; make it smaller")
-            return ImageOps.exif_transpose(pil_image).convert("RGB")
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise TrainerError(
+                    f"{path} has {image.width} x {image.height} pixels, at most {MAX_PIXELS} are read; make it smaller"
+                )
+            return ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise TrainerError(f"{path} cannot be read as a image ({error})") from error
+        raise TrainerError(f"{path} cannot be read as an image ({error})") from error
 
 
-def _build_prediction(query: str, stages_xyxy: Tensor) -> Prediction:
-    rows = []
-    for stage in stages_xyxy:
-        x1, y1, x2, y2 = stage.tolist()
-        rows.append((x1, y1, x2, y2))
-    return Prediction(query=query, box_xyxy=rows[-1], stages_xyxy=tuple(rows))
+def build_predictions(queries: Sequence[str], boxes: Tensor, size: tuple[int, int], canvas_px: int) -> list[Prediction]:
+    """Map the network's boxes back to an image.
+
+    Args:
+        queries: queries about the image.
+        boxes: (stages, queries, 4) cxcywh as fractions of the canvas.
+        size: width and height of the image in pixels.
+        canvas_px: side of the canvas in pixels.
+    """
+    on_image = map_boxes_to_image(boxes.cpu().double().flatten(0, 1), size, canvas_px).view(*boxes.shape)
+    predictions = []
+    for query, rows in zip(queries, on_image.transpose(0, 1).tolist(), strict=True):
+        stages = tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in rows)
+        predictions.append(Prediction(query=query, box_xyxy=stages[-1], stages_xyxy=stages))
+    return predictions

@@ -27,8 +27,11 @@ from torch import Tensor
 from shards.reader import PipelineError, SampleReader
 from shards.schema import SchemaError
 from trainer.config import TrainConfig, make_miniature_recipe, make_published_recipe
-from trainer.data.dataset import Batch, BatchBuilder, EvaluationStream, Samples, TrainStream, limit_mixing_ratios
+from trainer.data.batch import Batch, BatchBuilder
+from trainer.data.dataset import Samples
 from trainer.data.processor import Processor, load_tokenizer
+from trainer.data.sampler import limit_mixing_ratios
+from trainer.data.stream import EvaluationStream, TrainStream
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import Predictor, build_evaluation_stream, evaluate_all
 from trainer.evaluation.metrics import PredictionRecord, scores
@@ -73,7 +76,7 @@ class Trainer:
             )
         torch.manual_seed(config.seed)
         self.network, self.processor, loaded = new_network(config)
-        self.network.channels_last()
+        self.network.use_channels_last()
         self.network.gradient_checkpointing = config.gradient_checkpointing
         self.stream = self._build_train_stream()
         self.validation = self._build_validation_stream()
@@ -134,7 +137,7 @@ class Trainer:
         self.network.frozen = progress.epoch < self.config.optimization.freeze_epochs
         self.network.train()
         waited_since = time.monotonic()
-        for parts in self.stream.epoch(progress.epoch, progress.step):
+        for parts in self.stream.iterate_epoch(progress.epoch, progress.step):
             wait_s = time.monotonic() - waited_since
             figures = self._run_step(parts)
             progress.step += 1
@@ -187,23 +190,15 @@ class Trainer:
     def _compute_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Of each query of a batch: the whole loss under ``loss``, and parts of it, unweighted, of the last stage."""
         batch = batch.to(self.accelerator.device)
-        images = self.processor.normalize(batch.canvases, batch.padding)
-        grounding: GroundingOutput = self.model(
-            images,
-            batch.padding,
-            batch.token_ids,
-            batch.token_mask,
-            batch.query_image,
-            batch.prior,
-            batch.prior_mask,
-        )
+        grounding: GroundingOutput = self.model(self.processor.normalize_inputs(batch.inputs))
+        queries = batch.inputs.queries
         boxes = compute_box_losses(grounding.boxes, batch.targets)
         losses = {"loss": boxes.per_query, "l1": boxes.l1[-1], "giou": boxes.giou[-1]}
         if self.config.verification_loss_weight:
             losses["verification"] = compute_verification_loss(grounding.scores, grounding.padding, batch.targets)
             losses["loss"] = losses["loss"] + self.config.verification_loss_weight * losses["verification"]
         if self.config.prior_loss_weight and grounding.appearance is not None:
-            prior_inputs = (batch.prior, batch.prior_mask, batch.query_image, batch.targets)
+            prior_inputs = (queries.prior, queries.prior_mask, queries.query_image, batch.targets)
             losses["prior"] = compute_prior_loss(grounding.appearance, *prior_inputs)  # type: ignore[arg-type]
             losses["loss"] = losses["loss"] + self.config.prior_loss_weight * losses["prior"]
         return losses

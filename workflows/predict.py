@@ -201,18 +201,19 @@ def list_images(path: Path) -> list[Path]:
 def predict_image(
     grounder: Grounder, priors: PriorSource | None, path: Path, queries: Sequence[str], config: PredictConfig
 ) -> Iterator[dict[str, Any]]:
-    """A record of each phrase; the image is encoded once for all of them."""
+    """Yield a record of each query; the image is encoded once for all of them."""
     image = open_image(path)
     started = time.monotonic()
     query_priors = [priors(query) if priors else QueryPrior(prompt="", origin="none") for query in queries]
     prior_s, started = time.monotonic() - started, time.monotonic()
-    result = grounder.predict_all(image, queries, [one.feature for one in query_priors])
+    grounder.set_image(image)
+    result = grounder.predict_all(queries, [prior.feature for prior in query_priors])
     seconds = {"priors": round(prior_s, 3), "network": round(time.monotonic() - started, 3)}
     draw_named_boxes(image, [(one.box_xyxy, one.query) for one in result]).save(
         config.output / f"{path.name}.predicted.png"
     )
     for number, (query, prior) in enumerate(zip(queries, query_priors, strict=True) if config.maps else ()):
-        sheet = draw_attention_overview(image, explain(grounder, image, query, prior.feature))
+        sheet = draw_attention_overview(image, explain(grounder, query, prior.feature))
         sheet.save(config.output / f"{path.name}.{number}.maps.png")
     for prediction, prior in zip(result, query_priors, strict=True):
         box = [round(value, 1) for value in prediction.box_xyxy]

@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from trainer.data.processor import Processor, ProcessorConfig, load_tokenizer
 from trainer.explain import explain
-from trainer.model.attention import SingleQueryAttention
 from trainer.model.config import NetworkConfig
 from trainer.model.network import GroundingNetwork
 from trainer.model.pretrained import choose_text_encoder
@@ -24,32 +22,23 @@ def grounder(tiny_network: NetworkConfig, text_encoder: str) -> Grounder:
     return Grounder(network, Processor(ProcessorConfig(), load_tokenizer(text_encoder)))
 
 
-def test_the_weights_of_one_query_are_those_of_standard_attention() -> None:
-    torch.manual_seed(0)
-    own, standard = SingleQueryAttention(8, 2, 0.0), nn.MultiheadAttention(8, 2, batch_first=True)
-    standard.load_state_dict(own.state_dict())
-    query, key = torch.randn(3, 8), torch.randn(3, 5, 8)
-    padding = torch.zeros(3, 5, dtype=torch.bool)
-    padding[1, 3:] = True
-    expected = standard(query[:, None], key, key, key_padding_mask=padding)[1][:, 0]
-    torch.testing.assert_close(own.compute_weights(query, key, padding), expected)
-
-
 def test_an_explanation_is_of_the_very_prediction(grounder: Grounder) -> None:
     image = Image.new("RGB", (60, 30), "red")
-    found = explain(grounder, image, "red square")
-    assert found.prediction == grounder.predict(image, "red square")
+    grounder.set_image(image)
+    found = explain(grounder, "red square")
+    assert found.prediction == grounder.predict("red square")
     assert found.attention.shape == (2, 4, 4) and len(found.prediction.stages_xyxy) == 2
     assert found.attention.sum(axis=(1, 2)) == pytest.approx([1, 1], abs=1e-5)
     outside = [0, 3]  # the image fills the middle half of the canvas, two of four rows
     assert not found.attention[:, outside].any() and not found.verification[outside].any()
     assert found.verification[1:3].all()
-    assert not grounder.network._forward_hooks
+    assert not any(stage.img_attn._forward_pre_hooks for stage in grounder.network.decoder.layers)
 
 
 def test_maps_lie_over_the_picture_as_it_lies_on_the_canvas(grounder: Grounder) -> None:
     image = Image.new("RGB", (60, 30), "red")
-    found = explain(grounder, image, "red square")
+    grounder.set_image(image)
+    found = explain(grounder, "red square")
     values = np.zeros((4, 4), np.float32)
     values[1, 0] = 1.0  # top left of the image, since row 0 is padding
     over = replace(found, verification=values).project_to_image(values, image.size, image.size)

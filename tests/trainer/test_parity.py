@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from trainer.errors import TrainerError
+from trainer.model.inputs import NetworkInputs, QueryInputs
 from trainer.model.network import GroundingNetwork
 from trainer.model.published_checkpoints import (
     convert_to_published,
@@ -60,7 +61,8 @@ def network(state: dict[str, torch.Tensor]) -> Any:
 def test_the_published_numbers_come_out(network: GroundingNetwork) -> None:
     golden = json.loads((REFERENCE / "golden.json").read_text())
     image, padding, token_ids, token_mask, prior = _recipe().inputs()
-    boxes = network(image, padding, token_ids, token_mask, torch.arange(2), prior).boxes
+    queries = QueryInputs(token_ids, token_mask, torch.arange(2), prior)
+    boxes = network(NetworkInputs(image, padding, queries)).boxes
     torch.testing.assert_close(boxes, torch.tensor(golden["pred_boxes_per_stage"]), atol=1e-4, rtol=0)
     losses = compute_box_losses(boxes, torch.tensor(golden["target_cxcywh"]))
     for kind, values in (("l1", losses.l1.mean(1)), ("giou", losses.giou.mean(1))):
@@ -83,7 +85,8 @@ def test_in_float64_all_gradients_come_out(network: GroundingNetwork) -> None:
     image, padding, token_ids, token_mask, prior = _recipe().inputs()
     network.double()
     try:
-        boxes = network(image.double(), padding, token_ids, token_mask, torch.arange(2), prior.double()).boxes
+        queries = QueryInputs(token_ids, token_mask, torch.arange(2), prior.double())
+        boxes = network(NetworkInputs(image.double(), padding, queries)).boxes
         compute_box_losses(boxes, torch.tensor(golden["target_cxcywh"]).to(boxes)).per_query.mean().backward()
         norms = _gradient_norms(network)
     finally:
@@ -110,8 +113,11 @@ def test_the_text_may_be_trimmed_to_its_longest(network: GroundingNetwork) -> No
     image, padding, token_ids, token_mask, prior = _recipe().inputs()
     longest = int(token_mask.sum(1).max())
     with torch.no_grad():
-        full = network(image, padding, token_ids, token_mask, torch.arange(2), prior).boxes
-        trimmed = network(image, padding, token_ids[:, :longest], token_mask[:, :longest], torch.arange(2), prior).boxes
+        features = network.encode_images(image, padding)
+        full, trimmed = (
+            network.predict(features, QueryInputs(ids, mask, torch.arange(2), prior)).boxes
+            for ids, mask in ((token_ids, token_mask), (token_ids[:, :longest], token_mask[:, :longest]))
+        )
     torch.testing.assert_close(trimmed, full, atol=1e-5, rtol=0)
 
 

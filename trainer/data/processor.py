@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from trainer.errors import TrainerError
+from trainer.model.inputs import NetworkInputs
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -114,13 +115,23 @@ class Processor:
     def __init__(self, config: ProcessorConfig, tokenizer: Any) -> None:
         self.config, self.tokenizer = config, tokenizer
 
-    def normalize(self, canvases: Tensor, padding: Tensor) -> Tensor:
-        """(images, 3, size, size) uint8 -> float32, of mean 0 and deviation 1, zero where padded."""
-        mean, std = (
-            canvases.new_tensor(v, dtype=torch.float32) for v in (self.config.image_mean, self.config.image_std)
-        )
-        pixels = (canvases.float() / 255 - mean[:, None, None]) / std[:, None, None]
+    def normalize(self, images: Tensor, padding: Tensor) -> Tensor:
+        """Normalize pixels by the backbone's mean and deviation.
+
+        Args:
+            images: (images, 3, size, size) uint8.
+            padding: (images, size, size) bool, True = padding.
+
+        Returns:
+            (images, 3, size, size) float32, zero on padding.
+        """
+        mean, std = (images.new_tensor(v, dtype=torch.float32) for v in (self.config.image_mean, self.config.image_std))
+        pixels = (images.float() / 255 - mean[:, None, None]) / std[:, None, None]
         return pixels.masked_fill_(padding[:, None], 0.0)
+
+    def normalize_inputs(self, inputs: NetworkInputs) -> NetworkInputs:
+        """Return a batch's inputs with normalized images, on the device of the inputs."""
+        return inputs._replace(images=self.normalize(inputs.images, inputs.padding))
 
     def tokenize(self, query_texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """(phrases, longest) token ids, and bool, True = a real token; positions and masks as if padded further."""

@@ -13,8 +13,11 @@ from torch import Tensor
 
 from shards.boxes import compute_area_px
 from trainer.boxes import cxcywh_to_xyxy, iou
-from trainer.data.dataset import Batch, BatchBuilder, EvaluationQuery, EvaluationStream, Samples, shuffle_priors
+from trainer.data.batch import Batch, BatchBuilder, EvaluationQuery
+from trainer.data.dataset import Samples
 from trainer.data.processor import Processor, fit_placement
+from trainer.data.sampler import shuffle_priors
+from trainer.data.stream import EvaluationStream
 from trainer.evaluation.metrics import PredictionRecord, PriorMode
 from trainer.model.network import GroundingNetwork, GroundingOutput
 
@@ -31,17 +34,8 @@ class Predictor:
     @torch.no_grad()
     def boxes(self, batch: Batch) -> Tensor:
         """(queries, 4) float32 cxcywh as shares of the canvas, of the last stage."""
-        images = self.processor.normalize(batch.canvases, batch.padding)
-        grounding: GroundingOutput = self.network(
-            images,
-            batch.padding,
-            batch.token_ids,
-            batch.token_mask,
-            batch.query_image,
-            batch.prior,
-            batch.prior_mask,
-        )
-        return grounding.boxes[-1]
+        output: GroundingOutput = self.network(self.processor.normalize_inputs(batch.inputs))
+        return output.boxes[-1]
 
 
 def build_evaluation_stream(

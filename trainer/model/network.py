@@ -1,7 +1,7 @@
-"""The grounding network: images and referring expressions in, one box per expression and stage out.
+"""The grounding network: images and referring expressions in, one box per expression and decoder stage out.
 
-ResVG (ACM MM 2024) is VLTVG (CVPR 2022) whose target token starts from a semantic prior. Images are encoded once,
-however many queries ask about them.
+ResVG (ACM MM 2024) is VLTVG (CVPR 2022) with a target token that starts from a semantic prior. Each image is encoded
+once for all of its queries.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from trainer.model.activation_checkpointing import run_checkpointed
 from trainer.model.backbone import ResNet
 from trainer.model.config import NetworkConfig
 from trainer.model.decoder import Decoder
+from trainer.model.inputs import NetworkInputs, QueryInputs
 from trainer.model.position_encoding import compute_grid_padding, compute_grid_positions
 from trainer.model.prior_verification import AppearanceEmbeddings, PriorVerification
 from trainer.model.state_dict import load_strictly, read_safetensors, write_safetensors
@@ -30,36 +31,36 @@ from trainer.model.visual_encoder import Encoder
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFeatures:
-    """What the network knows of images before it hears a query."""
+    """Encoded images, shared by all of their queries."""
 
     tokens: Tensor
-    """(images, features, width)"""
+    """Features (images, features, width)."""
 
     positions: Tensor
-    """(images, features, width)"""
+    """Position encodings (images, features, width)."""
 
     padding: Tensor
-    """(images, features) bool, True = padding."""
+    """Mask (images, features) bool, True = padding."""
 
 
 class GroundingOutput(NamedTuple):
-    """What the network says of queries."""
+    """Output of the grounding network."""
 
     boxes: Tensor
-    """(stages, queries, 4) float32 cxcywh as shares of the canvas; the last stage's count."""
+    """Boxes (stages, queries, 4) float32, cxcywh as fractions of the canvas; the last stage's are the prediction."""
 
     scores: Tensor
-    """(queries, features), how much the query speaks of each image feature: the verification score."""
+    """Verification scores (queries, features): the match of each image feature with the query."""
 
     padding: Tensor
-    """(queries, features) bool, True = no part of the image."""
+    """Mask (queries, features) bool, True = padding."""
 
     appearance: AppearanceEmbeddings | None = None
-    """What the prior was compared with, where it verifies."""
+    """Embeddings of the prior verification; None without it."""
 
 
 class BoxHead(nn.Module):
-    """A three-layer perceptron; boxes are cxcywh as shares of the canvas."""
+    """Perceptron of three layers; its boxes are cxcywh as fractions of the canvas."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -73,16 +74,16 @@ class BoxHead(nn.Module):
 
 
 class GroundingNetwork(nn.Module):
-    """See the module."""
+    """Grounding network: ``encode_images`` once, then ``predict`` for any queries; ``forward`` does both."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
         self.frozen = False
-        """Compute no gradients in backbone, input projection, visual encoder and text encoder (early epochs)."""
+        """Flag of the first epochs: no gradients in backbone, input projection, visual encoder and text encoder."""
 
         self.gradient_checkpointing = False
-        """Keep no activations within parts; they are computed anew for the gradients."""
+        """Flag to recompute the activations of each part in the backward pass instead of keeping them."""
 
         self.backbone = ResNet(config.backbone)
         self.input_projection = nn.Conv2d(config.backbone.widths[-1], config.width, 1)
@@ -99,34 +100,38 @@ class GroundingNetwork(nn.Module):
                 if parameter.dim() > 1:
                     nn.init.xavier_uniform_(parameter)
 
-    def channels_last(self) -> GroundingNetwork:
-        """The same with the backbone's weights laid out as convolutions like them: a third faster, rounded otherwise.
+    def use_channels_last(self) -> GroundingNetwork:
+        """Lay out the backbone's weights channels-last, and return the network.
 
-        Not the default, since on the way back through a saturated softmax that rounding is amplified (``Attention``).
+        The backbone becomes a third faster and rounds differently. This is not the default, because a saturated softmax
+        amplifies that rounding in the gradients (see ``Attention``).
         """
         self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
     def compile_parts(self) -> None:
-        """Compile each part by itself; names of parameters stay. The number of queries and words may change."""
+        """Compile each part by itself; parameter names stay, and the numbers of queries and words may change."""
         for image_part in (self.backbone, self.encoder):
             image_part.compile()
         for query_part in (self.text, self.verification, self.decoder):
             query_part.compile(dynamic=True)
 
     def encode_images(self, images: Tensor, padding_mask: Tensor) -> ImageFeatures:
-        """
+        """Encode images, independently of any query.
+
         Args:
-            images: (images, 3, size, size) float, normalized, zero where padded.
+            images: (images, 3, size, size) float, normalized, zero on padding.
             padding_mask: (images, size, size) bool, True = padding; the rest is one rectangle.
+
+        Raises:
+            ValueError: the images are not of the configured size.
         """
         size = self.config.image_size_px
         if images.shape[-2:] != (size, size):
             raise ValueError(f"images must be {size} x {size} (image_size_px), got {tuple(images.shape[-2:])}")
         with torch.no_grad() if self.frozen else nullcontext():
-            features = self.input_projection(
-                self.backbone(images, self.gradient_checkpointing)
-            )  # (images, width, grid, grid)
+            features = self.backbone(images, self.gradient_checkpointing)
+            features = self.input_projection(features)  # (images, width, grid, grid)
             padding = compute_grid_padding(padding_mask, *features.shape[-2:])
             positions = compute_grid_positions(padding, self.config.width).to(features.dtype)
             padding = padding.flatten(1)
@@ -135,22 +140,19 @@ class GroundingNetwork(nn.Module):
             tokens = self.encoder(tokens, positions, padding, self.gradient_checkpointing)
         return ImageFeatures(tokens=tokens, positions=positions, padding=padding)
 
-    def decode_boxes(
-        self,
-        image: ImageFeatures,
-        text: Tensor,
-        token_mask: Tensor,
-        query_image: Tensor,
-        prior: Tensor | None = None,
-        prior_mask: Tensor | None = None,
-    ) -> GroundingOutput:
-        """The boxes of all stages from encoded images and words; shapes as in ``forward``."""
+    def predict(self, image: ImageFeatures, queries: QueryInputs) -> GroundingOutput:
+        """Predict the boxes of queries about encoded images, for every decoder stage."""
+        token_ids, token_mask, query_image, prior, prior_mask = queries
+        checkpointing = self.gradient_checkpointing
+        text = run_checkpointed(
+            self.text, token_ids, token_mask, self.frozen, gradient_checkpointing=checkpointing
+        )  # (queries, length, width)
         text_padding = ~token_mask
         prior = None if prior is None else prior * self.config.prior_scale
         verification_inputs = (image.tokens, image.padding, text, text_padding, query_image)
         features, scores = run_checkpointed(
-            self.verification, *verification_inputs, gradient_checkpointing=self.gradient_checkpointing
-        )
+            self.verification, *verification_inputs, gradient_checkpointing=checkpointing
+        )  # (queries, features, width), (queries, features)
         appearance: AppearanceEmbeddings | None = None
         if self.prior_verification is not None and prior is not None:
             score, appearance = self.prior_verification(image.tokens, prior, prior_mask, query_image)
@@ -158,34 +160,12 @@ class GroundingNetwork(nn.Module):
         padding = image.padding[query_image]
         image_inputs = (features + image.positions[query_image], image.tokens[query_image], padding)
         target = self.decoder.compute_initial_target(text, prior, prior_mask)
-        boxes = self.box_head(self.decoder(target, (text, text_padding), image_inputs, self.gradient_checkpointing))
+        boxes = self.box_head(self.decoder(target, (text, text_padding), image_inputs, checkpointing))
         return GroundingOutput(boxes=boxes, scores=scores, padding=padding, appearance=appearance)
 
-    def forward(
-        self,
-        images: Tensor,
-        padding_mask: Tensor,
-        token_ids: Tensor,
-        token_mask: Tensor,
-        query_image: Tensor,
-        prior: Tensor | None = None,
-        prior_mask: Tensor | None = None,
-    ) -> GroundingOutput:
-        """
-        Args:
-            images: (images, 3, size, size) float, normalized, zero where padded.
-            padding_mask: (images, size, size) bool, True = padding.
-            token_ids: (queries, length) int64, padded to the longest.
-            token_mask: (queries, length) bool, True = a real token.
-            query_image: (queries,) int64, the image of each query.
-            prior: (queries, prior_dim) or None for none at all.
-            prior_mask: (queries,) bool, False where a query has no prior.
-        """
-        image = self.encode_images(images, padding_mask)
-        text = run_checkpointed(
-            self.text, token_ids, token_mask, self.frozen, gradient_checkpointing=self.gradient_checkpointing
-        )
-        return self.decode_boxes(image, text, token_mask, query_image, prior, prior_mask)
+    def forward(self, inputs: NetworkInputs) -> GroundingOutput:
+        """Encode the images and predict the boxes of their queries."""
+        return self.predict(self.encode_images(inputs.images, inputs.padding), inputs.queries)
 
     def save_pretrained(self, folder: Path) -> None:
         """Write ``config.json`` and ``model.safetensors`` into ``folder``."""
@@ -195,7 +175,7 @@ class GroundingNetwork(nn.Module):
 
     @staticmethod
     def from_pretrained(folder: Path) -> GroundingNetwork:
-        """The network that ``save_pretrained`` wrote, in evaluation mode.
+        """Load a network that ``save_pretrained`` wrote, in evaluation mode.
 
         Raises:
             TrainerError: the folder is missing or damaged, or its weights do not fit its configuration.
@@ -209,4 +189,4 @@ class GroundingNetwork(nn.Module):
             raise TrainerError(f"{path} is damaged: {error}") from error
         network = GroundingNetwork(config)
         load_strictly(network, read_safetensors(folder / "model.safetensors"), str(folder / "model.safetensors"))
-        return network.channels_last().eval()
+        return network.use_channels_last().eval()

@@ -34,7 +34,7 @@ def log_predictions(accelerator: Accelerator, samples: Samples, records: Sequenc
     if not accelerator.is_main_process or not accelerator.trackers:
         return
     chosen = records[:: max(1, len(records) // NUM_IMAGES)][:NUM_IMAGES]
-    number = {samples.key(i): i for i in range(len(samples))}
+    number = {samples.get_key(i): i for i in range(len(samples))}
     images = np.stack([draw_prediction(decode_image(samples.read(number[record.key])), record) for record in chosen])
     for tracker in accelerator.trackers:
         options: dict[str, Any] = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}

@@ -57,7 +57,8 @@ class GroundingSession:
         prior = self._generator(query) if with_prior and self._generator else None
         attributes = prior.attributes if prior else self._parser.parse([query])[0]
         prior_done = time.monotonic()
-        explanation = explain(self._grounder, image, query, prior.feature if prior else None)
+        self._grounder.set_image(image)  # encoded once for all queries about it
+        explanation = explain(self._grounder, query, prior.feature if prior else None)
         return Answer(
             image=image,
             explanation=explanation,

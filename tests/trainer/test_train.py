@@ -1,5 +1,3 @@
-"""Several processes, and processes that die: the same order, the same figures, the same weights."""
-
 from __future__ import annotations
 
 import os
@@ -22,8 +20,13 @@ from trainer.training.optimizer import OptimizationConfig
 from workflows.cli.accelerate_launch import LaunchConfig, build_launch_command
 
 MakeRun = Callable[..., Path]
+
+
 MakeConfig = Callable[..., TrainConfig]
+
+
 ROOT = Path(__file__).resolve().parents[2]
+
 
 SCRIPT = """
 import os, pickle, signal, sys
@@ -43,6 +46,7 @@ if left >= 0:
     trainer.network.register_forward_pre_hook(die)
 trainer.run()
 """
+
 
 EVALUATION = """
 from pathlib import Path

@@ -7,10 +7,11 @@ import torch
 from PIL import Image, ImageDraw
 
 from trainer.boxes import cxcywh_to_xyxy, iou
-from trainer.data.processor import fit_placement
 from trainer.data.transforms import AugmentationConfig, sample_crop, transform_for_evaluation, transform_for_training
 
 BOX = (40.0, 10.0, 60.0, 30.0)
+
+
 STILL = AugmentationConfig(
     long_sides=(1.0,), crop_probability=0, jitter_probability=0, flip_probability=0, random_placement=False
 )
@@ -40,11 +41,6 @@ def test_a_picture_fills_the_canvas_by_its_long_side_and_is_centred() -> None:
     torch.testing.assert_close(cxcywh_to_xyxy(prepared.targets) * 200, torch.tensor([[80.0, 70.0, 120.0, 110.0]]))
     assert prepared.padding[:50].all() and prepared.padding[150:].all() and not prepared.padding[50:150].any()
     assert prepared.canvas[:, :50].sum() == 0
-
-
-def test_a_box_comes_back_from_the_canvas() -> None:
-    placement = fit_placement((99, 50), 200)
-    torch.testing.assert_close(placement.map_to_image(placement.map_to_canvas(_targets())), _targets())
 
 
 def test_without_chance_training_sees_what_testing_sees() -> None:

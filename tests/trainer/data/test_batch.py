@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from trainer.data.batch import Batch
+from trainer.data.stream import TrainStream
+
+MakeRun = Callable[..., Path]
+
+
+def _batches(stream: TrainStream, epoch: int) -> list[Batch]:
+    """Of an epoch whose steps have one part."""
+    return [part for (part,) in stream.iterate_epoch(epoch)]
+
+
+def test_priors_are_dropped_as_often_as_asked(stream: TrainStream) -> None:
+    def given(probability: float) -> float:
+        batch_builder = replace(stream.batch_builder, prior_dropout=probability)
+        batches = [b for epoch in range(8) for b in _batches(replace(stream, batch_builder=batch_builder), epoch)]
+        return float(torch.cat([b.inputs.queries.prior_mask.float() for b in batches]).mean())
+
+    assert given(0.0) == 1 and given(1.0) == 0
+    assert 0.3 < given(0.5) < 0.7

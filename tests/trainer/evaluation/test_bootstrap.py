@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainer.evaluation.bootstrap import compute_intervals
+
+
+def test_an_interval_of_independent_rows_is_the_textbooks() -> None:
+    values = np.random.default_rng(0).random(4000) < 0.3
+    (found,) = compute_intervals(values, [str(i) for i in range(4000)])
+    error = (0.3 * 0.7 / 4000) ** 0.5
+    assert found.mean == pytest.approx(values.mean())
+    assert found.high - found.mean == pytest.approx(1.96 * error, rel=0.1)
+    assert found.mean - found.low == pytest.approx(1.96 * error, rel=0.1)
+
+
+def test_rows_of_one_picture_count_as_one_observation() -> None:
+    """Ten equal rows in each of 400 images say no more than one each."""
+    values = np.random.default_rng(1).random(400) < 0.5
+    alone, repeated = (
+        compute_intervals(np.repeat(values, n), [str(i) for i in range(400) for _ in range(n)])[0] for n in (1, 10)
+    )
+    assert repeated.high - repeated.low == pytest.approx(alone.high - alone.low, rel=0.05)
+
+
+def test_a_single_picture_has_an_interval_of_no_width() -> None:
+    (found,) = compute_intervals([0.0, 1.0], ["one", "one"])
+    assert (found.low, found.mean, found.high) == (0.5, 0.5, 0.5)
+    assert found.excludes_zero

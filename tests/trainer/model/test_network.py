@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainer.errors import TrainerError
+from trainer.model.config import NetworkConfig
+from trainer.model.inputs import NetworkInputs, QueryInputs
+from trainer.model.network import GroundingNetwork
+from trainer.model.pretrained import choose_text_encoder
+from trainer.training.losses import compute_box_losses
+
+
+@pytest.fixture
+def network(tiny_network: NetworkConfig, text_encoder: str) -> GroundingNetwork:
+    torch.manual_seed(0)
+    config = choose_text_encoder(replace(tiny_network, dropout=0.0), text_encoder)
+    text = {**config.text, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return GroundingNetwork(replace(config, text=text))
+
+
+def _make_inputs(query_image: list[int]) -> NetworkInputs:
+    """Four queries, with priors, about two images."""
+    return NetworkInputs(*_images(), _make_queries(query_image))
+
+
+def _images() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    padding = torch.ones(2, 64, 64, dtype=torch.bool)
+    padding[0, 10:50, :] = False
+    padding[1, :, 5:40] = False
+    return torch.randn(2, 3, 64, 64) * ~padding[:, None], padding
+
+
+def _make_queries(query_image: list[int]) -> QueryInputs:
+    torch.manual_seed(2)
+    token_mask = torch.arange(5) < torch.tensor([3, 5, 4, 5])[:, None]
+    token_ids = torch.randint(5, 12, (4, 5)) * token_mask
+    return QueryInputs(token_ids, token_mask, torch.tensor(query_image), torch.randn(4, 6))
+
+
+def _replace_prior(inputs: NetworkInputs, prior: torch.Tensor | None) -> NetworkInputs:
+    return inputs._replace(queries=inputs.queries._replace(prior=prior))
+
+
+def test_queries_that_share_an_image_give_the_gradients_of_separate_samples(network: GroundingNetwork) -> None:
+    shared, targets = _make_inputs([0, 0, 1, 0]), torch.full((4, 4), 0.4)
+    query_image = shared.queries.query_image
+    separate_queries = shared.queries._replace(query_image=torch.arange(4))
+    separate = NetworkInputs(shared.images[query_image], shared.padding[query_image], separate_queries)
+    gradients = []
+    for inputs in (shared, separate):
+        network.zero_grad()
+        compute_box_losses(network(inputs).boxes, targets).per_query.mean().backward()
+        gradients.append({n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], atol=2e-5, rtol=1e-4, msg=name)
+
+
+def test_a_query_gets_the_same_boxes_in_any_batch(network: GroundingNetwork) -> None:
+    network.eval()
+    inputs = _make_inputs([0, 1, 1, 0])
+    token_ids, token_mask, _, prior, _ = inputs.queries
+    assert prior is not None
+    query = QueryInputs(token_ids[2:3, :4], token_mask[2:3, :4], torch.tensor([0]), prior[2:3])
+    together = network(inputs).boxes
+    alone = network(NetworkInputs(inputs.images[1:], inputs.padding[1:], query)).boxes
+    torch.testing.assert_close(together[:, 2:3], alone, atol=1e-5, rtol=0)
+
+
+def test_without_a_prior_the_token_starts_from_zero(network: GroundingNetwork, text_encoder: str) -> None:
+    network.eval()
+    inputs = _make_inputs([0, 1, 1, 0])
+    vltvg = GroundingNetwork(replace(network.config, use_prior=False)).eval()
+    missing, unexpected = vltvg.load_state_dict(network.state_dict(), strict=False)
+    assert not missing and {name.rsplit(".", 2)[0] for name in unexpected} == {"decoder.prior"}
+    none = network(_replace_prior(inputs, None)).boxes
+    given = torch.tensor([True, False, True, False])
+    some = network(inputs._replace(queries=inputs.queries._replace(prior_mask=given))).boxes
+    assert torch.equal(vltvg(inputs).boxes, none)
+    assert torch.equal(some[:, ~given], none[:, ~given])
+    assert not torch.isclose(some[:, given], none[:, given]).all(-1).any()
+
+
+def test_a_scaled_prior_is_a_longer_one(network: GroundingNetwork) -> None:
+    network.eval()
+    inputs = _make_inputs([0, 1, 1, 0])
+    prior = inputs.queries.prior
+    assert prior is not None
+    scaled = GroundingNetwork(replace(network.config, prior_scale=3.0)).eval()
+    scaled.load_state_dict(network.state_dict())
+    torch.testing.assert_close(scaled(inputs).boxes, network(_replace_prior(inputs, 3 * prior)).boxes)
+    assert not torch.isclose(scaled(inputs).boxes, network(inputs).boxes).all()
+    without = _replace_prior(inputs, None)
+    assert torch.equal(scaled(without).boxes, network(without).boxes)
+
+
+def test_frozen_parts_get_no_gradients_and_the_rest_does(network: GroundingNetwork) -> None:
+    network.frozen = True
+    network(_make_inputs([0, 1, 1, 0])).boxes.sum().backward()
+    trained = {name.split(".")[0] for name, p in network.named_parameters() if p.grad is not None}
+    assert trained == {"text", "verification", "decoder", "box_head"}
+    assert all(p.grad is None for p in network.text.model.parameters())
+
+
+def test_a_saved_network_comes_back_the_same(network: GroundingNetwork, tmp_path: Path) -> None:
+    network.save_pretrained(tmp_path)
+    again = GroundingNetwork.from_pretrained(tmp_path)
+    assert again.config == network.config
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in network.state_dict().items())
+
+
+def test_a_damaged_or_foreign_folder_is_refused(network: GroundingNetwork, tmp_path: Path) -> None:
+    with pytest.raises(TrainerError, match=r"config\.json does not exist"):
+        GroundingNetwork.from_pretrained(tmp_path)
+    network.save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(TrainerError, match=r"model\.safetensors is damaged"):
+        GroundingNetwork.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(TrainerError, match="model_type 'bert'"):
+        GroundingNetwork.from_pretrained(tmp_path)
+
+
+def test_a_checkpoint_of_another_size_names_both_shapes(network: GroundingNetwork, tmp_path: Path) -> None:
+    network.save_pretrained(tmp_path)
+    config = {**network.config.to_json(), "prior_dim": 7}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(TrainerError, match=r"decoder\.prior\.0\.bias has shape \(6,\), the network's has \(7,\)"):
+        GroundingNetwork.from_pretrained(tmp_path)

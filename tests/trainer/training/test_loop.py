@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainer.config import TrainConfig
+from trainer.data.transforms import AugmentationConfig
+from trainer.errors import TrainerError
+from trainer.model.state_dict import read_safetensors
+from trainer.train import Trainer, new_network, train
+from trainer.training.checkpoint import read_state
+from trainer.training.optimizer import OptimizationConfig
+
+MakeRun = Callable[..., Path]
+
+
+MakeConfig = Callable[..., TrainConfig]
+
+
+STILL = AugmentationConfig(
+    long_sides=(1.0,), crop_probability=0, jitter_probability=0, flip_probability=0, random_placement=False
+)
+
+
+@pytest.fixture(scope="module")
+def run(make_run: MakeRun) -> Path:
+    return make_run(train=6, val=3)
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    return read_safetensors(folder / "last" / "model.safetensors")
+
+
+def _without_dropout(network: torch.nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+
+
+def test_a_few_samples_are_learned_by_heart(make_run: MakeRun, tiny_config: MakeConfig) -> None:
+    run = make_run(train=8)
+    config = tiny_config(
+        train=(run,),
+        validate_split="train",
+        validate_every_epochs=1000,
+        augmentation=STILL,
+        epochs=100,
+        max_queries=1,
+        verification_loss_weight=1.0,
+        save_every_steps=10_000,
+        optimization=OptimizationConfig(
+            learning_rate=3e-3,
+            pretrained_learning_rate=3e-3,
+            freeze_epochs=0,
+            max_grad_norm=1.0,
+            schedule="cosine",
+            warmup_steps=10,
+        ),
+    )
+    config = replace(config, network=replace(config.network, dropout=0.0))
+    metrics = train(config)
+    assert metrics["best_accuracy"] == 1
+    assert metrics["history"][-1]["validation"]["mean_iou"] > 0.7
+
+
+def test_scenes_make_a_quarter_of_an_epoch_at_most(run: Path, make_run: MakeRun, tiny_config: MakeConfig) -> None:
+    scenes = make_run(train=40)
+    trainer = Trainer(tiny_config(train=(run, scenes), max_synthetic_fraction=0.25))
+    real, generated = trainer.stream.sampler.groups_per_epoch
+    assert generated == round(real / 3)
+    with pytest.raises(
+        ValueError, match=r"max_synthetic_fraction must lie between 0 and 1, and instead of shares, got 0\.25"
+    ):
+        tiny_config(train=(run, scenes), max_synthetic_fraction=0.25, mixing_ratios=(1.0, 1.0))
+    with pytest.raises(ValueError, match=r"max_synthetic_fraction must lie between 0 and 1"):
+        tiny_config(train=(run, scenes), max_synthetic_fraction=1.0)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    run: Path, tiny_config: MakeConfig, tmp_path: Path
+) -> None:
+    whole = tiny_config(train=(run,), output=tmp_path / "whole", batch_images=2, epochs=2)
+    parts = replace(whole, output=tmp_path / "parts", stop_after_steps=2)  # three steps an epoch
+    train(whole)
+    assert not train(parts)["finished"]
+    assert not train(parts)["finished"]
+    assert train(replace(parts, num_workers=1))["finished"]
+    expected, found = _weights(whole.output), _weights(parts.output)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+    assert train(parts)["finished"]  # nothing is left to do
+
+
+def test_a_length_in_steps_cuts_the_last_epoch_also_of_a_resumed_run(
+    run: Path, tiny_config: MakeConfig, tmp_path: Path
+) -> None:
+    whole = tiny_config(train=(run,), output=tmp_path / "whole", batch_images=2, steps=4, validate_split=None)
+    metrics = train(whole)  # three steps an epoch
+    assert metrics["finished"] and [one["epoch"] for one in metrics["history"]] == [0, 1]
+    taken = read_state(whole.output)["optimizer"]["state"].values()
+    assert max(int(one["step"]) for one in taken) == 4
+    with pytest.raises(TrainerError, match=r"steps: 4 then, 5 now"):
+        train(replace(whole, steps=5))
+    parts = replace(whole, output=tmp_path / "parts", stop_after_steps=3)
+    assert not train(parts)["finished"]
+    assert train(parts)["finished"]
+    expected, found = _weights(whole.output), _weights(parts.output)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+
+
+def test_data_without_a_validation_split_is_told_what_to_do(run: Path, tiny_config: MakeConfig) -> None:
+    with pytest.raises(TrainerError, match=r"has no split 'dev'.*--validate-split, or None for no validation"):
+        train(tiny_config(train=(run,), epochs=1, validate_split="dev"))
+
+
+def test_pretrained_parts_stay_as_they_are_while_frozen(run: Path, tiny_config: MakeConfig) -> None:
+    optimization = OptimizationConfig(freeze_epochs=1, max_grad_norm=1.0)
+    config = tiny_config(train=(run,), optimization=optimization, epochs=2, validate_split=None)
+    torch.manual_seed(config.seed)
+    first = {name: tensor.clone() for name, tensor in new_network(config)[0].state_dict().items()}
+
+    def changed() -> set[str]:
+        return {
+            "text.model" if name.startswith("text.model") else name.split(".")[0]
+            for name, tensor in _weights(config.output).items()
+            if not torch.equal(tensor, first[name])
+        }
+
+    train(replace(config, stop_after_steps=2))
+    assert changed() == {"text", "verification", "decoder", "box_head"}
+    train(config)
+    assert changed() >= {"backbone", "input_projection", "encoder", "text.model"}
+
+
+def test_a_step_in_parts_gives_the_same_weights(run: Path, tiny_config: MakeConfig, tmp_path: Path) -> None:
+    config = tiny_config(train=(run,), batch_images=4, epochs=1, validate_split=None, augmentation=STILL)
+    config = replace(config, network=replace(config.network, dropout=0.0), text_from_scratch=True)
+    found = []
+    for changes in (
+        {},
+        {"gradient_accumulation_steps": 2},
+        {"gradient_accumulation_steps": 4},
+        {"gradient_checkpointing": True},
+    ):
+        one = replace(config, output=tmp_path / str(len(found)), **changes)
+        trainer = Trainer(one)
+        _without_dropout(trainer.network)
+        trainer.run()
+        found.append(_weights(one.output))
+    for other in found[1:]:
+        for name, tensor in found[0].items():
+            torch.testing.assert_close(other[name], tensor, atol=2e-4, rtol=0)  # a step moves 1e-3

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from trainer.model.prior_verification import AppearanceEmbeddings
+from trainer.training.losses import compute_box_losses, compute_prior_loss, compute_verification_loss
+
+
+def test_the_loss_of_a_stage_is_five_times_l1_and_twice_giou() -> None:
+    # shifted by its width: l1 = 0.2, boxes touch: giou 0
+    boxes = torch.tensor([[[0.3, 0.5, 0.2, 0.2]], [[0.5, 0.5, 0.2, 0.2]]])
+    losses = compute_box_losses(boxes, torch.tensor([[0.5, 0.5, 0.2, 0.2]]))
+    torch.testing.assert_close(losses.l1, torch.tensor([[0.2], [0.0]]))
+    torch.testing.assert_close(losses.giou, torch.tensor([[1.0], [0.0]]))
+    torch.testing.assert_close(losses.per_query, torch.tensor([5 * 0.2 + 2 * 1.0]))
+
+
+def test_the_attention_loss_is_minus_the_log_of_the_share_on_the_target() -> None:
+    # a 2 x 2 grid whose lower row is padding; the target is the left half, its only visible cell has 3 of 4
+    scores = torch.tensor([[3.0, 1.0, 9.0, 9.0]])
+    padding = torch.tensor([[False, False, True, True]])
+    loss = compute_verification_loss(scores, padding, torch.tensor([[0.25, 0.5, 0.5, 1.0]]))
+    torch.testing.assert_close(loss, -torch.tensor([0.75]).log())
+
+
+NORTH, SOUTH, EAST = [0.0, 1.0], [0.0, -1.0], [1.0, 0.0]
+
+
+FIRST_CELL = [0.25, 0.25, 0.4, 0.4]  # of a grid of 2 x 2
+
+
+def _looks(regions: list[list[float]], priors: list[list[float]]) -> AppearanceEmbeddings:
+    """The first of four cells looks as given, the others are empty."""
+    image = torch.zeros(len(regions), 4, 2)
+    image[:, 0] = torch.tensor(regions)
+    return AppearanceEmbeddings(image, torch.tensor(priors))
+
+
+@pytest.mark.parametrize(("second", "expected"), [(EAST, math.log(1 + math.exp(-10))), (NORTH, 0.0)])
+def test_the_prior_finds_its_target_among_those_of_other_priors(second: list[float], expected: float) -> None:
+    priors = [NORTH, second]  # alike ones are left out
+    appearance = _looks(priors, priors)
+    loss = compute_prior_loss(
+        appearance,
+        torch.tensor(priors),
+        torch.tensor([True, True]),
+        torch.tensor([0, 1]),
+        torch.tensor([FIRST_CELL] * 2),
+    )
+    torch.testing.assert_close(loss, torch.full((2,), expected))
+
+
+def test_a_query_without_its_prior_adds_nothing_to_the_prior_loss() -> None:
+    appearance = _looks([NORTH, NORTH], [NORTH, SOUTH])
+    loss = compute_prior_loss(
+        appearance, appearance.prior, torch.tensor([True, False]), torch.tensor([0, 1]), torch.tensor([FIRST_CELL] * 2)
+    )
+    assert loss.tolist() == [0.0, 0.0]

@@ -1,0 +1,51 @@
+"""Inputs of the grounding network."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class QueryInputs(NamedTuple):
+    """Queries about a batch of images, as tensors."""
+
+    token_ids: Tensor
+    """Token ids (queries, length) int64, padded to the longest query."""
+
+    token_mask: Tensor
+    """Mask (queries, length) bool, True = a real token."""
+
+    query_image: Tensor
+    """Index (queries,) int64 of each query's image in the batch."""
+
+    prior: Tensor | None = None
+    """Prior features (queries, prior_dim) float; None if no query has a prior."""
+
+    prior_mask: Tensor | None = None
+    """Mask (queries,) bool, False = the query has no prior; None if every query has one."""
+
+    def to(self, device: torch.device) -> QueryInputs:
+        """Return the inputs on ``device``."""
+        required = (tensor.to(device, non_blocking=True) for tensor in self[:3])
+        priors = (None if tensor is None else tensor.to(device, non_blocking=True) for tensor in self[3:])
+        return QueryInputs(*required, *priors)
+
+
+class NetworkInputs(NamedTuple):
+    """Images and their queries; named tuples pass through DDP, autocast and hooks unchanged."""
+
+    images: Tensor
+    """Pixels (images, 3, size, size): normalized float, zero on padding; uint8 until ``Processor.normalize_inputs``."""
+
+    padding: Tensor
+    """Mask (images, size, size) bool, True = padding; the rest is one rectangle."""
+
+    queries: QueryInputs
+    """Queries about the images."""
+
+    def to(self, device: torch.device) -> NetworkInputs:
+        """Return the inputs on ``device``."""
+        images, padding = (tensor.to(device, non_blocking=True) for tensor in self[:2])
+        return NetworkInputs(images, padding, self.queries.to(device))
