@@ -29,12 +29,13 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from augmentation.composers.composed import ComposedScene, RequestedObject
+from augmentation.composers.composed import ComposedScene
 from augmentation.composers.cutouts import CutoutFolder
 from augmentation.composers.pasted import PastedComposer, PastedConfig
 from augmentation.composers.prompted import PromptedComposer
 from augmentation.detection.attribute_classifier import AttributeClassifierConfig, AttributeClassifierStage
-from augmentation.detection.detector import DetectedScene, Detector, DetectorConfig, DetectStage
+from augmentation.detection.detected import DetectedScene
+from augmentation.detection.detector import Detector, DetectorConfig, DetectStage
 from augmentation.detection.ground_truth import GroundTruthStage
 from augmentation.detection.matching import match_objects
 from augmentation.detection.scene_filters import SceneFilterConfig
@@ -242,7 +243,7 @@ def build_true_scene(composed: ComposedScene, vocabulary: VocabularyConfig, has_
     """The scene as it was pasted."""
     height, width = composed.image.shape[:2]
 
-    def get_attributes(requested: RequestedObject) -> dict[str, str]:
+    def get_attributes(requested: SceneObject) -> dict[str, str]:
         kinds = vocabulary.attributes.items() if has_attributes else ()
         return {
             kind: requested.attributes[kind] if requested.attributes[kind] in words else NO_ATTRIBUTE
@@ -273,8 +274,8 @@ class Tally:
     false: list[str] = field(default_factory=list)
 
     def add(self, detected: DetectedScene, sample: Sample, truth: Scene, wording: PhraseRealizer) -> None:
-        category = detected.spec.category
-        pairs = {pair.detection_index: pair for pair in match_objects(detected.requested, detected.detections)}
+        category = detected.category
+        pairs = {pair.detection_index: pair for pair in match_objects(detected.composed.requested, detected.detections)}
         detections, there = (
             [one.category for one in some].count(category) for some in (detected.detections, truth.objects)
         )
@@ -328,9 +329,9 @@ class Tally:
 def compare_counts(run: Run) -> dict[str, Any]:
     """The figures of drawn scenes, whose objects are counted by connected components."""
     accepted = [made.detected for made in run.made if made.sample and made.detected]
-    agree = [count_objects(Image.fromarray(one.image)) == len(one.detections) for one in accepted]
+    agree = [count_objects(Image.fromarray(one.composed.image)) == len(one.detections) for one in accepted]
     requested = [
-        [each.category for each in one.detections].count(one.spec.category) == one.spec.count for one in accepted
+        [each.category for each in one.detections].count(one.category) == one.composed.spec.count for one in accepted
     ]
     return {
         **summarize_yield(run),

@@ -1,44 +1,32 @@
-"""What every composer hands to the detector: a image of a scene, and what was asked for."""
+"""The image of a scene and the objects that its composer was asked to place."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from augmentation.planning.vocabulary import SceneSpec
-from shards.schema import Box
+from augmentation.relations.scene import SceneObject
 
 RgbImage = npt.NDArray[np.uint8]
-"""(height, width, 3), RGB."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RequestedObject:
-    """A object that a composer put, or asked a model to put, at a place."""
-
-    box_xyxy: Box
-    """In pixels; of the visible part where the composer knows it (``pasted``)."""
-
-    category: str
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    """As far as the composer knows them, by kind."""
+"""Image, (height, width, 3), RGB."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComposedScene:
-    """A image that was made of a scene."""
+    """A scene with its image, before detection."""
 
     key: str
     seed: int
-    """Of the item; the only randomness that later stages use."""
+    """Seed of the plan's item; later stages use no other randomness."""
 
     spec: SceneSpec
     composer: str
-    """Becomes the source of the queries: ``prompted``, ``layout`` or ``pasted``."""
+    """Composer's name: ``prompted``, ``layout`` or ``pasted``. It becomes the source of the queries."""
 
     image: RgbImage = field(repr=False, compare=False)
-    requested: tuple[RequestedObject, ...] = ()
-    """What was put where, in drawing order; empty for ``prompted``, which knows no places."""
+    requested: tuple[SceneObject, ...] = ()
+    """Requested objects, far to near; empty for ``prompted``, which places none. The box of a ``pasted`` object
+    encloses its visible part. Their attributes are those that the composer knows."""

@@ -27,10 +27,11 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from augmentation.composers.composed import ComposedScene, RequestedObject, RgbImage
+from augmentation.composers.composed import ComposedScene, RgbImage
 from augmentation.composers.layouts import LayoutConfig, sample_layout, sort_far_to_near
 from augmentation.errors import AugmentationError
 from augmentation.planning.vocabulary import SceneSpec
+from augmentation.relations.scene import SceneObject
 from generation.errors import GenerationError
 from generation.models.checkpoints import find_local_folder, resolve_device, resolve_dtype
 from pipeline.stage import Item, Rejected, Resources, Stage
@@ -287,7 +288,7 @@ class LayoutComposer(Stage[Item, ComposedScene]):
         ]
 
     def _make_scene(
-        self, item: Item, spec: SceneSpec, requested: tuple[RequestedObject, ...], image: RgbImage | None
+        self, item: Item, spec: SceneSpec, requested: tuple[SceneObject, ...], image: RgbImage | None
     ) -> ComposedScene | Rejected:
         if image is None:
             detail = f"{self._config.checkpoint} drew NaN; try the dtype float32"
@@ -297,7 +298,7 @@ class LayoutComposer(Stage[Item, ComposedScene]):
         )
 
 
-def request_objects(spec: SceneSpec, seed: int, config: GligenConfig) -> tuple[RequestedObject, ...] | Rejected:
+def request_objects(spec: SceneSpec, seed: int, config: GligenConfig) -> tuple[SceneObject, ...] | Rejected:
     """Where the scene's objects and its clutter are asked for, farther ones first.
 
     They have no attributes: which ones the model gives them, nobody knows.
@@ -312,7 +313,7 @@ def request_objects(spec: SceneSpec, seed: int, config: GligenConfig) -> tuple[R
     if boxes is None:
         detail = f"{spec.count} {spec.category} and {len(spec.clutter)} more as {spec.arrangement} on {size} x {size}"
         return Rejected(key=spec.key, reason="does_not_fit", detail=detail)
-    return tuple(RequestedObject(box_xyxy=boxes[i], category=objects[i]) for i in sort_far_to_near(boxes))
+    return tuple(SceneObject(box_xyxy=boxes[i], category=objects[i]) for i in sort_far_to_near(boxes))
 
 
 def _sample_aspect_ratio(category: str, random: Random, config: GligenConfig) -> float:
@@ -321,7 +322,7 @@ def _sample_aspect_ratio(category: str, random: Random, config: GligenConfig) ->
     return config.aspect_ratios.get(category, sampled)
 
 
-def _make_layout(item: Item, spec: SceneSpec, requested: Sequence[RequestedObject]) -> Layout:
+def _make_layout(item: Item, spec: SceneSpec, requested: Sequence[SceneObject]) -> Layout:
     clutter = [_format_phrase(category, spec) for category in spec.clutter]
     return Layout(
         prompt=", ".join([spec.prompt, *clutter]),

@@ -26,12 +26,13 @@ from augmentation.composers.blending import (
     find_visible_parts,
     fit_cutout,
 )
-from augmentation.composers.composed import ComposedScene, RequestedObject
+from augmentation.composers.composed import ComposedScene
 from augmentation.composers.cutouts import Cutout, CutoutFolder, read_cutout
 from augmentation.composers.held_out import HeldOut
 from augmentation.composers.layouts import LayoutConfig, sample_layout, sort_far_to_near
 from augmentation.errors import AugmentationError
 from augmentation.planning.vocabulary import SceneSpec, VocabularyConfig
+from augmentation.relations.scene import SceneObject
 from pipeline.stage import Item, Rejected, Resources, Stage
 from shards.images import ImageError
 
@@ -263,6 +264,6 @@ def _limit_layout(
     return replace(layout, size_spread=0.0, size_jitter=0.0) if spec.identical else layout
 
 
-def _make_requested_object(cutout: Cutout, part: VisiblePart) -> RequestedObject:
+def _make_requested_object(cutout: Cutout, part: VisiblePart) -> SceneObject:
     assert part.box_xyxy is not None  # its share is above the least
-    return RequestedObject(box_xyxy=part.box_xyxy, category=cutout.category, attributes=dict(cutout.attributes))
+    return SceneObject(box_xyxy=part.box_xyxy, category=cutout.category, attributes=dict(cutout.attributes))

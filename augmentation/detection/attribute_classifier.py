@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from augmentation.composers.composed import RgbImage
-from augmentation.detection.detector import DetectedScene, Detection
+from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.relations.scene import NO_ATTRIBUTE
 from generation.models.image_encoder import EncoderConfig, ImageEncoder
@@ -113,7 +113,7 @@ class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
             for j, detection in enumerate(item.detections)
             if detection.is_confident and detection.category in self._categories
         ]
-        logits = self._compute_logits([(items[i].image, items[i].detections[j].box_xyxy) for i, j in indices])
+        logits = self._compute_logits([(items[i].composed.image, items[i].detections[j].box_xyxy) for i, j in indices])
         by_index = dict(zip(indices, logits, strict=True))
         return [
             self._apply_attributes(item, {j: object_logits for (one, j), object_logits in by_index.items() if one == i})

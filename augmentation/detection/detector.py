@@ -19,10 +19,10 @@ from transformers import (
     AutoModelForObjectDetection,
 )
 
-from augmentation.composers.composed import ComposedScene, RequestedObject, RgbImage
+from augmentation.composers.composed import ComposedScene, RgbImage
+from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.detection.zero_shot import RawDetection, ZeroShotModel, check_prompt
 from augmentation.errors import AugmentationError
-from augmentation.planning.vocabulary import SceneSpec
 from augmentation.relations.scene import snap_to_grid
 from generation.models.checkpoints import resolve_device
 from pipeline.stage import Rejected, Resources, Stage
@@ -95,36 +95,6 @@ class DetectorConfig:
             raise ValueError(f"nms_iou must lie in (0, 1], got {self.nms_iou}")
         if self.prompt is not None:
             check_prompt(self.prompt)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Detection:
-    """One detection."""
-
-    box_xyxy: Box
-    """In pixels, inside the image."""
-
-    category: str
-    score: float
-    is_confident: bool = True
-    """False where either the score or the size is doubtful: whether something is there is not known."""
-
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    """What was verified on the crop, by kind. What a prompt asked for is no such fact."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectedScene:
-    """A composed scene and what was found in it, best first."""
-
-    key: str
-    seed: int
-    spec: SceneSpec
-    composer: str
-    image: RgbImage = field(repr=False, compare=False)
-    detections: tuple[Detection, ...]
-    requested: tuple[RequestedObject, ...] = ()
-    """As the composer handed it on; what of it is in the image, only ``detections`` says."""
 
 
 class _Model(Protocol):
@@ -309,14 +279,6 @@ class DetectStage(Stage[ComposedScene, DetectedScene]):
     def process(self, items: list[ComposedScene]) -> list[DetectedScene | Rejected]:
         detections = self._detector.detect([item.image for item in items])
         return [
-            DetectedScene(
-                key=item.key,
-                seed=item.seed,
-                spec=item.spec,
-                composer=item.composer,
-                image=item.image,
-                detections=scene_detections,
-                requested=item.requested,
-            )
+            DetectedScene(composed=item, detections=scene_detections)
             for item, scene_detections in zip(items, detections, strict=True)
         ]

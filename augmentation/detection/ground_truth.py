@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from augmentation.composers.composed import ComposedScene, RequestedObject
+from augmentation.composers.composed import ComposedScene
 from augmentation.detection.attribute_classifier import OPTIONAL_ATTRIBUTES
-from augmentation.detection.detector import DetectedScene, Detection
+from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.planning.vocabulary import VocabularyConfig
-from augmentation.relations.scene import NO_ATTRIBUTE, snap_to_grid
+from augmentation.relations.scene import NO_ATTRIBUTE, SceneObject
 from pipeline.stage import Rejected, Resources, Stage
 
 
@@ -40,24 +40,14 @@ class GroundTruthStage(Stage[ComposedScene, DetectedScene]):
         if item.composer != "pasted":
             detail = f"what a {item.composer} scene shows is not known; only objects that were pasted need no detector"
             return Rejected(key=item.key, reason="needs_detector", detail=detail)
-        return DetectedScene(
-            key=item.key,
-            seed=item.seed,
-            spec=item.spec,
-            composer=item.composer,
-            image=item.image,
-            detections=tuple(map(self._make_detection, item.requested)),
-            requested=item.requested,
+        detections = (
+            Detection(box_xyxy=obj.box_xyxy, category=obj.category, score=1.0, attributes=self._select_attributes(obj))
+            for obj in item.requested
         )
+        return DetectedScene(composed=item, detections=tuple(detections))
 
-    def _make_detection(self, requested: RequestedObject) -> Detection:
-        box = snap_to_grid(requested.box_xyxy)
-        return Detection(
-            box_xyxy=box, category=requested.category, score=1.0, attributes=self._select_attributes(requested)
-        )
-
-    def _select_attributes(self, requested: RequestedObject) -> dict[str, str]:
-        """Kind to word in the vocabulary's order, as a CLIP would read them."""
+    def _select_attributes(self, requested: SceneObject) -> dict[str, str]:
+        """Return attribute to word in the vocabulary's order, as ``AttributeClassifierStage`` does."""
         if self._vocabulary is None or requested.category not in self._vocabulary.categories:
             return {}
         words: Mapping[str, Sequence[str]] = self._vocabulary.attributes

@@ -1,40 +1,43 @@
-"""Which of the objects that were asked for is which of those that were found: one to one, by their boxes."""
+"""One-to-one matching of requested objects and detections by their boxes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from augmentation.composers.composed import RequestedObject
-from augmentation.detection.detector import Detection
+from augmentation.relations.scene import SceneObject
 from shards.boxes import iou
 
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """One object that was asked for and the one that was found for it."""
+    """A requested object and the detection that matches it."""
 
     requested_index: int
-    """Index among the objects asked for."""
+    """Index of the requested object."""
 
     detection_index: int
-    """Index among the objects found."""
+    """Index of the detection."""
 
     iou: float
-    """Of their boxes, above 0."""
+    """IoU of both boxes, in (0, 1]."""
 
 
-def match_objects(requested: Sequence[RequestedObject], detections: Sequence[Detection]) -> list[Match]:
-    """Pairs of one category whose boxes overlap, in the order of what was found.
+def match_objects(requested: Sequence[SceneObject], detections: Sequence[SceneObject]) -> list[Match]:
+    """Match objects of one category whose boxes overlap, in the order of the detections.
 
-    Each object is in one pair at most; of all ways to pair them it is the one with the largest sum of IoU.
+    Each object is in at most one pair. The pairs have the largest possible sum of IoU (Hungarian algorithm).
     """
-    overlaps = np.array([[_compute_iou(one, other) for other in detections] for one in requested]).reshape(
-        len(requested), len(detections)
-    )
+    overlaps = np.array(
+        [
+            iou(obj.box_xyxy, detection.box_xyxy) if obj.category == detection.category else 0.0
+            for obj, detection in product(requested, detections)
+        ]
+    ).reshape(len(requested), len(detections))
     rows, columns = linear_sum_assignment(overlaps, maximize=True)
     pairs = [
         Match(requested_index=int(row), detection_index=int(column), iou=float(overlaps[row, column]))
@@ -42,7 +45,3 @@ def match_objects(requested: Sequence[RequestedObject], detections: Sequence[Det
         if overlaps[row, column] > 0
     ]
     return sorted(pairs, key=lambda pair: pair.detection_index)
-
-
-def _compute_iou(request: RequestedObject, detection: Detection) -> float:
-    return iou(request.box_xyxy, detection.box_xyxy) if request.category == detection.category else 0.0

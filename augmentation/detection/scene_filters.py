@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from augmentation.detection.detector import DetectedScene, Detection
+from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.detection.matching import match_objects
 from pipeline.stage import Rejected
 from shards.boxes import compute_overlap_share
@@ -60,12 +60,14 @@ def find_rejection(detected: DetectedScene, config: SceneFilterConfig) -> Reject
     )
     for reason, check in rules:
         if detail := check(detected, config):
-            return Rejected(key=detected.key, reason=reason, detail=f"{detail}; asked for {detected.spec.prompt!r}")
+            return Rejected(
+                key=detected.key, reason=reason, detail=f"{detail}; asked for {detected.composed.spec.prompt!r}"
+            )
     return None
 
 
 def _get_category_detections(detected: DetectedScene) -> list[Detection]:
-    return [one for one in detected.detections if one.category == detected.spec.category]
+    return [one for one in detected.detections if one.category == detected.category]
 
 
 def _check_confidence(detected: DetectedScene, config: SceneFilterConfig) -> str:
@@ -79,20 +81,20 @@ def _check_category(detected: DetectedScene, config: SceneFilterConfig) -> str:
 
 def _check_missed(detected: DetectedScene, config: SceneFilterConfig) -> str:
     """Something was pasted and not found. Of a layout nothing follows: whether a model drew all of it is not known."""
-    if detected.composer != "pasted":
+    if detected.composed.composer != "pasted":
         return ""
-    pairs = match_objects(detected.requested, detected.detections)
+    pairs = match_objects(detected.composed.requested, detected.detections)
     seen = {pair.requested_index for pair in pairs if pair.iou >= config.min_requested_iou}
-    missed = (one for i, one in enumerate(detected.requested) if i not in seen)
+    missed = (one for i, one in enumerate(detected.composed.requested) if i not in seen)
     return ", ".join(f"{one.category} pasted at {_round_box(one.box_xyxy)} was not found" for one in missed)
 
 
 def _check_unexpected(detected: DetectedScene, config: SceneFilterConfig) -> str:
     """More of something that was pasted was found than was pasted: either nobody annotated it, or it is not there."""
-    if detected.composer != "pasted":
+    if detected.composed.composer != "pasted":
         return ""
-    known = {pair.detection_index for pair in match_objects(detected.requested, detected.detections)}
-    pasted = {one.category for one in detected.requested}
+    known = {pair.detection_index for pair in match_objects(detected.composed.requested, detected.detections)}
+    pasted = {one.category for one in detected.composed.requested}
     return _format_detections(
         one for i, one in enumerate(detected.detections) if one.category in pasted and i not in known
     )
@@ -116,11 +118,10 @@ def _check_overlaps(detected: DetectedScene, config: SceneFilterConfig) -> str:
 
 
 def _check_border(detected: DetectedScene, config: SceneFilterConfig) -> str:
-    height, width = detected.image.shape[:2]
     return _format_detections(
         one
         for one in _get_category_detections(detected)
-        if _compute_border_share(one.box_xyxy, width, height) < config.min_border_share
+        if _compute_border_share(one.box_xyxy, *detected.size) < config.min_border_share
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from PIL import Image
 
 from augmentation.composers.composed import RgbImage
-from augmentation.detection.detector import DetectedScene
+from augmentation.detection.detected import DetectedScene
 from augmentation.detection.matching import match_objects
 from augmentation.detection.scene_filters import SceneFilterConfig, find_rejection
 from augmentation.queries.generator import BOX_NOISE, VerifiedQuery, generate_queries
@@ -17,7 +17,7 @@ from augmentation.queries.parse_check import RoundTripParser
 from augmentation.queries.realizer import PhraseRealizer
 from augmentation.queries.templates import Style
 from augmentation.relations.programs import to_json
-from augmentation.relations.scene import Scene, SceneObject
+from augmentation.relations.scene import Scene
 from pipeline.stage import Rejected, Resources, Stage
 from shards.schema import Instance, Query, Sample
 
@@ -65,92 +65,80 @@ class LabelStage(Stage[DetectedScene, Sample]):
         return [self._label(item) for item in items]
 
     def _label(self, detected: DetectedScene) -> Sample | Rejected:
-        """The scene as a sample, or why it is none."""
         if rejection := find_rejection(detected, self._config.acceptance):
             return rejection
-        verified = self._generate_queries(detected)
-        if not verified:
-            category = detected.spec.category
-            boxes = ", ".join(str(one.box_xyxy) for one in detected.detections if one.category == category)
-            return Rejected(key=detected.key, reason="no_provable_query", detail=f"{category} at {boxes}")
-        height, width = detected.image.shape[:2]
-        return Sample(
-            key=detected.key,
-            width=width,
-            height=height,
-            image_name=detected.key,
-            image=encode_png(detected.image),
-            instances=_make_instances(detected),
-            queries=tuple(_make_query(detected, i, query, self._config.split) for i, query in enumerate(verified)),
-        )
-
-    def _generate_queries(self, detected: DetectedScene) -> list[VerifiedQuery]:
-        return generate_queries(
+        verified = generate_queries(
             build_scene(detected, self._config.acceptance.min_requested_iou),
-            detected.spec.category,
+            detected.category,
             self._realizer,
             self._config.queries_per_relation_type,
-            detected.seed,
+            detected.composed.seed,
             noise=self._config.box_noise,
             accepts=self._round_trip_parser.is_consistent,
+        )
+        if not verified:
+            boxes = ", ".join(str(obj.box_xyxy) for obj in detected.detections if obj.category == detected.category)
+            detail = f"{detected.category} at {boxes}"
+            return Rejected(key=detected.key, reason="no_provable_query", detail=detail)
+        return make_sample(detected, [self._make_query(detected, i, query) for i, query in enumerate(verified)])
+
+    def _make_query(self, detected: DetectedScene, number: int, query: VerifiedQuery) -> Query:
+        return Query(
+            query_id=f"{detected.key}-{number:02d}",
+            text=query.text,
+            box_xyxy=detected.detections[query.target].box_xyxy,
+            split=self._config.split,
+            source=detected.composed.composer,
+            instance=query.target,
+            program=to_json(query.program),
         )
 
 
 def build_scene(detected: DetectedScene, min_requested_iou: float) -> Scene:
-    """Everything that was found, in its order, as programs see it.
+    """Build the scene that programs are evaluated on: all detections, in order.
 
-    It is known to be in perspective where that was asked for and every object of the category lies where it was put.
+    The scene is in perspective if its arrangement is ``depth`` and every detection of the category matches a requested
+    object with at least ``min_requested_iou``.
     """
-    height, width = detected.image.shape[:2]
-    perspective = _is_in_perspective(detected, min_requested_iou)
-    objects = (
-        SceneObject(box_xyxy=one.box_xyxy, category=one.category, attributes=one.attributes)
-        for one in detected.detections
-    )
-    return Scene(width=width, height=height, objects=tuple(objects), perspective=perspective)
+    width, height = detected.size
+    is_in_perspective = detected.composed.spec.arrangement == "depth" and _is_in_place(detected, min_requested_iou)
+    return Scene(width=width, height=height, objects=detected.detections, perspective=is_in_perspective)
 
 
-def _is_in_perspective(detected: DetectedScene, min_iou: float) -> bool:
-    if detected.spec.arrangement != "depth":
-        return False
-    in_place = {
-        pair.detection_index for pair in match_objects(detected.requested, detected.detections) if pair.iou >= min_iou
+def _is_in_place(detected: DetectedScene, min_iou: float) -> bool:
+    """Return whether every detection of the scene's category lies where an object was requested."""
+    matches = match_objects(detected.composed.requested, detected.detections)
+    in_place = {match.detection_index for match in matches if match.iou >= min_iou}
+    return all(i in in_place for i, obj in enumerate(detected.detections) if obj.category == detected.category)
+
+
+def make_sample(detected: DetectedScene, queries: Sequence[Query]) -> Sample:
+    """Make the sample of a scene; each instance is a detection with the box of its matched requested object."""
+    requested = {
+        match.detection_index: detected.composed.requested[match.requested_index].box_xyxy
+        for match in match_objects(detected.composed.requested, detected.detections)
     }
-    return all(i in in_place for i, one in enumerate(detected.detections) if one.category == detected.spec.category)
+    width, height = detected.size
+    return Sample(
+        key=detected.key,
+        width=width,
+        height=height,
+        image_name=detected.key,
+        image=encode_png(detected.composed.image),
+        instances=tuple(
+            Instance(box_xyxy=obj.box_xyxy, category=obj.category, score=obj.score, requested_box_xyxy=requested.get(i))
+            for i, obj in enumerate(detected.detections)
+        ),
+        queries=tuple(queries),
+    )
 
 
 def encode_png(image: RgbImage) -> bytes:
-    """PNG: lossless, so training sees the very pixels that the detector judged, and JPEG's own blocks, which real
-    images have once, are not added to what the text-to-image model's decoder already leaves."""
+    """Encode an image losslessly as PNG.
+
+    Training then sees the pixels that the detector saw. Block artifacts of JPEG, which real images have once, are not
+    added to those of the text-to-image model's decoder.
+    """
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
-
-
-def _make_instances(detected: DetectedScene) -> tuple[Instance, ...]:
-    """What was found, each with the box that was asked for it, if one was."""
-    requested = {
-        pair.detection_index: detected.requested[pair.requested_index]
-        for pair in match_objects(detected.requested, detected.detections)
-    }
-    return tuple(
-        Instance(
-            box_xyxy=one.box_xyxy,
-            category=one.category,
-            score=one.score,
-            requested_box_xyxy=requested[i].box_xyxy if i in requested else None,
-        )
-        for i, one in enumerate(detected.detections)
-    )
-
-
-def _make_query(detected: DetectedScene, number: int, query: VerifiedQuery, split: str) -> Query:
-    return Query(
-        query_id=f"{detected.key}-{number:02d}",
-        text=query.text,
-        box_xyxy=detected.detections[query.target].box_xyxy,
-        split=split,
-        source=detected.composer,
-        instance=query.target,
-        program=to_json(query.program),
-    )

@@ -1,36 +1,36 @@
-"""What programs look at: the objects of one image, with boxes and what is known of them."""
+"""The objects of one image, with their boxes and known attributes, on which relation programs are evaluated."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shards.schema import Box, validate_box
 
 GRID_PX = 1 / 64
-"""Boxes are kept to this, which floats hold exactly: a scene and its mirror image then compare exactly alike."""
+"""Grid of box edges. Floats represent its multiples exactly, so a scene and its mirror image compare alike."""
 
 
 def snap_to_grid(box: Box) -> Box:
-    """The box with each edge at the nearest multiple of ``GRID_PX``."""
+    """Return the box with each edge moved to the nearest multiple of ``GRID_PX``."""
     x1, y1, x2, y2 = (round(edge / GRID_PX) * GRID_PX for edge in box)
     return (x1, y1, x2, y2)
 
 
 NO_ATTRIBUTE = ""
-"""The value of a kind of attribute that a object has none of: a plain cup has no pattern. Known, and never said."""
+"""Value of an attribute that is known to be absent, such as the pattern of a plain cup; never said in a query."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SceneObject:
-    """One object of a scene."""
+    """An object of a scene: requested from a composer, or (``Detection``) reported by a detector."""
 
     box_xyxy: Box
-    """In pixels; edges that are off the grid are moved onto it."""
+    """Box in pixels; edges are moved to the grid of ``GRID_PX``."""
 
     category: str
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """Known facts by kind, such as ``{"color": "red"}``; a kind that is absent is not known."""
+    """Known attributes, such as ``{"color": "red"}``; an attribute without an entry is unknown."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "box_xyxy", snap_to_grid(self.box_xyxy))
@@ -38,13 +38,13 @@ class SceneObject:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """All objects of a image, of every category; programs select them by index."""
+    """All objects of an image, of every category; programs select them by index."""
 
     width: int
     height: int
     objects: tuple[SceneObject, ...]
     perspective: bool = False
-    """Whether objects of one category are known to stand on one ground, seen in perspective."""
+    """Perspective flag: the objects of one category are known to stand on one ground plane."""
 
     def __post_init__(self) -> None:
         for i, obj in enumerate(self.objects):
@@ -52,15 +52,10 @@ class Scene:
 
 
 def flip_scene(scene: Scene) -> Scene:
-    """The scene in a mirror, left and right swapped; objects keep their indices."""
-    return Scene(
-        width=scene.width,
-        height=scene.height,
-        perspective=scene.perspective,
-        objects=tuple(
-            SceneObject(box_xyxy=_flip_box(obj.box_xyxy, scene.width), category=obj.category, attributes=obj.attributes)
-            for obj in scene.objects
-        ),
+    """Return the mirror image of a scene, left and right swapped; objects keep their indices."""
+    return replace(
+        scene,
+        objects=tuple(replace(obj, box_xyxy=_flip_box(obj.box_xyxy, scene.width)) for obj in scene.objects),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from augmentation.composers.composed import ComposedScene
 from augmentation.detection.attribute_classifier import (
     AttributeClassifierConfig,
     AttributeClassifierStage,
@@ -17,7 +18,7 @@ from augmentation.detection.attribute_classifier import (
     crop_square,
     predict_attributes,
 )
-from augmentation.detection.detector import DetectedScene, Detection
+from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.planning.vocabulary import SceneSpec, VocabularyConfig
 from augmentation.queries.generator import generate_queries
 from augmentation.queries.realizer import PhraseRealizer
@@ -78,9 +79,8 @@ def _drawn(key: str, objects: Sequence[Combination], random: Random) -> Detected
     scene = compose(list(objects), (19, 24), (72, 72), random, gap_px=5)
     detections = tuple(Detection(box_xyxy=one.box_xyxy, category=one.category, score=0.9) for one in scene.objects)
     spec = SceneSpec(key=key, category=objects[0][0], count=2, attributes={"color": "red"}, prompt="two red objects")
-    return DetectedScene(
-        key=key, seed=0, spec=spec, composer="prompted", image=np.asarray(scene.draw()), detections=detections
-    )
+    composed = ComposedScene(key=key, seed=0, spec=spec, composer="prompted", image=np.asarray(scene.draw()))
+    return DetectedScene(composed=composed, detections=detections)
 
 
 def _taken_for(detected: DetectedScene, category: str) -> DetectedScene:
@@ -154,7 +154,8 @@ def test_without_attributes_only_categories_are_compared() -> None:
     plain = VocabularyConfig(categories=miniature.vocabulary().categories)
     right = _drawn("right", [("kite", "red", "plain"), ("car", "blue", "plain")], Random(9))
     stage = _stage(plain)
-    read = stage.process([right, replace(_taken_for(right, "house"), key="wrong")])
+    wrong = _taken_for(replace(right, composed=replace(right.composed, key="wrong")), "house")
+    read = stage.process([right, wrong])
     assert read[0] == right
     assert isinstance(read[1], Rejected) and read[1].key == "wrong"
     assert stage.process([]) == []

@@ -15,15 +15,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from PIL import Image
 from upath import UPath
 
-from augmentation.detection.detector import DetectedScene
-from augmentation.queries.labeling import encode_png
+from augmentation.detection.detected import DetectedScene
+from augmentation.queries.labeling import make_sample
 from pipeline.plan import ShardItems, open_plan, remove_run
 from pipeline.receipts import list_runs, read_ledger, read_receipts
 from pipeline.run import Job, PlanRow, run_job
 from pipeline.stage import Rejected, Resources, Stage
 from pipeline.storage import replace
 from shards.reader import SampleReader
-from shards.schema import Instance, Sample
+from shards.schema import Sample
 from shards.writer import SampleSink
 from workflows.cli.console import print_path
 from workflows.scenes.rounds import ComposerPipeline, RoundRun, Rounds
@@ -39,22 +39,7 @@ class ShowStage(Stage[DetectedScene, Sample]):
     resources = Resources(num_cpus=1)
 
     def process(self, items: list[DetectedScene]) -> list[Sample | Rejected]:
-        return [_make_sample(item) for item in items]
-
-
-def _make_sample(item: DetectedScene) -> Sample:
-    height, width = item.image.shape[:2]
-    return Sample(
-        key=item.key,
-        width=width,
-        height=height,
-        image_name=item.key,
-        image=encode_png(item.image),
-        instances=tuple(
-            Instance(box_xyxy=one.box_xyxy, category=one.category, score=one.score) for one in item.detections
-        ),
-        queries=(),
-    )
+        return [make_sample(item, ()) for item in items]
 
 
 def draw_rejected(rounds: Rounds, output: UPath, max_scenes: int) -> None:

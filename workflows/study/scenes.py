@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from augmentation.composers.composed import ComposedScene
-from augmentation.detection.detector import DetectedScene
+from augmentation.detection.detected import DetectedScene
 from augmentation.detection.scene_filters import SceneFilterConfig
 from augmentation.planning.vocabulary import SceneSpec
-from augmentation.queries.labeling import build_scene, encode_png
+from augmentation.queries.labeling import build_scene, make_sample
 from pipeline.plan import ShardItems, open_plan
 from pipeline.receipts import list_runs
 from pipeline.stage import Item, Rejected, Stage
 from pipeline.storage import Location, resolve_location
 from shards.reader import SampleReader
-from shards.schema import Instance, Query, Sample
+from shards.schema import Query, Sample
 from workflows.study.pseudo_q import generate_pseudo_queries
 from workflows.visualization.tiles import decode_image
 
@@ -47,25 +47,20 @@ class ReadSceneStage(Stage[Item, ComposedScene]):
 
 
 class PseudoQStage(Stage[DetectedScene, Sample]):
-    """What Pseudo-Q's rules say of the scene's category, ambiguous or not."""
+    """Stage that labels scenes by the rules of Pseudo-Q, ambiguous queries included."""
 
     @property
     def name(self) -> str:
         return "label"
 
     def process(self, items: list[DetectedScene]) -> list[Sample | Rejected]:
-        return [self._make_sample(item) for item in items]
+        return [self._label(item) for item in items]
 
-    def _make_sample(self, detected: DetectedScene) -> Sample | Rejected:
-        generated = generate_pseudo_queries(
-            build_scene(detected, SceneFilterConfig().min_requested_iou), detected.spec.category
-        )
+    def _label(self, detected: DetectedScene) -> Sample | Rejected:
+        scene = build_scene(detected, SceneFilterConfig().min_requested_iou)
+        generated = generate_pseudo_queries(scene, detected.category)
         if not generated:
             return Rejected(key=detected.key, reason="nothing_to_say")
-        height, width = detected.image.shape[:2]
-        instances = [
-            Instance(box_xyxy=one.box_xyxy, category=one.category, score=one.score) for one in detected.detections
-        ]
         queries = [
             Query(
                 query_id=f"{detected.key}-{number:02d}",
@@ -77,12 +72,4 @@ class PseudoQStage(Stage[DetectedScene, Sample]):
             )
             for number, (text, target) in enumerate(generated)
         ]
-        return Sample(
-            key=detected.key,
-            width=width,
-            height=height,
-            image_name=detected.key,
-            image=encode_png(detected.image),
-            instances=tuple(instances),
-            queries=tuple(queries),
-        )
+        return make_sample(detected, queries)

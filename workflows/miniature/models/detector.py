@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import ResNetConfig, RTDetrConfig, RTDetrForObjectDetection, RTDetrImageProcessor
 
-from augmentation.detection.detector import Detection, Detector, DetectorConfig
+from augmentation.detection.detected import Detection
+from augmentation.detection.detector import Detector, DetectorConfig
 from shards.boxes import iou
 from shards.schema import Box
 from workflows.miniature.models.captioned_images import to_images, to_tensor
