@@ -24,7 +24,7 @@ from transformers import RTDetrForObjectDetection
 from augmentation.composers.composed import ComposedScene
 from augmentation.composers.pasted import PastedComposer, PastedConfig
 from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig, make_scene_specs, make_uniform_requests
-from pipeline.stage import Item, Rejected
+from pipeline import Item, Rejected
 from shards.schema import Box
 from workflows import cut_out
 from workflows.cli.console import configure_library_logging, console

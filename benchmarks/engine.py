@@ -31,12 +31,23 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.commit import recover
-from pipeline.executor import ExecutorConfig
-from pipeline.plan import PlanRow, PlanSettings, ShardItems, open_or_make_plan
-from pipeline.receipts import read_receipts
-from pipeline.run import Job, run_job
-from pipeline.stage import Item, Rejected, Resources, Sink, SinkOutput, Stage
+from pipeline import (
+    ExecutorConfig,
+    Item,
+    Job,
+    PlanRow,
+    PlanSettings,
+    Rejected,
+    Resources,
+    ShardItems,
+    Sink,
+    SinkOutput,
+    Stage,
+    open_or_make_plan,
+    read_receipts,
+    recover,
+    run_job,
+)
 from workflows.cli.console import configure_library_logging
 
 Figures = dict[str, float | int | str]

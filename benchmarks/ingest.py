@@ -32,8 +32,7 @@ from rich.console import Console
 from rich.table import Table
 from upath import UPath
 
-from pipeline.executor import ExecutorConfig
-from pipeline.receipts import get_verified_path, read_receipts
+from pipeline import ExecutorConfig, get_verified_path, read_receipts
 from shards.reader import SampleReader
 from workflows import ingest
 from workflows.cli.console import configure_library_logging

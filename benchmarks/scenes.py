@@ -53,7 +53,7 @@ from augmentation.queries.templates import Style
 from augmentation.relations.evaluator import ProgramEvaluator
 from augmentation.relations.programs import from_json
 from augmentation.relations.scene import NO_ATTRIBUTE, Scene, SceneObject
-from pipeline.stage import Item, Rejected, Stage
+from pipeline import Item, Rejected, Stage
 from shards.schema import Sample
 from workflows import cut_out
 from workflows.cli.console import configure_library_logging

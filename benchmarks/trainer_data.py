@@ -15,8 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pipeline.run import Job, PlanRow, run_job
-from pipeline.stage import Item, Stage
+from pipeline import Item, Job, PlanRow, Stage, run_job
 from shards.schema import Instance, Query, Sample
 from shards.writer import SampleSink
 from trainer.data.processor import Processor

@@ -1,1 +1,63 @@
-"""How work is planned, run and committed. Knows nothing of images, models or queries."""
+"""How work is planned, run and committed; independent of images, models and queries.
+
+This is the public face of the package; other packages import from here alone::
+
+    from pipeline import Item, Job, Stage, run_job
+
+Ray is imported only by a run with ``ExecutorConfig(executor="ray")``.
+"""
+
+from pipeline.errors import PipelineError, Preempted
+from pipeline.executor import ExecutorConfig
+from pipeline.plan import Plan, PlanRow, PlanSettings, ShardItems, open_plan, remove_run
+from pipeline.progress import compute_recent_rate, format_duration, format_progress
+from pipeline.receipts import PublishedFile, Receipt, get_verified_path, list_runs, read_ledger, read_receipts
+from pipeline.report import Report
+from pipeline.run import Job, Limits, run_job
+from pipeline.stage import Item, MapStage, Rejected, Resources, Sink, SinkOutput, Stage
+from pipeline.storage import (
+    Location,
+    compute_sha256,
+    get_local_path,
+    list_sizes,
+    resolve_location,
+    write_atomic,
+)
+
+__all__ = [
+    "ExecutorConfig",
+    "Item",
+    "Job",
+    "Limits",
+    "Location",
+    "MapStage",
+    "PipelineError",
+    "Plan",
+    "PlanRow",
+    "PlanSettings",
+    "Preempted",
+    "PublishedFile",
+    "Receipt",
+    "Rejected",
+    "Report",
+    "Resources",
+    "ShardItems",
+    "Sink",
+    "SinkOutput",
+    "Stage",
+    "compute_recent_rate",
+    "compute_sha256",
+    "format_duration",
+    "format_progress",
+    "get_local_path",
+    "get_verified_path",
+    "list_runs",
+    "list_sizes",
+    "open_plan",
+    "read_ledger",
+    "read_receipts",
+    "remove_run",
+    "resolve_location",
+    "run_job",
+    "write_atomic",
+]

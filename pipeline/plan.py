@@ -204,6 +204,14 @@ def compute_item_seed(settings: PlanSettings, key: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def compute_rows_sha256(rows: Iterable[PlanRow]) -> str:
+    """Compute the SHA-256 of rows in their order, as 64 hex digits, while they stream by."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(f"{row.key}\0{row.group}\0{_format_payload(row)}\n".encode())
+    return digest.hexdigest()
+
+
 def _publish_plan(run: UPath, settings: PlanSettings, rows: Iterable[PlanRow]) -> None:
     """Write the items, then create the header."""
     folder = run / "plan"

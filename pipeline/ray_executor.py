@@ -24,9 +24,10 @@ from typing import Any
 import ray
 
 from pipeline.errors import PipelineError
-from pipeline.executor import ExecutorConfig, ShardRunner, StageSpecs
+from pipeline.executor import ExecutorConfig
 from pipeline.plan import Plan
 from pipeline.receipts import Receipt
+from pipeline.shard_runner import ShardRunner, StageSpecs
 from pipeline.shard_stages import ShardWork
 from pipeline.stage import Resources, Sink, Stage
 from pipeline.worker import StageHost, build_python_path

@@ -19,18 +19,6 @@ from pipeline.storage import Location, compute_sha256, fetch_local_copy, list_si
 
 SCHEMA_VERSION = 2
 
-__all__ = [
-    "Location",
-    "PipelineError",
-    "PublishedFile",
-    "Receipt",
-    "get_verified_path",
-    "list_runs",
-    "read_ledger",
-    "read_receipts",
-    "resolve_location",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:

@@ -10,7 +10,7 @@ from upath import UPath
 
 from pipeline.plan import Plan
 from pipeline.receipts import Receipt
-from pipeline.storage import replace
+from pipeline.storage import write_atomic
 
 
 @dataclass(kw_only=True)
@@ -69,7 +69,7 @@ class Report:
         """Write ``RUN/report.json``; returns its path."""
         path = self.run / "report.json"
         record = {**vars(self), "run": str(self.run), "is_complete": self.is_complete}
-        replace(path, json.dumps(record, indent=1).encode())
+        write_atomic(path, json.dumps(record, indent=1).encode())
         return path
 
     def format_lines(self) -> list[str]:

@@ -16,14 +16,13 @@ from upath import UPath
 
 from pipeline.commit import recover, remove_orphans
 from pipeline.errors import PipelineError, Preempted
-from pipeline.executor import ExecutorConfig, execute
-from pipeline.plan import PlanRow, PlanSettings, open_or_make_plan
+from pipeline.execution import execute
+from pipeline.executor import ExecutorConfig
+from pipeline.plan import PlanRow, PlanSettings, compute_rows_sha256, open_or_make_plan
 from pipeline.progress import ProgressView
 from pipeline.report import Report
 from pipeline.stage import Sink, Stage
 from pipeline.storage import Location, get_local_path, resolve_location
-
-__all__ = ["ExecutorConfig", "Job", "Limits", "PipelineError", "PlanRow", "Preempted", "Report", "run_job"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +48,34 @@ class Job:
         for stage in self.stages:
             if stage.batch_size < 1:
                 raise ValueError(f"stage {stage.name!r}: batch_size must be at least 1, got {stage.batch_size}")
+
+    @staticmethod
+    def from_rows(
+        name: str,
+        rows: Callable[[], Iterable[PlanRow]],
+        stages: Sequence[Stage[Any, Any]],
+        sink: Sink[Any],
+        *,
+        made_of: Mapping[str, Any],
+        items_per_shard: int = 500,
+        seed: int = 0,
+    ) -> Job:
+        """Return a job whose fingerprint holds a hash of its rows.
+
+        Args:
+            rows: gives the rows in order; called once for the hash, and once more if there is no plan yet.
+            made_of: JSON values of all else that decides the output: configuration, sources, versions, models.
+        """
+        fingerprint = {"rows": compute_rows_sha256(rows()), **made_of}
+        return Job(
+            name=name,
+            fingerprint=fingerprint,
+            inputs=rows,
+            items_per_shard=items_per_shard,
+            seed=seed,
+            stages=stages,
+            sink=sink,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

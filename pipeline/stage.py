@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 
 @runtime_checkable
@@ -80,6 +80,11 @@ class Stage(ABC, Generic[In, Out]):
     def setup(self) -> None:
         """Load weights. Called once per worker, before the first ``process``."""
 
+    if not TYPE_CHECKING:  # type checkers still refuse attributes that no class declares
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(f"{type(self).__name__} has no {name!r}; call setup before process")
+
     @abstractmethod
     def process(self, items: list[In]) -> list[Out | Rejected]:
         """Map items to new items.
@@ -90,6 +95,17 @@ class Stage(ABC, Generic[In, Out]):
         Returns:
             As many results, in the same order, each under the key of its item: a new item, or ``Rejected``.
         """
+
+
+class MapStage(Stage[In, Out]):
+    """Stage that maps one item at a time."""
+
+    @abstractmethod
+    def process_item(self, item: In) -> Out | Rejected:
+        """Return a new item under the key of this one, or ``Rejected``."""
+
+    def process(self, items: list[In]) -> list[Out | Rejected]:
+        return [self.process_item(item) for item in items]
 
 
 @dataclass(frozen=True, kw_only=True)

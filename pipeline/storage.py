@@ -64,9 +64,17 @@ def create(path: UPath, content: bytes) -> bool:
     return True
 
 
-def replace(path: UPath, content: bytes) -> None:
-    """Put a file in one step: a reader sees the old one or the new one, never a part."""
+def write_atomic(path: Location | str, content: str | bytes) -> None:
+    """Write a file in one step: a reader sees the old content or the new one, never a part.
+
+    Args:
+        path: local file, whose folder is created, or object of a store.
+        content: bytes, or text that is written as UTF-8.
+    """
+    path = resolve_location(path)
+    content = content.encode() if isinstance(content, str) else content
     if here := get_local_path(path):
+        here.parent.mkdir(parents=True, exist_ok=True)
         _write_draft(here, content).replace(here)
         sync(here.parent)
     else:

@@ -16,11 +16,10 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -261,7 +260,7 @@ class _Process:
         lifeline, self._lifeline = Pipe(duplex=False)
         descriptors = (theirs.fileno(), lifeline.fileno())
         self._popen = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.worker", *map(str, descriptors)],
+            [sys.executable, "-m", "pipeline.worker_process", *map(str, descriptors)],
             pass_fds=descriptors,
             env={**os.environ, "PYTHONPATH": build_python_path(), "OMP_NUM_THREADS": str(limits.threads)},
         )
@@ -297,42 +296,6 @@ class _Process:
         self._popen.wait()
         self._calls.close()
         self._lifeline.close()
-
-
-def main(calls: Connection, lifeline: Connection) -> None:
-    """Serve the parent until it closes the connection, or is gone."""
-    for notice in (signal.SIGINT, signal.SIGTERM):  # the parent decides what to finish
-        signal.signal(notice, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
-    try:
-        stage_host = _load_stage_host(calls.recv_bytes())
-        while True:
-            calls.send_bytes(_execute_call(stage_host, *pickle.loads(calls.recv_bytes())))
-    except (EOFError, ConnectionError):
-        pass
-
-
-def _load_stage_host(stage_host: bytes) -> StageHost | PipelineError:
-    try:
-        loaded: StageHost = pickle.loads(stage_host)
-    except Exception as error:  # noqa: BLE001 - the parent raises it
-        return PipelineError(f"a worker process could not load the stages: {type(error).__name__}: {error}")
-    return loaded
-
-
-def _execute_call(stage_host: StageHost | PipelineError, method: str, arguments: tuple[Any, ...]) -> bytes:
-    if isinstance(stage_host, PipelineError):
-        return pickle.dumps((stage_host, None))
-    try:
-        return pickle.dumps((None, getattr(stage_host, method)(*arguments)))
-    except (ItemError, PipelineError, OSError) as error:
-        return pickle.dumps((error, None))
-
-
-def _end_with_parent(lifeline: Connection) -> None:
-    with contextlib.suppress(EOFError, OSError):
-        lifeline.recv_bytes()
-    os._exit(0)
 
 
 def build_python_path() -> str:
@@ -375,9 +338,3 @@ def _describe_error(error: Exception) -> str:
 def _describe_exit(process: subprocess.Popen[bytes]) -> str:
     code = process.wait()
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-
-
-if __name__ == "__main__":
-    from pipeline import worker  # not __main__, so that what is pickled has one name
-
-    worker.main(Connection(int(sys.argv[1])), Connection(int(sys.argv[2])))

@@ -12,8 +12,7 @@ from typing import IO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pipeline.receipts import Location, resolve_location
-from pipeline.stage import Item, Rejected, Resources, Stage
+from pipeline import Item, Location, Rejected, Resources, Stage, resolve_location
 from shards.schema import Sample
 from shards.sources.sample import SourceSample
 

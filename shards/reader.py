@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from pipeline.receipts import Location, PipelineError, Receipt, get_verified_path, read_receipts
+from pipeline import Location, PipelineError, Receipt, get_verified_path, read_receipts
 from shards.schema import Sample, SchemaError
 from shards.tar import iterate_members
 

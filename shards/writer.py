@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import webdataset as wds
 
-from pipeline.stage import Sink, SinkOutput
+from pipeline import Sink, SinkOutput
 from shards.schema import Sample
 from shards.tar import locate_members
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,10 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("pipeline", "shards", "generation", "augmentation", "trainer", "workflows")
 MAY_IMPORT = {
     "pipeline": set(),
-    "shards": {"pipeline.stage", "pipeline.receipts"},
-    "generation": {"shards", "pipeline.stage", "pipeline.receipts"},
-    "augmentation": {"shards", "generation", "pipeline.stage"},
-    "trainer": {"shards"},
+    "shards": {"pipeline"},
+    "generation": {"shards", "pipeline"},
+    "augmentation": {"shards", "generation", "pipeline"},
+    "trainer": {"shards", "pipeline"},
     "workflows": set(ROOMS),
 }
 
@@ -36,6 +38,17 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
         for name in _imports(path):
             allowed = {room} | MAY_IMPORT[room]
             assert any(name == a or name.startswith(f"{a}.") for a in allowed), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("room", ROOMS[1:])
+def test_other_packages_import_the_public_face_of_pipeline_alone(room: str) -> None:
+    for path in (ROOT / room).rglob("*.py"):
+        deep = [name for name in _imports(path) if name.startswith("pipeline.")]
+        assert not deep, f"{path} imports {deep}; import from pipeline"
+
+
+def test_importing_pipeline_does_not_import_ray() -> None:
+    subprocess.run([sys.executable, "-c", "import sys, pipeline; sys.exit('ray' in sys.modules)"], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("room", ["generation", "augmentation", "trainer", "shards"])

@@ -40,11 +40,10 @@ from augmentation.queries.templates import Style
 from generation.models.checkpoints import fingerprint
 from generation.models.text_to_image import RenderConfig
 from generation.priors.config import PriorConfig, compute_encoder_fingerprint
-from pipeline.executor import ExecutorConfig
-from pipeline.stage import Stage
+from pipeline import ExecutorConfig, Stage, write_atomic
 from workflows import generate_priors
 from workflows.cli.console import Executor, UserError, console, print_path, run
-from workflows.cli.paths import DATA, DatasetPaths, get_dataset_paths, write_atomic
+from workflows.cli.paths import DATA, DatasetPaths, get_dataset_paths
 from workflows.presets import coco, full_size, miniature
 from workflows.priors.config import load_prior_config
 from workflows.reports.query_statistics import compare_with_validation, print_words

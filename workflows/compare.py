@@ -16,10 +16,10 @@ from typing import Annotated
 import tyro
 from rich.markdown import Markdown
 
+from pipeline import write_atomic
 from trainer.evaluate import read_predictions
 from trainer.evaluation.metrics import PredictionRecord
 from workflows.cli.console import console, print_path, run
-from workflows.cli.paths import write_atomic
 from workflows.reports.accuracy import compare_evaluations
 from workflows.reports.accuracy_tables import format_comparison
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from upath import UPath
 
 from generation.priors.store import PriorStore
-from pipeline.executor import ExecutorConfig
+from pipeline import ExecutorConfig
 from workflows.cli.console import Executor, UserError, console, run
 from workflows.cli.paths import DATA, get_dataset_paths
 from workflows.priors.config import find_prior_store_path, load_prior_config

@@ -28,7 +28,7 @@ from augmentation.composers.cutout_extraction import CutoutConfig, cut_polygons,
 from augmentation.composers.cutouts import format_cutout_name
 from augmentation.composers.held_out import HeldOut
 from generation.priors.store import PriorStore
-from pipeline.storage import replace, resolve_location
+from pipeline import write_atomic
 from shards.images import ImageError, decode_rgb_image, resolve_image_path
 from shards.sources.coco_polygons import PolygonAnnotation, PolygonImage, read_polygon_images
 from workflows.cli.console import UserError, console, print_path, run
@@ -263,7 +263,7 @@ def _write_png(path: Path, cutout: Image.Image) -> None:
     buffer = io.BytesIO()
     cutout.save(buffer, "PNG")
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace(resolve_location(path), buffer.getvalue())
+    write_atomic(path, buffer.getvalue())
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from rich.table import Table
 from upath import UPath
 
-from pipeline.executor import ExecutorConfig
+from pipeline import ExecutorConfig
 from workflows import augment, generate_priors, ingest, pack, train
 from workflows.cli.console import console, print_path, run
 from workflows.evaluate import EvaluateCommandConfig, evaluate_to, print_table

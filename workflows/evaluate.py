@@ -23,12 +23,13 @@ from typing import Any
 from rich.table import Table
 from upath import UPath
 
+from pipeline import write_atomic
 from shards.reader import SampleReader
 from trainer.evaluate import EvaluateConfig, evaluate, read_predictions
 from trainer.evaluation.metrics import PredictionRecord, PriorMode
 from workflows.cli.accelerate_launch import LaunchConfig, build_launch_command
 from workflows.cli.console import UserError, console, print_path, run
-from workflows.cli.paths import DATA, get_dataset_paths, write_atomic
+from workflows.cli.paths import DATA, get_dataset_paths
 from workflows.reports.accuracy import build_report, format_interval, format_percent
 from workflows.reports.accuracy_plots import plot_report
 from workflows.reports.accuracy_tables import format_report

@@ -21,10 +21,7 @@ from upath import UPath
 from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint
 from generation.priors.rendering import RenderStage
 from generation.priors.store import PriorSink, PriorStore
-from pipeline.executor import ExecutorConfig
-from pipeline.plan import open_plan
-from pipeline.receipts import list_runs, read_receipts
-from pipeline.run import Job, PlanRow
+from pipeline import ExecutorConfig, Job, PlanRow, list_runs, open_plan, read_receipts
 from workflows.cli.console import Executor, console, print_path, run
 from workflows.cli.paths import DATA, get_dataset_paths, get_prior_store_path
 from workflows.presets import miniature

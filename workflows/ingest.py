@@ -18,9 +18,7 @@ from dataclasses import dataclass, field
 from rich.markup import escape
 from upath import UPath
 
-from pipeline.executor import ExecutorConfig
-from pipeline.receipts import read_ledger, read_receipts
-from pipeline.run import Job, PlanRow
+from pipeline import ExecutorConfig, Job, PlanRow, read_ledger, read_receipts
 from shards.images import LoadImageStage
 from shards.sources.sample import Problem, SourceSample
 from shards.sources.validation import ValidationResult

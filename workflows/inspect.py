@@ -25,13 +25,14 @@ from rich.progress import track
 from rich.table import Table
 from upath import UPath
 
+from pipeline import write_atomic
 from shards.images import ImageError, read_image, resolve_image_path
 from shards.sources.published_sizes import get_published_queries
 from shards.sources.sample import Problem, SourceSample
 from shards.sources.validation import ValidationResult, drop_invalid_boxes
 from workflows.cli.annotation_options import AnnotationsConfig, read, validate_annotations
 from workflows.cli.console import UserError, console, print_path, run
-from workflows.cli.paths import DATA, get_dataset_paths, write_atomic, write_lines
+from workflows.cli.paths import DATA, get_dataset_paths, write_lines
 from workflows.reports import dataset_statistics as inspection
 from workflows.visualization.tiles import DISTRACTOR, TRUTH, decode_image, make_sheet, make_tile
 

@@ -17,9 +17,7 @@ from pathlib import Path
 from upath import UPath
 
 from generation.priors.config import compute_encoder_fingerprint
-from pipeline.executor import ExecutorConfig
-from pipeline.run import Job, PlanRow
-from pipeline.stage import Item, Stage
+from pipeline import ExecutorConfig, Item, Job, PlanRow, Stage
 from shards.reader import SampleReader
 from shards.schema import Sample
 from shards.writer import SampleSink

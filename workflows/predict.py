@@ -30,7 +30,7 @@ from generation.priors.config import PriorConfig, build_image_settings, compute_
 from generation.priors.generator import PriorGenerator
 from generation.priors.prompt import build_prompt
 from generation.priors.store import PriorStore
-from pipeline.receipts import list_runs
+from pipeline import list_runs
 from trainer.explain import explain
 from trainer.predict import Grounder, open_image
 from workflows.cli.console import UserError, print_path, run

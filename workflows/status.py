@@ -19,10 +19,16 @@ from rich.markup import escape
 from rich.table import Table
 from upath import UPath
 
-from pipeline.plan import open_plan
-from pipeline.progress import compute_recent_rate, format_duration, format_progress
-from pipeline.receipts import Receipt, read_ledger, read_receipts
-from pipeline.report import Report
+from pipeline import (
+    Receipt,
+    Report,
+    compute_recent_rate,
+    format_duration,
+    format_progress,
+    open_plan,
+    read_ledger,
+    read_receipts,
+)
 from workflows.cli.console import UserError, run
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)

@@ -34,7 +34,7 @@ from augmentation.planning.vocabulary import SceneSpec
 from augmentation.relations.scene import SceneObject
 from generation.errors import GenerationError
 from generation.models.checkpoints import find_local_folder, resolve_device, resolve_dtype
-from pipeline.stage import Item, Rejected, Resources, Stage
+from pipeline import Item, Rejected, Resources, Stage
 from shards.schema import Box
 
 MAX_OBJECTS = 30

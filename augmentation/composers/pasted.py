@@ -33,7 +33,7 @@ from augmentation.composers.layouts import LayoutConfig, sample_layout, sort_far
 from augmentation.errors import AugmentationError
 from augmentation.planning.vocabulary import SceneSpec, VocabularyConfig
 from augmentation.relations.scene import SceneObject
-from pipeline.stage import Item, Rejected, Resources, Stage
+from pipeline import Item, Rejected, Resources, Stage
 from shards.images import ImageError
 
 _GROUND = frozenset({"row", "depth"})

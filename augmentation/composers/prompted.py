@@ -5,7 +5,7 @@ from __future__ import annotations
 from augmentation.composers.composed import ComposedScene
 from augmentation.planning.vocabulary import SceneSpec
 from generation.models.text_to_image import RenderConfig, Renderer
-from pipeline.stage import Item, Rejected, Resources, Stage
+from pipeline import Item, Rejected, Resources, Stage
 
 
 class PromptedComposer(Stage[Item, ComposedScene]):

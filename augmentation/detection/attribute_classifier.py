@@ -21,7 +21,7 @@ from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.relations.scene import NO_ATTRIBUTE
 from generation.models.image_encoder import EncoderConfig, ImageEncoder
-from pipeline.stage import Rejected, Resources, Stage
+from pipeline import Rejected, Resources, Stage
 from shards.schema import Box
 
 OPTIONAL_ATTRIBUTES = ("pattern",)

@@ -25,7 +25,7 @@ from augmentation.detection.zero_shot import RawDetection, ZeroShotModel, check_
 from augmentation.errors import AugmentationError
 from augmentation.relations.scene import snap_to_grid
 from generation.models.checkpoints import resolve_device
-from pipeline.stage import Rejected, Resources, Stage
+from pipeline import Rejected, Resources, Stage
 from shards.boxes import compute_area_px, iou
 from shards.schema import Box
 

@@ -9,7 +9,7 @@ from augmentation.detection.attribute_classifier import OPTIONAL_ATTRIBUTES
 from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.relations.scene import NO_ATTRIBUTE, SceneObject
-from pipeline.stage import Rejected, Resources, Stage
+from pipeline import Rejected, Resources, Stage
 
 
 class GroundTruthStage(Stage[ComposedScene, DetectedScene]):

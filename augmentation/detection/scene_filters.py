@@ -13,7 +13,7 @@ from itertools import combinations
 
 from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.detection.matching import match_objects
-from pipeline.stage import Rejected
+from pipeline import Rejected
 from shards.boxes import compute_overlap_share
 from shards.schema import Box
 

@@ -23,7 +23,7 @@ from upath import UPath
 
 from augmentation.planning.quotas import QuotaConfig, QuotaKey
 from augmentation.relations.types import relation_type
-from pipeline.stage import Item, Rejected, Resources, Stage
+from pipeline import Item, Rejected, Resources, Stage
 from shards.reader import SampleReader
 from shards.schema import Query, Sample
 

@@ -18,7 +18,7 @@ from augmentation.queries.realizer import PhraseRealizer
 from augmentation.queries.templates import Style
 from augmentation.relations.programs import to_json
 from augmentation.relations.scene import Scene
-from pipeline.stage import Rejected, Resources, Stage
+from pipeline import Rejected, Resources, Stage
 from shards.schema import Instance, Query, Sample
 
 

@@ -17,7 +17,7 @@ from generation.parsing.attributes import AttributeParser, Attributes
 from generation.parsing.normalization import is_empty
 from generation.priors.config import prior_id
 from generation.priors.prompt import PromptConfig, build_prompt
-from pipeline.stage import Item, Rejected, Sink, SinkOutput, Stage
+from pipeline import Item, Rejected, Sink, SinkOutput, Stage
 
 PARSED_SCHEMA = pa.schema(
     [

@@ -20,7 +20,7 @@ from generation.models.text_to_image import RenderedImage, Renderer, RgbImage
 from generation.models.webp import encode_webp
 from generation.priors.config import PriorConfig
 from generation.priors.seeds import compute_image_seed
-from pipeline.stage import Item, Rejected, Resources, Stage
+from pipeline import Item, Rejected, Resources, Stage
 
 MIN_VAE_COSINE = 0.97
 """Between the features of a image decoded by the small VAE and by the checkpoint's own."""

@@ -24,8 +24,19 @@ from PIL import Image
 from generation.errors import GenerationError
 from generation.models.text_to_image import RgbImage
 from generation.priors.rendering import GeneratedPrior
-from pipeline.receipts import Location, Receipt, get_verified_path, list_runs, read_receipts, resolve_location
-from pipeline.stage import Item, Rejected, Sink, SinkOutput, Stage
+from pipeline import (
+    Item,
+    Location,
+    Receipt,
+    Rejected,
+    Sink,
+    SinkOutput,
+    Stage,
+    get_verified_path,
+    list_runs,
+    read_receipts,
+    resolve_location,
+)
 from shards.tar import locate_members
 from shards.writer import encode_npy, write_tar
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.receipts import Location
+from pipeline import Location
 from shards.images import ImageError, get_fast_path, read_upright_size, resolve_image_path
 from shards.schema import Box, Instance, Query, SchemaError, validate_box
 from shards.sources.sample import Problem, SourceSample

@@ -16,8 +16,7 @@ from augmentation.detection.scene_filters import SceneFilterConfig
 from augmentation.planning.vocabulary import VocabularyConfig, make_scene_specs, make_uniform_requests
 from augmentation.queries.labeling import LabelConfig, LabelStage
 from generation.models.text_to_image import RenderConfig, Renderer
-from pipeline.run import Job, PlanRow, run_job
-from pipeline.stage import Item
+from pipeline import Item, Job, PlanRow, run_job
 from shards.reader import SampleReader
 from shards.writer import SampleSink
 

@@ -28,7 +28,7 @@ from augmentation.composers.gligen import GligenConfig, Layout, LayoutComposer, 
 from augmentation.composers.layouts import LayoutConfig
 from augmentation.errors import AugmentationError
 from augmentation.planning.vocabulary import SceneSpec
-from pipeline.stage import Item, Rejected
+from pipeline import Item, Rejected
 
 CUPS = Layout(
     prompt="two red cups, a ball",

@@ -27,7 +27,7 @@ from augmentation.composers.pasted import (
 )
 from augmentation.errors import AugmentationError
 from augmentation.planning.vocabulary import SceneSpec, VocabularyConfig
-from pipeline.stage import Item, Rejected
+from pipeline import Item, Rejected
 
 PLAIN = BlendConfig(feather_px=0, lighting=0, cast=0, shadow=0, max_contrast=1)
 COLORS = {"red": (220, 30, 30), "blue": (30, 60, 220), "green": (30, 200, 60)}

@@ -27,7 +27,7 @@ from augmentation.relations.evaluator import evaluate_program
 from augmentation.relations.programs import from_json
 from augmentation.relations.scene import Scene, SceneObject
 from augmentation.relations.types import relation_type
-from pipeline.stage import Rejected
+from pipeline import Rejected
 from shards.boxes import iou
 from shards.schema import Box, Sample
 

@@ -29,9 +29,7 @@ from augmentation.planning.selection import (
     select,
 )
 from augmentation.relations.types import RELATION_TYPES, RelationType
-from pipeline.executor import ExecutorConfig
-from pipeline.run import Job, PlanRow, run_job
-from pipeline.stage import Item, Rejected, Stage
+from pipeline import ExecutorConfig, Item, Job, PlanRow, Rejected, Stage, run_job
 from shards.reader import SampleReader
 from shards.schema import Instance, Query, Sample
 from shards.writer import SampleSink

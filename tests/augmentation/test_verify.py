@@ -23,7 +23,7 @@ from augmentation.planning.vocabulary import SceneSpec, VocabularyConfig
 from augmentation.queries.generator import generate_queries
 from augmentation.queries.realizer import PhraseRealizer
 from augmentation.relations.scene import Scene, SceneObject
-from pipeline.stage import Rejected
+from pipeline import Rejected
 from workflows.miniature.world.dataset import Combination, compose, list_combinations
 from workflows.presets import miniature
 

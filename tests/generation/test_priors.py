@@ -26,9 +26,7 @@ from generation.priors.query_parsing import ParsedQuery, ParsedSink, ParseStage
 from generation.priors.rendering import GeneratedImages, GeneratedPrior, PriorRenderer, RenderStage
 from generation.priors.seeds import compute_image_seed
 from generation.priors.store import PriorSink, PriorStore
-from pipeline.receipts import PipelineError
-from pipeline.run import ExecutorConfig, Job, PlanRow, run_job
-from pipeline.stage import Item, Rejected
+from pipeline import ExecutorConfig, Item, Job, PipelineError, PlanRow, Rejected, run_job
 from workflows.presets import miniature
 
 DIM = 12

@@ -330,7 +330,7 @@ class Cluster:
         """The raylet dies first, so that it cannot end its workers in order; then they do."""
         raylet = psutil.Process(self._second)
         workers = raylet.children(recursive=True)
-        assert any("pipeline.worker" in process.cmdline() for process in workers), "the second node had nothing to do"
+        assert any("pipeline.worker_process" in process.cmdline() for process in workers), "the second node got no work"
         for process in [raylet, *workers]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

@@ -14,9 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import PipelineError
-from pipeline.run import Job, PlanRow, run_job
-from pipeline.stage import Item, Rejected
+from pipeline import Item, Job, PipelineError, PlanRow, Rejected, run_job
 from shards.images import ImageError, LoadImageStage, read_image, read_upright_size
 from shards.reader import SampleReader
 from shards.schema import Instance, Query, Sample, SchemaError

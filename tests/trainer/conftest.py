@@ -16,8 +16,7 @@ import torch
 from PIL import Image, ImageDraw
 from transformers import BertConfig, BertTokenizer
 
-from pipeline.run import Job, PlanRow, run_job
-from pipeline.stage import Item, Stage
+from pipeline import Item, Job, PlanRow, Stage, run_job
 from shards.schema import Instance, Query, Sample
 from shards.writer import SampleSink
 from trainer.config import TrainConfig

@@ -11,10 +11,7 @@ from typing import Annotated
 import tyro
 from upath import UPath
 
-from pipeline.executor import ExecutorConfig
-from pipeline.plan import PlanRow
-from pipeline.run import Job, run_job
-from pipeline.stage import Item, Rejected, Resources, Sink, SinkOutput, Stage
+from pipeline import ExecutorConfig, Item, Job, PlanRow, Rejected, Resources, Sink, SinkOutput, Stage, run_job
 from workflows.cli.console import Executor, UserError, run
 
 

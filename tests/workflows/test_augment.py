@@ -17,10 +17,7 @@ from upath import UPath
 from augmentation.errors import AugmentationError
 from augmentation.planning.quotas import QuotaConfig
 from augmentation.planning.vocabulary import VocabularyConfig
-from pipeline.errors import PipelineError
-from pipeline.executor import ExecutorConfig
-from pipeline.plan import open_plan
-from pipeline.receipts import read_ledger, read_receipts
+from pipeline import ExecutorConfig, PipelineError, open_plan, read_ledger, read_receipts
 from shards.reader import SampleReader
 from workflows import augment, ingest
 from workflows.cli.console import UserError

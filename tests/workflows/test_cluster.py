@@ -21,8 +21,7 @@ import yaml
 from loopback import free_port
 from upath import UPath
 
-from pipeline.executor import ExecutorConfig
-from pipeline.receipts import read_receipts
+from pipeline import ExecutorConfig, read_receipts
 from workflows import generate_priors, ingest, pack
 from workflows.cli.accelerate_launch import build_launch_command
 from workflows.miniature import WEIGHTS

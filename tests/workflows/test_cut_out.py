@@ -20,9 +20,7 @@ from augmentation.errors import AugmentationError
 from generation.models.webp import encode_webp
 from generation.priors.rendering import GeneratedImages, GeneratedPrior
 from generation.priors.store import PriorSink
-from pipeline.executor import ExecutorConfig
-from pipeline.run import Job, PlanRow, run_job
-from pipeline.stage import Item, Rejected, Stage
+from pipeline import ExecutorConfig, Item, Job, PlanRow, Rejected, Stage, run_job
 from shards.images import LoadImageStage
 from shards.reader import SampleReader
 from shards.schema import Instance, Query

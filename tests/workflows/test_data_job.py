@@ -14,9 +14,7 @@ from upath import UPath
 
 from generation.priors.config import PriorConfig
 from generation.priors.store import PriorStore
-from pipeline.errors import PipelineError
-from pipeline.executor import ExecutorConfig
-from pipeline.receipts import list_runs, read_receipts
+from pipeline import ExecutorConfig, PipelineError, list_runs, read_receipts
 from shards.reader import SampleReader
 from workflows import augment, generate_priors, ingest, pack
 from workflows.cli.console import UserError

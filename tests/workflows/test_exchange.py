@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from upath import UPath
 
-from pipeline.executor import ExecutorConfig
+from pipeline import ExecutorConfig
 from shards.reader import SampleReader
 from shards.sources.errors import SourceError
 from shards.sources.features import read_features

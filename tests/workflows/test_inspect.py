@@ -14,7 +14,7 @@ import tyro
 from PIL import Image
 from upath import UPath
 
-from pipeline.errors import PipelineError
+from pipeline import PipelineError
 from shards.schema import Instance, Query
 from shards.sources.published_sizes import get_published_queries
 from shards.sources.sample import SourceSample

@@ -7,8 +7,7 @@ import pytest
 from loopback import s3_server
 from upath import UPath
 
-from pipeline.executor import ExecutorConfig
-from pipeline.receipts import get_verified_path, read_receipts
+from pipeline import ExecutorConfig, get_verified_path, read_receipts
 from shards.reader import SampleReader
 from workflows import generate_priors, ingest, pack
 from workflows.cli.console import UserError
@@ -52,8 +51,7 @@ def test_a_bucket_without_photographs_is_one_clear_line(bucket: UPath) -> None:
 
 
 def test_a_protocol_without_its_package_names_the_package() -> None:
-    from pipeline.errors import PipelineError
-    from pipeline.storage import resolve_location
+    from pipeline import PipelineError, resolve_location
 
     with pytest.raises(PipelineError, match="object stores need `pip install s3fs`"):
         resolve_location("nosuchstore://bucket/run")

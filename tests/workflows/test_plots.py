@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from upath import UPath
 
-from pipeline.report import Report
+from pipeline import Report
 from workflows import ingest
 from workflows.miniature.world.dataset import WorldConfig, write_dataset
 from workflows.reports.plot_style import new_figure, plot_heat_map, plot_levels

@@ -12,8 +12,7 @@ from PIL import Image
 from upath import UPath
 
 from generation.priors.store import PriorStore
-from pipeline.executor import ExecutorConfig
-from pipeline.receipts import list_runs, read_receipts
+from pipeline import ExecutorConfig, list_runs, read_receipts
 from workflows import contact_sheet, generate_priors
 from workflows.cli.console import UserError
 from workflows.cli.paths import get_prior_store_path

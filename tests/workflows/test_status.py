@@ -3,10 +3,7 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from pipeline.executor import ExecutorConfig
-from pipeline.plan import PlanRow
-from pipeline.run import Job, Limits, run_job
-from pipeline.stage import Item, Rejected, Sink, SinkOutput, Stage
+from pipeline import ExecutorConfig, Item, Job, Limits, PlanRow, Rejected, Sink, SinkOutput, Stage, run_job
 from workflows import status
 from workflows.cli.console import UserError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from upath import UPath
 
-from pipeline.storage import get_local_path
+from pipeline import get_local_path
 from shards.sources.registry import AnnotationFormat, ReaderOptions, read_annotations
 from shards.sources.sample import SourceSample
 from shards.sources.table import Fields

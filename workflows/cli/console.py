@@ -12,9 +12,7 @@ from typing import Annotated, TypeVar
 import tyro
 from rich.console import Console
 
-from pipeline.errors import Preempted
-from pipeline.executor import ExecutorConfig
-from pipeline.storage import Location
+from pipeline import ExecutorConfig, Location, Preempted
 
 Config = TypeVar("Config")
 
@@ -71,7 +69,7 @@ def get_user_errors() -> tuple[type[Exception], ...]:
     """The rooms' own errors for bad input, and the operating system's about files."""
     from augmentation.errors import AugmentationError
     from generation.errors import GenerationError
-    from pipeline.errors import PipelineError
+    from pipeline import PipelineError
     from shards.schema import SchemaError
     from shards.sources.errors import SourceError
     from trainer.errors import TrainerError

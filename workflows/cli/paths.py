@@ -10,7 +10,7 @@ from typing import Any
 
 from upath import UPath
 
-from pipeline.storage import Location, replace, resolve_location
+from pipeline import Location, resolve_location, write_atomic
 
 DATA = UPath("data")
 
@@ -91,10 +91,3 @@ def write_lines(path: Location, records: Iterable[Any]) -> None:
 def read_lines(path: Location) -> Iterator[dict[str, Any]]:
     """The inverse of ``write_lines``; a text may hold what ``splitlines`` takes for the end of a line."""
     return map(json.loads, filter(None, resolve_location(path).read_text(encoding="utf-8").split("\n")))
-
-
-def write_atomic(path: Location, content: str | bytes) -> None:
-    """Write a file, whole or not at all."""
-    path = resolve_location(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace(path, content.encode() if isinstance(content, str) else content)

@@ -18,8 +18,7 @@ from pathlib import Path
 from rich.progress import track
 from upath import UPath
 
-from pipeline.plan import open_plan
-from pipeline.receipts import list_runs
+from pipeline import list_runs, open_plan
 from trainer.evaluate import PREDICTIONS, read_predictions
 from workflows.cli.console import UserError, console, print_path, run
 from workflows.cli.paths import DATA, DatasetPaths, get_dataset_paths

@@ -9,7 +9,7 @@ from typing import Any
 from upath import UPath
 
 from generation.priors.store import PriorStore
-from pipeline.receipts import list_runs, read_ledger, read_receipts
+from pipeline import list_runs, read_ledger, read_receipts
 from shards.reader import SampleReader
 from shards.schema import Query, Sample
 from trainer.evaluation.metrics import PredictionRecord

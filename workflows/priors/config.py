@@ -11,9 +11,9 @@ from generation.models.image_encoder import EncoderConfig
 from generation.models.text_to_image import RenderConfig
 from generation.priors.config import PriorConfig, compute_encoder_fingerprint
 from generation.priors.prompt import PromptConfig
-from pipeline.storage import Location
+from pipeline import Location, write_atomic
 from workflows.cli.console import UserError
-from workflows.cli.paths import DATA, get_dataset_paths, get_prior_store_path, write_atomic
+from workflows.cli.paths import DATA, get_dataset_paths, get_prior_store_path
 from workflows.presets import miniature
 
 

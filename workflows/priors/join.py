@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from generation.priors.store import PriorStore
-from pipeline.receipts import Location, resolve_location
-from pipeline.stage import Item, Rejected, Stage
+from pipeline import Item, Location, Rejected, Stage, resolve_location
 from shards.reader import SampleReader
 from shards.schema import Sample
 

@@ -9,10 +9,7 @@ from upath import UPath
 
 from generation.priors.config import compute_encoder_fingerprint
 from generation.priors.store import CopySink, CopyStage, PriorStore
-from pipeline.executor import ExecutorConfig
-from pipeline.plan import remove_run
-from pipeline.receipts import list_runs
-from pipeline.run import Job, PlanRow, run_job
+from pipeline import ExecutorConfig, Job, PlanRow, list_runs, remove_run, run_job
 from workflows.cli.console import UserError, console
 from workflows.cli.paths import get_dataset_paths, get_prior_store_path
 from workflows.priors.config import load_prior_config

@@ -12,9 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from upath import UPath
 
-from pipeline.receipts import Location, resolve_location
-from pipeline.stage import Item, Rejected, Stage
-from pipeline.storage import compute_sha256
+from pipeline import Item, Location, Rejected, Stage, compute_sha256, resolve_location
 from shards.reader import SampleReader
 from shards.schema import Sample
 from shards.sources.errors import SourceError

@@ -13,9 +13,7 @@ from upath import UPath
 
 from generation.priors.config import PriorConfig, build_image_settings
 from generation.priors.query_parsing import ParsedSink, ParseStage, compute_parser_fingerprint
-from pipeline.executor import ExecutorConfig
-from pipeline.receipts import get_verified_path, read_receipts
-from pipeline.run import Job, PlanRow, run_job
+from pipeline import ExecutorConfig, Job, PlanRow, get_verified_path, read_receipts, run_job
 from shards.reader import SampleReader
 from workflows.cli.console import UserError
 from workflows.cli.paths import DATA, DatasetPaths, get_dataset_paths, read_lines

@@ -14,7 +14,7 @@ from typing import Any
 from upath import UPath
 
 from generation.parsing.lexicon import COLORS, LOCATION_WORDS
-from pipeline.storage import Location, list_sizes
+from pipeline import Location, list_sizes
 from shards.boxes import compute_area_px
 from shards.image_names import normalize_image_name
 from shards.schema import Query

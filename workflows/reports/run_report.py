@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.executor import ExecutorConfig
-from pipeline.report import Report
-from pipeline.run import Job, run_job
-from pipeline.storage import Location, resolve_location
+from pipeline import ExecutorConfig, Job, Location, Report, resolve_location, run_job
 from workflows.reports.plot_style import new_figure, plot_levels, save_figure
 
 REPORT_PLOT = "report.png"

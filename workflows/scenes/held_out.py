@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from upath import UPath
 
 from augmentation.composers.held_out import HeldOut
-from pipeline.receipts import list_runs
+from pipeline import list_runs
 from shards.reader import SampleReader
 from workflows.cli.paths import DATA, DatasetPaths, get_dataset_paths, read_lines
 

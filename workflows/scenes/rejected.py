@@ -17,11 +17,21 @@ from upath import UPath
 
 from augmentation.detection.detected import DetectedScene
 from augmentation.queries.labeling import make_sample
-from pipeline.plan import ShardItems, open_plan, remove_run
-from pipeline.receipts import list_runs, read_ledger, read_receipts
-from pipeline.run import Job, PlanRow, run_job
-from pipeline.stage import Rejected, Resources, Stage
-from pipeline.storage import replace
+from pipeline import (
+    Job,
+    PlanRow,
+    Rejected,
+    Resources,
+    ShardItems,
+    Stage,
+    list_runs,
+    open_plan,
+    read_ledger,
+    read_receipts,
+    remove_run,
+    run_job,
+    write_atomic,
+)
 from shards.reader import SampleReader
 from shards.schema import Sample
 from shards.writer import SampleSink
@@ -104,7 +114,7 @@ def _write_sheet(path: UPath, reader: SampleReader, details: Mapping[str, str]) 
     samples = (reader.read(i) for i, entry in enumerate(reader.index) if entry.key in details)
     content = io.BytesIO()
     make_sheet([_make_rejected_tile(sample, details[sample.key]) for sample in samples]).save(content, "PNG")
-    replace(path, content.getvalue())
+    write_atomic(path, content.getvalue())
 
 
 def _make_rejected_tile(sample: Sample, detail: str) -> Image.Image:

@@ -36,17 +36,22 @@ from augmentation.planning.vocabulary import (
     make_scene_specs,
     make_uniform_requests,
 )
-from pipeline.executor import ExecutorConfig
-from pipeline.plan import ShardItems, open_plan, remove_run
-from pipeline.receipts import list_runs
-from pipeline.report import Report
-from pipeline.run import Job, PlanRow
-from pipeline.stage import Stage
-from pipeline.storage import list_sizes
+from pipeline import (
+    ExecutorConfig,
+    Job,
+    PlanRow,
+    Report,
+    ShardItems,
+    Stage,
+    list_runs,
+    list_sizes,
+    open_plan,
+    remove_run,
+    write_atomic,
+)
 from shards.reader import SampleReader
 from shards.writer import SampleSink
 from workflows.cli.console import UserError, console
-from workflows.cli.paths import write_atomic
 from workflows.reports.run_report import run_and_plot_job
 
 _FIRST_ROUND_SCENES = 256

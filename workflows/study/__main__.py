@@ -21,10 +21,9 @@ import tyro
 from rich.markdown import Markdown
 from upath import UPath
 
-from pipeline.executor import ExecutorConfig
+from pipeline import ExecutorConfig, write_atomic
 from shards.reader import SampleReader
 from workflows.cli.console import Executor, UserError, console, print_path, run
-from workflows.cli.paths import write_atomic
 from workflows.miniature import WEIGHTS
 from workflows.miniature.models.visual_start import PretrainedVisualConfig
 from workflows.miniature.models.visual_start import main as pretrain_backbone

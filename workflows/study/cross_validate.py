@@ -23,14 +23,12 @@ import tyro
 from rich.markdown import Markdown
 from upath import UPath
 
-from pipeline.executor import ExecutorConfig
-from pipeline.plan import open_plan
-from pipeline.run import Job, PlanRow, run_job
+from pipeline import ExecutorConfig, Job, PlanRow, open_plan, run_job, write_atomic
 from shards.reader import SampleReader
 from shards.writer import SampleSink
 from trainer.evaluation.metrics import PredictionRecord
 from workflows.cli.console import Executor, UserError, console, print_path, run
-from workflows.cli.paths import DATA, get_dataset_paths, write_atomic
+from workflows.cli.paths import DATA, get_dataset_paths
 from workflows.miniature.models.visual_start import PretrainedVisualConfig
 from workflows.miniature.models.visual_start import main as pretrain_backbone
 from workflows.study.arms import VARIANTS, Variant

@@ -26,16 +26,13 @@ from augmentation.planning.quotas import QuotaConfig
 from generation.models.checkpoints import fingerprint
 from generation.priors.config import compute_encoder_fingerprint
 from generation.priors.store import PriorSink
-from pipeline.executor import ExecutorConfig
-from pipeline.plan import open_plan
-from pipeline.run import Job, PlanRow, run_job
-from pipeline.stage import Rejected, Stage
+from pipeline import ExecutorConfig, Job, PlanRow, Rejected, Stage, open_plan, run_job, write_atomic
 from shards.reader import SampleReader
 from shards.schema import Sample
 from shards.writer import SampleSink
 from workflows import augment, generate_priors, ingest
 from workflows.cli.console import UserError
-from workflows.cli.paths import DatasetPaths, get_dataset_paths, write_atomic
+from workflows.cli.paths import DatasetPaths, get_dataset_paths
 from workflows.miniature.world import cutouts
 from workflows.miniature.world.dataset import Combination, WorldConfig, write_dataset
 from workflows.presets import miniature

@@ -12,7 +12,7 @@ from PIL import Image
 from generation.models.image_encoder import EncoderConfig, ImageEncoder
 from generation.models.webp import encode_webp
 from generation.priors.rendering import GeneratedImages, GeneratedPrior
-from pipeline.stage import Item, Rejected, Stage
+from pipeline import Item, Rejected, Stage
 from shards.boxes import iou
 from shards.reader import SampleReader
 from workflows.cli.console import UserError

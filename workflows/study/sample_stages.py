@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
-from pipeline.stage import Item, Rejected, Stage
-from pipeline.storage import resolve_location
+from pipeline import Item, Rejected, Stage, resolve_location
 from shards.reader import SampleReader
 from shards.schema import Sample
 

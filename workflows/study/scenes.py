@@ -12,10 +12,7 @@ from augmentation.detection.detected import DetectedScene
 from augmentation.detection.scene_filters import SceneFilterConfig
 from augmentation.planning.vocabulary import SceneSpec
 from augmentation.queries.labeling import build_scene, make_sample
-from pipeline.plan import ShardItems, open_plan
-from pipeline.receipts import list_runs
-from pipeline.stage import Item, Rejected, Stage
-from pipeline.storage import Location, resolve_location
+from pipeline import Item, Location, Rejected, ShardItems, Stage, list_runs, open_plan, resolve_location
 from shards.reader import SampleReader
 from shards.schema import Query, Sample
 from workflows.study.pseudo_q import generate_pseudo_queries

@@ -22,10 +22,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from upath import UPath
 
 from generation.models.checkpoints import fingerprint
-from pipeline.errors import Preempted
-from pipeline.plan import open_plan
+from pipeline import Preempted, open_plan, write_atomic
 from workflows.cli.console import UserError, console
-from workflows.cli.paths import write_atomic
 from workflows.miniature import WEIGHTS
 from workflows.study.arms import Variant
 from workflows.study.trials import TRIAL_FILE, Trial

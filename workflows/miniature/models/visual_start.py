@@ -25,12 +25,12 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from upath import UPath
 
+from pipeline import write_atomic
 from trainer.config import TrainConfig, make_miniature_recipe
 from trainer.data.processor import center_on_canvas
 from trainer.model.backbone import ResNet
 from trainer.train import new_network
 from workflows.cli.console import UserError, console, print_path, run
-from workflows.cli.paths import write_atomic
 from workflows.miniature import WEIGHTS
 from workflows.miniature.world.dataset import (
     CANVASES_PX,

@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from augmentation.composers.cutouts import format_cutout_name
-from pipeline.storage import replace, resolve_location
+from pipeline import write_atomic
 from workflows.cli.console import print_path, run
 from workflows.miniature.world.dataset import list_combinations, list_held_out_combinations
 from workflows.miniature.world.drawing import BACKGROUNDS, draw_background, draw_sprite
@@ -82,7 +82,7 @@ def _write(path: Path, image: Image.Image) -> None:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace(resolve_location(path), buffer.getvalue())
+    write_atomic(path, buffer.getvalue())
 
 
 if __name__ == "__main__":
