@@ -43,7 +43,8 @@ from augmentation.relations.programs import (
 )
 from augmentation.relations.scene import Scene, SceneObject
 from generation.parsing.attributes import AttributeParser, Attributes
-from shards.schema import Box, Instance
+from shards.boxes import Box
+from shards.schema import Instance
 from shards.sources.sample import SourceSample
 from shards.sources.validation import drop_invalid_boxes
 from trainer.evaluation.bootstrap import compute_intervals

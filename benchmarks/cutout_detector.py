@@ -25,7 +25,7 @@ from augmentation.composers.composed import ComposedScene
 from augmentation.composers.pasted import PastedComposer, PastedConfig
 from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig, make_scene_specs, make_uniform_requests
 from pipeline import Item, Rejected
-from shards.schema import Box
+from shards.boxes import Box
 from workflows import cut_out
 from workflows.cli.console import configure_library_logging, console
 from workflows.miniature import WEIGHTS

@@ -12,9 +12,7 @@ from typing import IO
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pipeline import Item, Location, Rejected, Resources, Stage, resolve_location
-from shards.schema import Sample
-from shards.sources.sample import SourceSample
+from pipeline import Location, resolve_location
 
 MAX_PIXELS = 100_000_000
 JPEG_QUALITY = 95
@@ -207,34 +205,3 @@ def _convert_to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
-
-
-class LoadImageStage(Stage[Item, Sample]):
-    """Joins a planned ``SourceSample`` with its image."""
-
-    resources = Resources(num_cpus=1)
-    batch_size = 16
-
-    def __init__(self, images: Location) -> None:
-        self._images = get_fast_path(images)
-
-    def process(self, items: list[Item]) -> list[Sample | Rejected]:
-        return [self._load(item) for item in items]
-
-    def _load(self, item: Item) -> Sample | Rejected:
-        source = SourceSample.from_payload(item.payload)
-        try:
-            content, size = read_image(self._images / source.image_name)
-        except ImageError as problem:
-            return Rejected(key=item.key, reason=problem.rule, detail=str(problem))
-        if size != source.size:
-            return Rejected(key=item.key, reason="other_size", detail=f"planned {source.size}, now {size}")
-        return Sample(
-            key=item.key,
-            width=size[0],
-            height=size[1],
-            image_name=source.image_name,
-            image=content,
-            instances=source.instances,
-            queries=source.queries,
-        )

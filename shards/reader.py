@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from pipeline import Location, PipelineError, Receipt, get_verified_path, read_receipts
-from shards.schema import Sample, SchemaError
+from shards.errors import SchemaError
+from shards.schema import Sample
 from shards.tar import iterate_members
 
 __all__ = ["Entry", "PipelineError", "SampleReader"]

@@ -1,11 +1,10 @@
-"""What a sample is: one image with every query about it.
+"""Schema of a sample: one image with all its instances and queries.
 
 Boxes are ``xyxy`` in pixels of the stored image: float, 0-based, right and bottom exclusive.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,71 +13,39 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shards.boxes import iou
+from shards.boxes import Box, compute_enclosing_box, iou, validate_box
+from shards.errors import SchemaError
 
-SCHEMA_VERSION = 2
-
-Box = tuple[float, float, float, float]
-"""(x1, y1, x2, y2) in pixels of the stored image, 0-based, right and bottom exclusive."""
-
+SCHEMA_VERSION = 3
 
 MAX_KEY_LENGTH = 88
-"""A member's name in a tar has 100 bytes, and ``.priors.npy`` follows the key."""
+"""Maximum characters of a key: a member's name in a tar has 100 bytes, and ``.priors.npy`` follows the key."""
 
 _KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_KEY_LENGTH}}}")
 
 
-class SchemaError(ValueError):
-    """A sample that breaks a rule of the schema; the message names the sample, the rule and the value."""
-
-
-def validate_box(values: Any, width: int, height: int, where: str) -> Box:
-    """``values`` as a box of positive area that lies inside a ``width`` x ``height`` image.
-
-    Raises:
-        SchemaError: naming ``where``, the rule and the value.
-    """
-    try:
-        x1, y1, x2, y2 = map(float, values)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise SchemaError(f"{where}: a box is four numbers x1, y1, x2, y2, got {values!r}") from error
-    if 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height:
-        return (x1, y1, x2, y2)
-    if not all(math.isfinite(value) for value in (x1, y1, x2, y2)):
-        raise SchemaError(f"{where}: box {values!r} is not finite")
-    if x2 <= x1 or y2 <= y1:
-        raise SchemaError(f"{where}: box ({x1}, {y1}, {x2}, {y2}) has no area; x2 > x1 and y2 > y1 must hold")
-    raise SchemaError(f"{where}: box ({x1}, {y1}, {x2}, {y2}) reaches outside the {width} x {height} image")
-
-
-def compute_enclosing_box(boxes: Sequence[Box]) -> Box:
-    """The smallest box around one or more."""
-    x1, y1, x2, y2 = zip(*boxes, strict=True)
-    return (min(x1), min(y1), max(x2), max(y2))
-
-
 @dataclass(frozen=True, kw_only=True)
 class Instance:
-    """One object of the image."""
+    """An annotated or detected object of the image."""
 
     box_xyxy: Box
     category: str
-    """Lower-case name; empty where the data set does not say."""
+    """Lower-case name; empty if the dataset does not give one."""
 
     is_crowd: bool = False
     score: float | None = None
-    """Detector's confidence for generated scenes; None for annotated ones."""
+    """Detector's confidence in a generated scene; None for an annotated instance."""
 
     requested_box_xyxy: Box | None = None
-    """Where a composer was asked to put the object; None where nobody asked, or what was asked is no match."""
+    """Box that a composer was asked to fill with the object; None if there is none or the detection matches none."""
 
     @property
     def requested_iou(self) -> float | None:
-        """How well the object lies where it was asked for: the IoU of both boxes."""
+        """IoU of the box and the requested box; None without a requested box."""
         return None if self.requested_box_xyxy is None else iou(self.box_xyxy, self.requested_box_xyxy)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the instance as JSON values."""
         return {
             "box_xyxy": list(self.box_xyxy),
             "category": self.category,
@@ -90,8 +57,8 @@ class Instance:
 
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> Instance:
-        """The inverse of ``to_json``; ``requested_iou`` is computed anew, and older records have neither."""
-        requested = record.get("requested_box_xyxy")
+        """Return the instance of ``to_json``; ``requested_iou`` is computed again."""
+        requested = record["requested_box_xyxy"]
         return Instance(
             box_xyxy=tuple(record["box_xyxy"]),
             category=record["category"],
@@ -103,10 +70,10 @@ class Instance:
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """One referring expression and the box it means."""
+    """A referring expression and the box of its target."""
 
     query_id: str
-    """Unique within the data set."""
+    """Name, unique within the dataset."""
 
     text: str
     box_xyxy: Box
@@ -114,21 +81,21 @@ class Query:
     """``train``, ``val``, ``testA``, ..."""
 
     source: str
-    """Where the query comes from: ``refcoco``, ``miniature``, ``prompted`` (a composer), ..."""
+    """Origin of the query: ``refcoco``, ``miniature``, ``prompted`` (a composer), ..."""
 
     boxes_xyxy: tuple[Box, ...] = ()
-    """Where the phrase means several objects ("two men"), the box of each; ``box_xyxy`` is then the smallest around
-    all of them. Empty where it means one."""
+    """Boxes of the targets if there are several ("two men"), else empty; ``box_xyxy`` is then the smallest box around
+    them."""
 
     instance: int | None = None
-    """Index of the target in the sample's instances; None where it is not known."""
+    """Index of the target in the sample's instances; None if unknown."""
 
     prior_id: str | None = None
     program: Mapping[str, Any] | None = None
-    """For pseudo-queries: the relation program that selects the target, and only it."""
+    """Relation program of a generated query; it selects the target and no other instance."""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the query as JSON values."""
         return {
             "query_id": self.query_id,
             "text": self.text,
@@ -143,7 +110,7 @@ class Query:
 
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> Query:
-        """The inverse of ``to_json``."""
+        """Return the query of ``to_json``."""
         return Query(
             query_id=record["query_id"],
             text=record["text"],
@@ -157,20 +124,40 @@ class Query:
         )
 
 
+def find_distractors(instances: Sequence[Instance], target: int | None) -> list[int] | None:
+    """Find the other instances of the target's category; crowds do not count.
+
+    Args:
+        instances: all instances of the image.
+        target: index of the target; None if unknown.
+
+    Returns:
+        Indices in ``instances``; None if the target or its category is unknown.
+    """
+    if target is None or not instances[target].category:
+        return None
+    category = instances[target].category
+    return [
+        i
+        for i, instance in enumerate(instances)
+        if i != target and instance.category == category and not instance.is_crowd
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One image with its instances and queries; valid by construction."""
+    """An image with its instances and queries; valid by construction."""
 
     key: str
-    """Unique in the data set; letters, digits, ``_`` and ``-`` only, 88 at most, since it names members of a tar."""
+    """Name, unique within the dataset: 1 to 88 letters, digits, ``_`` and ``-``, since it names members of a tar."""
 
     width: int
     height: int
     image_name: str
-    """File name in the source, or the scene's key for a generated image."""
+    """File name in the source, or the key of a generated scene."""
 
     image: bytes = field(repr=False)
-    """Encoded image, JPEG or PNG, upright, RGB or grayscale."""
+    """Encoded image: JPEG or PNG, upright, RGB or grayscale."""
 
     instances: tuple[Instance, ...]
     queries: tuple[Query, ...]
@@ -186,33 +173,29 @@ class Sample:
             where = f"sample {self.key}, instance {i}"
             validate_box(instance.box_xyxy, self.width, self.height, where)
             if instance.requested_box_xyxy is not None:
-                validate_box(instance.requested_box_xyxy, self.width, self.height, f"{where} as asked for")
+                validate_box(instance.requested_box_xyxy, self.width, self.height, f"{where}, requested box")
         for query in self.queries:
-            where = f"sample {self.key}, query {query.query_id!r}"
-            validate_box(query.box_xyxy, self.width, self.height, where)
-            for box in query.boxes_xyxy:
-                validate_box(box, self.width, self.height, where)
-            if query.boxes_xyxy and query.box_xyxy != compute_enclosing_box(query.boxes_xyxy):
-                raise SchemaError(f"{where}: box {query.box_xyxy} is not the smallest around {query.boxes_xyxy}")
-            if not query.text.strip():
-                raise SchemaError(f"{where}: the text is empty")
-            if query.instance is not None and not 0 <= query.instance < len(self.instances):
-                raise SchemaError(f"{where}: instance {query.instance} of {len(self.instances)} does not exist")
+            self._validate_query(query, f"sample {self.key}, query {query.query_id!r}")
         if self.priors is not None and (self.priors.ndim != 2 or len(self.priors) != len(self.queries)):
             raise SchemaError(f"sample {self.key}: priors of shape {self.priors.shape} for {len(self.queries)} queries")
 
-    def num_distractors(self, query: Query) -> int | None:
-        """Other instances of the target's category (crowds left out); None where the category is not known."""
-        if query.instance is None or not self.instances[query.instance].category:
-            return None
-        category = self.instances[query.instance].category
-        return sum(
-            i != query.instance and instance.category == category and not instance.is_crowd
-            for i, instance in enumerate(self.instances)
-        )
+    def _validate_query(self, query: Query, where: str) -> None:
+        for box in (query.box_xyxy, *query.boxes_xyxy):
+            validate_box(box, self.width, self.height, where)
+        if query.boxes_xyxy and query.box_xyxy != compute_enclosing_box(query.boxes_xyxy):
+            raise SchemaError(f"{where}: box {query.box_xyxy} is not the smallest around {query.boxes_xyxy}")
+        if not query.text.strip():
+            raise SchemaError(f"{where}: the text is empty")
+        if query.instance is not None and not 0 <= query.instance < len(self.instances):
+            raise SchemaError(f"{where}: instance {query.instance} of {len(self.instances)} does not exist")
+
+    def count_distractors(self, query: Query) -> int | None:
+        """Count the other instances of the target's category; None if the category is unknown."""
+        distractors = find_distractors(self.instances, query.instance)
+        return None if distractors is None else len(distractors)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the image and the priors, as JSON values."""
+        """Return the sample as JSON values, without the image and the priors."""
         return {
             "schema_version": SCHEMA_VERSION,
             "key": self.key,
@@ -225,7 +208,7 @@ class Sample:
 
     @staticmethod
     def from_json(record: Mapping[str, Any], image: bytes, priors: npt.NDArray[np.float16] | None = None) -> Sample:
-        """The inverse of ``to_json``.
+        """Return the sample of ``to_json``.
 
         Raises:
             SchemaError: for another schema version, a missing field or a broken rule.
@@ -233,7 +216,7 @@ class Sample:
         version = record.get("schema_version")
         if version != SCHEMA_VERSION:
             raise SchemaError(
-                f"sample {record.get('key')!r}: schema version {version!r}, this code reads {SCHEMA_VERSION}; "
+                f"sample {record.get('key')!r} has schema version {version!r}, this code reads {SCHEMA_VERSION}; "
                 "make the shards again with this version"
             )
         try:

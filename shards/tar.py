@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from shards.schema import SchemaError
+from shards.errors import SchemaError
 
 _BLOCK = 512
 _NAME = re.compile(rb"[A-Za-z0-9_-]+(\.[a-z0-9]+)+")

@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.progress import Progress
 from upath import UPath
 
+from shards.errors import SchemaError
 from shards.reader import PipelineError, SampleReader
-from shards.schema import SchemaError
 from trainer.data.dataset import Samples
 from trainer.data.processor import Processor
 from trainer.errors import TrainerError

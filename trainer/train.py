@@ -24,8 +24,8 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 from torch import Tensor
 
+from shards.errors import SchemaError
 from shards.reader import PipelineError, SampleReader
-from shards.schema import SchemaError
 from trainer.config import TrainConfig, make_miniature_recipe, make_published_recipe
 from trainer.data.batch import Batch, BatchBuilder
 from trainer.data.dataset import Samples

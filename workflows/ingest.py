@@ -19,7 +19,7 @@ from rich.markup import escape
 from upath import UPath
 
 from pipeline import ExecutorConfig, Job, PlanRow, read_ledger, read_receipts
-from shards.images import LoadImageStage
+from shards.sources.load_images import LoadImageStage
 from shards.sources.sample import Problem, SourceSample
 from shards.sources.validation import ValidationResult
 from shards.writer import SampleSink

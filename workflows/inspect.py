@@ -27,6 +27,7 @@ from upath import UPath
 
 from pipeline import write_atomic
 from shards.images import ImageError, read_image, resolve_image_path
+from shards.schema import find_distractors
 from shards.sources.published_sizes import get_published_queries
 from shards.sources.sample import Problem, SourceSample
 from shards.sources.validation import ValidationResult, drop_invalid_boxes
@@ -197,7 +198,8 @@ def draw_samples(config: InspectConfig, validation: ValidationResult, path: UPat
             )
         except ImageError:
             continue
-        boxes = [(box, DISTRACTOR) for box in inspection.get_distractor_boxes(sample, query)]
+        distractors = find_distractors(sample.instances, query.instance) or []
+        boxes = [(sample.instances[i].box_xyxy, DISTRACTOR) for i in distractors]
         targets = [(box, TRUTH) for box in query.boxes_xyxy or (query.box_xyxy,)]
         tiles.append(make_tile(decode_image(content), query.text, [*boxes, *targets]))
     if not tiles:

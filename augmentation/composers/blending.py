@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 
 from augmentation.composers.composed import RgbImage
 from augmentation.composers.cutouts import OPAQUE_ALPHA
-from shards.schema import Box
+from shards.boxes import Box
 
 Pixels = npt.NDArray[np.float32]
 """(height, width, 3), RGB, 0 to 255."""

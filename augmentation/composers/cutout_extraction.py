@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from augmentation.composers.cutouts import OPAQUE_ALPHA
-from shards.schema import Box
+from shards.boxes import Box
 from shards.sources.coco_polygons import PolygonAnnotation, PolygonImage
 
 Mask = npt.NDArray[np.uint8]

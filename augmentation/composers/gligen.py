@@ -35,7 +35,7 @@ from augmentation.relations.scene import SceneObject
 from generation.errors import GenerationError
 from generation.models.checkpoints import find_local_folder, resolve_device, resolve_dtype
 from pipeline import Item, Rejected, Resources, Stage
-from shards.schema import Box
+from shards.boxes import Box
 
 MAX_OBJECTS = 30
 """As many grounding tokens there are, in training as here; those that are not needed hold a learned nothing."""

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from random import Random
 
 from augmentation.planning.vocabulary import Arrangement
-from shards.boxes import compute_overlap_share
-from shards.schema import Box
+from shards.boxes import Box, compute_overlap_share
 
 _SHRINK = 0.94
 """Each further try is with objects so much smaller, down to the least size."""

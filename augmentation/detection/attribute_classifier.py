@@ -22,7 +22,7 @@ from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.relations.scene import NO_ATTRIBUTE
 from generation.models.image_encoder import EncoderConfig, ImageEncoder
 from pipeline import Rejected, Resources, Stage
-from shards.schema import Box
+from shards.boxes import Box
 
 OPTIONAL_ATTRIBUTES = ("pattern",)
 """Kinds of attributes that a object may have none of."""

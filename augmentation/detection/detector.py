@@ -26,8 +26,7 @@ from augmentation.errors import AugmentationError
 from augmentation.relations.scene import snap_to_grid
 from generation.models.checkpoints import resolve_device
 from pipeline import Rejected, Resources, Stage
-from shards.boxes import compute_area_px, iou
-from shards.schema import Box
+from shards.boxes import Box, compute_area_px, iou
 
 _COCO_NAMES = {
     "motorbike": "motorcycle",

@@ -14,8 +14,7 @@ from itertools import combinations
 from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.detection.matching import match_objects
 from pipeline import Rejected
-from shards.boxes import compute_overlap_share
-from shards.schema import Box
+from shards.boxes import Box, compute_overlap_share
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
 from augmentation.composers.composed import RgbImage
 from augmentation.errors import AugmentationError
-from shards.schema import Box
+from shards.boxes import Box
 
 RawDetection = tuple[Box, str, float]
 """Box in pixels (it may reach beyond the image), category, score."""

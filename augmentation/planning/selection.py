@@ -87,7 +87,7 @@ def make_candidate(sample: Sample) -> Candidate:
 
 
 def _make_candidate_query(sample: Sample, query: Query) -> CandidateQuery:
-    distractors = sample.num_distractors(query)
+    distractors = sample.count_distractors(query)
     assert query.program is not None and query.instance is not None and distractors is not None  # as labelling made it
     category = sample.instances[query.instance].category
     quota_key = QuotaKey(category=category, count=distractors + 1, relation_type=relation_type(query.program))

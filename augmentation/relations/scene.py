@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from shards.schema import Box, validate_box
+from shards.boxes import Box, validate_box
 
 GRID_PX = 1 / 64
 """Grid of box edges. Floats represent its multiples exactly, so a scene and its mirror image compare alike."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shards.boxes import iou
-from shards.schema import Box, Instance
+from shards.boxes import Box, iou
+from shards.schema import Instance
 from shards.sources.errors import SourceError, format_value
 from shards.sources.sample import parse_size, xywh_to_xyxy
 

@@ -20,7 +20,8 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from shards.schema import Box, Query, compute_enclosing_box
+from shards.boxes import Box, compute_enclosing_box
+from shards.schema import Query
 from shards.sources.errors import SourceError, format_value
 from shards.sources.sample import Problem, SourceSample, make_key, parse_box, parse_size
 

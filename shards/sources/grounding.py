@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from shards.schema import Box, Query, compute_enclosing_box
+from shards.boxes import Box, compute_enclosing_box
+from shards.schema import Query
 from shards.sources.coco import CocoImage, CocoInstances
 from shards.sources.errors import SourceError
 from shards.sources.files import infer_splits, list_files

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from shards.schema import Box, Instance, Query, compute_enclosing_box
+from shards.boxes import Box, compute_enclosing_box
+from shards.schema import Instance, Query
 from shards.sources.errors import SourceError, format_value
 from shards.sources.files import infer_splits, list_files
 from shards.sources.json_lines import json_lines

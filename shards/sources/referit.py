@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from shards.schema import Box, Query
+from shards.boxes import Box
+from shards.schema import Query
 from shards.sources.errors import SourceError
 from shards.sources.isolated import read_matrix
 from shards.sources.sample import SourceSample, make_key

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shards.schema import MAX_KEY_LENGTH, Box, Instance, Query
+from shards.boxes import Box
+from shards.schema import MAX_KEY_LENGTH, Instance, Query
 from shards.sources.errors import SourceError, format_value
 
 

@@ -21,8 +21,8 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shards.boxes import iou
-from shards.schema import Box, Instance, Query
+from shards.boxes import Box, iou
+from shards.schema import Instance, Query
 from shards.sources.coco import CocoInstances
 from shards.sources.errors import SourceError, format_value
 from shards.sources.files import infer_splits

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from shards.schema import Box, Query
+from shards.boxes import Box
+from shards.schema import Query
 from shards.sources.coco import CocoImage, CocoInstances
 from shards.sources.errors import SourceError, format_value
 from shards.sources.isolated import read_pickle

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline import Location
+from shards.boxes import Box, validate_box
+from shards.errors import SchemaError
 from shards.images import ImageError, get_fast_path, read_upright_size, resolve_image_path
-from shards.schema import Box, Instance, Query, SchemaError, validate_box
+from shards.schema import Instance, Query
 from shards.sources.sample import Problem, SourceSample
 
 ROUNDING_PX = 2.0

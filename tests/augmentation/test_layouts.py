@@ -11,8 +11,7 @@ import pytest
 
 from augmentation.composers.layouts import LayoutConfig, sample_layout, sort_far_to_near
 from augmentation.planning.vocabulary import Arrangement
-from shards.boxes import compute_overlap_share
-from shards.schema import Box
+from shards.boxes import Box, compute_overlap_share
 
 ARRANGEMENTS = get_args(Arrangement)
 SIZES = ((96, 96), (112, 84), (480, 360), (640, 480))

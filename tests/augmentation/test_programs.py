@@ -36,7 +36,7 @@ from augmentation.relations.programs import (
     to_json,
 )
 from augmentation.relations.scene import Scene, SceneObject, flip_scene
-from shards.schema import SchemaError
+from shards.errors import SchemaError
 
 CUP = Category(name="cup")
 

@@ -28,8 +28,8 @@ from augmentation.relations.programs import from_json
 from augmentation.relations.scene import Scene, SceneObject
 from augmentation.relations.types import relation_type
 from pipeline import Rejected
-from shards.boxes import iou
-from shards.schema import Box, Sample
+from shards.boxes import Box, iou
+from shards.schema import Sample
 
 SPEC = SceneSpec(key="scene-1", category="cup", count=3, attributes={}, prompt="three cups")
 
@@ -219,7 +219,7 @@ def test_three_cups_in_a_row_become_a_sample_with_true_queries() -> None:
         assert query.program is not None and query.instance is not None
         assert evaluate_program(from_json(query.program), scene) == {query.instance}
         assert query.box_xyxy == THREE[query.instance]
-    assert [sample.num_distractors(query) for query in sample.queries] == [2] * 6
+    assert [sample.count_distractors(query) for query in sample.queries] == [2] * 6
 
 
 def test_the_stored_picture_is_the_detected_one_pixel_by_pixel_and_byte_by_byte() -> None:

@@ -20,8 +20,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shards.errors import SchemaError
 from shards.images import ImageError, read_image, read_upright_size
-from shards.schema import SchemaError
 from shards.sources.errors import SourceError
 from shards.sources.features import read_features
 from shards.sources.registry import FORMATS, read_annotations

@@ -21,9 +21,9 @@ from generation.models.webp import encode_webp
 from generation.priors.rendering import GeneratedImages, GeneratedPrior
 from generation.priors.store import PriorSink
 from pipeline import ExecutorConfig, Item, Job, PlanRow, Rejected, Stage, run_job
-from shards.images import LoadImageStage
 from shards.reader import SampleReader
 from shards.schema import Instance, Query
+from shards.sources.load_images import LoadImageStage
 from shards.sources.sample import SourceSample
 from shards.sources.validation import validate_samples
 from shards.writer import SampleSink

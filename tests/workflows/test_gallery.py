@@ -125,7 +125,7 @@ def test_predictions_are_found_by_iou_and_show_each_way_of_giving_priors(data: U
             text=query.text,
             split="val",
             source="miniature",
-            num_distractors=sample.num_distractors(query),
+            num_distractors=sample.count_distractors(query),
             category="cup",
             target_share=0.1,
             box_xyxy=(1.0, 1.0, 20.0, 20.0),

@@ -174,7 +174,7 @@ def _collect_ground_truth(read: Sequence[Sample], groups: Sequence[QueryGroup]) 
         EvaluationQuery(
             key=sample.key,
             size=(sample.width, sample.height),
-            num_distractors=sample.num_distractors(query),
+            num_distractors=sample.count_distractors(query),
             category="" if query.instance is None else sample.instances[query.instance].category,
             query=query,
             position=(group.sample, i),

@@ -70,7 +70,7 @@ def get_user_errors() -> tuple[type[Exception], ...]:
     from augmentation.errors import AugmentationError
     from generation.errors import GenerationError
     from pipeline import PipelineError
-    from shards.schema import SchemaError
+    from shards.errors import SchemaError
     from shards.sources.errors import SourceError
     from trainer.errors import TrainerError
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
-from shards.schema import Box
+from shards.boxes import Box
 
 SITE = Path(__file__).parent / "static"
 THUMBNAIL_PX = 384

@@ -17,7 +17,7 @@ from generation.parsing.lexicon import COLORS, LOCATION_WORDS
 from pipeline import Location, list_sizes
 from shards.boxes import compute_area_px
 from shards.image_names import normalize_image_name
-from shards.schema import Query
+from shards.schema import Query, find_distractors
 from shards.sources.sample import Problem, SourceSample
 from workflows.cli.console import UserError
 from workflows.reports.distractors import DISTRACTOR_GROUPS, get_distractor_group
@@ -80,29 +80,10 @@ def count_repeats(samples: Iterable[SourceSample]) -> dict[str, int]:
 
 
 def count_by_distractors(samples: Iterable[SourceSample]) -> dict[str, int]:
-    """Queries by the number of other instances of the target's category, crowds left out."""
-    totals = Counter(
-        get_distractor_group(_count_distractors(sample, query)) for sample in samples for query in sample.queries
-    )
+    """Count queries by the number of other instances of the target's category, crowds left out."""
+    distractors = (find_distractors(sample.instances, query.instance) for sample in samples for query in sample.queries)
+    totals = Counter(get_distractor_group(None if found is None else len(found)) for found in distractors)
     return {group: totals[group] for group in DISTRACTOR_GROUPS if totals[group]}
-
-
-def _count_distractors(sample: SourceSample, query: Query) -> int | None:
-    if query.instance is None or not sample.instances[query.instance].category:
-        return None
-    return len(get_distractor_boxes(sample, query))
-
-
-def get_distractor_boxes(sample: SourceSample, query: Query) -> list[Any]:
-    """Boxes of the other instances of the target's category."""
-    if query.instance is None:
-        return []
-    category = sample.instances[query.instance].category
-    return [
-        instance.box_xyxy
-        for i, instance in enumerate(sample.instances)
-        if i != query.instance and instance.category == category and not instance.is_crowd
-    ]
 
 
 def summarize_words(samples: Iterable[SourceSample]) -> dict[str, float | int]:

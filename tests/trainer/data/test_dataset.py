@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from shards.errors import SchemaError
 from shards.reader import SampleReader
-from shards.schema import SchemaError
 from trainer.data.dataset import Samples
 from trainer.errors import TrainerError
 

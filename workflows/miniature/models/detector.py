@@ -17,8 +17,7 @@ from transformers import ResNetConfig, RTDetrConfig, RTDetrForObjectDetection, R
 
 from augmentation.detection.detected import Detection
 from augmentation.detection.detector import Detector, DetectorConfig
-from shards.boxes import iou
-from shards.schema import Box
+from shards.boxes import Box, iou
 from workflows.miniature.models.captioned_images import to_images, to_tensor
 from workflows.miniature.models.training_loop import LoopConfig, train_model
 from workflows.miniature.world.dataset import WorldScene, sample_captioned_image, sample_scene

@@ -1,0 +1,47 @@
+"""Image files."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from shards.images import ImageError, read_image, read_upright_size
+
+
+def test_photographs_of_telephones_are_kept_byte_for_byte(tmp_path: Path) -> None:
+    images = [Image.new("RGB", (64, 48), color) for color in ("red", "blue")]
+    images[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=images[1:])
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert image.format == "MPO"
+    assert read_image(tmp_path / "a.jpg") == ((tmp_path / "a.jpg").read_bytes(), (64, 48))
+
+
+def test_transparency_becomes_white_and_cmyk_keeps_its_colour(tmp_path: Path) -> None:
+    clear = Image.new("P", (10, 8), 0)
+    clear.putpalette([0, 0, 0, 255, 0, 0])
+    clear.save(tmp_path / "a.png", transparency=0)
+    content, _ = read_image(tmp_path / "a.png")
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.getpixel((0, 0)) == (255, 255, 255)
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=95)
+    content, _ = read_image(tmp_path / "a.jpg")
+    with Image.open(io.BytesIO(content)) as image:
+        red, green, blue = image.getpixel((0, 0))  # type: ignore[misc]
+        assert (image.mode, red > 200, green < 60, blue < 60) == ("RGB", True, True, True)
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    header = b"IHDR" + struct.pack(">II", 20_000, 20_000) + bytes([8, 2, 0, 0, 0])  # 1.2 GB once unpacked
+    chunks = [header, b"IDAT" + zlib.compress(bytes(30_001))]
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks
+    )
+    (tmp_path / "a.png").write_bytes(png)
+    for read in (read_upright_size, read_image):
+        with pytest.raises(ImageError, match=r"20000|bomb"):
+            read(tmp_path / "a.png")
