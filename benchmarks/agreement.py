@@ -1,7 +1,7 @@
 """Do people mean what our programs mean? Plain queries of a data set, read as programs and run on its boxes.
 
-    make benchmark-agreement ARGS="refcoco --splits val --annotations refer/refcoco --split-by unc --images train2014
-        --instances instances_train2014.json"
+    make benchmark NAME=agreement ARGS="refcoco --splits val --annotations refer/refcoco --split-by unc
+        --images train2014 --instances instances_train2014.json"
 
 A plain query names a category as it is called and says one object besides: a side, a rank, the middle, a corner, a
 size,
@@ -83,7 +83,7 @@ class AgreementConfig(AnnotationsConfig):
     show: int = 10
     """Queries of each family to print that people meant otherwise."""
 
-    output: Path = Path("docs/agreement.json")
+    output: Path = Path("benchmarks/results/agreement.json")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """How often the parser's attributes agree with those that the data sets come with, and how fast it parses.
 
-    make benchmark-attributes REAL=../shared/real
+    make benchmark NAME=attributes ARGS=../shared/real
     python -m benchmarks.attributes ../shared/real --confusions 40
 
 REAL is a folder of TransVG split files, ``transvg/<name>/<name>_val.pth``, whose rows carry the attributes r1 ... r8
@@ -63,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("real", type=Path, help="folder that holds transvg/<name>/<name>_val.pth")
     parser.add_argument("--confusions", type=int, default=15, metavar="N", help="most frequent ones shown of each kind")
-    parser.add_argument("--output", type=Path, default=Path("docs/attributes.json"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/attributes.json"))
     options = parser.parse_args()
     attributes = AttributeParser()
     figures: dict[str, dict[str, float | int]] = {}

@@ -1,7 +1,7 @@
 """Train the detector with which ``benchmarks.scenes`` looks at real cut-outs: under an hour on one core.
 
     .venv/bin/python -m benchmarks.cutout_detector --real FOLDER --output cutout-detector
-    make benchmark-scenes REAL=FOLDER ARGS="--detector cutout-detector"
+    make benchmark NAME=scenes ARGS="--real FOLDER --detector cutout-detector"
 
 An RT-DETR of the miniature detector's size, which it starts from, learns eight categories on scenes that are pasted out
 of the same cut-outs (but are not the benchmark's scenes). It is no detector for images: it stands for one that

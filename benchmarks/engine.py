@@ -1,6 +1,6 @@
 """What the engine costs: plans, resumes, memory, overhead, waiting workers, and a job of ten million samples.
 
-    make benchmark-engine                                 # about 20 minutes on two cores
+    make benchmark NAME=engine                                 # about 20 minutes on two cores
     python -m benchmarks.engine --only plan resume
 
 Prints a table and writes the figures as JSON. Compared are ratios within one run, in turn, several times.
@@ -311,7 +311,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = ["plan", "resume", "memory", "overhead", "waiting", "driver", "scale"]
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
-    parser.add_argument("--output", type=Path, default=Path("docs/engine.json"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/engine.json"))
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # as Ray gives its actors, so that like is compared with like
     configure_library_logging()

@@ -1,7 +1,7 @@
 """How fast a gallery of 100,000 entries is in a real browser: first image, filters, search, sorting, pages.
 
-    make benchmark-gallery                       # needs Debian's chromium; two minutes
-    make benchmark-gallery ARGS="--entries 5000 --keep /tmp/gallery"
+    make benchmark NAME=gallery                       # needs Debian's chromium; two minutes
+    make benchmark NAME=gallery ARGS="--entries 5000 --keep /tmp/gallery"
 
 Entries share a few drawn images; each has three queries. Opened as a file, with an empty profile. Times are those
 that the page itself sees, from a click to the new tiles. Prints a table and writes the figures as JSON.
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keep", type=Path, help="folder for the gallery and its screenshots")
-    parser.add_argument("--output", type=Path, default=Path("docs/gallery.json"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/gallery.json"))
     options = parser.parse_args()
     chromium = shutil.which("chromium") or sys.exit("chromium is not installed: apt-get install chromium")
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,6 +1,6 @@
 """How long ingest takes for a data set of RefCOCO's size, against copying the same images into a tar.
 
-    make benchmark-ingest
+    make benchmark NAME=ingest
 
 Writes 17,000 JPEGs of 640 x 480 (60 kB each, a few kinds of image, every file different) with 119,000 queries in the
 REFER layout into a temporary folder. In turn, several rounds: ingest, from annotations to committed shards, every
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=17_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--output", type=Path, default=Path("docs/ingest.json"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/ingest.json"))
     options = parser.parse_args()
     configure_library_logging()
     with tempfile.TemporaryDirectory() as folder:
@@ -77,13 +77,13 @@ def measure_ingest(folder: Path, num_images: int, rounds: int) -> dict[str, Any]
     return {
         "images": num_images,
         "queries": num_images * sum(SENTENCES_EACH),
-        "kilobytes_an_image": bytes_of_images / num_images / 1000,
+        "kilobytes_per_image": bytes_of_images / num_images / 1000,
         "ingest_seconds": median(wall),
         "ingest_cpu_seconds": median(a[1] for a in ingests),
         "tar_copy_seconds": median(a[0] for a in copies),
         "times_a_tar_copy": median(a / b[0] for a, b in zip(wall, copies, strict=True)),
-        "read_samples_a_second": num_images / median(a[0] for a in reads),
-        "webdataset_samples_a_second": num_images / median(a[0] for a in plain),
+        "read_samples_per_second": num_images / median(a[0] for a in reads),
+        "webdataset_samples_per_second": num_images / median(a[0] for a in plain),
         "read_over_webdataset": median(b[0] / a[0] for a, b in zip(reads, plain, strict=True)),
         "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
         "rounds": rounds,

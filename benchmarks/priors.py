@@ -1,6 +1,6 @@
 """Do priors show what the query means? The nearest of 4,320 crops of the world's objects says.
 
-    make benchmark-priors
+    make benchmark NAME=priors
 
 300 queries of the miniature world, each about an object by its attributes; their priors are made as
 ``generate-priors`` makes them. A prior is right where the crop whose CLIP feature is nearest to the prior's shows the
@@ -40,7 +40,7 @@ POSITION_PHRASES = ("", "left {}", "{} on the right", "second {} from left", "th
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queries", type=int, default=300)
-    parser.add_argument("--output", type=Path, default=Path("docs/priors.json"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/priors.json"))
     options = parser.parse_args()
     configure_library_logging()
     figures = measure_priors(PriorGenerator(miniature.prior_config()), options.queries)

@@ -1,7 +1,7 @@
 """How fast priors are made, against the loop that one writes first; in turn, in one process, with the same models.
 
-    make benchmark-render                                        # the miniature models, a few minutes on a CPU
-    make benchmark-render ARGS="--full-size --prompts 32 --size 512 --steps 20 --dtype float16"   # on a GPU
+    make benchmark NAME=render                                        # the miniature models, a few minutes on a CPU
+    make benchmark NAME=render ARGS="--full-size --prompts 32 --size 512 --steps 20 --dtype float16"   # on a GPU
 
 The loop: for each query ``pipeline(prompt)``, save the PNG, open it, CLIP. Ours: ``PriorRenderer`` and the store's
 sink.
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--loop-dtype", choices=["float32", "float16", "bfloat16"], help="of the loop, if another")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--queries", type=Path, help="TransVG split file, to count how many queries share a prompt")
-    parser.add_argument("--output", type=Path, default=Path("docs/render.json"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/render.json"))
     options = parser.parse_args()
     configure_library_logging()
     with tempfile.TemporaryDirectory() as name:
@@ -118,12 +118,12 @@ def _measure_speed(config: PriorConfig, options: argparse.Namespace, scratch: Pa
         "images/s, ours": round(rate, 3),
         "times as fast, median of rounds": round(statistics.median(ratios), 2),
         "times as fast, by round": ", ".join(f"{ratio:.2f}" for ratio in ratios),
-        "queries a prompt": round(queries / unique, 2),
+        "queries per prompt": round(queries / unique, 2),
         "queries/s, ours": round(rate * queries / unique, 3),
         "peak memory, loop, MB": round(peaks["loop"]),
         "peak memory, ours, MB": round(peaks["ours"]),
         "share of time in denoiser and VAE": round(share, 3),
-        "GFLOP a image, denoiser and VAE": round(flops / 1e9, 2),
+        "GFLOP per image, denoiser and VAE": round(flops / 1e9, 2),
         "matmul rate, GFLOP/s": round(matmul / 1e9, 1),
         "share of what the matmul rate allows": round(rate * flops / matmul, 3),
         "prompts": len(prompts),

@@ -1,7 +1,7 @@
 """Are the queries of generated scenes true? Scenes whose truth is known say so, beside the rules of Pseudo-Q.
 
-    make benchmark-scenes                                                       # the miniature world
-    make benchmark-scenes REAL=FOLDER ARGS="--detector cutout-detector"         # real cut-outs and real queries, too
+    make benchmark NAME=scenes                                                     # the miniature world
+    make benchmark NAME=scenes ARGS="--real FOLDER --detector cutout-detector"     # also real cut-outs and queries
 
 Pasted scenes know what is in them and where. They are detected, verified and labeled as ``augment`` does it, and then
 everything is compared with the truth that no stage saw: counts, boxes, attributes, and every query's program, which is
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=1000, help="scenes of each kind to ask for")
     parser.add_argument("--real", type=Path, help="folder with coco/ and the joined validation splits")
     parser.add_argument("--detector", help="one that knows real cut-outs, as benchmarks.cutout_detector trains it")
-    parser.add_argument("--output", type=Path, default=Path("docs/scenes.json"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/scenes.json"))
     options = parser.parse_args()
     configure_library_logging()
     figures: dict[str, Any] = {}
@@ -224,8 +224,8 @@ def summarize_yield(run: Run) -> dict[str, Any]:
         "rejected share": 1 - len(accepted) / len(run.made),
         "rejected": dict(reasons.most_common()),
         "queries": queries,
-        "accepted scenes a second": len(accepted) / seconds,
-        "queries a second": queries / seconds,
+        "accepted scenes per second": len(accepted) / seconds,
+        "queries per second": queries / seconds,
         "seconds": {name: round(value, 1) for name, value in run.seconds.items()},
     }
 

@@ -1,8 +1,8 @@
 """How fast the network trains and answers, against the same network written plainly; in turn, in one process.
 
-    make benchmark-trainer                                                   # full size on a CPU: half an hour
-    make benchmark-trainer ARGS="--size miniature --rounds 2"                # a minute, to see that it runs
-    make benchmark-trainer ARGS="--bf16 --compile --num-images 64 --batch 64 --rounds 20"         # on a GPU
+    make benchmark NAME=trainer                                                   # full size on a CPU: half an hour
+    make benchmark NAME=trainer ARGS="--size miniature --rounds 2"                # a minute, to see that it runs
+    make benchmark NAME=trainer ARGS="--bf16 --compile --num-images 64 --batch 64 --rounds 20"         # on a GPU
 
 The plain version (``benchmarks.plain_network``) has the same weights, random ones of the published architecture: one
 image for each query, 40 tokens, attention that returns its weights. Both run in the same precision. Evaluation asks
@@ -60,7 +60,7 @@ from workflows.miniature import WEIGHTS
 
 console = Console()
 
-TRAINING = {"queries": 120_624, "pictures": 16_994, "epochs": 90}
+TRAINING = {"queries": 120_624, "images": 16_994, "epochs": 90}
 """RefCOCO's training split and the published length."""
 
 MAX_TOKENS = 40
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="compile ours")
     parser.add_argument("--num-loader-images", type=int, default=48)
     parser.add_argument("--note", help="about the machine: what else ran on it")
-    parser.add_argument("--output", type=Path, default=Path("docs/trainer.json"))
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/trainer.json"))
     options = parser.parse_args()
     configure_library_logging()
     if options.threads:
@@ -259,11 +259,11 @@ def measure_evaluation(network: GroundingNetwork, options: argparse.Namespace, d
 
     seconds = measure_in_turn({"plain": plainly, "ours": ours}, options.rounds, device)
     return {
-        "pictures": options.num_images,
+        "images": options.num_images,
         "queries": len(all_queries.targets),
         **compute_rates(seconds, dict.fromkeys(seconds, len(all_queries.targets)), "plain"),
         "largest difference of a box coordinate": float((answers["ours"] - answers["plain"]).abs().max()),
-        "IoU of both answers, least": float(
+        "min IoU of both predictions": float(
             iou(cxcywh_to_xyxy(answers["ours"].double()), cxcywh_to_xyxy(answers["plain"].double())).min()
         ),
         "Acc@0.5 of each": {name: compute_accuracy(boxes, all_queries.targets) for name, boxes in answers.items()},
@@ -477,7 +477,7 @@ def measure_growth(
 
             run()
             took = statistics.median(measure_seconds(run, device) for _ in range(options.rounds))
-            row = {"side px": size, "pictures": num_images, "queries of each": k, "ms": round(1000 * took, 1)}
+            row = {"side px": size, "images": num_images, "queries of each": k, "ms": round(1000 * took, 1)}
             rows.append({**row, "ms per query": round(1000 * took / (num_images * k), 1)})
     return rows
 

@@ -1,4 +1,4 @@
-"""Tests of all rooms share ``loopback``."""
+"""Fixtures and settings that the tests of all packages share."""
 
 import sys
 from pathlib import Path

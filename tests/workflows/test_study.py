@@ -71,8 +71,8 @@ def test_differences_are_paired_by_query_and_by_seed() -> None:
     everything = next(one for one in make_groups(answers[500, "both", 0], (), TEST) if one.name == "test")
     found = compute_difference(answers, 500, "both", "base", everything)
     assert found is not None and found["num_queries"] == 6
-    assert found["summarize_seeds"]["num_seeds"] == 2
-    assert found["summarize_seeds"]["mean"] == pytest.approx((2 / 6 + 1 / 6) / 2)
+    assert found["over_seeds"]["num_seeds"] == 2
+    assert found["over_seeds"]["mean"] == pytest.approx((2 / 6 + 1 / 6) / 2)
     assert found["over_images"]["mean"] == pytest.approx(0.25)
     assert compute_difference(answers, 500, "both", "scenes", everything) is None
 
@@ -93,11 +93,11 @@ def test_groups_say_which_queries_a_comparison_is_about() -> None:
     assert chosen["test"] == [f"q{i}" for i in range(6)]
 
 
-def test_comparisons_are_of_arms_and_groups_that_there_are() -> None:
+def test_comparisons_name_existing_variants_and_groups() -> None:
     names = {one.name for one in make_groups(_judged([True] * 6), (), TEST)}
     for one in COMPARISONS:
-        assert one.one in VARIANTS_BY_NAME and one.other in VARIANTS_BY_NAME and one.group in names
-    compared = {name for one in COMPARISONS for name in (one.one, one.other)}
+        assert one.first in VARIANTS_BY_NAME and one.second in VARIANTS_BY_NAME and one.group in names
+    compared = {name for one in COMPARISONS for name in (one.first, one.second)}
     assert compared == VARIANTS_BY_NAME.keys()
 
 
@@ -120,10 +120,10 @@ def test_the_report_has_levels_and_differences_and_becomes_a_table() -> None:
         **report(modes, {"q0"}, TEST),
     }
     assert record["levels"]["500"]["both"]["test"]["accuracy"]["mean"] == pytest.approx(4 / 6)
-    assert [(one["one"], one["other"]) for one in record["comparisons"]] == [("both", "base")] * 2
-    (heeded,) = record["prior_sensitivity"]
-    assert (heeded["variant"], heeded["priors"]) == ("both", "none")
-    assert heeded["summarize_seeds"]["mean"] == pytest.approx(1 / 6)
+    assert [(one["first"], one["second"]) for one in record["comparisons"]] == [("both", "base")] * 2
+    (gain,) = record["prior_sensitivity"]
+    assert (gain["variant"], gain["priors"]) == ("both", "none")
+    assert gain["over_seeds"]["mean"] == pytest.approx(1 / 6)
     text = format_markdown(record)
     assert "4 of 9 networks" in text and "| both | 2 |" in text and "+16.7" in text and " 1.5 |" in text
     assert "priors 2.5." in text and "prompted 7, 1,234." in text
@@ -132,13 +132,13 @@ def test_the_report_has_levels_and_differences_and_becomes_a_table() -> None:
 @pytest.mark.parametrize(("low", "high", "sign"), [(0.01, 0.03, "+"), (-0.03, -0.01, "-"), (-0.01, 0.03, "")])
 def test_a_sign_stands_where_both_intervals_are_clear_of_zero(low: float, high: float, sign: str) -> None:
     interval = {"mean": (low + high) / 2, "low": low, "high": high, "num_seeds": 3}
-    one = {"question": "?", "one": "a", "other": "b", "group": "test", "size": 500, "num_queries": 9}
+    one = {"question": "?", "first": "a", "second": "b", "group": "test", "size": 500, "num_queries": 9}
     record = {
         "networks": {"finished": 1, "all": 1},
         "steps": 1,
         "levels": {},
         "cost": {},
-        "comparisons": [{**one, "summarize_seeds": interval, "over_images": interval}],
+        "comparisons": [{**one, "over_seeds": interval, "over_images": interval}],
         "prior_sensitivity": [],
     }
     (line,) = (line for line in format_markdown(record).splitlines() if "| ? |" in line)
@@ -178,7 +178,7 @@ def test_withheld_words_leave_training_with_their_priors_and_stay_in_test() -> N
     assert [rows[one.text] for one in fewer.queries] == fewer.priors.tolist()
 
 
-def test_main_arms_have_all_seeds_and_controls_fewer_and_some_arms_all_sizes() -> None:
+def test_main_variants_have_all_seeds_and_controls_fewer_and_some_have_all_sizes() -> None:
     every = list(cells((500, 2000), VARIANTS, num_seeds=3, num_control_seeds=2, control_size=2000))
     trained = {variant.name: [(one.size, one.seed) for one in every if one.variant == variant] for variant in VARIANTS}
     assert trained["both"] == [(500, 0), (2000, 0), (500, 1), (2000, 1), (500, 2), (2000, 2)]

@@ -1,12 +1,10 @@
-"""What the answers of all networks say: means over seeds, and paired differences of arms, each with intervals."""
+"""Statistics of a study: means over seeds and paired differences between variants, each with a 95 % interval."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -18,15 +16,15 @@ from workflows.reports.accuracy import find_word_kinds
 from workflows.study.arms import has_held_out_color
 
 PredictionsByTrial = Mapping[tuple[int, str, int], Sequence[PredictionRecord]]
-"""(size, arm, seed) to its judgements with each query's own prior."""
+"""Predictions with each query's own prior, by (training queries, variant, seed)."""
 
 PredictionsByMode = Mapping[tuple[int, str, int], Mapping[str, Sequence[PredictionRecord]]]
-"""(size, arm, seed) to way of giving priors to judgements; the first way is with each query's own."""
+"""Predictions by (training queries, variant, seed), then by prior mode; the first mode is each query's own prior."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Queries that a claim is about."""
+    """Queries that a comparison is about."""
 
     name: str
     holds: Callable[[PredictionRecord], bool]
@@ -34,30 +32,34 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One arm less another, on a group of queries."""
+    """A variant minus another one, on a group of queries."""
 
     question: str
-    one: str
-    other: str
+    first: str
+    """Variant that is compared."""
+
+    second: str
+    """Variant that is subtracted."""
+
     group: str
 
 
-def _make_comparisons(question: str, one: str, other: str, *names: str) -> tuple[Comparison, ...]:
-    return tuple(Comparison(question=question, one=one, other=other, group=name) for name in names)
+def _make_comparisons(question: str, first: str, second: str, *groups: str) -> tuple[Comparison, ...]:
+    return tuple(Comparison(question=question, first=first, second=second, group=group) for group in groups)
 
 
 ON_VAL = ("val, positional", "val, not positional")
-"""testB's queries are all positional and testA's are not; val has both kinds about the same images."""
+"""Groups of val, which has both kinds of queries about the same images; testA has one kind and testB the other."""
 
 COMPARISONS = (
     *_make_comparisons("Do priors and scenes help?", "both", "base", "two or more distractors", "test"),
     *_make_comparisons("Where do priors help?", "priors", "base", "test", "unseen combinations", "seen combinations"),
     *_make_comparisons("Where do scenes help?", "scenes", "base", "test", "testA", "testB", "ordinal", *ON_VAL),
-    *_make_comparisons("Do priors help beside scenes?", "both", "scenes", "test", "unseen combinations"),
-    *_make_comparisons("Must it be the query's own prior?", "priors", "shuffled priors", "test"),
+    *_make_comparisons("Do priors help in addition to scenes?", "both", "scenes", "test", "unseen combinations"),
+    *_make_comparisons("Does it have to be the query's own prior?", "priors", "shuffled priors", "test"),
     *_make_comparisons("Would better priors help?", "oracle priors", "priors", "test"),
     *_make_comparisons(
-        "Do priors tell what words never taught?",
+        "Do priors help with colors held out of training?",
         "priors, colors held out",
         "base, colors held out",
         "held-out colors",
@@ -110,34 +112,39 @@ COMPARISONS = (
     ),
     *_make_comparisons("Are pasted scenes better?", "pasted scenes", "scenes", "test", "ordinal"),
     *_make_comparisons("Do pasted scenes help?", "pasted scenes", "base", "two or more distractors", "testA", "testB"),
-    *_make_comparisons("Must scenes be few?", "scenes", "all scenes in each epoch", "test", "testA", "testB"),
     *_make_comparisons(
-        "Do they help with four times the steps?",
+        "Does limiting scenes to 25 % of an epoch help?", "scenes", "all scenes in each epoch", "test", "testA", "testB"
+    ),
+    *_make_comparisons(
+        "Do priors and scenes help with four times the steps?",
         "both, four times the steps",
         "base, four times the steps",
         "two or more distractors",
         "test",
     ),
     *_make_comparisons(
-        "Do verifying priors tell what words never taught?",
+        "Do verifying priors help with colors held out of training?",
         "verifying priors, colors held out",
         "base, colors held out",
         "held-out colors",
         "other colors",
     ),
     *_make_comparisons("Are verifying priors better?", "verifying priors", "priors", "test"),
-    *_make_comparisons("Are they, beside scenes?", "verifying priors and scenes", "both", "test"),
+    *_make_comparisons(
+        "Are verifying priors better in addition to scenes?", "verifying priors and scenes", "both", "test"
+    ),
     *_make_comparisons("Are scaled priors better?", "scaled priors", "priors", "test", "unseen combinations"),
 )
-"""What is asked of the arms."""
+"""Comparisons of the report, in order."""
 
 
 def make_groups(records: Sequence[PredictionRecord], unseen: Collection[str], splits: Collection[str]) -> list[Group]:
-    """Of queries.
+    """Return the groups of queries of the report.
 
     Args:
-        unseen: ids of the queries whose target is of a combination that real training images never show.
-        splits: those that all groups but ``val`` and the like are made of.
+        records: predictions that contain every query.
+        unseen: ids of the queries whose target's combination no real training image shows.
+        splits: splits of the groups; the groups of val and those of single splits are apart.
     """
     kinds = find_word_kinds(one.text for one in records)
 
@@ -159,9 +166,9 @@ def make_groups(records: Sequence[PredictionRecord], unseen: Collection[str], sp
     of_val = dict(zip(ON_VAL, (is_positional, lambda one: not is_positional(one)), strict=True))
     all_splits = dict.fromkeys(one.split for one in records)
     return [
-        *starmap(partial(_make_group, splits), of_test.items()),
-        *starmap(partial(_make_group, ("val",)), of_val.items()),
-        *(_make_split_group(split) for split in all_splits),
+        *(_make_group(splits, name, holds) for name, holds in of_test.items()),
+        *(_make_group(("val",), name, holds) for name, holds in of_val.items()),
+        *(_make_group((split,), split, lambda _: True) for split in all_splits),
     ]
 
 
@@ -169,12 +176,8 @@ def _make_group(splits: Collection[str], name: str, holds: Callable[[PredictionR
     return Group(name=name, holds=lambda one: one.split in splits and holds(one))
 
 
-def _make_split_group(split: str) -> Group:
-    return Group(name=split, holds=lambda one: one.split == split)
-
-
 def summarize_seeds(values: Sequence[float]) -> dict[str, Any]:
-    """Mean with its 95 % interval by Student's t; no interval of a single seed."""
+    """Return mean and 95 % interval by Student's t; a single seed has no interval."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return {"mean": mean, "low": None, "high": None, "num_seeds": 1}
@@ -183,17 +186,17 @@ def summarize_seeds(values: Sequence[float]) -> dict[str, Any]:
 
 
 def compute_levels(predictions: PredictionsByTrial, groups: Sequence[Group]) -> dict[str, Any]:
-    """Size, arm and group to Acc@0.5 and mean IoU over seeds."""
+    """Compute Acc@0.5 and mean IoU over seeds, by training queries, variant and group."""
     seeds: dict[tuple[int, str], list[Sequence[PredictionRecord]]] = defaultdict(list)
     for (size, variant, _), records in predictions.items():
         seeds[size, variant].append(records)
     result: dict[str, Any] = {}
     for (size, variant), of_seeds in seeds.items():
-        of_arm = result.setdefault(str(size), {}).setdefault(variant, {})
+        of_variant = result.setdefault(str(size), {}).setdefault(variant, {})
         for group in groups:
             overlaps = [np.array([one.iou for one in some if group.holds(one)]) for some in of_seeds]
             if len(overlaps[0]):
-                of_arm[group.name] = {
+                of_variant[group.name] = {
                     "num_queries": len(overlaps[0]),
                     "accuracy": summarize_seeds([float((some > 0.5).mean()) for some in overlaps]),
                     "mean_iou": summarize_seeds([float(some.mean()) for some in overlaps]),
@@ -202,31 +205,31 @@ def compute_levels(predictions: PredictionsByTrial, groups: Sequence[Group]) -> 
 
 
 def compute_difference(
-    predictions: PredictionsByTrial, size: int, one: str, other: str, group: Group
+    predictions: PredictionsByTrial, size: int, first: str, second: str, group: Group
 ) -> dict[str, Any] | None:
-    """How many more of the same queries the one arm answers right than the other, of the seeds that both have; None
-    without any.
+    """Compute the difference in Acc@0.5 between two variants, paired by query and seed.
 
-    ``summarize_seeds`` says how it varies from training to training, ``over_images`` (of the mean over seeds) from
-    image to image.
+    Returns:
+        ``over_seeds``, the variation between trainings, and ``over_images``, that of the mean over seeds between
+        images. None if the variants share no seed or the group has no query.
     """
-    of_arm = [{seed for n, variant, seed in predictions if (n, variant) == (size, name)} for name in (one, other)]
-    seeds = sorted(of_arm[0] & of_arm[1])
+    both = [{seed for n, variant, seed in predictions if (n, variant) == (size, name)} for name in (first, second)]
+    seeds = sorted(both[0] & both[1])
     if not seeds:
         return None
     rows = np.array(
         [
-            _compute_paired_differences(predictions[size, one, seed], predictions[size, other, seed], group)
+            _compute_paired_differences(predictions[size, first, seed], predictions[size, second, seed], group)
             for seed in seeds
         ]
     )
     if not rows.size:
         return None
-    image_keys = [record.key for record in predictions[size, one, seeds[0]] if group.holds(record)]
+    image_keys = [record.key for record in predictions[size, first, seeds[0]] if group.holds(record)]
     (over_images,) = compute_intervals(rows.mean(0), image_keys)
     return {
         "num_queries": rows.shape[1],
-        "summarize_seeds": summarize_seeds([float(row.mean()) for row in rows]),
+        "over_seeds": summarize_seeds([float(row.mean()) for row in rows]),
         "over_images": {"mean": over_images.mean, "low": over_images.low, "high": over_images.high},
     }
 
@@ -239,7 +242,7 @@ def _compute_paired_differences(
 
 
 def compute_prior_sensitivity(modes: PredictionsByMode, test: Group) -> list[dict[str, Any]]:
-    """Whether networks heed their priors: how much better each arm answers with them than without, or with others'."""
+    """Compute the gain in Acc@0.5 of each variant with own priors over no priors and over shuffled ones."""
     rows = []
     for size, variant in dict.fromkeys((size, variant) for size, variant, _ in modes):
         predictions = {
@@ -259,22 +262,23 @@ def report(
     unseen: Collection[str],
     splits: Collection[str],
 ) -> dict[str, Any]:
-    """All figures as JSON values.
+    """Return all figures of the study as JSON values.
 
     Args:
-        modes: of all networks; the first way of giving priors counts.
-        unseen, splits: see ``make_groups``.
+        modes: predictions of all networks; levels and comparisons use the first prior mode.
+        unseen: see ``make_groups``.
+        splits: see ``make_groups``.
     """
     predictions: PredictionsByTrial = {key: next(iter(of.values())) for key, of in modes.items()}
     groups = make_groups(next(iter(predictions.values())), unseen, splits)
     by_name = {group.name: group for group in groups}
     sizes = sorted({size for size, _, _ in predictions})
     comparisons = [
-        {**vars(one), "size": size, **summary}
-        for one in COMPARISONS
+        {**vars(comparison), "size": size, **summary}
+        for comparison in COMPARISONS
         for size in sizes
-        if one.group in by_name
-        and (summary := compute_difference(predictions, size, one.one, one.other, by_name[one.group]))
+        if (group := by_name.get(comparison.group))
+        and (summary := compute_difference(predictions, size, comparison.first, comparison.second, group))
     ]
     return {
         "levels": compute_levels(predictions, groups),

@@ -13,13 +13,13 @@ GROUPS = ("testA", "testB", "two or more distractors", "unseen combinations", "v
 
 
 def plot_study(record: Mapping[str, Any], output: Path) -> None:
-    """``variants.png`` (the main arms by size) and ``comparisons.png``."""
+    """Write ``variants.png``, the main variants by size, and ``comparisons.png``."""
     plot_variants(record["levels"], output / "variants.png")
     plot_comparisons(record["comparisons"], output / "comparisons.png")
 
 
 def plot_variants(levels: Mapping[str, Any], path: Path) -> None:
-    """A panel for each group of queries; the data's size across, a color for each main arm."""
+    """Plot Acc@0.5 against training queries, one panel per group of queries, one color per main variant."""
     variants = [name for name, variant in VARIANTS_BY_NAME.items() if variant.is_main]
     figure, panels = new_figure(11, 6.4, len(GROUPS), columns=3)
     for axes, group in zip(panels, GROUPS, strict=True):
@@ -33,10 +33,10 @@ def plot_variants(levels: Mapping[str, Any], path: Path) -> None:
 
 
 def plot_comparisons(comparisons: list[Mapping[str, Any]], path: Path) -> None:
-    """Differences in points: thick over images, thin over seeds."""
+    """Plot differences in points; the thick interval is over images, the thin one over seeds."""
     figure, (axes,) = new_figure(9, 0.9 + 0.3 * max(1, len(comparisons)))
     for row, entry in enumerate(comparisons):
-        for level, width in (("over_images", 3.0), ("summarize_seeds", 1.0)):
+        for level, width in (("over_images", 3.0), ("over_seeds", 1.0)):
             if entry[level]["low"] is not None:
                 axes.plot(
                     [100 * entry[level]["low"], 100 * entry[level]["high"]],
@@ -45,7 +45,7 @@ def plot_comparisons(comparisons: list[Mapping[str, Any]], path: Path) -> None:
                     linewidth=width,
                 )
         axes.plot([100 * entry["over_images"]["mean"]], [row], marker="o", color="#0072b2")
-    names = [f"{entry['one']} - {entry['other']}, {entry['group']} ({entry['size']:,})" for entry in comparisons]
+    names = [f"{entry['first']} - {entry['second']}, {entry['group']} ({entry['size']:,})" for entry in comparisons]
     axes.set_yticks(range(len(comparisons)), names)
     axes.set_ylim(len(comparisons) - 0.5, -0.5)
     axes.axvline(0, color="#333333", linewidth=0.8)

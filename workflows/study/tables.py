@@ -19,27 +19,31 @@ COLUMNS = (
 
 
 def format_markdown(record: Mapping[str, Any]) -> str:
-    """A table of levels for each size, of the differences between arms, and of what priors matter to a network."""
+    """Return a table of levels for each size, of differences between variants, and of the effect of the priors."""
     finished, total = record["networks"]["finished"], record["networks"]["all"]
-    lines = ["# Study", "", f"{finished:,} of {total:,} networks, {record['steps']:,} steps unless the arm says more."]
+    lines = [
+        "# Study",
+        "",
+        f"{finished:,} of {total:,} networks, {record['steps']:,} steps unless the variant has more.",
+    ]
     if seconds := record.get("data_seconds"):
         took = ", ".join(f"{name} {value / 60:.1f}" for name, value in seconds.items())
-        lines += ["", f"Minutes that the data took, all processes together: {took}."]
+        lines += ["", f"Minutes of data generation, summed over processes: {took}."]
     if extra_data := record.get("extra_data"):
         held = "; ".join(f"{kind} {entry['images']:,}, {entry['queries']:,}" for kind, entry in extra_data.items())
-        lines += ["", f"Images and queries of further training data: {held}."]
+        lines += ["", f"Images and queries of the extra training data: {held}."]
     for size, variants in record["levels"].items():
         lines += ["", f"## {int(size):,} training queries", "", *_format_levels(variants, record["cost"].get(size, {}))]
-    lines += ["", "## Differences of arms", "", *_format_comparisons(record["comparisons"])]
+    lines += ["", "## Differences between variants", "", *_format_comparisons(record["comparisons"])]
     return "\n".join(
-        [*lines, "", "## Are priors heeded?", "", *_format_prior_sensitivity(record["prior_sensitivity"]), ""]
+        [*lines, "", "## Effect of the priors", "", *_format_prior_sensitivity(record["prior_sensitivity"]), ""]
     )
 
 
 def _format_levels(variants: Mapping[str, Any], seconds: Mapping[str, float]) -> Iterator[str]:
-    yield "Acc@0.5 in percent, mean over seeds with its 95 % interval (Student's t), and a training's CPU minutes."
+    yield "Acc@0.5 in percent: mean over seeds and its 95 % interval (Student's t). The last column is of one training."
     yield ""
-    yield f"| arm | seeds | {' | '.join(COLUMNS)} | mean IoU | CPU minutes |"
+    yield f"| variant | seeds | {' | '.join(COLUMNS)} | mean IoU | CPU minutes |"
     yield f"|---|--:|{'--:|' * (len(COLUMNS) + 2)}"
     for variant, entry in variants.items():
         cells = [_format_interval(entry[name]["accuracy"]) if name in entry else "" for name in COLUMNS]
@@ -52,28 +56,29 @@ def _format_levels(variants: Mapping[str, Any], seconds: Mapping[str, float]) ->
 
 def _format_comparisons(comparisons: list[Mapping[str, Any]]) -> Iterator[str]:
     yield "Points of Acc@0.5 on the same queries: over seeds (paired, Student's t) and over images (bootstrap of the"
-    yield "mean over seeds). + or - where both intervals are clear of zero, not corrected for their number."
+    yield "mean over seeds). The last column has a sign if both intervals exclude zero, without a correction for the"
+    yield "number of tests."
     yield ""
-    yield "| question | arms | of | size | queries | seeds | over seeds | over images | |"
+    yield "| question | variants | queries of | size | queries | seeds | over seeds | over images | |"
     yield "|---|---|---|--:|--:|--:|--:|--:|---|"
     for row in comparisons:
-        words = (row["question"], f"{row['one']} - {row['other']}", row["group"], f"{row['size']:,}")
+        words = (row["question"], f"{row['first']} - {row['second']}", row["group"], f"{row['size']:,}")
         yield f"| {' | '.join(words)} | {_format_difference(row)} |"
 
 
 def _format_prior_sensitivity(rows: list[Mapping[str, Any]]) -> Iterator[str]:
-    yield "The same network's answers to the test queries with their own priors, less those without any or with those"
-    yield "of other queries."
+    yield "Points of Acc@0.5 of the same network on the test queries: with each query's own prior, minus without priors"
+    yield "or with priors of other queries."
     yield ""
-    yield "| arm | size | own less | queries | seeds | over seeds | over images | |"
+    yield "| variant | size | own minus | queries | seeds | over seeds | over images | |"
     yield "|---|--:|---|--:|--:|--:|--:|---|"
     for row in rows:
         yield f"| {row['variant']} | {row['size']:,} | {row['priors']} | {_format_difference(row)} |"
 
 
 def _format_difference(row: Mapping[str, Any]) -> str:
-    seeds, images = row["summarize_seeds"], row["over_images"]
-    sign = "" if not (_is_clear(seeds) and _is_clear(images)) else "+" if seeds["mean"] > 0 else "-"
+    seeds, images = row["over_seeds"], row["over_images"]
+    sign = "" if not (_excludes_zero(seeds) and _excludes_zero(images)) else "+" if seeds["mean"] > 0 else "-"
     figures = (
         f"{row['num_queries']:,}",
         str(seeds["num_seeds"]),
@@ -84,7 +89,7 @@ def _format_difference(row: Mapping[str, Any]) -> str:
     return " | ".join(figures)
 
 
-def _is_clear(row: Mapping[str, Any]) -> bool:
+def _excludes_zero(row: Mapping[str, Any]) -> bool:
     return row["low"] is not None and (row["low"] > 0 or row["high"] < 0)
 
 

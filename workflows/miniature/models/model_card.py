@@ -24,8 +24,8 @@ Trained by `make miniature-models` on captioned images of the miniature world, o
 CLIP, the judge and the first 4,300 steps of the UNet and 2,550 of the detector learnt while the world still drew half
 of its objects mirrored and nearer to each other. CLIP's vision tower went on for 900 steps with pairs of views of one
 object, so that like objects are near each other whatever surrounds them (`sharpen_vision`; 20,000 of the captioned
-images, and the tower as it was stored): the nearest crop is right more often (`make benchmark-priors`), the caption
-among 1,000 less often (83.1 % before). All weights are stored in half precision, {megabytes:.1f} MB together.
+images, and the tower as it was stored): the nearest crop is right more often (`make benchmark NAME=priors`), the
+caption among 1,000 less often (83.1 % before). All weights are stored in half precision, {megabytes:.1f} MB together.
 Licence: Apache-2.0, as the rest of the project.
 
 ## Measured
