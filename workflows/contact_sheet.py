@@ -13,19 +13,18 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from upath import UPath
 
 from generation.priors.store import PriorStore
 from pipeline import ExecutorConfig
+from shards.tiles import make_sheet, make_tile
 from workflows.cli.console import Executor, UserError, console, run
 from workflows.cli.paths import DATA, get_dataset_paths
 from workflows.priors.config import find_prior_store_path, load_prior_config
 from workflows.priors.query_parsing import ParsedRow, Queries, QuerySource, parse_queries
 
-TEXT_LINES = 5
-MARGIN_PX = 8
-LINE_PX = 15
+CAPTION_LINES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,54 +105,14 @@ def pick_rows(config: ContactSheetConfig, store: PriorStore, rows: list[ParsedRo
 
 
 def draw_sheet(config: ContactSheetConfig, store: PriorStore, rows: list[ParsedRow]) -> Image.Image:
-    """The images in rows of ``columns``, what belongs to each below it."""
-    width, height = config.image_px + MARGIN_PX, config.image_px + TEXT_LINES * LINE_PX + 2 * MARGIN_PX
-    columns = min(config.columns, len(rows))
-    page = Image.new("RGB", (columns * width + MARGIN_PX, -(-len(rows) // columns) * height + MARGIN_PX), "white")
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(size=12)
-    for i, row in enumerate(rows):
-        x, y = MARGIN_PX + i % columns * width, MARGIN_PX + i // columns * height
-        image = Image.fromarray(store.image(row.prior_id))
-        page.paste(image.resize((config.image_px, config.image_px), Image.Resampling.LANCZOS), (x, y))
+    """Draw the priors in rows, each below its CLIP score, query and prompt."""
+    tiles = []
+    for row in rows:
         score = store.clip_score(row.prior_id)
-        text = [f"“{row.text}”", row.prompt, "" if score is None else f"CLIP {score:.1f}"]
-        _draw_caption(draw, font, text, (x, y + config.image_px + 2), config.image_px)
-    return page
-
-
-def _draw_caption(
-    draw: ImageDraw.ImageDraw,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    texts: list[str],
-    position: tuple[int, int],
-    width: int,
-) -> None:
-    """Query (two lines at most), prompt (two) and score, each in its color."""
-    lines = [
-        (line, color)
-        for text, color, max_lines in zip(texts, ("black", "#1f5fa8", "#777777"), (2, 2, 1), strict=True)
-        for line in _wrap_text(draw, font, text, width, max_lines)
-    ]
-    for number, (line, color) in enumerate(lines):
-        draw.text((position[0], position[1] + number * LINE_PX), line, fill=color, font=font)
-
-
-def _wrap_text(
-    draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text: str, width: int, max_lines: int
-) -> list[str]:
-    """At most ``max_lines`` lines that fit; what is cut ends with an ellipsis."""
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if draw.textlength(longer, font=font) <= width or not lines[-1]:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    if len(lines) > max_lines:
-        lines = [*lines[: max_lines - 1], f"{lines[max_lines - 1]} …"]
-    while draw.textlength(lines[-1], font=font) > width and len(lines[-1]) > 2:
-        lines[-1] = f"{lines[-1].removesuffix('…').rstrip()[:-1]}…"
-    return lines
+        caption = f"“{row.text}”\n{row.prompt}" + ("" if score is None else f"\nCLIP {score:.1f}")
+        image = Image.fromarray(store.image(row.prior_id))
+        tiles.append(make_tile(image, caption, side_px=config.image_px, num_lines=CAPTION_LINES))
+    return make_sheet(tiles, config.columns)
 
 
 if __name__ == "__main__":

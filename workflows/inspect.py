@@ -31,11 +31,11 @@ from shards.schema import find_distractors
 from shards.sources.published_sizes import get_published_queries
 from shards.sources.sample import Problem, SourceSample
 from shards.sources.validation import ValidationResult, drop_invalid_boxes
+from shards.tiles import DISTRACTOR, TRUTH, decode_image, make_sheet, make_tile
 from workflows.cli.annotation_options import AnnotationsConfig, read, validate_annotations
 from workflows.cli.console import UserError, console, print_path, run
 from workflows.cli.paths import DATA, get_dataset_paths, write_lines
 from workflows.reports import dataset_statistics as inspection
-from workflows.visualization.tiles import DISTRACTOR, TRUTH, decode_image, make_sheet, make_tile
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,8 +36,8 @@ from trainer.predict import Grounder, open_image
 from workflows.cli.console import UserError, print_path, run
 from workflows.cli.paths import DATA, get_prior_store_path
 from workflows.priors.config import load_prior_config
+from workflows.visualization.annotated_images import draw_named_boxes
 from workflows.visualization.attention_maps import draw_attention_overview
-from workflows.visualization.tiles import draw_named_boxes
 
 PriorOrigin = Literal["auto", "cached", "none"]
 

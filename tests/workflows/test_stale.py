@@ -13,6 +13,7 @@ from upath import UPath
 
 from generation.priors.store import PriorStore
 from pipeline import ExecutorConfig, list_runs, read_receipts
+from shards.tiles import GAP_PX
 from workflows import contact_sheet, generate_priors
 from workflows.cli.console import UserError
 from workflows.cli.paths import get_prior_store_path
@@ -89,8 +90,8 @@ def test_a_contact_sheet_has_a_row_of_pictures_for_its_slice(tmp_path: Path) -> 
     scores = [store.clip_score(row.prior_id) for row in contact_sheet.pick_rows(config, store, rows)]
     assert scores == sorted(scores, key=lambda score: score or 0.0)
     with Image.open(tmp_path / "sheet.png") as sheet:
-        cell = config.image_px + contact_sheet.MARGIN_PX
-        assert sheet.width == 2 * cell + contact_sheet.MARGIN_PX
+        cell = config.image_px + GAP_PX
+        assert sheet.width == 2 * cell
         assert sheet.height > 2 * cell
 
 

@@ -15,8 +15,8 @@ from trainer.errors import TrainerError
 from trainer.predict import open_image
 from workflows.app.answers import Answer, GroundingSession
 from workflows.cli.console import UserError, console, get_user_errors
+from workflows.visualization.annotated_images import draw_named_boxes, scale_box, shrink_image
 from workflows.visualization.attention_maps import MAX_SHOWN_PX, make_views
-from workflows.visualization.tiles import draw_named_boxes, scale_box, shrink_image
 
 TITLE = "Visual grounding among look-alikes"
 ABOUT = """\

@@ -34,10 +34,10 @@ from pipeline import (
 )
 from shards.reader import SampleReader
 from shards.schema import Sample
+from shards.tiles import PREDICTED, decode_image, make_sheet, make_tile
 from shards.writer import SampleSink
 from workflows.cli.console import print_path
 from workflows.scenes.rounds import ComposerPipeline, RoundRun, Rounds
-from workflows.visualization.tiles import PREDICTED, decode_sample, make_sheet, make_tile
 
 _NUM_SHOWN_STAGES = 2
 """Compose, and find what is there; what the later ones add is in the detail."""
@@ -118,4 +118,4 @@ def _write_sheet(path: UPath, reader: SampleReader, details: Mapping[str, str]) 
 
 
 def _make_rejected_tile(sample: Sample, detail: str) -> Image.Image:
-    return make_tile(decode_sample(sample), detail, [(one.box_xyxy, PREDICTED) for one in sample.instances])
+    return make_tile(decode_image(sample.image), detail, [(one.box_xyxy, PREDICTED) for one in sample.instances])

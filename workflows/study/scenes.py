@@ -15,8 +15,8 @@ from augmentation.queries.labeling import build_scene, make_sample
 from pipeline import Item, Location, Rejected, ShardItems, Stage, list_runs, open_plan, resolve_location
 from shards.reader import SampleReader
 from shards.schema import Query, Sample
+from shards.tiles import decode_image
 from workflows.study.pseudo_q import generate_pseudo_queries
-from workflows.visualization.tiles import decode_image
 
 
 def read_requests(rounds: Location) -> dict[str, Mapping[str, Any]]:

@@ -9,16 +9,9 @@ import numpy.typing as npt
 from matplotlib import colormaps
 from PIL import Image, ImageDraw
 
+from shards.tiles import PREDICTED, Box, make_sheet, make_tile
 from trainer.explain import Explanation, Map
-from workflows.visualization.tiles import (
-    PREDICTED,
-    Box,
-    draw_named_boxes,
-    make_sheet,
-    make_tile,
-    scale_box,
-    shrink_image,
-)
+from workflows.visualization.annotated_images import draw_named_boxes, scale_box, shrink_image
 
 HEAT = colormaps["cividis"]
 """Equally readable with every kind of color vision, and in grey."""

@@ -10,11 +10,11 @@ from upath import UPath
 
 from generation.priors.store import PriorStore
 from shards.reader import SampleReader
+from shards.tiles import TRUTH, decode_image, make_sheet, make_tile
 from trainer.evaluate import read_predictions
 from workflows.cli.paths import get_dataset_paths
 from workflows.priors.config import find_prior_store_path
 from workflows.visualization.prediction_sheets import make_prediction_tiles
-from workflows.visualization.tiles import TRUTH, decode_sample, make_sheet, make_tile
 
 
 def draw_demo_sheets(data: UPath, networks: Mapping[str, Path], output: Path, count: int = 24) -> None:
@@ -51,5 +51,5 @@ def make_scene_tiles(scenes: UPath, count: int) -> list[Image.Image]:
     for i in range(min(count, len(reader))):
         sample = reader.read(i)
         query = sample.queries[i % len(sample.queries)]
-        tiles.append(make_tile(decode_sample(sample), query.text, [(query.box_xyxy, TRUTH)]))
+        tiles.append(make_tile(decode_image(sample.image), query.text, [(query.box_xyxy, TRUTH)]))
     return tiles

@@ -10,8 +10,8 @@ from PIL import Image
 from upath import UPath
 
 from shards.reader import SampleReader
+from shards.tiles import PREDICTED, TRUTH, decode_image, make_sheet, make_tile
 from trainer.evaluation.metrics import PredictionRecord
-from workflows.visualization.tiles import PREDICTED, TRUTH, decode_sample, make_sheet, make_tile
 
 NUM_IMAGES = 32
 
@@ -40,6 +40,6 @@ def make_prediction_tiles(samples: UPath, records: Sequence[PredictionRecord]) -
     tiles = []
     for one in records:
         boxes = [(one.target_xyxy, TRUTH), (one.box_xyxy, PREDICTED)]
-        image = decode_sample(reader.read(number[one.key]))
+        image = decode_image(reader.read(number[one.key]).image)
         tiles.append(make_tile(image, f"{one.text}\nIoU {one.iou:.2f}", boxes))
     return tiles

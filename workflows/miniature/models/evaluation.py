@@ -12,6 +12,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from transformers import CLIPModel, CLIPTokenizer
 
+from shards.tiles import make_sheet, make_tile
 from workflows.miniature.models import detector as detection
 from workflows.miniature.models.attribute_classifier import AttributeClassifier, count_objects
 from workflows.miniature.models.autoencoder import compute_psnr_db
@@ -39,15 +40,8 @@ def select_single_objects(count: int, seed: int = 0) -> list[Combination]:
     return list(islice(cycle(combinations), count))
 
 
-def make_contact_sheet(images: Sequence[Image.Image], columns: int, zoom: int = 2) -> Image.Image:
-    """Images of one size in rows."""
-    width, height = images[0].width * zoom, images[0].height * zoom
-    rows = -(-len(images) // columns)
-    sheet = Image.new("RGB", (columns * (width + 4), rows * (height + 4)), "white")
-    for i, image in enumerate(images):
-        offset = ((i % columns) * (width + 4), (i // columns) * (height + 4))
-        sheet.paste(image.convert("RGB").resize((width, height), Image.Resampling.NEAREST), offset)
-    return sheet
+def _save_sheet(images: Sequence[Image.Image], path: Path) -> None:
+    make_sheet([make_tile(image, "", side_px=128, num_lines=0) for image in images[:64]], columns=8).save(path)
 
 
 def measure_classifier(classifier: AttributeClassifier, count: int = 600) -> float:
@@ -78,9 +72,9 @@ def measure_diffusion(
     """
     truths = select_single_objects(num_singles)
     images = draw(pipeline, [add_article(describe_combination(truth)) for truth in truths], seed=1000)
-    make_contact_sheet(images[:64], 8).save(sheets / "single-objects.png")
+    _save_sheet(images, sheets / "single-objects.png")
     read = classifier.read(images)
-    report: dict[str, Any] = {"select_single_objects": num_singles, "read_right": _compute_share(truths, read)}
+    report: dict[str, Any] = {"single_object_prompts": num_singles, "read_right": _compute_share(truths, read)}
     for i, name in enumerate(("category", "color", "pattern")):
         report[f"{name}_right"] = _compute_share([t[i] for t in truths], [r[i] for r in read])
     report["detector_finds_single_object"] = _compute_share(
@@ -98,7 +92,7 @@ def measure_diffusion(
         report[f"detector_agrees_on_{number}"] = _compute_share(counted, detected)
     cups = draw(pipeline, ["three cups"] * max(8, 8 * images_per_prompt), seed=9000)
     report["three_cups_exactly_three"] = _compute_share([3] * len(cups), [count_objects(image) for image in cups])
-    make_contact_sheet((several + cups)[:64], 8).save(sheets / "several-objects.png")
+    _save_sheet(several + cups, sheets / "several-objects.png")
     return report
 
 
