@@ -35,7 +35,7 @@ NUM_IMAGES = 40
 
 TIMED = """
 async ([id, value]) => {
-  const found = document.getElementById("found"), before = found.textContent;
+  const found = document.getElementById("matches"), before = found.textContent;
   const changed = new Promise((resolve) => new MutationObserver(resolve).observe(found, { childList: true }));
   const started = performance.now(), one = document.getElementById(id);
   one.value = value;
@@ -57,7 +57,7 @@ def make_entries(count: int) -> Iterator[Entry]:
             key=f"entry-{number:06d}",
             facts=f"train, 3 {category}",
             image=make_image(number % NUM_IMAGES),
-            marks=tuple(Mark(box_xyxy=box, role="thing", label=category) for box in boxes),
+            marks=tuple(Mark(box_xyxy=box, role="object", label=category) for box in boxes),
             lines=tuple(Line(text=sample_query(random), note="ordinal(category)", marks=(i,)) for i in range(3)),
             choices={
                 "kind": [random.choice(("scene", "sample"))],
@@ -106,12 +106,12 @@ def measure_in_browser(chromium: str, folder: Path, options: argparse.Namespace)
             "first paint": page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"),
             "first tiles": page.evaluate("performance.now()"),
         }
-        page.wait_for_function(f"document.getElementById('found').textContent.startsWith('{options.entries:,} of')")
+        page.wait_for_function(f"document.getElementById('matches').textContent.startsWith('{options.entries:,} of')")
         times["all read"] = page.evaluate("performance.now()")
         for name, change in {
             "filter by category": ["category", "2"],
             "and by relation": ["relation", "1"],
-            "and by score": ["score-least", "0.5"],
+            "and by score": ["score-min", "0.5"],
             "search": ["text", "left"],
             "sort": ["sort", "-iou"],
             "clear search": ["text", ""],

@@ -1,4 +1,4 @@
-"""What a person runs: one module per make target. Nothing imports this package."""
+"""Commands for people and the libraries behind them. Only benchmarks and tests import this package."""
 
 import os
 

@@ -1,9 +1,9 @@
-"""Is one network better than another? The same queries, paired, with bootstrap intervals.
+"""Compare two networks on the same queries, paired, with bootstrap intervals.
 
     python -m workflows.compare runs/miniature-both/evaluation runs/miniature-base/evaluation
     make compare A=runs/miniature-both/evaluation B=runs/miniature-base/evaluation
 
-Differences are those of the first against the second, each with the priors that its report is about.
+Differences are of the first network minus the second one, each with the prior mode that its report is about.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class CompareConfig:
     first: Annotated[Path, tyro.conf.Positional]
     second: Annotated[Path, tyro.conf.Positional]
     output: Path | None = None
-    """Folder for ``comparison.json`` and ``comparison.md``; the first's where not given."""
+    """Folder for ``comparison.json`` and ``comparison.md``; the first evaluation's by default."""
 
 
 def main(config: CompareConfig) -> None:
@@ -44,7 +44,7 @@ def main(config: CompareConfig) -> None:
     write_atomic(output / "comparison.json", json.dumps({"runs": names, "splits": comparison}, indent=1))
     write_atomic(output / "comparison.md", text)
     console.print(Markdown(text))
-    print_path("the comparison", output / "comparison.md")
+    print_path("comparison saved to", output / "comparison.md")
 
 
 def _read_first_records(folder: Path) -> list[PredictionRecord]:
@@ -53,7 +53,7 @@ def _read_first_records(folder: Path) -> list[PredictionRecord]:
 
 
 def _get_run_name(folder: Path) -> str:
-    """ "miniature-both" of ``runs/miniature-both/evaluation``."""
+    """Return the run's name, such as "miniature-both" for ``runs/miniature-both/evaluation``."""
     return folder.parent.name if folder.name == "evaluation" else folder.name
 
 

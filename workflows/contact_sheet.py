@@ -1,4 +1,4 @@
-"""A contact sheet of priors: query, prompt, image and CLIP score, for any slice of a data set.
+"""Save a contact sheet of priors: query, prompt, image and CLIP score, for any part of a dataset.
 
 python -m workflows.contact_sheet --dataset miniature --output sheet.png
 python -m workflows.contact_sheet --dataset refcoco --matching "umbrella" --order worst --num-priors 60
@@ -29,28 +29,28 @@ CAPTION_LINES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class ContactSheetConfig:
-    """Which priors are shown, and where the sheet goes."""
+    """Priors of the sheet and its layout."""
 
     dataset: str = "miniature"
     source: QuerySource = "samples"
-    """``samples``: the queries that ``ingest`` read; ``scenes``: those of the generated scenes."""
+    """Queries of ``samples``, which ``ingest`` read, or of the generated ``scenes``."""
 
     data: UPath = DATA
     matching: str = ""
-    """Only queries in which this regular expression is found."""
+    """Regular expression that the queries match somewhere."""
 
     kinds: tuple[str, ...] = ()
-    """Only targets of these kinds: person, animal, garment, part, stuff, object, unknown."""
+    """Kinds of targets: person, animal, garment, part, stuff, object, unknown; all by default."""
 
     order: Literal["random", "worst", "best"] = "random"
-    """``worst`` and ``best`` are by CLIP score."""
+    """Order of the priors; ``worst`` and ``best`` are by CLIP score."""
 
     num_priors: int = 48
-    """Prompts shown; of the queries that share one, the first is written."""
+    """Number of priors, at least 1; a prior is shown with the first of its queries."""
 
     columns: int = 8
     image_px: int = 160
-    """Side of a image on the sheet."""
+    """Side of an image on the sheet, at least 32."""
 
     seed: int = 0
     output: Path = Path("contact-sheet.png")
@@ -62,28 +62,29 @@ class ContactSheetConfig:
         try:
             re.compile(self.matching)
         except re.error as error:
-            raise UserError(f"--matching {self.matching!r} is no regular expression: {error}") from error
+            raise UserError(f"--matching {self.matching!r} is not a regular expression: {error}") from error
 
 
 def main(config: ContactSheetConfig) -> None:
-    """Choose the priors, draw the sheet, say what is not there yet."""
+    """Select the priors, save the sheet and report how many priors are missing."""
     store = PriorStore.open(find_prior_store_path(config.dataset, config.data))
     rows = select_rows(config)
     available = [row for row in rows if row.prior_id in store]
     if len(available) < len(rows):
         console.print(
-            f"{len(rows) - len(available):,} of {len(rows):,} prompts are not drawn yet; `make generate-priors`"
+            f"{len(rows) - len(available):,} of {len(rows):,} priors are not rendered yet; run `make generate-priors`"
         )
     if not available:
-        raise UserError("no prior to show; take another slice, or run `make generate-priors` first")
+        raise UserError("no prior to show; change --matching or --kinds, or run `make generate-priors` first")
     draw_sheet(config, store, pick_rows(config, store, available)).save(config.output)
     console.print(
-        f"{min(config.num_priors, len(available)):,} of {len(available):,} priors: {config.output}", soft_wrap=True
+        f"{min(config.num_priors, len(available)):,} of {len(available):,} priors saved to {config.output}",
+        soft_wrap=True,
     )
 
 
 def select_rows(config: ContactSheetConfig) -> list[ParsedRow]:
-    """One row for each prompt of the slice, the first query that asks for it."""
+    """Return the first query of each prompt."""
     prior = load_prior_config(get_dataset_paths(config.dataset, config.data).prior_config)
     parsed = parse_queries(
         Queries(dataset=config.dataset, source=config.source, data=config.data), prior, config.executor
@@ -97,7 +98,7 @@ def select_rows(config: ContactSheetConfig) -> list[ParsedRow]:
 
 
 def pick_rows(config: ContactSheetConfig, store: PriorStore, rows: list[ParsedRow]) -> list[ParsedRow]:
-    """``num_priors`` of the rows, in the order asked for."""
+    """Return ``num_priors`` rows in the configured order."""
     if config.order == "random":
         return Random(config.seed).sample(rows, min(config.num_priors, len(rows)))
     by_score = sorted(rows, key=lambda row: store.clip_score(row.prior_id) or 0.0, reverse=config.order == "best")

@@ -1,10 +1,10 @@
-"""The whole job on the miniature world: data set, priors, scenes, shards, two trainings, one table, images.
+"""Run the whole job on the miniature world: dataset, priors, scenes, two trainings, one table, images.
 
-make demo               # about 20 minutes on two cores
-make demo SIZE=smoke    # everything once, too small to learn anything
+    make demo               # about 20 minutes on two cores
+    make demo SIZE=smoke    # a test of every step; the networks are too small to be useful
 
-Generation and augmentation run on Ray, as they would on a cluster. The demo is resumable: run it again. In full size
-its data and networks lie where `make predict`, `make evaluate` and the other steps look for them.
+Generation and augmentation run on Ray, as on a cluster. To resume the demo, run it again. In full size it writes to the
+folders from which `make predict`, `make evaluate` and the other commands read by default.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from workflows.visualization.demo_sheets import draw_demo_sheets
 
 @dataclass(frozen=True, kw_only=True)
 class DemoSize:
-    """How much of everything."""
+    """Sizes of the dataset and of the trainings."""
 
     num_train: int
     num_val: int
     num_test: int
     num_scenes: int
     epochs: int | None = None
-    """Of each training; None: as `make train` has it."""
+    """Epochs of each training; None uses the default of `make train`."""
 
     pretrained_visual: Path | None = None
-    """Of both networks; None: as `make train` has it."""
+    """Checkpoint of both networks' backbones; None uses the default of `make train`."""
 
 
 SIZES = {
@@ -54,18 +54,18 @@ SIZES = {
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig:
-    """Size and place of the demo."""
+    """Size and folder of the demo."""
 
     size: Literal["full", "smoke"] = "full"
     output: Path | None = None
-    """Folder for ``data`` and ``runs``; where not given, this one, for a smoke demo ``runs/demo-smoke``."""
+    """Folder of ``data`` and ``runs``; by default the current one, and ``runs/demo-smoke`` for a smoke demo."""
 
     workers: int = 2
-    """Ray workers of each stage."""
+    """Ray workers per stage."""
 
 
 def main(config: DemoConfig) -> None:
-    """Run all steps, then print where the time went and what came out."""
+    """Run all steps, then print times and results."""
     root = config.output or (Path() if config.size == "full" else Path("runs/demo-smoke"))
     data, runs, output = UPath(root / "data"), root / "runs", root / "runs" / "demo"
     size, executor = SIZES[config.size], ExecutorConfig(executor="ray", workers=config.workers)
@@ -118,8 +118,8 @@ def main(config: DemoConfig) -> None:
     )
     summary = {"seconds": seconds, "peak_bytes_of_one_process": peak_bytes, "reports": reports}
     (output / "demo.json").write_text(json.dumps(summary, indent=1))
-    print_path("the table as JSON", output / "demo.json")
-    print_path("images of priors, scenes and predictions", output / "images")
+    print_path("table saved to", output / "demo.json")
+    print_path("images of priors, scenes and predictions saved to", output / "images")
 
 
 def _measure_step(name: str, step: Callable[[], object]) -> float:

@@ -1,10 +1,10 @@
-"""Samples or generated scenes in the formats of other trainers.
+"""Write samples or generated scenes in the formats of other trainers.
 
     python -m workflows.export --dataset miniature --source scenes --format transvg --output exported
     python -m workflows.export --dataset refcoco --source packed-samples --format grounding --output exported
 
-``transvg`` writes ``<name>_<split>.pth`` for TransVG, VLTVG and ResVG (with ``<split>_fea.pth`` where the samples carry
-priors), ``grounding`` the JSON of MDETR, GLIP and Grounding DINO; both with the images in ``images``.
+``transvg`` writes ``<name>_<split>.pth`` for TransVG, VLTVG and ResVG, and ``<split>_fea.pth`` if the samples carry
+priors. ``grounding`` writes the JSON of MDETR, GLIP and Grounding DINO. Both write the images to ``images``.
 """
 
 from __future__ import annotations
@@ -29,31 +29,33 @@ from workflows.cli.paths import DATA, get_dataset_paths
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """What is written, in which format, and where."""
+    """Run to export, its format and output folder."""
 
     output: Path
-    """A folder that does not exist yet."""
+    """Folder that does not exist yet."""
 
     format: Literal["transvg", "grounding"]
     dataset: str = "miniature"
     source: Literal["samples", "scenes", "packed-samples", "packed-scenes"] = "scenes"
-    """Which run of the data set; the packed ones carry priors."""
+    """Run of the dataset; the packed ones carry priors."""
 
     name: str = ""
-    """transvg: the data set that the trainer is told it has, one of unc, unc+, gref, gref_umd (unc where not given).
-    grounding: ``dataset_name`` of the entries, the data set where not given."""
+    """Name that the trainer knows the dataset by. transvg: unc, unc+, gref or gref_umd, by default unc. grounding:
+    ``dataset_name`` of the entries, by default the dataset."""
 
     data: UPath = DATA
 
     def __post_init__(self) -> None:
         if self.format == "transvg" and (self.name or "unc") not in XYWH_NAMES:
-            raise ValueError(f"name must be one of {', '.join(XYWH_NAMES)}, which TransVG knows, got {self.name!r}")
+            raise ValueError(
+                f"name must be one of {', '.join(XYWH_NAMES)}, the names that TransVG knows, got {self.name!r}"
+            )
 
 
 def main(config: ExportConfig) -> None:
-    """Write the folder, whole or not at all."""
+    """Write the folder completely or not at all."""
     if config.output.exists():
-        raise UserError(f"{config.output} exists; give a new folder, or remove that one")
+        raise UserError(f"{config.output} exists; pass a new folder as --output, or remove it")
     reader = SampleReader(get_dataset_paths(config.dataset, config.data).root / config.source)
     draft = config.output.with_name(f".{config.output.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -63,7 +65,7 @@ def main(config: ExportConfig) -> None:
         shutil.rmtree(draft, ignore_errors=True)
     counts_text = ", ".join(f"{split} {count:,}" for split, count in sorted(counts.items()))
     console.print(f"{len(reader):,} images with {sum(counts.values()):,} queries ({counts_text})")
-    print_path(f"{config.source} for {config.format}", config.output)
+    print_path(f"{config.source} in the format {config.format} saved to", config.output)
 
 
 def _write_export(config: ExportConfig, reader: SampleReader, folder: Path) -> dict[str, int]:

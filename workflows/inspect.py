@@ -1,11 +1,10 @@
-"""What a data set holds and what is wrong with it, before anything is made of it.
+"""Check a dataset before you ingest it.
 
     python -m workflows.inspect refcoco --annotations refer/refcoco --split-by unc --images train2014
     python -m workflows.inspect mine --format table --annotations mine.csv --images photos --against test-images.txt
 
-Prints the counts beside the published ones, what is missing or broken, distractors, words and sizes, and the images
-that splits share; writes them as ``inspection.json``, every problem as a line of ``problems.jsonl`` and images of
-some samples as ``samples.png``.
+Prints counts beside the published ones, missing and broken files, distractors, words, sizes, and images that splits
+share. Writes them to ``inspection.json``, every problem to ``problems.jsonl`` and some samples to ``samples.png``.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from random import Random
 from typing import Any
 
 import tyro
-from PIL import Image
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
@@ -40,47 +38,50 @@ from workflows.reports import dataset_statistics as inspection
 
 @dataclass(frozen=True, kw_only=True)
 class InspectConfig(AnnotationsConfig):
-    """Which data set, and what to compare it with."""
+    """Dataset, and images to compare it with."""
 
     dataset: tyro.conf.Positional[str]
-    """Name of the data set; the published counts are known of refcoco, refcoco+, refcocog, referit and flickr30k."""
+    """Name of the dataset; published counts are known for refcoco, refcoco+, refcocog, referit and flickr30k."""
 
     against: Path | None = None
-    """Images that must not be in it: a text file with one name a line, or their folder, which is compared by
-    content, too."""
+    """Images that the dataset must not contain: a text file with one name per line, or a folder, which is also compared
+    by
+    content."""
 
     num_images: int = 32
+    """Number of samples in ``samples.png``."""
+
     seed: int = 0
     data: UPath = DATA
     output: UPath | None = None
-    """Folder for what is written; ``<data>/<dataset>/inspection`` where not given."""
+    """Folder of the report; ``<data>/<dataset>/inspection`` by default."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.num_images < 0:
-            raise ValueError(f"num_images must not be negative, got {self.num_images}")
+            raise ValueError(f"num_images must be at least 0, got {self.num_images}")
         if self.against and not self.against.exists():
             raise ValueError(f"{self.against} does not exist; give a list of names or a folder of images")
 
 
 def main(config: InspectConfig) -> None:
-    """Read, screen, count, print and write."""
+    """Read and check the dataset, then print and write its figures."""
     output = config.output or get_dataset_paths(config.dataset, config.data).root / "inspection"
     samples = read(config)
     if not samples:
-        raise UserError(f"{config.annotations} holds no query")
+        raise UserError(f"{config.annotations} contains no query; check --format and --annotations")
     validation = validate_annotations(config, samples)
     problems = [*find_problems(samples, validation), *find_broken_images(config, validation.samples)]
-    figures = inspect(config, samples, validation, problems)
+    figures = compute_figures(config, samples, validation, problems)
     print_figures(config.dataset, figures)
     write_atomic(output / "inspection.json", json.dumps(figures, indent=1))
     write_lines(output / "problems.jsonl", problems)
-    print_path("figures and problems", output)
+    print_path("figures and problems saved to", output)
     draw_samples(config, validation, output / "samples.png")
 
 
 def find_problems(samples: list[SourceSample], validation: ValidationResult) -> list[Problem]:
-    """Those of images, and those of boxes and words also where the image is missing but its size is known."""
+    """Return all problems; those of boxes and words also if the image is missing but its size is known."""
     of_queries = ("bad_box", "bad_instance", "clipped_box", "empty_query")
     problems = [problem for problem in validation.problems if problem.rule not in of_queries]
     size_of = {sample.key: sample.size for sample in validation.samples}
@@ -91,7 +92,7 @@ def find_problems(samples: list[SourceSample], validation: ValidationResult) -> 
 
 
 def find_broken_images(config: InspectConfig, samples: list[SourceSample]) -> Iterator[Problem]:
-    """Images that do not decode to their end."""
+    """Yield a problem for each image that does not decode completely."""
     queries = Counter({sample.image_name: 0 for sample in samples})
     for sample in samples:
         queries[sample.image_name] += len(sample.queries)
@@ -102,52 +103,54 @@ def find_broken_images(config: InspectConfig, samples: list[SourceSample]) -> It
             yield Problem(rule=error.rule, image=name, num_queries=count, detail=str(error))
 
 
-def inspect(
+def compute_figures(
     config: InspectConfig, samples: list[SourceSample], validation: ValidationResult, problems: list[Problem]
 ) -> dict[str, Any]:
-    """All figures, as in ``inspection.json``."""
+    """Return all figures, as in ``inspection.json``."""
     names = [sample.image_name for sample in validation.samples]
     folder = UPath(config.against) if config.against and config.against.is_dir() else None
-    against = inspection.read_image_list(config.against) if config.against else []
+    against = dataset_statistics.read_image_list(config.against) if config.against else []
     return {
-        "splits": inspection.count_splits(
+        "splits": dataset_statistics.count_splits(
             samples, get_published_queries(config.dataset, config.format, config.split_by)
         ),
         "available_images": len(set(names)),
-        "problems": inspection.count_problems(problems),
-        "doubles": inspection.count_repeats(samples),
-        "distractors": inspection.count_by_distractors(samples),
-        "words": inspection.summarize_words(samples),
-        "summarize_box_sizes": inspection.summarize_box_sizes(samples),
-        "shared_images": inspection.count_shared_images(samples, against),
-        "find_same_content": inspection.find_same_content(names, config.images, folder),
+        "problems": dataset_statistics.count_problems(problems),
+        "duplicates": dataset_statistics.count_duplicates(samples),
+        "distractors": dataset_statistics.count_by_distractors(samples),
+        "words": dataset_statistics.compute_word_statistics(
+            query.text for sample in samples for query in sample.queries
+        ),
+        "box_sizes": dataset_statistics.summarize_box_sizes(samples),
+        "shared_images": dataset_statistics.count_shared_images(samples, against),
+        "same_content": dataset_statistics.find_same_content(names, config.images, folder),
     }
 
 
 def print_figures(dataset: str, figures: Mapping[str, Any]) -> None:
-    """One table of the splits, and lines of the rest."""
+    """Print a table of the splits and lines of the other figures."""
     table = Table(title=f"{dataset}: queries, refs (different targets) and images of each split")
     for column in ("split", "queries", "published", "refs", "images"):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, counts in figures["splits"].items():
-        published_text = _format_published(counts["get_published_queries"], counts["queries"])
+        published_text = _format_published(counts["published_queries"], counts["queries"])
         table.add_row(
             escape(split), f"{counts['queries']:,}", published_text, f"{counts['refs']:,}", f"{counts['images']:,}"
         )
     console.print(table)
     num_queries = sum(counts["queries"] for counts in figures["splits"].values())
-    console.print(f"images at hand: {figures['available_images']:,}")
+    console.print(f"available images: {figures['available_images']:,}")
     for rule, counts in figures["problems"].items():
         console.print(f"  {rule}: {counts['times']:,} times, {counts['queries']:,} queries")
-    doubles = figures["doubles"]
+    duplicates = figures["duplicates"]
     console.print(
-        f"doubles: {doubles['same_words_same_target']:,} queries say of a object what another has said; "
-        f"{doubles['same_words_another_target']:,} have words that also mean another object of their image"
+        f"duplicates: {duplicates['same_words_same_target']:,} queries repeat another one about the same object; "
+        f"{duplicates['same_words_another_target']:,} have the words of a query about another object of the image"
     )
     groups = (f"{group} {_format_percent(count / num_queries)}" for group, count in figures["distractors"].items())
     console.print(f"distractors of the target's category: {', '.join(groups)}")
-    _print_words(figures["words"], figures["summarize_box_sizes"])
-    _print_leaks(figures["shared_images"], figures["find_same_content"])
+    _print_words(figures["words"], figures["box_sizes"])
+    _print_leaks(figures["shared_images"], figures["same_content"])
 
 
 def _format_published(published: int | None, num_read: int) -> str:
@@ -159,7 +162,7 @@ def _format_published(published: int | None, num_read: int) -> str:
 def _print_words(words: Mapping[str, float], sizes: Mapping[str, float]) -> None:
     if words:
         console.print(
-            f"words: {words['mean_words']:.1f} a query (median {words['median_words']:g}, 95 % up to "
+            f"words: {words['mean_words']:.1f} per query (median {words['median_words']:g}, 95 % up to "
             f"{words['p95_words']:g}, longest {words['longest']}), {words['different_words']:,} different; a spatial "
             f"word in {_format_percent(words['spatial_share'])}, a color in {_format_percent(words['color_share'])}"
         )
@@ -176,10 +179,10 @@ def _print_leaks(shared: Mapping[str, int], same: list[list[str]]) -> None:
     for pair, count in shared.items():
         console.print(f"[yellow]leak:[/] {escape(pair)} share {count:,} images")
     if not shared:
-        console.print("leaks: no image is in two splits, by name")
+        console.print("leaks: no two splits share an image, by name")
     if same:
         first = escape(", ".join(same[0]))
-        console.print(f"[yellow]one file under several names:[/] {len(same):,} times, first {first}")
+        console.print(f"[yellow]identical files under different names:[/] {len(same):,} times, first {first}")
 
 
 def _format_percent(share: float) -> str:
@@ -187,7 +190,7 @@ def _format_percent(share: float) -> str:
 
 
 def draw_samples(config: InspectConfig, validation: ValidationResult, path: UPath) -> None:
-    """A sheet of samples with one query each: its box green, distractors of its category orange."""
+    """Save a sheet of samples with one query each: its target green, distractors orange."""
     chosen = Random(config.seed).sample(validation.samples, min(config.num_images, len(validation.samples)))
     tiles = []
     for number, sample in enumerate(chosen):
@@ -203,16 +206,12 @@ def draw_samples(config: InspectConfig, validation: ValidationResult, path: UPat
         targets = [(box, TRUTH) for box in query.boxes_xyxy or (query.box_xyxy,)]
         tiles.append(make_tile(decode_image(content), query.text, [*boxes, *targets]))
     if not tiles:
-        console.print("no image is at hand, so that no sample could be drawn")
+        console.print("no image is available, so samples.png was not written")
         return
-    _save_image(make_sheet(tiles, columns=8), path)
-    print_path(f"{len(tiles)} samples as images", path)
-
-
-def _save_image(image: Image.Image, path: UPath) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        image.save(file, "PNG")
+        make_sheet(tiles, columns=8).save(file, "PNG")
+    print_path(f"{len(tiles)} samples saved to", path)
 
 
 if __name__ == "__main__":

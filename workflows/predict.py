@@ -1,13 +1,12 @@
-"""Ground phrases in images: boxes as JSON lines, and the images with their boxes.
+"""Predict boxes for queries: JSON lines, and the images with their boxes.
 
     make predict IMAGE=photo.jpg QUERY="second cup from the left"
     python -m workflows.predict --image photo.jpg --query "left cup" "the red one" --prior none --maps
     python -m workflows.predict --image photos --query "dog"               # every image of a folder
     python -m workflows.predict --image photos --queries queries.jsonl     # {"image": "a.jpg", "query": "left cup"}
 
-A phrase's prior is made as in training, by ``prior.json`` beside the checkpoint. ``--prior auto`` takes it from the
-prior store where it lies there and draws it otherwise, ``cached`` goes without where it does not, ``none`` always goes
-without.
+Priors are made as in training, by ``prior.json`` beside the checkpoint. ``--prior auto`` reads a prior from the prior
+store and renders it if it is missing. ``cached`` never renders, and ``none`` uses no priors.
 """
 
 from __future__ import annotations
@@ -42,18 +41,18 @@ from workflows.visualization.attention_maps import draw_attention_overview
 PriorOrigin = Literal["auto", "cached", "none"]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-"""Endings of the files that are taken out of a folder."""
+"""File name endings of images in a folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:
-    """Which images, which phrases, which network."""
+    """Images, queries and network."""
 
     image: Path
-    """A image, or a folder of images."""
+    """Image, or folder of images."""
 
     query: tuple[str, ...] = ()
-    """Phrases that are asked of each image."""
+    """Queries about each image."""
 
     queries: Path | None = None
     """JSON lines with ``image``, a file below the folder ``--image``, and ``query``."""
@@ -61,22 +60,22 @@ class PredictConfig:
     checkpoint: Path = Path("runs/miniature-both/best")
     prior: PriorOrigin = "auto"
     maps: bool = False
-    """Draw the verification score and each stage's attention and box, too: ``<image>.<number>.maps.png``."""
+    """Whether to save the verification score and each stage's attention and box: ``<image>.<number>.maps.png``."""
 
     data: UPath = DATA
-    """Where the prior store lies."""
+    """Folder of the prior store."""
 
     output: Path = Path("runs/predictions")
     """Folder for the annotated images and ``predictions.jsonl``."""
 
     def __post_init__(self) -> None:
         if bool(self.query) == bool(self.queries):
-            raise UserError("say which object you mean: either --query with phrases, or --queries with a file of them")
+            raise UserError("pass either --query or --queries, not both")
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueryPrior:
-    """A phrase's prior and where it comes from."""
+    """Prior of a query and its origin."""
 
     prompt: str
     origin: Literal["store", "generated", "none"]
@@ -84,7 +83,7 @@ class QueryPrior:
 
 
 class PriorSource:
-    """Priors out of the store, or drawn."""
+    """Priors from the store, or rendered ones."""
 
     def __init__(self, config: PriorConfig, mode: PriorOrigin, data: UPath) -> None:
         self._config, self._mode = config, mode
@@ -108,7 +107,7 @@ class PriorSource:
 
 
 def main(config: PredictConfig) -> None:
-    """Print a JSON line for each image and phrase, and draw the boxes."""
+    """Print a JSON line for each image and query, and save the images with their boxes."""
     queries_by_image = read_queries(config)
     grounder = Grounder.from_pretrained(config.checkpoint)
     uses_priors = config.prior != "none" and grounder.network.config.use_prior
@@ -121,14 +120,14 @@ def main(config: PredictConfig) -> None:
                 line = json.dumps(record, ensure_ascii=False)
                 print(line)
                 lines.write(line + "\n")
-    print_path("the annotated images and all predictions", config.output)
+    print_path("annotated images and predictions saved to", config.output)
 
 
 def read_queries(config: PredictConfig) -> Mapping[Path, Sequence[str]]:
-    """Image to its phrases.
+    """Return the queries of each image.
 
     Raises:
-        UserError: a phrase is empty, a file is missing or malformed; names the row.
+        UserError: a query is empty, or a file is missing or malformed; the message names the row.
     """
     if config.queries is not None:
         return read_query_file(config.image, config.queries, "--image")
@@ -138,13 +137,18 @@ def read_queries(config: PredictConfig) -> Mapping[Path, Sequence[str]]:
 
 
 def read_query_file(folder: Path, queries: Path, option: str) -> Mapping[Path, Sequence[str]]:
-    """Image below ``folder``, which ``option`` named, to its phrases, out of JSON lines.
+    """Return the queries of each image from JSON lines.
+
+    Args:
+        folder: folder of the images.
+        queries: file of JSON lines.
+        option: command line option of the folder, for messages.
 
     Raises:
-        UserError: a phrase is empty, a file is missing or malformed; names the row.
+        UserError: a query is empty, or a file is missing or malformed; the message names the row.
     """
     result: dict[Path, list[str]] = defaultdict(list)
-    # Not splitlines: a phrase may hold what that takes for the end of a line.
+    # Not splitlines: a query may contain characters that splitlines takes for the end of a line.
     for number, line in enumerate(_read_text(queries).split("\n"), 1):
         if not line.strip():
             continue
@@ -153,11 +157,13 @@ def read_query_file(folder: Path, queries: Path, option: str) -> Mapping[Path, S
             record = json.loads(line)
             name, query = record["image"], record["query"]
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f'{where}: give {{"image": "a.jpg", "query": "left cup"}}, got {line[:80]!r}') from error
+            raise UserError(
+                f'{where}: expected {{"image": "a.jpg", "query": "left cup"}}, got {line[:80]!r}'
+            ) from error
         _check_query(query, where)
         result[_resolve_image(folder, name, where, option)].append(query)
     if not result:
-        raise UserError(f"{queries} holds no line")
+        raise UserError(f"{queries} is empty; it needs a line per query")
     return result
 
 
@@ -165,43 +171,43 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise UserError(f'{path} does not exist; it holds lines {{"image": "a.jpg", "query": "left cup"}}') from error
+        raise UserError(f'{path} does not exist; it needs lines {{"image": "a.jpg", "query": "left cup"}}') from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 ({error}); save it as such") from error
+        raise UserError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
 
 
 def _check_query(query: Any, where: str) -> None:
     if not isinstance(query, str) or is_empty(query):
-        raise UserError(f'{where}: the query is empty; say which object you mean: "second cup from the left"')
+        raise UserError(f'{where}: the query is empty; describe an object: "second cup from the left"')
 
 
 def _resolve_image(folder: Path, name: Any, where: str, option: str) -> Path:
     path = (folder / str(name)).resolve()
     if not path.is_relative_to(folder.resolve()):
-        raise UserError(f"{where}: {name!r} leads out of {folder}; name a file below it")
+        raise UserError(f"{where}: {name!r} is outside {folder}; name a file below it")
     if not path.is_file():
         raise UserError(f"{where}: {path} does not exist; {option} is the folder of the images")
     return path
 
 
 def list_images(path: Path) -> list[Path]:
-    """The file, or the images of a folder by name.
+    """Return the file, or the images of a folder by name.
 
     Raises:
-        UserError: there is none.
+        UserError: the folder holds no image.
     """
     if not path.is_dir():
         return [path]
     result = sorted(one for one in path.iterdir() if one.suffix.lower() in IMAGE_SUFFIXES)
     if not result:
-        raise UserError(f"{path} holds no image; its files must end in one of {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise UserError(f"{path} contains no image; file names must end in one of {', '.join(sorted(IMAGE_SUFFIXES))}")
     return result
 
 
 def predict_image(
     grounder: Grounder, priors: PriorSource | None, path: Path, queries: Sequence[str], config: PredictConfig
 ) -> Iterator[dict[str, Any]]:
-    """Yield a record of each query; the image is encoded once for all of them."""
+    """Yield a record per query; the image is encoded once for all of them."""
     image = open_image(path)
     started = time.monotonic()
     query_priors = [priors(query) if priors else QueryPrior(prompt="", origin="none") for query in queries]

@@ -1,4 +1,4 @@
-"""How far a run is, from its receipts alone: also while it is at work elsewhere, also in an object store.
+"""Report the progress of a run from its receipts, also while it runs elsewhere or in an object store.
 
 python -m workflows.status data/miniature/scenes
 python -m workflows.status s3://bucket/data/refcoco/samples --watch-s 30
@@ -36,22 +36,22 @@ out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 @dataclass(frozen=True, kw_only=True)
 class StatusConfig:
-    """Which run, and how much of it is told."""
+    """Run and details of the report."""
 
     run: Annotated[UPath, tyro.conf.Positional]
     """Folder or URI of the run."""
 
     failures: bool = False
-    """List the quarantined samples, each with its stage, reason and detail."""
+    """Whether to list the quarantined samples with stage, reason and detail."""
 
     rejected: bool = False
-    """List the rejected samples in the same way."""
+    """Whether to list the rejected samples with stage, reason and detail."""
 
     limit: int = 100
-    """List at most so many."""
+    """Limit of listed samples, at least 1."""
 
     watch_s: float | None = None
-    """Tell again every so many seconds until the run is finished."""
+    """Interval of repeated reports in seconds, until the run is finished; None reports once."""
 
     def __post_init__(self) -> None:
         if self.limit < 1 or (self.watch_s is not None and self.watch_s <= 0):
@@ -59,7 +59,7 @@ class StatusConfig:
 
 
 def main(config: StatusConfig) -> None:
-    """Tell once, or until the run is finished."""
+    """Report once, or until the run is finished."""
     while True:
         receipts = read_receipts(config.run, allow_partial=True)
         report = build_report(config.run, receipts)
@@ -73,7 +73,7 @@ def main(config: StatusConfig) -> None:
 
 
 def build_report(folder: UPath, receipts: Sequence[Receipt]) -> Report:
-    """The sums over receipts, as the run itself reports them."""
+    """Sum the receipts of a run as the run itself does."""
     report = Report.from_plan(open_plan(folder))
     for receipt in receipts:
         report.add(receipt)
@@ -81,16 +81,19 @@ def build_report(folder: UPath, receipts: Sequence[Receipt]) -> Report:
 
 
 def print_status(report: Report, receipts: Sequence[Receipt]) -> None:
-    """Progress, reasons and shares of time; and when the last shard came, since nobody else says that a run died."""
+    """Print progress, reasons, shares of time and the age of the last receipt."""
     out.print(format_progress(report, compute_recent_rate(receipts)), soft_wrap=True, markup=False)
     out.print("\n".join(report.format_details()), soft_wrap=True, markup=False)
     if receipts and not report.is_complete:
         ago_s = max(0.0, time.time() - max(receipt.finished_at for receipt in receipts))
-        out.print(f"  the last shard came {format_duration(ago_s)} ago; if nothing runs, the same command goes on")
+        out.print(
+            f"  the last shard was finished {format_duration(ago_s)} ago; if no process works on the run, run its command "
+            "again to resume it"
+        )
 
 
 def print_samples(config: StatusConfig, receipts: Sequence[Receipt], outcome: str) -> None:
-    """A table of samples that were not accepted, on standard output."""
+    """Print a table of rejected or failed samples to standard output."""
     table = Table("shard", "sample", "stage", "reason", "detail", title=outcome)
     num_matching = 0
     for receipt in receipts:
@@ -104,7 +107,7 @@ def print_samples(config: StatusConfig, receipts: Sequence[Receipt], outcome: st
                     table.add_row(receipt.shard_id, *map(escape, cells))
     out.print(table)
     if num_matching > config.limit:
-        out.print(f"{num_matching - config.limit:,} more; --limit says how many are listed")
+        out.print(f"{num_matching - config.limit:,} more; raise --limit to list them")
 
 
 if __name__ == "__main__":

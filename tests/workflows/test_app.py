@@ -11,7 +11,7 @@ from PIL import Image
 
 from generation.parsing.attributes import EmptyQueryError
 from trainer.errors import TrainerError
-from workflows.app.__main__ import AppConfig, load, open_examples
+from workflows.app.__main__ import AppConfig, load_session, open_examples
 from workflows.cli.console import UserError
 
 pytest.importorskip("gradio", reason="the extra app is not installed")
@@ -32,14 +32,17 @@ RED = Image.new("RGB", (64, 48), "red")
 
 
 def test_an_answer_holds_box_attributes_prior_and_maps(checkpoint: Path) -> None:
-    answer = load(AppConfig(checkpoint=checkpoint))(RED, "second striped red cup from the left")
+    answer = load_session(AppConfig(checkpoint=checkpoint))(RED, "second striped red cup from the left")
     assert answer.prior is not None and answer.prior.prompt == "a striped red cup"
     assert answer.attributes["ordinals"] == ["second"] and answer.attributes["target"]["colors"] == ["red"]
     assert answer.explanation.verification.shape == answer.explanation.attention.shape[1:]
 
 
 def test_priors_are_drawn_when_wanted_and_change_the_answer(checkpoint: Path) -> None:
-    session, bare = load(AppConfig(checkpoint=checkpoint)), load(AppConfig(checkpoint=checkpoint, prior=False))
+    session, bare = (
+        load_session(AppConfig(checkpoint=checkpoint)),
+        load_session(AppConfig(checkpoint=checkpoint, prior=False)),
+    )
     assert (session.generates_priors, bare.generates_priors) == (True, False)
     found = {
         name: answer.explanation.prediction.box_xyxy
@@ -54,9 +57,9 @@ def test_priors_are_drawn_when_wanted_and_change_the_answer(checkpoint: Path) ->
 
 def test_a_checkpoint_and_a_phrase_there_must_be(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(EmptyQueryError):
-        load(AppConfig(checkpoint=checkpoint, prior=False))(RED, " ?! ")
+        load_session(AppConfig(checkpoint=checkpoint, prior=False))(RED, " ?! ")
     with pytest.raises(TrainerError, match="give a folder that training has saved"):
-        load(AppConfig(checkpoint=tmp_path / "none"))
+        load_session(AppConfig(checkpoint=tmp_path / "none"))
 
 
 def test_examples_are_drawn_scenes_or_those_of_a_folder(photo: Path) -> None:
@@ -74,8 +77,8 @@ def test_a_port_must_be_one_and_free(checkpoint: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        blocks = app_page(load(AppConfig(checkpoint=checkpoint, prior=False)), [])
-        with pytest.raises(UserError, match="take another --port"):
+        blocks = app_page(load_session(AppConfig(checkpoint=checkpoint, prior=False)), [])
+        with pytest.raises(UserError, match="choose another --port"):
             serve(blocks, "127.0.0.1", taken.getsockname()[1])
 
 
@@ -85,7 +88,7 @@ def address(checkpoint: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
-        blocks = app_page(load(AppConfig(checkpoint=checkpoint)), drawn)
+        blocks = app_page(load_session(AppConfig(checkpoint=checkpoint)), drawn)
         yield serve(blocks, "127.0.0.1", port)
         blocks.close()
 
@@ -95,26 +98,26 @@ def test_an_example_is_answered_by_a_click(page: Any, address: str) -> None:
     page.goto(address)
     page.locator("tbody tr").first.click()
     page.get_by_text("Box (x1, y1, x2, y2) in pixels").wait_for(timeout=60_000)
-    assert page.get_by_label("drawn from the prompt").input_value().startswith("a ")
+    assert page.get_by_label("prompt of the prior").input_value().startswith("a ")
     assert page.get_by_text("verification score").is_visible()
 
 
 @pytest.mark.browser
-def test_a_phrase_is_asked_of_an_uploaded_picture_on_a_phone(page: Any, address: str, photo: Path) -> None:
+def test_an_uploaded_image_is_answered_on_a_phone(page: Any, address: str, photo: Path) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(address)
-    find, phrase = page.get_by_role("button", name="Find"), page.get_by_label("phrase", exact=True)
-    find.click()
+    predict, query = page.get_by_role("button", name="Predict"), page.get_by_label("query", exact=True)
+    predict.click()
     page.get_by_text("there is no image yet").wait_for()
     page.locator("input[type=file]").first.set_input_files(photo)
-    phrase.fill(" ")
-    find.click()
-    page.get_by_text("the phrase is empty").wait_for()
-    phrase.fill(HOSTILE)
-    page.get_by_label("draw a prior first").uncheck()
-    find.click()
+    query.fill(" ")
+    predict.click()
+    page.get_by_text("the query is empty").wait_for()
+    query.fill(HOSTILE)
+    page.get_by_label("use a prior").uncheck()
+    predict.click()
     page.get_by_text("Box (x1, y1, x2, y2) in pixels").wait_for()
-    assert page.get_by_label("drawn from the prompt").input_value() == ""
+    assert page.get_by_label("prompt of the prior").input_value() == ""
     assert page.evaluate("document.title") == "Visual grounding among look-alikes"
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
@@ -140,9 +143,9 @@ def test_odd_uploads_are_answered_or_refused_in_a_line(
     else:
         path.write_bytes(content)  # type: ignore[arg-type]
     page.goto(address)
-    page.get_by_label("draw a prior first").uncheck()
+    page.get_by_label("use a prior").uncheck()
     page.locator("input[type=file]").first.set_input_files(path)
-    page.get_by_label("phrase", exact=True).fill("red cup")
-    page.get_by_role("button", name="Find").click()
+    page.get_by_label("query", exact=True).fill("red cup")
+    page.get_by_role("button", name="Predict").click()
     page.get_by_text(told).wait_for(timeout=60_000)
     assert page.evaluate("document.title") == "Visual grounding among look-alikes"

@@ -100,7 +100,7 @@ def test_ways_of_giving_priors_are_compared_on_the_same_queries() -> None:
     report = build_report([*true, *without])
     gain = report["val"]["other_priors"]["none"]["difference"]["0.50"]
     assert gain["mean"] == pytest.approx(0.25) and 0 < gain["low"] < 0.25 < gain["high"]
-    assert "+25.0 (" in format_report(report) and "## Do the priors matter?" in format_report(report)
+    assert "+25.0 (" in format_report(report) and "## Effect of the priors" in format_report(report)
 
 
 def test_two_runs_are_compared_by_rivals_too() -> None:

@@ -142,7 +142,7 @@ def test_samples_come_back_from_grounding_json(transvg: Path, name: str) -> None
 
 def test_an_export_does_not_touch_what_is_there(transvg: Path) -> None:
     (transvg / "exported").mkdir()
-    with pytest.raises(UserError, match="exists; give a new folder"):
+    with pytest.raises(UserError, match="exists; pass a new folder"):
         _export(transvg, format="grounding", source="samples")
     with pytest.raises(ValueError, match="name must be one of unc"):
         _export(transvg, format="transvg", source="samples", name="mine")

@@ -39,7 +39,10 @@ def _entry(number: int, **changes: Any) -> Entry:
         key=f"entry-{number:05d}",
         facts="val, 2 cups",
         image=_image(("red", "blue")[number % 2]),
-        marks=(Mark(box_xyxy=(6, 4, 30, 20), role="truth"), Mark(box_xyxy=(30, 20, 60, 40), role="thing", label="cup")),
+        marks=(
+            Mark(box_xyxy=(6, 4, 30, 20), role="truth"),
+            Mark(box_xyxy=(30, 20, 60, 40), role="object", label="cup"),
+        ),
         lines=(Line(text=f"cup number {number}", note="an ordinal", marks=(1,)),),
         choices={"kind": ["scene" if number % 3 else "sample"], "split": ["val"], "category": ["cup"]},
         numbers={"count": 1 + number % 5, "score": number / 1000},
@@ -67,11 +70,11 @@ def test_a_gallery_has_columns_for_filters_and_pieces_for_tiles(tmp_path: Path) 
     assert [len(_read(data / f"items-{i}.js")) for i in range(3)] == [50, 50, 20]
     item = _read(data / "items-2.js")[19]
     assert item["key"] == "entry-00119" and item["size"] == [60, 40]
-    assert item["marks"] == [[0.1, 0.1, 0.5, 0.5, "truth", ""], [0.5, 0.5, 1.0, 1.0, "thing", "cup"]]
+    assert item["marks"] == [[0.1, 0.1, 0.5, 0.5, "truth", ""], [0.5, 0.5, 1.0, 1.0, "object", "cup"]]
     assert item["lines"] == [["cup number 119", "an ordinal", [1]]]
 
 
-def test_equal_pictures_share_a_thumbnail_and_large_ones_are_made_small(tmp_path: Path) -> None:
+def test_equal_images_share_a_thumbnail_and_large_ones_are_made_small(tmp_path: Path) -> None:
     entries = [_entry(i) for i in range(10)] + [_entry(10, image=_image("green", (1600, 400)), marks=())]
     write_gallery(entries, tmp_path / "gallery", "cups")
     thumbnails = sorted((tmp_path / "gallery" / "thumbnails").iterdir())
@@ -112,7 +115,7 @@ def test_samples_show_all_queries_with_their_targets(data: UPath, tmp_path: Path
         for (_, _, meant), query in zip(item["lines"], sample.queries, strict=True):
             x1, y1, _, _, role, _ = item["marks"][meant[0]]
             assert (x1 * sample.width, y1 * sample.height) == pytest.approx(query.box_xyxy[:2], abs=0.01)
-            assert role == "thing"
+            assert role == "object"
 
 
 def test_predictions_are_found_by_iou_and_show_each_way_of_giving_priors(data: UPath) -> None:
@@ -145,9 +148,9 @@ def test_predictions_are_found_by_iou_and_show_each_way_of_giving_priors(data: U
 
 
 def test_a_folder_of_something_else_is_refused(data: UPath, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is none of what a gallery shows \(no run lies there\); name a run of"):
+    with pytest.raises(UserError, match=r"cannot be shown \(it contains no run\); pass a run of"):
         gallery.main(gallery.GalleryConfig(run=UPath(tmp_path), output=tmp_path / "gallery"))
-    with pytest.raises(UserError, match="there is nothing of other in"):
+    with pytest.raises(UserError, match="has no run of the dataset other"):
         gallery.main(gallery.GalleryConfig(dataset="other", data=data, output=tmp_path / "gallery"))
     assert not (tmp_path / "gallery").exists()
 
@@ -175,7 +178,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
 def test_the_page_filters_searches_pages_and_points(served: tuple[Path, str], page: Any, way: str) -> None:
     folder, address = served
     page.goto(address if way == "http" else (folder / "index.html").as_uri())
-    found = page.locator("#found")
+    found = page.locator("#matches")
     found.get_by_text("200 of 200", exact=True).wait_for()
     assert page.locator("article").count() == 48
     assert page.title() == HOSTILE and page.locator("article script, article img[src=x]").count() == 0
@@ -183,7 +186,7 @@ def test_the_page_filters_searches_pages_and_points(served: tuple[Path, str], pa
 
     page.locator("#kind").select_option(label="sample")
     found.get_by_text("67 of 200", exact=True).wait_for()
-    page.locator("#count-least").fill("5")
+    page.locator("#count-min").fill("5")
     found.get_by_text("13 of 200", exact=True).wait_for()
     page.locator("#clear").click()
     page.locator("#sort").select_option(label="Score, highest first")

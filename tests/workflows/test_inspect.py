@@ -65,9 +65,9 @@ SAMPLES = [
 
 def test_splits_are_counted_beside_the_published_figures() -> None:
     assert inspection.count_splits(SAMPLES, {"val": 1, "testA": 5}) == {
-        "train": {"queries": 6, "refs": 4, "images": 2, "get_published_queries": None},
-        "val": {"queries": 1, "refs": 1, "images": 1, "get_published_queries": 1},
-        "testA": {"queries": 0, "refs": 0, "images": 0, "get_published_queries": 5},
+        "train": {"queries": 6, "refs": 4, "images": 2, "published_queries": None},
+        "val": {"queries": 1, "refs": 1, "images": 1, "published_queries": 1},
+        "testA": {"queries": 0, "refs": 0, "images": 0, "published_queries": 5},
     }
 
 
@@ -88,8 +88,8 @@ def test_published_counts_are_found_by_the_data_sets_names(
     assert get_published_queries(dataset, format, split_by).get("val") == val
 
 
-def test_doubles_and_contradictions_are_counted() -> None:
-    assert inspection.count_repeats(SAMPLES) == {"same_words_same_target": 1, "same_words_another_target": 2}
+def test_duplicates_and_contradictions_are_counted() -> None:
+    assert inspection.count_duplicates(SAMPLES) == {"same_words_same_target": 1, "same_words_another_target": 2}
 
 
 def test_rivals_are_counted_without_crowds() -> None:
@@ -156,19 +156,19 @@ def test_boxes_are_checked_where_the_photograph_is_missing(tmp_path: Path) -> No
 
 def test_what_cannot_be_inspected_is_told(tmp_path: Path) -> None:
     (tmp_path / "own.jsonl").write_text("")
-    with pytest.raises(UserError, match="holds no query"):
+    with pytest.raises(UserError, match="contains no query"):
         _inspect(tmp_path, tmp_path / "own.jsonl", tmp_path, "--format", "table")
     with pytest.raises(ValueError, match="give a list of names or a folder"):
         inspect.InspectConfig(dataset="miniature", against=tmp_path / "none")
     (tmp_path / "own.jsonl").write_text('{"image": "a.png", "query": "cup", "box": [0, 0, 5, 5]}\n')
-    with pytest.raises(UserError, match="is not a folder; give the folder of the images"):
+    with pytest.raises(UserError, match="is not a folder; pass the folder of the images"):
         _inspect(tmp_path, tmp_path / "own.jsonl", tmp_path / "none", "--format", "table")
 
 
 @needs_real
 def test_real_refcoco_val_has_its_published_counts(tmp_path: Path) -> None:
     figures = _inspect(tmp_path, REAL / "refer" / "refcoco", REAL / "refer" / "images", "--split-by", "unc")
-    assert figures["splits"]["val"] == {"queries": 10834, "refs": 3811, "images": 1500, "get_published_queries": None}
+    assert figures["splits"]["val"] == {"queries": 10834, "refs": 3811, "images": 1500, "published_queries": None}
     assert figures["available_images"] == 3
     assert figures["problems"]["missing_image"]["times"] == 1497
     assert figures["words"]["spatial_share"] == pytest.approx(0.66, abs=0.03)
@@ -213,9 +213,9 @@ def test_photographs_that_end_too_early_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dataset", ["a/../../b", "", ".hidden", "a b"])
 def test_a_data_set_is_named_like_a_folder(dataset: str) -> None:
-    with pytest.raises(ValueError, match="dataset names a folder"):
+    with pytest.raises(ValueError, match="dataset must consist of letters"):
         ingest.IngestConfig(dataset=dataset, annotations=UPath("x"))
-    with pytest.raises(ValueError, match="give refcoco's annotations"):
+    with pytest.raises(ValueError, match="pass refcoco's annotations"):
         ingest.IngestConfig(dataset="refcoco")
 
 

@@ -99,7 +99,7 @@ def test_an_empty_slice_and_a_bad_expression_are_one_line(tmp_path: Path) -> Non
     _ask(tmp_path, "red cup")
     with pytest.raises(UserError, match="no prior to show"):
         contact_sheet.main(contact_sheet.ContactSheetConfig(data=UPath(tmp_path), matching="zebra"))
-    with pytest.raises(UserError, match=r"'\(' is no regular expression"):
+    with pytest.raises(UserError, match=r"'\(' is not a regular expression"):
         contact_sheet.ContactSheetConfig(matching="(")
 
 

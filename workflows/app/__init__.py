@@ -1,1 +1,1 @@
-"""A page to try a network on."""
+"""Page to try a network."""

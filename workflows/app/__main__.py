@@ -1,10 +1,11 @@
-"""A page to try a network on: a image and a phrase in; the box, the prior and what the network looked at out.
+"""Serve a page to try a network: image and query in; box, prior and attention out.
 
     make app                                                       # http://127.0.0.1:7860
     python -m workflows.app --checkpoint runs/refcoco-both/best --examples photos --port 8000
 
-Runs on the CPU as well. Images stay on the machine that serves the page, and are deleted there after a day. It needs
-the extra ``app``: ``pip install -e ".[app]"``.
+The page runs on the CPU as well. Images stay on the machine that serves the page, which deletes them after a day.
+Install
+the extra ``app`` first: ``pip install -e ".[app]"``.
 """
 
 from __future__ import annotations
@@ -29,56 +30,58 @@ from workflows.predict import read_query_file
 from workflows.priors.config import load_prior_config
 
 Example = tuple[Path, str]
-"""A image and what is asked of it."""
+"""Image and a query about it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AppConfig:
-    """Which network, and where it is served."""
+    """Network and address of the page."""
 
     checkpoint: Path = Path("runs/miniature-both/best")
-    """Its priors are made as in training, by ``prior.json`` beside it."""
+    """Checkpoint folder of the network; ``prior.json`` beside it describes the priors."""
 
     prior: bool = True
-    """``--no-prior``: never draw priors, and leave the text-to-image model unloaded."""
+    """Whether a prior is rendered for each query; ``--no-prior`` leaves the text-to-image model unloaded."""
 
     examples: Path | None = None
-    """Folder with images and ``queries.jsonl`` (``{"image": "a.jpg", "query": "left cup"}``); scenes of the miniature
-    world where not given."""
+    """Folder of example images with ``queries.jsonl`` (``{"image": "a.jpg", "query": "left cup"}``); scenes of the
+    miniature
+    world by default."""
 
     device: Literal["cpu", "cuda"] = "cpu"
-    """Of the network; priors are drawn where the recipe says."""
+    """Device of the network; ``prior.json`` names that of the text-to-image model."""
 
     host: str = "127.0.0.1"
-    """``0.0.0.0`` lets other machines in; nobody is asked for a password."""
+    """Address to serve at; ``0.0.0.0`` allows other machines, without a password."""
 
     port: int = 7860
+    """Port to serve at, from 1 to 65535."""
 
     def __post_init__(self) -> None:
         if not 0 < self.port < 65536:
             raise UserError(f"--port must be from 1 to 65535, got {self.port}")
         if self.device == "cuda" and not torch.cuda.is_available():
-            raise UserError("--device cuda: PyTorch finds no GPU here; leave it out")
+            raise UserError("--device cuda needs a GPU, and PyTorch finds none; use --device cpu")
 
 
 def main(config: AppConfig) -> None:
-    """Serve until interrupted."""
+    """Serve the page until interrupted."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         from workflows.app.page import build_page, serve
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
-        raise UserError('the page needs gradio; install the extra: .venv/bin/pip install -e ".[app]"') from error
-    session = load(config)
-    with open_examples(config.examples) as example_list:
-        blocks = build_page(session, example_list)
-        console.print(f"[green]the page:[/] {serve(blocks, config.host, config.port)}  (stop with Ctrl-C)")
+        raise UserError('the page needs gradio; install it: .venv/bin/pip install -e ".[app]"') from error
+    session = load_session(config)
+    with open_examples(config.examples) as examples:
+        blocks = build_page(session, examples)
+        console.print(f"[green]page served at:[/] {serve(blocks, config.host, config.port)}  (stop with Ctrl-C)")
         blocks.block_thread()
 
 
-def load(config: AppConfig) -> GroundingSession:
-    """The network, and what draws its priors where it takes any."""
+def load_session(config: AppConfig) -> GroundingSession:
+    """Load the network, and the prior generator if the network uses priors."""
     grounder = Grounder.from_pretrained(config.checkpoint, config.device)
     if not (config.prior and grounder.network.config.use_prior):
         return GroundingSession(grounder)
@@ -88,7 +91,7 @@ def load(config: AppConfig) -> GroundingSession:
 
 @contextmanager
 def open_examples(folder: Path | None) -> Iterator[Sequence[Example]]:
-    """Those of a folder, or drawn ones that last as long as the page."""
+    """Yield the examples of a folder, or drawn ones that exist as long as the page."""
     if folder is not None:
         queries_by_image = read_query_file(folder, folder / "queries.jsonl", "--examples")
         yield [(image, query) for image, queries in queries_by_image.items() for query in queries]
@@ -98,7 +101,7 @@ def open_examples(folder: Path | None) -> Iterator[Sequence[Example]]:
 
 
 def _draw_examples(folder: Path, count: int = 8, seed: int = 11) -> Iterator[Example]:
-    """Scenes that no training saw, told apart by looks and by position in turn."""
+    """Yield scenes outside the training split with queries, by appearance and by position in turn."""
     for number in range(count):
         split, random = ("testA", "testB")[number % 2], Random(f"examples/{seed}/{number}")
         scene = sample_scene(split, random)

@@ -1,4 +1,4 @@
-"""One phrase in one image, answered with all that explains the answer."""
+"""Answers to one query about one image, with their explanation."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from trainer.predict import Grounder
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What was found, and why."""
+    """Predicted box with its explanation, prior and timings."""
 
     image: Image.Image
     explanation: Explanation
     attributes: dict[str, Any]
-    """What the parser read in the phrase."""
+    """Attributes that the parser read in the query."""
 
     prior: Prior | None
     prior_s: float
@@ -30,11 +30,11 @@ class Answer:
 
 
 class GroundingSession:
-    """Answers phrases, one at a time.
+    """Network and prior generator that answer one query at a time.
 
     Args:
-        grounder: the network.
-        generator: what draws priors; None goes without.
+        grounder: network.
+        generator: prior generator; None answers without priors.
     """
 
     def __init__(self, grounder: Grounder, generator: PriorGenerator | None = None) -> None:
@@ -49,9 +49,10 @@ class GroundingSession:
         return AttributeParser()
 
     def __call__(self, image: Image.Image, query: str, with_prior: bool = True) -> Answer:
-        """
+        """Answer a query.
+
         Raises:
-            EmptyQueryError: the phrase has neither a letter nor a digit.
+            EmptyQueryError: the query has neither a letter nor a digit.
         """
         started = time.monotonic()
         prior = self._generator(query) if with_prior and self._generator else None

@@ -1,4 +1,4 @@
-"""The page of ``workflows.app``, in gradio. It asks for nothing outside: no fonts, no statistics."""
+"""Page of ``workflows.app`` in gradio. It loads nothing from other servers: no fonts, no statistics."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from workflows.visualization.attention_maps import MAX_SHOWN_PX, make_views
 
 TITLE = "Visual grounding among look-alikes"
 ABOUT = """\
-Say which object you mean; the network finds its box. Where it takes a *prior*, a text-to-image model first draws what
-the phrase describes, without where it stands."""
+Describe an object in the image, and the network predicts its box. If the network uses a *prior*, a text-to-image model
+first renders the query without its position words."""
 
 THEME = gr.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"])
 CACHE_TIMES_S = (3600, 86400)
-"""How often, and from which age on, uploaded images are deleted."""
+"""Interval in which old uploads are deleted, and the age from which an upload is old."""
 
 MAX_LETTERS, MAX_WAITING, MAX_FILE_SIZE = 1000, 16, "50mb"
 
 
 def build_page(session: GroundingSession, examples: Sequence[tuple[Path, str]]) -> Any:
-    """The page as ``gr.Blocks``."""
+    """Build the page as ``gr.Blocks``."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=CACHE_TIMES_S) as blocks:
         gr.Markdown(f"# {TITLE}\n{ABOUT}")
         with gr.Row():
             with gr.Column():
-                image = gr.Image(type="filepath", label="picture", sources=["upload", "clipboard"], height=320)
+                image = gr.Image(type="filepath", label="image", sources=["upload", "clipboard"], height=320)
                 image.preprocess = _get_upload_path
-                query = gr.Textbox(label="phrase", placeholder="second cup from the left", max_length=MAX_LETTERS)
+                query = gr.Textbox(label="query", placeholder="second cup from the left", max_length=MAX_LETTERS)
                 with_prior = gr.Checkbox(
-                    session.generates_priors, label="draw a prior first", interactive=session.generates_priors
+                    session.generates_priors, label="use a prior", interactive=session.generates_priors
                 )
-                find = gr.Button("Find", variant="primary")
+                find = gr.Button("Predict", variant="primary")
             with gr.Column():
-                boxed_image = gr.Image(label="found", height=320, buttons=["download", "fullscreen"])
+                boxed_image = gr.Image(label="prediction", height=320, buttons=["download", "fullscreen"])
                 summary = gr.Markdown()
         with gr.Row():
             with gr.Column():
                 prior = gr.Image(label="prior", height=240, buttons=["download"])
-                prompt = gr.Textbox(label="drawn from the prompt", interactive=False)
-                attributes = gr.JSON(label="what was read in the phrase")
+                prompt = gr.Textbox(label="prompt of the prior", interactive=False)
+                attributes = gr.JSON(label="attributes of the query")
             with gr.Column():
-                gr.Markdown("What the network looked at (brighter is more), and the box of each stage")
+                gr.Markdown("Verification score, attention of each stage (brighter is more) and its box")
                 maps = gr.Gallery(show_label=False, columns=2, height="auto", object_fit="contain")
         inputs, outputs = [image, query, with_prior], [boxed_image, summary, prior, prompt, attributes, maps]
 
@@ -67,28 +67,29 @@ def build_page(session: GroundingSession, examples: Sequence[tuple[Path, str]]) 
 
 
 def _get_upload_path(upload: Any) -> str | None:
-    """The uploaded file, unread, instead of what gradio makes of it: ``open_image`` says what is wrong with it."""
+    """Return the path of the uploaded file without decoding it, so that ``open_image`` reports its faults."""
     return None if upload is None else str(upload.path)
 
 
 def _predict_answer(session: GroundingSession, path: str | None, query: str, with_prior: bool) -> Answer:
-    """
+    """Answer the query of the page.
+
     Raises:
-        gr.Error: one line; what concerns the machine alone stands in its log.
+        gr.Error: one line for the page; faults of the machine are only written to the server's log.
     """
     if path is None:
-        raise _make_error("there is no image yet; upload one, or take an example")
+        raise _make_error("there is no image yet; upload one, or choose an example")
     if len(query) > MAX_LETTERS:
-        raise _make_error(f"a phrase has at most {MAX_LETTERS} letters")
+        raise _make_error(f"a query may have at most {MAX_LETTERS} letters, got {len(query)}; shorten it")
     try:
         return session(open_image(Path(path)), query, with_prior)
     except EmptyQueryError:
-        raise _make_error('the phrase is empty; say which object you mean: "second cup from the left"') from None
+        raise _make_error('the query is empty; describe an object: "second cup from the left"') from None
     except TrainerError as error:
         raise _make_error(str(error).replace(path, "the image")) from error
     except get_user_errors() as error:
         console.print(f"error: {error}", soft_wrap=True, markup=False)
-        raise _make_error("no answer can be given; the log of the server says why") from error
+        raise _make_error("the prediction failed; see the log of the server") from error
 
 
 def _make_error(text: str) -> gr.Error:
@@ -96,12 +97,12 @@ def _make_error(text: str) -> gr.Error:
 
 
 def _format_outputs(answer: Answer) -> tuple[Any, ...]:
-    """A value for each output of the page."""
+    """Return a value for each output of the page."""
     prediction, prior = answer.explanation.prediction, answer.prior
     box = ", ".join(f"{value:.1f}" for value in prediction.box_xyxy)
     timings = f"prior {answer.prior_s:.2f} s, network {answer.network_s:.2f} s"
     score = prior.clip_score if prior else None
-    fit = "" if score is None else f"; the prior fits its prompt with a CLIP score of {score:.0f}"
+    fit = "" if score is None else f"; CLIP score of the prior {score:.0f}"
     network_views = make_views(answer.image, answer.explanation)[1:]
     image = shrink_image(answer.image, MAX_SHOWN_PX)
     return (
@@ -115,16 +116,16 @@ def _format_outputs(answer: Answer) -> tuple[Any, ...]:
 
 
 def serve(blocks: Any, host: str, port: int) -> str:
-    """Serve in the background.
+    """Serve the page in the background.
 
     Returns:
-        The page's address.
+        Address of the page.
 
     Raises:
-        UserError: the port is taken, or the host is none of this machine's.
+        UserError: the port is in use, or the host is not an address of this machine.
     """
     try:
-        blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=1)  # the network is one, and watched
+        blocks.queue(max_size=MAX_WAITING, default_concurrency_limit=1)  # one network, whose activations are recorded
         _, address, _ = blocks.launch(
             server_name=host,
             server_port=port,
@@ -137,7 +138,7 @@ def serve(blocks: Any, host: str, port: int) -> str:
         )
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{host}:{port} cannot be served; take another --port if it is taken, and as --host an address of this "
-            f"machine ({error})"
+            f"{host}:{port} cannot be served; choose another --port if it is in use, and an address of this "
+            f"machine as --host ({error})"
         ) from error
     return str(address)

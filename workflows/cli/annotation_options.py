@@ -1,4 +1,4 @@
-"""Which annotations and images a command works on: the options that ``ingest`` and ``inspect`` share."""
+"""Options of annotations and images that ``ingest`` and ``inspect`` share."""
 
 from __future__ import annotations
 
@@ -24,55 +24,58 @@ MINIATURE = UPath("data/miniature/refer")
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotationsConfig:
-    """Which annotations, and which images."""
+    """Annotations and images of a dataset."""
 
     dataset: str = "miniature"
-    """Name of the data set; what is made of it goes to ``<data>/<dataset>``."""
+    """Name of the dataset; its runs are saved to ``<data>/<dataset>``."""
 
     format: AnnotationFormat = "refer"
-    """refer: refs(<split by>).p and instances.json; transvg: <name>_<split>.pth; flickr30k: Flickr30k Entities' own
-    Sentences/ and Annotations/; referit: ReferItGame's own referit_query_<split>.json and mask/; grounding: COCO's JSON
-    with captions, of MDETR's kind; odvg: Grounding DINO's JSON lines; table: JSON lines, CSV or Parquet, one query a
-    row. docs/datasets.md tells of each."""
+    """Format of the annotations. refer: refs(<split by>).p and instances.json; transvg: <name>_<split>.pth; flickr30k:
+    Sentences/ and Annotations/ of Flickr30k Entities; referit: referit_query_<split>.json and mask/ of ReferItGame;
+    grounding: COCO JSON with captions, as of MDETR; odvg: JSON lines of Grounding DINO; table: JSON lines, CSV or
+    Parquet,
+    one query per row. docs/datasets.md describes each."""
 
     annotations: UPath = MINIATURE / "miniature"
-    """Folder of the annotations, or a prefix of an object store; the file itself of grounding, odvg and table."""
+    """Folder of the annotations, or a prefix of an object store; for grounding, odvg and table the file itself."""
 
     images: UPath = MINIATURE / "images"
     """Folder of the images, or a prefix of an object store."""
 
     split_by: str = "miniature"
-    """refer: which refs(<split by>).p (unc, umd, google). transvg: which name (unc, unc+, gref, gref_umd, referit,
-    flickr)."""
+    """Name of the split. refer: refs(<split by>).p (unc, umd, google). transvg: unc, unc+, gref, gref_umd, referit,
+    flickr."""
 
     split: str = "train"
-    """grounding, odvg, table: the split of what does not say."""
+    """Split of the queries that name none; for grounding, odvg and table."""
 
     instances: UPath | None = None
-    """refer, transvg, grounding, table: COCO's file of all objects (instances_train2014.json), joined by annotation
-    id."""
+    """COCO file of all objects (instances_train2014.json), joined by annotation id; for refer, transvg, grounding and
+    table."""
 
     fields: Fields = field(default_factory=Fields)
-    """table: what the fields are called in it."""
+    """Names of the fields in a table."""
 
     allow_links: bool = False
-    """Images may be symbolic links that lead out of the folder."""
+    """Whether images may be symbolic links to files outside the folder."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.dataset):
-            raise ValueError(f"dataset names a folder: letters, digits, '.', '_', '+' and '-', got {self.dataset!r}")
+            raise ValueError(
+                f"dataset must consist of letters, digits, '.', '_', '+' and '-', as it names a folder, got {self.dataset!r}"
+            )
         if self.dataset != "miniature" and self.annotations == MINIATURE / "miniature":
-            raise ValueError(f"give {self.dataset}'s annotations with --annotations, its images with --images")
+            raise ValueError(f"pass {self.dataset}'s annotations as --annotations and its images as --images")
 
 
 def read(config: AnnotationsConfig) -> list[SourceSample]:
-    """The annotations, in the reader's order.
+    """Read the annotations in the reader's order.
 
     Raises:
-        UserError: there is no folder of images; told at once, since annotations can take a minute.
+        UserError: the folder of images does not exist; checked first, since annotations can take a minute.
     """
     if not config.images.is_dir():
-        raise UserError(f"{config.images} is not a folder; give the folder of the images with --images")
+        raise UserError(f"{config.images} is not a folder; pass the folder of the images as --images")
     with ExitStack() as stack:
         path = stack.enter_context(_fetch_locally(config.annotations))
         instances = stack.enter_context(_fetch_locally(config.instances)) if config.instances else None
@@ -89,13 +92,13 @@ def read(config: AnnotationsConfig) -> list[SourceSample]:
 
 
 def validate_annotations(config: AnnotationsConfig, samples: list[SourceSample]) -> ValidationResult:
-    """The samples against their images."""
+    """Check the samples against their images."""
     return validate_samples(samples, config.images, allow_links=config.allow_links)
 
 
 @contextmanager
 def _pause_garbage_collection() -> Iterator[None]:
-    """Millions of small objects that all stay: the garbage collector would walk through them again and again."""
+    """Pause the collector while millions of permanent objects are made, which it would visit repeatedly."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -107,7 +110,7 @@ def _pause_garbage_collection() -> Iterator[None]:
 
 @contextmanager
 def _fetch_locally(location: UPath) -> Iterator[Path]:
-    """The files themselves, or those of an object store copied for as long as they are read."""
+    """Yield a local path, which for an object store is a temporary copy."""
     if local_path := get_local_path(location):
         yield local_path
         return

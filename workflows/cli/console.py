@@ -1,4 +1,4 @@
-"""What every command shares: parsing, quiet libraries, one clear line for a user's error, and where output lies."""
+"""Parts that commands share: parsing, one-line errors, quiet libraries, and the console."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pipeline import ExecutorConfig, Location, Preempted
 Config = TypeVar("Config")
 
 Executor = Annotated[ExecutorConfig, tyro.conf.arg(name="")]
-"""Its options stand beside the command's own: ``--executor ray --workers 4``."""
+"""Executor options beside the command's own: ``--executor ray --workers 4``."""
 
 console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
 
 
 class UserError(Exception):
-    """Something a person can mend; the message says what and how."""
+    """Error that the user can fix; the message names the rule and the remedy."""
 
 
 def run(
@@ -34,16 +34,19 @@ def run(
 ) -> None:
     """Parse the command line into ``config`` and run ``main`` with it.
 
-    Args:
-        default: makes what the options start from, out of the command line; else the class's own defaults are.
+    Exits with status 2 and one line on standard error for a user's error, 130 if interrupted, 143 after SIGTERM.
 
-    Exits with status 2 and one line on standard error for a user's error, 130 when interrupted, 143 after SIGTERM.
+    Args:
+        main: command.
+        config: class of its configuration.
+        description: text of ``--help``.
+        default: function from the command line to the defaults; None uses those of the class.
     """
     configure_library_logging()
     try:
         main(_parse_command_line(config, description, default))
     except KeyboardInterrupt:
-        console.print("interrupted; the same command goes on where this one stopped")
+        console.print("interrupted; run the same command again to resume")
         sys.exit(130)
     except Preempted as notice:
         console.print(_format_error(notice), soft_wrap=True)
@@ -56,7 +59,7 @@ def run(
 def _parse_command_line(
     config: type[Config], description: str | None, default: Callable[[list[str]], Config] | None
 ) -> Config:
-    """The command line, whose values the configurations themselves check."""
+    """Parse the command line; the configuration checks its own values."""
     try:
         if default is None:
             return tyro.cli(config, description=description)
@@ -66,7 +69,7 @@ def _parse_command_line(
 
 
 def get_user_errors() -> tuple[type[Exception], ...]:
-    """The rooms' own errors for bad input, and the operating system's about files."""
+    """Return the packages' errors for bad input, and the operating system's for files."""
     from augmentation.errors import AugmentationError
     from generation.errors import GenerationError
     from pipeline import PipelineError
@@ -84,18 +87,18 @@ def _format_error(error: Exception) -> str:
 
 
 def configure_library_logging() -> None:
-    """No progress bars and notices of libraries in between ours."""
+    """Turn off progress bars and notices of libraries."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")  # of worker processes
+    os.environ.setdefault("PYTHONWARNINGS", "ignore::FutureWarning")  # for worker processes
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=UserWarning, module="transformers|diffusers|torch")
-    warnings.filterwarnings("ignore", message="IProgress not found")  # of progress bars in notebooks
+    warnings.filterwarnings("ignore", message="IProgress not found")  # progress bars in notebooks
     for library in ("transformers", "diffusers"):
         if library in sys.modules:
             importlib.import_module(f"{library}.utils.logging").disable_progress_bar()
 
 
 def print_path(what: str, path: Location) -> None:
-    """Say where output lies."""
+    """Print the path of an output."""
     console.print(f"[green]{what}:[/] {path}", soft_wrap=True)

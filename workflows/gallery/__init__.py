@@ -1,1 +1,1 @@
-"""A static page of samples, priors, scenes and predictions."""
+"""Static page of samples, priors, scenes and predictions."""

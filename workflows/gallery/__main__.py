@@ -1,11 +1,11 @@
-"""Everything that was made, to look at: a folder of static HTML with filters, search, paging and keys.
+"""Write a gallery of runs: a folder of static HTML with filters, search, paging and keys.
 
-    make gallery                                              # all that there is of the miniature data set
-    make gallery RUN=data/miniature/scenes                    # one: samples, scenes, priors, rounds, an evaluation
+    make gallery                                              # all runs of the miniature dataset
+    make gallery RUN=data/miniature/scenes                    # one run: samples, scenes, priors, rounds, an evaluation
     make gallery RUN=runs/miniature-both/evaluation ARGS="--output gallery-of-both"
 
-Open ``index.html`` of the folder, or serve it: ``python -m http.server --directory runs/gallery``. Hovering over a
-query, or tapping it, shows its target. Nothing is fetched from elsewhere.
+Open ``index.html`` of the folder, or serve the folder: ``python -m http.server --directory runs/gallery``. Hover over a
+query, or tap it, to see its target. The page loads nothing from other servers.
 """
 
 from __future__ import annotations
@@ -27,27 +27,26 @@ from workflows.gallery.site import Entry, write_gallery
 from workflows.priors.config import find_prior_store_path
 
 SAMPLES = {"ingest", "pack-samples", "pack-scenes", "scenes", "select-scenes"}
-"""Names of jobs that write samples."""
+"""Names of the jobs that write samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GalleryConfig:
-    """What is shown, and where the folder goes."""
+    """Runs of the gallery and its folder."""
 
     run: UPath | None = None
-    """A run of samples or scenes, a prior store, the rounds of scenes, or an evaluation; where not given, all of the
-    data set that there is."""
+    """Run of samples or scenes, prior store, rounds of scenes, or evaluation; all runs of the dataset by default."""
 
     dataset: str = "miniature"
-    """Of which the images are that an evaluation is about."""
+    """Dataset of the runs, and of the images of an evaluation."""
 
     data: UPath = DATA
     evaluation: Path | None = None
-    """Shown where no ``run`` is given; that of ``runs/<dataset>-both`` by default, if there is one."""
+    """Evaluation to show if you pass no ``run``; ``runs/<dataset>-both/evaluation`` by default."""
 
     output: Path = Path("runs/gallery")
     max_entries: int | None = None
-    """Entries of each run, at most."""
+    """Limit of entries per run."""
 
     def __post_init__(self) -> None:
         if self.max_entries is not None and self.max_entries < 1:
@@ -55,21 +54,21 @@ class GalleryConfig:
 
 
 def main(config: GalleryConfig) -> None:
-    """Write the folder and say where to look."""
+    """Write the gallery and print its path."""
     paths = get_dataset_paths(config.dataset, config.data)
     runs = [config.run] if config.run else list(_find_runs(config, paths))
     if not runs:
-        raise UserError(f"there is nothing of {config.dataset} in {config.data} yet; run `make demo`, or name a run")
+        raise UserError(f"{config.data} has no run of the dataset {config.dataset}; run `make demo`, or pass --run")
     entries = chain.from_iterable(islice(_iterate_entries(one, paths), config.max_entries) for one in runs)
     title = f"{config.run or config.dataset}"
     tracked = track(entries, "drawing thumbnails", console=console, transient=True, total=None)
     total = write_gallery(tracked, config.output, title)
     console.print(f"{total:,} entries")
-    print_path("the gallery", config.output / "index.html")
+    print_path("gallery saved to", config.output / "index.html")
 
 
 def _find_runs(config: GalleryConfig, paths: DatasetPaths) -> Iterator[UPath]:
-    """What there is of a data set, in the order in which it was made."""
+    """Yield the existing runs of a dataset in the order of the pipeline."""
     samples = paths.evaluated
     yield from (
         one for one in (samples, find_prior_store_path(config.dataset, config.data), paths.scenes) if list_runs(one)
@@ -82,10 +81,10 @@ def _find_runs(config: GalleryConfig, paths: DatasetPaths) -> Iterator[UPath]:
 
 
 def _iterate_entries(folder: UPath, paths: DatasetPaths) -> Iterator[Entry]:
-    """By what lies in the folder.
+    """Return the entries of a run, by the kind of its folder.
 
     Raises:
-        UserError: none of the kinds that can be shown.
+        UserError: the folder is of no kind that a gallery shows.
     """
     if (folder / PREDICTIONS).is_file():
         return iterate_predictions(read_predictions(Path(str(folder))), paths.evaluated)
@@ -99,7 +98,7 @@ def _iterate_entries(folder: UPath, paths: DatasetPaths) -> Iterator[Entry]:
     if len(names) == 1 and names <= SAMPLES:
         return iterate_samples(folder)
     raise UserError(
-        f"{folder} is none of what a gallery shows ({', '.join(sorted(names)) or 'no run lies there'}); name a "
+        f"{folder} cannot be shown ({', '.join(sorted(names)) or 'it contains no run'}); pass a "
         f"run of samples or scenes, a prior store, rounds of scenes, or an evaluation with its {PREDICTIONS}"
     )
 

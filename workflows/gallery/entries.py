@@ -1,4 +1,4 @@
-"""What a gallery shows of runs: samples and scenes, priors, rejected scenes, predictions."""
+"""Gallery entries of runs: samples and scenes, priors, rejected scenes, predictions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from trainer.evaluation.metrics import PredictionRecord
 from workflows.gallery.site import Entry, Line, Mark
 
 MAX_QUERIES = 12
-"""Of those that share a prior, so many are listed."""
+"""Limit of the queries listed for one prior."""
 
 
 def iterate_samples(run: UPath, split: str | None = None) -> Iterator[Entry]:
-    """A tile for each image: every query with its program, hovering shows the target."""
+    """Yield an entry per image with all of its queries, programs and boxes."""
     reader = SampleReader(run, split)
     for sample in reader:
         relations = sorted({relation for query in sample.queries for relation in list_relations(query.program)})
@@ -33,7 +33,7 @@ def iterate_samples(run: UPath, split: str | None = None) -> Iterator[Entry]:
             facts=", ".join([_get_split(sample), *(f"{count} {name}" for name, count in counts.most_common(4))]),
             image=sample.image,
             marks=tuple(_make_mark(one.box_xyxy, one.category, one.score) for one in sample.instances)
-            or tuple(Mark(box_xyxy=query.box_xyxy, role="thing") for query in sample.queries),
+            or tuple(Mark(box_xyxy=query.box_xyxy, role="object") for query in sample.queries),
             lines=tuple(
                 Line(text=query.text, note=format_program(query.program), marks=(_find_target_mark(sample, i),))
                 for i, query in enumerate(sample.queries)
@@ -48,7 +48,7 @@ def iterate_samples(run: UPath, split: str | None = None) -> Iterator[Entry]:
 
 
 def iterate_rejected(rounds: UPath) -> Iterator[Entry]:
-    """The scenes that were made again to be looked at, with the reason why they were rejected."""
+    """Yield the kept images of rejected scenes with stage, reason and detail."""
     reasons = _read_reasons(rounds)
     for run in list_runs(rounds / "rejected"):
         for sample in SampleReader(run):
@@ -69,7 +69,7 @@ def iterate_rejected(rounds: UPath) -> Iterator[Entry]:
 
 
 def _read_reasons(rounds: UPath) -> dict[str, tuple[str, str, str]]:
-    """Key to stage, reason and detail."""
+    """Return stage, reason and detail of each rejected scene, by key."""
     return {
         row["key"]: (row["stage"], row["reason"], row["detail"])
         for run in list_runs(rounds)
@@ -81,10 +81,11 @@ def _read_reasons(rounds: UPath) -> dict[str, tuple[str, str, str]]:
 
 
 def iterate_priors(store: UPath, packed: Sequence[UPath] = ()) -> Iterator[Entry]:
-    """Query, parsed attributes, prompt, image and CLIP score of each prior.
+    """Yield an entry per prior with its queries, attributes, prompt, image and CLIP score.
 
     Args:
-        packed: runs of samples, for the queries that ask for the priors.
+        store: prior store.
+        packed: runs of samples whose queries share the priors.
     """
     priors, queries_by_prior = PriorStore.open(store), _find_queries(packed)
     for prior_id in priors:
@@ -108,7 +109,7 @@ def iterate_priors(store: UPath, packed: Sequence[UPath] = ()) -> Iterator[Entry
 
 
 def _find_queries(packed: Sequence[UPath]) -> dict[str, list[str]]:
-    """Prior id to the different queries that ask for it."""
+    """Return the different queries of each prior, by prior id."""
     texts_by_prior: dict[str, dict[str, None]] = defaultdict(dict)
     for run in packed:
         reader = SampleReader(run)
@@ -120,7 +121,7 @@ def _find_queries(packed: Sequence[UPath]) -> dict[str, list[str]]:
 
 
 def iterate_predictions(records: Sequence[PredictionRecord], run: UPath) -> Iterator[Entry]:
-    """Each query with truth, answer and IoU, and what the network answers with other priors."""
+    """Yield an entry per query with truth, prediction, IoU and the predictions with other priors."""
     reader = SampleReader(run)
     number = {entry.key: i for i, entry in enumerate(reader.index)}
     by_query: dict[tuple[str, str], list[PredictionRecord]] = defaultdict(list)
@@ -160,11 +161,11 @@ def _make_prediction_mark(one: PredictionRecord, role: Any) -> Mark:
 
 
 def _make_mark(box: Any, category: str, score: float | None) -> Mark:
-    return Mark(box_xyxy=box, role="thing", label=category if score is None else f"{category} {score:.2f}")
+    return Mark(box_xyxy=box, role="object", label=category if score is None else f"{category} {score:.2f}")
 
 
 def _find_target_mark(sample: Sample, number: int) -> int:
-    """Which of the marks the query means."""
+    """Return the index of the mark of a query's target."""
     instance = sample.queries[number].instance
     if not sample.instances:
         return number
@@ -183,7 +184,7 @@ def _get_split(sample: Sample) -> str:
 
 
 def list_relations(program: Mapping[str, Any] | None) -> set[str]:
-    """The operators of a program's record but that which selects a category."""
+    """Return the operators of a program's record, without that of the category."""
     if not program:
         return set()
     own = {str(program["op"])} - {"category"}
@@ -192,7 +193,7 @@ def list_relations(program: Mapping[str, Any] | None) -> set[str]:
 
 
 def format_program(program: Mapping[str, Any] | None) -> str:
-    """ "ordinal(category(cup), 2, right)" """
+    """Format the record of a program, as in "ordinal(category(cup), 2, right)"."""
     if not program:
         return ""
     values = (value for name, value in program.items() if name != "op")
@@ -201,7 +202,7 @@ def format_program(program: Mapping[str, Any] | None) -> str:
 
 
 def _format_attributes(attributes: Mapping[str, Any]) -> str:
-    """ "target: red, cup; absolute_location: left" """
+    """Format the record of attributes, as in "target: red, cup; absolute_location: left"."""
     return "; ".join(f"{name}: {_format_value(value)}" for name, value in attributes.items() if name != "query")
 
 

@@ -1,7 +1,8 @@
-"""A gallery as a folder of static files: one page, one script, thumbnails, and data in pieces.
+"""Gallery as a folder of static files: one page, one script, thumbnails, and data in pieces.
 
-The page works from a file and over HTTP and asks for nothing beside its folder. What filters read lies in columns, what
-a tile shows in pieces of ``PER_FILE`` that are loaded when they are seen, so that 100,000 entries stay fast.
+The page works from a file and over HTTP and loads nothing from other servers. Filters read columns; tiles read pieces
+of
+``PER_FILE`` entries, which the page loads when they become visible. So 100,000 entries stay fast.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ PER_FILE, PER_INDEX = 50, 5000
 CHOICES = ("kind", "split", "category", "relation", "reason")
 RANGES = ("count", "score", "iou")
 
-Role = Literal["thing", "truth", "predicted", "other"]
+Role = Literal["object", "truth", "predicted", "other"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """A box on the image."""
+    """Box on an image."""
 
     box_xyxy: Box
-    """In pixels of the image."""
+    """Box in pixels of the image."""
 
     role: Role
     label: str = ""
@@ -42,36 +43,36 @@ class Mark:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A query, or another text, below the image."""
+    """Query, or another text, below the image."""
 
     text: str
     note: str = ""
     marks: tuple[int, ...] = ()
-    """Indices of the marks that it means."""
+    """Indices of the marks of the targets."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One tile."""
+    """Tile of the gallery."""
 
     key: str
     facts: str
-    """What the tile says above its lines."""
+    """Text above the lines."""
 
     image: bytes = field(repr=False)
-    """Encoded, of any kind that Pillow reads."""
+    """Encoded image of any format that Pillow reads."""
 
     marks: tuple[Mark, ...] = ()
     lines: tuple[Line, ...] = ()
     choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Of ``CHOICES``: the values by which the entry is found."""
+    """Values for the filters, by name in ``CHOICES``."""
 
     numbers: Mapping[str, float | None] = field(default_factory=dict)
-    """Of ``RANGES``."""
+    """Values for ranges and sorting, by name in ``RANGES``."""
 
 
 def write_gallery(entries: Iterable[Entry], output: Path, title: str) -> int:
-    """Write the folder anew and return the number of entries; nothing of it is seen before it is whole."""
+    """Write the gallery, replace the old one at the end, and return the number of entries."""
     partial = output.with_name(f".{output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "data").mkdir(parents=True)
@@ -114,7 +115,7 @@ def _record_entries(entries: Iterable[Entry], columns: _Columns) -> Iterator[Ent
 
 @dataclass(kw_only=True)
 class _Columns:
-    """What filters and sorting read of all entries."""
+    """Values that filters and sorting read, of all entries."""
 
     words: dict[str, dict[str, int]]
     values: dict[str, list[Any]] = field(default_factory=dict)
@@ -134,7 +135,7 @@ class _Columns:
         return {name: values[start:stop] for name, values in self.values.items()}
 
     def compute_ranges(self) -> dict[str, list[float]]:
-        """Least and largest of each number that any entry has."""
+        """Return minimum and maximum of each number that any entry has."""
         values_by_name = {name: [v for v in self.values.get(name, ()) if v is not None] for name in RANGES}
         return {name: [min(values), max(values)] for name, values in values_by_name.items() if values}
 
@@ -144,7 +145,7 @@ def _build_item(entry: Entry, folder: Path) -> dict[str, Any]:
     return {
         "key": entry.key,
         "facts": entry.facts,
-        "picture": f"thumbnails/{name}",
+        "image": f"thumbnails/{name}",
         "size": size,
         "marks": [[*_scale_box(one.box_xyxy, scale), one.role, one.label] for one in entry.marks],
         "lines": [[line.text, line.note, line.marks] for line in entry.lines],
@@ -156,7 +157,11 @@ def _scale_box(box: Box, scale: Box) -> list[float]:
 
 
 def _write_thumbnail(content: bytes, folder: Path) -> tuple[str, tuple[int, int], Box]:
-    """Its file's name, which equal images share, its size, and what turns pixels of the image into shares of it."""
+    """Write a thumbnail under the hash of its image.
+
+    Returns:
+        File name, (width, height) of the thumbnail, and factors from pixels of the image to shares of it.
+    """
     name = f"{hashlib.sha256(content).hexdigest()[:20]}.webp"
     with Image.open(io.BytesIO(content)) as image:
         width, height = image.size
@@ -168,7 +173,7 @@ def _write_thumbnail(content: bytes, folder: Path) -> tuple[str, tuple[int, int]
 
 
 def _encode_json(value: Any) -> str:
-    """ASCII, so that it is JavaScript, too."""
+    """Encode a value as ASCII JSON, which is valid JavaScript as well."""
     return json.dumps(value, separators=(",", ":"))
 
 

@@ -1,1 +1,1 @@
-"""Named configurations: functions that return them."""
+"""Named configurations, as functions that return them."""

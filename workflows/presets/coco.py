@@ -1,4 +1,4 @@
-"""COCO's categories, for scenes of images: what the full-size detector knows, and RefCOCO's images show."""
+"""COCO's categories for scenes: those that the full-size detector knows and that RefCOCO's images show."""
 
 from __future__ import annotations
 
@@ -86,9 +86,9 @@ PLURALS = {
     "hair drier": "hair driers",
     "toothbrush": "toothbrushes",
 }
-"""Singular, as COCO writes it, to plural."""
+"""Plurals of the categories, by COCO's singular."""
 
 
 def vocabulary() -> VocabularyConfig:
-    """All 80, two to eight of one."""
+    """Return a vocabulary of all 80 categories, two to eight objects of one."""
     return VocabularyConfig(categories=dict(PLURALS))

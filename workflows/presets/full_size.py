@@ -1,7 +1,7 @@
 """Full-size text-to-image models by name: ``python -m workflows.generate_priors --preset sd15``.
 
-Each is a starting point; every value can be given beside it. The encoder is OpenAI's CLIP ViT-B/32 (512 features), as
-in the paper. Licences: SD-Turbo's and SDXL-Turbo's weights are non-commercial.
+Options beside ``--preset`` change single values. The encoder is OpenAI's CLIP ViT-B/32 (512 features), as in the paper.
+Licenses: the weights of SD-Turbo and SDXL-Turbo are non-commercial.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from workflows.presets import miniature
 
 
 def sd15() -> PriorConfig:
-    """Stable Diffusion 1.5, as in the paper: 20 steps instead of 50, which DPM-Solver++ needs no more of."""
+    """Return Stable Diffusion 1.5, as in the paper; DPM-Solver++ needs 20 steps instead of 50."""
     return PriorConfig(
         render=RenderConfig(
             checkpoint="stable-diffusion-v1-5/stable-diffusion-v1-5",
@@ -27,7 +27,7 @@ def sd15() -> PriorConfig:
 
 
 def sdxl() -> PriorConfig:
-    """Stable Diffusion XL, better at attributes and several times as slow."""
+    """Return Stable Diffusion XL, which is better at attributes and several times slower."""
     return PriorConfig(
         render=RenderConfig(
             checkpoint="stabilityai/stable-diffusion-xl-base-1.0", image_size_px=1024, guidance_scale=6.0, batch_size=4
@@ -37,7 +37,7 @@ def sdxl() -> PriorConfig:
 
 
 def lcm() -> PriorConfig:
-    """Stable Diffusion 1.5 distilled to four steps; guidance is an input of the model."""
+    """Return Stable Diffusion 1.5 distilled to four steps; guidance is an input of the model."""
     return PriorConfig(
         render=RenderConfig(
             checkpoint="SimianLuo/LCM_Dreamshaper_v7",
@@ -51,7 +51,7 @@ def lcm() -> PriorConfig:
 
 
 def sd_turbo() -> PriorConfig:
-    """Stable Diffusion 2.1 distilled to one step, without guidance; non-commercial."""
+    """Return Stable Diffusion 2.1 distilled to one step, without guidance; non-commercial."""
     return PriorConfig(
         render=RenderConfig(
             checkpoint="stabilityai/sd-turbo",
@@ -65,7 +65,7 @@ def sd_turbo() -> PriorConfig:
 
 
 def sdxl_turbo() -> PriorConfig:
-    """Stable Diffusion XL distilled to four steps, without guidance; non-commercial."""
+    """Return Stable Diffusion XL distilled to four steps, without guidance; non-commercial."""
     return PriorConfig(
         render=RenderConfig(
             checkpoint="stabilityai/sdxl-turbo",

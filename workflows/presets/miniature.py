@@ -1,4 +1,4 @@
-"""The embedded default: the small models that lie in the repository. Other models are other paths."""
+"""Default configuration: the small models in the repository. Other models are other paths."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from workflows.miniature.world.drawing import COLORS, PATTERNS, PLURALS
 
 
 def render_config() -> RenderConfig:
+    """Return the miniature Stable Diffusion."""
     return RenderConfig(
         checkpoint=str(WEIGHTS / "stable-diffusion"),
         num_inference_steps=12,
@@ -29,7 +30,7 @@ def render_config() -> RenderConfig:
 
 
 def prior_config() -> PriorConfig:
-    """Clothes are objects here ("red hat"), so a garment does not stand for its wearer."""
+    """Return priors of the miniature; a garment is an object ("red hat") and does not stand for its wearer."""
     return PriorConfig(
         render=render_config(),
         prompt=PromptConfig(garments_mean_wearers=False),
@@ -38,8 +39,11 @@ def prior_config() -> PriorConfig:
 
 
 def vocabulary() -> VocabularyConfig:
-    """Counts up to five, which is what the miniature Stable Diffusion has seen. Prompts say number and category alone,
-    as published: networks learn more from objects whose looks differ (docs/study.md)."""
+    """Return the world's categories, with counts up to five, which the miniature Stable Diffusion knows.
+
+    Prompts have number and category alone, as published: networks learn more from objects of different appearances
+    (docs/study.md).
+    """
     return VocabularyConfig(
         categories=dict(PLURALS),
         quantifiers=("two", "three", "four", "five"),
@@ -48,14 +52,20 @@ def vocabulary() -> VocabularyConfig:
 
 
 def detector_config() -> DetectorConfig:
-    """Stricter than the default: among 388 drawn scenes that passed with 0.6 and 0.25, two of 60 counted by eye were
-    wrong, a malformed kite that was missed and two cars in one box; with these limits both are uncertain."""
+    """Return stricter limits than the default.
+
+    Of 388 rendered scenes that passed limits of 0.6 and 0.25, 60 were counted by eye. Two were wrong: the detector had
+    missed
+    a malformed kite and had two cars in one box. With these limits both are uncertain.
+    """
     return DetectorConfig(checkpoint=str(WEIGHTS / "detector"), confident_score=0.7, min_score=0.15)
 
 
 def pasted_config() -> PastedConfig:
-    """What ``workflows.miniature.world.cutouts`` draws, put together as the world itself is: flat, without light
-    and shadow. Images a little larger than the world's have room for eight objects."""
+    """Return the composer of ``workflows.miniature.world.cutouts``: flat as the world, without light and shadow.
+
+    Images are a little larger than the world's, so that eight objects fit.
+    """
     return PastedConfig(
         cutouts=Path("data/miniature/cutouts"),
         backgrounds=Path("data/miniature/backgrounds"),

@@ -1,4 +1,4 @@
-"""What the published recipe takes for each of the six data sets; all else is the same for them."""
+"""Values of the published recipe that differ between the six datasets."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ DETR_WEIGHTS = {
     "referit": "detr-r50-referit.pth",
     "flickr30k": "detr-r50-referit.pth",
 }
-"""Data set to the DETR that was trained on COCO without the data set's validation and test images (VLTVG's files)."""
+"""DETR weights of VLTVG, trained on COCO without the dataset's validation and test images, by dataset."""

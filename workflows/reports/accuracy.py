@@ -1,8 +1,7 @@
-"""What an evaluation's predictions say: accuracy with intervals, overall and by what makes queries hard.
+"""Accuracy of predictions with intervals, overall and by groups of queries.
 
-Groups of queries: distractors of the target's category, kinds of words (as our parser of attributes reads them),
-length,
-size of the target, category. Every share comes with its 95 % bootstrap interval over images.
+Queries are grouped by distractors, kinds of words (by the attribute parser), length, size of the target and category.
+Every share has a 95 % bootstrap interval over images.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ LABELS: dict[str, tuple[str, ...]] = {
     "length": (*LENGTHS.values(), LONGER),
     "target size": (*SIZES.values(), LARGER),
 }
-"""Grouping to its groups, in order; beside these there is ``category``, with the most frequent ones."""
+"""Groups in order, by grouping; ``category`` has the most frequent ones in addition."""
 
 Kinds = Mapping[str, frozenset[str]]
-"""Query text to its ``WORDS``."""
+"""``WORDS`` of each query, by its text."""
 
 
 def find_word_kinds(texts: Iterable[str]) -> dict[str, frozenset[str]]:
-    """What each query speaks of; one can speak of several objects, or of the category alone."""
+    """Return the kinds of words of each query; a query can have several, or none of them."""
     nonempty = [text for text in dict.fromkeys(texts) if not is_empty(text)]
     return {text: _find_kinds(parsed) for text, parsed in zip(nonempty, AttributeParser().parse(nonempty), strict=True)}
 
@@ -65,7 +64,7 @@ def _find_kinds(parsed: Attributes) -> frozenset[str]:
 
 
 def build_report(records: Sequence[PredictionRecord]) -> dict[str, Any]:
-    """Split to its figures: see ``_build_split_report``."""
+    """Return the figures of each split."""
     kinds = find_word_kinds(one.text for one in records)
     splits: dict[str, list[PredictionRecord]] = defaultdict(list)
     for one in records:
@@ -74,7 +73,7 @@ def build_report(records: Sequence[PredictionRecord]) -> dict[str, Any]:
 
 
 def _build_split_report(records: Sequence[PredictionRecord], kinds: Kinds) -> dict[str, Any]:
-    """Figures of the first way of giving priors, groups of queries, and what the other ways change."""
+    """Return figures of the first prior mode, of groups of queries, and of the other modes."""
     modes: dict[str, list[PredictionRecord]] = defaultdict(list)
     for one in records:
         modes[one.priors].append(one)
@@ -90,10 +89,11 @@ def _build_split_report(records: Sequence[PredictionRecord], kinds: Kinds) -> di
 
 
 def summarize_records(records: Sequence[PredictionRecord], any_box: bool = False) -> dict[str, Any]:
-    """``trainer.evaluation.metrics.scores`` with ``compute_intervals``: threshold and ``mean_iou`` to (low, high).
+    """Compute accuracies by threshold and mean IoU, with 95 % intervals.
 
     Args:
-        any_box: by the best of several boxes that a phrase means.
+        records: predictions.
+        any_box: whether a prediction is compared with the best of several targets instead of the box around them.
     """
     overlaps = np.array([one.any_iou if any_box else one.iou for one in records])
     columns = np.column_stack([*(overlaps > threshold for threshold in THRESHOLDS), overlaps])
@@ -136,17 +136,17 @@ def _iterate_group_labels(one: PredictionRecord, kinds: Kinds) -> Iterable[tuple
 
 
 def compute_paired_difference(first: Sequence[PredictionRecord], second: Sequence[PredictionRecord]) -> dict[str, Any]:
-    """How much better the first are on the same queries: paired differences with intervals.
+    """Compute the difference in Acc@0.5 and mean IoU on the same queries, with intervals.
 
     Raises:
-        UserError: they answer different queries.
+        UserError: the two answer different queries.
     """
     ours, theirs = ({(one.split, one.query_id): one for one in some} for some in (first, second))
     if ours.keys() != theirs.keys():
         only = len(ours.keys() - theirs.keys()), len(theirs.keys() - ours.keys())
         raise UserError(
-            f"two evaluations of different queries: {only[0]:,} are in the first alone, {only[1]:,} in the second; "
-            "evaluate both on the same splits of the same data set"
+            f"the evaluations have different queries: {only[0]:,} only in the first, {only[1]:,} only in the second; "
+            "evaluate both on the same splits of the same dataset"
         )
     rows = [
         ((one.iou > THRESHOLDS[0]) * 1.0 - (theirs[name].iou > THRESHOLDS[0]), one.iou - theirs[name].iou)
@@ -157,7 +157,7 @@ def compute_paired_difference(first: Sequence[PredictionRecord], second: Sequenc
 
 
 def compare_evaluations(first: Sequence[PredictionRecord], second: Sequence[PredictionRecord]) -> dict[str, Any]:
-    """Split to both scores and their paired difference, overall and by distractors."""
+    """Compare two evaluations by split, overall and by distractors."""
     theirs = {(one.split, one.query_id): one for one in second}
     result: dict[str, Any] = {}
     for split in dict.fromkeys(one.split for one in first):
@@ -185,14 +185,14 @@ def format_percent(share: float) -> str:
 
 
 def format_interval(figures: Mapping[str, Any], name: str) -> str:
-    """ "71.2 (69.8 to 72.5)", of a threshold or of ``mean_iou``."""
+    """Format accuracy at a threshold, or ``mean_iou``, as in "71.2 (69.8 to 72.5)"."""
     value = figures["mean_iou"] if name == "mean_iou" else figures["accuracy"][name]
     low, high = figures["intervals"][name]
     return f"{format_percent(value)} ({format_percent(low)} to {format_percent(high)})"
 
 
 def format_difference(difference: Mapping[str, float]) -> str:
-    """ "+1.4 (0.3 to 2.6)" in points, with a star where the interval is clear of zero."""
+    """Format a difference in points, as in "+1.4 (0.3 to 2.6)"; a star marks an interval that excludes zero."""
     one = ConfidenceInterval(mean=difference["mean"], low=difference["low"], high=difference["high"])
     star = " *" if one.excludes_zero else ""
     return f"{100 * one.mean:+.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f}){star}"

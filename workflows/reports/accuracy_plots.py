@@ -1,4 +1,4 @@
-"""An evaluation's report as plots."""
+"""Plots of an evaluation's report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Report = Mapping[str, Mapping[str, Any]]
 
 
 def plot_report(report: Report, folder: Path) -> None:
-    """``thresholds.png``, ``groups.png``, and ``priors.png`` where several ways of giving priors were tried."""
+    """Write ``thresholds.png`` and ``groups.png``, and ``priors.png`` if several prior modes were evaluated."""
     plot_thresholds(report, folder / "thresholds.png")
     plot_groups(report, folder / "groups.png")
     if any(figures["other_priors"] for figures in report.values()):
@@ -21,6 +21,7 @@ def plot_report(report: Report, folder: Path) -> None:
 
 
 def plot_thresholds(report: Report, path: Path) -> None:
+    """Plot accuracy against the IoU threshold."""
     figure, (axes,) = new_figure(5, 3.4)
     lines = {}
     for split, figures in report.items():
@@ -32,7 +33,7 @@ def plot_thresholds(report: Report, path: Path) -> None:
 
 
 def plot_groups(report: Report, path: Path) -> None:
-    """Acc@0.5 by groups of queries, with intervals."""
+    """Plot Acc@0.5 by groups of queries, with intervals."""
     figure, panels = new_figure(10, 6.4, len(LABELS), columns=2)
     for axes, grouping in zip(panels, LABELS, strict=True):
         labels = [label for label in LABELS[grouping] if any(label in f["by"][grouping] for f in report.values())]
@@ -46,7 +47,7 @@ def plot_groups(report: Report, path: Path) -> None:
 
 
 def plot_priors(report: Report, path: Path) -> None:
-    """Acc@0.5 with each way of giving priors."""
+    """Plot Acc@0.5 by prior mode."""
     figure, (axes,) = new_figure(5.5, 3.4)
     modes = list(dict.fromkeys(mode for f in report.values() for mode in (f["priors"], *f["other_priors"])))
     ways = {split: {f["priors"]: f, **f["other_priors"]} for split, f in report.items()}

@@ -1,4 +1,4 @@
-"""An evaluation's report as Markdown."""
+"""Markdown tables of an evaluation's report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEAD = ("Acc@0.5", "Acc@0.75", "Acc@0.9", "mean IoU")
 
 
 def format_report(report: Mapping[str, Mapping[str, Any]]) -> str:
-    """All splits: overall, by thresholds, by ways of giving priors, and by groups of queries."""
+    """Format all splits: overall, by thresholds, by prior modes and by groups of queries."""
     lines = [
         "# Evaluation",
         "",
@@ -22,16 +22,16 @@ def format_report(report: Mapping[str, Mapping[str, Any]]) -> str:
     if merged := {split: figures["any_box"] for split, figures in report.items() if "any_box" in figures}:
         lines += [
             "",
-            "Phrases that mean several objects: above by the box around all of them (merged-box), here by the",
+            "Queries with several targets: above by the box around all of them (merged-box), here by the best",
         ]
-        lines += ["best of theirs (any-box).", ""]
+        lines += ["of their boxes (any-box).", ""]
         lines += _format_table(
             ("split", *HEAD), ([split, *_format_scores(figures)] for split, figures in merged.items())
         )
     lines += ["", "## Accuracy by IoU threshold", "", *_format_thresholds(report)]
     if any(figures["other_priors"] for figures in report.values()):
-        lines += ["", "## Do the priors matter?", ""]
-        lines += ["What the network gains by each query's own prior; * where the paired interval is clear of zero.", ""]
+        lines += ["", "## Effect of the priors", ""]
+        lines += ["Gain of each query's own prior; * marks a paired interval that excludes zero.", ""]
         lines += _format_prior_modes(report)
     for split, figures in report.items():
         lines += ["", f"## {split}", ""]
@@ -66,10 +66,10 @@ def _format_prior_modes(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def format_comparison(names: Sequence[str], comparison: Mapping[str, Mapping[str, Any]]) -> str:
-    """Both runs and their paired difference, overall and by distractors."""
+    """Format both runs and their paired difference, overall and by distractors."""
     lines = [f"# {names[0]} against {names[1]}", ""]
     lines += ["Acc@0.5 in percent; differences in points, paired by query, with 95 % bootstrap intervals over"]
-    lines += ["images, * where clear of zero.", ""]
+    lines += ["images; * marks an interval that excludes zero.", ""]
     rows = []
     for split, figures in comparison.items():
         both = [format_percent(figures[which]["accuracy"]["0.50"]) for which in ("first", "second")]
@@ -98,7 +98,7 @@ def _format_gains(figures: Mapping[str, Any]) -> list[str]:
 
 
 def _format_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Figures to the right, words to the left."""
+    """Format a table with words on the left and figures on the right."""
     escaped = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (head, *rows)]
     ruler = "|" + "|".join("---" if i == 0 else "--:" for i in range(len(head))) + "|"
     return [escaped[0], ruler, *escaped[1:]]

@@ -1,4 +1,4 @@
-"""Figures of a data set as it was read: sizes, words, distractors, doubles and leaks."""
+"""Figures of a dataset as it was read: sizes, words, distractors, duplicates and leaks."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from workflows.cli.console import UserError
 from workflows.reports.distractors import DISTRACTOR_GROUPS, get_distractor_group
 
 SMALL_PX2, LARGE_PX2 = 32**2, 96**2
-"""COCO's: a small object is below 32 x 32 pixels, a large one above 96 x 96."""
+"""Limits of COCO's small objects, below 32 x 32 pixels, and large ones, above 96 x 96."""
 
 _WORD = re.compile(r"[a-z0-9']+")
 
 
 def count_splits(samples: Iterable[SourceSample], published: Mapping[str, int]) -> dict[str, dict[str, int | None]]:
-    """Split to the number of queries, refs (different targets) and images, and of queries published."""
+    """Count queries, refs (different targets), images and published queries of each split."""
     queries: Counter[str] = Counter()
     refs: dict[str, set[tuple[str, Any]]] = defaultdict(set)
     images: dict[str, set[str]] = defaultdict(set)
@@ -42,7 +42,7 @@ def count_splits(samples: Iterable[SourceSample], published: Mapping[str, int]) 
             "queries": queries[split],
             "refs": len(refs[split]),
             "images": len(images[split]),
-            "get_published_queries": published.get(split),
+            "published_queries": published.get(split),
         }
         for split in sorted({*images, *published}, key=_get_split_order)
     }
@@ -57,7 +57,7 @@ def _get_target(query: Query) -> Any:
 
 
 def count_problems(problems: Iterable[Problem]) -> dict[str, dict[str, int]]:
-    """Rule to how often it was broken and how many queries that concerns."""
+    """Count how often each rule was broken, and the queries concerned."""
     totals: dict[str, dict[str, int]] = {}
     for problem in problems:
         counts = totals.setdefault(problem.rule, {"times": 0, "queries": 0})
@@ -66,36 +66,32 @@ def count_problems(problems: Iterable[Problem]) -> dict[str, dict[str, int]]:
     return dict(sorted(totals.items()))
 
 
-def count_repeats(samples: Iterable[SourceSample]) -> dict[str, int]:
-    """Queries that say of the same object what another has said, and those whose words also mean another object."""
-    num_repeated = contradicting = 0
+def count_duplicates(samples: Iterable[SourceSample]) -> dict[str, int]:
+    """Count queries that repeat another one about their object, or have the words of one about another object."""
+    num_repeated = num_ambiguous = 0
     for sample in samples:
         targets: dict[str, Counter[Any]] = defaultdict(Counter)
         for query in sample.queries:
             targets[" ".join(_WORD.findall(query.text.lower()))][_get_target(query)] += 1
         for counts in targets.values():
             num_repeated += counts.total() - len(counts)
-            contradicting += counts.total() if len(counts) > 1 else 0
-    return {"same_words_same_target": num_repeated, "same_words_another_target": contradicting}
+            num_ambiguous += counts.total() if len(counts) > 1 else 0
+    return {"same_words_same_target": num_repeated, "same_words_another_target": num_ambiguous}
 
 
 def count_by_distractors(samples: Iterable[SourceSample]) -> dict[str, int]:
-    """Count queries by the number of other instances of the target's category, crowds left out."""
+    """Count queries by the number of other instances of the target's category, without crowds."""
     distractors = (find_distractors(sample.instances, query.instance) for sample in samples for query in sample.queries)
     totals = Counter(get_distractor_group(None if found is None else len(found)) for found in distractors)
     return {group: totals[group] for group in DISTRACTOR_GROUPS if totals[group]}
 
 
-def summarize_words(samples: Iterable[SourceSample]) -> dict[str, float | int]:
-    """``compute_word_statistics`` of all queries."""
-    return compute_word_statistics([query.text for sample in samples for query in sample.queries])
-
-
 def compute_word_statistics(queries: Iterable[str]) -> dict[str, float | int]:
-    """Lengths in words, shares of queries that begin with an article, have a spatial word or a color, and distinct-n.
+    """Compute lengths in words, shares of articles, spatial words and colors, and distinct-n.
 
-    ``distinct_n`` is the number of different n-grams over that of all (Li et al., NAACL 2016). It falls with the
-    number of queries: compare equally many.
+    ``distinct_n`` is the number of different n-grams divided by that of all (Li et al., NAACL 2016). It falls with the
+    number
+    of queries, so compare equally many.
     """
     texts = [_WORD.findall(query.lower()) for query in queries]
     if not texts:
@@ -120,7 +116,7 @@ def _compute_distinct_n(texts: Sequence[list[str]], n: int) -> float:
 
 
 def summarize_box_sizes(samples: Iterable[SourceSample]) -> dict[str, float]:
-    """The targets' areas as shares of their images, where the image's size is known, and COCO's three classes."""
+    """Compute the targets' shares of their images, if the size is known, and COCO's three classes of area."""
     areas = [(compute_area_px(q.box_xyxy), s.size) for s in samples for q in s.queries]
     if not areas:
         return {}
@@ -134,13 +130,13 @@ def summarize_box_sizes(samples: Iterable[SourceSample]) -> dict[str, float]:
 
 
 def _compute_percentiles(values: Sequence[float], name: str) -> dict[str, float]:
-    """The 5th, 50th and 95th hundredth."""
+    """Return the 5th, 50th and 95th percentile."""
     cuts = quantiles(values, n=20, method="inclusive") if len(values) > 1 else [values[0]] * 19
     return {f"p5_{name}": cuts[0], f"median_{name}": cuts[9], f"p95_{name}": cuts[18]}
 
 
 def count_shared_images(samples: Iterable[SourceSample], against: Iterable[str] = ()) -> dict[str, int]:
-    """How many images two splits share, or a split and a given list, by name."""
+    """Count the images that two splits, or a split and a given list, share by name."""
     images_by_split: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
         images_by_split[sample.split].add(normalize_image_name(sample.image_name))
@@ -156,11 +152,12 @@ def count_shared_images(samples: Iterable[SourceSample], against: Iterable[str] 
 
 
 def find_same_content(names: Iterable[str], images: Location, other_folder: UPath | None = None) -> list[list[str]]:
-    """Groups of images that are the same file under different names; only files of one size are hashed.
+    """Find groups of identical files under different names; only files of one size are hashed.
 
     Args:
-        names: of images that are there, below ``images``.
-        also: another folder, all of whose files are compared, too.
+        names: existing images below ``images``.
+        images: folder of the images.
+        other_folder: another folder, whose files are compared as well.
     """
     files: dict[str, Location] = {name: images / name for name in sorted(set(names))}
     if other_folder is not None:
@@ -176,10 +173,10 @@ def find_same_content(names: Iterable[str], images: Location, other_folder: UPat
 
 
 def read_image_list(against: Path) -> list[str]:
-    """Names of images: the lines of a text file, or the files of a folder."""
+    """Return names of images: the lines of a text file, or the files of a folder."""
     if against.is_dir():
         return [path.name for path in against.iterdir() if path.is_file()]
     try:
         return [line.strip() for line in against.read_text(encoding="utf-8").split("\n") if line.strip()]
     except UnicodeDecodeError as error:
-        raise UserError(f"{against} is no list of names, one a line in UTF-8 ({error})") from error
+        raise UserError(f"{against} is not UTF-8 ({error}); give a list with one name per line") from error

@@ -1,4 +1,4 @@
-"""One look for all plots: readable in print, without color and on a phone."""
+"""One style for all plots: readable in print, without color and on a phone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from pipeline import Location, write_atomic
 
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
-"""Okabe and Ito's, which people of all kinds of color vision tell apart."""
+"""Colors of Okabe and Ito, which people with any color vision can distinguish."""
 
 MARKERS, LINES, HATCHES = "osD^vP", ("-", "--", "-.", ":"), ("", "//", "..", "xx", "\\\\", "++")
 
@@ -22,7 +22,7 @@ DPI = 130
 
 
 def new_figure(width_in: float, height_in: float, num_axes: int = 1, columns: int = 1) -> tuple[Figure, list[Any]]:
-    """A figure with axes in rows; those that are not needed stay away."""
+    """Return a figure with ``count`` axes in rows."""
     figure = Figure(figsize=(width_in, height_in), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     rows = -(-num_axes // columns)
@@ -36,14 +36,14 @@ def new_figure(width_in: float, height_in: float, num_axes: int = 1, columns: in
 
 
 def save_figure(figure: Figure, path: Location) -> None:
-    """Write a PNG file, whole or not at all."""
+    """Write a PNG file completely or not at all."""
     content = io.BytesIO()
     figure.savefig(content, format="png")
     write_atomic(path, content.getvalue())
 
 
 def plot_curves(axes: Any, lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str, y: str) -> None:
-    """Named lines of (x, y), told apart by color, marker and dashes."""
+    """Plot named lines of (x, y) with different colors, markers and dashes."""
     for i, (name, (x_values, y_values)) in enumerate(lines.items()):
         style = {"color": COLORS[i % 6], "marker": MARKERS[i % 6], "linestyle": LINES[i % 4]}
         axes.plot(x_values, y_values, label=name, markersize=4, linewidth=1.4, **style)
@@ -57,7 +57,7 @@ def plot_bars(
     y: str,
     title: str = "",
 ) -> None:
-    """Groups of bars; each is (value, low, high), the last two an interval, or None where there is nothing to show."""
+    """Plot groups of bars; a bar is (value, low, high) with an interval, or None if there is no value."""
     width = 0.8 / max(1, len(series))
     for i, (name, values) in enumerate(series.items()):
         shown = [(position, value) for position, value in enumerate(values) if value is not None]
@@ -82,7 +82,7 @@ def plot_bars(
 
 
 def plot_levels(axes: Any, values: Mapping[str, float], title: str, decimals: int = 0) -> None:
-    """A bar across for each name, the first on top, with its number."""
+    """Plot a horizontal bar per name, the first at the top, with its number."""
     axes.barh(list(values), list(values.values()), color=COLORS[0])
     for row, value in enumerate(values.values()):
         axes.text(value, row, f" {value:,.{decimals}f}", va="center", fontsize=FONT_PT - 1)
@@ -99,7 +99,7 @@ def plot_heat_map(
     rows: Sequence[str],
     columns: Sequence[str],
 ) -> None:
-    """A grid of shares from 0 to 1, each with its text; None stays empty."""
+    """Plot a grid of shares from 0 to 1 with their texts; None stays empty."""
     filled = np.array([[np.nan if value is None else value for value in row] for row in values], dtype=float)
     axes.imshow(filled, cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for (row, column), text in np.ndenumerate(np.array(texts, dtype=object)):

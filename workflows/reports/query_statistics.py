@@ -1,4 +1,4 @@
-"""Length and words of queries, of as many real ones beside them."""
+"""Lengths and words of queries beside equally many real ones."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _DISTINCT = {"distinct_1": "distinct-1", "distinct_2": "distinct-2"}
 
 
 def compare_with_validation(paths: DatasetPaths) -> dict[str, Any]:
-    """Figures of the scenes' queries and of those of the data set's validation split, where it was read."""
+    """Compare the scenes' queries with those of the dataset's validation split, if it was read."""
     scenes = [query.text for sample in SampleReader(paths.scenes) for query in sample.queries]
     records = read_lines(paths.queries) if paths.queries.exists() else ()
     return compare_texts({"scenes": scenes, "val": [one["text"] for one in records if one["split"] == "val"]})
 
 
 def compare_texts(texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Figures of equally many texts of each kind, since distinct-n falls with their number; kinds without any go."""
+    """Compute figures of equally many texts of each kind, since distinct-n falls with their number."""
     count = min((len(queries) for queries in texts.values() if queries), default=0)
     return {
         name: {"queries": count, **compute_word_statistics(Random(0).sample(queries, count))}
@@ -36,7 +36,7 @@ def compare_texts(texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
 
 
 def print_words(figures: Mapping[str, Mapping[str, float]]) -> None:
-    """A row a kind."""
+    """Print a table with a row per kind."""
     columns = {"queries": "queries", **_NUMBERS, **_SHARES, **_DISTINCT}
     table = Table("", title="words")
     for title in columns.values():

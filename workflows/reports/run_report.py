@@ -1,4 +1,4 @@
-"""What became of a run's items and where its time went, as ``report.png`` beside ``report.json``."""
+"""Plot of a run's outcomes and times, ``report.png`` beside ``report.json``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ REPORT_PLOT = "report.png"
 
 
 def run_and_plot_job(job: Job, output: Location, executor: ExecutorConfig) -> Report:
-    """``run_job``, and its report as a plot; a finished run that has one keeps it.
+    """Run a job and plot its report, unless the finished run has the plot already.
 
     Raises:
-        PipelineError: as ``run_job``.
+        PipelineError: see ``run_job``.
     """
     report, path = run_job(job, output, executor), resolve_location(output) / REPORT_PLOT
     if not path.is_file():
@@ -23,7 +23,7 @@ def run_and_plot_job(job: Job, output: Location, executor: ExecutorConfig) -> Re
 
 
 def plot_run(report: Report, path: Location) -> None:
-    """A funnel of the items, and the share of each stage in the working time."""
+    """Plot a funnel of the items and each stage's share of the working time."""
     outcomes = count_outcomes(report.attempted, report.accepted, report.rejected, report.failed)
     figure, (items, time) = new_figure(9, 1.2 + 0.26 * max(len(outcomes), len(report.stage_seconds)), 2, columns=2)
     plot_levels(items, outcomes, f"{report.name}: items")
@@ -34,13 +34,13 @@ def plot_run(report: Report, path: Location) -> None:
 def count_outcomes(
     attempted: int, accepted: int, rejected: Mapping[str, int], failed: Mapping[str, int], kept: Mapping[str, int] = {}
 ) -> dict[str, float]:
-    """Name to count: all, those that were taken away by reason, those that remained, and what became of these."""
+    """Count all items, those rejected by reason, the remaining ones, and their outcomes."""
     away = {f"rejected: {reason}": count for reason, count in sorted(rejected.items(), key=lambda one: -one[1])}
     away |= {f"failed: {reason}": count for reason, count in sorted(failed.items(), key=lambda one: -one[1])}
     return {"attempted": attempted, **away, "accepted": accepted, **kept}
 
 
 def compute_time_shares(seconds: Mapping[str, float]) -> dict[str, float]:
-    """Percent of each stage, in the order in which the stages come."""
+    """Compute the percentage of time per stage, in the order of the stages."""
     total = sum(seconds.values())
     return {stage: 100 * value / total for stage, value in seconds.items()} if total else {}

@@ -14,12 +14,12 @@ from workflows.reports.plot_style import new_figure, plot_curves, save_figure
 
 
 def plot_learning(metrics: Path, path: Path) -> None:
-    """``make_learning_figure`` of a file."""
+    """Save the figure of ``make_learning_figure``."""
     save_figure(make_learning_figure(json.loads(metrics.read_text())["history"]), path)
 
 
 def make_learning_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Loss of each epoch, and accuracy on the validation split where it was looked at."""
+    """Plot the loss of each epoch and the accuracy on the validation split."""
     figure, (losses, accuracies) = new_figure(9, 3.4, 2, columns=2)
     trained = [(one["epoch"] + 1, one["loss"]) for one in history if "loss" in one]
     plot_curves(losses, {"loss": ([epoch for epoch, _ in trained], [loss for _, loss in trained])}, "epoch", "loss")

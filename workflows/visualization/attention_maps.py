@@ -1,4 +1,4 @@
-"""Verification scores and attention as images: what the network looked at, stage by stage."""
+"""Verification scores and attention of the network as images, stage by stage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainer.explain import Explanation, Map
 from workflows.visualization.annotated_images import draw_named_boxes, scale_box, shrink_image
 
 HEAT = colormaps["cividis"]
-"""Equally readable with every kind of color vision, and in grey."""
+"""Color map that is readable with any color vision and in gray."""
 
 OPACITY = 0.65
 MAX_SHOWN_PX = 1280
@@ -22,7 +22,7 @@ MAX_SHOWN_PX = 1280
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One image of what the network looked at, and the box that belongs to it."""
+    """Image of a map of the network, with its box."""
 
     image: Image.Image
     caption: str
@@ -33,13 +33,15 @@ class View:
         return [] if self.box_xyxy is None else [self.box_xyxy]
 
     def draw(self) -> Image.Image:
-        """The image with its box."""
+        """Draw the image with its box."""
         return draw_named_boxes(self.image, [(box, "") for box in self.boxes])
 
 
 def make_views(image: Image.Image, explanation: Explanation) -> list[View]:
-    """The image with its box, the verification score, and each stage's attention with that stage's box; each at most
-    ``MAX_SHOWN_PX`` wide and high."""
+    """Return the image with its box, the verification score, and each stage's attention and box.
+
+    The sides of the images are at most ``MAX_SHOWN_PX``.
+    """
     prediction, shown = explanation.prediction, shrink_image(image, MAX_SHOWN_PX)
 
     def blend_map(values: Map) -> Image.Image:
@@ -56,7 +58,7 @@ def make_views(image: Image.Image, explanation: Explanation) -> list[View]:
 
 
 def draw_attention_overview(image: Image.Image, explanation: Explanation) -> Image.Image:
-    """All views on one sheet."""
+    """Draw all views on one sheet."""
     shown = make_views(image, explanation)
     return make_sheet(
         [make_tile(one.image, one.caption, [(box, PREDICTED) for box in one.boxes]) for one in shown], columns=4
@@ -64,7 +66,7 @@ def draw_attention_overview(image: Image.Image, explanation: Explanation) -> Ima
 
 
 def blend_heat_map(image: Image.Image, values: npt.NDArray[np.float32]) -> Image.Image:
-    """A image in grey under a map, whose largest value is the brightest, with a scale at its foot."""
+    """Blend a gray image with a map, whose maximum is brightest, and a color scale at the bottom."""
     lowest, highest = float(values.min()), float(values.max())
     shares = (values - lowest) / (highest - lowest) if highest > lowest else np.zeros_like(values)
     colors = Image.fromarray((HEAT(shares, bytes=True))[..., :3])

@@ -1,4 +1,4 @@
-"""Contact sheets of the demo: priors under their queries, scenes with their boxes, predictions of both networks."""
+"""Sheets of the demo: priors with their queries, scenes with boxes, predictions of both networks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def draw_demo_sheets(data: UPath, networks: Mapping[str, Path], output: Path, co
 
 
 def make_prior_tiles(samples: UPath, store: UPath, count: int) -> list[Image.Image]:
-    """One query of each of ``count`` test images, with the prior drawn for it."""
+    """Return a tile of one query and its prior for each of ``count`` test images."""
     reader, priors = SampleReader(samples, "testA"), PriorStore.open(store)
     step = max(1, len(reader) // count)
     queries = [reader.read(i).queries[0] for i in range(0, len(reader), step)][:count]
@@ -45,7 +45,7 @@ def make_prior_tiles(samples: UPath, store: UPath, count: int) -> list[Image.Ima
 
 
 def make_scene_tiles(scenes: UPath, count: int) -> list[Image.Image]:
-    """Generated scenes, each with one query and its box."""
+    """Return a tile of a generated scene with one query and its box."""
     reader = SampleReader(scenes)
     tiles = []
     for i in range(min(count, len(reader))):

@@ -1,4 +1,4 @@
-"""Predictions as images: the truth green, the answer red."""
+"""Sheets of predictions: the truth green, the prediction red."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NUM_IMAGES = 32
 
 
 def draw_sheets(samples: UPath, records: Sequence[PredictionRecord], folder: Path) -> None:
-    """``select_worst.png`` and ``random.png``: predictions of the lowest IoU, each of another image, and any."""
+    """Write ``worst.png``, the lowest IoU of each image, and ``random.png``."""
     folder.mkdir(parents=True, exist_ok=True)
     make_sheet(make_prediction_tiles(samples, select_worst(records)), columns=8).save(folder / "worst.png")
     chosen = Random(0).sample(records, min(NUM_IMAGES, len(records)))
@@ -25,7 +25,7 @@ def draw_sheets(samples: UPath, records: Sequence[PredictionRecord], folder: Pat
 
 
 def select_worst(records: Sequence[PredictionRecord]) -> list[PredictionRecord]:
-    """The lowest IoU first, one of each image; among equals the more distractors the worse."""
+    """Return the prediction of the lowest IoU of each image; of equal ones that with more distractors."""
     ordered = sorted(records, key=lambda one: (one.iou, -(one.num_distractors or 0), one.query_id))
     by_image: dict[str, PredictionRecord] = {}
     for one in ordered:
@@ -34,7 +34,7 @@ def select_worst(records: Sequence[PredictionRecord]) -> list[PredictionRecord]:
 
 
 def make_prediction_tiles(samples: UPath, records: Sequence[PredictionRecord]) -> list[Image.Image]:
-    """A image of each, with the phrase and the IoU."""
+    """Return a tile per prediction, with its query and IoU."""
     reader = SampleReader(samples)
     number = {entry.key: i for i, entry in enumerate(reader.index)}
     tiles = []

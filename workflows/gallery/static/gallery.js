@@ -1,7 +1,7 @@
 "use strict";
-/* The gallery's only script. Data come as scripts, too, since a page that was opened as a file may read nothing else:
-   data/meta.js is the head, data/index-N.js the columns that filters and sorting read, data/items-N.js what a tile
-   shows, loaded when it is. Texts of queries are only ever set as text. */
+/* The gallery's only script. Data are scripts as well, since a page opened as a file may load nothing else:
+   data/meta.js is the head, data/index-N.js the columns for filters and sorting, data/items-N.js the contents of tiles,
+   loaded when they become visible. Texts of queries are only set as text, never as HTML. */
 
 const gallery = (() => {
   const PER_PAGE = 48, LINES = 4;
@@ -25,7 +25,7 @@ const gallery = (() => {
     });
   }
 
-  /* What data scripts call. */
+  /* Functions that data scripts call. */
   function meta(given) {
     head = given;
     document.title = head.title;
@@ -47,7 +47,7 @@ const gallery = (() => {
     for (let number = 0; number * head.perIndex < head.total; number++) {
       await script(`data/index-${number}.js`);
       loaded = Math.min(head.total, (number + 1) * head.perIndex);
-      if (loaded < head.total) at("found").textContent = `${loaded.toLocaleString()} of ${head.total.toLocaleString()} read`;
+      if (loaded < head.total) at("matches").textContent = `${loaded.toLocaleString()} of ${head.total.toLocaleString()} read`;
     }
     choose(false);
   }
@@ -68,12 +68,12 @@ const gallery = (() => {
       const range = head.ranges[name];
       if (!range) continue;
       const pair = [0, 1].map((i) => made("input", { type: "number", step: name === "count" ? 1 : "any", oninput: typed,
-        id: `${name}-${i ? "most" : "least"}`, placeholder: range[i], ariaLabel: `${NAMES[name]}, ${i ? "at most" : "at least"}` }));
+        id: `${name}-${i ? "max" : "min"}`, placeholder: range[i], ariaLabel: `${NAMES[name]}, ${i ? "at most" : "at least"}` }));
       form.append(made("label", { textContent: NAMES[name] + " " }, made("span", { className: "range" }, ...pair)));
       controls.set(name, pair);
     }
     const sort = made("select", { id: "sort", onchange: changed });
-    const ways = [["", "as they come"]];
+    const ways = [["", "as stored"]];
     for (const name of RANGES) if (head.ranges[name])
       ways.push([name, `${NAMES[name]}, lowest first`], [`-${name}`, `${NAMES[name]}, highest first`]);
     for (const [value, textContent] of ways) sort.append(made("option", { value, textContent }));
@@ -104,15 +104,15 @@ const gallery = (() => {
         if (Array.isArray(value) ? !value.includes(w[name]) : value !== w[name]) continue every;
       }
       for (const name of ranges) {
-        const value = columns[name][i], [least, most] = w[name];
-        if (value === null || (least !== null && value < least) || (most !== null && value > most)) continue every;
+        const value = columns[name][i], [min, max] = w[name];
+        if (value === null || (min !== null && value < min) || (max !== null && value > max)) continue every;
       }
       for (const word of words) if (!columns.text[i].includes(word)) continue every;
       found.push(i);
     }
     if (w.sort) {
       const column = columns[w.sort.replace("-", "")], sign = w.sort[0] === "-" ? -1 : 1;
-      const last = sign * Infinity;  // what has no value comes last
+      const last = sign * Infinity;  // entries without a value come last
       found.sort((a, b) => sign * ((column[a] ?? last) - (column[b] ?? last)) || a - b);
     }
     shown = found;
@@ -127,7 +127,7 @@ const gallery = (() => {
     choose();
   }
 
-  /* The page's state is in its address, so that it can be passed on. */
+  /* The address holds the page's state, so that you can share it. */
   function toAddress() {
     const state = new URLSearchParams();
     if (at("text").value) state.set("text", at("text").value);
@@ -155,7 +155,7 @@ const gallery = (() => {
     at("pages").textContent = `of ${numPages().toLocaleString()}`;
     at("previous").disabled = page === 0;
     at("next").disabled = page === numPages() - 1;
-    at("found").textContent = `${shown.length.toLocaleString()} of ${head.total.toLocaleString()}`;
+    at("matches").textContent = `${shown.length.toLocaleString()} of ${head.total.toLocaleString()}`;
     toAddress();
   }
   async function item(i) {
@@ -171,27 +171,27 @@ const gallery = (() => {
     item(i).then((one) => dress(article, one, LINES)).catch((error) => { article.textContent = `${error.message} is missing`; });
     return article;
   }
-  function dress(article, one, most) {
-    const picture = made("div", { className: "picture" });
-    picture.append(made("img", { src: one.picture, alt: one.key, width: one.size[0], height: one.size[1], loading: "lazy" }));
+  function dress(article, one, maxLines) {
+    const image = made("div", { className: "image" });
+    image.append(made("img", { src: one.image, alt: one.key, width: one.size[0], height: one.size[1], loading: "lazy" }));
     const marks = one.marks.map(([x1, y1, x2, y2, role, label]) => {
       const mark = made("div", { className: `mark ${role}` });
       Object.assign(mark.style, { left: `${100 * x1}%`, top: `${100 * y1}%`, width: `${100 * (x2 - x1)}%`, height: `${100 * (y2 - y1)}%` });
-      if (label && most === Infinity) mark.append(made("b", { textContent: label }));
+      if (label && maxLines === Infinity) mark.append(made("b", { textContent: label }));
       return mark;
     });
-    picture.append(...marks);
-    const lines = one.lines.slice(0, most).map(([text, note, meant]) => line(article, marks, text, note, meant));
-    if (one.lines.length > most)
-      lines.push(made("li", { textContent: `and ${one.lines.length - most} more`, onclick: () => enlarge(one) }));
+    image.append(...marks);
+    const lines = one.lines.slice(0, maxLines).map(([text, note, meant]) => line(article, marks, text, note, meant));
+    if (one.lines.length > maxLines)
+      lines.push(made("li", { textContent: `and ${one.lines.length - maxLines} more`, onclick: () => enlarge(one) }));
     article.ariaLabel = `${one.facts}: ${one.lines[0]?.[0] ?? one.key}`;
-    article.replaceChildren(picture, made("p", { className: "facts", textContent: one.facts }), made("ul", {}, ...lines));
-    if (most !== Infinity) {
-      picture.tabIndex = 0;
-      picture.role = "button";
-      picture.ariaLabel = `Enlarge ${one.key}`;
-      picture.onclick = () => enlarge(one);
-      picture.onkeydown = (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); enlarge(one); } };
+    article.replaceChildren(image, made("p", { className: "facts", textContent: one.facts }), made("ul", {}, ...lines));
+    if (maxLines !== Infinity) {
+      image.tabIndex = 0;
+      image.role = "button";
+      image.ariaLabel = `Enlarge ${one.key}`;
+      image.onclick = () => enlarge(one);
+      image.onkeydown = (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); enlarge(one); } };
     }
   }
   function line(article, marks, text, note, meant) {
