@@ -45,8 +45,7 @@ class InspectConfig(AnnotationsConfig):
 
     against: Path | None = None
     """Images that the dataset must not contain: a text file with one name per line, or a folder, which is also compared
-    by
-    content."""
+    by content."""
 
     num_images: int = 32
     """Number of samples in ``samples.png``."""

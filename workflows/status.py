@@ -87,8 +87,9 @@ def print_status(report: Report, receipts: Sequence[Receipt]) -> None:
     if receipts and not report.is_complete:
         ago_s = max(0.0, time.time() - max(receipt.finished_at for receipt in receipts))
         out.print(
-            f"  the last shard was finished {format_duration(ago_s)} ago; if no process works on the run, run its command "
-            "again to resume it"
+            f"  the last shard was finished {format_duration(ago_s)} ago; if no process is working on the run, run its "
+            "command again to resume it",
+            soft_wrap=True,
         )
 
 

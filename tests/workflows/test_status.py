@@ -56,7 +56,7 @@ def test_status_of_an_unfinished_run_says_when_the_last_shard_came(
     (run / "receipts" / "00002.json").unlink()
     status.main(status.StatusConfig(run=run))
     told = capsys.readouterr().out
-    assert "2/3 shards, 8/12 samples" in told and "the last shard came 0 s ago" in told
+    assert "2/3 shards, 8/12 samples" in told and "the last shard was finished 0 s ago" in told
 
 
 def test_failures_are_listed_with_stage_reason_and_detail(run: UPath, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +67,7 @@ def test_failures_are_listed_with_stage_reason_and_detail(run: UPath, capsys: py
     assert "n5" not in told
     status.main(status.StatusConfig(run=run, rejected=True, limit=2))
     told = capsys.readouterr().out
-    assert "n1" in told and "n3" in told and "n5" not in told and "3 more; --limit" in told
+    assert "n1" in told and "n3" in told and "n5 " not in told and "3 more; raise --limit" in told
 
 
 def test_limits_are_checked(run: UPath) -> None:

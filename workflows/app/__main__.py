@@ -4,8 +4,7 @@
     python -m workflows.app --checkpoint runs/refcoco-both/best --examples photos --port 8000
 
 The page runs on the CPU as well. Images stay on the machine that serves the page, which deletes them after a day.
-Install
-the extra ``app`` first: ``pip install -e ".[app]"``.
+Install the extra ``app`` first: ``pip install -e ".[app]"``.
 """
 
 from __future__ import annotations
@@ -45,8 +44,7 @@ class AppConfig:
 
     examples: Path | None = None
     """Folder of example images with ``queries.jsonl`` (``{"image": "a.jpg", "query": "left cup"}``); scenes of the
-    miniature
-    world by default."""
+    miniature world by default."""
 
     device: Literal["cpu", "cuda"] = "cpu"
     """Device of the network; ``prior.json`` names that of the text-to-image model."""

@@ -33,8 +33,7 @@ class AnnotationsConfig:
     """Format of the annotations. refer: refs(<split by>).p and instances.json; transvg: <name>_<split>.pth; flickr30k:
     Sentences/ and Annotations/ of Flickr30k Entities; referit: referit_query_<split>.json and mask/ of ReferItGame;
     grounding: COCO JSON with captions, as of MDETR; odvg: JSON lines of Grounding DINO; table: JSON lines, CSV or
-    Parquet,
-    one query per row. docs/datasets.md describes each."""
+    Parquet, one query per row. docs/datasets.md describes each."""
 
     annotations: UPath = MINIATURE / "miniature"
     """Folder of the annotations, or a prefix of an object store; for grounding, odvg and table the file itself."""
@@ -62,7 +61,8 @@ class AnnotationsConfig:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.dataset):
             raise ValueError(
-                f"dataset must consist of letters, digits, '.', '_', '+' and '-', as it names a folder, got {self.dataset!r}"
+                f"dataset names a folder, so it must consist of letters, digits, '.', '_', '+' and '-', got "
+                f"{self.dataset!r}"
             )
         if self.dataset != "miniature" and self.annotations == MINIATURE / "miniature":
             raise ValueError(f"pass {self.dataset}'s annotations as --annotations and its images as --images")

@@ -1,8 +1,7 @@
 """Gallery as a folder of static files: one page, one script, thumbnails, and data in pieces.
 
 The page works from a file and over HTTP and loads nothing from other servers. Filters read columns; tiles read pieces
-of
-``PER_FILE`` entries, which the page loads when they become visible. So 100,000 entries stay fast.
+of ``PER_FILE`` entries, which the page loads when they become visible. So 100,000 entries stay fast.
 """
 
 from __future__ import annotations

@@ -55,8 +55,7 @@ def detector_config() -> DetectorConfig:
     """Return stricter limits than the default.
 
     Of 388 rendered scenes that passed limits of 0.6 and 0.25, 60 were counted by eye. Two were wrong: the detector had
-    missed
-    a malformed kite and had two cars in one box. With these limits both are uncertain.
+    missed a malformed kite and had two cars in one box. With these limits both are uncertain.
     """
     return DetectorConfig(checkpoint=str(WEIGHTS / "detector"), confident_score=0.7, min_score=0.15)
 

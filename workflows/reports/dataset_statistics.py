@@ -90,8 +90,7 @@ def compute_word_statistics(queries: Iterable[str]) -> dict[str, float | int]:
     """Compute lengths in words, shares of articles, spatial words and colors, and distinct-n.
 
     ``distinct_n`` is the number of different n-grams divided by that of all (Li et al., NAACL 2016). It falls with the
-    number
-    of queries, so compare equally many.
+    number of queries, so compare equally many.
     """
     texts = [_WORD.findall(query.lower()) for query in queries]
     if not texts:
