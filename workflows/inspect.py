@@ -33,6 +33,7 @@ from shards.tiles import DISTRACTOR, TRUTH, decode_image, make_sheet, make_tile
 from workflows.cli.annotation_options import AnnotationsConfig, read, validate_annotations
 from workflows.cli.console import UserError, console, print_path, run
 from workflows.cli.paths import DATA, get_dataset_paths, write_lines
+from workflows.reports import dataset_statistics
 
 
 @dataclass(frozen=True, kw_only=True)
