@@ -8,33 +8,41 @@ from typing import Any
 
 CARD = """# The miniature models
 
-Real models, small enough for the repository, in exactly the folder layouts and classes of the full-size ones.
-They know twelve categories of drawn objects, ten colors, three patterns and counts up to five, and nothing else:
-they let every line of the pipeline run on any machine, and say nothing about images.
+These models are small enough for the repository. They have the folder layouts and classes of the full-size ones, so you can run the whole
+pipeline on any machine. They know twelve categories of synthetic objects, ten colors, three patterns and counts up to five. Do not use
+them for photographs.
 
 | folder | class | parameters |
 |---|---|---|
 | `stable-diffusion/` | `StableDiffusionPipeline` (64 px, v-prediction, DDIM) | UNet {unet:,}, VAE {autoencoder:,} |
 | `clip/` | `CLIPModel` (64 px, 128 dimensions); its text tower is Stable Diffusion's | {clip:,} |
 | `detector/` | `RTDetrForObjectDetection` (128 px, a `ResNetConfig` backbone) | {detector:,} |
-| `bert/` | configuration and WordPiece vocabulary only; the trainer starts it from scratch | |
-| `judge.safetensors` | an attribute reader used for measuring alone (`models/attribute_classifier.py`) | {judge:,} |
+| `bert/` | configuration and WordPiece vocabulary only; the trainer initializes the weights at random | |
+| `judge.safetensors` | attribute classifier, for measurements only (`workflows/miniature/models/attribute_classifier.py`) | {judge:,} |
 
-Trained by `make miniature-models` on captioned images of the miniature world, of all combinations. The autoencoder,
-CLIP, the judge and the first 4,300 steps of the UNet and 2,550 of the detector learnt while the world still drew half
-of its objects mirrored and nearer to each other. CLIP's vision tower went on for 900 steps with pairs of views of one
-object, so that like objects are near each other whatever surrounds them (`sharpen_vision`; 20,000 of the captioned
-images, and the tower as it was stored): the nearest crop is right more often (`make benchmark NAME=priors`), the
-caption among 1,000 less often (83.1 % before). All weights are stored in half precision, {megabytes:.1f} MB together.
-Licence: Apache-2.0, as the rest of the project.
+All weights are stored in half precision, {megabytes:.1f} MB together.
 
-## Measured
+## Training
 
-Attributes are read by the judge, which shares nothing with the CLIP that scores priors (it reads {judge_on_world:.1%}
-of the world's own held-out objects right). Objects are counted by connected components, without a learned model. The
-detector is asked as `augmentation.detection.detector` asks it: what it would be sure of counts. Drawn with {sampler}.
+```
+make miniature-models
+```
 
-| what | measured |
+This command trains the models on captioned images of the miniature world, of all combinations, in hours.
+
+- **Earlier world.** The autoencoder, CLIP, the attribute classifier, 4,300 steps of the UNet and 2,550 of the detector were trained on an earlier
+  version of the world. It mirrored half of its objects and placed them nearer to each other.
+- **Vision tower.** CLIP's vision tower was trained for 900 more steps on pairs of views of one object (`sharpen_vision`, 20,000 captioned images).
+  Similar objects now have similar features in any surroundings. The nearest crop is correct more often (`make benchmark NAME=priors`). Caption
+  retrieval among 1,000 fell from 83.1 %.
+
+## Figures
+
+The attribute classifier is independent of the CLIP of the prior scores; it is correct for {judge_on_world:.1%} of the world's held-out objects. Objects
+are counted by connected components, without a learned model. The detector counts its confident detections
+(`augmentation.detection.detector`). Images are rendered with {sampler}. You find all figures and the numbers of training steps in `measured.json`.
+
+| figure | value |
 |---|---|
 | autoencoder, PSNR on held-out images | {autoencoder_psnr_db} dB |
 | CLIP, right caption among those of 1,000 held-out images | {clip_caption_retrieval:.1%} |
@@ -48,10 +56,10 @@ detector is asked as `augmentation.detection.detector` asks it: what it would be
 | "four ..." | {exactly_4_counted:.1%} |
 | "five ..." | {exactly_5_counted:.1%} |
 | detector, AP50 on held-out world scenes | {detector_ap50_world:.3f} |
-| detector finds exactly the one object asked for in single-object drawings | {detector_finds_single_object:.1%} |
-| detector's count equals the count by components on drawings of three | {detector_agrees_on_3:.1%} |
+| exactly the requested object detected in single-object images | {detector_finds_single_object:.1%} |
+| detections equal the count by components in images of three | {detector_agrees_on_3:.1%} |
 
-All figures, with the number of training steps: `measured.json`.
+License: Apache-2.0.
 """
 
 
