@@ -210,7 +210,7 @@ def measure_all(config: MiniatureModelsConfig) -> dict[str, object]:
             "judge": config.classifier_steps,
             "detector": config.detector_steps + config.detector_generated_steps,
         },
-        "count_parameters": {
+        "num_parameters": {
             "autoencoder": diffusion.count_parameters(pipeline.vae),
             "unet": diffusion.count_parameters(pipeline.unet),
             "clip": diffusion.count_parameters(clip),

@@ -1,4 +1,4 @@
-"""The model card that lies beside the miniature weights, written from what was measured."""
+"""Write the model card of the miniature weights from their measured figures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 CARD = """# The miniature models
 
-These models are small enough for the repository. They have the folder layouts and classes of the full-size ones, so you can run the whole
-pipeline on any machine. They know twelve categories of synthetic objects, ten colors, three patterns and counts up to five. Do not use
-them for photographs.
+These models are small enough for the repository. They have the folder layouts and classes of the full-size
+ones, so you can run the whole pipeline on any machine. They know twelve categories of synthetic objects, ten
+colors, three patterns and counts up to five. Do not use them for photographs.
 
 | folder | class | parameters |
 |---|---|---|
@@ -18,7 +18,7 @@ them for photographs.
 | `clip/` | `CLIPModel` (64 px, 128 dimensions); its text tower is Stable Diffusion's | {clip:,} |
 | `detector/` | `RTDetrForObjectDetection` (128 px, a `ResNetConfig` backbone) | {detector:,} |
 | `bert/` | configuration and WordPiece vocabulary only; the trainer initializes the weights at random | |
-| `judge.safetensors` | attribute classifier, for measurements only (`workflows/miniature/models/attribute_classifier.py`) | {judge:,} |
+| `judge.safetensors` | attribute classifier, for measurements only (`models/attribute_classifier.py`) | {judge:,} |
 
 All weights are stored in half precision, {megabytes:.1f} MB together.
 
@@ -30,25 +30,28 @@ make miniature-models
 
 This command trains the models on captioned images of the miniature world, of all combinations, in hours.
 
-- **Earlier world.** The autoencoder, CLIP, the attribute classifier, 4,300 steps of the UNet and 2,550 of the detector were trained on an earlier
-  version of the world. It mirrored half of its objects and placed them nearer to each other.
-- **Vision tower.** CLIP's vision tower was trained for 900 more steps on pairs of views of one object (`sharpen_vision`, 20,000 captioned images).
-  Similar objects now have similar features in any surroundings. The nearest crop is correct more often (`make benchmark NAME=priors`). Caption
-  retrieval among 1,000 fell from 83.1 %.
+- **Earlier world.** The autoencoder, CLIP, the attribute classifier, 4,300 steps of the UNet and 2,550 of the
+  detector were trained on an earlier version of the world. It mirrored half of its objects and placed them
+  nearer to each other.
+- **Vision tower.** CLIP's vision tower was trained for 900 more steps on pairs of views of one object
+  (`sharpen_vision`, 20,000 captioned images). Similar objects now have similar features in any surroundings.
+  The nearest crop is correct more often (`make benchmark NAME=priors`). Caption retrieval among 1,000 fell from
+  83.1 %.
 
 ## Figures
 
-The attribute classifier is independent of the CLIP of the prior scores; it is correct for {judge_on_world:.1%} of the world's held-out objects. Objects
-are counted by connected components, without a learned model. The detector counts its confident detections
-(`augmentation.detection.detector`). Images are rendered with {sampler}. You find all figures and the numbers of training steps in `measured.json`.
+The attribute classifier is independent of the CLIP of the prior scores; it is correct for {judge_on_world:.1%}
+of the world's held-out objects. Objects are counted by connected components, without a learned model. The
+detector counts its confident detections (`augmentation.detection.detector`). Images are rendered with
+{sampler}. You find all figures and the numbers of training steps in `measured.json`.
 
 | figure | value |
 |---|---|
 | autoencoder, PSNR on held-out images | {autoencoder_psnr_db} dB |
 | CLIP, right caption among those of 1,000 held-out images | {clip_caption_retrieval:.1%} |
-| {select_single_objects} single-object prompts: category, color and pattern all right | {read_right:.1%} |
+| {single_object_prompts} single-object prompts: category, color and pattern all right | {read_right:.1%} |
 | - category | {category_right:.1%} |
-| - color | {colour_right:.1%} |
+| - color | {color_right:.1%} |
 | - pattern | {pattern_right:.1%} |
 | "three cups" shows exactly three objects | {three_cups_exactly_three:.1%} |
 | "two ...", all categories: exactly two | {exactly_2_counted:.1%} |
@@ -65,5 +68,5 @@ License: Apache-2.0.
 
 def write_card(folder: Path, figures: Mapping[str, Any]) -> None:
     """Write ``README.md`` into the weights' folder."""
-    text = CARD.format(**figures, **figures["count_parameters"], megabytes=figures["size_bytes"] / 1e6)
+    text = CARD.format(**figures, **figures["num_parameters"], megabytes=figures["size_bytes"] / 1e6)
     (folder / "README.md").write_text(text)
