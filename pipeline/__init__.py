@@ -7,11 +7,20 @@ This is the public face of the package; other packages import from here alone::
 Ray is imported only by a run with ``ExecutorConfig(executor="ray")``.
 """
 
+from pipeline.database import create_view, fetch_value, iterate_rows, open_database
 from pipeline.errors import PipelineError, Preempted
 from pipeline.executor import ExecutorConfig
 from pipeline.plan import Plan, PlanRow, PlanSettings, ShardItems, open_plan, remove_run
 from pipeline.progress import compute_recent_rate, format_duration, format_progress
-from pipeline.receipts import PublishedFile, Receipt, get_verified_path, list_runs, read_ledger, read_receipts
+from pipeline.receipts import (
+    PublishedFile,
+    Receipt,
+    get_verified_path,
+    list_runs,
+    list_verified_paths,
+    read_ledger,
+    read_receipts,
+)
 from pipeline.report import Report
 from pipeline.run import Job, Limits, run_job
 from pipeline.stage import Item, MapStage, Rejected, Resources, Sink, SinkOutput, Stage
@@ -47,12 +56,17 @@ __all__ = [
     "Stage",
     "compute_recent_rate",
     "compute_sha256",
+    "create_view",
+    "fetch_value",
     "format_duration",
     "format_progress",
     "get_local_path",
     "get_verified_path",
+    "iterate_rows",
     "list_runs",
     "list_sizes",
+    "list_verified_paths",
+    "open_database",
     "open_plan",
     "read_ledger",
     "read_receipts",

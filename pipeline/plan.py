@@ -11,19 +11,17 @@ import hashlib
 import json
 import re
 import tempfile
-from array import array
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
+from pipeline.database import create_view, open_database
 from pipeline.errors import PipelineError
 from pipeline.stage import Item
 from pipeline.storage import (
@@ -239,17 +237,15 @@ def _publish_plan(run: UPath, settings: PlanSettings, rows: Iterable[PlanRow]) -
 def _write_items(path: Path, settings: PlanSettings, rows: Iterable[PlanRow]) -> dict[str, int]:
     """Stream rows to Parquet, a row group per shard; returns shard id to number of items."""
     shards: dict[str, int] = {}
-    hashes = array("Q")
     options = {"use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
     with pq.ParquetWriter(path, _ITEMS, compression="zstd", **options) as writer:
         for shard_id, shard in _split_into_shards(_check_rows(rows), settings.items_per_shard):
             columns = [[row.key for row in shard], [_format_payload(row) for row in shard]]
             writer.write_table(pa.table(columns, schema=_ITEMS), row_group_size=len(shard))
             shards[shard_id] = len(shard)
-            hashes.extend(_hash_key(row.key) for row in shard)
     if not shards:
         raise PipelineError(f"job {settings.name!r} has no items; check its inputs")
-    _refuse_repeated_keys(path, hashes)
+    _refuse_repeated_keys(path)
     return shards
 
 
@@ -262,22 +258,13 @@ def _check_rows(rows: Iterable[PlanRow]) -> Iterator[PlanRow]:
         yield row
 
 
-def _refuse_repeated_keys(items: Path, hashes: array[int]) -> None:
-    """By hashes, eight bytes a key, so that plans of any size fit; only keys whose hashes meet are compared."""
-    ordered = np.sort(np.frombuffer(hashes, np.uint64))
-    suspects = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
-    if not suspects:
-        return
-    counts: Counter[str] = Counter()
-    for batch in pq.ParquetFile(items).iter_batches(columns=["key"]):
-        counts.update(key for key in batch["key"].to_pylist() if _hash_key(key) in suspects)
-    for key, count in counts.most_common(1):
-        if count > 1:
+def _refuse_repeated_keys(items: Path) -> None:
+    """Raise an error that names a key that the file of items holds more than once."""
+    with open_database() as database:
+        create_view(database, "items", [str(items)], {"key": "VARCHAR"})
+        query = "SELECT key, count(*) FROM items GROUP BY key HAVING count(*) > 1 ORDER BY count(*) DESC, key LIMIT 1"
+        for key, count in database.execute(query).fetchall():
             raise PipelineError(f"keys must be unique, {key!r} comes {count} times")
-
-
-def _hash_key(key: str) -> int:
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big")
 
 
 def _split_into_shards(rows: Iterable[PlanRow], items_per_shard: int) -> Iterator[tuple[str, list[PlanRow]]]:

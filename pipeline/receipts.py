@@ -145,6 +145,20 @@ def get_verified_path(run: Location, receipt: Receipt, role: str) -> Path:
     return path
 
 
+def list_verified_paths(run: Location, role: str, *, allow_partial: bool = False) -> list[str]:
+    """Return local paths of the files of one role, in the order of the shards, after their hashes were checked.
+
+    Args:
+        role: name of the files in their receipts, such as ``index``.
+        allow_partial: accept a run that is not finished.
+
+    Raises:
+        PipelineError: the run is missing, unfinished or damaged, or a shard has no such file.
+    """
+    receipts = read_receipts(run, allow_partial=allow_partial)
+    return [str(get_verified_path(run, receipt, role)) for receipt in receipts]
+
+
 def read_ledger(run: Location, receipt: Receipt) -> list[dict[str, str]]:
     """One row for each item that was not accepted: key, outcome, reason, detail, stage."""
     lines = get_verified_path(run, receipt, "ledger").read_text().splitlines()

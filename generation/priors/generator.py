@@ -9,33 +9,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from generation.models.image_encoder import Feature, ImageEncoder
-from generation.models.text_to_image import RgbImage
-from generation.parsing.attributes import AttributeParser, Attributes
+from generation.models.image_encoder import ImageEncoder
+from generation.parsing.attributes import AttributeParser
 from generation.priors.config import PriorConfig, build_image_settings, prior_id
+from generation.priors.prior import GeneratedImages, Prior
 from generation.priors.prompt import build_prompt
-from generation.priors.rendering import GeneratedImages, PriorRenderer
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prior:
-    """What a query looks like."""
-
-    prior_id: str
-    prompt: str
-    attributes: Attributes
-    images: tuple[RgbImage, ...] = field(repr=False)
-    feature: Feature = field(repr=False)
-    """(dim,), the mean over the images, of length 1."""
-
-    clip_score: float | None
-
-    @property
-    def image(self) -> RgbImage:
-        """The first image, (height, width, 3)."""
-        return self.images[0]
+from generation.priors.rendering import PriorRenderer
 
 
 class PriorGenerator:
@@ -81,11 +61,8 @@ class PriorGenerator:
         return [
             Prior(
                 prior_id=prior_id(prompt, self._settings),
-                prompt=prompt,
-                attributes=attributes,
-                images=generated[prompt].images,
-                feature=generated[prompt].feature,
-                clip_score=generated[prompt].clip_score,
+                generated=generated[prompt],
+                attributes=attributes.to_json(),
             )
             for attributes, prompt in zip(parsed, prompts, strict=True)
         ]

@@ -6,19 +6,19 @@ configuration alone, so the same prior comes out of every batch, worker and orde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from generation.errors import GenerationError
-from generation.models.image_encoder import Feature, ImageEncoder
+from generation.models.image_encoder import ImageEncoder
 from generation.models.text_to_image import RenderedImage, Renderer, RgbImage
 from generation.models.webp import encode_webp
 from generation.priors.config import PriorConfig
+from generation.priors.prior import GeneratedImages, Prior
 from generation.priors.seeds import compute_image_seed
 from pipeline import Item, Rejected, Resources, Stage
 
@@ -26,40 +26,6 @@ MIN_VAE_COSINE = 0.97
 """Between the features of a image decoded by the small VAE and by the checkpoint's own."""
 
 _VAE_PROMPTS = ("a red cup", "a man in a blue shirt", "a black and white dog", "a wooden chair")
-
-
-@dataclass(frozen=True, kw_only=True)
-class GeneratedImages:
-    """The images of one prompt with their feature."""
-
-    prompt: str
-    images: tuple[RgbImage, ...] = field(repr=False)
-    feature: Feature = field(repr=False)
-    """(dim,), the mean over the images, of length 1 up to rounding."""
-
-    clip_score: float | None
-    """100 times the cosine of prompt and feature, at least 0; None where the encoder reads no text."""
-
-    num_retries: int = 0
-    """How often it was drawn again because of its CLIP score, whichever try was kept."""
-
-    nsfw_filtered: int = 0
-    """Images that the checkpoint's safety checker made black."""
-
-    compressed: tuple[bytes, ...] = field(default=(), repr=False)
-    """The images as files, where the drawer was given a way to make them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GeneratedPrior:
-    """A drawn prompt under its id, for the store; its images are compressed, so that less goes to the sink."""
-
-    key: str
-    """The prior id."""
-
-    generated: GeneratedImages
-    payload: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """The plan's row, kept for the record."""
 
 
 class PriorRenderer:
@@ -156,7 +122,7 @@ def _score(result: GeneratedImages) -> float:
     return result.clip_score if result.clip_score is not None else 0.0
 
 
-class RenderStage(Stage[Item, GeneratedPrior]):
+class RenderStage(Stage[Item, Prior]):
     """Draws the priors of unique prompts; an item's payload has ``prompt`` and may have more for the record.
 
     Args:
@@ -172,17 +138,18 @@ class RenderStage(Stage[Item, GeneratedPrior]):
         self.config, self.webp_quality = config, webp_quality
         self.batch_size = max(1, 4 * config.render.batch_size // config.num_images)
         self.resources = Resources(num_cpus=1.0, num_gpus=num_gpus)
-        self._renderer: PriorRenderer | None = None
 
     def setup(self) -> None:
         self._renderer = PriorRenderer(self.config, partial(encode_webp, quality=self.webp_quality))
 
-    def process(self, items: list[Item]) -> list[GeneratedPrior | Rejected]:
-        if self._renderer is None:
-            raise RuntimeError("call setup before process")
+    def process(self, items: list[Item]) -> list[Prior | Rejected]:
         generated = self._renderer.generate_images([str(item.payload["prompt"]) for item in items])
         return [
-            GeneratedPrior(key=item.key, generated=replace(result, images=()), payload=item.payload)
+            Prior(
+                prior_id=item.key,
+                generated=replace(result, images=()),  # the sink writes the compressed ones
+                attributes=item.payload.get("attributes") or {},
+            )
             if np.isfinite(result.feature).all()
             else Rejected(key=item.key, reason="feature_not_finite", detail=result.prompt)
             for item, result in zip(items, generated, strict=True)

@@ -1,17 +1,23 @@
-"""The prior store: where priors lie on disk, and how they are found again by id.
+"""The prior store: priors on disk, found again by their ids.
 
-A shard is a tar of ``{prior_id}.webp`` (the first image; further ones are ``{prior_id}.1.webp``, ...),
-``{prior_id}.json`` and ``{prior_id}.feature.npy``, beside a Parquet index that also holds the features, so that the
-join with samples never opens a tar. A store is every delivered shard of every run below one folder: a later run adds
-what is missing, and nothing is ever rewritten.
+A shard has three files:
+
+- a tar of ``{prior_id}.webp`` (the first image; further ones are ``{prior_id}.1.webp``, ...), ``{prior_id}.json`` and
+  ``{prior_id}.feature.npy``;
+- ``index.parquet``, a row for each prior;
+- ``features.npy``, (priors, dim) float16 in the order of the index, which readers map into memory.
+
+A store is every delivered shard of every run below one folder. A later run adds missing priors; nothing is rewritten.
 """
 
 from __future__ import annotations
 
 import io
 import json
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +29,20 @@ from PIL import Image
 
 from generation.errors import GenerationError
 from generation.models.text_to_image import RgbImage
-from generation.priors.rendering import GeneratedPrior
+from generation.priors.prior import Prior
 from pipeline import (
     Item,
     Location,
+    MapStage,
     Receipt,
-    Rejected,
     Sink,
     SinkOutput,
-    Stage,
+    create_view,
+    fetch_value,
     get_verified_path,
+    iterate_rows,
     list_runs,
+    open_database,
     read_receipts,
     resolve_location,
 )
@@ -46,19 +55,33 @@ INDEX_SCHEMA = pa.schema(
         ("prompt", pa.string()),
         ("clip_score", pa.float32()),
         ("encoder", pa.string()),
-        ("feature", pa.binary()),
         ("image_offset", pa.int64()),
         ("image_bytes", pa.int64()),
         ("json_offset", pa.int64()),
         ("json_bytes", pa.int64()),
     ]
 )
-"""One row a prior, in the order of the tar; ``feature`` is little-endian float16, offsets are of the contents."""
+"""One row for each prior, in the order of the tar; offsets are of the members' contents."""
+
+INDEX_COLUMNS = {
+    "prior_id": "VARCHAR",
+    "prompt": "VARCHAR",
+    "clip_score": "FLOAT",
+    "encoder": "VARCHAR",
+    "image_offset": "BIGINT",
+    "image_bytes": "BIGINT",
+    "json_offset": "BIGINT",
+    "json_bytes": "BIGINT",
+}
+"""SQL types of the columns of ``INDEX_SCHEMA``."""
+
+_CACHED_ROWS = 20_000
+"""Rows of the index that a reader keeps: a few megabytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredPrior:
-    """A prior as it lies in the store."""
+    """Bytes of a prior in the store, for copies."""
 
     key: str
     """The prior id."""
@@ -66,14 +89,14 @@ class StoredPrior:
     prompt: str
     clip_score: float | None
     encoder: str
-    feature: bytes = field(repr=False)
-    """Little-endian float16."""
+    feature: npt.NDArray[np.float16] = field(repr=False)
+    """(dim,)"""
 
     members: Mapping[str, bytes] = field(repr=False)
     """Names and contents in the tar, in order."""
 
 
-class PriorSink(Sink[GeneratedPrior]):
+class PriorSink(Sink[Prior]):
     """Writes one shard of priors; the same priors give the same bytes.
 
     Args:
@@ -84,7 +107,7 @@ class PriorSink(Sink[GeneratedPrior]):
     def __init__(self, settings: dict[str, Any], encoder: str) -> None:
         self.settings, self.encoder = settings, encoder
 
-    def write(self, items: list[GeneratedPrior], folder: Path) -> SinkOutput:
+    def write(self, items: list[Prior], folder: Path) -> SinkOutput:
         files = _write_shard(folder, [self._build_stored_prior(item) for item in items])
         counts = {
             "retried": sum(item.generated.num_retries > 0 for item in items),
@@ -94,126 +117,124 @@ class PriorSink(Sink[GeneratedPrior]):
         summary |= {name: count for name, count in counts.items() if count}
         return SinkOutput(files=files, summary=summary)
 
-    def _build_stored_prior(self, item: GeneratedPrior) -> StoredPrior:
-        return StoredPrior(
-            key=item.key,
-            prompt=item.generated.prompt,
-            clip_score=item.generated.clip_score,
-            encoder=self.encoder,
-            feature=item.generated.feature.astype("<f2").tobytes(),
-            members=self._members(item),
-        )
-
-    def _members(self, item: GeneratedPrior) -> dict[str, bytes]:
+    def _build_stored_prior(self, item: Prior) -> StoredPrior:
         members = {
             f"{item.key}.webp" if i == 0 else f"{item.key}.{i}.webp": content
             for i, content in enumerate(item.generated.compressed)
         }
-        members[f"{item.key}.json"] = json.dumps(self._record(item), sort_keys=True).encode()
-        members[f"{item.key}.feature.npy"] = encode_npy(item.generated.feature)
-        return members
-
-    def _record(self, item: GeneratedPrior) -> dict[str, Any]:
-        return {
+        record = {
             "prior_id": item.key,
-            "prompt": item.generated.prompt,
-            "attributes": item.payload.get("attributes"),
-            "clip_score": item.generated.clip_score,
+            "prompt": item.prompt,
+            "attributes": dict(item.attributes) or None,
+            "clip_score": item.clip_score,
             "settings": self.settings,
             "encoder": self.encoder,
             "num_retries": item.generated.num_retries,
             "nsfw_filtered": item.generated.nsfw_filtered,
         }
+        members[f"{item.key}.json"] = json.dumps(record, sort_keys=True).encode()
+        members[f"{item.key}.feature.npy"] = encode_npy(item.feature)
+        return StoredPrior(
+            key=item.key,
+            prompt=item.prompt,
+            clip_score=item.clip_score,
+            encoder=self.encoder,
+            feature=item.feature,
+            members=members,
+        )
 
 
 class CopySink(Sink[StoredPrior]):
-    """Writes priors of other runs again, byte for byte: what is kept when a store is pruned."""
+    """Writes priors of other runs again, byte for byte: those that stay when a store is pruned."""
 
     def write(self, items: list[StoredPrior], folder: Path) -> SinkOutput:
         return SinkOutput(files=_write_shard(folder, items), summary={"priors": len(items)})
 
 
-class CopyStage(Stage[Item, StoredPrior]):
+class CopyStage(MapStage[Item, StoredPrior]):
     """Reads priors by id, an item's key, out of runs of a store."""
 
     def __init__(self, runs: Sequence[str]) -> None:
         self.runs = tuple(runs)
-        self._store: PriorStore | None = None
 
     def setup(self) -> None:
         self._store = PriorStore(*map(resolve_location, self.runs))
 
-    def process(self, items: list[Item]) -> list[StoredPrior | Rejected]:
-        if self._store is None:
-            raise RuntimeError("call setup before process")
-        return [self._store.read_prior(item.key) for item in items]
+    def process_item(self, item: Item) -> StoredPrior:
+        return self._store.read_prior(item.key)
 
 
 def _write_shard(folder: Path, items: Sequence[StoredPrior]) -> dict[str, Path]:
-    """The tar and its index."""
-    tar, index = folder / "priors.tar", folder / "index.parquet"
+    """Write the tar, its index and the features."""
+    tar, index, features = folder / "priors.tar", folder / "index.parquet", folder / "features.npy"
     with tar.open("wb") as file:
         write_tar(file, [dict(item.members) for item in items])
     spans = locate_members(tar) if items else {}
-    pq.write_table(pa.Table.from_pylist([_get_row(item, spans) for item in items], schema=INDEX_SCHEMA), index)
-    return {"tar": tar, "index": index}
+    rows = [
+        {
+            "prior_id": item.key,
+            "prompt": item.prompt,
+            "clip_score": item.clip_score,
+            "encoder": item.encoder,
+            "image_offset": spans[f"{item.key}.webp"][0],
+            "image_bytes": spans[f"{item.key}.webp"][1],
+            "json_offset": spans[f"{item.key}.json"][0],
+            "json_bytes": spans[f"{item.key}.json"][1],
+        }
+        for item in items
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=INDEX_SCHEMA), index)
+    stacked = np.stack([item.feature for item in items]) if items else np.zeros((0, 0))
+    np.save(features, stacked.astype("<f2"), allow_pickle=False)
+    return {"tar": tar, "index": index, "features": features}
 
 
-def _get_row(item: StoredPrior, spans: dict[str, tuple[int, int]]) -> dict[str, object]:
-    image, record = spans[f"{item.key}.webp"], spans[f"{item.key}.json"]
-    return {
-        "prior_id": item.key,
-        "prompt": item.prompt,
-        "clip_score": item.clip_score,
-        "encoder": item.encoder,
-        "feature": item.feature,
-        "image_offset": image[0],
-        "image_bytes": image[1],
-        "json_offset": record[0],
-        "json_bytes": record[1],
-    }
+def list_store_shards(runs: Iterable[Location]) -> list[tuple[Location, Receipt]]:
+    """Return the delivered shards of runs, finished or not, in order.
 
-
-@dataclass(frozen=True, slots=True)
-class _PriorSpans:
-    """Where a prior's members lie."""
-
-    shard: int
-    image: tuple[int, int]
-    record: tuple[int, int]
+    Raises:
+        PipelineError: a run is missing or damaged.
+        GenerationError: a run was written by an earlier version.
+    """
+    shards = [(run, receipt) for run in runs for receipt in read_receipts(run, allow_partial=True)]
+    for run, receipt in shards:
+        if "features" not in receipt.files:
+            raise GenerationError(
+                f"{run} was written by an earlier version (shard {receipt.shard_id} has no features.npy); "
+                "remove it and run `make generate-priors` again"
+            )
+    return shards
 
 
 class PriorStore:
-    """Reads priors by id from one or more runs; the index and the features are held in memory (1 kB a prior).
+    """Reads priors by id from one or more runs. Index and features stay on disk.
 
-    Where two runs hold the same prior, the first one named counts.
+    If two runs hold the same prior, the one of the first run is read.
 
     Args:
         runs: folders of runs that wrote with ``PriorSink``, finished or not: every delivered shard is read.
 
     Raises:
         PipelineError: a run is missing or damaged.
-        GenerationError: the runs were made with different encoders.
+        GenerationError: the runs were made with different encoders, or by an earlier version.
     """
 
     def __init__(self, *runs: Location) -> None:
-        self._shards: list[tuple[Location, Receipt]] = []
-        self._tars: dict[int, Path] = {}
-        self._members: dict[int, dict[str, dict[str, tuple[int, int]]]] = {}
-        self._spans: dict[str, _PriorSpans] = {}
-        self._rows: dict[str, int] = {}
-        self._prompts: list[str] = []
-        self._scores: list[float | None] = []
-        self.encoder = ""
-        features: list[npt.NDArray[np.float16]] = []
-        for run in runs:
-            for receipt in read_receipts(run, allow_partial=True):
-                features += self._read_index(run, receipt)
-        self._features = np.stack(features) if features else np.zeros((0, 0), np.float16)
+        self._shards = list_store_shards(runs)
+        self.index_paths = [str(get_verified_path(run, receipt, "index")) for run, receipt in self._shards]
+        """Local paths of the index of each shard, for queries of your own."""
+        self._database = open_database()
+        create_view(self._database, "priors", self.index_paths, INDEX_COLUMNS)
+        self._cache: OrderedDict[str, dict[str, Any] | None] = OrderedDict()
+        self._get_path = lru_cache(maxsize=4096)(self._find_path)
+        self._open_features = lru_cache(maxsize=1024)(self._map_features)
+        self._locate_members = lru_cache(maxsize=64)(self._group_members)
+        self.encoder, self.dim = self._check_encoder()
+        """``encoder``: fingerprint of the model; ``dim``: length of a feature, 0 in an empty store."""
 
     @staticmethod
     def open(root: Location) -> PriorStore:
-        """Every run directly in ``root``, or ``root`` itself, in the order of their names.
+        """Open every run directly in ``root``, or ``root`` itself, in the order of their names.
 
         Raises:
             GenerationError: there is none.
@@ -223,72 +244,75 @@ class PriorStore:
             raise GenerationError(f"there is no prior store below {root}; make one with `make generate-priors`")
         return PriorStore(*runs)
 
-    @property
-    def dim(self) -> int:
-        """Length of a feature; 0 in an empty store."""
-        return int(self._features.shape[1])
-
     def __len__(self) -> int:
-        return len(self._rows)
+        return int(fetch_value(self._database, "SELECT count(DISTINCT prior_id) FROM priors"))
 
     def __contains__(self, prior_id: object) -> bool:
-        return prior_id in self._rows
+        return isinstance(prior_id, str) and self._find_rows([prior_id])[prior_id] is not None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
+        query = "SELECT prior_id FROM priors GROUP BY prior_id ORDER BY min((file, position))"
+        for row in iterate_rows(self._database, query):
+            yield row["prior_id"]
 
     def missing(self, prior_ids: Iterable[str]) -> list[str]:
-        """The ids that are not here, each once, in order."""
-        return [prior_id for prior_id in dict.fromkeys(prior_ids) if prior_id not in self._rows]
+        """Return the ids that the store lacks, each once, in order."""
+        return [prior_id for prior_id, row in self._find_rows(list(prior_ids)).items() if row is None]
 
     def features(self, prior_ids: Sequence[str]) -> npt.NDArray[np.float16]:
-        """(len(prior_ids), dim), in order.
+        """Return (len(prior_ids), dim) features, in order.
 
         Raises:
             GenerationError: an id is missing.
         """
-        return self._features[[self._get_row(prior_id) for prior_id in prior_ids]]
+        rows = self._find_rows(prior_ids)
+        found = [rows[prior_id] or self._get_row(prior_id) for prior_id in prior_ids]
+        features = [self._open_features(row["file"])[row["position"]] for row in found]
+        return np.stack(features) if features else np.zeros((0, self.dim), np.float16)
 
     def prompt(self, prior_id: str) -> str:
-        return self._prompts[self._get_row(prior_id)]
+        """Return the text that the images were rendered from."""
+        return str(self._get_row(prior_id)["prompt"])
 
     def clip_score(self, prior_id: str) -> float | None:
-        return self._scores[self._get_row(prior_id)]
+        """Return 100 times the cosine of prompt and feature; None if the encoder reads no text."""
+        score: float | None = self._get_row(prior_id)["clip_score"]
+        return score
 
     def compute_mean_clip_score(self) -> float | None:
-        """Over all priors that have one; None if none has."""
-        scores = [score for score in self._scores if score is not None]
-        return sum(scores) / len(scores) if scores else None
+        """Compute the mean over all priors that have a score; None if none has."""
+        first = "SELECT arg_min(clip_score, (file, position)) AS clip_score FROM priors GROUP BY prior_id"
+        mean: float | None = fetch_value(self._database, f"SELECT avg(clip_score) FROM ({first})")
+        return mean
 
     def read_encoded_image(self, prior_id: str) -> bytes:
-        """The first image as it lies in the store, WebP."""
-        return self._read_content(prior_id, self._get_spans(prior_id).image)
+        """Read the first image, WebP."""
+        row = self._get_row(prior_id)
+        return self._read_content(row["file"], (row["image_offset"], row["image_bytes"]))
 
     def image(self, prior_id: str) -> RgbImage:
-        """The first image, (height, width, 3)."""
+        """Return the first image, (height, width, 3)."""
         with Image.open(io.BytesIO(self.read_encoded_image(prior_id))) as image:
             return np.asarray(image.convert("RGB"))
 
     def record(self, prior_id: str) -> dict[str, Any]:
-        """Prompt, attributes, settings, encoder and CLIP score."""
-        record: dict[str, Any] = json.loads(self._read_content(prior_id, self._get_spans(prior_id).record))
+        """Read prompt, attributes, settings, encoder and CLIP score."""
+        row = self._get_row(prior_id)
+        content = self._read_content(row["file"], (row["json_offset"], row["json_bytes"]))
+        record: dict[str, Any] = json.loads(content)
         return record
 
     def read_prior(self, prior_id: str) -> StoredPrior:
-        """All that the store holds of a prior, byte for byte."""
-        row, shard = self._get_row(prior_id), self._get_spans(prior_id).shard
-        if shard not in self._members:
-            self._members[shard] = {}
-            for name, span in locate_members(self._get_tar(shard)).items():
-                self._members[shard].setdefault(name.split(".", 1)[0], {})[name] = span
-        spans = self._members[shard][prior_id]
+        """Read all files of a prior, byte for byte."""
+        row = self._get_row(prior_id)
+        spans = self._locate_members(row["file"])[prior_id]
         return StoredPrior(
             key=prior_id,
-            prompt=self._prompts[row],
-            clip_score=self._scores[row],
+            prompt=row["prompt"],
+            clip_score=row["clip_score"],
             encoder=self.encoder,
-            feature=self._features[row].astype("<f2").tobytes(),
-            members={name: self._read_content(prior_id, span) for name, span in spans.items()},
+            feature=self.features([prior_id])[0],
+            members={name: self._read_content(row["file"], span) for name, span in spans.items()},
         )
 
     def check_dim(self, dim: int) -> None:
@@ -303,49 +327,55 @@ class PriorStore:
                 f"set its prior size to {self.dim}, or encode with another model"
             )
 
-    def _read_index(self, run: Location, receipt: Receipt) -> list[npt.NDArray[np.float16]]:
-        shard = len(self._shards)
-        self._shards.append((run, receipt))
-        added = []
-        for row in pq.read_table(get_verified_path(run, receipt, "index")).to_pylist():
-            if row["prior_id"] in self._rows:
-                continue
-            feature = np.frombuffer(row["feature"], "<f2")
-            self._check_encoder(run, row["encoder"], len(feature))
-            self._rows[row["prior_id"]] = len(self._rows)
-            self._spans[row["prior_id"]] = _PriorSpans(
-                shard, (row["image_offset"], row["image_bytes"]), (row["json_offset"], row["json_bytes"])
-            )
-            self._prompts.append(row["prompt"])
-            self._scores.append(row["clip_score"])
-            self._dim = len(feature)
-            added.append(feature)
-        return added
-
-    def _check_encoder(self, run: Location, encoder: str, dim: int) -> None:
-        if self._rows and (encoder, dim) != (self.encoder, self._dim):
+    def _check_encoder(self) -> tuple[str, int]:
+        """Return the encoder of all runs, and the length of its features."""
+        query = "SELECT encoder, min(file) AS file FROM priors GROUP BY encoder ORDER BY min(file)"
+        encoders = [(row["encoder"], row["file"]) for row in iterate_rows(self._database, query)]
+        if not encoders:
+            return "", 0
+        (encoder, dim), *others = [(name, int(self._open_features(file).shape[1])) for name, file in encoders]
+        for (other, other_dim), (_, file) in zip(others, encoders[1:], strict=True):
             raise GenerationError(
-                f"{run} was encoded by {encoder} ({dim} values), the runs before it by {self.encoder} "
-                f"({self._dim} values); features of two encoders do not compare: keep one store for each encoder"
+                f"{self._shards[file][0]} was encoded by {other} ({other_dim} values), the runs before it by {encoder} "
+                f"({dim} values); features of two encoders do not compare: keep one store for each encoder"
             )
-        self.encoder = encoder
+        return encoder, dim
 
-    def _get_row(self, prior_id: str) -> int:
-        if prior_id not in self._rows:
+    def _find_rows(self, prior_ids: Sequence[str]) -> dict[str, dict[str, Any] | None]:
+        """Return the row of each id in the index; None if it has none."""
+        new = [prior_id for prior_id in dict.fromkeys(prior_ids) if prior_id not in self._cache]
+        if new:
+            query = "SELECT * FROM priors WHERE prior_id IN (SELECT unnest($ids)) ORDER BY file DESC, position DESC"
+            rows = {row["prior_id"]: row for row in iterate_rows(self._database, query, {"ids": new})}
+            self._cache.update((prior_id, rows.get(prior_id)) for prior_id in new)
+        found = {prior_id: self._cache[prior_id] for prior_id in prior_ids}
+        while len(self._cache) > _CACHED_ROWS:
+            self._cache.popitem(last=False)
+        return found
+
+    def _get_row(self, prior_id: str) -> dict[str, Any]:
+        row = self._find_rows([prior_id])[prior_id]
+        if row is None:
             raise GenerationError(f"prior {prior_id} is not in the store of {len(self)}; make it with generate-priors")
-        return self._rows[prior_id]
+        return row
 
-    def _get_spans(self, prior_id: str) -> _PriorSpans:
-        self._get_row(prior_id)
-        return self._spans[prior_id]
+    def _find_path(self, shard: int, role: str) -> Path:
+        return get_verified_path(*self._shards[shard], role)
 
-    def _read_content(self, prior_id: str, span: tuple[int, int]) -> bytes:
-        with self._get_tar(self._spans[prior_id].shard).open("rb") as file:
+    def _map_features(self, shard: int) -> npt.NDArray[np.float16]:
+        features: npt.NDArray[np.float16] = np.load(
+            self._get_path(shard, "features"), mmap_mode="r", allow_pickle=False
+        )
+        return features
+
+    def _group_members(self, shard: int) -> dict[str, dict[str, tuple[int, int]]]:
+        """Return prior id to its members' names and spans."""
+        members: dict[str, dict[str, tuple[int, int]]] = {}
+        for name, span in locate_members(self._get_path(shard, "tar")).items():
+            members.setdefault(name.split(".", 1)[0], {})[name] = span
+        return members
+
+    def _read_content(self, shard: int, span: tuple[int, int]) -> bytes:
+        with self._get_path(shard, "tar").open("rb") as file:
             file.seek(span[0])
             return file.read(span[1])
-
-    def _get_tar(self, shard: int) -> Path:
-        if shard not in self._tars:
-            run, receipt = self._shards[shard]
-            self._tars[shard] = get_verified_path(run, receipt, "tar")
-        return self._tars[shard]

@@ -21,9 +21,10 @@ from generation.models.text_to_image import RenderConfig, Renderer
 from generation.models.webp import encode_webp
 from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint, prior_id
 from generation.priors.generator import PriorGenerator
+from generation.priors.prior import GeneratedImages, Prior
 from generation.priors.prompt import PromptConfig
 from generation.priors.query_parsing import ParsedQuery, ParsedSink, ParseStage
-from generation.priors.rendering import GeneratedImages, GeneratedPrior, PriorRenderer, RenderStage
+from generation.priors.rendering import PriorRenderer, RenderStage
 from generation.priors.seeds import compute_image_seed
 from generation.priors.store import PriorSink, PriorStore
 from pipeline import ExecutorConfig, Item, Job, PipelineError, PlanRow, Rejected, run_job
@@ -322,7 +323,7 @@ def test_the_same_priors_give_the_same_bytes(tmp_path: Path) -> None:
         clip_score=21.5,
         compressed=tuple(encode_webp(image, 90) for image in _images(2)),
     )
-    prior = GeneratedPrior(key="a" * 32, generated=generated)
+    prior = Prior(prior_id="a" * 32, generated=generated)
     contents = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -389,8 +390,8 @@ def test_the_draw_stage_takes_its_seed_from_the_prompt_not_from_the_item(prior_c
     stage.setup()
     items = [Item(key="a", seed=1, payload={"prompt": "a cup"}), Item(key="b", seed=2, payload={"prompt": "a cup"})]
     first, second = stage.process(items)
-    assert isinstance(first, GeneratedPrior)
-    assert isinstance(second, GeneratedPrior)
+    assert isinstance(first, Prior)
+    assert isinstance(second, Prior)
     assert len(first.generated.compressed) == 2
     assert first.generated.compressed[0] != first.generated.compressed[1]
     assert first.generated.compressed[1] == second.generated.compressed[1]

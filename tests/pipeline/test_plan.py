@@ -5,7 +5,6 @@ import pyarrow.parquet as pq
 import pytest
 from toy_job import rows, toy_job
 
-import pipeline.plan
 from pipeline.errors import PipelineError
 from pipeline.plan import PlanRow, PlanSettings, ShardItems, open_or_make_plan, open_plan
 
@@ -95,11 +94,6 @@ def test_a_damaged_plan_is_refused(tmp_path: Path, name: str, content: bytes, me
     next((tmp_path / "plan").glob(name)).write_bytes(content)
     with pytest.raises(PipelineError, match=message):
         open_or_make_plan(tmp_path, SETTINGS, rows(30))
-
-
-def test_keys_whose_hashes_meet_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline.plan, "_hash_key", lambda key: 7)
-    assert open_or_make_plan(tmp_path, SETTINGS, rows(30)).num_items == 30
 
 
 def test_a_header_without_its_items_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from augmentation.composers.cutouts import CutoutFolder, read_cutout
 from augmentation.composers.pasted import PastedConfig, check_pasted
 from augmentation.errors import AugmentationError
 from generation.models.webp import encode_webp
-from generation.priors.rendering import GeneratedImages, GeneratedPrior
+from generation.priors.prior import GeneratedImages, Prior
 from generation.priors.store import PriorSink
 from pipeline import ExecutorConfig, Item, Job, PlanRow, Rejected, Stage, run_job
 from shards.reader import SampleReader
@@ -216,11 +216,11 @@ def test_boxes_of_training_queries_that_were_left_out_hold_nothing_out(tmp_path:
     assert not {"a", "d"} & find_held_out_images(data).ids
 
 
-class _StoredImage(Stage[Item, GeneratedPrior]):
+class _StoredImage(Stage[Item, Prior]):
     """Gives the image of a prior from its plan's row."""
 
-    def process(self, items: list[Item]) -> list[GeneratedPrior | Rejected]:
-        found: list[GeneratedPrior | Rejected] = []
+    def process(self, items: list[Item]) -> list[Prior | Rejected]:
+        found: list[Prior | Rejected] = []
         for item in items:
             noise = np.random.default_rng(0).integers(0, 12, (128, 128, 3))
             image = Image.fromarray((np.array((180, 190, 200)) + noise).astype(np.uint8))
@@ -233,7 +233,7 @@ class _StoredImage(Stage[Item, GeneratedPrior]):
                 clip_score=item.payload.get("clip_score"),
                 compressed=(encode_webp(np.asarray(image), None),),
             )
-            found.append(GeneratedPrior(key=item.key, generated=generated, payload=item.payload))
+            found.append(Prior(prior_id=item.key, generated=generated, attributes=item.payload["attributes"] or {}))
         return found
 
 

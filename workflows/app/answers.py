@@ -10,7 +10,8 @@ from typing import Any
 from PIL import Image
 
 from generation.parsing.attributes import AttributeParser
-from generation.priors.generator import Prior, PriorGenerator
+from generation.priors.generator import PriorGenerator
+from generation.priors.prior import Prior
 from trainer.explain import Explanation, explain
 from trainer.predict import Grounder
 
@@ -56,14 +57,14 @@ class GroundingSession:
         """
         started = time.monotonic()
         prior = self._generator(query) if with_prior and self._generator else None
-        attributes = prior.attributes if prior else self._parser.parse([query])[0]
+        attributes = prior.attributes if prior else self._parser.parse([query])[0].to_json()
         prior_done = time.monotonic()
         self._grounder.set_image(image)  # encoded once for all queries about it
         explanation = explain(self._grounder, query, prior.feature if prior else None)
         return Answer(
             image=image,
             explanation=explanation,
-            attributes=attributes.to_json(),
+            attributes=dict(attributes),
             prior=prior,
             prior_s=prior_done - started,
             network_s=time.monotonic() - prior_done,

@@ -11,7 +11,7 @@ from PIL import Image
 
 from generation.models.image_encoder import EncoderConfig, ImageEncoder
 from generation.models.webp import encode_webp
-from generation.priors.rendering import GeneratedImages, GeneratedPrior
+from generation.priors.prior import GeneratedImages, Prior
 from pipeline import Item, Rejected, Stage
 from shards.boxes import iou
 from shards.reader import SampleReader
@@ -52,7 +52,7 @@ def _compute_first_indices(world: WorldConfig) -> Mapping[str, int]:
     return {"train": 1, "val": 1 + train, "testA": 1 + train + val, "testB": 1 + train + val + test}
 
 
-class OracleStage(Stage[Item, GeneratedPrior]):
+class OracleStage(Stage[Item, Prior]):
     """Draws and encodes combinations of category, color and pattern; payload: ``combination``."""
 
     @property
@@ -65,13 +65,13 @@ class OracleStage(Stage[Item, GeneratedPrior]):
     def setup(self) -> None:
         self._encoder = ImageEncoder(self._config)
 
-    def process(self, items: list[Item]) -> list[GeneratedPrior | Rejected]:
+    def process(self, items: list[Item]) -> list[Prior | Rejected]:
         images = [np.asarray(_render_combination(*item.payload["combination"])) for item in items]
         features = self._encoder.images(images)
         compress = partial(encode_webp, quality=None)
         return [
-            GeneratedPrior(
-                key=item.key,
+            Prior(
+                prior_id=item.key,
                 generated=GeneratedImages(
                     prompt=" ".join(item.payload["combination"]),
                     images=(),
@@ -79,7 +79,6 @@ class OracleStage(Stage[Item, GeneratedPrior]):
                     clip_score=None,
                     compressed=(compress(image),),
                 ),
-                payload={},
             )
             for item, image, feature in zip(items, images, features, strict=True)
         ]

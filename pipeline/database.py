@@ -1,0 +1,90 @@
+"""SQL over Parquet files, out of core: DuckDB spills to disk what exceeds its memory limit."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import duckdb
+import pyarrow as pa
+
+MEMORY_LIMIT_GB = 1.0
+
+
+def open_database(memory_limit_gb: float = MEMORY_LIMIT_GB) -> duckdb.DuckDBPyConnection:
+    """Return a new database in memory, which spills to the system's temporary folder.
+
+    Use it as a context manager. The bytes of a result depend on the query alone if the query orders its rows.
+
+    Args:
+        memory_limit_gb: memory of tables, sorts, joins and aggregates together, in 10^9 bytes.
+    """
+    spill = Path(tempfile.gettempdir()) / f"resvg.duckdb.{uuid4().hex[:12]}"  # DuckDB creates and removes it
+    return duckdb.connect(
+        ":memory:",
+        config={
+            "memory_limit": f"{memory_limit_gb * 1e9:.0f}B",
+            "temp_directory": str(spill),
+            "preserve_insertion_order": "false",  # the default keeps more in memory
+        },
+    )
+
+
+def create_view(
+    database: duckdb.DuckDBPyConnection, name: str, paths: Sequence[str], columns: Mapping[str, str]
+) -> None:
+    """Name the rows of Parquet files, with two more columns: ``file`` and ``position``, their order.
+
+    Args:
+        paths: Parquet files of one schema; may be empty.
+        columns: name to SQL type, of the columns that the view has.
+    """
+    selected = ", ".join(columns)
+    database.execute(f"CREATE OR REPLACE TABLE {name}_files (path VARCHAR, number BIGINT)")
+    if not paths:
+        types = ", ".join(f"NULL::{kind} AS {column}" for column, kind in columns.items())
+        empty = f"SELECT {types}, 0::BIGINT AS file, 0::BIGINT AS position WHERE false"
+        database.execute(f"CREATE OR REPLACE VIEW {name} AS {empty}")
+        return
+    database.execute(
+        f"INSERT INTO {name}_files SELECT unnest($paths), unnest(range($count))", {"paths": paths, "count": len(paths)}
+    )
+    globs = (re.sub(r"([*?[])", r"[\1]", path) for path in paths)  # a name's own * is no pattern
+    listed = ", ".join("'" + path.replace("'", "''") + "'" for path in globs)
+    database.execute(
+        f"CREATE OR REPLACE VIEW {name} AS SELECT {selected}, f.number AS file, r.file_row_number AS position "
+        f"FROM read_parquet([{listed}], filename=true, file_row_number=true) r "
+        f"JOIN {name}_files f ON r.filename = f.path"
+    )
+
+
+def iterate_batches(
+    database: duckdb.DuckDBPyConnection,
+    query: str,
+    parameters: Mapping[str, Any] | None = None,
+    batch_rows: int = 10_000,
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a query as record batches, which are computed as they are read.
+
+    Further queries may run meanwhile: each call has a connection of its own to the database.
+    """
+    with database.cursor() as cursor:
+        yield from cursor.sql(query, params=parameters).to_arrow_reader(batch_rows)
+
+
+def fetch_value(database: duckdb.DuckDBPyConnection, query: str) -> Any:
+    """Return the one value of a query's one row."""
+    ((value,),) = database.execute(query).fetchall()
+    return value
+
+
+def iterate_rows(
+    database: duckdb.DuckDBPyConnection, query: str, parameters: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a query as dictionaries, a batch of them in memory at a time."""
+    for batch in iterate_batches(database, query, parameters):
+        yield from batch.to_pylist()
