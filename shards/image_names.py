@@ -1,4 +1,4 @@
-"""What a image is called, whatever the data set: the same one is found again under other folders and prefixes."""
+"""Names of images, comparable between datasets that use other folders and prefixes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _COCO_NUMBER = re.compile(r"(?:\A|_)(\d{12})(?:_\d+)?\Z")
 
 
 def normalize_image_name(name: str) -> str:
-    """What a image is called without folder and kind; of COCO's, the number: val2014 and train2017 share them."""
+    """Return an image's name without folder and suffix; for COCO the number, as val2014 and train2017 share images."""
     stem = PurePath(name).stem
     number = _COCO_NUMBER.search(stem)
     return f"COCO {int(number[1])}" if number else stem

@@ -1,4 +1,4 @@
-"""Image files from outside: read to their end, made upright RGB where need be, and otherwise kept byte for byte."""
+"""Image files from outside: read to their end, and converted to upright RGB only if necessary."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline import Location, resolve_location
 
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
 MAX_PIXELS = 100_000_000
 JPEG_QUALITY = 95
 _ORIENTATION = 0x0112
 _TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
-"""EXIF orientations that swap width and height."""
+"""Values of EXIF's orientation that swap width and height."""
 
 
 class ImageError(Exception):
-    """An image that cannot be used; ``rule`` is short and countable."""
+    """An image that cannot be used; ``rule`` is a short name to count by."""
 
     def __init__(self, rule: str, message: str) -> None:
         super().__init__(message)
@@ -42,7 +45,7 @@ _DECODE_ERRORS = (
     SyntaxError,
     struct.error,
 )
-"""What Pillow raises at damaged files, as fuzzing has shown."""
+"""Errors of Pillow at damaged files, found by fuzzing."""
 
 
 @contextmanager
@@ -55,28 +58,28 @@ def _translate_errors(rule: str, message: str) -> Iterator[None]:
 
 def _open(file: IO[bytes], path: Location) -> Image.Image:
     with _translate_errors("unreadable_image", f"{path} is not a JPEG, PNG, WebP, BMP, GIF or TIFF"):
-        image = Image.open(file, formats=("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"))
+        image = Image.open(file, formats=IMAGE_FORMATS)
     if image.width * image.height > MAX_PIXELS:
         raise ImageError("too_large_image", f"{path} has {image.width} x {image.height} pixels")
     return image
 
 
 def get_fast_path(folder: Location) -> Location:
-    """A folder on this machine as a ``Path``, which is five times as quick as a ``UPath``."""
+    """Return a local folder as a ``Path``, which is five times as fast as a ``UPath``."""
     folder = resolve_location(folder)
     return Path(str(folder)) if isinstance(folder, Path) else folder
 
 
 def resolve_image_path(root: Location, name: str, *, allow_links: bool = False) -> Location:
-    """The file of an image that lies in a folder.
+    """Return the path of an image in a folder.
 
     Args:
         root: folder of the images, or a prefix of an object store.
-        name: path below it, as annotations say.
-        allow_links: a symbolic link may lead out of it.
+        name: path below ``root``, as the annotations give it.
+        allow_links: whether symbolic links may lead out of ``root``.
 
     Raises:
-        ImageError: the name leads out of the folder, or there is no such file.
+        ImageError: the name leads out of ``root``, or there is no such file.
     """
     path = root / name
     if "\0" in name or PurePath(name).is_absolute() or "://" in name or ".." in PurePath(name).parts:
@@ -89,28 +92,28 @@ def resolve_image_path(root: Location, name: str, *, allow_links: bool = False) 
         raise ImageError("missing_image", f"{path} does not exist")
     if not allow_links and isinstance(path, Path) and isinstance(root, Path) and not _is_inside(path, root):
         raise ImageError(
-            "outside_images", f"{path} is a link that leads out of {root}; --allow-links if the folder is yours"
+            "outside_images", f"{path} is a link that leads out of {root}; pass --allow-links if the folder is yours"
         )
     return path
 
 
 def _is_inside(path: Path, root: Path) -> bool:
-    """Whether the file lies in the folder once links are followed; folders are looked at once."""
+    """Return whether the file lies in the folder once links are followed."""
     if path.is_symlink():
         return _resolve_folder(root) in path.resolve().parents
     return _resolve_folder(path.parent).is_relative_to(_resolve_folder(root))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)  # one system call for each folder, not for each file
 def _resolve_folder(folder: Path) -> Path:
     return folder.resolve()
 
 
 def read_upright_size(path: Location) -> tuple[int, int]:
-    """(width, height) after the EXIF rotation, from the header alone.
+    """Read (width, height) after the EXIF rotation from the header alone.
 
     Raises:
-        ImageError: the file is no image, or too large to be unpacked.
+        ImageError: the file is no image, or has too many pixels.
     """
     with (
         path.open("rb") as file,
@@ -125,23 +128,26 @@ def read_upright_size(path: Location) -> tuple[int, int]:
 
 
 def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
-    """The encoded image, upright, RGB or grayscale, as JPEG or PNG, with its (width, height).
+    """Read an image as upright JPEG or PNG, RGB or grayscale.
 
-    The file's own bytes where they already are that; otherwise it is encoded again as RGB, JPEGs as JPEG at quality 95
-    and the rest as PNG, 16-bit grayscale scaled to 8 bits, transparent parts white.
+    A file that is so already keeps its bytes. Any other is encoded again as RGB: a JPEG as JPEG of quality 95, the
+    rest as PNG. 16-bit grayscale is scaled to 8 bits, and transparent parts become white.
+
+    Returns:
+        The encoded image and its (width, height).
 
     Raises:
-        ImageError: the file is no image, too large, or truncated.
+        ImageError: the file is no image, has too many pixels, or is truncated.
     """
     content = path.read_bytes()
     broken = _translate_errors("truncated_image", f"{path} does not decode to its end")
     with _open(io.BytesIO(content), path) as image, broken:
         orientation, size = _read_orientation(image), image.size
         is_plain = image.mode in ("RGB", "L") and "transparency" not in image.info
-        is_jpeg = image.format in ("JPEG", "MPO")  # what many telephones write, with further images behind
+        is_jpeg = image.format in ("JPEG", "MPO")  # MPO: many phones append further images to a JPEG
         kept = (is_jpeg or image.format == "PNG") and is_plain and orientation == 1
         if kept:
-            image.draft("L", (1, 1))  # a JPEG is still read to its end, but grey and an eighth of the size will do
+            image.draft("L", (1, 1))  # still reads a JPEG to its end, in gray and at an eighth of its size
         image.load()
         if kept:
             return content, size
@@ -155,13 +161,14 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
 
 
 def decode_rgb_image(content: bytes, path: Location) -> Image.Image:
-    """The pixels of an encoded image: upright, RGB, transparent parts white.
+    """Decode an image to upright RGB; transparent parts become white.
 
     Args:
-        path: where it comes from, for errors.
+        content: encoded image of any of ``IMAGE_FORMATS``.
+        path: origin of the image, for errors.
 
     Raises:
-        ImageError: it is no image, too large, or truncated.
+        ImageError: it is no image, has too many pixels, or is truncated.
     """
     broken = _translate_errors("truncated_image", f"{path} does not decode to its end")
     with _open(io.BytesIO(content), path) as image, broken:
@@ -170,10 +177,10 @@ def decode_rgb_image(content: bytes, path: Location) -> Image.Image:
 
 
 def read_rgba_image(path: Location) -> Image.Image:
-    """The pixels of an image file with its transparency, as RGBA.
+    """Read an image file with transparency as RGBA.
 
     Raises:
-        ImageError: the file is no image, too large, truncated, or has no transparency.
+        ImageError: the file is no image, has too many pixels, is truncated, or has no transparency.
     """
     with _translate_errors("unreadable_image", f"{path} cannot be read"):
         content = path.read_bytes()
@@ -186,16 +193,15 @@ def read_rgba_image(path: Location) -> Image.Image:
 
 
 def _read_orientation(image: Image.Image) -> int:
-    """EXIF's, 1 where nothing is said. A PNG that says it behind its pixels is taken as it lies: Pillow would decode
-    all of it to find out."""
-    if image.format == "PNG" and "exif" not in image.info:
+    """Return EXIF's orientation, 1 if absent."""
+    if image.format == "PNG" and "exif" not in image.info:  # EXIF behind the pixels would need all of them decoded
         return 1
     orientation = image.getexif().get(_ORIENTATION, 1)
     return orientation if orientation in range(1, 9) else 1
 
 
 def _convert_to_rgb(image: Image.Image) -> Image.Image:
-    """RGB of any mode; transparent parts become white."""
+    """Convert any mode to RGB; transparent parts become white."""
     if image.mode.startswith("I") or image.mode == "F":
         brightest = image.convert("F").getextrema()[1]
         scale = 255 / 65535 if isinstance(brightest, float) and brightest > 255 else 1.0

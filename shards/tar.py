@@ -1,4 +1,4 @@
-"""What lies in a tar of samples: files with plain names, and nothing else."""
+"""Members of a tar of samples: files with plain names, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FILE = (b"0", b"\0")
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file of a tar, and where its content lies."""
+    """File in a tar, with offset and size of its content."""
 
     name: str
     offset: int
@@ -26,10 +26,10 @@ class Member:
 
 
 def iterate_members(tar: Path) -> Iterator[Member]:
-    """The members in order; their contents are not read.
+    """Yield the members in order without reading their contents.
 
     Raises:
-        SchemaError: a member is a link, a device, a folder, or has a path for a name, so that unpacking would put it
+        SchemaError: a member is a link, a device or a folder, or its name is a path, so that unpacking would write
             elsewhere; names the file and the member.
     """
     with tar.open("rb") as file:
@@ -38,8 +38,8 @@ def iterate_members(tar: Path) -> Iterator[Member]:
             is_plain = header[156:157] in _FILE and not header[345:500].strip(b"\0")  # no folder in the prefix
             if not is_plain or not _NAME.fullmatch(name) or not _SIZE.fullmatch(size):
                 raise SchemaError(
-                    f"{tar}: member {name.decode('ascii', 'replace')!r} is a link, a device or a path, which no shard "
-                    "of samples holds; do not unpack it, get the shards again from where you trust"
+                    f"{tar}: member {name.decode('ascii', 'replace')!r} is a link, a device or a path, and "
+                    "shards of samples hold none; do not unpack it, get the shards from a source that you trust"
                 )
             member = Member(name.decode("ascii"), file.tell(), int(size, 8))
             yield member
@@ -47,5 +47,5 @@ def iterate_members(tar: Path) -> Iterator[Member]:
 
 
 def locate_members(tar: Path) -> dict[str, tuple[int, int]]:
-    """Name to (offset, bytes) of the members' contents."""
+    """Return name to (offset, bytes) of the members' contents."""
     return {member.name: (member.offset, member.size_bytes) for member in iterate_members(tar)}

@@ -115,7 +115,7 @@ def print_report(samples: list[SourceSample], validation: ValidationResult, prob
     console.print(f"read {queries.total():,} queries on {len({s.image_name for s in samples}):,} images ({counts})")
     for rule in sorted({problem.rule for problem in validation.problems}):
         console.print(
-            f"  {rule}: {validation.count(rule):,} times, {validation.num_queries(rule):,} queries; listed "
+            f"  {rule}: {validation.count(rule):,} times, {validation.count_queries(rule):,} queries; listed "
             f"in {problems}"
         )
 

@@ -30,6 +30,7 @@ from generation.priors.generator import PriorGenerator
 from generation.priors.prompt import build_prompt
 from generation.priors.store import PriorStore
 from pipeline import list_runs
+from shards.images import IMAGE_SUFFIXES
 from trainer.explain import explain
 from trainer.predict import Grounder, open_image
 from workflows.cli.console import UserError, print_path, run
@@ -39,9 +40,6 @@ from workflows.visualization.annotated_images import draw_named_boxes
 from workflows.visualization.attention_maps import draw_attention_overview
 
 PriorOrigin = Literal["auto", "cached", "none"]
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
-"""File name endings of images in a folder."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,9 @@ from augmentation.composers.held_out import HeldOut
 from augmentation.errors import AugmentationError
 from shards.boxes import compute_area_px
 from shards.image_names import normalize_image_name
-from shards.images import ImageError, decode_rgb_image
+from shards.images import IMAGE_SUFFIXES, ImageError, decode_rgb_image
 from shards.sources.coco import CocoInstances
 
-_IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 _MIN_COLOR_SPREAD = 3.0
 """Mean difference of a pixel's channels, of 255; old and artistic images have less."""
 
@@ -54,7 +53,7 @@ class Backgrounds:
         if not folder.is_dir():
             raise AugmentationError(f"there are no backgrounds: {folder} is no folder; give one of images")
         all_paths = sorted(
-            path for path in folder.rglob("*") if path.suffix.lower() in _IMAGE_SUFFIXES and path.is_file()
+            path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
         )
         self._annotations = _annotations(instances) if instances else None
         self._max_object_share = max_object_share

@@ -1,1 +1,1 @@
-"""Samples in the formats of other trainers; each can be read again by its reader in ``shards/sources``."""
+"""Writers of other trainers' formats; the reader of the same format in ``shards/sources`` reads them again."""

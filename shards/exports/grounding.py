@@ -1,4 +1,4 @@
-"""Samples as COCO's JSON with captions, which MDETR, GLIP and Grounding DINO train on: ``<name>_<split>.json``."""
+"""Export to COCO's JSON with captions for MDETR, GLIP and Grounding DINO: ``<name>_<split>.json``."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from shards.boxes import Box
 from shards.schema import Query, Sample
 from shards.sources.grounding import PHRASE_DATASETS
 
 
 class GroundingExport:
-    """Collects an image entry a query, whose whole text is the caption, and an annotation for each of its boxes.
+    """Writer with one image entry for each query, its text as the caption, and one annotation for each of its boxes.
 
     Args:
-        name: ``dataset_name`` of the entries; flickr and mixed stand for captions of several phrases and are given a
-            suffix.
+        name: ``dataset_name`` of the entries. flickr and mixed get a suffix, since trainers take the captions of
+            those names apart into phrases.
     """
 
     def __init__(self, name: str) -> None:
@@ -43,7 +44,7 @@ class GroundingExport:
             for box in query.boxes_xyxy or (query.box_xyxy,):
                 self._add_box(sample, query, box, number)
 
-    def _add_box(self, sample: Sample, query: Query, box: tuple[float, float, float, float], image: int) -> None:
+    def _add_box(self, sample: Sample, query: Query, box: Box, image: int) -> None:
         x1, y1, x2, y2 = box
         category = (sample.instances[query.instance].category if query.instance is not None else "") or "object"
         self._annotations[query.split].append(
@@ -59,7 +60,8 @@ class GroundingExport:
         )
 
     def write(self, folder: Path) -> dict[str, int]:
-        """
+        """Write one file for each split.
+
         Returns:
             Split to number of queries.
         """

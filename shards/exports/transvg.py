@@ -1,4 +1,4 @@
-"""Samples as the split files of TransVG, VLTVG and ResVG: ``<name>_<split>.pth``, and ``<split>_fea.pth`` of priors."""
+"""Export to the files of TransVG, VLTVG and ResVG: ``<name>_<split>.pth``, and ``<split>_fea.pth`` for priors."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from shards.schema import Sample
 
 
 class TransvgExport:
-    """Collects rows (image file, mask file, box xywh, phrase, attributes); mask and attributes are left empty.
+    """Writer of rows (image file, mask file, box xywh, phrase, attributes) with empty mask and attributes.
 
     Args:
-        name: one that those trainers know: unc, unc+, gref or gref_umd.
+        name: dataset that those trainers know: unc, unc+, gref or gref_umd.
     """
 
     def __init__(self, name: str) -> None:
@@ -25,7 +25,7 @@ class TransvgExport:
         self._features: dict[str, list[Any]] = defaultdict(list)
 
     def add(self, sample: Sample, image_file: str) -> None:
-        """Add a sample's queries; those of several boxes as the smallest box around them."""
+        """Add a sample's queries; several targets become the smallest box around them."""
         for i, query in enumerate(sample.queries):
             x1, y1, x2, y2 = query.box_xyxy
             self._rows[query.split].append((image_file, "", [x1, y1, x2 - x1, y2 - y1], query.text, []))
@@ -33,7 +33,8 @@ class TransvgExport:
                 self._features[query.split].append(sample.priors[i])
 
     def write(self, folder: Path) -> dict[str, int]:
-        """
+        """Write one file for each split, and one for its features if all samples have priors.
+
         Returns:
             Split to number of queries.
         """

@@ -1,1 +1,1 @@
-"""Readers of public annotation formats: each yields ``SourceSample``s, one for each image and split."""
+"""Readers of public annotation formats; each yields a ``SourceSample`` for each image and split."""

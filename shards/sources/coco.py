@@ -1,4 +1,4 @@
-"""COCO's ``instances*.json``: every annotated object of an image, by the annotation's id. Boxes are xywh, 0-based."""
+"""COCO's ``instances*.json``: all instances of an image, by annotation id. Boxes are xywh, 0-based."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 from shards.boxes import Box, iou
 from shards.schema import Instance
 from shards.sources.errors import SourceError, format_value
-from shards.sources.sample import parse_size, xywh_to_xyxy
+from shards.sources.sample import convert_xywh_to_xyxy, parse_size
 
 SAME_OBJECT_IOU = 0.5
-"""A query's box must overlap that of its annotation so much; else the two files are of different data."""
+"""Minimum IoU of a query's box and that of its annotation; below it the two files belong to different data."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CocoImage:
-    """One image and all that is annotated in it."""
+    """Image with all its instances."""
 
     name: str
     size: tuple[int, int]
@@ -28,16 +28,18 @@ class CocoImage:
 
     instances: tuple[Instance, ...]
     position: Mapping[Any, int]
-    """Annotation id to index in ``instances``."""
+    """Index in ``instances`` by annotation id."""
 
-    def target(self, annotation_id: Any, box: Box, where: str) -> int:
-        """The index of a query's target in ``instances``.
+    def find_target(self, annotation_id: Any, box: Box, where: str) -> int:
+        """Return the index of a query's target in ``instances``.
 
         Args:
-            box: as the query's own file says.
+            annotation_id: annotation of the target.
+            box: box of the query in its own file.
+            where: file and row of the query, for errors.
 
         Raises:
-            SourceError: the image has no such annotation, or its box is another; names ``where``.
+            SourceError: the image has no such annotation, or the annotation's box is another; names ``where``.
         """
         if not _is_id(annotation_id) or annotation_id not in self.position:
             raise SourceError(f"{where}: annotation {format_value(annotation_id)} is not among those of its image")
@@ -49,13 +51,13 @@ class CocoImage:
 
 
 class CocoInstances:
-    """The images of one instances file.
+    """Index of the images in an instances file.
 
     Args:
-        path: such as ``instances_train2014.json``.
+        path: file such as ``instances_train2014.json``.
 
     Raises:
-        SourceError: the file is missing or not what it should be; names the annotation and the rule.
+        SourceError: the file is missing or malformed; names the annotation and the rule.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,11 +77,11 @@ class CocoInstances:
         except (KeyError, TypeError) as error:
             raise SourceError(f"{path} is not a COCO instances file ({error!r}); get it again") from error
 
-    def image(self, image_id: Any, where: str) -> CocoImage:
-        """An image by its id.
+    def get_image(self, image_id: Any, where: str) -> CocoImage:
+        """Return an image by its id.
 
         Raises:
-            SourceError: it is not in the file; names ``where``.
+            SourceError: the file has no such image; names ``where``.
         """
         if not _is_id(image_id) or image_id not in self._images:
             raise SourceError(f"{where}: image {format_value(image_id)} is not in {self.path}")
@@ -93,25 +95,25 @@ class CocoInstances:
         )
 
     def find_image(self, annotation_id: Any, where: str) -> CocoImage:
-        """The image that holds an annotation.
+        """Find the image that holds an annotation.
 
         Raises:
-            SourceError: the annotation is not in the file; names ``where``.
+            SourceError: the file has no such annotation; names ``where``.
         """
         if not _is_id(annotation_id) or annotation_id not in self._image_by_annotation:
             raise SourceError(
                 f"{where}: annotation {format_value(annotation_id)} is not in {self.path}; "
                 "is that the instances file of these images?"
             )
-        return self.image(self._image_by_annotation[annotation_id], where)
+        return self.get_image(self._image_by_annotation[annotation_id], where)
 
     def __iter__(self) -> Iterator[CocoImage]:
-        """All images, in the order of the file.
+        """Yield all images in the order of the file.
 
         Raises:
-            SourceError: one of them is annotated with an unknown category or something else than a box.
+            SourceError: an annotation has an unknown category or no box.
         """
-        return (self.image(image_id, str(self.path)) for image_id in self._images)
+        return (self.get_image(image_id, str(self.path)) for image_id in self._images)
 
     def _build_instance(self, annotation: Mapping[str, Any]) -> Instance:
         where = f"{self.path}, annotation {annotation['id']}"
@@ -119,7 +121,7 @@ class CocoInstances:
         if not _is_id(category) or category not in self._names:
             raise SourceError(f"{where}: category {format_value(category)} is not among the categories")
         return Instance(
-            box_xyxy=xywh_to_xyxy(annotation["bbox"], where),
+            box_xyxy=convert_xywh_to_xyxy(annotation["bbox"], where),
             category=self._names[category],
             is_crowd=bool(annotation.get("iscrowd", 0)),
         )
@@ -130,9 +132,9 @@ def _is_id(value: Any) -> bool:
 
 
 def _load(path: Path) -> Any:
-    """Without polygons, which are nine tenths of the file and would take gigabytes."""
+    """Load the file without polygons: they are nine tenths of it and would take gigabytes of memory."""
     if not path.is_file():
-        raise SourceError(f"{path} does not exist; it is COCO's file of all instances, get it beside the annotations")
+        raise SourceError(f"{path} does not exist; it is COCO's file of all instances, get it with the annotations")
     try:
         return json.loads(path.read_bytes(), object_hook=_drop_polygon)
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""The outlines in COCO's ``instances*.json``: polygons of every object, image by image, as they were annotated."""
+"""Polygons of the objects in COCO's ``instances*.json``, image by image."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from shards.sources.sample import parse_size
 
 @dataclass(frozen=True, kw_only=True)
 class PolygonAnnotation:
-    """One annotated object."""
+    """Annotated object."""
 
     annotation_id: str
     category: str
-    """Lower-case name; empty where the file does not know it."""
+    """Lower-case name; empty if the file has no such category."""
 
     is_crowd: bool
     coordinates: tuple[array[float], ...] | None = field(repr=False)
-    """The polygons as written, x and y in turn; None where they are no lists of numbers, as run lengths are not."""
+    """Polygons, x and y in turn; None if the annotation has none, such as a crowd's run lengths."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolygonImage:
-    """One image and all that is outlined in it."""
+    """Image with all its outlined objects."""
 
     name: str
     size: tuple[int, int]
@@ -39,10 +39,10 @@ class PolygonImage:
 
 
 def read_polygon_images(path: Path) -> Iterator[PolygonImage]:
-    """The images of an instances file in its order; polygons are held as bare numbers, 8 bytes each.
+    """Read the images of an instances file in its order; a coordinate takes 8 bytes of memory.
 
     Raises:
-        SourceError: the file is missing or not what it should be.
+        SourceError: the file is missing or malformed.
     """
     coco = _load(path)
     try:
@@ -75,7 +75,7 @@ def _build_annotation(annotation: Mapping[str, Any], names: Mapping[Any, str]) -
 
 def _load(path: Path) -> Any:
     if not path.is_file():
-        raise SourceError(f"{path} does not exist; it is COCO's file of all instances, get it beside the images")
+        raise SourceError(f"{path} does not exist; it is COCO's file of all instances, get it with the images")
     try:
         return json.loads(path.read_bytes(), object_hook=_pack_record)
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""The one error of annotation files that cannot be read, and how values from outside are shown in it."""
+"""Error of annotation files, and values in its message."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ class SourceError(Exception):
 
 
 def format_value(value: object) -> str:
-    """A value for an error's message, 80 characters at most, and quick whatever it holds: a pickle of a few bytes can
-    make tuples of tuples that would take ``str`` for ever."""
+    """Format a value for an error message, in at most 80 characters and in bounded time."""
     try:
         return reprlib.repr(value)[:80]
     except ValueError:  # a number of thousands of digits

@@ -1,4 +1,4 @@
-"""Features of priors that were published beside TransVG's split files: ``<split>_fea.pth``, one row a query."""
+"""Features of priors that were published with TransVG's split files: ``<split>_fea.pth``, one row for each query."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from shards.sources.errors import SourceError
 
 
 def read_features(path: Path) -> npt.NDArray[np.float16]:
-    """(rows, features) of a tensor that ``torch.save`` wrote; nothing else in the file is admitted.
+    """Read a tensor that ``torch.save`` wrote; the file may hold nothing else.
+
+    Returns:
+        (rows, dim) features in half precision.
 
     Raises:
-        SourceError: the file is missing, damaged, asks for more than tensors, or is no table of finite numbers.
+        SourceError: the file is missing or damaged, holds other objects, or is no table of finite numbers.
     """
     if not path.is_file():
         raise SourceError(f"{path} does not exist")
@@ -32,9 +35,8 @@ def read_features(path: Path) -> npt.NDArray[np.float16]:
         raise SourceError(f"{path} must hold a dense tensor of numbers, a row for each query, got {actual}")
     half: npt.NDArray[np.float16] = features.detach().to(torch.float16).numpy()
     if not np.isfinite(half).all():
-        raise SourceError(
-            f"{path} has rows that are not finite in half precision, the first {_find_first_nonfinite(half)}"
-        )
+        row = np.flatnonzero(~np.isfinite(half).all(1))[0]
+        raise SourceError(f"{path} has rows that are not finite in half precision, the first is row {row}")
     return half
 
 
@@ -52,11 +54,11 @@ _LOAD_ERRORS = (
     MemoryError,
     struct.error,
 )
-"""What ``torch.load`` raises at damaged files, as fuzzing has shown."""
+"""Errors of ``torch.load`` at damaged files, found by fuzzing."""
 
 
 def _is_table(features: object) -> TypeGuard[torch.Tensor]:
-    """A dense table of numbers, each of which stands in the file: a view of a few numbers can claim terabytes."""
+    """Return whether this is a dense table whose numbers are all stored: a view of a few could claim terabytes."""
     return (
         isinstance(features, torch.Tensor)
         and features.layout == torch.strided
@@ -67,7 +69,3 @@ def _is_table(features: object) -> TypeGuard[torch.Tensor]:
         and features.is_contiguous()
         and features.untyped_storage().nbytes() >= features.numel() * features.element_size()
     )
-
-
-def _find_first_nonfinite(features: npt.NDArray[np.float16]) -> int:
-    return int(np.flatnonzero(~np.isfinite(features).all(1))[0])

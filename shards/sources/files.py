@@ -1,4 +1,4 @@
-"""The files of an annotation folder, and which split each of them is."""
+"""Files of an annotation folder and their splits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KNOWN_SPLITS = ("train", "val", "valid", "validation", "test", "testA", "testB",
 
 
 def list_files(path: Path, suffix: str) -> list[Path]:
-    """The file itself, or those of the folder.
+    """List the file itself, or the files of the folder.
 
     Raises:
         SourceError: there is none.
@@ -23,20 +23,23 @@ def list_files(path: Path, suffix: str) -> list[Path]:
 
 
 def infer_splits(files: list[Path], default: str) -> dict[Path, str]:
-    """Each file's split, by its name: ``finetune_refcoco_testA.json``, ``flickr_train_vg.jsonl``,
-    ``validation-00000-of-00001.parquet``, ``instances_val2017.json``.
+    """Infer each file's split from its name.
+
+    Examples are ``finetune_refcoco_testA.json``, ``flickr_train_vg.jsonl``, ``validation-00000-of-00001.parquet`` and
+    ``instances_val2017.json``.
 
     Args:
-        otherwise: of a single file whose name does not say.
+        files: files of one dataset.
+        default: split of a single file whose name has none.
 
     Raises:
-        SourceError: there are several files, and the name of one does not say.
+        SourceError: there are several files, and the name of one has no split.
     """
     splits = {file: _infer_split(file) for file in files}
     unclear = [file for file, split in splits.items() if split is None]
     if unclear and len(files) > 1:
         raise SourceError(
-            f"{unclear[0]}: several files, and this one's name does not say which split it is; put one of "
+            f"{unclear[0]}: several files, and the name of this one has no split; put one of "
             f"{', '.join(KNOWN_SPLITS)} into it, or read each file by itself with --split"
         )
     return {file: split or default for file, split in splits.items()}

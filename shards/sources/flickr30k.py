@@ -1,9 +1,9 @@
 """Flickr30k Entities as its authors publish it: ``Sentences/<id>.txt``, ``Annotations/<id>.xml``, ``<split>.txt``.
 
-Five sentences tell of an image; their phrases, ``[/EN#<chain>/<type> two men]``, are the queries. The XML gives the
-boxes of each chain: one, several (a query then keeps each of them and the smallest box around all), or none, where
-the chain is the whole scene or cannot be seen; such phrases are counted as ``no_box``. Coordinates count from 1 and
-name the last pixel.
+Each image has five sentences. Their phrases, ``[/EN#<chain>/<type> two men]``, are the queries. The XML gives the
+boxes of each chain: one, several or none. With several, a query keeps each box and the smallest box around all. A
+phrase without a box, such as a whole scene, is counted as ``no_box``. Coordinates count from 1 and include the last
+pixel.
 
 Source: Plummer et al., ICCV 2015 (arXiv:1505.04870).
 """
@@ -14,7 +14,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
@@ -27,7 +26,7 @@ from shards.sources.sample import Problem, SourceSample, make_key, parse_box, pa
 
 SPLITS = ("train", "val", "test")
 MAX_BYTES = 1 << 22
-"""Of one image's sentences or boxes, 4 MiB; the published ones have a few thousand."""
+"""Maximum size of one image's sentences or boxes: 4 MiB; published files have a few thousand bytes."""
 
 _OPENING = "[/EN#"
 _PHRASE = re.compile(r"\[/EN#(?P<chain>\d{1,12})(?:/[^\s\[\]/]+)+\s+(?P<text>[^\[\]]+)\]")
@@ -35,11 +34,11 @@ _IMAGE_ID = re.compile(r"\d{1,20}")
 
 
 def read_flickr30k(folder: Path, dataset: str) -> Iterator[SourceSample]:
-    """One sample for each image, in the order of ``train.txt``, ``val.txt`` and ``test.txt``, where they are.
+    """Yield a sample for each image, in the order of ``train.txt``, ``val.txt`` and ``test.txt``.
 
     Args:
-        folder: holds ``Sentences``, ``ReaderOptions`` and the lists of the splits, one image id a line.
-        dataset: name that keys and queries carry.
+        folder: folder with ``Sentences``, ``Annotations`` and a list for each split, one image id a line.
+        dataset: name for keys and queries.
 
     Raises:
         SourceError: naming the file, the line and the rule.
@@ -109,7 +108,7 @@ def _read_bytes(path: Path, limit: int | None) -> bytes:
 
 
 def _read_boxes(path: Path) -> tuple[tuple[int, int], dict[int, list[Box]]]:
-    """(width, height) of the image, and the boxes of each chain that has any."""
+    """Read (width, height) of the image, and the boxes of each chain."""
     try:
         root: Element = fromstring(_read_bytes(path, MAX_BYTES), forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
@@ -122,11 +121,7 @@ def _read_boxes(path: Path) -> tuple[tuple[int, int], dict[int, list[Box]]]:
             continue
         x1, y1, x2, y2 = parse_box([corners.findtext(c) for c in ("xmin", "ymin", "xmax", "ymax")], where)
         for name in entry.findall("name"):
-            boxes[_parse_chain(name.text, where)].append((x1 - 1, y1 - 1, x2, y2))
+            if not name.text or not _IMAGE_ID.fullmatch(name.text.strip()):
+                raise SourceError(f"{where}: a name is the number of a chain, got {format_value(name.text)}")
+            boxes[int(name.text)].append((x1 - 1, y1 - 1, x2, y2))
     return parse_size(root.findtext("size/width"), root.findtext("size/height"), str(path)), boxes
-
-
-def _parse_chain(text: Any, where: str) -> int:
-    if not isinstance(text, str) or not _IMAGE_ID.fullmatch(text.strip()):
-        raise SourceError(f"{where}: a name is the number of a chain, got {format_value(text)}")
-    return int(text)

@@ -1,9 +1,9 @@
 """Captions with boxes in COCO's JSON, as MDETR, GLIP and Grounding DINO are trained on.
 
-An entry of ``images`` is an image *with a caption*, so an image of five captions stands there five times. Boxes are
-xywh; ``tokens_positive`` says which characters of the caption a box belongs to. In entries of ``flickr`` and ``mixed``
-(their ``dataset_name``) each such phrase is a query. In all others, those of referring expressions, the caption is the
-query, and the characters only mark its head noun. MDETR's Flickr boxes count from 1 and stop short of the last pixel.
+An entry of ``images`` is an image *with a caption*: an image of five captions has five entries. Boxes are xywh, and
+``tokens_positive`` gives the characters of the caption that a box belongs to. In entries whose ``dataset_name`` is
+``flickr`` or ``mixed``, each such phrase is a query. In all others the caption is the query, and the characters only
+mark its head noun. MDETR's Flickr boxes count from 1 and stop short of the last pixel.
 """
 
 from __future__ import annotations
@@ -19,20 +19,27 @@ from shards.schema import Query
 from shards.sources.coco import CocoImage, CocoInstances
 from shards.sources.errors import SourceError
 from shards.sources.files import infer_splits, list_files
-from shards.sources.sample import Problem, SourceSample, make_image_key, parse_size, strip_annotation_id, xywh_to_xyxy
+from shards.sources.sample import (
+    Problem,
+    SourceSample,
+    convert_xywh_to_xyxy,
+    make_image_key,
+    parse_size,
+    strip_annotation_id,
+)
 
 PHRASE_DATASETS = ("flickr", "mixed")
-"""Values of ``dataset_name`` whose captions hold several phrases, each a query."""
+"""Values of ``dataset_name`` with captions of several phrases, each a query."""
 
 
 def read_grounding(path: Path, dataset: str, split: str, instances: Path | None = None) -> Iterator[SourceSample]:
-    """One sample for each image and split, in the order of the files.
+    """Yield a sample for each image and split, in the order of the files.
 
     Args:
-        path: a .json file, or a folder of them.
-        dataset: name that keys and queries carry.
-        split: of a file whose name does not say, as ``finetune_refcoco_testA.json`` does.
-        instances: COCO's instances file; joined by the ``original_id`` of annotations.
+        path: .json file, or a folder of them.
+        dataset: name for keys and queries.
+        split: split of a file whose name has none.
+        instances: COCO's instances file, joined by the ``original_id`` of annotations.
 
     Raises:
         SourceError: naming the file, the entry and the rule.
@@ -70,7 +77,7 @@ def _read_file(path: Path, dataset: str, split: str, coco: CocoInstances | None)
 
 
 def _load(path: Path) -> tuple[list[Mapping[str, Any]], Mapping[Any, list[Mapping[str, Any]]]]:
-    """The entries, and the annotations of each."""
+    """Load the entries, and the annotations by image id."""
     try:
         content = json.loads(path.read_bytes())
         images: list[Mapping[str, Any]] = list(content["images"])
@@ -83,7 +90,7 @@ def _load(path: Path) -> tuple[list[Mapping[str, Any]], Mapping[Any, list[Mappin
             if not isinstance(image["file_name"], str) or not isinstance(image["caption"], str):
                 raise SourceError(f"{path}, image {number}: file_name and caption must be text")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SourceError(f"{path} is not COCO's JSON with captions ({error!r}); is it of MDETR's kind?") from error
+        raise SourceError(f"{path} is not COCO's JSON with captions ({error!r}); is it MDETR's format?") from error
     return images, annotations
 
 
@@ -111,10 +118,10 @@ def _build_queries(
     boxes_by_span: dict[tuple[int, int], list[tuple[Box, int | None]]] = defaultdict(list)
     for annotation in annotations:
         where = f"{path}, annotation {annotation['id']}"
-        box = xywh_to_xyxy(annotation["bbox"], where)
+        box = convert_xywh_to_xyxy(annotation["bbox"], where)
         if kind == "flickr":
             box = (box[0] - 1, box[1] - 1, box[2], box[3])
-        target = coco_image.target(annotation.get("original_id"), box, where) if coco_image else None
+        target = coco_image.find_target(annotation.get("original_id"), box, where) if coco_image else None
         for span in _read_spans(annotation, caption, where) if kind in PHRASE_DATASETS else [(0, len(caption))]:
             boxes_by_span[span].append((box, target))
     for number, (span, boxes_and_targets) in enumerate(sorted(boxes_by_span.items(), key=lambda item: item[0])):
@@ -131,7 +138,7 @@ def _build_queries(
 
 
 def _read_spans(annotation: Mapping[str, Any], caption: str, where: str) -> list[tuple[int, int]]:
-    """The phrases of a box; pieces with nothing but a space between them are one."""
+    """Read the phrases of a box; pieces with only a space between them are joined."""
     spans: list[tuple[int, int]] = []
     try:
         for start, end in sorted((int(start), int(end)) for start, end in annotation["tokens_positive"]):

@@ -188,7 +188,7 @@ _LOAD_ERRORS = (
 """Errors of the two readers at damaged files; any other ends the process, and the caller names the file as well."""
 
 
-def _answer(kind: str, path: str, *names: str) -> tuple[str, Any]:
+def _load(kind: str, path: str, *names: str) -> tuple[str, Any]:
     """Return ("value", the value), ("forbidden", the reason) or ("damaged", the reason)."""
     try:
         return "value", load_pickle(Path(path)) if kind == "pickle" else load_matrix(Path(path), *names)
@@ -210,7 +210,7 @@ def _set_limits(size_bytes: int) -> None:
             resource.setrlimit(kind, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
-def _answer_in_fork(request: list[str]) -> bytes:
+def _load_in_fork(request: list[str]) -> bytes:
     """Return the marshalled answer of a forked process, or ("killed", why) if it ends before."""
     receiver, sender = os.pipe()
     process_id = os.fork()
@@ -218,7 +218,7 @@ def _answer_in_fork(request: list[str]) -> bytes:
         gc.disable()  # several times faster for many small objects, and the process ends soon
         _set_limits(Path(request[1]).stat().st_size)
         with open(sender, "wb") as file:  # noqa: PTH123
-            file.write(marshal.dumps(_answer(*request)))
+            file.write(marshal.dumps(_load(*request)))
         os._exit(0)
     os.close(sender)
     with open(receiver, "rb") as file:  # noqa: PTH123
@@ -231,13 +231,13 @@ def _answer_in_fork(request: list[str]) -> bytes:
 
 
 def main() -> None:
-    """Answer requests until the pipe closes: 8 bytes of length, then the marshalled answer."""
+    """Serve requests until the pipe closes; an answer is 8 bytes of length and marshalled bytes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's
     for line in sys.stdin.buffer:
         request = json.loads(line)
         if request[0] == "matrix":
             import scipy.io  # noqa: F401  # once, not in each fork
-        answer = _answer_in_fork(request)
+        answer = _load_in_fork(request)
         sys.stdout.buffer.write(len(answer).to_bytes(8, "little") + answer)
         sys.stdout.buffer.flush()
 

@@ -1,4 +1,4 @@
-"""JSON lines: one object a line, empty lines skipped."""
+"""JSON lines: one object a line; empty lines are skipped."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from shards.sources.errors import SourceError, format_value
 
 
-def json_lines(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(where, for errors; number of the line; its object).
+def read_json_lines(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield (file and line, for errors; number of the line; its object).
 
     Raises:
         SourceError: naming the file and the line.

@@ -1,4 +1,4 @@
-"""ODVG, the JSON lines that Grounding DINO and MM-Grounding-DINO are trained on: one image a line.
+"""ODVG, the JSON lines of Grounding DINO and MM-Grounding-DINO: one image a line.
 
     {"filename": "a.jpg", "height": 480, "width": 640,
      "grounding": {"caption": "a man with two dogs", "regions": [{"bbox": [1, 2, 30, 40], "phrase": "a man"},
@@ -20,24 +20,24 @@ from shards.boxes import Box, compute_enclosing_box
 from shards.schema import Instance, Query
 from shards.sources.errors import SourceError, format_value
 from shards.sources.files import infer_splits, list_files
-from shards.sources.json_lines import json_lines
+from shards.sources.json_lines import read_json_lines
 from shards.sources.sample import SourceSample, make_image_key, parse_box, parse_size, strip_annotation_id
 
 
 def read_odvg(path: Path, dataset: str, split: str) -> Iterator[SourceSample]:
-    """One sample for each image and split, in the order of the files' lines.
+    """Yield a sample for each image and split, in the order of the files' lines.
 
     Args:
-        path: a .jsonl file, or a folder of them.
-        dataset: name that keys and queries carry.
-        split: of a file whose name does not say, as ``flickr_train.jsonl`` does.
+        path: .jsonl file, or a folder of them.
+        dataset: name for keys and queries.
+        split: split of a file whose name has none.
 
     Raises:
         SourceError: naming the file, the line and the rule.
     """
     for file, part in infer_splits(list_files(path, ".jsonl"), split).items():
         grouped: dict[str, list[tuple[str, str, dict[str, Any]]]] = defaultdict(list)
-        for where, number, line in json_lines(file):
+        for where, number, line in read_json_lines(file):
             if not isinstance(line.get("filename"), str):
                 raise SourceError(f"{where}: a line needs a filename, got {format_value(line)}")
             grouped[strip_annotation_id(line["filename"])].append((where, number, line))
@@ -76,17 +76,14 @@ def _build_sample(image: str, lines: list[tuple[str, str, dict[str, Any]]], spli
 
 def _read_instances(line: Mapping[str, Any], where: str) -> Iterator[Instance]:
     for entry in _get_entries(line.get("detection"), "instances", where):
-        yield Instance(box_xyxy=parse_box(entry.get("bbox"), where), category=_read_category(entry, where))
-
-
-def _read_category(entry: Mapping[str, Any], where: str) -> str:
-    if not isinstance(entry.get("category"), str):
-        raise SourceError(f"{where}: an instance needs the name of its category, got {format_value(entry)}")
-    return str(entry["category"]).strip().lower()
+        category = entry.get("category")
+        if not isinstance(category, str):
+            raise SourceError(f"{where}: an instance needs the name of its category, got {format_value(entry)}")
+        yield Instance(box_xyxy=parse_box(entry.get("bbox"), where), category=category.strip().lower())
 
 
 def _read_phrases(line: Mapping[str, Any], where: str) -> Iterator[tuple[str, list[Box]]]:
-    """(text, boxes) of each query."""
+    """Yield text and boxes of each query."""
     regions = _get_entries(line.get("grounding"), "regions", where) + _get_entries(line, "referring", where)
     for region in regions:
         phrase, boxes = region.get("phrase"), region.get("bbox")
@@ -101,11 +98,11 @@ def _read_phrases(line: Mapping[str, Any], where: str) -> Iterator[tuple[str, li
 
 
 def _get_entries(holder: Any, name: str, where: str) -> list[Mapping[str, Any]]:
-    """The list of objects under a name; empty where the line has none."""
+    """Return the list of objects under a name; empty if there is none."""
     if holder is None:
         return []
     if not isinstance(holder, dict):
-        raise SourceError(f"{where}: {name} stand in an object, got {format_value(holder)}")
+        raise SourceError(f"{where}: {name} must be in an object, got {format_value(holder)}")
     entries = holder.get(name, [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise SourceError(f"{where}: {name} is a list of objects, got {format_value(entries)}")

@@ -1,4 +1,4 @@
-"""How many queries each split of the public data sets has, to compare with what was read."""
+"""Published numbers of queries in each split of the public datasets."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ PUBLISHED_QUERIES: Mapping[str, Mapping[str, int]] = {
     "referit": {"train": 54_127, "val": 5_842},
     "flickr30k": {"train": 427_193, "val": 14_433, "test": 14_481},
 }
-"""As in the split files of TransVG (ICCV 2021), which the field compares on. referit's test split is not listed: its
-size is not given alike everywhere. RefCOCOg's google split has no test part."""
+"""Queries by dataset and split in the split files of TransVG (ICCV 2021). Sources differ on the size of referit's test
+split, so it is not listed. RefCOCOg's google split has no test part."""
 
 _TRANSVG_NAMES = {
     "unc": "refcoco",
@@ -25,7 +25,7 @@ _TRANSVG_NAMES = {
 
 
 def get_published_queries(dataset: str, format: str, split_by: str) -> Mapping[str, int]:
-    """Split to number of queries; empty where the data set is not a published one."""
+    """Return split to number of queries; empty if the dataset is not a published one."""
     if format == "transvg":
         return PUBLISHED_QUERIES.get(_TRANSVG_NAMES.get(split_by, split_by), {})
     if dataset == "refcocog":

@@ -1,7 +1,7 @@
 """The REFER layout of RefCOCO, RefCOCO+ and RefCOCOg: ``refs(<split by>).p`` beside COCO's ``instances.json``.
 
-All instances of an image are kept, not only the targets. The image's name comes from ``instances.json``: the one in
-``refs`` carries the annotation's number. A split such as ``testBC`` means that the ref belongs to testB and to testC.
+All instances of an image are kept, not only the targets. The image's name comes from ``instances.json``, since the
+one in ``refs`` includes the annotation's number. A ref of the split ``testBC`` belongs to testB and to testC.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _SEVERAL_TESTS = re.compile(r"test([A-Z]{2,})")
 
 
 def read_refer(folder: Path, split_by: str, dataset: str, instances: Path | None = None) -> Iterator[SourceSample]:
-    """One sample for each image and split, ordered by image and split.
+    """Yield a sample for each image and split, ordered by image and split.
 
     Args:
-        folder: holds ``refs(<split_by>).p`` and ``instances.json``.
+        folder: folder with ``refs(<split_by>).p`` and ``instances.json``.
         split_by: ``unc``, ``umd``, ``google``, ...
-        dataset: name that keys and queries carry.
+        dataset: name for keys and queries.
         instances: another file of COCO's instances, such as ``instances_train2014.json``.
 
     Raises:
@@ -42,10 +42,12 @@ def read_refer(folder: Path, split_by: str, dataset: str, instances: Path | None
     for row, ref in enumerate(refs):
         where = f"{refs_path}, ref {row}"
         _check_ref(ref, where)
-        for split in _expand_split(ref["split"]):
+        several = _SEVERAL_TESTS.fullmatch(ref["split"])  # testBC
+        for split in [f"test{letter}" for letter in several[1]] if several else [ref["split"]]:
             grouped[(ref["image_id"], split)].append((where, ref))
-    for (image_id, split), members in sorted(grouped.items(), key=_get_sort_key):
-        image = coco.image(image_id, members[0][0])
+    for image_id, split in sorted(grouped, key=lambda key: (str(key[0]).zfill(12), key[1])):  # numbers by value
+        members = grouped[(image_id, split)]
+        image = coco.get_image(image_id, members[0][0])
         yield SourceSample(
             key=make_key(dataset, image_id, split),
             split=split,
@@ -56,18 +58,6 @@ def read_refer(folder: Path, split_by: str, dataset: str, instances: Path | None
                 query for where, ref in members for query in _build_queries(ref, image, split, dataset, where)
             ),
         )
-
-
-def _expand_split(split: str) -> list[str]:
-    """``testBC`` is two of them."""
-    several = _SEVERAL_TESTS.fullmatch(split)
-    return [f"test{letter}" for letter in several[1]] if several else [split]
-
-
-def _get_sort_key(entry: tuple[tuple[Any, str], object]) -> tuple[str, str]:
-    """By image, numbers in their numerical order, then by split."""
-    (image_id, split), _ = entry
-    return (str(image_id).zfill(12), split)
 
 
 def _check_ref(ref: Any, where: str) -> None:

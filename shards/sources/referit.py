@@ -1,7 +1,7 @@
 """ReferItGame as its authors publish it: ``referit_query_<split>.json`` beside a folder ``mask`` of MATLAB files.
 
-The JSON maps ``<image>_<region>`` to the queries about that region; ``mask/<image>_<region>.mat`` holds ``segimg_t``,
-(height, width), which is 0 on the object. The box is the smallest one around it. Images are ``<image>.jpg``.
+The JSON maps ``<image>_<region>`` to the queries of that region. ``mask/<image>_<region>.mat`` holds ``segimg_t``,
+(height, width), with 0 on the object. The box is the smallest one around the object. Images are ``<image>.jpg``.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _REGION = re.compile(r"(\d{1,12})_(\d{1,12})")
 
 
 def read_referit(folder: Path, dataset: str) -> Iterator[SourceSample]:
-    """One sample for each image and split; every ``referit_query_<split>.json`` is a split, ``trainval`` left out.
+    """Yield a sample for each image and split; every ``referit_query_<split>.json`` except ``trainval`` is a split.
 
     Args:
-        folder: holds the query files and ``mask``.
-        dataset: name that keys and queries carry.
+        folder: folder with the query files and ``mask``.
+        dataset: name for keys and queries.
 
     Raises:
         SourceError: naming the file, the region and the rule.
@@ -82,10 +82,10 @@ def _read_regions(path: Path) -> dict[str, Any]:
 
 
 def _read_size_and_box(path: Path) -> tuple[tuple[int, int], Box]:
-    """(width, height) of the image, and the box around the zeros of the mask."""
+    """Read (width, height) of the image, and the box around the zeros of the mask."""
     mask = read_matrix(path, MASK)
     rows, columns = (np.flatnonzero((mask == 0).any(axis)) for axis in (1, 0))
     if not len(rows):
-        raise SourceError(f"{path}: {MASK} has no 0, so there is no object; leave the region out of the query file")
+        raise SourceError(f"{path}: {MASK} has no 0, so there is no object; remove the region from the query file")
     box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
     return (mask.shape[1], mask.shape[0]), box

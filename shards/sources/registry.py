@@ -1,4 +1,7 @@
-"""All readers of annotations under one call: a format, where it lies, and how the data set is to be called."""
+"""Readers of all annotation formats in one function.
+
+read_annotations("refer", ReaderOptions(path=Path("refcoco"), dataset="refcoco", split_by="unc"))
+"""
 
 from __future__ import annotations
 
@@ -22,24 +25,24 @@ from shards.sources.transvg import read_transvg
 AnnotationFormat = Literal["refer", "transvg", "flickr30k", "referit", "grounding", "odvg", "table"]
 FORMATS: tuple[AnnotationFormat, ...] = get_args(AnnotationFormat)
 FORMATS_WITH_INSTANCES = ("refer", "transvg", "grounding", "table")
-"""Formats that name the annotations of COCO, so that all instances of an image can be joined."""
+"""Formats that name the annotations of COCO, by which all instances of an image are joined."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderOptions:
-    """What a reader is asked for; each takes what its format needs."""
+    """Options of a reader; a format uses those that it needs."""
 
     path: Path
-    """A folder, or a file where the format is one."""
+    """Folder or file, depending on the format."""
 
     dataset: str
-    """Name that keys and queries carry."""
+    """Name for keys and queries."""
 
     split_by: str = ""
-    """refer: which ``refs(<split_by>).p``; transvg: which ``<split_by>_<split>.pth``."""
+    """Part of the file name: ``refs(<split_by>).p`` for refer, ``<split_by>_<split>.pth`` for transvg."""
 
     split: str = "train"
-    """Where the annotations do not say."""
+    """Split of annotations that name none."""
 
     instances: Path | None = None
     """COCO's instances file of the images."""
@@ -48,21 +51,21 @@ class ReaderOptions:
 
 
 def read_annotations(format: AnnotationFormat, options: ReaderOptions) -> Iterator[SourceSample]:
-    """One sample for each image and split.
+    """Yield a sample for each image and split.
 
     Raises:
         SourceError: naming the file, the row, the rule and the remedy.
     """
     if options.instances and format not in FORMATS_WITH_INSTANCES:
         raise SourceError(
-            f"{options.instances}: {format} does not name COCO's annotations, so that nothing can be joined by them; "
-            f"leave the instances file out (it goes with {', '.join(FORMATS_WITH_INSTANCES)})"
+            f"{options.instances}: {format} does not name COCO's annotations, so no instances can be joined; "
+            f"omit the instances file, or use one of {', '.join(FORMATS_WITH_INSTANCES)}"
         )
     return _make_names_unique(_READERS[format](options), options.path)
 
 
 def _make_names_unique(samples: Iterable[SourceSample], path: Path) -> Iterator[SourceSample]:
-    """Names that occur again, as where ``a b.jpg`` and ``a_b.jpg`` give one key, get a number behind."""
+    """Append a number to repeated names; ``a b.jpg`` and ``a_b.jpg`` have the same key."""
     keys: Counter[str] = Counter()
     ids: Counter[str] = Counter()
     for sample in samples:
@@ -78,9 +81,10 @@ def _make_names_unique(samples: Iterable[SourceSample], path: Path) -> Iterator[
 
 
 def _check_text(name: str, text: str, path: Path) -> None:
-    """
+    """Check that text can be written to a file; JSON and pickles may hold half of a surrogate pair.
+
     Raises:
-        SourceError: half of a surrogate pair, which JSON and pickles can hold and no file can.
+        SourceError: the text is not Unicode.
     """
     try:
         f"{name}{text}".encode()

@@ -1,4 +1,4 @@
-"""What every reader of annotations yields: one image with its queries, before the image has been looked at."""
+"""Sample as a reader of annotations yields it, without the image."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from shards.sources.errors import SourceError, format_value
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One image or query that is left out, or one box that was clipped."""
+    """Image or query that is left out, or box that is clipped."""
 
     rule: str
-    """``missing_image``, ``unreadable_image``, ``bad_box``, ``empty_query``, ``no_box``, ``clipped_box``, ..."""
+    """Name of the broken rule: ``missing_image``, ``bad_box``, ``empty_query``, ``no_box``, ``clipped_box``, ..."""
 
     image: str
     num_queries: int
@@ -28,23 +28,23 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceSample:
-    """One image and the queries of one split about it; boxes are xyxy as read, not yet checked against the image."""
+    """Image with its queries of one split; boxes are xyxy and not yet checked against the image."""
 
     key: str
     split: str
     image_name: str
-    """File below the folder of images."""
+    """Path below the folder of images."""
 
     instances: tuple[Instance, ...]
     queries: tuple[Query, ...]
     size: tuple[int, int] | None = field(default=None)
-    """(width, height) in pixels where the annotations say so."""
+    """(width, height) in pixels; None if the annotations do not give it."""
 
     problems: tuple[Problem, ...] = field(default=(), compare=False, repr=False)
-    """What the annotations hold of this image that is no query, such as phrases without a box."""
+    """Problems in the annotations of this image, such as phrases without a box."""
 
     def to_payload(self) -> dict[str, Any]:
-        """JSON values, for a plan; without the problems."""
+        """Return JSON values for a plan, without the problems."""
         return {
             "key": self.key,
             "split": self.split,
@@ -56,7 +56,7 @@ class SourceSample:
 
     @staticmethod
     def from_payload(payload: Mapping[str, Any]) -> SourceSample:
-        """The inverse of ``to_payload``."""
+        """Return the sample of ``to_payload``."""
         return SourceSample(
             key=payload["key"],
             split=payload["split"],
@@ -68,12 +68,14 @@ class SourceSample:
 
 
 _MAX_BASE_KEY_LENGTH = MAX_KEY_LENGTH - 8
-"""Leaves room for a number behind keys that occur again."""
+"""Maximum characters of a key before a number is appended to repeated keys."""
 
 
 def make_key(*parts: object) -> str:
-    """A sample's key from names of the source, with everything but letters, digits, _ and - replaced by _; the end of
-    a long one by its hash."""
+    """Make a sample's key of names of the source.
+
+    Characters other than letters, digits, _ and - become _. A hash replaces the end of a long key.
+    """
     key = "-".join(re.sub(r"[^A-Za-z0-9_-]+", "_", str(part)) for part in parts)
     return (
         key
@@ -83,7 +85,7 @@ def make_key(*parts: object) -> str:
 
 
 def make_image_key(dataset: str, image: str, split: str) -> str:
-    """A sample's key from the path of its image, without the file's kind."""
+    """Make a sample's key of the path of its image, without the suffix."""
     return make_key(dataset, re.sub(r"\.\w{1,5}\Z", "", image), split)
 
 
@@ -91,13 +93,12 @@ _WITH_ANNOTATION = re.compile(r"(COCO_(?:train|val)2014_\d{12})_\d+(\.jpg)\Z")
 
 
 def strip_annotation_id(name: str) -> str:
-    """The file that a name means: REFER's carry an annotation's number, ``COCO_train2014_000000000716_225429.jpg``,
-    which no image of COCO has."""
+    """Remove the annotation id that REFER adds to COCO's names: ``COCO_train2014_000000000716_225429.jpg``."""
     return _WITH_ANNOTATION.sub(r"\1\2", name)
 
 
-def xywh_to_xyxy(values: Any, where: str) -> Box:
-    """COCO's (x, y, width, height), 0-based, to xyxy with exclusive right and bottom: x2 = x + width.
+def convert_xywh_to_xyxy(values: Any, where: str) -> Box:
+    """Convert COCO's (x, y, width, height), 0-based, to xyxy with exclusive right and bottom: x2 = x + width.
 
     Raises:
         SourceError: the values are not four numbers; names ``where``.
@@ -107,10 +108,10 @@ def xywh_to_xyxy(values: Any, where: str) -> Box:
 
 
 def parse_box(values: Any, where: str) -> Box:
-    """Four numbers as floats.
+    """Parse four numbers as floats.
 
     Raises:
-        SourceError: naming ``where`` and the values.
+        SourceError: the values are not four numbers; names ``where``.
     """
     try:
         a, b, c, d = (float(value) for value in values)
@@ -120,10 +121,10 @@ def parse_box(values: Any, where: str) -> Box:
 
 
 def parse_size(width: Any, height: Any, where: str) -> tuple[int, int]:
-    """(width, height) in pixels; MDETR's files write some of them as text.
+    """Parse (width, height) in pixels; MDETR's files write some of them as text.
 
     Raises:
-        SourceError: naming ``where``.
+        SourceError: they are no whole numbers; names ``where``.
     """
     try:
         return int(width), int(height)

@@ -1,12 +1,11 @@
-"""Tables of people's own, and as Hugging Face publishes data sets: JSON lines, CSV or Parquet, one query a row.
+"""Your own tables, and datasets of the Hugging Face Hub: JSON lines, CSV or Parquet, one query a row.
 
     {"image": "kitchen.jpg", "query": "left cup", "box": [10, 20, 60, 90], "category": "cup"}
 
-``box`` is four numbers in pixels, 0-based, xyxy with right and bottom exclusive where ``Fields`` says nothing else.
-Optional: ``category``; ``instances`` (boxes of all objects of that category in the image, the target among them);
-``split``; ``id``; ``size`` ([width, height]); ``annotation`` (COCO's number of the target). ``query`` may be a list of
-several about the same box. In CSV, lists are written as JSON ("[10, 20, 60, 90]"). Tables with other names for these
-fields are read with ``Fields``.
+``box`` is four numbers in pixels, by default 0-based xyxy with exclusive right and bottom. ``query`` may be a list of
+several queries for the same box. Optional fields are ``category``, ``split``, ``id``, ``size`` ([width, height]),
+``annotation`` (COCO's id of the target) and ``instances`` (boxes of all objects of that category in the image, with the
+target). In CSV, write lists as JSON ("[10, 20, 60, 90]"). ``Fields`` gives other names for these fields.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ from shards.schema import Instance, Query
 from shards.sources.coco import CocoInstances
 from shards.sources.errors import SourceError, format_value
 from shards.sources.files import infer_splits
-from shards.sources.json_lines import json_lines
+from shards.sources.json_lines import read_json_lines
 from shards.sources.sample import SourceSample, make_image_key, parse_box, parse_size, strip_annotation_id
 
 SAME_OBJECT_IOU = 0.5
-"""A listed instance that overlaps the target's box so much is the target."""
+"""Minimum IoU of the target's box and a listed instance that is the target."""
 
 MAX_ROWS_PER_IMAGE = 2_000
-"""More of them are a mistake, and to find the objects they share would take for ever."""
+"""Maximum rows of one image; more are a mistake, and comparing all their boxes would take too long."""
 
 _Row = tuple[str, str, dict[str, Any]]
 _OPTIONAL_NAMES = ("category", "instances", "split", "id", "size", "annotation")
@@ -42,20 +41,20 @@ SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 
 @dataclass(frozen=True, kw_only=True)
 class Fields:
-    """What the fields are called in the table."""
+    """Names of the fields in the table."""
 
     image: str = "image"
-    """The image's file below the folder of images."""
+    """Path of the image below the folder of images."""
 
     query: str = "query"
-    """Text, or a list of texts."""
+    """Query, or a list of queries."""
 
     box: str = "box"
-    """Four numbers, or the names of four fields with commas between them: ``x1,y1,x2,y2``."""
+    """List of four numbers, or the names of four fields with commas between them: ``x1,y1,x2,y2``."""
 
     box_format: Literal["xyxy", "xywh"] = "xyxy"
     one_based: bool = False
-    """Whether boxes count pixels from 1 and, as xyxy, name the last one, as MATLAB and Pascal VOC do."""
+    """Boxes count pixels from 1 and, as xyxy, include the last one, as in MATLAB and Pascal VOC; off by default."""
 
     category: str = "category"
     instances: str = "instances"
@@ -63,20 +62,20 @@ class Fields:
     id: str = "id"
     size: str = "size"
     annotation: str = "annotation"
-    """Number of the target among COCO's annotations, for instances of the whole image from COCO's file."""
+    """COCO's annotation id of the target, by which all instances of the image are joined."""
 
 
 def read_table(
     path: Path, dataset: str, split: str = "train", fields: Fields | None = None, instances: Path | None = None
 ) -> Iterator[SourceSample]:
-    """One sample for each image and split, in the order of their first rows.
+    """Yield a sample for each image and split, in the order of their first rows.
 
     Args:
-        path: a .jsonl, .csv or .parquet file, or a folder of .parquet files, read in the order of their names.
-        dataset: name that keys and queries carry.
-        split: for rows that do not say.
-        fields: the table's own names for the fields.
-        instances: COCO's instances file; joined by the annotation that each row then names.
+        path: .jsonl, .csv or .parquet file, or a folder of .parquet files, read in the order of their names.
+        dataset: name for keys and queries.
+        split: split of rows that name none.
+        fields: names of the fields in the table.
+        instances: COCO's instances file, joined by the annotation id that each row must then have.
 
     Raises:
         SourceError: naming the file, the row and the rule.
@@ -99,7 +98,7 @@ def read_table(
 
 
 def _check_named(named: Fields, present: set[str], path: Path) -> None:
-    """A field that was given a name of its own must be there."""
+    """Check that every field with a name other than the default is present."""
     for field in fields(Fields):
         name = getattr(named, field.name)
         if field.name in _OPTIONAL_NAMES and name != field.default and present and name not in present:
@@ -107,14 +106,18 @@ def _check_named(named: Fields, present: set[str], path: Path) -> None:
 
 
 def _read_rows(path: Path, named: Fields, split: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(where, for errors; number; the row) of each row."""
+    """Yield (file and row, for errors; number; fields) of each row."""
     if not path.exists():
         raise SourceError(f"{path} does not exist")
     if path.is_dir():
         parts = sorted(path.glob("*.parquet"))
         if not parts:
             raise SourceError(f"{path} holds no .parquet file; give the folder of them, or a .jsonl or .csv file")
-        splits = infer_splits(parts, split) if not _has_column(parts[0], named.split) else {}
+        try:
+            has_splits = named.split in pq.read_schema(parts[0]).names
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise SourceError(f"{parts[0]} is not a Parquet file that can be read ({error})") from error
+        splits = {} if has_splits else infer_splits(parts, split)
         for number, part in enumerate(parts):
             for where, row, record in _read_parquet(part, named):
                 split_field = {named.split: splits[part]} if splits else {}
@@ -124,9 +127,9 @@ def _read_rows(path: Path, named: Fields, split: str) -> Iterator[tuple[str, str
     elif path.suffix == ".csv":
         yield from _read_csv(path)
     elif path.suffix in (".jsonl", ".json"):
-        yield from json_lines(path)
+        yield from read_json_lines(path)
     else:
-        raise SourceError(f"{path} is no table that is read here; the name must end in {', '.join(SUFFIXES)}")
+        raise SourceError(f"{path} is no supported table; the name must end in {', '.join(SUFFIXES)}")
 
 
 def _read_csv(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -137,14 +140,14 @@ def _read_csv(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
             for record in reader:
                 where = f"{path}, line {reader.line_num}"
                 if None in record or None in record.values():
-                    raise SourceError(f"{where}: the row has not as many fields as the first line has names")
+                    raise SourceError(f"{where}: the row must have as many fields as the first line")
                 yield where, str(reader.line_num), {name: _parse_cell(cell) for name, cell in record.items()}
         except (csv.Error, ValueError) as error:
             raise SourceError(f"{path}, line {reader.line_num + 1}: not CSV in UTF-8 ({error})") from error
 
 
 def _parse_cell(cell: str) -> Any:
-    """Lists are JSON, everything else is text; an empty cell says nothing."""
+    """Parse a list from JSON; anything else is text, and an empty cell None."""
     if not cell.startswith("["):
         return cell or None
     try:
@@ -154,7 +157,7 @@ def _parse_cell(cell: str) -> Any:
 
 
 def _read_parquet(path: Path, named: Fields) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Only the columns that are asked for, since others can hold whole images."""
+    """Read only the named columns, since others can hold whole images."""
     number = 0
     needed = {name for field in fields(Fields) for name in str(getattr(named, field.name)).split(",")}
     try:
@@ -168,15 +171,8 @@ def _read_parquet(path: Path, named: Fields) -> Iterator[tuple[str, str, dict[st
         raise SourceError(f"{path}, row {number}: not a Parquet file that can be read ({error})") from error
 
 
-def _has_column(path: Path, name: str) -> bool:
-    try:
-        return name in pq.read_schema(path).names
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise SourceError(f"{path} is not a Parquet file that can be read ({error})") from error
-
-
 def _parse_row(record: Mapping[str, Any], named: Fields, where: str) -> dict[str, Any]:
-    """The values under our own names; box and instances as xyxy, queries as a list."""
+    """Return the values under the default names: box and instances as xyxy, queries as a list."""
     corners = named.box.split(",")
     for name in (named.image, named.query, *corners):
         if name not in record:
@@ -186,7 +182,7 @@ def _parse_row(record: Mapping[str, Any], named: Fields, where: str) -> dict[str
     queries = ["" if text is None else text for text in (query if isinstance(query, list) else [query])]
     if isinstance(image, dict):
         raise SourceError(
-            f"{where}: {named.image} holds the image itself; write the images to files and name these in a column"
+            f"{where}: {named.image} holds the image itself; write the images to files and name the files in a column"
         )
     if not isinstance(image, str) or not image or not all(isinstance(text, str) for text in queries):
         raise SourceError(f"{where}: {named.image} and {named.query} must be text, got {format_value([image, query])}")
@@ -208,7 +204,7 @@ _OPTIONAL = tuple(f for f in fields(Fields) if f.name in ("category", "split", "
 
 
 def _convert_to_xyxy(values: Any, named: Fields, where: str) -> Box:
-    """0-based, right and bottom exclusive."""
+    """Convert a box to 0-based xyxy with exclusive right and bottom."""
     x1, y1, x2, y2 = parse_box(values, where)
     first = 1 if named.one_based else 0
     if named.box_format == "xywh":
@@ -222,7 +218,9 @@ def _build_sample(image: str, split: str, rows: list[_Row], dataset: str, coco: 
     instances = list(coco_image.instances) if coco_image else []
     queries = []
     for where, number, row in rows:
-        target = coco_image.target(row["annotation"], row["box"], where) if coco_image else _find_target(row, instances)
+        target = (
+            coco_image.find_target(row["annotation"], row["box"], where) if coco_image else _find_target(row, instances)
+        )
         name = f"{dataset}-{number if row['id'] is None else row['id']}"
         for i, text in enumerate(row["queries"]):
             queries.append(
@@ -246,7 +244,7 @@ def _build_sample(image: str, split: str, rows: list[_Row], dataset: str, coco: 
 
 
 def _find_target(row: Mapping[str, Any], instances: list[Instance]) -> int | None:
-    """The target among the objects that the rows of an image tell of; None where its category is not told."""
+    """Find the target among the instances of the image's rows, and add it if absent; None without a category."""
     category = row["category"]
     if not isinstance(category, str) or not category.strip():
         return None
@@ -262,7 +260,7 @@ def _parse_size(size: Any, where: str) -> tuple[int, int] | None:
 
 
 def _join_instances(instances: list[Instance], boxes: list[Box], target: Box, category: str) -> int:
-    """Add boxes that are not there yet; the index of the target, which is the box it overlaps most, or a new one."""
+    """Add new boxes to the instances; return the index of the one that overlaps the target most, or of a new one."""
     for box in boxes:
         if not any(i.category == category and iou(i.box_xyxy, box) > 0.99 for i in instances):
             instances.append(Instance(box_xyxy=box, category=category))

@@ -1,4 +1,4 @@
-"""Annotations against the images at hand: what is missing or breaks a rule is listed, the rest goes on."""
+"""Check of annotations against the images; lists problems and keeps the rest."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from shards.schema import Instance, Query
 from shards.sources.sample import Problem, SourceSample
 
 ROUNDING_PX = 2.0
-"""A box that reaches at most this far outside its image is clipped: annotators' boxes are often rounded outwards."""
+"""Maximum distance in pixels by which a box may reach outside its image and is clipped; boxes are often rounded up."""
 
 
 @dataclass(kw_only=True)
 class ValidationResult:
-    """Samples that can be delivered, and everything that was found on the way."""
+    """Valid samples, and the problems of the others."""
 
     samples: list[SourceSample] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def count(self, rule: str) -> int:
-        """Problems of one rule."""
+        """Count the problems of a rule."""
         return sum(problem.rule == rule for problem in self.problems)
 
-    def num_queries(self, rule: str) -> int:
-        """Queries that problems of one rule concern."""
+    def count_queries(self, rule: str) -> int:
+        """Count the queries with problems of a rule."""
         return sum(problem.num_queries for problem in self.problems if problem.rule == rule)
 
 
 def validate_samples(
     samples: Iterable[SourceSample], images: Location, *, allow_links: bool = False
 ) -> ValidationResult:
-    """Check each sample against its image's header; nothing is decoded yet.
+    """Check each sample against the header of its image, without decoding it.
 
     Args:
-        samples: from a reader.
-        images: folder of the images, or a prefix of an object store; a sample's image must lie inside it.
-        allow_links: symbolic links may lead out of it.
+        samples: samples of a reader.
+        images: folder of the images, or a prefix of an object store.
+        allow_links: whether symbolic links may lead out of ``images``.
     """
     result = ValidationResult()
     root = get_fast_path(images)
@@ -59,7 +59,9 @@ def _validate_sample(
     if not sample.queries:
         return None
     try:
-        size = _check_size(sample, root, allow_links)
+        size = read_upright_size(resolve_image_path(root, sample.image_name, allow_links=allow_links))
+        if sample.size is not None and size != sample.size:
+            raise ImageError("other_size", f"annotated {sample.size}, the file is {size}")
     except ImageError as error:
         count = len(sample.queries)
         problems.append(Problem(rule=error.rule, image=sample.image_name, num_queries=count, detail=str(error)))
@@ -67,22 +69,16 @@ def _validate_sample(
     return drop_invalid_boxes(replace(sample, size=size), size, problems)
 
 
-def _check_size(sample: SourceSample, root: Location, allow_links: bool) -> tuple[int, int]:
-    size = read_upright_size(resolve_image_path(root, sample.image_name, allow_links=allow_links))
-    if sample.size is not None and size != sample.size:
-        raise ImageError("other_size", f"annotated {sample.size}, the file is {size}")
-    return size
-
-
 def drop_invalid_boxes(sample: SourceSample, size: tuple[int, int], problems: list[Problem]) -> SourceSample | None:
-    """Clip what sticks out by rounding; leave out queries and instances that have no sound box or no text.
+    """Clip boxes that are outside by rounding; drop queries and instances without a valid box or text.
 
     Args:
+        sample: sample of a reader.
         size: (width, height) of the image.
-        problems: gets a line for each box that was clipped and each query or instance that was left out.
+        problems: list to add each clipped box and each dropped query or instance to.
 
     Returns:
-        None where no query is left.
+        The remaining sample; None if no query is left.
     """
     kept: dict[int, int] = {}
     instances: list[Instance] = []
@@ -120,7 +116,7 @@ def _validate_query(
 
 
 def _clip_box(box: Box, size: tuple[int, int]) -> Box | str:
-    """The box inside the image, or why it is not sound."""
+    """Return the box inside the image, or the reason why it is invalid."""
     width, height = size
     if 0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height:
         return box

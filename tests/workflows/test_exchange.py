@@ -103,7 +103,7 @@ def test_a_feature_file_holds_a_tensor_and_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="must hold a dense tensor"):
         read_features(path)
     torch.save(torch.tensor([[1.0], [1e9]]), path)
-    with pytest.raises(SourceError, match="not finite in half precision, the first 1"):
+    with pytest.raises(SourceError, match="not finite in half precision, the first is row 1"):
         read_features(path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(SourceError, match="val_fea"):

@@ -17,7 +17,7 @@ from shards.reader import SampleReader
 from shards.schema import Sample
 from shards.sources.errors import SourceError
 from shards.sources.features import read_features
-from shards.sources.transvg import query_id
+from shards.sources.transvg import make_query_id
 from workflows.cli.paths import read_lines
 
 
@@ -33,7 +33,7 @@ def count_rows(queries: UPath, dataset: str) -> dict[str, int]:
     return {
         split: len(features)
         for split, features in ids.items()
-        if features == {query_id(dataset, split, row) for row in range(len(features))}
+        if features == {make_query_id(dataset, split, row) for row in range(len(features))}
     }
 
 
@@ -80,7 +80,7 @@ class PublishedFeatures:
 
     def get_feature(self, query: str, split: str) -> tuple[str, npt.NDArray[np.float16]]:
         """(prior id, feature) of a query."""
-        row = int(query.removeprefix(query_id(self.dataset, split, 0)[:-1]))
+        row = int(query.removeprefix(make_query_id(self.dataset, split, 0)[:-1]))
         return f"{self._files[split].sha256[:32]}-{row}", _load_features(self._files[split].path)[row]
 
 

@@ -49,7 +49,7 @@ def test_odvg_regions_expressions_and_instances_are_read(tmp_path: Path) -> None
     ("line", "message"),
     [
         ({"filename": 3}, "line 1: a line needs a filename"),
-        ({"filename": "a.jpg", "grounding": []}, "line 1: regions stand in an object"),
+        ({"filename": "a.jpg", "grounding": []}, "line 1: regions must be in an object"),
         ({"filename": "a.jpg", "referring": [3]}, "line 1: referring is a list of objects"),
         ({"filename": "a.jpg", "referring": [{"phrase": "x", "bbox": []}]}, "line 1: a region has a phrase and a bbox"),
         ({"filename": "a.jpg", "referring": [{"phrase": None, "bbox": [1, 2, 3, 4]}]}, "line 1: a region has"),

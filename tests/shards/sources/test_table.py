@@ -94,7 +94,7 @@ def test_a_box_can_stand_in_four_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("own.csv", b"image,query,box\na.png,cup\n", r"own\.csv, line 2: the row has not as many fields"),
+        ("own.csv", b"image,query,box\na.png,cup\n", r"own\.csv, line 2: the row must have as many fields"),
         ("own.csv", b'image,query,box\na.png,"cup,"[1,2,3,4]"\n', r"own\.csv, line \d"),
         ("own.csv", b"image,query,box\na.png,cup,far left\n", r"line 2: a box is four numbers, got 'far left'"),
         ("own.csv", b"image,query,box\na.png,\xff\xfe,1\n", r"own\.csv, line \d.*UTF-8"),

@@ -56,7 +56,7 @@ def test_an_image_of_another_size_than_annotated_is_left_out(tmp_path: Path) -> 
     Image.new("RGB", (20, 16)).save(tmp_path / "photo.png")
     result = validate_samples(read_refer(write_refer(tmp_path / "refer"), "unc", "toy"), tmp_path)
     assert result.samples == []
-    assert (result.count("other_size"), result.num_queries("other_size")) == (1, 2)
+    assert (result.count("other_size"), result.count_queries("other_size")) == (1, 2)
 
 
 def test_links_out_of_the_folder_of_images_need_leave(tmp_path: Path) -> None:
