@@ -18,6 +18,7 @@ from pipeline.receipts import (
     get_verified_path,
     list_runs,
     list_verified_paths,
+    read_attachments,
     read_ledger,
     read_receipts,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "list_verified_paths",
     "open_database",
     "open_plan",
+    "read_attachments",
     "read_ledger",
     "read_receipts",
     "remove_run",

@@ -20,11 +20,13 @@ from dataclasses import asdict
 from pathlib import Path
 from uuid import uuid4
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from upath import UPath
 
 from pipeline.errors import PipelineError
 from pipeline.plan import Plan
-from pipeline.receipts import PublishedFile, Receipt, make_damage_error, read_receipts
+from pipeline.receipts import ATTACHMENT_SCHEMA, PublishedFile, Receipt, make_damage_error, read_receipts
 from pipeline.shard_stages import ShardWork
 from pipeline.stage import SinkOutput
 from pipeline.storage import (
@@ -118,16 +120,24 @@ def _get_shard_id(name: str) -> str:
 
 
 def _write(worker: Worker, work: ShardWork, staging: Path) -> tuple[dict[str, Path], SinkOutput]:
-    """Let the sink write, check what it says it wrote, and add the ledger."""
+    """Let the sink write, check its files, and add the ledger and the attachments of rejected items."""
     sink_output = worker.write(work.items, staging)
     for role, path in sink_output.files.items():
         if path.parent != staging or not path.is_file():
             raise PipelineError(f"the sink's file {role!r} must lie in the folder it was given, got {path}")
     ledger = staging / "ledger.jsonl"
-    if "ledger" in sink_output.files or ledger.exists():
-        raise PipelineError("the role 'ledger' and the name ledger.jsonl belong to the engine, not to the sink")
-    ledger.write_text("".join(json.dumps(asdict(row), sort_keys=True) + "\n" for row in work.ledger))
-    return {**sink_output.files, "ledger": ledger}, sink_output
+    attachments = staging / "attachments.parquet"
+    for path in (ledger, attachments):
+        if path.stem in sink_output.files or path.exists():
+            raise PipelineError(f"the role {path.stem!r} and the name {path.name} are reserved; rename the sink's file")
+    rows = [asdict(row) for row in work.ledger]
+    attached = [{name: row[name] for name in ATTACHMENT_SCHEMA.names} for row in rows if row["attachment"]]
+    if attached:
+        pq.write_table(pa.Table.from_pylist(attached, schema=ATTACHMENT_SCHEMA), attachments)
+    lines = (json.dumps({name: row[name] for name in sorted(row) if name != "attachment"}) for row in rows)
+    ledger.write_text("".join(f"{line}\n" for line in lines))
+    files = {"ledger": ledger, **({"attachments": attachments} if attached else {})}
+    return {**sink_output.files, **files}, sink_output
 
 
 def _publish(paths: Mapping[str, Path], shards: UPath, attempt: str) -> dict[str, PublishedFile]:

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from upath import UPath
 
 from pipeline.errors import PipelineError
@@ -18,6 +20,11 @@ from pipeline.plan import Plan, open_plan
 from pipeline.storage import Location, compute_sha256, fetch_local_copy, list_sizes, read_files, resolve_location
 
 SCHEMA_VERSION = 2
+
+ATTACHMENT_SCHEMA = pa.schema(
+    [("key", pa.string()), ("reason", pa.string()), ("detail", pa.string()), ("attachment", pa.binary())]
+)
+"""Columns of the role ``attachments``: one row for each rejected item whose attachment was kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +47,8 @@ class Receipt:
     shard_id: str
     plan_hash: str
     files: Mapping[str, PublishedFile]
-    """Role to file; the roles are the sink's, and ``ledger``: one JSON line for each item not accepted."""
+    """Role to file: the sink's roles, ``ledger`` (one JSON line for each item not accepted), and ``attachments`` if any
+    rejected item has one."""
 
     attempted: int
     accepted: int
@@ -163,6 +171,14 @@ def read_ledger(run: Location, receipt: Receipt) -> list[dict[str, str]]:
     """One row for each item that was not accepted: key, outcome, reason, detail, stage."""
     lines = get_verified_path(run, receipt, "ledger").read_text().splitlines()
     return [json.loads(line) for line in lines]
+
+
+def read_attachments(run: Location, receipt: Receipt) -> list[dict[str, Any]]:
+    """Read the kept attachments of a shard's rejected items: key, reason, detail, attachment (bytes)."""
+    if "attachments" not in receipt.files:
+        return []
+    rows: list[dict[str, Any]] = pq.read_table(get_verified_path(run, receipt, "attachments")).to_pylist()
+    return rows
 
 
 def make_damage_error(run: Location, receipt: Receipt, file: PublishedFile, what: str) -> PipelineError:

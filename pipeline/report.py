@@ -38,18 +38,37 @@ class Report:
     """Working time per stage, summed over workers."""
 
     wall_seconds: float = 0.0
-    """Of the last call; earlier ones of a resumed run are not in it."""
+    """Wall time of all calls that delivered shards. A call that was killed leaves no time."""
+
+    timed_shards: int = 0
+    """Number of shards that these calls delivered."""
 
     @staticmethod
     def from_plan(plan: Plan) -> Report:
-        """The report of a plan before its first receipt."""
+        """Return the report of a plan before its first receipt, with the time of earlier calls."""
+        path = plan.run / "report.json"
+        earlier = json.loads(path.read_bytes()) if path.exists() else {}
+        is_timed = earlier.get("plan_hash") == plan.plan_hash and "timed_shards" in earlier
         return Report(
             name=plan.settings.name,
             run=plan.run,
             plan_hash=plan.plan_hash,
             num_shards=len(plan.shards),
             num_items=plan.num_items,
+            wall_seconds=earlier["wall_seconds"] if is_timed else 0.0,
+            timed_shards=earlier["timed_shards"] if is_timed else 0,
         )
+
+    def add_call(self, seconds: float, num_shards: int) -> None:
+        """Add the wall time of a call that delivered shards; one that delivered none does not count."""
+        if num_shards:
+            self.wall_seconds += seconds
+            self.timed_shards += num_shards
+
+    @property
+    def estimated_seconds(self) -> float | None:
+        """Wall time of the whole run, if shards of killed calls took as long as the others; None if none is timed."""
+        return self.wall_seconds * self.shards_done / self.timed_shards if self.timed_shards else None
 
     @property
     def is_complete(self) -> bool:

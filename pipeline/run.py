@@ -124,6 +124,7 @@ def run_job(
         report, done = Report.from_plan(plan), recover(plan)
         for receipt in done:
             report.add(receipt)
+        num_done_before = report.shards_done
         todo = sorted(plan.shards.keys() - {receipt.shard_id for receipt in done})
         try:
             receipts = execute(plan, job.stages, job.sink, todo, executor, is_stopping)
@@ -139,7 +140,7 @@ def run_job(
             if todo:
                 remove_orphans(plan, done)
         finally:
-            report.wall_seconds = time.monotonic() - started
+            report.add_call(time.monotonic() - started, report.shards_done - num_done_before)
             report.write()
             console.print("\n".join(report.format_lines()), soft_wrap=True, highlight=False, markup=False)
     return report

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pipeline.plan import ShardItems
 from pipeline.stage import Rejected
 from pipeline.worker import ItemError, SerializedItem, Worker, serialize_item
+
+MAX_ATTACHMENTS = 12
+"""Attachments of rejected items that a shard keeps per reason, the first in the plan's order; others are dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,7 @@ class LedgerRow:
 
     detail: str
     stage: str
+    attachment: bytes = field(default=b"", repr=False)
 
 
 @dataclass(kw_only=True)
@@ -38,12 +42,21 @@ class ShardWork:
     """The rest, by stage and then in the plan's order."""
 
     stage_seconds: dict[str, float] = field(default_factory=dict)
+    num_attachments: Counter[str] = field(default_factory=Counter)
+    """Attachments in the ledger by reason."""
 
     @staticmethod
     def begin(items: ShardItems, shard_id: str) -> ShardWork:
         """A shard before its first stage."""
         read = [serialize_item(item) for item in items.read(shard_id)]
         return ShardWork(shard_id=shard_id, attempted=len(read), items=read)
+
+    def add_to_ledger(self, row: LedgerRow) -> None:
+        """Record an item that was not accepted; its attachment is kept if the reason has fewer than the limit."""
+        if row.attachment and self.num_attachments[row.reason] == MAX_ATTACHMENTS:
+            row = replace(row, attachment=b"")
+        self.num_attachments[row.reason] += bool(row.attachment)
+        self.ledger.append(row)
 
     def count(self, outcome: Literal["rejected", "failed"]) -> dict[str, int]:
         """Reason to number of items."""
@@ -64,7 +77,7 @@ def run_stage(worker: Worker, index: int, name: str, batch_size: int, work: Shar
     for start in range(0, len(work.items), batch_size):
         for result in _process(worker, index, name, work.items[start : start + batch_size]):
             if isinstance(result, LedgerRow):
-                work.ledger.append(result)
+                work.add_to_ledger(result)
             else:
                 alive.append(result)
     work.items = alive
@@ -82,7 +95,14 @@ def _process(worker: Worker, index: int, name: str, batch: list[SerializedItem])
         row = LedgerRow(key=batch[0].key, outcome="failed", reason=error.reason, detail=error.detail, stage=name)
         return [row]
     return [
-        LedgerRow(key=result.key, outcome="rejected", reason=result.reason, detail=result.detail, stage=name)
+        LedgerRow(
+            key=result.key,
+            outcome="rejected",
+            reason=result.reason,
+            detail=result.detail,
+            stage=name,
+            attachment=result.attachment,
+        )
         if isinstance(result, Rejected)
         else result
         for result in results

@@ -44,7 +44,11 @@ class Rejected:
     """Short and countable, such as ``wrong_count``; the report counts by it."""
 
     detail: str = ""
-    """What a person wants to know about this one item."""
+    """Explanation of this one item for people."""
+
+    attachment: bytes = field(default=b"", repr=False)
+    """File that shows why, such as an image; empty for none. The engine keeps ``MAX_ATTACHMENTS`` per reason and shard
+    (``read_attachments``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
