@@ -133,7 +133,7 @@ class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
         detections = list(item.detections)
         for j, object_logits in logits.items():
             if detail := self._find_disagreement(detections[j], object_logits):
-                return Rejected(key=item.key, reason="clip_disagrees", detail=detail)
+                return item.reject("clip_disagrees", detail)
             own = object_logits[self._categories.index(detections[j].category)]
             detections[j] = replace(
                 detections[j], attributes=predict_attributes(own, self._words, self._config.min_probability)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
 from dataclasses import dataclass
+
+from PIL import Image
 
 from augmentation.composers.composed import ComposedScene
 from augmentation.relations.scene import SceneObject
+from pipeline import Rejected
+from shards.schema import Box
+
+_PREVIEW_QUALITY = 90
+_MAX_PREVIEW_BOXES = 500
+"""Boxes that a preview keeps, best first: a JPEG comment holds 64 kB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,3 +51,22 @@ class DetectedScene:
         """Return (width, height) of the image in pixels."""
         height, width = self.composed.image.shape[:2]
         return width, height
+
+    def reject(self, reason: str, detail: str) -> Rejected:
+        """Return a rejection of the scene, with a preview (``decode_preview``) of its image and detections."""
+        return Rejected(key=self.key, reason=reason, detail=detail, attachment=_encode_preview(self))
+
+
+def _encode_preview(detected: DetectedScene) -> bytes:
+    """Encode the image as JPEG, with the boxes of the detections as JSON in its comment."""
+    boxes = [obj.box_xyxy for obj in detected.detections[:_MAX_PREVIEW_BOXES]]
+    buffer = io.BytesIO()
+    image = Image.fromarray(detected.composed.image)
+    image.save(buffer, "JPEG", quality=_PREVIEW_QUALITY, comment=json.dumps(boxes))
+    return buffer.getvalue()
+
+
+def decode_preview(content: bytes) -> tuple[Image.Image, list[Box]]:
+    """Decode the attachment of a rejected scene to its image and the boxes of its detections, best first."""
+    with Image.open(io.BytesIO(content)) as image:
+        return image.convert("RGB"), [(x1, y1, x2, y2) for x1, y1, x2, y2 in json.loads(image.info["comment"])]

@@ -59,9 +59,7 @@ def find_rejection(detected: DetectedScene, config: SceneFilterConfig) -> Reject
     )
     for reason, check in rules:
         if detail := check(detected, config):
-            return Rejected(
-                key=detected.key, reason=reason, detail=f"{detail}; asked for {detected.composed.spec.prompt!r}"
-            )
+            return detected.reject(reason, f"{detail}; asked for {detected.composed.spec.prompt!r}")
     return None
 
 

@@ -11,21 +11,34 @@ from __future__ import annotations
 import io
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import imagehash
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 from upath import UPath
 
 from augmentation.planning.quotas import QuotaConfig, QuotaKey
 from augmentation.relations.types import relation_type
-from pipeline import Item, Rejected, Resources, Stage
+from pipeline import (
+    Item,
+    Location,
+    Rejected,
+    Resources,
+    SinkOutput,
+    Stage,
+    get_verified_path,
+    read_receipts,
+)
 from shards.reader import SampleReader
 from shards.schema import Query, Sample
+from shards.writer import SampleSink
 
 Reason = Literal["near_duplicate", "quota_full"]
 
@@ -63,6 +76,8 @@ class Candidate:
     """64 bits; see ``image_hash``."""
 
     queries: tuple[CandidateQuery, ...]
+    requested_ious: tuple[float, ...] = ()
+    """IoU of each object's box with the box that was requested for it, where one was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +98,7 @@ def make_candidate(sample: Sample) -> Candidate:
         key=sample.key,
         image_hash=image_hash(sample.image),
         queries=tuple(_make_candidate_query(sample, query) for query in sample.queries),
+        requested_ious=tuple(obj.requested_iou for obj in sample.instances if obj.requested_iou is not None),
     )
 
 
@@ -92,6 +108,69 @@ def _make_candidate_query(sample: Sample, query: Query) -> CandidateQuery:
     category = sample.instances[query.instance].category
     quota_key = QuotaKey(category=category, count=distractors + 1, relation_type=relation_type(query.program))
     return CandidateQuery(query_id=query.query_id, quota_key=quota_key, target=query.instance)
+
+
+CANDIDATE_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("image_hash", pa.uint64()),
+        ("requested_ious", pa.list_(pa.float64())),
+        (
+            "queries",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("query_id", pa.string()),
+                        ("category", pa.string()),
+                        ("count", pa.int32()),
+                        ("relation_type", pa.string()),
+                        ("target", pa.int32()),
+                    ]
+                )
+            ),
+        ),
+    ]
+)
+"""Columns of the role ``candidates``: one row for each sample, in the order of the shard."""
+
+
+class CandidateSink(SampleSink):
+    """Sink of a round: writes samples, and as role ``candidates`` the facts that selection needs of them."""
+
+    def write(self, items: list[Sample], folder: Path) -> SinkOutput:
+        output, path = super().write(items, folder), folder / "candidates.parquet"
+        rows = [_to_row(make_candidate(sample)) for sample in items]
+        pq.write_table(pa.Table.from_pylist(rows, schema=CANDIDATE_SCHEMA), path)
+        return replace(output, files={**output.files, "candidates": path})
+
+
+def _to_row(candidate: Candidate) -> dict[str, Any]:
+    queries = [
+        {"query_id": query.query_id, **asdict(query.quota_key), "target": query.target} for query in candidate.queries
+    ]
+    return {**vars(candidate), "queries": queries}
+
+
+def read_candidates(run: Location) -> list[Candidate]:
+    """Read the candidates of a finished round, in the order of its samples.
+
+    Raises:
+        PipelineError: the run is unfinished or damaged, or its sink was not ``CandidateSink``.
+    """
+    tables = (pq.read_table(get_verified_path(run, receipt, "candidates")) for receipt in read_receipts(run))
+    return [_from_row(row) for table in tables for row in table.to_pylist()]
+
+
+def _from_row(row: Mapping[str, Any]) -> Candidate:
+    queries = (
+        CandidateQuery(
+            query_id=query["query_id"],
+            quota_key=QuotaKey(category=query["category"], count=query["count"], relation_type=query["relation_type"]),
+            target=query["target"],
+        )
+        for query in row["queries"]
+    )
+    return Candidate(**{**row, "queries": tuple(queries), "requested_ious": tuple(row["requested_ious"])})
 
 
 def image_hash(content: bytes) -> int:

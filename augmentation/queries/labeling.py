@@ -78,8 +78,7 @@ class LabelStage(Stage[DetectedScene, Sample]):
         )
         if not verified:
             boxes = ", ".join(str(obj.box_xyxy) for obj in detected.detections if obj.category == detected.category)
-            detail = f"{detected.category} at {boxes}"
-            return Rejected(key=detected.key, reason="no_provable_query", detail=detail)
+            return detected.reject("no_provable_query", f"{detected.category} at {boxes}")
         return make_sample(detected, [self._make_query(detected, i, query) for i, query in enumerate(verified)])
 
     def _make_query(self, detected: DetectedScene, number: int, query: VerifiedQuery) -> Query:

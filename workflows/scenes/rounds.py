@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,12 +19,13 @@ from upath import UPath
 from augmentation.planning.quotas import MIN_ROUND_SCENES, Outcome, QuotaKey, Quotas, QuotaStatus
 from augmentation.planning.selection import (
     Candidate,
+    CandidateSink,
     SelectionConfig,
     SelectionDecision,
     SelectPayload,
     SelectStage,
     count_kept_queries,
-    make_candidate,
+    read_candidates,
     select,
 )
 from augmentation.planning.vocabulary import (
@@ -36,28 +36,15 @@ from augmentation.planning.vocabulary import (
     make_scene_specs,
     make_uniform_requests,
 )
-from pipeline import (
-    ExecutorConfig,
-    Job,
-    PlanRow,
-    Report,
-    ShardItems,
-    Stage,
-    list_runs,
-    list_sizes,
-    open_plan,
-    remove_run,
-    write_atomic,
-)
-from shards.reader import SampleReader
+from pipeline import ExecutorConfig, Job, PlanRow, Report, ShardItems, Stage, list_runs, open_plan, remove_run
 from shards.writer import SampleSink
 from workflows.cli.console import UserError, console
 from workflows.reports.run_report import run_and_plot_job
 
 _FIRST_ROUND_SCENES = 256
 
-_WALL_FILE = "wall.json"
-"""Seconds of the calls that worked on a run, and the number of shards that they delivered."""
+ROUND_VERSION = 2
+"""Version of a round's plan and files; rounds of another version are refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +83,13 @@ class RoundsConfig:
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """All that decides the rounds, but not how many there are."""
+        """Return all that decides the rounds, except how many there are, as JSON values."""
         return {
+            "version": ROUND_VERSION,
             "composers": [pipeline.composer for pipeline in self.pipelines],
             "vocabulary": self.vocabulary.to_json(),
             "quotas": asdict(self.quotas.config),
-            "families": sorted({quota_key.relation_type for quota_key in self.quotas.quota_keys}),
+            "relation_types": sorted({quota_key.relation_type for quota_key in self.quotas.quota_keys}),
             "selection": asdict(self.selection),
         }
 
@@ -113,15 +101,9 @@ class RoundRun:
     folder: UPath
     composer: Composer
     report: Report
-    wall_seconds: float | None
-    """Of all calls that worked on it; None where none of them came to its end."""
-
     outcomes: tuple[Outcome, ...]
     candidates: tuple[Candidate, ...]
     """In the order of the run's samples."""
-
-    requested_ious: tuple[float, ...]
-    """Of accepted objects that were asked for at a place: how well they lie there."""
 
 
 @dataclass(kw_only=True)
@@ -220,11 +202,17 @@ def _run_round(rounds: Rounds, pipeline: ComposerPipeline, requests: Sequence[Sc
         items_per_shard=config.scenes_per_shard,
         seed=config.seed,
         stages=pipeline.stages,
-        sink=SampleSink(),
+        sink=CandidateSink(),
     )
-    with _record_wall_time(folder):
-        report = run_and_plot_job(job, folder, config.executor)
-    return _read_round(folder, composer, report)
+    report, candidates = run_and_plot_job(job, folder, config.executor), read_candidates(folder)
+    quota_keys = {one.key: Counter(query.quota_key for query in one.queries) for one in candidates}
+    return RoundRun(
+        folder=folder,
+        composer=composer,
+        report=report,
+        outcomes=tuple(_iterate_outcomes(folder, composer, quota_keys)),
+        candidates=tuple(candidates),
+    )
 
 
 def _check_budget(folder: UPath, rounds: Rounds) -> None:
@@ -240,50 +228,8 @@ def _check_budget(folder: UPath, rounds: Rounds) -> None:
         )
 
 
-@contextmanager
-def _record_wall_time(folder: UPath) -> Iterator[None]:
-    """Add the time of a call that delivered shards to that of the calls before: a run's report has only the last."""
-    before, started = _count_receipts(folder), time.monotonic()
-    try:
-        yield
-    finally:
-        if delivered := _count_receipts(folder) - before:
-            record = _read_wall_record(folder)
-            seconds = record["seconds"] + time.monotonic() - started
-            write_atomic(folder / _WALL_FILE, json.dumps({"seconds": seconds, "shards": record["shards"] + delivered}))
-
-
-def _count_receipts(folder: UPath) -> int:
-    return sum(name.endswith(".json") for name in list_sizes(folder / "receipts"))
-
-
-def _read_wall_record(folder: UPath) -> dict[str, Any]:
-    path = folder / _WALL_FILE
-    record: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {"seconds": 0.0, "shards": 0}
-    return record
-
-
-def _read_round(folder: UPath, composer: Composer, report: Report) -> RoundRun:
-    """What a finished run was asked for and what came of it."""
-    candidates, ious = list[Candidate](), list[float]()
-    for sample in SampleReader(folder):
-        candidates.append(make_candidate(sample))
-        ious += [one.requested_iou for one in sample.instances if one.requested_iou is not None]
-    wall = _read_wall_record(folder)
-    return RoundRun(
-        folder=folder,
-        composer=composer,
-        report=report,
-        # Of shards whose call was killed no time is known: they count as the others do.
-        wall_seconds=wall["seconds"] * report.num_shards / wall["shards"] if wall["shards"] else None,
-        outcomes=tuple(_iterate_outcomes(folder, composer, {one.key: _count_quota_keys(one) for one in candidates})),
-        candidates=tuple(candidates),
-        requested_ious=tuple(ious),
-    )
-
-
 def _iterate_outcomes(
-    folder: UPath, composer: Composer, counts_by_scene: Mapping[str, dict[QuotaKey, int]]
+    folder: UPath, composer: Composer, counts_by_scene: Mapping[str, Mapping[QuotaKey, int]]
 ) -> Iterator[Outcome]:
     """Of all scenes of the plan, in order."""
     plan = open_plan(folder)
@@ -291,11 +237,6 @@ def _iterate_outcomes(
     for item in (item for shard in plan.shards for item in items.read(shard)):
         request = _make_request(composer, item.payload)
         yield Outcome(composer=composer, request=request, candidates=counts_by_scene.get(item.key, {}))
-
-
-def _count_quota_keys(one: Candidate) -> dict[QuotaKey, int]:
-    quota_keys = [query.quota_key for query in one.queries]
-    return {quota_key: quota_keys.count(quota_key) for quota_key in quota_keys}
 
 
 def _make_request(composer: Composer, payload: Mapping[str, Any]) -> SceneRequest:
@@ -316,7 +257,7 @@ def write_selection(rounds: Rounds, output: UPath) -> Report:
         name="select-scenes",
         fingerprint={
             **config.fingerprint,
-            "recipes": {pipeline.composer: dict(pipeline.fingerprint) for pipeline in config.pipelines},
+            "pipelines": {pipeline.composer: dict(pipeline.fingerprint) for pipeline in config.pipelines},
             "candidates": digest,
         },
         inputs=lambda: rows,

@@ -42,9 +42,9 @@ def _summarize_composer(runs: Sequence[RoundRun], decisions: Mapping[str, Select
         failed.update(run.report.failed)
         work.update(run.report.stage_seconds)
     accepted, queries = sum(run.report.accepted for run in runs), sum(len(one.query_ids) for one in chosen)
-    walls = [run.wall_seconds for run in runs]
+    walls = [run.report.estimated_seconds for run in runs]
     wall = None if None in walls else sum(seconds for seconds in walls if seconds is not None)
-    ious = [iou for run in runs for iou in run.requested_ious]
+    ious = [iou for run in runs for candidate in run.candidates for iou in candidate.requested_ious]
     return {
         "attempted": sum(run.report.attempted for run in runs),
         "accepted": accepted,
