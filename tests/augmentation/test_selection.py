@@ -18,6 +18,7 @@ from augmentation.planning.quotas import QuotaConfig, QuotaKey
 from augmentation.planning.selection import (
     Candidate,
     CandidateQuery,
+    CandidateSink,
     SelectionConfig,
     SelectionDecision,
     SelectPayload,
@@ -26,13 +27,13 @@ from augmentation.planning.selection import (
     find_near_duplicates,
     image_hash,
     make_candidate,
+    read_candidates,
     select,
 )
 from augmentation.relations.types import RELATION_TYPES, RelationType
 from pipeline import ExecutorConfig, Item, Job, PlanRow, Rejected, Stage, run_job
 from shards.reader import SampleReader
 from shards.schema import Instance, Query, Sample
-from shards.writer import SampleSink
 from workflows.miniature.world.dataset import sample_scene
 
 CELLS = [
@@ -224,9 +225,12 @@ def test_the_stage_reads_a_sample_with_the_chosen_queries_or_says_why_it_is_drop
     rows = [PlanRow(key=f"s{i}", payload={"grey": 10 * i}) for i in range(3)]
     job = Job(
         name="scenes", fingerprint={}, inputs=lambda: rows, items_per_shard=2, seed=0, stages=[_SamplesStage()],
-        sink=SampleSink(),
+        sink=CandidateSink(),
     )  # fmt: skip
     run_job(job, tmp_path / "01-pasted", ExecutorConfig(isolate=False))
+    assert read_candidates(tmp_path / "01-pasted") == [
+        make_candidate(sample) for sample in SampleReader(tmp_path / "01-pasted")
+    ]
     stage = SelectStage(UPath(tmp_path))
     stage.setup()
     kept = SelectPayload.from_decision("01-pasted", 2, SelectionDecision(key="s2", query_ids=("s2-1",)))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import PipelineError
-from pipeline.shard_stages import ShardWork, run_stage
+from pipeline.shard_stages import MAX_ATTACHMENTS, LedgerRow, ShardWork, run_stage
 from pipeline.stage import Item, Rejected, Stage
 from pipeline.worker import StageHost, Worker, WorkerLimits, serialize_item
 
@@ -43,6 +43,19 @@ def test_a_shard_is_cut_into_batches_of_its_own() -> None:
     for _ in range(2):
         run_stage(worker, 0, stage.name, stage.batch_size, new_work())
     assert stage.batch_sizes == [4, 2, 4, 2]
+
+
+def test_a_shard_keeps_the_first_attachments_of_each_reason() -> None:
+    work = new_work()
+    for number in range(MAX_ATTACHMENTS + 2):
+        for reason in ("dark", "blurred"):
+            row = LedgerRow(
+                key=f"{reason}-{number}", outcome="rejected", reason=reason, detail="", stage="s", attachment=b"x"
+            )
+            work.add_to_ledger(row)
+    kept = [row.key for row in work.ledger if row.attachment]
+    assert len(work.ledger) == 2 * (MAX_ATTACHMENTS + 2)
+    assert kept == [f"{reason}-{number}" for number in range(MAX_ATTACHMENTS) for reason in ("dark", "blurred")]
 
 
 def test_an_item_that_raises_fails_alone() -> None:

@@ -109,7 +109,7 @@ def test_what_dead_attempts_left_goes_once_their_shard_is_delivered_and_not_befo
         (lambda folder: {"tar": folder / "absent.tar"}, "file 'tar' must lie in the folder it was given"),
         (
             lambda folder: {"ledger": folder / "x"},
-            "the role 'ledger' and the name ledger.jsonl belong to the engine, not to the sink",
+            "the role 'ledger' and the name ledger.jsonl are reserved; rename",
         ),
         (lambda folder: {"tar": 1 / 0}, "BadSink: ZeroDivisionError: division by zero"),
     ],

@@ -1,12 +1,14 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from toy_job import toy_job
+from toy_job import NoiseStage, Number, SquareStage, toy_job
 
 from pipeline.errors import PipelineError
-from pipeline.receipts import Receipt, get_verified_path, read_ledger, read_receipts
+from pipeline.receipts import Receipt, get_verified_path, read_attachments, read_ledger, read_receipts
 from pipeline.run import run_job
+from pipeline.stage import Item, Rejected
 
 
 @pytest.fixture
@@ -38,6 +40,29 @@ def test_the_ledger_names_every_item_that_was_not_accepted(run: Path) -> None:
     (failed,) = read_ledger(run, receipt_of(run, "odd-00001"))
     assert (failed["key"], failed["outcome"], failed["reason"]) == ("n013", "failed", "ValueError")
     assert failed["detail"].startswith("unlucky 13 (toy_job.py:")
+
+
+class _AttachingStage(SquareStage):
+    name = "square"
+
+    def process(self, items: list[Item]) -> list[Number | Rejected]:
+        return [
+            replace(result, attachment=b"\0" + result.key.encode()) if isinstance(result, Rejected) else result
+            for result in super().process(items)
+        ]
+
+
+def test_attachments_of_rejected_items_lie_beside_the_ledger(run: Path, tmp_path: Path) -> None:
+    attached = tmp_path / "attached"
+    run_job(toy_job(stages=[_AttachingStage(), NoiseStage()]), attached)
+    assert read_attachments(attached, receipt_of(attached, "even-00000")) == [
+        {"key": "n000", "reason": "round", "detail": "0", "attachment": b"\0n000"},
+        {"key": "n010", "reason": "round", "detail": "10", "attachment": b"\0n010"},
+    ]
+    assert read_attachments(attached, receipt_of(attached, "odd-00001")) == []  # its only row failed
+    assert "attachments" not in receipt_of(attached, "odd-00001").files
+    for shard_id in ("even-00000", "odd-00001"):
+        assert read_ledger(attached, receipt_of(attached, shard_id)) == read_ledger(run, receipt_of(run, shard_id))
 
 
 def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:

@@ -40,6 +40,16 @@ def test_a_report_accounts_for_every_item(tmp_path: Path) -> None:
     assert (written["attempted"], written["accepted"], written["is_complete"]) == (30, 26, True)
 
 
+def test_a_report_adds_up_the_time_of_the_calls_that_delivered_shards(tmp_path: Path) -> None:
+    first = run_job(toy_job(), tmp_path)
+    assert first.timed_shards == 6 and first.estimated_seconds == first.wall_seconds > 0
+    assert run_job(toy_job(), tmp_path).wall_seconds == first.wall_seconds  # nothing was left to do
+    (tmp_path / "receipts" / "odd-00002.json").unlink()
+    second = run_job(toy_job(), tmp_path)
+    assert second.timed_shards == 7 and second.wall_seconds > first.wall_seconds
+    assert second.estimated_seconds == pytest.approx(second.wall_seconds * 6 / 7)
+
+
 def test_only_shards_without_a_receipt_run_again_and_inputs_are_not_read(tmp_path: Path) -> None:
     worked_on = []
 
