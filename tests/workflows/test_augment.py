@@ -173,7 +173,7 @@ def test_rounds_end_when_every_cell_is_reached(inputs: Path, tmp_path: Path) -> 
 
 def test_composers_share_the_scenes_and_the_account(inputs: Path, tmp_path: Path) -> None:
     config = _config(inputs, tmp_path, num_scenes=5, composers=("prompted", "pasted"))
-    augment.make_scenes(replace(config, render=replace(config.render, num_inference_num_inference_steps=2)))
+    augment.make_scenes(replace(config, render=replace(config.render, num_inference_steps=2)))
     composers = _yield(tmp_path)["composers"]
     assert {name: one["attempted"] for name, one in composers.items()} == {"prompted": 3, "pasted": 2}
     assert composers["prompted"]["requested_iou"] is None
