@@ -11,7 +11,7 @@ from PIL import Image
 from augmentation.composers.composed import ComposedScene
 from augmentation.relations.scene import SceneObject
 from pipeline import Rejected
-from shards.schema import Box
+from shards.boxes import Box
 
 _PREVIEW_QUALITY = 90
 _MAX_PREVIEW_BOXES = 500
