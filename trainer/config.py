@@ -1,19 +1,23 @@
-"""What a training run is: data, network, starting points, recipe."""
+"""Configuration of a training run: data, network, starting points and recipe."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from tyro import MISSING
 from upath import UPath
 
+from trainer.config_file import convert_to_record, flatten_record, read_config, write_config
 from trainer.data.processor import ProcessorConfig
 from trainer.data.transforms import AugmentationConfig
+from trainer.errors import TrainerError
 from trainer.model.config import NetworkConfig, make_miniature_config, make_published_config
 from trainer.training.optimizer import OptimizationConfig
+
+CONFIG_FILE = "train_config.json"
+"""Name of the configuration file in a run's folder."""
 
 CHANGEABLE_FIELDS = frozenset(
     {
@@ -36,99 +40,118 @@ CHANGEABLE_FIELDS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The defaults are the published recipe."""
+    """Configuration of a training run; the defaults are the published recipe."""
 
     output: Path
-    """Folder of the run: ``last`` and ``best`` (checkpoints), ``metrics.json``, ``log`` (tensorboard)."""
+    """Folder of the run: ``train_config.json``, checkpoints ``last`` and ``best``, ``metrics.json`` and ``log``."""
 
     train: tuple[UPath, ...]
-    """Runs of training samples, such as the real ones and generated scenes; all their queries are asked."""
+    """Runs of training samples, such as real samples and generated scenes."""
 
     train_split: str | None = "train"
-    """Split of the first of ``train``; the others are taken whole. None for the whole first one, too."""
+    """Split of the first of ``train``, default ``train``; None: all splits. The other runs are used whole."""
 
     validate: UPath | None = None
-    """Run of validation samples; the first of ``train`` where not given."""
+    """Run of validation samples; default the first of ``train``."""
 
     validate_split: str | None = "val"
-    """None: no validation; the last checkpoint counts as the best."""
+    """Split for validation, default ``val``. None: no validation, and the last checkpoint is the best."""
 
     text_encoder: str = "google-bert/bert-base-uncased"
     """Hub id or folder of the text encoder and its tokenizer."""
 
     text_from_scratch: bool = False
-    """Take only the configuration and the tokenizer of ``text_encoder``."""
+    """Flag to use only the configuration and the tokenizer of ``text_encoder``, with random weights."""
 
     pretrained_visual: Path | None = None
-    """Detector whose backbone (and visual encoder) the network starts from; see ``trainer.model.pretrained``."""
+    """Detector that initializes the backbone (and the visual encoder); None: random weights. Formats:
+    ``trainer.model.pretrained``."""
 
     network: NetworkConfig = field(default_factory=make_published_config)
+    """Sizes of the network."""
+
     processor: ProcessorConfig = field(default_factory=ProcessorConfig)
+    """Preparation of images and queries."""
+
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    """Augmentation of training images."""
+
     optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
+    """Learning rates and their schedule."""
 
     epochs: int = 90
+    """Length of the training in epochs, at least 1."""
+
     steps: int | None = None
-    """Length of the training, instead of ``epochs``: the last epoch ends with them, and schedules run over them. A run
-    goes on only with the same number, since an epoch that was cut is not taken up again."""
+    """Length of the training in steps, instead of ``epochs``. The last epoch ends early, and schedules span the steps.
+    A run resumes only with the same number, because an epoch that ended early is not continued."""
 
     batch_images: int = 64
-    """Images of a step, of all processes together; a multiple of their number."""
+    """Images of a step over all processes; a multiple of the number of processes."""
 
     max_queries: int = 1
-    """Queries asked of an image at once; 1 is the published composition, 4 costs little more a step."""
+    """Largest number of queries about one image in a step; 1 is the published recipe, 4 costs little more time."""
 
     verification_loss_weight: float = 0.0
-    """Weight of ``losses.attention_loss``; the published recipe has none."""
+    """Weight of ``compute_verification_loss``; default 0, as in the published recipe."""
 
     prior_loss_weight: float = 0.0
-    """Weight of ``losses.prior_loss``, for a network whose priors verify; the published recipe has none."""
+    """Weight of ``compute_prior_loss``; default 0, as in the published recipe. Needs
+    ``network.use_prior_verification``."""
 
     gradient_accumulation_steps: int = 1
-    """Parts in which a step is computed, one after another, to save memory; its result stays that of the whole."""
+    """Parts of a step that are computed one after another to save memory; the result stays the same."""
 
     mixing_ratios: tuple[float, ...] = ()
-    """How much of each of ``train`` an epoch asks, such as ``1 0.5``: all of the real queries, and of the generated
-    scenes one half in each epoch, in turn. All of everything where not given."""
+    """Part of each of ``train`` in an epoch, default 1 for each. With ``1 0.5``, an epoch has all real queries and half
+    of the scenes, and the next epoch has the other half."""
 
     max_synthetic_fraction: float | None = None
-    """Largest share of an epoch's images that runs after the first of ``train`` may have, such as 0.25 of generated
-    scenes; the rest of them comes in the next epochs, in turn. None: all in each epoch, or as ``mixing_ratios``
-    says."""
+    """Largest fraction of an epoch's images that the runs after the first of ``train`` may have, between 0 and 1. The
+    remaining images are used in later epochs. Default None: all of them in each epoch, or as in ``mixing_ratios``."""
 
     gradient_checkpointing: bool = False
-    """Keep no activations between layers but compute them anew for the gradients: a third slower, a fraction of the
-    memory (gradient checkpointing)."""
+    """Flag to recompute activations in the backward pass: a third slower, a fraction of the memory."""
 
     compile: bool = False
-    """Compile the network's parts (torch.compile): minutes at the start, faster steps afterwards."""
+    """Flag to compile the network's parts (torch.compile): minutes at the start, then faster steps."""
 
     ema_decay: float | None = None
-    """Average the weights over steps with this decay, such as 0.9998; the average is what is validated and saved."""
+    """Decay of the exponential moving average of the weights, between 0 and 1, such as 0.9998. The average is validated
+    and saved. Default None: no average."""
 
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
-    """Where figures and images of each run go, below ``output/log``; ``wandb`` needs ``pip install wandb``."""
+    """Tracker of losses, scores and images, in ``output/log``; ``wandb`` needs ``pip install wandb``."""
 
     prior_dropout: float = 0.0
-    """Probability that a query goes without its prior, so that the network also works without."""
+    """Probability in 0..1 that a query loses its prior, to train a network that also works without priors."""
 
     validate_every_epochs: int = 1
+    """Epochs from one validation to the next, at least 1; the last epoch is always validated."""
+
     validate_batch_images: int = 32
+    """Images of a validation batch of one process."""
+
     mixed_precision: Literal["no", "bf16"] = "no"
+    """Precision of the forward pass; default float32."""
+
     num_workers: int = 2
-    """Processes that prepare batches; 0 prepares them in between steps."""
+    """Background processes that build batches, for each process; 0 builds them between steps."""
 
     save_every_steps: int = 500
-    """Checkpoint within an epoch; one is saved at the end of each epoch, too."""
+    """Steps from one checkpoint to the next within an epoch; the end of an epoch saves one, too."""
 
     stop_after_steps: int | None = None
-    """Save and stop after so many steps of this call, for time-sliced machines."""
+    """Number of steps of this call, for machines with time limits: training saves, stops, and can be resumed."""
 
     log_every_steps: int = 50
+    """Steps from one log line to the next, at least 1."""
+
     resume: Literal["auto", "never"] = "auto"
-    """``auto`` goes on from ``output/last`` if there is one; ``never`` refuses then."""
+    """Treatment of a folder with a checkpoint: ``auto`` resumes it, ``never`` refuses it."""
 
     seed: int = 42
+    """Seed of weights, order, augmentation and dropout."""
 
     def __post_init__(self) -> None:
         positive = (
@@ -152,7 +175,7 @@ class TrainConfig:
                 f"set that, or 0"
             )
         if not self.train:
-            raise ValueError("train must name at least one run of samples")
+            raise ValueError("train must name at least one run of samples, got none")
         if self.mixing_ratios and (len(self.mixing_ratios) != len(self.train) or min(self.mixing_ratios) <= 0):
             raise ValueError(
                 f"mixing_ratios must be one positive number for each of train ({len(self.train)}), "
@@ -166,32 +189,65 @@ class TrainConfig:
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie between 0 and 1, such as 0.9998, got {self.ema_decay}")
 
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        record: dict[str, Any] = json.loads(json.dumps(asdict(self), default=str))
-        return record
+    def describe_training(self) -> dict[str, Any]:
+        """Return the fields that decide the trained weights, with dotted names, as JSON values."""
+        values = flatten_record(convert_to_record(self))
+        return {name: value for name, value in values if name.split(".")[0] not in CHANGEABLE_FIELDS}
 
-    def differences(self, other: dict[str, Any]) -> list[str]:
-        """What of another run's ``to_json`` differs in a way that forbids to go on with it."""
-        own = self.to_json()
-        return [
-            f"{name}: {other.get(name)!r} then, {own[name]!r} now"
-            for name in own
-            if name not in CHANGEABLE_FIELDS and own[name] != other.get(name)
-        ]
+
+def claim_run_folder(config: TrainConfig, write: bool = True) -> Path:
+    """Save the configuration to its run's folder, if that folder is new or holds a run of the same configuration.
+
+    Args:
+        config: configuration of the run.
+        write: False: only check, for all processes but one.
+
+    Returns:
+        The configuration file, for ``trainer.train --config``.
+
+    Raises:
+        TrainerError: the folder holds a run with another configuration, or ``resume`` is never.
+    """
+    path = config.output / CONFIG_FILE
+    if (config.output / "last").exists():
+        if config.resume == "never":
+            raise TrainerError(f"{config.output} already holds a run; give another output, or --resume auto to resume")
+        check_same_training(read_config(TrainConfig, path), config)
+    if write:
+        write_config(config, path)
+    return path
+
+
+def check_same_training(saved: TrainConfig, config: TrainConfig) -> None:
+    """Check that a run may be resumed with a configuration.
+
+    Raises:
+        TrainerError: a field that decides the weights differs; names each with both values.
+    """
+    then, now = saved.describe_training(), config.describe_training()
+    differences = [
+        f"{name}: {then.get(name)!r} then, {now.get(name)!r} now"
+        for name in {**then, **now}
+        if then.get(name) != now.get(name)
+    ]
+    if differences:
+        raise TrainerError(
+            f"{config.output} holds a run with another configuration ({'; '.join(differences)}); "
+            "give another output, or the configuration of that run"
+        )
 
 
 def make_published_recipe(output: Path = MISSING, train: tuple[UPath, ...] = MISSING) -> TrainConfig:
-    """ResVG on RefCOCO-like data sets: 90 epochs of the network of the published sizes."""
+    """Return the recipe of ResVG on RefCOCO-like datasets: 90 epochs of the network of the published sizes."""
     return TrainConfig(output=output, train=train)
 
 
 def make_miniature_recipe(output: Path = MISSING, train: tuple[UPath, ...] = MISSING) -> TrainConfig:
-    """The miniature network on the miniature world: minutes on two CPU cores.
+    """Return the recipe of the miniature network on the miniature world: minutes on two CPU cores.
 
-    Its backbone comes from the miniature detector, which takes pixels in 0..1 as they are. Not the published recipe in
-    two ways: positions are added to the features, and a loss acts on the verification score. Of the augmentation only
-    the flip is left. All of this was chosen on val in short runs of one seed that changed several objects at once.
+    The backbone comes from the miniature detector, which takes pixels in 0..1. The recipe differs from the published
+    one: positions are added to the features, a loss acts on the verification score, and the only augmentation is the
+    flip. The values were chosen on val in short runs of one seed, and several values changed at once.
     """
     return TrainConfig(
         output=output,

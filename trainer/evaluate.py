@@ -1,11 +1,11 @@
-"""Ask a trained network every query of some splits once, on one process or many.
+"""Evaluate a trained network on every query of some splits, on one process or several.
 
     python -m trainer.evaluate --checkpoint runs/refcoco/best --data data/refcoco-packed --splits testA testB \\
-        --output runs/refcoco/evaluation --priors true without shuffled
-    accelerate launch --num_processes 4 -m trainer.evaluate --checkpoint ...
+        --output runs/refcoco/evaluation --priors own none shuffled
+    accelerate launch --num_processes 4 -m trainer.evaluate --config runs/refcoco/evaluation/evaluate_config.json
 
-Writes ``predictions.jsonl``, a line for each query and way of giving priors, and ``scores.json``, how good they are.
-The same figures to the last digit on any number of processes: batches are the same, and dealt out in turn.
+The output folder then holds ``predictions.jsonl``, a line for each query and prior mode, and ``scores.json``, the
+accuracy for each prior mode and split. Any number of processes gives the same digits, since batches are the same.
 """
 
 from __future__ import annotations
@@ -26,52 +26,62 @@ from upath import UPath
 
 from shards.errors import SchemaError
 from shards.reader import PipelineError, SampleReader
+from trainer.config_file import parse_overrides, read_config, split_config_option
 from trainer.data.dataset import Samples
 from trainer.data.processor import Processor
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import Predictor, build_evaluation_stream, evaluate_all
 from trainer.evaluation.metrics import PredictionRecord, PriorMode, scores
+from trainer.files import write_atomic
 from trainer.model.network import GroundingNetwork
 from trainer.training.error_messages import translate_errors
 
 PREDICTIONS = "predictions.jsonl"
+CONFIG_FILE = "evaluate_config.json"
+"""Name of the configuration file in the output folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """What to evaluate on what."""
+    """Checkpoint, data and splits to evaluate."""
 
     checkpoint: Path
-    """Folder that training has saved, such as ``output/best``."""
+    """Folder that training has saved, such as ``runs/refcoco/best``."""
 
     data: UPath
-    """Run of samples, with priors if the network takes them."""
+    """Run of samples, with priors if the network uses them."""
 
     splits: tuple[str, ...]
+    """Splits, one or more."""
+
     output: Path
-    """Folder for the report."""
+    """Folder for predictions and scores."""
 
     priors: tuple[PriorMode, ...] = ("own",)
-    """``true``: each query's own; ``without``: none; ``shuffled``: another query's, to see whether they matter at all.
-    A network without priors is asked once, ``without``."""
+    """Prior modes, one or more: each query's ``own`` prior, ``none``, or ``shuffled``, the prior of another query. A
+    network without priors is evaluated once, with ``none``."""
 
     batch_images: int = 32
+    """Images of a batch of one process."""
+
     num_workers: int = 0
+    """Background processes that build batches, for each process; 0 builds them in between."""
 
     def __post_init__(self) -> None:
         if not self.splits or len(set(self.splits)) < len(self.splits):
-            raise ValueError(f"splits must be one or more different ones, got {self.splits}")
+            raise ValueError(f"splits must be one or more, each once, got {self.splits}")
         if not self.priors or len(set(self.priors)) < len(self.priors):
-            raise ValueError(f"priors must be one or more different ways of giving them, got {self.priors}")
+            raise ValueError(f"priors must be one or more prior modes, each once, got {self.priors}")
 
 
 def evaluate(config: EvaluateConfig) -> list[PredictionRecord]:
-    """
+    """Evaluate a checkpoint, and write ``predictions.jsonl`` and ``scores.json``.
+
     Returns:
-        Every judgment, as in ``predictions.jsonl``: by way of giving priors, split, and in the order of the data.
+        The records of ``predictions.jsonl``: by prior mode, by split, and in the order of the data.
 
     Raises:
-        TrainerError, SchemaError, PipelineError: something a person can mend.
+        TrainerError, SchemaError, PipelineError: the checkpoint or the data are missing, damaged or do not fit.
     """
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     predictor = Predictor(
@@ -107,12 +117,12 @@ def _evaluate_split(
     )
     console = Console(stderr=True, quiet=not accelerator.is_main_process)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("asking", total=stream.num_batches / accelerator.num_processes)
+        task = bar.add_task("evaluating", total=stream.num_batches / accelerator.num_processes)
         return evaluate_all(predictor, stream, accelerator, priors=mode, on_batch=lambda: bar.advance(task))
 
 
 def compute_scores_by_split(records: Sequence[PredictionRecord]) -> dict[str, dict[str, Any]]:
-    """Way of giving priors and split to ``trainer.evaluation.metrics.scores``."""
+    """Return prior mode -> split -> ``trainer.evaluation.metrics.scores``."""
     groups: dict[PriorMode, dict[str, list[PredictionRecord]]] = {}
     for record in records:
         groups.setdefault(record.priors, {}).setdefault(record.split, []).append(record)
@@ -120,14 +130,13 @@ def compute_scores_by_split(records: Sequence[PredictionRecord]) -> dict[str, di
 
 
 def write_predictions(folder: Path, records: Sequence[PredictionRecord]) -> None:
-    """``predictions.jsonl`` and ``scores.json``, each whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_atomic(folder / PREDICTIONS, "".join(json.dumps(record.to_json()) + "\n" for record in records))
-    _write_atomic(folder / "scores.json", json.dumps(compute_scores_by_split(records), indent=1))
+    """Write ``predictions.jsonl`` and ``scores.json``, each whole or not at all."""
+    write_atomic(folder / PREDICTIONS, "".join(json.dumps(record.to_json()) + "\n" for record in records))
+    write_atomic(folder / "scores.json", json.dumps(compute_scores_by_split(records), indent=1))
 
 
 def read_predictions(folder: Path) -> list[PredictionRecord]:
-    """What ``write_predictions`` wrote.
+    """Read the records that ``write_predictions`` wrote.
 
     Raises:
         TrainerError: the file is missing or damaged; names the line.
@@ -144,16 +153,23 @@ def read_predictions(folder: Path) -> list[PredictionRecord]:
     return records
 
 
-def _write_atomic(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    partial.replace(path)
+def parse_command_line(arguments: Sequence[str]) -> EvaluateConfig:
+    """Return the configuration of the options, on top of the file after ``--config`` if there is one.
+
+    Raises:
+        TrainerError: the file is not a configuration of this version.
+        SystemExit: an option is unknown, or a value breaks a rule; tyro has printed the reason.
+    """
+    path, options = split_config_option(arguments)
+    if path is not None:
+        return parse_overrides(read_config(EvaluateConfig, path), options, __doc__)
+    return tyro.cli(EvaluateConfig, args=options, description=__doc__)
 
 
 def main() -> None:
-    """The command line."""
-    config = tyro.cli(EvaluateConfig, description=__doc__)
+    """Run the command line."""
     try:
+        config = parse_command_line(sys.argv[1:])
         records = evaluate(config)
     except (TrainerError, SchemaError, PipelineError) as error:
         sys.exit(f"error: {error}")
@@ -162,7 +178,7 @@ def main() -> None:
             for split, split_scores in splits.items():
                 accuracy = f"Acc@0.5 {split_scores['accuracy']['0.50']:.4f} of {split_scores['num_queries']} queries"
                 print(f"{split}: {accuracy}, priors: {mode}")
-        print(f"predictions and scores lie in {config.output}")
+        print(f"predictions and scores were saved to {config.output}")
 
 
 if __name__ == "__main__":

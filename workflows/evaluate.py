@@ -25,7 +25,8 @@ from upath import UPath
 
 from pipeline import write_atomic
 from shards.reader import SampleReader
-from trainer.evaluate import EvaluateConfig, evaluate, read_predictions
+from trainer.config_file import write_config
+from trainer.evaluate import CONFIG_FILE, EvaluateConfig, evaluate, read_predictions
 from trainer.evaluation.metrics import PredictionRecord, PriorMode
 from workflows.cli.accelerate_launch import LaunchConfig, build_launch_command
 from workflows.cli.console import UserError, console, print_path, run
@@ -80,23 +81,22 @@ def evaluate_to(config: EvaluateCommandConfig, output: Path) -> dict[str, Any]:
 
 
 def run_evaluation(config: EvaluateCommandConfig, samples: UPath, splits: Sequence[str], output: Path) -> None:
-    """Have the network answer, in this process or in several."""
+    """Evaluate the network and write its predictions, in this process or in several."""
+    evaluate_config = EvaluateConfig(
+        checkpoint=config.checkpoint,
+        data=samples,
+        splits=tuple(splits),
+        output=output,
+        priors=config.priors,
+        batch_images=config.batch_images,
+        num_workers=config.num_workers,
+    )
+    write_config(evaluate_config, output / CONFIG_FILE)
     if config.num_processes * config.num_machines == 1:
-        chosen = EvaluateConfig(
-            checkpoint=config.checkpoint,
-            data=samples,
-            splits=tuple(splits),
-            output=output,
-            priors=config.priors,
-            batch_images=config.batch_images,
-            num_workers=config.num_workers,
-        )
-        evaluate(chosen)
+        evaluate(evaluate_config)
         return
-    options = ["--checkpoint", str(config.checkpoint), "--data", str(samples), "--output", str(output)]
-    options += ["--splits", *splits, "--priors", *config.priors]
-    options += ["--batch-images", str(config.batch_images), "--num-workers", str(config.num_workers)]
-    completed = subprocess.run([*build_launch_command(config), "-m", "trainer.evaluate", *options], check=False)
+    command = [*build_launch_command(config), "-m", "trainer.evaluate", "--config", str(output / CONFIG_FILE)]
+    completed = subprocess.run(command, check=False)
     if completed.returncode:
         sys.exit(completed.returncode)
 

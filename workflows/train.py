@@ -1,24 +1,26 @@
 """Train the grounding network, with ``accelerate launch``.
 
     make train                                        # priors and scenes, the miniature network
-    make train ARGS="--variant base"                      # the same network without either (VLTVG)
+    make train ARGS="--variant base"                  # the same network without either (VLTVG)
     make train ARGS="--dataset refcoco --detr-weights detr --num-processes 4 -- --mixed-precision bf16"
 
-What follows ``--`` is passed on to ``trainer.train``; ``python -m trainer.train miniature --help`` lists it. The same
-command goes on with an interrupted training.
+Options after ``--`` change single values of the training; ``python -m trainer.train miniature --help`` lists them. The
+run's folder then holds the whole configuration, ``train_config.json``. To resume, run the same command again.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 from upath import UPath
 
+from trainer.config import TrainConfig, claim_run_folder, make_miniature_recipe, make_published_recipe
+from trainer.config_file import parse_overrides
 from workflows.cli.accelerate_launch import LaunchConfig, build_launch_command
 from workflows.cli.console import UserError, print_path, run
 from workflows.cli.paths import DATA, get_dataset_paths
@@ -33,90 +35,103 @@ Variant = Literal["base", "priors", "scenes", "both"]
 Recipe = Literal["miniature", "published"]
 
 MINIATURE_STEPS = 3_100
-"""Of every arm, whatever its data."""
-
-MAX_SYNTHETIC_FRACTION = 0.25
-"""Of the images that are looked at. More of them make a network worse on what they do not teach: docs/study.md."""
+"""Steps of every variant on the miniature world, so that all have the same budget."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainCommandConfig(LaunchConfig):
-    """Which data, which arm, which recipe."""
+    """Data, variant and recipe of a training run."""
 
     dataset: str = "miniature"
+    """Name of the dataset, as in ``ingest``."""
+
     variant: Variant = "both"
-    """``base``: neither, which needs nothing but ``make ingest``; ``priors``: the semantic priors; ``scenes``: the
-    generated scenes as further training data, a quarter of the images at most (``-- --max-synthetic-fraction 0.5``:
-    of any other
-    share, None of all)."""
+    """Training data: ``base`` needs only ``make ingest``, ``priors`` adds semantic priors, ``scenes`` adds generated
+    scenes, ``both`` adds both."""
 
     recipe: Recipe | None = None
-    """Where not given ``miniature`` for the miniature world, and ``published`` for all other data sets."""
+    """Recipe; default ``miniature`` for the miniature world and ``published`` for all other datasets."""
 
     output: Path | None = None
-    """Folder of the run; ``runs/<dataset>-<variant>`` where not given."""
+    """Folder of the run; default ``runs/<dataset>-<variant>``."""
 
     data: UPath = DATA
+    """Folder of all datasets."""
+
     epochs: int | None = None
-    """Where not given, the recipe's; for the miniature 3,100 steps, for every arm alike."""
+    """Length of the training in epochs; default the recipe's, for the miniature 3,100 steps."""
+
+    max_synthetic_fraction: float | None = 0.25
+    """Largest fraction of an epoch's images that are generated scenes; None: all scenes in each epoch. More than a
+    quarter made networks worse (docs/study.md)."""
 
     pretrained_visual: Path | None = None
-    """Detector whose backbone the network starts from; for the miniature one that was taught the looks of objects,
-    which
-    is made where it is missing (``python -m workflows.miniature.models.visual_start``)."""
+    """Detector that initializes the backbone. The default of the miniature recipe is pretrained on object appearance
+    by this command, if it is missing."""
 
     detr_weights: Path | None = None
-    """Folder of the published starting points (``detr-r50-unc.pth``, ...): with the recipe ``published`` the one that
-    was trained without the data set's test images is taken. Other detectors: ``--pretrained-visual``."""
+    """Folder of VLTVG's files (``detr-r50-unc.pth``, ...) for the recipe ``published``. The file for the dataset is
+    used, which was trained without its test images. For other detectors, use ``--pretrained-visual``."""
+
+    random_weights: bool = False
+    """Flag to start the backbone from random weights."""
 
     trainer_args: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Options of ``trainer.train``."""
+    """Options of ``trainer.train``, after ``--``."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.detr_weights is not None and self.pretrained_visual is not None:
+        starts = (self.detr_weights is not None, self.pretrained_visual is not None, self.random_weights)
+        if sum(starts) > 1:
             raise UserError(
-                "--detr-weights and --pretrained-visual both say what the backbone starts from; give one of them"
+                "--detr-weights, --pretrained-visual and --random-weights all choose the backbone's weights; "
+                "give one of them"
             )
 
     @property
     def chosen_recipe(self) -> Recipe:
+        """Recipe that was given, or the dataset's."""
         return self.recipe or ("miniature" if self.dataset == "miniature" else "published")
 
     @property
     def run_folder(self) -> Path:
+        """Folder that was given, or the default."""
         return self.output or Path("runs") / f"{self.dataset}-{self.variant}"
 
 
-def build_trainer_args(config: TrainCommandConfig) -> list[str]:
-    """The command line of ``trainer.train``."""
-    chosen = [
-        config.chosen_recipe,
-        "--output",
-        str(config.run_folder),
-        "--train",
-        *map(str, find_training_data(config)),
-    ]
-    if config.chosen_recipe == "miniature":
-        chosen += ["--text-encoder", str(WEIGHTS / "bert")]
-    if start := find_pretrained_weights(config):
-        chosen += ["--pretrained-visual", str(start)]
-    if config.variant in ("scenes", "both") and "--mixing-ratios" not in config.trainer_args:
-        chosen += ["--max-synthetic-fraction", str(MAX_SYNTHETIC_FRACTION)]
-    if config.variant in ("base", "scenes"):
-        chosen += ["--network.no-use-prior"]
+def build_train_config(config: TrainCommandConfig) -> TrainConfig:
+    """Return the configuration of the training: the recipe, this command's choices, and ``trainer_args`` on top.
+
+    Raises:
+        UserError: data are missing, or the published recipe has no weights to start from.
+        SystemExit: ``trainer_args`` have an unknown option, or a value breaks a rule.
+    """
+    is_miniature = config.chosen_recipe == "miniature"
+    make_recipe = make_miniature_recipe if is_miniature else make_published_recipe
+    recipe = make_recipe(config.run_folder, tuple(find_training_data(config)))
+    if is_miniature:
+        recipe = replace(recipe, text_encoder=str(WEIGHTS / "bert"), steps=MINIATURE_STEPS)
     if config.epochs is not None:
-        chosen += ["--epochs", str(config.epochs)]
-    elif config.chosen_recipe == "miniature":
-        chosen += ["--steps", str(MINIATURE_STEPS)]
-    return [*chosen, *config.trainer_args]
+        recipe = replace(recipe, epochs=config.epochs, steps=None)
+    if config.variant in ("base", "scenes"):
+        recipe = replace(recipe, network=replace(recipe.network, use_prior=False))
+    recipe = replace(recipe, pretrained_visual=find_pretrained_weights(config))
+    train_config = parse_overrides(recipe, config.trainer_args)
+    if len(train_config.train) > 1 and not train_config.mixing_ratios and train_config.max_synthetic_fraction is None:
+        train_config = replace(train_config, max_synthetic_fraction=config.max_synthetic_fraction)
+    if not is_miniature and train_config.pretrained_visual is None and not config.random_weights:
+        raise UserError(
+            "the published recipe starts from a pretrained detector, whose layers it freezes at first; give "
+            "--detr-weights FOLDER or --pretrained-visual, or --random-weights for random weights"
+        )
+    return train_config
 
 
 def find_training_data(config: TrainCommandConfig) -> list[UPath]:
-    """Samples, and scenes of the arms that have them; joined with priors for the arms that have these.
+    """Return the runs of the variant: samples, scenes if it has them, packed with priors if it has those.
 
     Raises:
-        UserError: some of them are still to be made.
+        UserError: a run does not exist; names the command that makes it.
     """
     paths = get_dataset_paths(config.dataset, config.data)
     if config.variant in ("priors", "both"):
@@ -134,58 +149,49 @@ def find_training_data(config: TrainCommandConfig) -> list[UPath]:
 
 
 def find_pretrained_weights(config: TrainCommandConfig) -> Path | None:
-    """What the backbone starts from: what was named, or what goes with the recipe; None if ``trainer_args`` says it.
+    """Return the detector that initializes the backbone: the one that was given, or the recipe's; None without one.
 
     Raises:
-        UserError: the published recipe is given nothing to start from.
+        UserError: the file of ``detr_weights`` does not exist, or there is none for the dataset.
     """
-    if config.pretrained_visual is not None:
-        return config.pretrained_visual
     if config.detr_weights is not None:
         return _find_detr_weights(config.detr_weights, config)
-    if config.chosen_recipe == "miniature":
+    if config.pretrained_visual is None and config.chosen_recipe == "miniature" and not config.random_weights:
         return PretrainedVisualConfig().output
-    if "--pretrained-visual" not in config.trainer_args:
-        raise UserError(
-            "the published recipe starts from a trained detector, whose layers it freezes at first: give "
-            "--detr-weights FOLDER "
-            "or --pretrained-visual (`-- --pretrained-visual None` for random weights)"
-        )
-    return None
+    return config.pretrained_visual
 
 
 def _find_detr_weights(folder: Path, config: TrainCommandConfig) -> Path:
-    """
-    Raises:
-        UserError: which file it is cannot be told, or it is not there.
-    """
     if config.chosen_recipe != "published" or config.dataset not in DETR_WEIGHTS:
         raise UserError(
-            f"--detr-weights is for the recipe published and the data sets {', '.join(DETR_WEIGHTS)}, got "
+            f"--detr-weights is for the recipe published and the datasets {', '.join(DETR_WEIGHTS)}, got "
             f"{config.chosen_recipe} and {config.dataset}; name a detector with --pretrained-visual"
         )
     path = folder / DETR_WEIGHTS[config.dataset]
     if not path.is_file():
         raise UserError(
-            f"{path} does not exist; VLTVG's authors publish it, or name a detector with --pretrained-visual"
+            f"{path} does not exist; download it from VLTVG's authors, or name a detector with --pretrained-visual"
         )
     return path
 
 
 def main(config: TrainCommandConfig) -> None:
-    """Launch, wait, and pass the exit status on; how the priors were made is kept beside the network."""
-    chosen = build_trainer_args(config)
-    if find_pretrained_weights(config) == PretrainedVisualConfig().output:
+    """Write the configuration, launch the trainer, and pass its exit status on."""
+    train_config = build_train_config(config)
+    if train_config.pretrained_visual == PretrainedVisualConfig().output:
         pretrain_backbone(PretrainedVisualConfig())
-    prior = load_prior_config(get_dataset_paths(config.dataset, config.data).prior_config)
+    folder = train_config.output
+    path = claim_run_folder(train_config)  # by every machine, with the same bytes: none waits for another's file
     if config.machine_rank == 0:
-        save_prior_config(config.run_folder / "prior.json", prior)
-    completed = subprocess.run([*build_launch_command(config), "-m", "trainer.train", *chosen], check=False)
-    if config.machine_rank == 0 and (config.run_folder / "metrics.json").is_file():
-        plot_learning(config.run_folder / "metrics.json", config.run_folder / "learning.png")
+        prior = load_prior_config(get_dataset_paths(config.dataset, config.data).prior_config)
+        save_prior_config(folder / "prior.json", prior)
+    command = [*build_launch_command(config), "-m", "trainer.train", "--config", str(path)]
+    completed = subprocess.run(command, check=False)
+    if config.machine_rank == 0 and (folder / "metrics.json").is_file():
+        plot_learning(folder / "metrics.json", folder / "learning.png")
     if completed.returncode:
         sys.exit(completed.returncode)
-    print_path("the trained network", config.run_folder / "best")
+    print_path("the trained network", folder / "best")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import socket
 import subprocess
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import torch
 from transformers import BertConfig
 
 from trainer.config import TrainConfig
+from trainer.config_file import write_config
 from trainer.evaluate import EvaluateConfig, evaluate
 from trainer.model.state_dict import read_safetensors
 from trainer.train import train
@@ -29,11 +29,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 SCRIPT = """
-import os, pickle, signal, sys
-from pathlib import Path
-from trainer.train import Trainer
+import os, signal, sys
+from trainer.train import parse_command_line
+from trainer.training.loop import Trainer
 
-trainer = Trainer(pickle.loads(Path(sys.argv[1]).read_bytes()))
+trainer = Trainer(parse_command_line(sys.argv[1:]))
 rank, left = trainer.accelerator.process_index, int(os.environ.get("DIE_AFTER_STEPS", -1))
 
 def die(*_):
@@ -98,10 +98,10 @@ def _launch(command: list[str], num_processes: int, **environment: str) -> int:
 
 
 def _train(config: TrainConfig, folder: Path, num_processes: int = 1, **environment: str) -> int:
-    script, pickled = folder / "script.py", folder / "config.pkl"
+    script, file = folder / "script.py", folder / "config.json"
     script.write_text(SCRIPT)
-    pickled.write_bytes(pickle.dumps(config))
-    return _launch([str(script), str(pickled)], num_processes, **environment)
+    write_config(config, file)
+    return _launch([str(script), "--config", str(file)], num_processes, **environment)
 
 
 def _weights(config: TrainConfig) -> dict[str, torch.Tensor]:
@@ -152,7 +152,7 @@ def test_evaluation_gives_the_same_digits_on_one_two_and_three_processes(
     script.write_text(EVALUATION)
     for num_processes in (2, 3):
         output = tmp_path / str(num_processes)
-        options = ["--checkpoint", str(one.checkpoint), "--data", str(run), "--output", str(output)]
-        assert _launch([str(script), *options, "--splits", "val", "train", "--batch-images", "2"], num_processes) == 0
+        write_config(replace(one, output=output), output / "evaluate_config.json")
+        assert _launch([str(script), "--config", str(output / "evaluate_config.json")], num_processes) == 0
         for name in ("predictions.jsonl", "scores.json"):
             assert (output / name).read_bytes() == (one.output / name).read_bytes()

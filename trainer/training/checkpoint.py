@@ -1,7 +1,7 @@
-"""Checkpoints of a training run: whole or not at all.
+"""Checkpoints of a training run, written whole or not at all.
 
-A checkpoint is written into its own folder, and the links ``last`` and ``best`` are then replaced, each at once. Both
-are folders for ``Grounder.from_pretrained``; ``training_state.pt`` beside the weights is what resuming needs more.
+A checkpoint is written into its own folder, and the links ``last`` and ``best`` are then replaced, each in one step.
+Both are folders for ``Grounder.from_pretrained``. Resuming also reads ``training_state.pt`` beside the weights.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import pickle
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from trainer.data.processor import Processor
 from trainer.errors import TrainerError
 from trainer.model.network import GroundingNetwork
-from trainer.training.ema import EmaWeights
 
 STATE_FILE = "training_state.pt"
 LINKS = ("last", "best")
@@ -27,62 +27,72 @@ LINKS = ("last", "best")
 
 @dataclass(kw_only=True)
 class TrainingState:
-    """How far a run is. Random numbers need no state: each step seeds its own from (seed, step, process)."""
+    """Progress of a run."""
 
     epoch: int = 0
+    """Current epoch, from 0."""
+
     step: int = 0
-    """The next one, within the epoch."""
+    """Next step within the epoch, from 0."""
 
     best_score: float | None = None
+    """Best Acc@0.5 of all validations; None before the first."""
+
     history: list[dict[str, Any]] = field(default_factory=list)
-    """One record an epoch."""
+    """Records of the finished epochs: number, mean loss and validation scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Everything that a run goes on from."""
+    """State of a run, complete for resuming."""
 
     network: GroundingNetwork
-    processor: Processor
-    optimizer: torch.optim.Optimizer
-    progress: TrainingState
-    average: EmaWeights | None
-    """Where there is one, its weights are what prediction is to use."""
+    """Network that trains."""
 
-    config: dict[str, Any]
-    """``TrainConfig.to_json``."""
+    processor: Processor
+    """Processor of the network."""
+
+    optimizer: torch.optim.Optimizer
+    """Optimizer of the network."""
+
+    progress: TrainingState
+    """Progress of the run."""
+
+    average: AveragedModel | None
+    """Averaged weights, which prediction uses; None without averaging."""
 
     num_queries: int
-    """Of the training data, to see that it is the same."""
+    """Number of queries of the training data; a resumed run must have the same."""
 
     def save(self, output: Path, *, is_best: bool) -> None:
-        """Write the checkpoint and let ``last`` (and ``best``) point to it; remove what nothing points to."""
+        """Write the checkpoint, point ``last`` (and ``best``) to it, and remove the checkpoints without a link."""
         folder = _find_free_folder(output, f"checkpoint-{self.progress.epoch:04d}-{self.progress.step:06d}")
         partial = output / ".checkpoint.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        (self.average.network if self.average else self.network).save_pretrained(partial)
+        network = cast(GroundingNetwork, self.average.module) if self.average else self.network
+        network.save_pretrained(partial)
         self.processor.save_pretrained(partial)
         averaged = {"weights": self.network.state_dict(), "average": self.average.state_dict()} if self.average else {}
         state = {
             **averaged,
             "optimizer": self.optimizer.state_dict(),
             "progress": self.progress.__dict__,
-            "config": self.config,
             "num_queries": self.num_queries,
         }
         torch.save(state, partial / STATE_FILE)
         _flush(partial)
         partial.rename(folder)
-        for link in ("best", "last") if is_best else ("last",):  # dying in between, a resume makes both again
+        # "best" first: a run that dies in between repeats the epoch and makes both links again.
+        for link in ("best", "last") if is_best else ("last",):
             _update_link(output / link, folder)
         _remove_unused(output)
 
 
 def read_state(output: Path) -> dict[str, Any]:
-    """What ``output/last`` holds beside weights.
+    """Read the state of ``output/last``: optimizer, progress, and both weights if they are averaged.
 
     Raises:
-        TrainerError: it is damaged.
+        TrainerError: the state is damaged.
     """
     path = output / "last" / STATE_FILE
     try:
@@ -93,13 +103,13 @@ def read_state(output: Path) -> dict[str, Any]:
 
 
 def _find_free_folder(output: Path, name: str) -> Path:
-    """One killed before ``last`` pointed to it may lie under the name."""
+    """Find a name without a folder; an interrupted save may have left a folder with this name."""
     candidates = (output / (f"{name}-{number}" if number else name) for number in itertools.count())
     return next(folder for folder in candidates if not folder.exists())
 
 
 def _flush(folder: Path) -> None:
-    """Make sure that the folder's files lie on the disk before anything points to them."""
+    """Flush the folder's files to the disk, before a link points to them."""
     for path in (*folder.rglob("*"), folder):
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -22,11 +22,8 @@ def has_held_out_color(text: str) -> bool:
     return not HELD_OUT_COLORS.isdisjoint(text.split())
 
 
-SCALED_PRIOR_ARGS = ("--network.prior-scale", "11.3")
-"""Not the published method, or not known to be: louder priors, by sqrt(128); see ``NetworkConfig.prior_scale``."""
-
-PRIOR_VERIFICATION_ARGS = ("--network.use-prior-verification", "--prior-loss-weight", "1")
-"""Not the published method: image features are scored against the prior, too."""
+SCALED_PRIOR = 11.3
+"""Factor sqrt(128) of priors of length 1; not in the published method, see ``NetworkConfig.prior_scale``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +51,11 @@ class Variant:
     steps_factor: int = 1
     """Times the steps of the others."""
 
-    trainer_args: tuple[str, ...] = ()
-    """Further ones of ``trainer.train``."""
+    prior_scale: float = 1.0
+    """Factor of the priors; see ``NetworkConfig.prior_scale``."""
+
+    use_prior_verification: bool = False
+    """Flag to score image features against the prior, too, with ``prior_loss_weight`` 1; not the published method."""
 
     holds_out_colors: bool = False
     """Training has no query that says one of the words ``HELD_OUT_COLORS``."""
@@ -95,11 +95,11 @@ VARIANTS = (
     Variant(
         name="verifying priors, colors held out",
         priors="own",
-        trainer_args=PRIOR_VERIFICATION_ARGS,
+        use_prior_verification=True,
         holds_out_colors=True,
     ),
-    Variant(name="verifying priors", priors="own", trainer_args=PRIOR_VERIFICATION_ARGS),
-    Variant(name="verifying priors and scenes", priors="own", extra="prompted", trainer_args=PRIOR_VERIFICATION_ARGS),
-    Variant(name="scaled priors", priors="own", trainer_args=SCALED_PRIOR_ARGS),
+    Variant(name="verifying priors", priors="own", use_prior_verification=True),
+    Variant(name="verifying priors and scenes", priors="own", extra="prompted", use_prior_verification=True),
+    Variant(name="scaled priors", priors="own", prior_scale=SCALED_PRIOR),
 )
 VARIANTS_BY_NAME = {variant.name: variant for variant in VARIANTS}

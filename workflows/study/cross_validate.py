@@ -132,11 +132,13 @@ def main(config: CrossValidateConfig) -> None:
         Trial(size=size, variant=variant, seed=n) for n in range(config.folds) for variant in config.selected_variants
     ]
     num_parallel, num_threads = choose_parallelism(config.num_parallel)
+    priors = reader.read(0).priors
     runner = TrialRunner(
         data=where,
         output=config.output,
         steps=config.steps,
-        trainer_args=_build_trainer_args(config, reader),
+        prior_dim=None if priors is None else priors.shape[1],
+        trainer_args=config.trainer_args,
         num_threads=num_threads,
     )
     train_all(runner, trials, num_parallel)
@@ -169,13 +171,6 @@ def _write_fold(
         sink=SampleSink(),
     )
     run_job(job, output, config.executor)
-
-
-def _build_trainer_args(config: CrossValidateConfig, reader: SampleReader) -> tuple[str, ...]:
-    priors = reader.read(0).priors
-    return (
-        config.trainer_args if priors is None else ("--network.prior-dim", str(priors.shape[1]), *config.trainer_args)
-    )
 
 
 def _print_results(config: CrossValidateConfig, trials: Sequence[Trial]) -> None:

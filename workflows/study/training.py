@@ -1,4 +1,4 @@
-"""Trains and asks the networks of a study in processes of their own, several at once; only their answers are kept."""
+"""Train and evaluate the networks of a study, each in its own process, several at once; only predictions are kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -23,6 +23,10 @@ from upath import UPath
 
 from generation.models.checkpoints import fingerprint
 from pipeline import Preempted, open_plan, write_atomic
+from trainer import evaluate
+from trainer.config import TrainConfig, claim_run_folder, make_miniature_recipe
+from trainer.config_file import parse_overrides, write_config
+from trainer.evaluate import EvaluateConfig
 from workflows.cli.console import UserError, console
 from workflows.miniature import WEIGHTS
 from workflows.study.arms import Variant
@@ -30,19 +34,19 @@ from workflows.study.trials import TRIAL_FILE, Trial
 
 LOG = "log.txt"
 TEXT_ENCODER = WEIGHTS / "bert"
-"""Its tokenizer and its size; the network's own starts from random weights."""
+"""Folder of the tokenizer and the size of the text encoder, which starts from random weights."""
 
 
 class TrialData(Protocol):
-    """Where the data of a study lie."""
+    """Paths of a study's data."""
 
     @property
     def pretrained_visual(self) -> Path:
-        """Backbone that all networks start from."""
+        """Detector that initializes the backbone of all networks."""
 
     @property
     def evaluated_splits(self) -> Sequence[str]:
-        """Splits."""
+        """Splits that the networks are evaluated on."""
 
     def samples(self, trial: Trial) -> UPath:
         """Real samples with priors: train, and what is evaluated."""
@@ -53,33 +57,40 @@ class TrialData(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRunner:
-    """How every network is trained."""
+    """Runner of trainings and evaluations."""
 
     data: TrialData
+    """Paths of the data."""
+
     output: Path
-    """Of the study."""
+    """Folder of the study."""
 
     steps: int
+    """Steps of a training, but for variants with a ``steps_factor``."""
+
+    prior_dim: int | None = None
+    """Number of features of a prior; default the miniature network's."""
+
     trainer_args: Sequence[str] = ()
-    """Further ones of ``trainer.train``."""
+    """Options of ``trainer.train`` for all networks alike."""
 
     num_threads: int = 1
-    """Of each network's process."""
+    """Threads of each network's process."""
 
     _processes: set[subprocess.Popen[bytes]] = field(default_factory=set)
     _stopped: threading.Event = field(default_factory=threading.Event)
 
     def stop(self) -> None:
-        """End what runs, and start no more; the same cells go on from their checkpoints."""
+        """End the running processes and start no more; the same trials resume from their checkpoints."""
         self._stopped.set()
         for process in list(self._processes):
             _terminate(process)
 
     def run(self, trial: Trial) -> None:
-        """Train and ask, or find it done; what both say is in the cell's ``log.txt``.
+        """Train and evaluate a network, unless that is done; both write to the trial's ``log.txt``.
 
         Raises:
-            UserError: it failed, or the cell that is there was trained in another way, or is being trained.
+            UserError: a process failed, another process trains the trial, or it was trained in another way.
         """
         folder = trial.folder(self.output)
         if not self.is_done(trial):
@@ -87,16 +98,20 @@ class TrialRunner:
             with (folder / LOG).open("ab") as log:
                 _lock(log, folder)  # the processes that write to it hold it, too
                 is_resumed = (folder / "run" / "last").exists()
-                seconds = self._run_command(trial, log, "trainer.train", self.build_train_command(trial))
-                self._run_command(trial, log, "trainer.evaluate", self.build_evaluate_command(trial))
+                train_file = claim_run_folder(self.build_train_config(trial))
+                seconds = self._run_command(trial, log, "trainer.train", train_file)
+                evaluate_file = folder / evaluate.CONFIG_FILE
+                write_config(self.build_evaluate_config(trial), evaluate_file)
+                self._run_command(trial, log, "trainer.evaluate", evaluate_file)
             cost = {"cpu_seconds": None if is_resumed else round(seconds, 1), "num_threads": self.num_threads}
             write_atomic(folder / TRIAL_FILE, json.dumps({**self.describe_training(trial), **cost}, indent=1))
         shutil.rmtree(folder / "run", ignore_errors=True)
 
     def is_done(self, trial: Trial) -> bool:
-        """
+        """Return whether a trial is trained and evaluated.
+
         Raises:
-            UserError: the cell that is there was trained in another way.
+            UserError: the trial was trained in another way.
         """
         path = trial.folder(self.output) / TRIAL_FILE
         if not path.is_file():
@@ -111,62 +126,61 @@ class TrialRunner:
         return True
 
     def describe_training(self, trial: Trial) -> dict[str, Any]:
-        """What decides a network: its command, and instead of the paths in it what lies there."""
-        runs = self._list_data_runs(trial)
-        paths = {str(path) for path in (self._get_run_folder(trial), TEXT_ENCODER, self.data.pretrained_visual, *runs)}
+        """Return all values that decide a network; instead of paths, the fingerprints of their contents."""
+        config = self.build_train_config(trial)
         return {
-            "command": [word for word in self.build_train_command(trial) if word not in paths],
-            "data": [open_plan(where).plan_hash for where in runs],
-            "text_encoder": fingerprint(str(TEXT_ENCODER)),
-            "pretrained_visual": fingerprint(str(self.data.pretrained_visual)),
+            **config.describe_training(),
+            "train": [open_plan(run).plan_hash for run in config.train],
+            "text_encoder": fingerprint(config.text_encoder),
+            "pretrained_visual": config.pretrained_visual and fingerprint(str(config.pretrained_visual)),
         }
 
-    def _get_run_folder(self, trial: Trial) -> Path:
-        return trial.folder(self.output) / "run"
+    def build_train_config(self, trial: Trial) -> TrainConfig:
+        """Return the configuration of a training; the last step's weights count, no split chooses any."""
+        variant = trial.variant
+        extra = self.data.extra(variant)
+        recipe = make_miniature_recipe(
+            trial.folder(self.output) / "run", (self.data.samples(trial), *([extra] if extra else []))
+        )
+        network = replace(
+            recipe.network,
+            use_prior=variant.priors is not None,
+            prior_dim=self.prior_dim or recipe.network.prior_dim,
+            prior_scale=variant.prior_scale,
+            use_prior_verification=variant.use_prior_verification,
+        )
+        recipe = replace(
+            recipe,
+            network=network,
+            prior_loss_weight=1.0 if variant.use_prior_verification else 0.0,
+            steps=self.steps * variant.steps_factor,
+            seed=trial.seed,
+            max_synthetic_fraction=variant.max_extra_fraction if extra else None,
+            text_encoder=str(TEXT_ENCODER),
+            pretrained_visual=self.data.pretrained_visual,
+            validate_split=None,
+            tracker="none",
+        )
+        return parse_overrides(recipe, self.trainer_args)
 
-    def _list_data_runs(self, trial: Trial) -> list[UPath]:
-        extra = self.data.extra(trial.variant)
-        return [self.data.samples(trial), *([extra] if extra else [])]
+    def build_evaluate_config(self, trial: Trial) -> EvaluateConfig:
+        """Return the configuration of an evaluation."""
+        return EvaluateConfig(
+            checkpoint=trial.folder(self.output) / "run" / "best",
+            data=self.data.samples(trial),
+            splits=tuple(self.data.evaluated_splits),
+            output=trial.folder(self.output),
+            priors=("own", "none", "shuffled") if trial.variant.priors else ("own",),
+        )
 
-    def build_train_command(self, trial: Trial) -> list[str]:
-        """Words for ``trainer.train``; the weights of the last step count, none are chosen by a split."""
-        words = [
-            "miniature",
-            "--output",
-            str(self._get_run_folder(trial)),
-            "--train",
-            *map(str, self._list_data_runs(trial)),
-        ]
-        words += ["--steps", str(self.steps * trial.variant.steps_factor), "--seed", str(trial.seed)]
-        if trial.variant.extra and trial.variant.max_extra_fraction:
-            words += ["--max-synthetic-fraction", str(trial.variant.max_extra_fraction)]
-        words += ["--text-encoder", str(TEXT_ENCODER)]
-        words += [
-            "--pretrained-visual",
-            str(self.data.pretrained_visual),
-            "--validate-split",
-            "None",
-            "--tracker",
-            "none",
-        ]
-        return [
-            *words,
-            *([] if trial.variant.priors else ["--network.no-use-prior"]),
-            *trial.variant.trainer_args,
-            *self.trainer_args,
-        ]
-
-    def build_evaluate_command(self, trial: Trial) -> list[str]:
-        """Words for ``trainer.evaluate``."""
-        words = ["--checkpoint", str(self._get_run_folder(trial) / "best"), "--data", str(self.data.samples(trial))]
-        words += ["--splits", *self.data.evaluated_splits, "--output", str(trial.folder(self.output))]
-        return [*words, "--priors", *(("own", "none", "shuffled") if trial.variant.priors else ("own",))]
-
-    def _run_command(self, trial: Trial, log: BinaryIO, module: str, words: Sequence[str]) -> float:
-        """Seconds of CPU time that it took, which other work on the machine changes less than its duration."""
+    def _run_command(self, trial: Trial, log: BinaryIO, module: str, config: Path) -> float:
+        """Run a module with a configuration file, and return its CPU seconds, which depend less on other load."""
         environment = {**os.environ, "OMP_NUM_THREADS": str(self.num_threads)}
         process = subprocess.Popen(
-            [sys.executable, "-m", module, *words], stdout=log, stderr=subprocess.STDOUT, env=environment
+            [sys.executable, "-m", module, "--config", str(config)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
         )
         self._processes.add(process)
         if self._stopped.is_set():
@@ -177,15 +191,14 @@ class TrialRunner:
         if status:
             last_line = Path(log.name).read_text(errors="replace").strip().splitlines()[-1:]
             raise UserError(
-                f"{trial} ended with status {process.returncode}: {' '.join(last_line)} ({log.name}); the "
-                f"same command goes "
-                "on with it"
+                f"{trial} ended with status {process.returncode}: {' '.join(last_line)} ({log.name}); "
+                "fix the cause and run the same command to resume"
             )
         return used.ru_utime + used.ru_stime
 
 
 def _terminate(process: subprocess.Popen[bytes]) -> None:
-    """Not by ``Popen``, which would wait for it as the thread does that started it."""
+    """Send SIGTERM, without ``Popen``: its methods would wait for the process, as its thread already does."""
     with suppress(ProcessLookupError):
         os.kill(process.pid, signal.SIGTERM)
 
@@ -194,15 +207,15 @@ def _lock(log: BinaryIO, folder: Path) -> None:
     try:
         fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UserError(f"{folder} is being trained by another process; wait for it, or end it") from error
+        raise UserError(f"{folder} is being trained by another process; wait for that process, or end it") from error
 
 
 def train_all(runner: TrialRunner, trials: Sequence[Trial], num_parallel: int) -> None:
-    """Train and ask what is missing, ``num_parallel`` at once.
+    """Train and evaluate the missing networks, ``num_parallel`` at once.
 
     Raises:
-        UserError: one of them failed; the others are ended.
-        Preempted: after SIGTERM; so are they.
+        UserError: a trial failed; the others are ended.
+        Preempted: SIGTERM arrived; all trials are ended.
     """
     signal.signal(signal.SIGTERM, _raise_preempted)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -221,11 +234,11 @@ def train_all(runner: TrialRunner, trials: Sequence[Trial], num_parallel: int) -
 
 
 def choose_parallelism(requested: int | None) -> tuple[int, int]:
-    """Networks to train at once, and threads of each: one for each core, or a single one on an accelerator."""
+    """Return the networks to train at once and the threads of each: one network a core, or one on an accelerator."""
     cores = len(os.sched_getaffinity(0))
     num_parallel = requested or (1 if torch.accelerator.is_available() else cores)
     return num_parallel, max(1, cores // num_parallel)
 
 
 def _raise_preempted(number: int, frame: object) -> None:
-    raise Preempted("told to end; the same command goes on where this one stopped")
+    raise Preempted("stopped by SIGTERM; to resume, run the same command again")

@@ -11,8 +11,9 @@ import torch
 from trainer.config import TrainConfig
 from trainer.errors import TrainerError
 from trainer.model.state_dict import read_safetensors
-from trainer.train import Trainer, train
+from trainer.train import train
 from trainer.training.checkpoint import read_state
+from trainer.training.loop import Trainer
 
 MakeRun = Callable[..., Path]
 

@@ -11,9 +11,11 @@ from trainer.config import TrainConfig
 from trainer.data.transforms import AugmentationConfig
 from trainer.errors import TrainerError
 from trainer.model.state_dict import read_safetensors
-from trainer.train import Trainer, new_network, train
+from trainer.train import train
 from trainer.training.checkpoint import read_state
+from trainer.training.loop import Trainer
 from trainer.training.optimizer import OptimizationConfig
+from trainer.training.setup import build_network
 
 MakeRun = Callable[..., Path]
 
@@ -73,7 +75,7 @@ def test_scenes_make_a_quarter_of_an_epoch_at_most(run: Path, make_run: MakeRun,
     real, generated = trainer.stream.sampler.groups_per_epoch
     assert generated == round(real / 3)
     with pytest.raises(
-        ValueError, match=r"max_synthetic_fraction must lie between 0 and 1, and instead of shares, got 0\.25"
+        ValueError, match=r"max_synthetic_fraction must lie between 0 and 1, and instead of mixing_ratios, got 0\.25"
     ):
         tiny_config(train=(run, scenes), max_synthetic_fraction=0.25, mixing_ratios=(1.0, 1.0))
     with pytest.raises(ValueError, match=r"max_synthetic_fraction must lie between 0 and 1"):
@@ -120,7 +122,7 @@ def test_pretrained_parts_stay_as_they_are_while_frozen(run: Path, tiny_config: 
     optimization = OptimizationConfig(freeze_epochs=1, max_grad_norm=1.0)
     config = tiny_config(train=(run,), optimization=optimization, epochs=2, validate_split=None)
     torch.manual_seed(config.seed)
-    first = {name: tensor.clone() for name, tensor in new_network(config)[0].state_dict().items()}
+    first = {name: tensor.clone() for name, tensor in build_network(config)[0].state_dict().items()}
 
     def changed() -> set[str]:
         return {

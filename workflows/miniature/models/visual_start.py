@@ -29,7 +29,7 @@ from pipeline import write_atomic
 from trainer.config import TrainConfig, make_miniature_recipe
 from trainer.data.processor import center_on_canvas
 from trainer.model.backbone import ResNet
-from trainer.train import new_network
+from trainer.training.setup import build_network
 from workflows.cli.console import UserError, console, print_path, run
 from workflows.miniature import WEIGHTS
 from workflows.miniature.world.dataset import (
@@ -107,7 +107,7 @@ def main(config: PretrainedVisualConfig) -> None:
 def _load_detector_backbone() -> tuple[ResNet, TrainConfig]:
     recipe = make_miniature_recipe(Path("unused"), (UPath("unused"),))
     recipe = replace(recipe, text_encoder=str(WEIGHTS / "bert"), pretrained_visual=WEIGHTS / "detector")
-    backbone: ResNet = new_network(recipe)[0].backbone
+    backbone: ResNet = build_network(recipe)[0].backbone
     return backbone.requires_grad_(True), recipe
 
 

@@ -1,0 +1,284 @@
+"""The training loop: steps, validation, checkpoints and resuming.
+
+Random numbers need no state: each step seeds its own from (seed, step, process). So a resumed run computes the same
+weights as an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from trainer.config import TrainConfig, claim_run_folder
+from trainer.data.batch import Batch
+from trainer.data.stream import EvaluationStream
+from trainer.errors import TrainerError
+from trainer.evaluation.evaluator import Predictor, evaluate_all
+from trainer.evaluation.metrics import PredictionRecord, scores
+from trainer.files import write_atomic
+from trainer.model.network import GroundingNetwork, GroundingOutput
+from trainer.model.pretrained import LoadReport
+from trainer.model.state_dict import format_names, load_strictly, read_safetensors
+from trainer.training.checkpoint import Checkpoint, TrainingState, read_state
+from trainer.training.error_messages import translate_errors
+from trainer.training.losses import compute_box_losses, compute_prior_loss, compute_verification_loss
+from trainer.training.optimizer import build_optimizer, compute_lr_factor, set_learning_rates
+from trainer.training.progress_bar import ProgressBar
+from trainer.training.setup import (
+    build_accelerator,
+    build_network,
+    build_train_stream,
+    build_validation_stream,
+    start_tracker,
+)
+from trainer.training.tracking import get_peak_memory_bytes, log_predictions
+
+
+class Trainer:
+    """One training run, on this process."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.accelerator = build_accelerator(config)
+        ranks = self.accelerator.num_processes
+        if config.batch_images % (ranks * config.gradient_accumulation_steps):
+            raise TrainerError(
+                f"batch_images {config.batch_images} must be a multiple of the processes ({ranks}) times "
+                f"gradient_accumulation_steps ({config.gradient_accumulation_steps})"
+            )
+        torch.manual_seed(config.seed)
+        self.network, self.processor, loaded = build_network(config)
+        self.network.use_channels_last()
+        self.network.gradient_checkpointing = config.gradient_checkpointing
+        self.stream = build_train_stream(config, self.processor, self.accelerator)
+        self.validation = build_validation_stream(config, self.network, self.processor, self.accelerator)
+        self.optimizer = build_optimizer(self.network, config.optimization, config.batch_images * config.max_queries)
+        self.progress = TrainingState()
+        state = self._resume()
+        self.model, self.optimizer = self.accelerator.prepare(self.network, self.optimizer)
+        self.average: AveragedModel | None = None
+        if config.ema_decay is not None:
+            average_fn = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(self.network, multi_avg_fn=average_fn)
+            if state:
+                self.average.load_state_dict(state["average"])
+        if config.compile:
+            self.network.compile_parts()
+        self.progress_bar = ProgressBar(
+            self.total_steps, self.stream.num_steps, config.log_every_steps, self.accelerator.is_main_process
+        )
+        self.progress_bar.print_message(self._describe_start(loaded))
+
+    def _describe_start(self, loaded: LoadReport | None) -> str:
+        """Describe the starting point, the queries of a step and the learning rates in one line."""
+        config = self.config
+        if self.progress.epoch or self.progress.step:
+            start = f"resuming at epoch {self.progress.epoch + 1}, step {self.progress.step}"
+        elif loaded is None:
+            start = "visual parts start from random weights"
+        else:
+            unused = f"; unused are {format_names(loaded.unexpected)}" if loaded.unexpected else ""
+            parts = ", ".join(part.rstrip(".") for part in loaded.parts)
+            start = f"{parts} start from {config.pretrained_visual} ({loaded.num_tensors} tensors{unused})"
+        rates = " and ".join(f"{group['initial_lr']:.2g}" for group in self.optimizer.param_groups)
+        steps = f"steps of at most {config.batch_images * config.max_queries} queries"
+        return f"{start}; {steps}, learning rates {rates} (scaling: {config.optimization.lr_scaling})"
+
+    def run(self) -> dict[str, Any]:
+        """Train the remaining epochs, and return the contents of ``metrics.json``.
+
+        Raises:
+            TrainerError: memory ran out, a background process died, or the loss is not a number.
+        """
+        config, progress = self.config, self.progress
+        steps_left = config.stop_after_steps or sys.maxsize
+        start_tracker(self.accelerator, config)
+        with self.progress_bar, translate_errors(self._describe_progress, self._suggest_memory_savings()):
+            while progress.epoch < self.num_epochs and steps_left > 0:
+                steps_left = self._run_epoch(steps_left)
+        self.accelerator.end_training()
+        return self._write_metrics()
+
+    def _describe_progress(self) -> str:
+        place = f"at epoch {self.progress.epoch}, step {self.progress.step}"
+        return f"{place}, and {self.config.output / 'last'} is intact"
+
+    def _suggest_memory_savings(self) -> str:
+        parts = self.config.gradient_accumulation_steps
+        return (
+            f"the same result needs less memory with --gradient-accumulation-steps {2 * parts} "
+            f"(parts of a step, {parts} now) or --gradient-checkpointing"
+        )
+
+    def _run_epoch(self, steps_left: int) -> int:
+        """Train the rest of this epoch, validate and save; return the number of steps left in this call."""
+        progress = self.progress
+        num_steps = min(self.stream.num_steps, self.total_steps - progress.epoch * self.stream.num_steps)
+        self.network.frozen = progress.epoch < self.config.optimization.freeze_epochs
+        self.network.train()
+        waited_since = time.monotonic()
+        for parts in self.stream.iterate_epoch(progress.epoch, progress.step):
+            wait_s = time.monotonic() - waited_since
+            figures = self._run_step(parts)
+            progress.step += 1
+            steps_left -= 1
+            self._report(figures, wait_s, time.monotonic() - waited_since)
+            ended, paused = progress.step == num_steps, steps_left == 0
+            if not ended and (paused or progress.step % self.config.save_every_steps == 0):
+                self._save(is_best=False)
+            if ended or paused:
+                break
+            waited_since = time.monotonic()
+        if progress.step == num_steps:
+            self._end_epoch()
+        return steps_left
+
+    def _run_step(self, parts: Sequence[Batch]) -> dict[str, float]:
+        """Update the weights once, by the mean loss over the queries of all parts and processes.
+
+        Raises:
+            TrainerError: the loss is not a number.
+        """
+        number, accelerator = self._global_step, self.accelerator
+        factor = compute_lr_factor(self.config.optimization, number, self.stream.num_steps, self.total_steps)
+        set_learning_rates(self.optimizer, factor)
+        torch.manual_seed((self.config.seed * 1_000_003 + number) * 1_009 + accelerator.process_index)
+        counted = torch.tensor(float(sum(len(part.targets) for part in parts if part.counts)))
+        num_queries: Tensor = accelerator.reduce(counted.to(accelerator.device), "sum")
+        summed: dict[str, Tensor] = {}
+        for part in parts:
+            with nullcontext() if part is parts[-1] else accelerator.no_sync(self.model):
+                losses = {name: loss.sum() * part.counts for name, loss in self._compute_losses(part).items()}
+                # DDP averages gradients over processes; the mean over queries needs their sum.
+                accelerator.backward(losses["loss"] * accelerator.num_processes / num_queries)
+            for name, loss in losses.items():
+                summed[name] = summed.get(name, 0) + loss.detach()
+        norm = accelerator.clip_grad_norm_(self.model.parameters(), self.config.optimization.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.update_parameters(self.network)
+        sums: Tensor = accelerator.reduce(torch.stack(list(summed.values())), "sum")
+        figures = dict(zip(summed, (sums / num_queries).tolist(), strict=True))
+        if not math.isfinite(value := figures["loss"]):
+            raise TrainerError(
+                f"the loss is {value} {self._describe_progress()}; lower the learning rate, or train without bf16"
+            )
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        return {**figures, "grad_norm": float(norm), "learning_rate": rate, "num_queries": num_queries.item()}
+
+    def _compute_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Compute losses (queries,): the total as ``loss``, and its unweighted parts, the last stage's for boxes."""
+        batch = batch.to(self.accelerator.device)
+        grounding: GroundingOutput = self.model(self.processor.normalize_inputs(batch.inputs))
+        queries = batch.inputs.queries
+        boxes = compute_box_losses(grounding.boxes, batch.targets)
+        losses = {"loss": boxes.per_query, "l1": boxes.l1[-1], "giou": boxes.giou[-1]}
+        if self.config.verification_loss_weight:
+            losses["verification"] = compute_verification_loss(grounding.scores, grounding.padding, batch.targets)
+            losses["loss"] = losses["loss"] + self.config.verification_loss_weight * losses["verification"]
+        if self.config.prior_loss_weight and grounding.appearance is not None:
+            prior_inputs = (queries.prior, queries.prior_mask, queries.query_image, batch.targets)
+            losses["prior"] = compute_prior_loss(grounding.appearance, *prior_inputs)  # type: ignore[arg-type]
+            losses["loss"] = losses["loss"] + self.config.prior_loss_weight * losses["prior"]
+        return losses
+
+    @property
+    def total_steps(self) -> int:
+        """Number of steps of the whole training."""
+        return self.config.steps or self.config.epochs * self.stream.num_steps
+
+    @property
+    def num_epochs(self) -> int:
+        """Number of epochs; the last one may end early."""
+        return -(-self.total_steps // self.stream.num_steps)
+
+    @property
+    def _global_step(self) -> int:
+        return self.progress.epoch * self.stream.num_steps + self.progress.step
+
+    def _report(self, figures: dict[str, float], wait_s: float, step_s: float) -> None:
+        self.progress_bar.step(self.progress, figures)
+        if self._global_step % self.config.log_every_steps == 0:
+            pace = {"data_wait_s": wait_s, "step_s": step_s, "queries_per_s": figures["num_queries"] / step_s}
+            memory = {"peak_memory_gb": get_peak_memory_bytes(self.accelerator.device) / 1e9}
+            self.accelerator.log({**figures, **pace, **memory}, step=self._global_step)
+
+    def _end_epoch(self) -> None:
+        """Validate, record the epoch, and save it as ``last`` and, if it has the best score, as ``best``."""
+        progress, config = self.progress, self.config
+        record: dict[str, Any] = {"epoch": progress.epoch, "loss": self.progress_bar.pop_mean_loss()}
+        last = progress.epoch + 1 == self.num_epochs
+        is_best = self.validation is None
+        if self.validation and (last or (progress.epoch + 1) % config.validate_every_epochs == 0):
+            predictions = self._validate(self.validation)
+            record["validation"] = metrics = scores(predictions)
+            score = metrics["accuracy"]["0.50"]
+            self.accelerator.log({"accuracy": score, "mean_iou": metrics["mean_iou"]}, step=self._global_step)
+            log_predictions(self.accelerator, self.validation.samples, predictions, self._global_step)
+            is_best = progress.best_score is None or score > progress.best_score
+            progress.best_score = score if is_best else progress.best_score
+        progress.history.append(record)
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        self.progress_bar.epoch(record)
+        self._save(is_best=is_best)
+
+    def _validate(self, stream: EvaluationStream) -> list[PredictionRecord]:
+        network = cast(GroundingNetwork, self.average.module) if self.average else self.network
+        return evaluate_all(Predictor(network=network, processor=self.processor), stream, self.accelerator)
+
+    def _save(self, *, is_best: bool) -> None:
+        if self.accelerator.is_main_process:
+            checkpoint = Checkpoint(
+                network=self.network,
+                processor=self.processor,
+                optimizer=getattr(self.optimizer, "optimizer", self.optimizer),  # without accelerate's wrapper
+                progress=self.progress,
+                average=self.average,
+                num_queries=sum(self.stream.samples.num_queries),
+            )
+            checkpoint.save(self.config.output, is_best=is_best)
+        self.accelerator.wait_for_everyone()
+
+    def _resume(self) -> dict[str, Any]:
+        """Load ``output/last`` and return its state beside the weights; empty in a new folder.
+
+        Raises:
+            TrainerError: the folder holds another run, or ``resume`` is never.
+        """
+        output = self.config.output
+        is_resumed = (output / "last").exists()
+        claim_run_folder(self.config, write=self.accelerator.is_main_process)
+        if not is_resumed:
+            return {}
+        state = read_state(output)
+        num_queries = sum(self.stream.samples.num_queries)
+        if state["num_queries"] != num_queries:
+            raise TrainerError(
+                f"{output} holds a run on other data (queries: {state['num_queries']} then, {num_queries} now); "
+                "give another output, or the data of that run"
+            )
+        weights = state.get("weights") or read_safetensors(output / "last" / "model.safetensors")
+        load_strictly(self.network, weights, str(output / "last"))
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = TrainingState(**state["progress"])
+        return state
+
+    def _write_metrics(self) -> dict[str, Any]:
+        metrics = {
+            "finished": self.progress.epoch >= self.num_epochs,
+            "best_accuracy": self.progress.best_score,
+            "history": self.progress.history,
+        }
+        if self.accelerator.is_main_process:
+            write_atomic(self.config.output / "metrics.json", json.dumps(metrics, indent=1))
+        return metrics

@@ -1,0 +1,113 @@
+"""Parts of a training run, built from its configuration: network, streams, accelerator."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
+
+from shards.errors import SchemaError
+from shards.reader import SampleReader
+from trainer.config import TrainConfig
+from trainer.config_file import convert_to_record, flatten_record
+from trainer.data.batch import BatchBuilder
+from trainer.data.dataset import Samples
+from trainer.data.processor import Processor, load_tokenizer
+from trainer.data.sampler import limit_mixing_ratios
+from trainer.data.stream import EvaluationStream, TrainStream
+from trainer.errors import TrainerError
+from trainer.evaluation.evaluator import build_evaluation_stream
+from trainer.model.network import GroundingNetwork
+from trainer.model.pretrained import LoadReport, choose_text_encoder, load_text, load_visual
+
+
+def build_network(config: TrainConfig) -> tuple[GroundingNetwork, Processor, LoadReport | None]:
+    """Build the network at its starting point, its processor, and the report of the detector's weights."""
+    network = GroundingNetwork(choose_text_encoder(config.network, config.text_encoder))
+    if not config.text_from_scratch:
+        load_text(network, config.text_encoder)
+    loaded = load_visual(network, config.pretrained_visual) if config.pretrained_visual else None
+    return network, Processor(config.processor, load_tokenizer(config.text_encoder)), loaded
+
+
+def build_train_stream(config: TrainConfig, processor: Processor, accelerator: Accelerator) -> TrainStream:
+    """Build this process's stream of training steps.
+
+    Raises:
+        TrainerError: the samples have no queries, or lack the priors of the network.
+    """
+    splits = [config.train_split] + [None] * (len(config.train) - 1)
+    samples = Samples([SampleReader(run, split) for run, split in zip(config.train, splits, strict=True)])
+    if config.network.use_prior:
+        samples.check_priors(config.network.prior_dim)
+    mixing_ratios = config.mixing_ratios
+    if config.max_synthetic_fraction is not None:
+        mixing_ratios = limit_mixing_ratios(samples.runs, config.max_queries, config.max_synthetic_fraction)
+    return TrainStream(
+        samples=samples,
+        batch_builder=BatchBuilder(
+            processor=processor,
+            canvas_px=config.network.image_size_px,
+            prior_dim=config.network.prior_dim if config.network.use_prior else None,
+            seed=config.seed,
+            augmentation=config.augmentation,
+            prior_dropout=config.prior_dropout,
+        ),
+        batch_images=config.batch_images,
+        max_queries=config.max_queries,
+        mixing_ratios=mixing_ratios,
+        num_microbatches=config.gradient_accumulation_steps,
+        rank=accelerator.process_index,
+        num_processes=accelerator.num_processes,
+        num_workers=config.num_workers,
+    )
+
+
+def build_validation_stream(
+    config: TrainConfig, network: GroundingNetwork, processor: Processor, accelerator: Accelerator
+) -> EvaluationStream | None:
+    """Build this process's stream of validation batches; None without validation.
+
+    Raises:
+        TrainerError: the run has no such split.
+    """
+    if config.validate_split is None:
+        return None
+    try:
+        reader = SampleReader(config.validate or config.train[0], config.validate_split)
+    except SchemaError as error:
+        raise TrainerError(f"{error}; name another with --validate-split, or None for no validation") from error
+    return build_evaluation_stream(
+        Samples([reader]),
+        network,
+        processor,
+        accelerator,
+        batch_images=config.validate_batch_images,
+        num_workers=config.num_workers,
+    )
+
+
+def build_accelerator(config: TrainConfig) -> Accelerator:
+    """Build the accelerator of this process, with its tracker's folder."""
+    # Frozen parts have no gradients in the first epochs; DDP must then search for unused parameters.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=config.optimization.freeze_epochs > 0)
+    return Accelerator(
+        cpu=not torch.accelerator.is_available(),  # or several processes without a GPU would not find each other
+        mixed_precision=config.mixed_precision,
+        log_with=None if config.tracker == "none" else config.tracker,
+        project_config=ProjectConfiguration(project_dir=str(config.output), logging_dir=str(config.output)),
+        kwargs_handlers=[unused],
+    )
+
+
+def start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:
+    """Start the tracker and give it the configuration.
+
+    Raises:
+        TrainerError: the tracker is not installed.
+    """
+    values = dict(flatten_record(convert_to_record(config)))
+    plain = {name: value for name, value in values.items() if isinstance(value, int | float | str | bool)}
+    accelerator.init_trackers("log", config=plain)
+    if config.tracker != "none" and accelerator.is_main_process and not accelerator.trackers:
+        raise TrainerError(f"{config.tracker} is not installed; pip install {config.tracker}, or use --tracker none")
