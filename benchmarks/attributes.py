@@ -1,13 +1,13 @@
-"""How often the parser's attributes agree with those that the data sets come with, and how fast it parses.
+"""Measure how often the parser's attributes agree with the datasets' own, and how fast it parses.
 
     make benchmark NAME=attributes ARGS=../shared/real
     python -m benchmarks.attributes ../shared/real --confusions 40
 
-REAL is a folder of TransVG split files, ``transvg/<name>/<name>_val.pth``, whose rows carry the attributes r1 ... r8
-of the data sets' own parser. They are for measuring only. r1 is often a place ("man bottom left": "bottom") or the
-first half of a compound ("water bottle": "water"); how often is counted, and those rows count as disagreements all the
-same. Where ``<name>_val.joined.jsonl.gz`` lies in REAL, the hypothesis of the category is compared with COCO's.
-Prints tables and the confusions, then what is wrong of 600 hand-checked queries, and writes the figures as JSON.
+The argument is a folder of TransVG split files, ``transvg/<name>/<name>_val.pth``, whose rows carry the attributes r1
+... r8 of the datasets' own parser. These serve for measuring only. r1 is often a place ("man bottom left": "bottom") or
+the first half of a compound ("water bottle": "water"). Such rows are counted and remain disagreements. If the folder
+has ``<name>_val.joined.jsonl.gz``, the parsed category is compared with COCO's. Prints tables, confusions and the
+errors in 600 hand-checked queries, and writes the figures as JSON.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from generation.priors.prompt import build_prompt_text
 from shards.sources.isolated import read_pickle
 
 DATASETS = {"RefCOCO": "unc", "RefCOCO+": "unc+", "RefCOCOg": "gref_umd", "ReferIt": "referit"}
-"""As people name them, and as TransVG does."""
+"""TransVG's name of each dataset."""
 
 
 _JOINED = {"RefCOCO": "refcoco", "RefCOCO+": "refcoco_plus", "RefCOCOg": "refcocog_umd", "ReferIt": "referit"}
@@ -44,14 +44,14 @@ _COCO = {
     "sofa": "couch", "motorbike": "motorcycle", "aeroplane": "airplane", "tvmonitor": "tv",
     "diningtable": "dining table", "pottedplant": "potted plant",
 }  # fmt: skip
-"""The joined files have the older names of six categories."""
+"""Current names of six COCO categories, by the older names in the joined files."""
 
 _ORDINALS = {"1st": "first", "2nd": "second", "3rd": "third", "4th": "fourth", "5th": "fifth", "6th": "sixth"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """One query of which the parser says something else than the annotation."""
+    """Query whose parsed attribute differs from the annotation."""
 
     what: str
     query: str
@@ -86,7 +86,7 @@ def main() -> None:
 def _measure_agreement(
     parser: AttributeParser, queries: list[str], given: list[dict[str, Any]], confusions: list[Confusion]
 ) -> dict[str, float | int]:
-    """Agreement over the rows that have the attribute; unique prompts and speed over all."""
+    """Measure agreement over the rows that have the attribute, and unique prompts and speed over all rows."""
     started = time.process_time()
     read = parser.parse(queries)
     seconds = time.process_time() - started
@@ -129,7 +129,7 @@ _POSITION_WORDS = lex.LOCATION_WORDS | {"part", "area", "half", "way", "picture"
 
 
 def _compare_categories(parser: AttributeParser, joined: Path) -> dict[str, float | int]:
-    """How often a category is said, and how often it is COCO's; nothing where the joined rows are not at hand."""
+    """Measure how often a category is parsed and how often it is COCO's; nothing without the joined rows."""
     if not joined.is_file():
         return {}
     with gzip.open(joined, "rt") as lines:
@@ -147,7 +147,7 @@ def _compare_categories(parser: AttributeParser, joined: Path) -> dict[str, floa
 
 
 def _evaluate_hand_checked(parser: AttributeParser, real: Path) -> dict[str, dict[str, float | int]]:
-    """Prints what is wrong and how much is right, round by round."""
+    """Print the errors and the share of right answers per round."""
     checked = check_parser(parser, real)
     console = _make_console()
     table = Table("query", "wrong", "read", title="hand-checked queries that are read wrongly")
@@ -168,19 +168,19 @@ def _evaluate_hand_checked(parser: AttributeParser, real: Path) -> dict[str, dic
 
 
 def _get_words(attr: dict[str, Any], name: str) -> set[str]:
-    """The annotated words, spelling corrected as the parser's; "none" says that there is no such attribute."""
+    """Return the annotated words with corrected spelling; "none" marks a missing attribute."""
     given = {word for text in attr.get(name, ()) for word in normalize_text(str(text)).split() if word != "none"}
     return {correct_spelling(word) for word in given}
 
 
 def _get_annotated_head(attr: dict[str, Any], query: str) -> set[str]:
-    """r1, read as the parser reads the query: "hot dog" is one word."""
+    """Return r1 as the parser reads the query: "hot dog" is one word."""
     given = _get_words(attr, "r1")
     return {"hotdog"} if given == {"dog"} and "hotdog" in query else given
 
 
 def _is_same_word(one: str, other: str) -> bool:
-    """Whether two words are forms of one: the annotation's lemmas are often none ("glass", "brocollus", "va").
+    """Return whether two words are forms of one; the annotation's lemmas are often none ("glass", "brocollus", "va").
 
     Compounds in one word are their last part: a "tablecloth" is a cloth.
     """
@@ -205,7 +205,7 @@ _BASE = {
 
 
 def _normalize_words(words: set[str]) -> set[str]:
-    """The annotation's word for several that say the same."""
+    """Return the annotation's word for synonyms."""
     return {_BASE.get(word, word) for word in words}
 
 
@@ -216,7 +216,7 @@ def _get_heads(one: Attributes) -> set[str]:
 
 
 def _get_colors(one: Attributes) -> set[str]:
-    """Colors of the target and of whatever else the query names; those of the others stay out of the prompt."""
+    """Return the colors of the target and of other objects in the query; the latter stay out of the prompt."""
     related = {
         color for o in one.related for noun_phrase in (o.noun_phrase, *o.details) for color in noun_phrase.colors
     }

@@ -1,11 +1,11 @@
-"""Train the detector with which ``benchmarks.scenes`` looks at real cut-outs: under an hour on one core.
+"""Train the detector of real cut-outs for ``benchmarks.scenes``, in less than an hour on one core.
 
     .venv/bin/python -m benchmarks.cutout_detector --real FOLDER --output cutout-detector
     make benchmark NAME=scenes ARGS="--real FOLDER --detector cutout-detector"
 
-An RT-DETR of the miniature detector's size, which it starts from, learns eight categories on scenes that are pasted out
-of the same cut-outs (but are not the benchmark's scenes). It is no detector for images: it stands for one that
-knows what was pasted, which no published one has to be trained for, but which cannot be had offline.
+The detector is an RT-DETR of the miniature detector's size, and starts from it. It learns eight categories on scenes
+pasted from the same cut-outs, but not the benchmark's scenes. It replaces a published detector, which cannot be had
+offline, and is of no use on real images.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from workflows.miniature.models import detector as detection
 from workflows.miniature.models.detector import INPUT_PX, LabeledImage
 
 CATEGORIES = ("elephant", "zebra", "bus", "donut", "toilet", "potted plant", "stop sign", "orange")
-"""Eight that look different, of which the images at hand give two cut-outs or more."""
+"""Eight categories of different appearance, with at least two cut-outs in the available images."""
 
 KEPT_PX = INPUT_PX * 5 // 4
-"""Side of the images in memory; training crops from these."""
+"""Side of the images in memory, from which training crops."""
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def new_detector() -> RTDetrForObjectDetection:
-    """The miniature's, with another list of classes."""
+    """Return the miniature's detector with another list of classes."""
     names = dict(enumerate(CATEGORIES))
     return RTDetrForObjectDetection.from_pretrained(
         WEIGHTS / "detector",
@@ -74,7 +74,7 @@ def new_detector() -> RTDetrForObjectDetection:
 
 
 def make_pasted_scenes(coco: Path, cutouts: Path, count: int) -> list[LabeledImage]:
-    """Scenes as the benchmark asks for them, with other seeds, made small."""
+    """Make small scenes as the benchmark requests them, with other seeds."""
     images, instances = coco / "images", coco / "instances.json"
     cut_out.main(cut_out.CutOutConfig(source=cut_out.CocoConfig(instances=instances, images=images, output=cutouts)))
     vocabulary = VocabularyConfig(categories={name: f"{name}s" for name in CATEGORIES}, quantifiers=tuple(QUANTIFIERS))
@@ -105,7 +105,7 @@ def shrink_scene(scene: ComposedScene) -> LabeledImage:
 
 
 def augment_scene(scenes: Sequence[LabeledImage], random: Random) -> LabeledImage:
-    """One of them, perhaps mirrored, cropped where nothing is, and in other colors."""
+    """Return a scene that is perhaps mirrored, cropped where it has no object, and in other colors."""
     scene = random.choice(scenes)
     image, boxes = scene.image, scene.boxes_xyxy
     if random.random() < 0.5:

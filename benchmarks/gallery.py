@@ -1,10 +1,10 @@
-"""How fast a gallery of 100,000 entries is in a real browser: first image, filters, search, sorting, pages.
+"""Measure a gallery of 100,000 entries in a real browser: first image, filters, search, sorting, pages.
 
     make benchmark NAME=gallery                       # needs Debian's chromium; two minutes
     make benchmark NAME=gallery ARGS="--entries 5000 --keep /tmp/gallery"
 
-Entries share a few drawn images; each has three queries. Opened as a file, with an empty profile. Times are those
-that the page itself sees, from a click to the new tiles. Prints a table and writes the figures as JSON.
+Entries share a few drawn images, and each has three queries. The page is opened as a file with an empty profile. It
+measures the time from a click to the new tiles itself. Prints a table and writes the figures as JSON.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ async ([id, value]) => {
   return [performance.now() - started, before, found.textContent];
 }
 """
-"""Milliseconds from a change of a filter until its tiles are painted."""
+"""Script that measures milliseconds from a change of a filter until its tiles are painted."""
 
 
 def make_entries(count: int) -> Iterator[Entry]:
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def measure_in_browser(chromium: str, folder: Path, options: argparse.Namespace) -> dict[str, float]:
-    """Milliseconds of each object that a person does."""
+    """Measure milliseconds of each action of a person."""
     from playwright.sync_api import sync_playwright
 
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]

@@ -1,13 +1,13 @@
-"""600 random queries of the validation splits, labeled by reading each before the parser's answer was looked at.
+"""Labels of 600 random queries of the validation splits, made before the parser's answers were known.
 
-``read_queries.tsv`` names each query by data set and row of the TransVG split file, and holds no text of the data
-sets. `` / `` stands between answers that are equally right (the second after both were compared); an empty one is an
-answer, too. Colors are ``color:lemma of what has it``. Location: the words said of the target; those said of
-another object may be found as well.
+``read_queries.tsv`` names each query by dataset and row of the TransVG split file, and holds no text of the datasets.
+`` / `` separates equally right answers (the second one was added after both were compared). An empty answer is valid.
+Colors are ``color:lemma of the object``. Location has the words about the target; words about another object may be
+found as well.
 
-The grammar was written with rounds 1 and 2 (300 and 200 queries) at hand. Round 3 (100) was first seen when it was
-done, and is the honest figure of the three: then 95 % of the heads and 89 % of the prompts were right; what it showed
-was mended afterwards.
+The grammar was written with rounds 1 and 2 (300 and 200 queries) at hand. Round 3 (100) was first used when the grammar
+was finished, so it is the unbiased one: 95 % of the heads and 89 % of the prompts were right. The errors it showed were
+fixed afterwards.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LABELS = Path(__file__).with_name("read_queries.tsv")
 
 @dataclass(frozen=True, kw_only=True)
 class HandChecked:
-    """One query with what is right."""
+    """Query with its right answers."""
 
     query: str
     round: int
@@ -36,7 +36,7 @@ class HandChecked:
     prompts: tuple[str, ...]
 
     def find_wrong(self, read: Attributes) -> dict[str, str]:
-        """What the parser got wrong, ``head``, ``colors``, ``location`` or ``prompt``, with its answer."""
+        """Return the parser's wrong answers for ``head``, ``colors``, ``location`` and ``prompt``."""
         prompt, words_said = build_prompt_text(read), {*read.absolute_location, *read.ordinals}
         words_said = {word for words in words_said for word in (words, *words.split())}
         right = {
@@ -49,7 +49,7 @@ class HandChecked:
 
 
 def read_hand_checked(real: Path) -> Iterator[HandChecked]:
-    """The labeled queries, with their texts from ``real/transvg/<name>/<name>_val.pth``."""
+    """Read the labeled queries, with their texts from ``real/transvg/<name>/<name>_val.pth``."""
     texts: dict[str, list[str]] = {}
     with LABELS.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
@@ -77,7 +77,7 @@ def _parse_color(text: str) -> tuple[str, str]:
 
 
 def check_parser(parser: AttributeParser, real: Path) -> list[tuple[HandChecked, dict[str, str]]]:
-    """Every labeled query with what the parser got wrong of it."""
+    """Return every labeled query with the parser's wrong answers."""
     labeled = list(read_hand_checked(real))
     read = parser.parse([one.query for one in labeled])
     return [(one, one.find_wrong(answer)) for one, answer in zip(labeled, read, strict=True)]

@@ -1,12 +1,11 @@
-"""How long ingest takes for a data set of RefCOCO's size, against copying the same images into a tar.
+"""Measure ingest of a dataset of RefCOCO's size, against copying the same images to a tar.
 
     make benchmark NAME=ingest
 
-Writes 17,000 JPEGs of 640 x 480 (60 kB each, a few kinds of image, every file different) with 119,000 queries in the
-REFER layout into a temporary folder. In turn, several rounds: ingest, from annotations to committed shards, every
-image decoded to its end; and Python's tarfile, which only copies. Then the samples are read back, with hashes
-checked and every record validated, against plain webdataset over the same tars. Prints a table and writes the figures
-as JSON.
+Writes 17,000 JPEGs of 640 x 480 (60 kB each, a few kinds of images, every file different) with 119,000 queries in the
+REFER layout to a temporary folder. Several rounds alternate ingest, from annotations to committed shards with every
+image decoded completely, and Python's tarfile, which only copies. Then the samples are read, with hashes checked and
+every record validated, against plain webdataset over the same tars. Prints a table and writes the figures as JSON.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def main() -> None:
 
 
 def measure_ingest(folder: Path, num_images: int, rounds: int) -> dict[str, Any]:
-    """Medians over the rounds; seconds of wall clock and of all CPUs together."""
+    """Return medians over the rounds, in seconds of wall clock and of all CPUs together."""
     bytes_of_images = write_input(folder, num_images)
     ingests, copies, reads, plain = [], [], [], []
     for _ in range(rounds):
@@ -91,7 +90,7 @@ def measure_ingest(folder: Path, num_images: int, rounds: int) -> dict[str, Any]
 
 
 def measure_time(work: Callable[[], object]) -> tuple[float, float]:
-    """(seconds of wall clock, seconds of CPU of this process and its children)."""
+    """Return seconds of wall clock, and seconds of CPU of this process and its children."""
     started, cpu = time.perf_counter(), _get_cpu_seconds()
     work()
     return time.perf_counter() - started, _get_cpu_seconds() - cpu
@@ -103,7 +102,7 @@ def _get_cpu_seconds() -> float:
 
 
 def write_input(folder: Path, num_images: int) -> int:
-    """Images and REFER files; the bytes of all images."""
+    """Write images and REFER files, and return the bytes of all images."""
     (folder / "images").mkdir()
     kinds = [_make_jpeg(kind) for kind in range(KINDS)]
     total = 0
@@ -118,7 +117,7 @@ def write_input(folder: Path, num_images: int) -> int:
 
 
 def _make_jpeg(kind: int) -> bytes:
-    """Coarse shapes with some noise, about 60 kB."""
+    """Make coarse shapes with some noise, about 60 kB."""
     random = np.random.default_rng(kind)
     coarse = Image.fromarray(random.integers(0, 255, (12, 16, 3), dtype=np.uint8)).resize((WIDTH, HEIGHT))
     noisy = np.asarray(coarse, np.int16) + random.normal(0, 8, (HEIGHT, WIDTH, 3)).astype(np.int16)
@@ -132,7 +131,7 @@ def _add_comment(jpeg: bytes, comment: bytes) -> bytes:
 
 
 def _make_annotations(num_images: int) -> tuple[list[Any], dict[str, Any]]:
-    """Seven objects in an image; three of them are referred to, in two or three sentences, as RefCOCO does."""
+    """Make seven objects per image; three are targets of two or three sentences each, as in RefCOCO."""
     refs, annotations = [], []
     for image in range(num_images):
         for n in range(OBJECTS_EACH):

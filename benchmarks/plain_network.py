@@ -1,8 +1,8 @@
-"""The same network, written as one writes it first: the baseline of ``benchmarks.trainer``.
+"""Plain implementation of the network: the baseline of ``benchmarks.trainer``.
 
-Attention returns its weights, the bias of relative positions is gathered over 400 x 400 pairs, batch norm is a pass of
-its own, every query brings its own copy of the image, keys and values are projected anew in each stage. Parameters
-carry the names of ``trainer.model.network``, so that the same weights load.
+Attention returns its weights. The bias of relative positions is gathered over 400 x 400 pairs. Batch norm is a separate
+pass. Every query has its own copy of the image. Each stage projects keys and values again. Parameters have the names of
+``trainer.model.network``, so that the same weights load.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trainer.model.position_encoding import compute_grid_padding, compute_grid_p
 
 
 class PlainBatchNorm(FrozenBatchNorm):
-    """Frozen batch norm as a pass over the features of its own."""
+    """Frozen batch norm as a separate pass over the features."""
 
     def apply_after(self, convolution: nn.Conv2d, x: Tensor) -> Tensor:
         shape = (1, -1, 1, 1)
@@ -29,7 +29,7 @@ class PlainBatchNorm(FrozenBatchNorm):
 
 
 class PlainBlock(nn.Module):
-    """A bottleneck or basic block whose every operation makes a new tensor."""
+    """Bottleneck or basic block whose every operation makes a new tensor."""
 
     def __init__(self, block: Block) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class PlainBlock(nn.Module):
 
 
 class PlainBackbone(ResNet):
-    """The stem, too, makes new tensors."""
+    """Backbone whose stem makes new tensors as well."""
 
     def forward(self, images: Tensor, gradient_checkpointing: bool = False) -> Tensor:
         x = F.max_pool2d(F.relu(self.bn1.apply_after(self.conv1, images)), kernel_size=3, stride=2, padding=1)
@@ -88,7 +88,7 @@ class PlainEncoderLayer(nn.Module):
 
 
 class PlainRelativeAttention(nn.Module):
-    """Logits of content and of positions, the latter gathered from a table of differences."""
+    """Attention with logits of content and of positions; the latter come from a table of differences."""
 
     table: Tensor
 
@@ -200,7 +200,7 @@ class PlainText(nn.Module):
 
 
 class PlainNetwork(nn.Module):
-    """One image for each query."""
+    """Network with one image per query."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -217,7 +217,7 @@ class PlainNetwork(nn.Module):
     def forward(
         self, images: Tensor, padding_mask: Tensor, token_ids: Tensor, token_mask: Tensor, prior: Tensor
     ) -> Tensor:
-        """(stages, queries, 4) from (queries, 3, size, size), (queries, 40) tokens and (queries, prior_dim)."""
+        """Return (stages, queries, 4) from (queries, 3, size, size), (queries, 40) tokens and (queries, prior_dim)."""
         features = self.input_projection(self.backbone(images))
         padding = compute_grid_padding(padding_mask, *features.shape[-2:])
         positions = compute_grid_positions(padding, self.config.width)
@@ -232,7 +232,7 @@ class PlainNetwork(nn.Module):
 
 
 def make_plain_network(network: GroundingNetwork) -> PlainNetwork:
-    """With the same weights, and the same parts frozen."""
+    """Return a plain network with the same weights, and the same parts frozen."""
     plain = PlainNetwork(network.config)
     plain.load_state_dict(network.state_dict())  # their layout in memory stays the usual one
     trains = {name: parameter.requires_grad for name, parameter in network.named_parameters()}

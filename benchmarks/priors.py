@@ -1,11 +1,11 @@
-"""Do priors show what the query means? The nearest of 4,320 crops of the world's objects says.
+"""Measure whether priors show their query, by the nearest of 4,320 crops of the world's objects.
 
     make benchmark NAME=priors
 
-300 queries of the miniature world, each about an object by its attributes; their priors are made as
-``generate-priors`` makes them. A prior is right where the crop whose CLIP feature is nearest to the prior's shows the
-same category, color and pattern. Crops are cut out of drawn scenes and took no part in any training. Prints a table
-and writes the figures as JSON.
+Each of 300 queries of the miniature world names an object by its attributes. Their priors are made as
+``generate-priors`` makes them. A prior is right if the crop with the nearest CLIP feature has the same category, color
+and pattern. Crops are cut out of drawn scenes that no model was trained on. Prints a table and writes the figures as
+JSON.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from workflows.miniature.world.drawing import PATTERNS
 from workflows.presets import miniature
 
 CROPS_EACH = 12
-"""Crops of every combination of category, color and pattern."""
+"""Number of crops per combination of category, color and pattern."""
 
 SIDE = 1.6
 """Side of a square crop as a multiple of the box's longer side."""
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def measure_priors(generator: PriorGenerator, num_queries: int, crops_each: int = CROPS_EACH) -> dict[str, float | int]:
-    """Shares of the priors whose nearest crop has the right category, color, pattern, and all three."""
+    """Return the shares of priors whose nearest crop has the right category, color, pattern, and all three."""
     truths, queries = make_attribute_queries(num_queries)
     shown, crops = make_world_crops(crops_each)
     priors = np.stack([prior.feature for prior in generator.generate(queries)]).astype(np.float32)
@@ -69,7 +69,7 @@ def measure_priors(generator: PriorGenerator, num_queries: int, crops_each: int 
 
 
 def make_attribute_queries(count: int, seed: int = 0) -> tuple[list[Combination], list[str]]:
-    """Objects, and a query for each that names all of its attributes, some with a place besides."""
+    """Return objects, and a query for each that names all of its attributes, some with a place."""
     random = Random(seed)
     combinations = list(list_combinations())
     random.shuffle(combinations)
@@ -86,7 +86,7 @@ def _make_query(truth: Combination, random: Random) -> str:
 
 
 def make_world_crops(each: int) -> tuple[list[Combination], list[RgbImage]]:
-    """Objects cut out of scenes in which another object stands, too."""
+    """Cut objects out of scenes with another object."""
     shown, crops = [], []
     for number, truth in enumerate(list_combinations()):
         for i in range(each):
@@ -99,7 +99,7 @@ def make_world_crops(each: int) -> tuple[list[Combination], list[RgbImage]]:
 
 
 def _crop_square(image: RgbImage, box: tuple[float, float, float, float]) -> RgbImage:
-    """The square around a box, moved into the image where it would reach over the edge."""
+    """Crop the square around a box, moved into the image at its edges."""
     left, top, right, bottom = box
     height, width = image.shape[:2]
     side = min(round(SIDE * max(right - left, bottom - top)), height, width)

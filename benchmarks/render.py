@@ -1,12 +1,12 @@
-"""How fast priors are made, against the loop that one writes first; in turn, in one process, with the same models.
+"""Measure how fast priors are rendered against a plain loop, alternating in one process with the same models.
 
     make benchmark NAME=render                                        # the miniature models, a few minutes on a CPU
     make benchmark NAME=render ARGS="--full-size --prompts 32 --size 512 --steps 20 --dtype float16"   # on a GPU
 
-The loop: for each query ``pipeline(prompt)``, save the PNG, open it, CLIP. Ours: ``PriorRenderer`` and the store's
-sink.
-Same checkpoint, size, steps, scheduler, guidance, precision and threads. ``--full-size`` builds the architectures of
-Stable Diffusion 1.5 and CLIP ViT-B/32 with random weights. Prints a table and writes the figures as JSON.
+The loop calls ``pipeline(prompt)`` for each query, saves the PNG, opens it and applies CLIP. Ours is ``PriorRenderer``
+with the store's sink. Checkpoint, size, steps, scheduler, guidance, precision and threads are the same. ``--full-size``
+builds the architectures of Stable Diffusion 1.5 and CLIP ViT-B/32 with random weights. Prints a table and writes the
+figures as JSON.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _measure_speed(config: PriorConfig, options: argparse.Namespace, scratch: Pa
 
 
 class Loop:
-    """What one writes first; the models are the same objects as ours, but in the loop's precision its own."""
+    """Plain loop over queries; it shares our models unless its precision differs."""
 
     def __init__(self, config: PriorConfig, drawer: PriorRenderer, scratch: Path) -> None:
         self.config, self.encoder, self.folder = config, drawer.encoder, scratch / "loop"
@@ -165,7 +165,7 @@ class Loop:
 
 
 class Ours:
-    """Draw and encode in batches, then write a shard."""
+    """Rendering and encoding in batches, then writing of a shard."""
 
     def __init__(self, config: PriorConfig, drawer: PriorRenderer, scratch: Path) -> None:
         self.drawer, self.folder = drawer, scratch / "ours"
@@ -206,7 +206,7 @@ def _synchronize() -> None:
 
 @contextmanager
 def _track_peak_memory() -> Iterator[Callable[[], float]]:
-    """Peak in MB: of the GPU where there is one, else of this process, looked at every 20 ms."""
+    """Yield a function that returns the peak in MB: of the GPU, or of this process, sampled every 20 ms."""
     process, stop, highest = psutil.Process(), threading.Event(), [0.0]
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -231,7 +231,7 @@ def _get_denoiser(pipeline: Any) -> Any:
 
 
 def _measure_model_share(drawer: PriorRenderer, work: Callable[[], object]) -> float:
-    """Share of the wall clock of ``work`` spent in the denoiser's and the VAE decoder's forward."""
+    """Measure the share of the wall clock of ``work`` in the denoiser's and the VAE decoder's forward."""
     pipeline = drawer.renderer._pipeline
     spent = [0.0]
 
@@ -257,14 +257,14 @@ def _measure_model_share(drawer: PriorRenderer, work: Callable[[], object]) -> f
 
 
 def _count_flops(drawer: PriorRenderer, prompt: str) -> int:
-    """Floating-point operations of the denoiser and the VAE for one image."""
+    """Count the floating-point operations of denoiser and VAE for one image."""
     with FlopCounterMode(display=False) as counter:
         drawer.renderer.render([prompt], [0])
     return int(counter.get_total_flops())
 
 
 def _measure_matmul_rate(config: PriorConfig) -> float:
-    """FLOP/s of a large matrix product in the same precision, best of several."""
+    """Measure FLOP/s of a large matrix product in the same precision, best of several."""
     device, dtype = config.render.device, getattr(torch, config.render.dtype)
     n = 8192 if device == "cuda" else 1024
     a, b = torch.randn(n, n, device=device, dtype=dtype), torch.randn(n, n, device=device, dtype=dtype)
@@ -272,7 +272,7 @@ def _measure_matmul_rate(config: PriorConfig) -> float:
 
 
 def _count_prompts(path: Path | None) -> tuple[int, int]:
-    """Queries and different prompts of a split; 1 and 1 without one."""
+    """Count queries and different prompts of a split; 1 and 1 without a split."""
     if path is None:
         return 1, 1
     queries = [str(row[3]) for row in read_pickle(path) if not is_empty(str(row[3]))]
@@ -282,7 +282,7 @@ def _count_prompts(path: Path | None) -> tuple[int, int]:
 
 
 def _make_full_size_config(folder: Path) -> PriorConfig:
-    """The architectures of Stable Diffusion 1.5 and CLIP ViT-B/32 with random weights, saved and loaded as others."""
+    """Save Stable Diffusion 1.5 and CLIP ViT-B/32 with random weights, and return their configuration."""
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 

@@ -1,13 +1,13 @@
-"""How fast the network trains and answers, against the same network written plainly; in turn, in one process.
+"""Measure training and evaluation of the network against a plain implementation, alternating in one process.
 
     make benchmark NAME=trainer                                                   # full size on a CPU: half an hour
-    make benchmark NAME=trainer ARGS="--size miniature --rounds 2"                # a minute, to see that it runs
+    make benchmark NAME=trainer ARGS="--size miniature --rounds 2"                # a smoke test of a minute
     make benchmark NAME=trainer ARGS="--bf16 --compile --num-images 64 --batch 64 --rounds 20"         # on a GPU
 
-The plain version (``benchmarks.plain_network``) has the same weights, random ones of the published architecture: one
-image for each query, 40 tokens, attention that returns its weights. Both run in the same precision. Evaluation asks
-images with as many queries as RefCOCO's validation split has; what both answer is compared. Training takes AdamW's
-steps over the same number of queries, ours with k = 4 and k = 1 queries a image. Loaders read the same JPEGs on one
+The plain version (``benchmarks.plain_network``) has the same weights, random ones of the published architecture. It has
+one image per query, 40 tokens, and attention that returns its weights. Both run in the same precision. Evaluation has
+images with as many queries as in RefCOCO's validation split, and both predictions are compared. Training takes AdamW
+steps over the same number of queries, ours with k = 4 and k = 1 queries per image. Loaders read the same JPEGs on one
 core. Prints tables and writes the figures as JSON.
 """
 
@@ -61,7 +61,7 @@ from workflows.miniature import WEIGHTS
 console = Console()
 
 TRAINING = {"queries": 120_624, "images": 16_994, "epochs": 90}
-"""RefCOCO's training split and the published length."""
+"""Size of RefCOCO's training split and published number of epochs."""
 
 MAX_TOKENS = 40
 
@@ -79,12 +79,12 @@ class QueryBatch:
     targets: Tensor
 
     def trim_tokens(self) -> tuple[Tensor, Tensor]:
-        """Tokens up to the longest phrase."""
+        """Trim tokens to the longest query."""
         longest = int(self.token_mask.sum(1).max())
         return self.token_ids[:, :longest], self.token_mask[:, :longest]
 
     def select_images(self, image_range: range, max_queries: int | None = None) -> QueryBatch:
-        """Some images with their queries, or the first ones of each."""
+        """Select some images with their queries, or with the first ones of each."""
         rows: list[int] = []
         for number in image_range:
             rows += (self.query_image == number).nonzero()[:max_queries, 0].tolist()
@@ -145,7 +145,7 @@ def describe_machine(device: torch.device) -> str:
 
 
 def new_network(size: str) -> GroundingNetwork:
-    """Of the architecture with random weights; a BERT-base, or the miniature's."""
+    """Return the architecture with random weights; its text encoder is a BERT-base, or the miniature's."""
     torch.manual_seed(0)
     if size == "published":
         return GroundingNetwork(replace(make_published_config(), text=BertConfig().to_dict()))
@@ -154,7 +154,7 @@ def new_network(size: str) -> GroundingNetwork:
 
 
 def make_query_batch(config: NetworkConfig, num_images: int, device: torch.device) -> QueryBatch:
-    """Images of 4:3 with queries as RefCOCO's validation split has them."""
+    """Make images of 4:3 with as many queries as in RefCOCO's validation split."""
     random, size = Random(0), config.image_size_px
     generator = torch.Generator().manual_seed(0)
     counts = [sample_histogram(NUM_QUERIES, random) for _ in range(num_images)]
@@ -207,7 +207,7 @@ def measure_seconds(work: Callable[[], Any], device: torch.device) -> float:
 
 
 def measure_in_turn(ways: Mapping[str, Callable[[], Any]], rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Seconds of each way in each round, after one that does not count."""
+    """Measure seconds of each way in each round, after one round that does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, way in ways.items():
@@ -219,7 +219,7 @@ def measure_in_turn(ways: Mapping[str, Callable[[], Any]], rounds: int, device: 
 
 
 def compute_rates(seconds: Mapping[str, list[float]], num_queries: Mapping[str, int], baseline: str) -> dict[str, Any]:
-    """Queries a second by the median round, and how many times the baseline's in the same round."""
+    """Compute queries per second of the median round, and the ratio to the baseline in the same round."""
     figures: dict[str, Any] = {}
     for name, took in seconds.items():
         share = num_queries[name] / num_queries[baseline]
@@ -233,8 +233,11 @@ def compute_rates(seconds: Mapping[str, list[float]], num_queries: Mapping[str, 
 
 
 def measure_evaluation(network: GroundingNetwork, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Both answer the same queries: ours in batches of 4 images (32 on a GPU), the plain one those of one (of 4 on a
-    GPU) with a copy of the image for each."""
+    """Measure both on the same queries.
+
+    Ours has batches of 4 images (32 on a GPU). The plain one has the queries of one image (of 4 on a GPU), with a copy
+    of the image for each.
+    """
     network.eval()
     plain = make_plain_network(network).to(device).eval()
     all_queries = make_query_batch(network.config, options.num_images, device)
@@ -275,7 +278,7 @@ def compute_accuracy(boxes: Tensor, targets: Tensor) -> float:
 
 
 def measure_training(network: GroundingNetwork, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Steps of as many queries: ours of batch / 4 images with four each and of batch images with one."""
+    """Measure steps of equally many queries: ours of batch / 4 images with four each, and of batch images with one."""
     network.train()
     plain = make_plain_network(network).to(device).train()
     batch = options.batch
@@ -315,7 +318,7 @@ def measure_training(network: GroundingNetwork, options: argparse.Namespace, dev
 
 
 def stack_batches(parts: list[QueryBatch]) -> QueryBatch:
-    """Several as one batch."""
+    """Stack several batches to one."""
     first, images = [], 0
     for part in parts:
         first.append(part.query_image + images)
@@ -327,8 +330,11 @@ def stack_batches(parts: list[QueryBatch]) -> QueryBatch:
 
 
 def measure_memory(network: GroundingNetwork, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """What a training step keeps for its gradients, for each query: bytes of tensors that autograd saves more of for
-    two images than for one. What is saved once, such as weights cast to bf16, does not count."""
+    """Measure the bytes per query that a training step keeps for its gradients.
+
+    Counted are tensors of which autograd saves more for two images than for one. Tensors that are saved once, such as
+    weights cast to bf16, do not count.
+    """
     network.train()
     plain = make_plain_network(network).to(device).train()
     few = make_query_batch(network.config, 8, device)
@@ -376,7 +382,7 @@ def measure_memory(network: GroundingNetwork, options: argparse.Namespace, devic
 
 
 def measure_loader(config: NetworkConfig, options: argparse.Namespace) -> dict[str, Any]:
-    """Queries a second of one core: JPEGs of 640 x 480 with seven queries each, training transforms, tokens."""
+    """Measure queries per second of one core: JPEGs of 640 x 480 with seven queries each, transforms, tokens."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     processor = Processor(ProcessorConfig(), load_tokenizer(str(WEIGHTS / "bert")))
@@ -448,7 +454,7 @@ def count_flops(run: Callable[[], Any]) -> float:
 
 
 def measure_peak_flops(device: torch.device, kind: torch.dtype) -> float:
-    """Of a large product of square matrices."""
+    """Measure FLOP/s of a large product of square matrices."""
     side = 2048 if device.type == "cpu" else 8192
     a = torch.randn(side, side, device=device, dtype=kind)
     best = min(measure_seconds(lambda: a @ a, device) for _ in range(6))
@@ -458,7 +464,7 @@ def measure_peak_flops(device: torch.device, kind: torch.dtype) -> float:
 def measure_growth(
     network: GroundingNetwork, options: argparse.Namespace, device: torch.device
 ) -> list[dict[str, Any]]:
-    """Milliseconds of an evaluation, by images, queries of each and size."""
+    """Measure milliseconds of an evaluation by images, queries per image and size."""
     rows = []
     sizes = [network.config.image_size_px] if options.size == "miniature" else [384, 512, 640]
     for size in sizes:
@@ -483,7 +489,7 @@ def measure_growth(
 
 
 def repeat_query(one: QueryBatch, num_images: int, k: int) -> QueryBatch:
-    """Copies of a image with k copies of its first query each."""
+    """Return copies of an image with k copies of its first query each."""
     rows = torch.zeros(num_images * k, dtype=torch.long, device=one.images.device)
     return QueryBatch(
         images=one.images.repeat(num_images, 1, 1, 1),

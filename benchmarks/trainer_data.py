@@ -1,4 +1,4 @@
-"""RefCOCO-like data for ``benchmarks.trainer``: images, queries, shards, and the data set that one writes first."""
+"""Data of RefCOCO's kind for ``benchmarks.trainer``: images, queries, shards, and a plain dataset."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NUM_QUERIES |= {15: 28, 16: 4, 17: 11, 18: 4, 19: 3, 20: 5, 21: 3, 22: 1, 24: 3,
 """RefCOCO val: queries to how many of its 1,500 images have so many; 10,834 in all."""
 
 NUM_WORDS = {1: 92, 2: 266, 3: 235, 4: 162, 5: 96, 6: 57, 7: 37, 8: 21, 9: 14, 10: 8, 11: 4, 12: 7}
-"""RefCOCO val: words to the share of queries that have so many, in thousandths."""
+"""Words per query in RefCOCO val, with their share of queries in thousandths."""
 
 WORDS = (
     "left",
@@ -70,7 +70,7 @@ def make_image(number: int, size: tuple[int, int] = (640, 480)) -> bytes:
 
 
 def make_sample(key: str, num_queries: int) -> Sample:
-    """A image with that many queries about boxes in it."""
+    """Return an image with that many queries about boxes in it."""
     random = Random(key)
     boxes = []
     for _ in range(num_queries):
@@ -94,14 +94,14 @@ def make_sample(key: str, num_queries: int) -> Sample:
 
 
 class MakeSamplesStage(Stage[Item, Sample]):
-    """The sample of each row."""
+    """Stage that makes the sample of each row."""
 
     def process(self, items: list[Item]) -> list[Any]:
         return [make_sample(item.key, **item.payload) for item in items]
 
 
 def write_shards(run: Path, num_images: int, num_queries: int) -> None:
-    """Images of 640 x 480 with so many queries each."""
+    """Write images of 640 x 480 with so many queries each."""
     rows = [PlanRow(key=f"{i:06d}", payload={"num_queries": num_queries}, group="train") for i in range(num_images)]
     job = Job(
         name="drawn",
@@ -117,11 +117,11 @@ def write_shards(run: Path, num_images: int, num_queries: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class PlainDataset(Dataset[tuple[Tensor, ...]]):
-    """One query a sample: its image opened, decoded, transformed and normalized, its phrase padded to 40 tokens."""
+    """Dataset of one query per sample: image opened, decoded, transformed and normalized, query padded to 40 tokens."""
 
     files: list[Path]
     queries: list[tuple[int, str, tuple[float, float, float, float]]]
-    """File, phrase and box."""
+    """File, query and box of each sample."""
 
     processor: Processor
     canvas_px: int
@@ -152,7 +152,7 @@ class PlainDataset(Dataset[tuple[Tensor, ...]]):
 def make_plain_dataset(
     folder: Path, num_images: int, num_queries: int, processor: Processor, canvas_px: int
 ) -> PlainDataset:
-    """The same images and queries as ``write_shards``, as JPEG files and a list."""
+    """Make the images and queries of ``write_shards`` as JPEG files and a list."""
     folder.mkdir(parents=True)
     files, queries = [], []
     for i in range(num_images):

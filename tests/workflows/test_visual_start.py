@@ -45,7 +45,7 @@ def test_features_are_scaled_as_a_whole() -> None:
     torch.testing.assert_close(backbone(images), 0.25 * before)
 
 
-def test_what_was_taught_is_loaded_by_the_trainer_and_not_taught_again(tmp_path: Path) -> None:
+def test_a_pretrained_backbone_is_loaded_by_the_trainer_and_not_trained_again(tmp_path: Path) -> None:
     config = PretrainedVisualConfig(output=tmp_path / "start", steps=2)
     main(config)
     from trainer.model.config import make_miniature_config
@@ -65,5 +65,5 @@ def test_what_was_taught_is_loaded_by_the_trainer_and_not_taught_again(tmp_path:
     written = (config.output / "model.safetensors").stat().st_mtime_ns
     main(config)
     assert (config.output / "model.safetensors").stat().st_mtime_ns == written
-    with pytest.raises(UserError, match=r"was taught otherwise .*'steps': 2.*'steps': 3"):
+    with pytest.raises(UserError, match=r"was trained with other settings .*'steps': 2.*'steps': 3"):
         main(replace(config, steps=3))

@@ -24,7 +24,7 @@ from generation.priors.generator import PriorGenerator
 from trainer.predict import Grounder
 from workflows.app.answers import GroundingSession
 from workflows.cli.console import UserError, console, run
-from workflows.miniature.world.dataset import referred, sample_scene
+from workflows.miniature.world.dataset import generate_refs, sample_scene
 from workflows.predict import read_query_file
 from workflows.priors.config import load_prior_config
 
@@ -103,7 +103,7 @@ def _draw_examples(folder: Path, count: int = 8, seed: int = 11) -> Iterator[Exa
     for number in range(count):
         split, random = ("testA", "testB")[number % 2], Random(f"examples/{seed}/{number}")
         scene = sample_scene(split, random)
-        queries = [text for _, texts in referred(scene, split, random) for text in texts]
+        queries = [text for _, texts in generate_refs(scene, split, random) for text in texts]
         if queries:
             path = folder / f"{number}.png"
             scene.draw().save(path)

@@ -1,4 +1,4 @@
-"""The miniature world: drawn scenes, their data set and captions, and the small models trained on them."""
+"""Miniature world: drawn scenes, their dataset and captions, and the small models trained on them."""
 
 from pathlib import Path
 

@@ -1,9 +1,9 @@
-"""Train the miniature CLIP, Stable Diffusion and detector, and write them with their model card.
+"""Train the miniature CLIP, Stable Diffusion and detector, and save them with their model card.
 
     make miniature-models
 
-takes hours on two CPU cores. It may be stopped and started again at any time: each model
-goes on from its checkpoint in the work folder. The weights in the repository were made by this command.
+The command takes hours on two CPU cores. To resume it, run it again: each model continues from its checkpoint in the
+work folder. The weights in the repository were made by this command.
 """
 
 from __future__ import annotations
@@ -42,44 +42,44 @@ from workflows.miniature.world.dataset import sample_captioned_image
 
 @dataclass(frozen=True, kw_only=True)
 class MiniatureModelsConfig:
-    """How much training each model gets."""
+    """Training lengths of the models and folders."""
 
     work: Path = Path("runs/miniature-models")
-    """Checkpoints, the bank of images and contact sheets."""
+    """Folder of checkpoints, captioned images and contact sheets."""
 
     output: Path = WEIGHTS
-    """Where the models are written."""
+    """Folder of the trained models."""
 
     num_images: int = 60_000
-    """Captioned images to learn from."""
+    """Number of captioned training images."""
 
     autoencoder_steps: int = 2_200
     clip_steps: int = 1_500
     clip_sharpening_steps: int = 900
-    """Of its vision tower alone, after that."""
+    """Steps of CLIP's vision tower alone, after ``clip_steps``."""
 
     unet_steps: int = 9_500
     classifier_steps: int = 450
     detector_steps: int = 4_500
-    """On world scenes, drawn and passed through the autoencoder."""
+    """Steps of the detector on world scenes, drawn and passed through the autoencoder."""
 
     detector_generated_steps: int = 900
-    """On world scenes and drawn images, after that."""
+    """Steps of the detector on world scenes and rendered images, after ``detector_steps``."""
 
     num_autoencoded: int = 4_000
-    """Images passed through the autoencoder for the detector to learn from."""
+    """Number of training images of the detector that pass through the autoencoder."""
 
     num_generated: int = 900
-    """Images that Stable Diffusion draws for the detector to learn from."""
+    """Number of training images of the detector that Stable Diffusion renders."""
 
     num_measured: int = 300
-    """Single-object prompts of the measurement."""
+    """Number of single-object prompts of the evaluation."""
 
     threads: int = os.cpu_count() or 1
 
 
 def main(config: MiniatureModelsConfig) -> None:
-    """Train what is not trained yet, measure, and write everything."""
+    """Train the missing models, evaluate them and save everything."""
     torch.set_num_threads(config.threads)
     config.work.mkdir(parents=True, exist_ok=True)
     bank = ImageBank(config.work, config.num_images)
@@ -95,11 +95,11 @@ def main(config: MiniatureModelsConfig) -> None:
     export(config.output, pipeline, clip, tokenizer, detector, classifier)
     figures = measure_all(config)
     write_card(config.output, figures)
-    console.print(f"weights, measurements and model card lie in {config.output}")
+    console.print(f"weights, measurements and model card saved to {config.output}")
 
 
 def train_on_world(config: MiniatureModelsConfig, autoencoder: AutoencoderKL) -> RTDetrForObjectDetection:
-    """Learn from world scenes, half of them as the autoencoder gives them back."""
+    """Train the detector on world scenes, half of them decoded by the autoencoder."""
     passed = detection.pass_through_autoencoder(autoencoder, config.num_autoencoded)
 
     def sample_at(random: Random) -> detection.LabeledImage:
@@ -111,10 +111,10 @@ def train_on_world(config: MiniatureModelsConfig, autoencoder: AutoencoderKL) ->
 def train_on_generated(
     config: MiniatureModelsConfig, first: RTDetrForObjectDetection, pipeline: StableDiffusionPipeline
 ) -> RTDetrForObjectDetection:
-    """Go on with images that Stable Diffusion drew.
+    """Continue the detector's training with images that Stable Diffusion rendered.
 
-    Nobody labeled those. A image is used where the detector trained on the world, the caption's category and a
-    count without any learned model all agree; its boxes are the detector's.
+    Nobody labeled these images. An image is used if the detector, the category of its caption and a count without a
+    learned model agree. Its boxes are the detector's.
     """
     teacher = config.work / "detector-of-the-world"
     first.save_pretrained(teacher)
@@ -135,7 +135,9 @@ def train_on_generated(
             if all(name[:3] in caption for name in names):
                 boxes = tuple(f.box_xyxy for f in detections)
                 agreed.append(detection.LabeledImage(image=image, boxes_xyxy=boxes, categories=names))
-    console.print(f"{len(agreed)} of {len(images)} drawn images have labels that all readers agree on")
+    console.print(
+        f"{len(agreed)} of {len(images)} rendered images have labels on which detector, caption and count agree"
+    )
 
     def sample_at(random: Random) -> detection.LabeledImage:
         return random.choice(agreed) if agreed and random.random() < 0.4 else detection.sample_world_scene(random)
@@ -153,7 +155,7 @@ def export(
     detector: RTDetrForObjectDetection,
     classifier: AttributeClassifier,
 ) -> None:
-    """Write all models in half precision, in the folder layouts of diffusers and transformers."""
+    """Save all models in half precision, in the folder layouts of diffusers and transformers."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("stable-diffusion", "clip", "detector"):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -169,7 +171,7 @@ def export(
 
 
 def export_bert(folder: Path) -> None:
-    """A configuration and vocabulary without weights: the trainer starts its text encoder from scratch."""
+    """Save configuration and vocabulary without weights; the trainer initializes its text encoder at random."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "tokenizer.json").exists():
         vocabulary = {token: i for i, token in enumerate(build_bert_vocabulary())}
@@ -186,7 +188,7 @@ def export_bert(folder: Path) -> None:
 
 
 def measure_all(config: MiniatureModelsConfig) -> dict[str, object]:
-    """Measure the models as they are read back from the output folder."""
+    """Evaluate the saved models."""
     folder = config.output
     pipeline = StableDiffusionPipeline.from_pretrained(folder / "stable-diffusion", torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
@@ -198,7 +200,7 @@ def measure_all(config: MiniatureModelsConfig) -> dict[str, object]:
         "sampler": f"{diffusion.STEPS} DDIM steps at guidance {diffusion.GUIDANCE}",
         "autoencoder_psnr_db": measure.measure_autoencoder(pipeline, config.work),
         "clip_caption_retrieval": measure.measure_clip(clip, tokenizer, config.work),
-        "judge_on_world": measure.measure_classifier(classifier),
+        "classifier_on_world": measure.measure_classifier(classifier),
         "detector_ap50_world": measure.measure_detector(detector),
         **measure.measure_diffusion(
             pipeline, classifier, detector, config.work, config.num_measured, images_per_prompt=4
@@ -207,7 +209,7 @@ def measure_all(config: MiniatureModelsConfig) -> dict[str, object]:
             "autoencoder": config.autoencoder_steps,
             "clip": config.clip_steps + config.clip_sharpening_steps,
             "unet": config.unet_steps,
-            "judge": config.classifier_steps,
+            "attribute_classifier": config.classifier_steps,
             "detector": config.detector_steps + config.detector_generated_steps,
         },
         "num_parameters": {
@@ -215,7 +217,7 @@ def measure_all(config: MiniatureModelsConfig) -> dict[str, object]:
             "unet": diffusion.count_parameters(pipeline.unet),
             "clip": diffusion.count_parameters(clip),
             "detector": diffusion.count_parameters(RTDetrForObjectDetection.from_pretrained(detector)),
-            "judge": diffusion.count_parameters(classifier),
+            "attribute_classifier": diffusion.count_parameters(classifier),
         },
         "size_bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
     }

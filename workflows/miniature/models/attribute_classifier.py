@@ -1,7 +1,7 @@
-"""An independent reader of images: what category, color and pattern does a drawing of one object show?
+"""Classifier of category, color and pattern of one drawn object, for the evaluation of the miniature models.
 
-It shares nothing with the CLIP that scores priors. It learns from the world's own drawings, half of them passed
-through the autoencoder, and measures what Stable Diffusion draws. Counting is done without any learned model.
+It shares nothing with the CLIP that scores priors. It is trained on the world's own drawings, half of them decoded by
+the autoencoder. Objects are counted without a learned model.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from workflows.miniature.world.dataset import Combination, compose, list_combina
 from workflows.miniature.world.drawing import CATEGORIES, COLORS, PATTERNS
 
 HEADS = {"category": CATEGORIES, "color": tuple(COLORS), "pattern": PATTERNS}
-WEIGHTS_FILE = "judge.safetensors"
+WEIGHTS_FILE = "attribute_classifier.safetensors"
 FOREGROUND_DISTANCE = 55
-"""Sum of the three channels' differences from the nearest background color."""
+"""Limit of the sum of the channels' differences from the nearest background color."""
 
 MIN_AREA_PX = 30
 
 
 class AttributeClassifier(nn.Module):
-    """Five convolutions and one linear head for each attribute."""
+    """Network of five convolutions and a linear head per attribute."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,14 +50,14 @@ class AttributeClassifier(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(2 * 128, len(labels)) for name, labels in HEADS.items()})
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """(n, 3, 64, 64) in -1..1 to logits for each attribute."""
+        """Compute the logits of each attribute from images (n, 3, 64, 64) in -1..1."""
         grid = self.trunk(images)
         feature = torch.cat([grid.mean((2, 3)), grid.amax((2, 3))], dim=1)
         return {name: head(feature) for name, head in self.heads.items()}
 
     @torch.no_grad()
     def read(self, images: Sequence[Image.Image]) -> list[Combination]:
-        """(category, color, pattern) of each image of one object."""
+        """Classify category, color and pattern of images of one object."""
         logits = self(to_tensor(np.stack([np.asarray(p.convert("RGB").resize((64, 64))) for p in images])))
         columns = [[HEADS[name][i] for i in logits[name].argmax(1).tolist()] for name in HEADS]
         return [(category, color, pattern) for category, color, pattern in zip(*columns, strict=True)]
@@ -94,14 +94,16 @@ def train_classifier(autoencoder: AutoencoderKL, folder: Path, steps: int) -> At
             )
         return torch.stack(losses).sum()
 
-    train_model(LoopConfig(name="judge", steps=steps, learning_rate=2e-3), classifier, compute_loss, folder)
+    train_model(
+        LoopConfig(name="attribute-classifier", steps=steps, learning_rate=2e-3), classifier, compute_loss, folder
+    )
     return classifier
 
 
 def count_objects(image: Image.Image) -> int:
-    """Objects of a drawn image by connected components: whatever differs from the colors along its border.
+    """Count the objects of a drawn image as connected components of pixels unlike the border.
 
-    The background has at most two colors; an outline is dark and closed, so each object is one filled component.
+    The background has at most two colors. Outlines are dark and closed, so each object is one filled component.
     """
     array = np.asarray(image.convert("RGB")).astype(np.int32)
     border = np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])

@@ -1,4 +1,4 @@
-"""The miniature Stable Diffusion's autoencoder: 64 x 64 images to 16 x 16 x 4 latents."""
+"""Autoencoder of the miniature Stable Diffusion: 64 x 64 images to 16 x 16 x 4 latents."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def new_autoencoder() -> AutoencoderKL:
 
 
 def train_autoencoder(bank: ImageBank, folder: Path, steps: int) -> AutoencoderKL:
-    """Train on the bank; the scaling factor is set so that latents have unit variance."""
+    """Train on the image bank, and set the scaling factor so that latents have unit variance."""
     model = new_autoencoder()
 
     def compute_loss(step: int) -> Tensor:
@@ -57,6 +57,6 @@ def train_autoencoder(bank: ImageBank, folder: Path, steps: int) -> AutoencoderK
 
 @torch.no_grad()
 def compute_psnr_db(model: AutoencoderKL, images: Tensor) -> float:
-    """Peak signal-to-noise ratio of (n, 3, 64, 64) images in -1..1 after encoding and decoding."""
+    """Compute the peak signal-to-noise ratio of (n, 3, 64, 64) images in -1..1 after encoding and decoding."""
     decoded = model.decode(model.encode(images).latent_dist.mean).sample.clamp(-1, 1)
     return 10 * math.log10(4 / functional.mse_loss(decoded, images).item())

@@ -1,4 +1,4 @@
-"""The bank of captioned images that the miniature models learn from, and their tokenizers."""
+"""Captioned training images of the miniature models, and their tokenizers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from transformers import CLIPTokenizer
 from workflows.miniature.world.dataset import IMAGE_PX, sample_captioned_image
 
 MAX_TOKENS = 32
-"""Length to which CLIP's and Stable Diffusion's texts are padded."""
+"""Length to which texts of CLIP and Stable Diffusion are padded."""
 
 ENGLISH = (
     "man woman person boy girl child guy lady people kid player in on at with the a an and of to from by near "
@@ -34,17 +34,17 @@ ENGLISH = (
     "pizza cake donut sandwich banana apple broccoli carrot plate fork knife spoon sky grass tree house wall "
     "building water road rock mountain window door one two three four five six second third first last 2nd 3rd"
 )
-"""Common words of referring expressions, so that the small vocabularies hold more than the world's own words."""
+"""Common words of referring expressions, added to the world's own words in the small vocabularies."""
 
 POSITIONS = "the one on far left right leftmost rightmost furthest from 2nd 3rd 4th fourth above below of top center"
 
 
 class ImageBank:
-    """``num_images`` captioned images of the world, kept as arrays in a folder.
+    """Captioned images of the world, kept as arrays in a folder.
 
     Attributes:
         images: (num_images, 64, 64, 3) uint8, memory-mapped.
-        captions: as many strings.
+        captions: one string per image.
     """
 
     def __init__(self, folder: Path, num_images: int, seed: int = 1) -> None:
@@ -55,7 +55,7 @@ class ImageBank:
         self.captions: list[str] = json.loads(stem.with_suffix(".json").read_text())
 
     def batch(self, size: int, random: Random) -> tuple[Tensor, list[str]]:
-        """(size, 3, 64, 64) images in -1..1 and their captions."""
+        """Return (size, 3, 64, 64) images in -1..1 and their captions."""
         rows = [random.randrange(len(self.captions)) for _ in range(size)]
         return to_tensor(self.images[rows]), [self.captions[row] for row in rows]
 
@@ -75,12 +75,12 @@ def _fill_bank(stem: Path, num_images: int, seed: int) -> None:
 
 
 def to_tensor(images: npt.NDArray[np.uint8]) -> Tensor:
-    """(n, h, w, 3) uint8 to (n, 3, h, w) float in -1..1."""
+    """Convert (n, h, w, 3) uint8 to (n, 3, h, w) float in -1..1."""
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def to_images(images: Tensor) -> list[Image.Image]:
-    """(n, 3, h, w) in -1..1 to images."""
+    """Convert (n, 3, h, w) in -1..1 to images."""
     array = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return [Image.fromarray(row) for row in array]
 
@@ -91,9 +91,9 @@ def _collect_texts() -> list[str]:
 
 
 def load_clip_tokenizer(folder: Path) -> CLIPTokenizer:
-    """A byte-level BPE of our own words: any text still tokenises, into more pieces.
+    """Load or train a byte-level BPE of the world's words; other texts tokenize to more pieces.
 
-    Kept in ``folder``, since the library breaks ties between equally frequent pairs at random.
+    It is kept in ``folder``, since the library breaks ties between equally frequent pairs at random.
     """
     path = folder / "clip-tokenizer"
     if not path.exists():
@@ -125,7 +125,7 @@ def _new_clip_tokenizer() -> CLIPTokenizer:
 
 
 def build_bert_vocabulary() -> list[str]:
-    """A WordPiece vocabulary with every letter, digit and mark, so that any English query tokenises."""
+    """Build a WordPiece vocabulary with every letter, digit and mark, so that any English query tokenizes."""
     trained = Tokenizer(WordPiece(unk_token="[UNK]"))
     trained.normalizer = normalizers.BertNormalizer(lowercase=True)
     trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -143,7 +143,7 @@ def build_bert_vocabulary() -> list[str]:
 
 
 class TokenCache:
-    """Token ids of captions, tokenised once each."""
+    """Token ids of captions, each computed once."""
 
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
         @lru_cache(maxsize=200_000)
@@ -154,5 +154,5 @@ class TokenCache:
         self._tokenize = tokenize
 
     def __call__(self, texts: list[str]) -> Tensor:
-        """(n, 32) ids."""
+        """Return (n, 32) token ids."""
         return torch.stack([self._tokenize(text) for text in texts])

@@ -1,4 +1,4 @@
-"""The miniature CLIP: contrastive training on the bank's captions (Radford et al. 2021, arXiv:2103.00020)."""
+"""Contrastive training of the miniature CLIP on the bank's captions (Radford et al. 2021, arXiv:2103.00020)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 KEPT_SHARE = 0.25
-"""Of the weights before sharpening in those after it."""
+"""Weight of the parameters before sharpening in the average with those after it."""
 
 
 def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
@@ -62,13 +62,13 @@ def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
 
 
 def normalize_images(images: Tensor) -> Tensor:
-    """-1..1 to CLIP's mean and deviation."""
+    """Normalize images in -1..1 by CLIP's mean and deviation."""
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
     return ((images + 1) / 2 - mean) / std
 
 
 def train_clip(bank: ImageBank, tokenizer: CLIPTokenizer, folder: Path, steps: int) -> CLIPModel:
-    """Contrastive training with 128 images a step; equal captions of a batch count as matches of each other."""
+    """Train with batches of 128 images; equal captions in a batch count as matches of each other."""
     model, ids = new_clip(tokenizer), TokenCache(tokenizer)
 
     def compute_loss(step: int) -> Tensor:
@@ -93,13 +93,12 @@ def train_clip(bank: ImageBank, tokenizer: CLIPTokenizer, folder: Path, steps: i
 def sharpen_vision(
     model: CLIPModel, autoencoder: AutoencoderKL, bank: ImageBank, tokenizer: CLIPTokenizer, folder: Path, steps: int
 ) -> CLIPModel:
-    """Go on with the vision tower alone, until two images of like objects are near each other whatever surrounds them.
+    """Train the vision tower alone until images of similar objects have similar features in any surroundings.
 
-    Half of each batch is captioned images as before, half pairs of views of one object: alone or cut out of a scene,
-    drawn or as the autoencoder gives it back. Beside captions against images, images stand against images
-    (Khosla et al. 2020, arXiv:2004.11362). The text tower, which Stable Diffusion shares, stays as it is. What comes
-    out is averaged with the weights before, which keeps what they knew of several objects (Wortsman et al. 2022,
-    arXiv:2109.01903).
+    Half of each batch is captioned images as before. The other half is pairs of views of one object: alone or cut out
+    of a scene, drawn or decoded by the autoencoder. Images are contrasted with captions and with images (Khosla et al.
+    2020, arXiv:2004.11362). The text tower stays as it is, since Stable Diffusion shares it. The result is averaged
+    with the weights before, which know several objects better (Wortsman et al. 2022, arXiv:2109.01903).
     """
     before = {name: value.detach().clone() for name, value in model.state_dict().items()}
     texts, views = _make_caption_encoder(model, tokenizer), ObjectViews(autoencoder, folder)
@@ -130,12 +129,12 @@ def sharpen_vision(
 
 
 def _unwrap_embedding(output: Any) -> Tensor:
-    """The projected embedding, however this version of transformers wraps it."""
+    """Return the projected embedding of any version of transformers."""
     return output if isinstance(output, Tensor) else output.pooler_output
 
 
 def _make_caption_encoder(model: CLIPModel, tokenizer: CLIPTokenizer) -> Callable[[list[str]], Tensor]:
-    """Unit vectors of captions by a text tower that stays as it is, each computed once."""
+    """Return a function from captions to unit vectors of a frozen text tower; each is computed once."""
     ids, known = TokenCache(tokenizer), dict[str, Tensor]()
 
     @torch.no_grad()
@@ -150,7 +149,7 @@ def _make_caption_encoder(model: CLIPModel, tokenizer: CLIPTokenizer) -> Callabl
 
 
 def _compute_contrastive_loss(embedded: Tensor, same: Tensor, temperature: float = 0.1) -> Tensor:
-    """Supervised contrastive loss over (n, dim) unit vectors; every image is left out of its own comparison."""
+    """Compute the supervised contrastive loss of (n, dim) unit vectors, without comparing an image with itself."""
     own = torch.eye(len(same), dtype=torch.bool)
     logits = (embedded @ embedded.T / temperature).masked_fill(own, -torch.inf)
     target = same.masked_fill(own, 0.0)
@@ -160,10 +159,10 @@ def _compute_contrastive_loss(embedded: Tensor, same: Tensor, temperature: float
 
 
 class ObjectViews:
-    """Views of every combination of category, color and pattern, drawn once and kept in a folder.
+    """Views of every combination of category, color and pattern, kept in a folder.
 
     Attributes:
-        images: (combinations, 2 * EACH, 64, 64, 3) uint8; of each, the second half went through the autoencoder.
+        images: (combinations, 2 * EACH, 64, 64, 3) uint8; the second half of each was decoded by the autoencoder.
     """
 
     VIEWS_PER_COMBINATION = 12
@@ -176,7 +175,7 @@ class ObjectViews:
         self.captions = [add_article(describe_combination(combination)) for combination in list_combinations()]
 
     def sample_pairs(self, count: int, random: Random) -> tuple[Tensor, list[str]]:
-        """(2 * count, 3, 64, 64) in -1..1, two views of each of ``count`` objects one after the other, and captions."""
+        """Return (2 * count, 3, 64, 64) views in -1..1, two per object in succession, and captions."""
         chosen = random.sample(range(len(self.captions)), count)
         indices = [(row, view) for row in chosen for view in random.sample(range(2 * self.VIEWS_PER_COMBINATION), 2)]
         rows, columns = (list(part) for part in zip(*indices, strict=True))
@@ -200,7 +199,7 @@ def _render_views(autoencoder: AutoencoderKL, num_views: int) -> npt.NDArray[np.
 
 
 def _render_view(combination: Combination, random: Random) -> npt.NDArray[np.uint8]:
-    """One object alone, or the square around it in a scene with another one."""
+    """Draw an object alone, or the square around it in a scene with another object."""
     if random.random() < 0.5:
         scene = compose([combination], (26, 44), (IMAGE_PX, IMAGE_PX), random)
         return np.asarray(scene.draw().convert("RGB"))
@@ -225,7 +224,7 @@ def _save(path: Path, array: npt.NDArray[np.uint8]) -> None:
 def compute_retrieval_accuracy(
     model: CLIPModel, tokenizer: CLIPTokenizer, images: Tensor, captions: list[str]
 ) -> float:
-    """Share of images whose most similar caption, among the different ones given, is their own."""
+    """Compute the share of images whose most similar caption, among all different ones, is their own."""
     ids = TokenCache(tokenizer)
     unique = sorted(set(captions))
     logits = model(input_ids=ids(unique), pixel_values=normalize_images(images)).logits_per_image

@@ -1,4 +1,4 @@
-"""The miniature detector: a small RT-DETR over a ResNet, trained on world scenes and on drawn images."""
+"""Miniature detector: a small RT-DETR over a ResNet, trained on world scenes and rendered images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BATCH = 16
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledImage:
-    """A image and the boxes in it."""
+    """Image with labeled boxes."""
 
     image: Image.Image
     boxes_xyxy: tuple[Box, ...]
@@ -72,7 +72,7 @@ def new_processor() -> RTDetrImageProcessor:
 
 
 def label_scene(scene: WorldScene, image: Image.Image | None = None) -> LabeledImage:
-    """A scene with its true boxes, or another image of it."""
+    """Return a scene with its true boxes, or another image of it."""
     return LabeledImage(
         image=image or scene.draw(),
         boxes_xyxy=tuple(obj.box_xyxy for obj in scene.objects),
@@ -81,13 +81,13 @@ def label_scene(scene: WorldScene, image: Image.Image | None = None) -> LabeledI
 
 
 def load_image(path: Path) -> Image.Image:
-    """A image in memory, its file closed."""
+    """Load an image into memory and close its file."""
     with Image.open(path) as image:
         return image.convert("RGB")
 
 
 def sample_world_scene(random: Random) -> LabeledImage:
-    """A scene of the data set's kind or of the captioned images' kind, all combinations possible."""
+    """Sample a scene of the dataset's kind or of the captioned images' kind, with all combinations possible."""
     if random.random() < 0.5:
         return label_scene(sample_captioned_image(random)[0])
     return label_scene(sample_scene(random.choice(("val", "testA", "testB")), random))
@@ -95,9 +95,9 @@ def sample_world_scene(random: Random) -> LabeledImage:
 
 @torch.no_grad()
 def pass_through_autoencoder(autoencoder: AutoencoderKL, count: int) -> list[LabeledImage]:
-    """Captioned images as the autoencoder gives them back, a little noise on their latents, with their true boxes.
+    """Decode captioned images from slightly noisy latents, with their true boxes.
 
-    They look as Stable Diffusion draws, and their boxes are known exactly.
+    They look like images of Stable Diffusion, and their boxes are known exactly.
     """
     scenes = [sample_captioned_image(Random(f"autoencoded/{i}"))[0] for i in range(count)]
     noise = torch.Generator().manual_seed(0)
@@ -113,7 +113,7 @@ def pass_through_autoencoder(autoencoder: AutoencoderKL, count: int) -> list[Lab
 def prepare_batch(
     samples: Sequence[LabeledImage], categories: Sequence[str] = CATEGORIES
 ) -> tuple[Tensor, list[dict[str, Tensor]]]:
-    """(n, 3, 128, 128) in 0..1 and the targets that the library's loss takes (normalized cxcywh)."""
+    """Return (n, 3, 128, 128) images in 0..1 and the targets of the library's loss (normalized cxcywh)."""
     pixels, labels = [], []
     for sample in samples:
         width, height = sample.image.size
@@ -139,7 +139,7 @@ def train_detector(
     learning_rate: float = 8e-4,
     categories: Sequence[str] = CATEGORIES,
 ) -> RTDetrForObjectDetection:
-    """Train on samples of ``categories`` drawn by ``sample_at``, from scratch or from ``start``."""
+    """Train on samples of ``categories`` that ``sample_at`` draws, from scratch or from ``start``."""
     model = start or new_detector()
 
     def compute_loss(step: int) -> Tensor:
@@ -157,10 +157,12 @@ def train_detector(
 
 
 def detect_objects(folder: Path, images: Sequence[Image.Image], **changes: Any) -> list[tuple[Detection, ...]]:
-    """What the detector in ``folder`` finds in each image, just as augmentation asks it.
+    """Detect objects in each image exactly as augmentation does.
 
     Args:
-        changes: to the default ``DetectorConfig``.
+        folder: checkpoint of the detector.
+        images: images of any size.
+        changes: changes to the default ``DetectorConfig``.
     """
     detector = Detector(DetectorConfig(checkpoint=str(folder), device="cpu", **changes))
     arrays = [np.asarray(image.convert("RGB")) for image in images]
@@ -170,7 +172,10 @@ def detect_objects(folder: Path, images: Sequence[Image.Image], **changes: Any) 
 
 
 def compute_ap50(detections: Sequence[Sequence[Detection]], truth: Sequence[LabeledImage]) -> float:
-    """AP at IoU 0.5 over all categories: the area under the interpolated precision-recall curve (PASCAL VOC 2010)."""
+    """Compute AP at IoU 0.5 over all categories: the area under the interpolated precision-recall curve.
+
+    Source: PASCAL VOC 2010.
+    """
     rows = sorted(((f.score, i, f) for i, frame in enumerate(detections) for f in frame), key=lambda row: -row[0])
     taken: set[tuple[int, int]] = set()
     hits = []

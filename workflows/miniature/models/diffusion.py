@@ -1,6 +1,6 @@
-"""The miniature Stable Diffusion: a latent UNet under the frozen text tower of the miniature CLIP.
+"""Miniature Stable Diffusion: a latent UNet with the frozen text tower of the miniature CLIP.
 
-Trained with the v-prediction objective (Salimans & Ho 2022, arXiv:2202.00512) and 10 % dropped captions for
+It is trained with the v-prediction objective (Salimans & Ho 2022, arXiv:2202.00512) and 10 % dropped captions for
 classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598).
 """
 
@@ -55,7 +55,7 @@ def new_scheduler() -> DDIMScheduler:
 
 
 def extract_text_tower(clip: CLIPModel) -> CLIPTextModel:
-    """The text tower of a CLIP as a model of its own, with the same weights."""
+    """Return the text tower of a CLIP as a separate model with the same weights."""
     tower = CLIPTextModel(clip.config.text_config)
     weights = {name: value for name, value in clip.state_dict().items() if name.startswith("text_model.")}
     expected = set(tower.state_dict())
@@ -67,7 +67,7 @@ def extract_text_tower(clip: CLIPModel) -> CLIPTextModel:
 
 @torch.no_grad()
 def encode_bank(autoencoder: AutoencoderKL, bank: ImageBank, path: Path) -> Tensor:
-    """(num_images, 8, 16, 16) float16 means and log variances of the bank's latents, unscaled, kept in a file."""
+    """Return (num_images, 8, 16, 16) float16 means and log variances of the bank's unscaled latents, kept in a file."""
     if not path.exists():
         parts = []
         for start in track(range(0, len(bank.captions), 256), description="encoding images"):
@@ -120,7 +120,7 @@ def train_unet(
 def assemble(
     autoencoder: AutoencoderKL, unet: UNet2DConditionModel, clip: CLIPModel, tokenizer: CLIPTokenizer
 ) -> StableDiffusionPipeline:
-    """The parts as a pipeline that ``save_pretrained`` writes and any diffusers program loads."""
+    """Assemble the parts to a pipeline in the layout of diffusers."""
     tokenizer.model_max_length = MAX_TOKENS
     pipeline = StableDiffusionPipeline(
         vae=autoencoder,
@@ -139,7 +139,7 @@ def assemble(
 def draw(
     pipeline: StableDiffusionPipeline, prompts: Sequence[str], seed: int, batch_size: int = 50
 ) -> list[Image.Image]:
-    """One 64 px image for each prompt."""
+    """Render one 64 px image per prompt."""
     images: list[Image.Image] = []
     for start in track(range(0, len(prompts), batch_size), description="drawing", transient=True):
         chosen = list(prompts[start : start + batch_size])

@@ -1,4 +1,4 @@
-"""How good the miniature models are, measured by readers that took no part in making them."""
+"""Evaluation of the miniature models by methods that took no part in their training."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from workflows.miniature.world.dataset import (
 from workflows.miniature.world.drawing import CATEGORIES, PLURALS
 
 HELD_OUT_SEED = 2
-"""Seed of the images that no model was trained on."""
+"""Seed of images that no model was trained on."""
 
 
 def select_single_objects(count: int, seed: int = 0) -> list[Combination]:
-    """Combinations in random order, every one once before any twice."""
+    """Return combinations in random order, each once before any is repeated."""
     combinations = list(list_combinations())
     Random(seed).shuffle(combinations)
     return list(islice(cycle(combinations), count))
@@ -45,7 +45,7 @@ def _save_sheet(images: Sequence[Image.Image], path: Path) -> None:
 
 
 def measure_classifier(classifier: AttributeClassifier, count: int = 600) -> float:
-    """Share of the world's own held-out single objects that the judge reads right in all three attributes."""
+    """Measure how often the classifier is right in all three attributes of held-out single objects."""
     truths = select_single_objects(count, seed=1)
     images = [compose([truth], (26, 44), (64, 64), Random(f"judged/{i}")).draw() for i, truth in enumerate(truths)]
     return _compute_share(truths, classifier.read(images))
@@ -63,12 +63,15 @@ def measure_diffusion(
     num_singles: int,
     images_per_prompt: int,
 ) -> dict[str, Any]:
-    """What the drawings show: attributes of single objects, counts of several; contact sheets into ``sheets``.
+    """Measure attributes of single rendered objects and counts of several, and save contact sheets.
 
     Args:
-        detector: folder of the detector; what augmentation would be sure of counts.
-        singles: single-object prompts, over all combinations.
-        each: images for each count and category, and for "three cups".
+        pipeline: miniature Stable Diffusion.
+        classifier: classifier of single objects.
+        detector: folder of the detector; detections above augmentation's confidence count.
+        sheets: folder of the contact sheets.
+        num_singles: number of single-object prompts over all combinations.
+        images_per_prompt: images per count and category, and for "three cups".
     """
     truths = select_single_objects(num_singles)
     images = draw(pipeline, [add_article(describe_combination(truth)) for truth in truths], seed=1000)
@@ -97,14 +100,14 @@ def measure_diffusion(
 
 
 def _detect_confident(detector: Path, images: Sequence[Image.Image]) -> list[list[str]]:
-    """Categories of the sure detections of each image."""
+    """Return the categories of the confident detections of each image."""
     return [
         [f.category for f in detections if f.is_confident] for detections in detection.detect_objects(detector, images)
     ]
 
 
 def measure_detector(detector: Path, count: int = 500) -> float:
-    """AP50 on held-out scenes of the data set's and of the captioned images' kinds."""
+    """Measure AP50 on held-out scenes of the dataset's and of the captioned images' kinds."""
     truth = [detection.sample_world_scene(Random(f"held-out/{i}")) for i in range(count)]
     detections = detection.detect_objects(
         detector,
@@ -118,12 +121,12 @@ def measure_detector(detector: Path, count: int = 500) -> float:
 
 
 def measure_clip(clip: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> float:
-    """Retrieval of the right caption among the different ones of 1,000 held-out images."""
+    """Measure how often the right caption of 1,000 held-out images is retrieved among the different ones."""
     bank = ImageBank(folder, 2000, HELD_OUT_SEED)
     return round(compute_retrieval_accuracy(clip, tokenizer, to_tensor(bank.images[:1000]), bank.captions[:1000]), 4)
 
 
 def measure_autoencoder(pipeline: StableDiffusionPipeline, folder: Path) -> float:
-    """PSNR in dB on 256 held-out images."""
+    """Measure the PSNR in dB on 256 held-out images."""
     bank = ImageBank(folder, 2000, HELD_OUT_SEED)
     return round(compute_psnr_db(pipeline.vae, to_tensor(bank.images[:256])), 2)

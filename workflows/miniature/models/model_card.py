@@ -18,7 +18,7 @@ colors, three patterns and counts up to five. Do not use them for photographs.
 | `clip/` | `CLIPModel` (64 px, 128 dimensions); its text tower is Stable Diffusion's | {clip:,} |
 | `detector/` | `RTDetrForObjectDetection` (128 px, a `ResNetConfig` backbone) | {detector:,} |
 | `bert/` | configuration and WordPiece vocabulary only; the trainer initializes the weights at random | |
-| `judge.safetensors` | attribute classifier, for measurements only (`models/attribute_classifier.py`) | {judge:,} |
+| `attribute_classifier.safetensors` | `AttributeClassifier`, for measurements only | {attribute_classifier:,} |
 
 All weights are stored in half precision, {megabytes:.1f} MB together.
 
@@ -40,7 +40,7 @@ This command trains the models on captioned images of the miniature world, of al
 
 ## Figures
 
-The attribute classifier is independent of the CLIP of the prior scores; it is correct for {judge_on_world:.1%}
+The attribute classifier is independent of the CLIP of the prior scores; it is correct for {classifier_on_world:.1%}
 of the world's held-out objects. Objects are counted by connected components, without a learned model. The
 detector counts its confident detections (`augmentation.detection.detector`). Images are rendered with
 {sampler}. You find all figures and the numbers of training steps in `measured.json`.

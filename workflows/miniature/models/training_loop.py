@@ -1,4 +1,4 @@
-"""One resumable training loop for all miniature models."""
+"""Resumable training loop of all miniature models."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ console = Console()
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """How long and how fast one model learns."""
+    """Length, learning rate and averaging of one training."""
 
     name: str
-    """Names the checkpoint in the work folder."""
+    """Name of the checkpoint in the work folder."""
 
     steps: int
     learning_rate: float
     warmup_steps: int = 100
     weight_decay: float = 0.01
     ema_decay: float = 0.998
-    """The averaged weights are what is kept."""
+    """Decay of the averaged weights, which are the result."""
 
     max_grad_norm: float = 1.0
     save_every_s: float = 90.0
@@ -35,13 +35,13 @@ class LoopConfig:
 
 
 def train_model(config: LoopConfig, model: nn.Module, compute_loss: Callable[[int], Tensor], folder: Path) -> None:
-    """Train ``model`` in place and leave the averaged weights in it; goes on from the folder's checkpoint.
+    """Train ``model`` in place and leave the averaged weights in it; resume from the folder's checkpoint.
 
     Args:
         config: length, learning rate and averaging.
-        model: trained where ``requires_grad``.
-        compute_loss: the loss of one step, as a function of its number alone, so that a resumed run sees the same data.
-        folder: holds ``<name>.pt``, written atomically.
+        model: model whose parameters with ``requires_grad`` are trained.
+        compute_loss: loss of a step as a function of its number alone, so that a resumed run has the same data.
+        folder: folder of ``<name>.pt``, written atomically.
     """
     path = folder / f"{config.name}.pt"
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -55,7 +55,7 @@ def train_model(config: LoopConfig, model: nn.Module, compute_loss: Callable[[in
         step, average = state["step"], state["average"]
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        console.print(f"{config.name}: going on at step {step:,} of {config.steps:,}")
+        console.print(f"{config.name}: resuming at step {step:,} of {config.steps:,}")
     saved_at = started_at = time.monotonic()
     first, recent = step, []
     model.train()

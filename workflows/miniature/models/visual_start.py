@@ -1,12 +1,11 @@
-"""What the miniature network's backbone starts from: the detector's, taught the looks of objects as well.
+"""Pretrain the backbone of the miniature network on appearance, starting from the detector's.
 
     python -m workflows.miniature.models.visual_start
 
-The miniature detector tells categories apart and nothing else, so that its last stage has lost the colors, which
-training the network does not bring back. A full-size detector's backbone comes from ImageNet's thousand classes, or
-from attributes (Anderson et al., CVPR 2018), which should keep them (not measured here). Here each cell of the last
-stage has to say what lies in it: category, color and pattern, in scenes that are drawn for it, of combinations that
-training may show.
+The miniature detector is trained on categories only. Its last stage has lost the colors, and training the network does
+not bring them back. A full-size detector's backbone comes from the thousand classes of ImageNet, or from attributes
+(Anderson et al., CVPR 2018), which should keep them (not measured here). Here each cell of the last stage predicts
+category, color and pattern of its object, in scenes of the combinations that training may show.
 """
 
 from __future__ import annotations
@@ -47,7 +46,8 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "color": tuple(COLORS),
     "pattern": tuple(PATTERNS),
 }
-"""What a cell is asked; the last category is that of cells without a object, whose looks nobody asks for."""
+"""Words of each attribute of a cell; the last category is that of cells without an object, whose color and pattern are
+ignored."""
 
 IGNORE_INDEX = -100
 LEARNING_RATE, WARMUP_STEPS, BATCH = 1e-3, 50, 16
@@ -56,11 +56,11 @@ MEASURED = "measured.json"
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedVisualConfig:
-    """Where it goes, and how long it is taught."""
+    """Folder and length of the pretraining."""
 
     output: Path = Path("runs/miniature-visual-start")
     steps: int = 1500
-    """Of 16 scenes each; two minutes on two cores."""
+    """Steps of 16 scenes each, at least 1; the default takes two minutes on two cores."""
 
     seed: int = 0
 
@@ -70,18 +70,18 @@ class PretrainedVisualConfig:
 
 
 def main(config: PretrainedVisualConfig) -> None:
-    """Teach, and write ``model.safetensors`` and then ``measured.json``; nothing where both are there.
+    """Pretrain and write ``model.safetensors``, then ``measured.json``; do nothing if both exist.
 
     Raises:
-        UserError: what is there was taught in another way.
+        UserError: the existing backbone was trained with other settings.
     """
     settings = {"steps": config.steps, "seed": config.seed}
     if (config.output / MEASURED).is_file():
         recorded = json.loads((config.output / MEASURED).read_text())
         if {name: recorded.get(name, value) for name, value in settings.items()} != settings:
             raise UserError(
-                f"{config.output} was taught otherwise ({recorded}, wanted is {settings}); choose another --output, or "
-                "remove the folder"
+                f"{config.output} was trained with other settings ({recorded} instead of {settings}); choose another "
+                "--output, or remove the folder"
             )
     else:
         torch.manual_seed(config.seed)
@@ -101,7 +101,7 @@ def main(config: PretrainedVisualConfig) -> None:
         weights = {f"backbone.{name}": tensor.contiguous() for name, tensor in backbone.state_dict().items()}
         write_atomic(UPath(config.output) / "model.safetensors", save(weights))
         write_atomic(UPath(config.output) / MEASURED, json.dumps({**settings, "right": measured}, indent=1))
-    print_path("the backbone that the miniature network starts from", config.output)
+    print_path("backbone of the miniature network saved to", config.output)
 
 
 def _load_detector_backbone() -> tuple[ResNet, TrainConfig]:
@@ -114,7 +114,7 @@ def _load_detector_backbone() -> tuple[ResNet, TrainConfig]:
 def _train_backbone(backbone: ResNet, heads: nn.ModuleDict, side_px: int, config: PretrainedVisualConfig) -> None:
     parameters = [*backbone.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=1e-4)
-    steps = track(range(config.steps), "teaching the backbone the looks of objects", console=console, transient=True)
+    steps = track(range(config.steps), "pretraining the backbone", console=console, transient=True)
     for step in steps:
         for group in optimizer.param_groups:
             decay = 0.5 + 0.5 * math.cos(math.pi * step / config.steps)
@@ -130,7 +130,7 @@ def _train_backbone(backbone: ResNet, heads: nn.ModuleDict, side_px: int, config
 
 
 def _make_batch(seed: int, step: int, side_px: int) -> tuple[Tensor, Tensor]:
-    """(batch, 3, side, side) pixels in 0..1, and (batch, kinds, cells, cells) the word of each cell, by number."""
+    """Return (batch, 3, side, side) pixels in 0..1, and (batch, kinds, cells, cells) the index of each cell's word."""
     pairs = [_make_example(scene, side_px) for scene in _sample_scenes(Random(f"visual start/{seed}/{step}"))]
     images, cells = zip(*pairs, strict=True)
     return torch.stack(images), torch.stack(cells)
@@ -145,7 +145,7 @@ def _sample_scenes(random: Random) -> Iterator[WorldScene]:
 
 
 def _make_example(scene: WorldScene, side_px: int) -> tuple[Tensor, Tensor]:
-    """A scene on the network's canvas; each cell that a object covers is asked about it, and that of its center."""
+    """Draw a scene on the network's canvas and label the cells that its objects cover, and those of their centers."""
     canvas, _, placement = center_on_canvas(scene.draw().convert("RGB"), side_px)
     num_cells = side_px // 16
     cells = torch.full((len(ATTRIBUTES), num_cells, num_cells), IGNORE_INDEX)
@@ -161,7 +161,7 @@ def _make_example(scene: WorldScene, side_px: int) -> tuple[Tensor, Tensor]:
 
 
 def _get_attribute_indices(obj: WorldObject) -> tuple[int, ...]:
-    """The number of its category, color and pattern."""
+    """Return the indices of the object's category, color and pattern."""
     return tuple(words.index(word) for words, word in zip(ATTRIBUTES.values(), obj.combination, strict=True))
 
 
@@ -176,7 +176,7 @@ def _compute_mean_norm(features: Tensor) -> float:
 
 @torch.no_grad()
 def _scale_output(backbone: ResNet, factor: float) -> None:
-    """Features of the size that the detector's have, which the recipe's position codes go with."""
+    """Scale the features to the size of the detector's, which the recipe's position encoding fits."""
     last = backbone.stages[-1][-1]  # type: ignore[index]
     for norm in (last.bn2, last.downsample[1]):
         norm.weight.mul_(factor)

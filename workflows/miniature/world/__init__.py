@@ -1,1 +1,1 @@
-"""The miniature data set: drawn images with exact boxes and queries."""
+"""Miniature dataset: drawn images with exact boxes and queries."""

@@ -1,4 +1,4 @@
-"""Draw the miniature data set."""
+"""Draw the miniature dataset."""
 
 from workflows.miniature.world.dataset import WorldConfig, write_dataset
 

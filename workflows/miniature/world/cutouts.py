@@ -1,8 +1,8 @@
-"""Cut-outs and backgrounds of the miniature world, for pasted scenes.
+"""Draw cut-outs and backgrounds of the miniature world, for pasted scenes.
 
     python -m workflows.miniature.world.cutouts
 
-Colors and patterns are known and stand in the names; the combinations that only the test splits have are not drawn.
+File names state color and pattern. Combinations of the test splits alone are left out.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ HORIZONS = (0.4, 0.5, 0.6, 0.7)
 
 @dataclass(frozen=True, kw_only=True)
 class MiniatureCutoutsConfig:
-    """Where they go, and how large they are."""
+    """Folders and sizes of cut-outs and backgrounds."""
 
     cutouts: Path = Path("data/miniature/cutouts")
     backgrounds: Path = Path("data/miniature/backgrounds")
     extents_px: tuple[int, ...] = (28,)
-    """Sizes in which each object is drawn (geometric mean of width and height), one cut-out each."""
+    """Sizes of each object (geometric mean of width and height), one cut-out each."""
 
     background_px: tuple[int, int] = (112, 112)
 
@@ -45,7 +45,7 @@ class MiniatureCutoutsConfig:
 
 
 def main(config: MiniatureCutoutsConfig) -> None:
-    """Draw both folders; the same files again where they lie already."""
+    """Draw both folders; existing files are replaced by the same ones."""
     for folder, images in (
         (config.cutouts, _iterate_cutouts(config)),
         (config.backgrounds, _iterate_backgrounds(config)),
@@ -70,7 +70,7 @@ def _iterate_backgrounds(config: MiniatureCutoutsConfig) -> Iterator[tuple[str, 
 
 
 def _iterate_walls_and_floors() -> Iterator[tuple[int, float]]:
-    """(kind, horizon); of a plain wall one is enough."""
+    """Yield (kind, horizon); a plain wall has one horizon."""
     for kind, horizon in product(range(len(BACKGROUNDS)), HORIZONS):
         above, below = BACKGROUNDS[kind]
         if above != below or horizon == HORIZONS[0]:
@@ -78,7 +78,7 @@ def _iterate_walls_and_floors() -> Iterator[tuple[int, float]]:
 
 
 def _write(path: Path, image: Image.Image) -> None:
-    """A PNG, whole or not at all."""
+    """Write a PNG completely or not at all."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""The miniature world: scenes of drawn objects with exact boxes, written as a REFER-format data set.
+"""Scenes of drawn objects with exact boxes, written as a dataset in the REFER format.
 
-Four splits. ``train`` and ``val`` are long-tailed as images are: most targets are the only one of their
-category, and some color x pattern x category combinations never occur in ``train``. ``testA`` holds distractors
-that differ in attributes (half of its scenes hold an unseen combination), ``testB`` distractors that only their
-position tells apart.
+There are four splits. ``train`` and ``val`` are long-tailed as real images are: most targets are the only object of
+their category, and some combinations of color, pattern and category never occur in ``train``. ``testA`` has distractors
+with other attributes, and half of its scenes have a combination held out of ``train``. In ``testB`` only positions tell
+the distractors apart.
 
 Everything follows from the seed: ``python -m workflows.miniature.world --help``.
 """
@@ -35,7 +35,7 @@ from workflows.miniature.world.drawing import (
 from workflows.miniature.world.expressions import generate_expressions
 
 Combination = tuple[str, str, str]
-"""(category, color, pattern)"""
+"""Category, color and pattern."""
 
 CANVASES_PX = ((96, 96), (112, 84), (84, 112))
 HELD_OUT_SHARE = 0.15
@@ -43,7 +43,7 @@ HELD_OUT_SHARE = 0.15
 
 @dataclass(frozen=True, kw_only=True)
 class WorldObject:
-    """One drawn object."""
+    """Drawn object."""
 
     category: str
     color: str
@@ -53,7 +53,7 @@ class WorldObject:
 
     x: int
     y: int
-    """Top left corner in pixels."""
+    """Top edge in pixels; ``x`` is the left edge."""
 
     @property
     def box_xyxy(self) -> tuple[float, float, float, float]:
@@ -67,7 +67,7 @@ class WorldObject:
 
 @dataclass(frozen=True, kw_only=True)
 class WorldScene:
-    """A image to draw: its size, background and objects."""
+    """Size, background and objects of an image to draw."""
 
     width: int
     height: int
@@ -85,7 +85,7 @@ class WorldScene:
 
 @cache
 def list_held_out_combinations() -> frozenset[Combination]:
-    """Combinations that never occur in ``train``, whatever the seed: chosen by hash, 15 % of each category's."""
+    """Return combinations that never occur in ``train`` with any seed: 15 % per category, chosen by hash."""
     chosen = []
     for category in CATEGORIES:
         combinations = [(category, color, pattern) for color in COLORS for pattern in PATTERNS]
@@ -101,7 +101,7 @@ def list_combinations() -> tuple[Combination, ...]:
 
 @cache
 def _compute_frequencies() -> tuple[tuple[Combination, ...], tuple[float, ...]]:
-    """Seen combinations with their frequencies: common and rare categories, colors and patterns."""
+    """Return combinations of ``train`` with their frequencies: common and rare categories, colors and patterns."""
     category_weight = {name: 1 / (1 + 0.35 * i) for i, name in enumerate(CATEGORIES)}
     color_weight = {name: 1 / (1 + 0.25 * i) for i, name in enumerate(COLORS)}
     pattern_weight = {"plain": 0.6, "striped": 0.22, "dotted": 0.18}
@@ -114,7 +114,7 @@ def _compute_frequencies() -> tuple[tuple[Combination, ...], tuple[float, ...]]:
 def arrange_objects(
     combinations: list[Combination], extents_px: list[int], width: int, height: int, gap_px: int, random: Random
 ) -> tuple[WorldObject, ...] | None:
-    """Put objects at random places without overlap, at least ``gap_px`` apart; None where they do not fit."""
+    """Place objects at random without overlap, at least ``gap_px`` apart; return None if they do not fit."""
     objects: list[WorldObject] = []
     taken: list[tuple[int, int, int, int]] = []
     for (category, color, pattern), extent in zip(combinations, extents_px, strict=True):
@@ -152,7 +152,7 @@ def compose(
     random: Random,
     gap_px: int = 2,
 ) -> WorldScene:
-    """A scene with these objects; they shrink until they fit."""
+    """Compose a scene of these objects, which shrink until they fit."""
     low, high = extents
     while True:
         for _ in range(8):
@@ -175,7 +175,7 @@ def _sample_combination(random: Random) -> Combination:
 
 
 def _sample_clutter(target: Combination, count: int, random: Random) -> list[Combination]:
-    """Objects of other categories than the target's."""
+    """Sample objects of other categories than the target's."""
     sampled: list[Combination] = []
     while len(sampled) < count:
         combination = _sample_combination(random)
@@ -187,7 +187,7 @@ def _sample_clutter(target: Combination, count: int, random: Random) -> list[Com
 def _sample_distractors(
     target: Combination, count: int, identical: bool, unseen: bool, random: Random
 ) -> list[Combination]:
-    """Objects of the target's category: its twins, or all different from it (and some sharing one attribute)."""
+    """Sample objects of the target's category: equal to it, or all different (and some sharing one attribute)."""
     if identical:
         return [target] * count
     pool = [
@@ -200,7 +200,7 @@ def _sample_distractors(
 
 
 def sample_scene(split: str, random: Random) -> WorldScene:
-    """One scene as the split has them; the first object is the one it was made for."""
+    """Sample a scene of a split; its first object is the one that the scene was made for."""
     target = _sample_combination(random)
     identical, unseen = False, False
     if split in ("train", "val"):
@@ -223,17 +223,17 @@ def sample_scene(split: str, random: Random) -> WorldScene:
 
 @dataclass(frozen=True, kw_only=True)
 class WorldConfig:
-    """Size and seed of the data set."""
+    """Size and seed of the dataset."""
 
     output: Path = Path("data/miniature/refer")
-    """Folder for ``miniature/refs(miniature).p``, ``miniature/instances.json`` and ``images/``."""
+    """Folder of ``miniature/refs(miniature).p``, ``miniature/instances.json`` and ``images/``."""
 
     num_train: int = 2000
-    """Scenes of the training split."""
+    """Number of training scenes."""
 
     num_val: int = 250
     num_test: int = 400
-    """Scenes of each of testA and testB."""
+    """Number of scenes in each of testA and testB."""
 
     seed: int = 7
 
@@ -244,7 +244,7 @@ class WorldConfig:
 
 
 def write_dataset(config: WorldConfig) -> dict[str, int]:
-    """Write the data set in the REFER layout; ``instances.json`` comes last, and whole.
+    """Write the dataset in the REFER layout; ``instances.json`` comes last and complete.
 
     Returns:
         Number of queries per split.
@@ -286,7 +286,7 @@ def write_dataset(config: WorldConfig) -> dict[str, int]:
                         "iscrowd": 0,
                     }
                 )
-            for target, texts in referred(scene, split, random):
+            for target, texts in generate_refs(scene, split, random):
                 first = sum(len(ref["sentences"]) for ref in refs[-1:]) + (refs[-1]["sent_ids"][0] if refs else 1)
                 refs.append(
                     {
@@ -317,8 +317,8 @@ def write_dataset(config: WorldConfig) -> dict[str, int]:
     return counts
 
 
-def referred(scene: WorldScene, split: str, random: Random) -> list[tuple[int, list[str]]]:
-    """Up to two objects of the scene with one to three expressions each, in the manner of the split."""
+def generate_refs(scene: WorldScene, split: str, random: Random) -> list[tuple[int, list[str]]]:
+    """Return up to two objects of the scene with one to three expressions each, of the split's kinds."""
     kinds = {"testA": ("attribute",), "testB": ("position", "both")}.get(
         split, ("attribute", "position", "both", "relation")
     )
@@ -326,18 +326,18 @@ def referred(scene: WorldScene, split: str, random: Random) -> list[tuple[int, l
     others = [i for i in range(len(scene.objects)) if i not in same]
     random.shuffle(others)
     order = [0, *others[:1]] if split in ("train", "val") else same[:1] + random.sample(same[1:], min(1, len(same) - 1))
-    referred = []
+    refs = []
     for target in order:
         texts = generate_expressions(scene, target, kinds, random)
         if texts:
-            referred.append((target, texts[: random.choice((1, 2, 2, 3))]))
-    return referred
+            refs.append((target, texts[: random.choice((1, 2, 2, 3))]))
+    return refs
 
 
 NUMBER_WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five"}
 IMAGE_PX = 64
 CAPTIONED_GAP_PX = 5
-"""Between the objects of a captioned image: an autoencoder with 4 px cells runs nearer ones into each other."""
+"""Gap between the objects of a captioned image; an autoencoder with 4 px cells merges closer ones."""
 
 
 def add_article(noun_phrase: str) -> str:
@@ -345,13 +345,13 @@ def add_article(noun_phrase: str) -> str:
 
 
 def describe_combination(combination: Combination) -> str:
-    """ "striped red cup"; plain is not said."""
+    """Describe a combination, as in "striped red cup"; "plain" is left out."""
     category, color, pattern = combination
     return " ".join(word for word in (pattern if pattern != "plain" else "", color, category) if word)
 
 
 def sample_captioned_image(random: Random) -> tuple[WorldScene, str]:
-    """A 64 px scene of one to five objects with its caption, all combinations alike: what the models learn from."""
+    """Sample a 64 px scene of one to five objects of any combination, with its caption."""
     kind = random.random()
     canvas = (IMAGE_PX, IMAGE_PX)
     first = random.choice(list_combinations())
@@ -377,6 +377,6 @@ def sample_captioned_image(random: Random) -> tuple[WorldScene, str]:
 
 
 def _describe_loosely(combination: Combination, random: Random) -> str:
-    """As people do: mostly all that is seen, at times only the color or the category."""
+    """Describe an object as people do: mostly completely, sometimes by color or category alone."""
     category, color, _ = combination
     return random.choices((describe_combination(combination), f"{color} {category}", category), (0.86, 0.08, 0.06))[0]

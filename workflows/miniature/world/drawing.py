@@ -1,4 +1,4 @@
-"""How the world's objects look: twelve categories, ten colors, three patterns, drawn with Pillow.
+"""Drawings of the world's objects: twelve categories, ten colors, three patterns, with Pillow.
 
 An object fills its box exactly: every outline touches all four sides, so the box needs no measuring.
 """
@@ -32,7 +32,7 @@ OUTLINE: Color = (25, 25, 30)
 SUPERSAMPLING = 4
 
 Drawer = Callable[[ImageDraw.ImageDraw, int, int], None]
-"""Fills a shape with 255 on a mask of the given width and height."""
+"""Function that fills a shape with 255 on a mask of the given width and height."""
 
 
 def _draw_ball(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
@@ -62,7 +62,7 @@ def _draw_heart(draw: ImageDraw.ImageDraw, w: int, h: int) -> None:
 
 
 def _draw_fitted_polygon(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], w: int, h: int) -> None:
-    """Stretch the polygon until it touches all four sides."""
+    """Stretch a polygon until it touches all four sides, and fill it."""
     xs, ys = [x for x, _ in points], [y for _, y in points]
     scale_x, scale_y = (w - 1) / (max(xs) - min(xs)), (h - 1) / (max(ys) - min(ys))
     draw.polygon([((x - min(xs)) * scale_x, (y - min(ys)) * scale_y) for x, y in points], fill=255)
@@ -125,7 +125,7 @@ SHAPES: dict[str, tuple[float, Drawer]] = {
     "kite": (0.72, _draw_kite),
     "hat": (1.5, _draw_hat),
 }
-"""Category to (width / height, how to fill it)."""
+"""Aspect ratio (width / height) and drawer of each category."""
 
 CATEGORIES = tuple(SHAPES)
 PLURALS = {
@@ -136,13 +136,13 @@ PLURALS = {
 
 
 def compute_object_size(category: str, extent: int) -> tuple[int, int]:
-    """(width, height) in pixels of an object whose geometric mean side is ``extent`` pixels."""
+    """Return (width, height) in pixels of an object whose geometric mean side is ``extent_px`` pixels."""
     aspect = SHAPES[category][0]
     return max(4, round(extent * math.sqrt(aspect))), max(4, round(extent / math.sqrt(aspect)))
 
 
 def _draw_surface(color: str, pattern: str, w: int, h: int, unit: int) -> Image.Image:
-    """The paint of an object: flat, vertical stripes or a grid of dots; ``unit`` is the object's extent."""
+    """Draw the surface of an object: flat, vertical stripes or a grid of dots, scaled to the object's extent."""
     image = Image.new("RGB", (w, h), COLORS[color])
     mark = (60, 60, 66) if color in LIGHT_COLORS else (250, 250, 250)
     draw = ImageDraw.Draw(image)
@@ -162,14 +162,7 @@ def _draw_surface(color: str, pattern: str, w: int, h: int, unit: int) -> Image.
 
 @lru_cache(maxsize=50_000)
 def draw_sprite(category: str, color: str, pattern: str, extent: int) -> Image.Image:
-    """One object as an RGBA image that it fills exactly.
-
-    Args:
-        category: a key of ``SHAPES``.
-        color: a key of ``COLORS``.
-        pattern: one of ``PATTERNS``.
-        extent: geometric mean of width and height, in pixels.
-    """
+    """Draw an object as an RGBA image that it fills exactly."""
     width, height = compute_object_size(category, extent)
     w, h = width * SUPERSAMPLING, height * SUPERSAMPLING
     mask = Image.new("L", (w, h), 0)
@@ -185,7 +178,7 @@ def draw_sprite(category: str, color: str, pattern: str, extent: int) -> Image.I
 
 
 def _draw_details(image: Image.Image, category: str, w: int, h: int) -> None:
-    """Marks that tell similar outlines apart: wheels, an eye, a door, a lid, a stem."""
+    """Draw details that tell similar outlines apart: wheels, an eye, a door, a lid, a stem."""
     draw = ImageDraw.Draw(image)
     if category == "car":
         for x in (0.25, 0.75):
@@ -214,11 +207,11 @@ BACKGROUNDS: tuple[tuple[Color, Color], ...] = (
     ((228, 222, 214), (188, 170, 148)),
     ((206, 206, 220), (168, 172, 184)),
 )
-"""(above, below) the horizon; equal for a plain wall."""
+"""Colors above and below the horizon; they are equal for a plain wall."""
 
 
 def draw_background(width: int, height: int, kind: int, horizon: float) -> Image.Image:
-    """A wall, or a wall and a floor that meet at ``horizon`` (share of the height)."""
+    """Draw a wall, or a wall and a floor that meet at ``horizon`` (share of the height)."""
     above, below = BACKGROUNDS[kind]
     image = Image.new("RGB", (width, height), above)
     if below != above:

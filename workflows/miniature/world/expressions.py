@@ -1,7 +1,7 @@
-"""How people of the miniature world refer to objects: short, varied, and true of one object only.
+"""Referring expressions of the miniature world's people: short, varied, and true of one object only.
 
-Kinds: ``attribute`` ("striped red cup", "the big yellow one"), ``position`` ("second bottle from right"),
-``both`` ("left red cup") and ``relation`` ("cup above the ball").
+Kinds: ``attribute`` ("striped red cup", "the big yellow one"), ``position`` ("second bottle from right"), ``both``
+("left red cup") and ``relation`` ("cup above the ball").
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 Box = tuple[float, float, float, float]
 ORDINALS = {2: ("second", "2nd"), 3: ("third", "3rd"), 4: ("fourth", "4th")}
 MARGIN = 0.12
-"""Centers along an axis differ by at least this share of the image before a position is said."""
+"""Minimal distance of centers along an axis, as a share of the image, for an expression about position."""
 
 
 class ObjectLike(Protocol):
@@ -38,7 +38,7 @@ class SceneLike(Protocol):
 
 
 def generate_expressions(scene: SceneLike, target: int, kinds: Iterable[str], random: Random) -> list[str]:
-    """Different true expressions for the object ``target``, of the kinds asked for, in random order."""
+    """Generate different true expressions of the given kinds about the object ``target``, in random order."""
     makers = {
         "attribute": _describe_by_attribute,
         "position": _describe_by_position,
@@ -54,7 +54,7 @@ def generate_expressions(scene: SceneLike, target: int, kinds: Iterable[str], ra
 
 
 def _find_size_word(scene: SceneLike, target: int, among: list[int]) -> str:
-    """ "big" or "small" where the target's area differs from all others' by a factor of 2."""
+    """Return "big" or "small" if the target's area differs from all others' by a factor of 2, else ""."""
     areas = {i: _compute_area(scene.objects[i].box_xyxy) for i in among}
     others = [area for i, area in areas.items() if i != target]
     if others and areas[target] >= 2 * max(others):
@@ -105,7 +105,7 @@ def _list_subsets(words: dict[str, str]) -> list[tuple[str, ...]]:
 
 
 def _is_distinct(scene: SceneLike, target: int, other: int, kinds: tuple[str, ...]) -> bool:
-    """Whether one of these attributes sets the target apart (a size word was only given if it does)."""
+    """Return whether one of these attributes tells the target from the other object; size words always do."""
     a, b = scene.objects[target], scene.objects[other]
     return (
         "size" in kinds or ("pattern" in kinds and a.pattern != b.pattern) or ("color" in kinds and a.color != b.color)
@@ -118,7 +118,7 @@ def _describe_by_position(scene: SceneLike, target: int, random: Random) -> list
 
 
 def _describe_by_both(scene: SceneLike, target: int, random: Random) -> list[str]:
-    """An attribute that several distractors share, then the position among those."""
+    """Describe a target by an attribute that several distractors share, then by its position among these."""
     texts = []
     obj, distractors = scene.objects[target], _find_distractors(scene, target)
     words = _collect_attribute_words(scene, target, "")
@@ -181,7 +181,7 @@ def _describe_ordinals(name: str, rank: int, count: int, axis: int, low: str, hi
 
 
 def _describe_by_relation(scene: SceneLike, target: int, random: Random) -> list[str]:
-    """Relative to a object that is the only one of its category, where no distractor stands in the same relation."""
+    """Describe a target relative to the only object of a category, if no distractor has the same relation."""
     texts = []
     distractors = _find_distractors(scene, target)
     for anchor, obj in enumerate(scene.objects):
