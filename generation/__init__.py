@@ -1,1 +1,1 @@
-"""From a referring expression to its semantic prior: attributes, prompt, image, feature."""
+"""Generation of a query's semantic prior: attributes, prompt, image, feature."""

@@ -1,4 +1,4 @@
-"""The one error of this room for what a person can mend."""
+"""Error of this package."""
 
 
 class GenerationError(Exception):

@@ -1,1 +1,1 @@
-"""From a query to its attributes: tagging, noun phrases, location words, spelling."""
+"""Parsing of a query into attributes: spelling, location words, tagging, noun phrases."""

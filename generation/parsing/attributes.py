@@ -1,10 +1,10 @@
-"""What a referring expression says about its target, as typed attributes.
+"""Parser of a referring expression into typed attributes of its target.
 
     AttributeParser().parse(["2nd man from left in red shirt"])[0].wearing[0].colors == ("red",)
 
-Wordings are made one form (`generation.parsing.normalization`), misspellings corrected, location words taken out
-(`generation.parsing.location`), what is left is tagged, and a small grammar of noun phrases and connectors
-(`generation.parsing.grammar`) says who wears, holds and does what.
+The parser normalizes the wording (`generation.parsing.normalization`), corrects misspellings, extracts location words
+(`generation.parsing.location`) and tags the remaining words. A small grammar of noun phrases and connectors
+(`generation.parsing.grammar`) then assigns clothes, carried objects and actions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from generation.parsing.tagging import SPACY_MODEL, Tag, Tagger
 from generation.parsing.tokens import Word
 
 MAX_WORDS = 120
-"""Words of a query that are read; the longest of RefCOCOg has 60."""
+"""Maximum words of a query that are parsed; the longest query of RefCOCOg has 60."""
 
 
 class EmptyQueryError(GenerationError):
@@ -33,27 +33,27 @@ class EmptyQueryError(GenerationError):
 
 @dataclass(frozen=True, kw_only=True)
 class Attributes:
-    """What one query says. Everything but the three location fields and ``related`` can be seen of the target alone."""
+    """Attributes in a query; all but the three location fields and ``related`` are visible on the target alone."""
 
     query: str
-    """The text after normalization: lower case, single spaces, no control characters."""
+    """Normalized text: lower case, single spaces, no control characters."""
 
     target: NounPhrase
-    """The head noun with its own attributes; ``lemma`` is empty for "left one" or "the big yellow one"."""
+    """Head noun with its own attributes; ``lemma`` is empty for "left one" or "the big yellow one"."""
 
     kind: str
-    """``person``, ``animal``, ``garment``, ``part``, ``stuff``, ``noun_phrase`` or ``unknown``."""
+    """Kind of the target: ``person``, ``animal``, ``garment``, ``part``, ``stuff``, ``object`` or ``unknown``."""
 
     category: str = ""
-    """COCO category that the target most likely belongs to; empty where the head names none of them."""
+    """Most likely COCO category of the target; empty if the head names none."""
 
     wearing: tuple[NounPhrase, ...] = ()
     carrying: tuple[NounPhrase, ...] = ()
     parts: tuple[NounPhrase, ...] = ()
-    """What it has or contains: "with pink sprinkles", "of wine"."""
+    """Parts or contents: "with pink sprinkles", "of wine"."""
 
     owner: NounPhrase | None = None
-    """Whose part the target is: "man's arm"."""
+    """Owner of a target that is a part: "man's arm"."""
 
     actions: tuple[Action, ...] = ()
     related: tuple[RelatedObject, ...] = ()
@@ -61,26 +61,26 @@ class Attributes:
     """Words after "not", "no", "without"."""
 
     inscription: str = ""
-    """What is written on it: the words after "says"."""
+    """Text on the target: the words after "says"."""
 
     absolute_location: tuple[str, ...] = ()
     relative_location: tuple[str, ...] = ()
-    """Relations that are spatial, such as ``left of``."""
+    """Spatial relations, such as ``left of``."""
 
     ordinals: tuple[str, ...] = ()
     truncated: bool = False
-    """Whether words beyond ``MAX_WORDS`` were left unread."""
+    """Words beyond ``MAX_WORDS`` were ignored."""
 
     @property
     def colors(self) -> tuple[tuple[str, str], ...]:
-        """(color, lemma of what it modifies) over the target and what it wears, carries, has and acts with."""
+        """(color, lemma) pairs of the target, its owner, clothes, carried objects, parts and objects of actions."""
         owner = () if self.owner is None else (self.owner,)
         acted = tuple(action.noun_phrase for action in self.actions if action.noun_phrase is not None)
         noun_phrases = (self.target, *owner, *self.wearing, *self.carrying, *self.parts, *acted)
         return tuple(pair for noun_phrase in noun_phrases for pair in noun_phrase.colors_with_owner)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; fields that say nothing are left out."""
+        """Return JSON values without empty fields."""
         record: dict[str, Any] = _drop_empty(asdict(self))
         return {**record, "kind": self.kind}
 
@@ -99,30 +99,30 @@ class _PreparedQuery:
     extracted: ExtractedLocation
     words: tuple[str, ...]
     surface_forms: dict[str, str] = field(repr=False)
-    """Corrected word to the word as written."""
+    """Word as written, by corrected word."""
 
     truncated: bool
 
 
 class AttributeParser:
-    """Parses queries in batches.
+    """Parser of queries in batches.
 
     Args:
         model: name or folder of an English spaCy pipeline with a tagger and a lemmatizer.
-        batch_size: queries that spaCy tags at a time.
+        batch_size: number of queries that spaCy tags at once.
 
     Raises:
-        OSError: if the model is not installed; spaCy's message says how to get it.
+        OSError: the model is not installed; spaCy's message says how to install it.
     """
 
     def __init__(self, model: str = SPACY_MODEL, batch_size: int = 512) -> None:
         self._tagger = Tagger(model, batch_size)
 
     def parse(self, texts: Iterable[str]) -> list[Attributes]:
-        """The attributes of each text, in order; a text that comes again is read once.
+        """Parse each text, in order; repeated texts are parsed once.
 
         Raises:
-            EmptyQueryError: for a text without letters or digits; see `is_empty`.
+            EmptyQueryError: a text has no letter and no digit; see `is_empty`.
         """
         texts = list(texts)
         prepared = {text: _prepare_query(text) for text in dict.fromkeys(texts)}
@@ -135,7 +135,7 @@ class AttributeParser:
 
 def _prepare_query(text: str) -> _PreparedQuery:
     if is_empty(text):
-        raise EmptyQueryError(f"the query {text!r} has neither a letter nor a digit; leave it out")
+        raise EmptyQueryError(f"the query {text!r} has neither a letter nor a digit; remove it")
     query = normalize_text(text)
     surface_forms: dict[str, str] = {}
     words = query.split()
@@ -181,7 +181,7 @@ def _build_attributes(prepared: _PreparedQuery, tags: Sequence[Tag]) -> Attribut
 
 
 def _restore_location_head(target: NounPhrase, extracted: ExtractedLocation) -> NounPhrase:
-    """The head as said, where that is a part ("top of the sky") or only a place ("bottom left corner")."""
+    """Restore a head that is a part ("top of the sky") or only a place ("bottom left corner")."""
     if extracted.part and target.noun:
         return replace(target, surface=extracted.part, lemma=extracted.part)
     place = next((word for word in reversed(extracted.absolute) if word in _LOCATION_NOUNS), "")

@@ -1,6 +1,6 @@
-"""Which of COCO's 80 categories a head noun most likely names; a hypothesis, for counting distractors.
+"""Most likely category of a head noun among COCO's 80; a hypothesis, for counting distractors.
 
-category_of(Object(noun="wine glass", lemma="glass", ...), "object") == "wine glass"
+infer_category(NounPhrase(noun="wine glass", lemma="glass"), "object") == "wine glass"
 """
 
 from __future__ import annotations
@@ -92,10 +92,11 @@ _CATEGORY_BY_NOUN = {noun.replace("_", " "): category for category, nouns in _NO
 
 
 def infer_category(target: NounPhrase, kind: str, owner: NounPhrase | None = None) -> str:
-    """COCO's name of the category, or empty; people, and garments for who wears them, are ``person``.
+    """Infer COCO's name of the category; empty if there is none.
 
-    The last two words of a compound go before the last alone ("wine glass", "teddy bear"); what a part or a quantity
-    is of goes before its own name ("slice of pizza", "elephant's trunk").
+    People are ``person``, and so are garments for their wearers. The last two words of a compound come before the last
+    one alone ("wine glass", "teddy bear"). The whole comes before its part or quantity ("slice of pizza", "elephant's
+    trunk").
     """
     if owner is not None:
         return infer_category(owner, "person" if owner.lemma not in _CATEGORY_BY_NOUN else "animal")

@@ -1,15 +1,14 @@
-"""A small grammar of referring expressions: noun phrases joined by connectors.
+"""Grammar of referring expressions: noun phrases joined by connectors.
 
     blue shirt man | holding umbrella | @left_of bus
 
-The first phrase is the target; each connector ("in", "with", "holding", ...) says what the next one is to it. Within
-a phrase, nouns that name different objects are told apart: "guy blue shirt" is a guy who wears a blue shirt.
+The first phrase is the target. Each connector ("in", "with", "holding", ...) gives the role of the next phrase. Nouns
+of different objects within one phrase are separated: "guy blue shirt" is a guy who wears a blue shirt.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from generation.parsing import lexicon as lex
 from generation.parsing.noun_phrases import NounPhrase, add_modifiers, infer_kind, make_noun_phrase
@@ -19,28 +18,28 @@ from generation.parsing.tokens import MODIFIERS, NEVER_NOUNS, Word, is_noun, is_
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """What the target does or the state it is in."""
+    """Action or state of the target."""
 
     verb: str
-    """As written, mostly the ``-ing`` form."""
+    """Verb as written, mostly the ``-ing`` form."""
 
     noun_phrase: NounPhrase | None = None
-    """What it does that with, where this belongs into the image ("eating pizza")."""
+    """Object of the action if it belongs in the image ("eating pizza")."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelatedObject:
-    """Another object and how the target stands to it; never part of a prompt."""
+    """Another object and the target's relation to it; never part of a prompt."""
 
     relation: str
     noun_phrase: NounPhrase
     details: tuple[NounPhrase, ...] = ()
-    """What a person among them wears, carries or has."""
+    """Clothes, carried objects and parts of a related person."""
 
 
 @dataclass(kw_only=True)
 class ParsedExpression:
-    """What the grammar reads from one query."""
+    """Parts of a query by their role."""
 
     target: NounPhrase = field(default_factory=NounPhrase)
     kind: str = "unknown"
@@ -53,11 +52,11 @@ class ParsedExpression:
     negated: list[str] = field(default_factory=list)
     inscription: list[str] = field(default_factory=list)
     last_related: NounPhrase | None = None
-    """The other object that was named last; what is said next can be about it."""
+    """Related object that was named last; the next segment may describe it."""
 
 
 def parse_words(words: list[Word]) -> ParsedExpression:
-    """Read tagged words, location taken out, into a phrase."""
+    """Parse tagged words without location words."""
     parsed = ParsedExpression()
     words = list(normalize_words(words))
     negating, pending = False, False  # pending: a "not" whose object is still to come ("not holding a glass")
@@ -95,36 +94,29 @@ def parse_words(words: list[Word]) -> ParsedExpression:
 
 
 def _is_negated_attribute(noun_phrases: list[NounPhrase]) -> bool:
-    """ "not full zebra": it is the zebra that is meant, another one than the full one."""
+    """Return whether an attribute is negated and not the noun: "not full zebra" is another zebra."""
     return (
-        len(noun_phrases) == 1
-        and bool(noun_phrases[0].noun)
-        and noun_phrases[0] != replace(NounPhrase(), **_get_noun_fields(noun_phrases[0]))
+        len(noun_phrases) == 1 and bool(noun_phrases[0].noun) and noun_phrases[0] != _remove_attributes(noun_phrases[0])
     )
 
 
-def _get_noun_fields(noun_phrase: NounPhrase) -> dict[str, Any]:
-    return {
-        "surface": noun_phrase.surface,
-        "lemma": noun_phrase.lemma,
-        "noun": noun_phrase.noun,
-        "plural": noun_phrase.plural,
-    }
+def _remove_attributes(noun_phrase: NounPhrase) -> NounPhrase:
+    return NounPhrase(
+        surface=noun_phrase.surface, lemma=noun_phrase.lemma, noun=noun_phrase.noun, plural=noun_phrase.plural
+    )
 
 
 def _parse_target(parsed: ParsedExpression, words: list[Word], noun_phrases: list[NounPhrase]) -> None:
     noun_phrases = _extract_actions(parsed, words, noun_phrases)
     owner = _find_possessive(words)
-    make_noun_phrase = [noun_phrase for noun_phrase in noun_phrases if noun_phrase.noun]
-    if owner is not None and len(make_noun_phrase) > 1:
-        parsed.owner, make_noun_phrase = make_noun_phrase[0], make_noun_phrase[1:]
+    with_noun = [noun_phrase for noun_phrase in noun_phrases if noun_phrase.noun]
+    if owner is not None and len(with_noun) > 1:
+        parsed.owner, with_noun = with_noun[0], with_noun[1:]
         noun_phrases = noun_phrases[1:]
-    if not make_noun_phrase:
+    if not with_noun:
         parsed.target = _infer_head(words, noun_phrases[0] if noun_phrases else NounPhrase())
         return
-    head = next(
-        (noun_phrase for noun_phrase in make_noun_phrase if infer_kind(noun_phrase) == "person"), make_noun_phrase[0]
-    )
+    head = next((noun_phrase for noun_phrase in with_noun if infer_kind(noun_phrase) == "person"), with_noun[0])
     parsed.target = head
     for noun_phrase in noun_phrases:
         if noun_phrase is not head:
@@ -132,7 +124,7 @@ def _parse_target(parsed: ParsedExpression, words: list[Word], noun_phrases: lis
 
 
 def _extract_actions(parsed: ParsedExpression, words: list[Word], noun_phrases: list[NounPhrase]) -> list[NounPhrase]:
-    """ "sitting man" sits, but a "parking meter" is a kind of meter."""
+    """Extract verbs as actions: "sitting man" sits, but a "parking meter" is a kind of meter."""
     verbs = [word.text for word in words if is_verb(word) and word.text not in lex.FILLED]
     acts = not noun_phrases or any(
         infer_kind(noun_phrase) in ("person", "animal", "garment", "unknown") for noun_phrase in noun_phrases
@@ -146,7 +138,7 @@ def _extract_actions(parsed: ParsedExpression, words: list[Word], noun_phrases: 
 
 
 def _infer_head(words: list[Word], modifiers: NounPhrase) -> NounPhrase:
-    """The last word as the head where the tagger saw no noun, most often because of a misspelling."""
+    """Take the last word as the head if the tagger finds no noun, mostly because of a misspelling."""
     last = next((word for word in reversed(words) if word.text not in lex.SKIPPED), None)
     known = NEVER_NOUNS | (MODIFIERS - _SUBSTANCES) | lex.ADJECTIVES | lex.RELATIONS | lex.POSTURES | lex.OBJECT_ACTIONS
     if last is None or last.text in known or not last.text.isalpha() or len(last.text) < 4:
@@ -161,7 +153,7 @@ _SUBSTANCES = {"wood", "metal", "paper", "brick", "stone", "marble", "leather", 
 
 
 def _find_possessive(words: list[Word]) -> int | None:
-    """Index of a possessive "'s" with a noun before and after it."""
+    """Find the index of a possessive "'s" with a noun before and after it."""
     for i, word in enumerate(words):
         if word.text == "'s" and 0 < i < len(words) - 1 and is_noun(words[i - 1]):
             return i
@@ -169,7 +161,7 @@ def _find_possessive(words: list[Word]) -> int | None:
 
 
 def _attach_without_connector(parsed: ParsedExpression, noun_phrase: NounPhrase) -> None:
-    """A object that follows the head without a connector: clothes, loose colors, or a part."""
+    """Attach a noun phrase that follows the head without a connector: clothes, colors, or a part."""
     target = infer_kind(parsed.target)
     person = target == "person"
     if not noun_phrase.noun and not (person and (noun_phrase.colors or noun_phrase.patterns)):
@@ -183,7 +175,7 @@ def _attach_without_connector(parsed: ParsedExpression, noun_phrase: NounPhrase)
 
 
 def _attach(parsed: ParsedExpression, segment: Segment) -> None:
-    """Give the objects of a later segment to the target, in the role that its connector says."""
+    """Attach the noun phrases of a later segment to the target, in the role of its connector."""
     if segment.role in _ROLES_OF_RELATED and _is_about_related(parsed, segment):
         last = parsed.related[-1]
         parsed.related[-1] = replace(
@@ -204,7 +196,7 @@ _ROLES_OF_RELATED = ("in", "having", "wearing", "carrying", "on", "action")
 
 
 def _is_about_related(parsed: ParsedExpression, segment: Segment) -> bool:
-    """Whether a segment is about the other object named last: the nearest that can have, wear or do what it says."""
+    """Return whether a segment describes the related object named last, the nearest that can have, wear or do it."""
     if parsed.last_related is None:
         return False
     holder, target = infer_kind(parsed.last_related), infer_kind(parsed.target)
@@ -232,7 +224,7 @@ def _add_related(parsed: ParsedExpression, relation: str, noun_phrase: NounPhras
 
 
 def _attach_noun_phrase(parsed: ParsedExpression, segment: Segment, noun_phrase: NounPhrase, *, first: bool) -> None:
-    """One object of a segment that is neither an action nor joined by a comma or "and"."""
+    """Attach a noun phrase of a segment that is neither an action nor joined by a comma or "and"."""
     role, target = segment.role, infer_kind(parsed.target)
     if role in ("in", "wearing") and target in ("person", "unknown"):
         noun_phrase = _convert_to_color(noun_phrase)
@@ -243,7 +235,7 @@ def _attach_noun_phrase(parsed: ParsedExpression, segment: Segment, noun_phrase:
     elif role == "wearing" or (role == "in" and kind in ("garment", "unknown")):
         parsed.wearing.append(noun_phrase)
     elif role == "having" and kind == "garment":
-        (parsed.parts if target in ("thing", "stuff") else parsed.wearing).append(noun_phrase)
+        (parsed.parts if target in ("object", "stuff") else parsed.wearing).append(noun_phrase)
     elif role == "carrying":
         parsed.carrying.append(noun_phrase)
     elif kind == "person" and role in ("having", "on", "in"):
@@ -261,7 +253,7 @@ def _attach_noun_phrase(parsed: ParsedExpression, segment: Segment, noun_phrase:
 
 
 def _convert_to_color(noun_phrase: NounPhrase) -> NounPhrase:
-    """A person "in orange" wears the color, not the fruit."""
+    """Convert a noun to the color it names: a person "in orange" wears the color, not the fruit."""
     if noun_phrase.noun not in lex.COLORS:
         return noun_phrase
     return replace(noun_phrase, surface="", lemma="", noun="", colors=(*noun_phrase.colors, noun_phrase.noun))
@@ -272,7 +264,7 @@ def _get_relation(segment: Segment) -> str:
 
 
 def _attach_joined(parsed: ParsedExpression, segment: Segment) -> None:
-    """What follows a comma, "and" or a location: more about the target, or another object."""
+    """Attach the words after a comma, "and" or a location: more about the target, or another object."""
     parsed.last_related = None
     for noun_phrase in segment.noun_phrases:
         if infer_kind(parsed.target) == "garment" and infer_kind(noun_phrase) == "person":
@@ -289,12 +281,15 @@ def _attach_joined(parsed: ParsedExpression, segment: Segment) -> None:
 
 
 def _attach_action(parsed: ParsedExpression, segment: Segment) -> None:
-    """An action keeps its object where that can be drawn with it; another person or animal is a distractor instead."""
+    """Attach an action with an object that can be drawn with it; another person or animal is a related object."""
     verb, noun_phrases = segment.connector, segment.noun_phrases
-    if noun_phrases and _is_action_object(verb, noun_phrases[0]):
-        parsed.actions.append(Action(verb=verb, noun_phrase=noun_phrases[0]))
+    takes_any = verb.split()[0] in lex.OBJECT_ACTIONS | lex.FILLED or " " in verb
+    takes_objects = verb not in lex.POSTURES
+    first = noun_phrases[0] if noun_phrases else NounPhrase()
+    if first.noun and (takes_any or (takes_objects and infer_kind(first) not in ("person", "animal", "garment"))):
+        parsed.actions.append(Action(verb=verb, noun_phrase=first))
         noun_phrases = noun_phrases[1:]
-    elif not (noun_phrases and verb not in lex.POSTURES and infer_kind(noun_phrases[0]) in ("person", "animal")):
+    elif not (noun_phrases and takes_objects and infer_kind(first) in ("person", "animal")):
         parsed.actions.append(Action(verb=verb))
     for noun_phrase in noun_phrases:
         if infer_kind(noun_phrase) == "garment" or (not noun_phrase.noun and noun_phrase.colors):
@@ -303,15 +298,8 @@ def _attach_action(parsed: ParsedExpression, segment: Segment) -> None:
             _add_related(parsed, verb, noun_phrase)
 
 
-def _is_action_object(verb: str, noun_phrase: NounPhrase) -> bool:
-    known = verb.split()[0] in lex.OBJECT_ACTIONS | lex.FILLED or " " in verb
-    return bool(noun_phrase.noun) and (
-        known or (verb not in lex.POSTURES and infer_kind(noun_phrase) not in ("person", "animal", "garment"))
-    )
-
-
 def _make_singular(noun_phrase: NounPhrase) -> NounPhrase:
-    """ "the larger of the two zebras" is one zebra."""
+    """Make a counted noun singular: "the larger of the two zebras" is one zebra."""
     if noun_phrase.count is None:
         return noun_phrase
     return replace(
@@ -341,7 +329,7 @@ _GROUPS = frozenset(
 
 
 def _attach_of(parsed: ParsedExpression, noun_phrase: NounPhrase) -> None:
-    """The complement of "of" is the head where nothing but location stood before it, else contents, or an owner."""
+    """Attach the complement of "of": as the head if only location words stood before it, else as contents or owner."""
     if not noun_phrase.noun:
         return
     target, kind = parsed.target, infer_kind(noun_phrase)
@@ -356,7 +344,7 @@ def _attach_of(parsed: ParsedExpression, noun_phrase: NounPhrase) -> None:
 
 
 def _infer_target(parsed: ParsedExpression, words: list[Word]) -> None:
-    """Without a head noun: who wears or holds something is a person; "object" is the head of "black object"."""
+    """Infer a head without a noun: a wearer or holder is a person; "object" is the head of "black object"."""
     vague = next((word.text for word in words if word.text in lex.VAGUE_NOUNS | _PATTERN_NOUNS), "")
     if (
         parsed.wearing
@@ -371,4 +359,4 @@ def _infer_target(parsed: ParsedExpression, words: list[Word]) -> None:
 
 
 _PATTERN_NOUNS = frozenset(["stripe", "stripes", "dots", "spot", "spots"])
-"""Patterns said as nouns: a head to name, yet nothing to draw without what they are on."""
+"""Patterns as nouns: they name a head, but need an object to be drawn on."""

@@ -1,7 +1,7 @@
-"""The words that referring expressions are made of, by what they say about the target.
+"""Words of referring expressions by their role.
 
-The lists fit the language of RefCOCO, RefCOCO+, RefCOCOg and ReferItGame (short, telegraphic, often misspelt),
-where a part-of-speech tagger trained on news guesses: "left" is no verb there, and "glass" no adjective.
+The lists fit the language of RefCOCO, RefCOCO+, RefCOCOg and ReferItGame: short, telegraphic, often misspelt. A
+part-of-speech tagger trained on news errs there: "left" is no verb, and "glass" no adjective.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COLORS = _split_words(
     "darker darkest lighter lightest brighter"
 )
 SHADES = _split_words("dark light bright pale deep darker darkest lighter lightest brighter")
-"""Color words that may stand before another one ("dark blue") and say little alone."""
+"""Color words that qualify another one ("dark blue")."""
 
 PATTERNS = _split_words(
     "striped stripes stripe plaid checkered checked polka dotted dots dot spotted floral flowered flowery patterned "
@@ -38,7 +38,7 @@ SIZE_FORMS = {
     "lil": "small", "taller": "tall", "tallest": "tall", "shorter": "short", "shortest": "short", "longer": "long",
     "longest": "long",
 }  # fmt: skip
-"""Relative sizes as one image can show them."""
+"""Absolute size for each relative one; an image of one object shows no comparison."""
 
 COUNTS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "both": 2, "2": 2, "3": 3, "4": 4, "5": 5}
 NUMBER_WORDS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
@@ -51,7 +51,7 @@ LOCATION_WORDS = _split_words(
     "lowermost frontmost foreground background forefront corner side edge row end distance closest nearest closer "
     "nearer furthest farthest further farther far foremost near anywhere central up down higher lowest highest"
 )
-"""What counts as said about the place in the image."""
+"""Words for a place in the image."""
 
 PEOPLE = _split_words(
     "man woman person guy girl boy lady kid child dude gentleman gal male female adult baby toddler infant teen "
@@ -93,7 +93,7 @@ RIDDEN = _split_words(
     "bike bicycle motorcycle motorbike horse skateboard snowboard surfboard skis ski scooter moped elephant wave phone "
     "cellphone cell laptop board camel donkey cycle segway wheelchair"
 )
-"""What a person on it is seen with: "man on bike" without the bike would be another image."""
+"""Objects to be drawn with the person on them: "man on bike"."""
 
 OBJECT_NOUNS = _split_words(
     "bus car truck train boat plane airplane bike motorcycle bicycle scooter cycle van taxi cab ambulance tractor "
@@ -131,7 +131,7 @@ FURTHER_NOUNS = _split_words(
 """Other nouns that are frequent in grounding queries."""
 
 IMAGE_NOUNS = _split_words("shot shots picture pictures photo photos photograph image images painting poster")
-"""A image of something is seldom meant: "a image of a sheep" is about the sheep."""
+"""Nouns for images; "a picture of a sheep" is about the sheep."""
 
 STUFF = _split_words(
     "sky cloud clouds grass ground water sea ocean lake river beach sand snow ice dirt mud road street path pavement "
@@ -140,11 +140,11 @@ STUFF = _split_words(
     "buildings city town skyline house houses fence stairs steps bricks gravel fog smoke shadow waves waterfall pond "
     "canyon valley hillside mountainside mountaintop grassland greenery plants crowd_ scenery terrain"
 )
-"""What fills a landscape and has no bounds of its own; drawn as a scene."""
+"""Nouns without bounds that fill a landscape; drawn as a scene."""
 
 VAGUE_NOUNS = _split_words("thing object item stuff something anything things items objects thingy")
 VAGUE = VAGUE_NOUNS | _split_words("one ones it that this those these spot anything z")
-"""Nouns that name no category: the target's head is then unknown."""
+"""Nouns that name no category; the kind is then unknown."""
 
 ARTICLES = _split_words("the a an")
 INSCRIBED = _split_words("stating displaying says say saying called labeled labelled named reads entitled titled")
@@ -153,7 +153,7 @@ ADJECTIVES = _split_words(
     "dirty clean open closed cute ugly fancy plain round square happy dead broken fresh hot cold wet dry weird "
     "standing nearest bare upright hairy curly solid curved pointy shiny fluffy messy normal real fake left right"
 )
-"""Common words that are never the head, however the tagger reads them."""
+"""Common words that are never the head, whatever their tag."""
 
 RELATIVES = _split_words("that which who whom whose where")
 DETERMINERS = _split_words("the a an his her their he she it they we you i")
@@ -171,7 +171,7 @@ SAME_IN_SINGULAR = _split_words(
     "headphones pajamas sweats trousers slacks capris khakis skis woods scissors chips fries bus glass dress grass "
     "police sheep fish tennis"
 )
-"""Nouns whose plain form ends like a plural, or that have no singular."""
+"""Nouns that end like a plural, or have no singular."""
 
 FRAMING = _split_words(
     "oh hmm hey omg er lead viewed partial partially partly visible blurry blurred blur main other whole entire same "
@@ -180,7 +180,7 @@ FRAMING = _split_words(
     "either not_ another different extreme complete particular obvious clearly located position whatever directly way "
     "more less exact definitely super second-most okay ok think seem seems uhh uhhh um aint couldn't"
 )
-"""What is said about the image or to the listener: nothing that a image of the target would show."""
+"""Words about the image or to the listener; an image of the target shows none of them."""
 
 WEARING = _split_words("wearing wears wear dressed wearig waring weearing clad")
 HOLDING = _split_words("holding holds hold carrying carries holing grabbing gripping clutching swinging lifting")
@@ -199,14 +199,14 @@ COMPOUNDS = {
     "measuring": "cup spoon", "carving": "knife", "vending": "machine", "hanging": "lamp light plant",
     "knitting": "needle needles", "feeding": "trough", "cowboy": "hat boots", "chef": "hat", "santa": "hat suit",
 }  # fmt: skip
-"""Nouns whose first word looks like an action or a person: a "cutting board" cuts nothing, a "cowboy hat" is none."""
+"""Compounds that begin like an action or a person: "cutting board", "cowboy hat"."""
 
 OBJECT_ACTIONS = _split_words(
     "riding eating drinking playing cutting reading pushing pulling throwing catching hitting kicking feeding brushing "
     "texting talking using driving flying cooking pouring blowing taking making serving petting doing hugging kissing "
     "biting licking chewing sipping typing washing swinging"
 )
-"""Actions whose object belongs into the image ("eating pizza")."""
+"""Actions with an object that belongs in the image ("eating pizza")."""
 
 POSTURES = _split_words(
     "facing-camera sitting standing laying lying walking running jumping smiling sleeping kneeling crouching squatting "
@@ -215,17 +215,17 @@ POSTURES = _split_words(
     "batting skateboarding snowboarding dancing bowing squinting yawning stretching grinning frowning crying"
 )
 FILLED = _split_words("covered filled topped wrapped decorated made cut stuffed loaded trimmed sprinkled stacked piled")
-"""States whose complement is seen: "covered in snow", "cut into a triangle"."""
+"""States with a visible complement: "covered in snow", "cut into a triangle"."""
 
 PLACED = _split_words("viewed held worn shown hung stuck sat kept seen taken given led driven laid set put")
-"""Participles that say where or by whom, beside those in -ed."""
+"""Irregular participles that give a place or an agent."""
 
 RELATIONS = _split_words(
     "behind above below under underneath beneath beside between near by over against around across along inside into "
     "onto through towards toward past outside among amongst atop alongside at on in from to off for next out about up "
     "down upon within touching covering blocking hiding like as after before during including"
 )
-"""Prepositions (and verbs used like them) that open a related object; "on", "in", "with", "of" are looked at first."""
+"""Prepositions, and verbs like them, before a related object; "on", "in", "with" and "of" are matched earlier."""
 
 SKIPPED = _split_words(
     "and the a an is are was were be been being am 's s i you we they he she him them his her its their my our your me "
@@ -237,7 +237,7 @@ SKIPPED = _split_words(
 )
 
 PERSONS = _split_words("man woman person guy girl boy lady kid child dude gentleman gal men women people")
-"""General words for people: a noun after one is something of theirs, not the second half of a compound."""
+"""General words for people; a noun after one is a possession, not the second half of a compound."""
 
 JOINED = {
     "lap top": "laptop", "motor cycle": "motorcycle", "motor bike": "motorbike", "cell phone": "cellphone",
@@ -251,7 +251,7 @@ JOINED = {
     "lamp post": "lamppost", "bath tub": "bathtub", "note book": "notebook", "air plane": "airplane",
     "tea pot": "teapot", "flower pot": "flowerpot",
 }  # fmt: skip
-"""One noun, written as two."""
+"""Single nouns for pairs of words."""
 
 SPELLING = {
     "blk": "black", "blck": "black", "blak": "black", "bk": "black", "wht": "white", "wh": "white", "grn": "green",
@@ -281,19 +281,19 @@ SPELLING = {
     "doughnut": "donut", "kittie": "kitty", "horsey": "horse", "ithe": "in the", "whit": "white", "sking": "skiing",
     "gras": "grass", "gyu": "guy", "teh": "the", "pic": "picture", "pics": "pictures", "midfle": "middle",
 }  # fmt: skip
-"""How people type, and what they mean; the written form is kept as the head's surface."""
+"""Corrections of frequent misspellings; the head keeps the written form as its surface."""
 
 ACCESSORIES = _split_words(
     "backpack camera watch necklace earring earrings bracelet ring badge tag wig ponytail headphones headset beard bag "
     "purse makeup lanyard medal bandage"
 )
-"""What people have on without being "in" it."""
+"""Accessories, which take "with" instead of "in"."""
 
 AGES = _split_words("old older oldest elderly young younger youngest")
-"""Said of a garment's wearer, not of the garment."""
+"""Modifiers of a garment's wearer, not of the garment."""
 
 PERSONAL = _split_words("bald balding shirtless naked nude barefoot bearded")
-"""Said of people alone: "the bald one" is somebody."""
+"""Modifiers of people only; "the bald one" is a person."""
 
 SINGULAR_WITH_S = _split_words("bus glass dress grass police sheep fish tennis")
 MASS = _split_words(
@@ -321,10 +321,10 @@ UNSEEN_ACTIONS = _split_words(
     "looking facing watching staring showing being having going coming doing getting trying pointing touching turned "
     "crossing following missing taking making using"
 )
-"""Actions of which nothing is left to draw without the object or the direction."""
+"""Actions that cannot be drawn without their object or direction."""
 
 POSES = _split_words("sitting standing laying lying seated facing-camera leaning resting")
-"""How people and animals are; a bench that is said to be "sitting" looks like any bench."""
+"""Postures of people and animals; a "sitting" bench looks like any bench."""
 
 ACTION_FORMS = {
     "facing-camera": "facing the camera", "laying": "lying", "seated": "sitting", "crouched": "crouching",
@@ -341,4 +341,4 @@ SYNONYMS = {
     "t-shirt": "shirt", "hoody": "hoodie", "top_": "top", "specs": "glasses", "cop": "policeman", "mom": "woman",
     "dad": "man", "cellphone": "phone", "teddy": "teddy bear", "auto": "car", "suv": "car",
 }  # fmt: skip
-"""One word for one look, so that "left guy" and "man on left" share a image."""
+"""Common word for synonyms of equal appearance, so that "left guy" and "man on left" share an image."""

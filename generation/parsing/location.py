@@ -1,7 +1,7 @@
-"""Takes what says *where* out of a referring expression, so that a tagger sees a plain noun phrase.
+"""Extraction of location words from a referring expression, so that the tagger gets a plain noun phrase.
 
-"2nd zebra from left" leaves "zebra"; "cup to the left of the ball" becomes "cup @left_of the ball": a relation to
-another object stays, marked, because the words after it describe that object and not the target.
+"2nd zebra from left" becomes "zebra", and "cup to the left of the ball" becomes "cup @left_of the ball". A relation to
+another object stays as a mark, because the words after it describe that object and not the target.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from generation.parsing.lexicon import COLORS, LOCATION_WORDS, ORDINALS
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractedLocation:
-    """A text without its location words."""
+    """Text without its location words."""
 
     text: str
-    """What is left, with relations as ``@relation_words``."""
+    """Remaining text, with relations as ``@relation_words``."""
 
     absolute: tuple[str, ...]
     """Location words in order, such as ``("bottom", "right")``."""
 
     ordinals: tuple[str, ...]
-    """Such as ``("2nd",)``."""
+    """Ordinals in order, such as ``("2nd",)``."""
 
     part: str = ""
-    """The part of the object that the text begins with: "top" of "top of the building"; what follows is its whole."""
+    """Part of an object at the start of the text: "top" in "top of the building"."""
 
 
 _SIDE = (
@@ -48,7 +48,7 @@ _COUNT_AHEAD = re.compile(r"(?:two|three|four|five|six|\d) ")
 """ "middle of the three zebras" is one zebra, no part."""
 
 _SEEN_PARTS = frozenset({"half", "piece"})
-"""Parts that one sees as such; the others ("left part of the sky") look like the whole."""
+"""Parts with an appearance of their own; others ("left part of the sky") look like the whole."""
 
 _CLOCK = re.compile(
     r"\b(?:at |on |in )?(?:the )?(\d{1,2}|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)"
@@ -123,14 +123,13 @@ _UP = re.compile(
 
 
 def extract_location(text: str) -> ExtractedLocation:
-    """Split a normalized, lower-case text into what is seen and where it is.
+    """Split a normalized text into its location words and the rest.
 
     Args:
-        text: words separated by single spaces, spelling corrected.
+        text: lower-case words separated by single spaces, spelling corrected.
     """
     absolute: list[str] = []
     ordinals: list[str] = []
-
     part = ""
 
     def record_location(match: re.Match[str]) -> str:

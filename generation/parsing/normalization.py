@@ -1,4 +1,4 @@
-"""Queries as typed, made one form: case, spaces, punctuation, and wordings that mean the same."""
+"""Normalization of queries: case, spaces, punctuation, and equivalent wordings."""
 
 from __future__ import annotations
 
@@ -10,35 +10,25 @@ from generation.parsing.lexicon import ANIMALS, BODY_PARTS, COLORS, GARMENTS, JO
 
 
 def is_empty(text: str) -> bool:
-    """Whether a text has nothing to parse: no letter and no digit."""
+    """Return whether a text has nothing to parse: no letter and no digit."""
     return not any(character.isalnum() for character in text)
 
 
 def normalize_text(text: str) -> str:
-    """Lower case, NFKC, single spaces, without control characters; punctuation stands apart, apostrophes stay."""
+    """Normalize to lower case, NFKC and single spaces; control characters go, punctuation is set apart."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text).replace("’", "'")
-    text = "".join(text if text.isprintable() else map(_replace_unprintable, text)).lower()
+    if not text.isprintable():
+        text = "".join(" " if unicodedata.category(one)[0] in "CZ" else one for one in text)
+    text = text.lower()
     for pattern, replacement in _REPLACEMENTS:
         text = pattern.sub(replacement, text)
     return " ".join(text.split())
 
 
 def separate_possessives(text: str) -> str:
-    """ "man hand", "elephant trunk", "catchers vest": a part or garment of somebody, with the possessive as a word."""
+    """Write the possessive of a part or garment as a word: "man hand", "elephant trunk", "catchers vest"."""
     return _OWNED.sub(r"\1 's ", text.replace("'s", " 's"))
-
-
-def _replace_unprintable(character: str) -> str:
-    return " " if unicodedata.category(character).startswith(("C", "Z")) else character
-
-
-def _join_with_hyphens(match: re.Match[str]) -> str:
-    return "-".join(part for part in match.groups() if part)
-
-
-def _join_compound(match: re.Match[str]) -> str:
-    return JOINED[match[0].replace("-", " ")]
 
 
 _POSED = r"(?:crossed|folded|clasped|outstretched)"
@@ -49,11 +39,11 @@ _REPLACEMENTS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
     for pattern, replacement in (
         (r"(\w) ' ?(s|t|re|m|ll|ve|d)\b", r"\1'\2"),
         (r"\bw/\s*", "with "),
-        (rf"\b(?:{'|'.join(JOINED)})\b".replace(" ", "[ -]"), _join_compound),
+        (rf"\b(?:{'|'.join(JOINED)})\b".replace(" ", "[ -]"), lambda match: JOINED[match[0].replace("-", " ")]),
         (r"\b(?:cut|cropped|chopped)[ -]?(?:off|out)\b", " "),
         (rf"\b{_NUMBER}[ -](?:years?|months?)[ -]old\b", "young"),
         (r"\bupside[ -]down\b", "upsidedown"),
-        (r"\b(cut|half|fold) (\w+e[dn]|visible|full|empty|open|up)\b", _join_with_hyphens),
+        (r"\b(cut|half|fold) (\w+e[dn]|visible|full|empty|open|up)\b", r"\1-\2"),
         (r"\bbeing (?!\w+ing\b)\w+", " "),
         (rf"\b({'|'.join(sorted(COLORS))})[ -]colou?r(?:ed)?\b", r"\1"),
         (r"\b(\w+)[ -](hair|skin)n?ed (\w+)", r"\3 with \1 \2"),

@@ -1,7 +1,4 @@
-"""Noun phrases: the objects that a run of words names, each with its modifiers.
-
-wooden table, red and white shirt, wine glass, three cups
-"""
+"""Noun phrases: nouns with their modifiers, such as "red and white shirt", "wine glass" and "three cups"."""
 
 from __future__ import annotations
 
@@ -14,16 +11,16 @@ from generation.parsing.tokens import KNOWN_NOUNS, LIVING, MODIFIERS, NEVER_NOUN
 
 @dataclass(frozen=True, kw_only=True)
 class NounPhrase:
-    """A noun with what is said of it."""
+    """Noun with its modifiers."""
 
     surface: str = ""
-    """The noun as written, with its compound ("wine glass"); "one" in its place, or empty where neither was said."""
+    """Noun as written, with its compound ("wine glass"); "one" or empty without a noun."""
 
     lemma: str = ""
-    """Its last word, spelling corrected, singular."""
+    """Last word of the noun, spelling corrected, singular."""
 
     noun: str = ""
-    """The whole noun, spelling corrected, as a image's caption would have it."""
+    """Whole noun, spelling corrected, for captions."""
 
     colors: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
@@ -35,11 +32,11 @@ class NounPhrase:
     count: int | None = None
     plural: bool = False
     contents: tuple[NounPhrase, ...] = ()
-    """What a quantity or a part is of: "glass of wine", "slice of pizza"."""
+    """Wholes of a quantity or a part: "glass of wine", "slice of pizza"."""
 
     @property
     def colors_with_owner(self) -> tuple[tuple[str, str], ...]:
-        """(color, lemma) of the object and of its contents."""
+        """(color, lemma) pairs of the noun and of its contents."""
         own = tuple((color, self.lemma) for color in self.colors)
         return own + tuple(pair for noun_phrase in self.contents for pair in noun_phrase.colors_with_owner)
 
@@ -57,18 +54,18 @@ _PERSON_ENDINGS = ("man", "woman", "men", "women", "boy", "girl", "person", "peo
 
 
 def infer_kind(noun_phrase: NounPhrase) -> str:
-    """``person``, ``animal``, ``garment``, ``part``, ``stuff``, ``noun_phrase`` or, without a noun, ``unknown``."""
+    """Infer ``person``, ``animal``, ``garment``, ``part``, ``stuff`` or ``object``; ``unknown`` without a noun."""
     last = noun_phrase.noun.split()[-1] if noun_phrase.noun else ""
     for kind, nouns in _KINDS.items():
         if last in nouns or noun_phrase.lemma in nouns:
             return kind
     if last.endswith(_PERSON_ENDINGS) and last not in KNOWN_NOUNS:
         return "person"
-    return "thing" if noun_phrase.noun else "unknown"
+    return "object" if noun_phrase.noun else "unknown"
 
 
 def find_noun_phrases(words: list[Word]) -> Iterator[NounPhrase]:
-    """The objects that a run of words names, each with the modifiers before it."""
+    """Yield the nouns in a run of words, each with the modifiers before it."""
     noun_phrase: NounPhrase | None = None
     modifiers = NounPhrase()
     previous_noun = owned = False
@@ -94,7 +91,7 @@ def find_noun_phrases(words: list[Word]) -> Iterator[NounPhrase]:
 
 
 def _is_modifier(word: Word, words: list[Word]) -> bool:
-    """ "orange cat" but "cut orange"; "gold", "fur", "paper" likewise: a modifier if a noun follows at once."""
+    """Return whether the next word makes this one a modifier: "orange cat" but "cut orange"."""
     if word.text not in MODIFIERS:
         return False
     following = [one for one in words[words.index(word) + 1 :] if one.text != "and"][:1]
@@ -102,7 +99,7 @@ def _is_modifier(word: Word, words: list[Word]) -> bool:
 
 
 def _extends_compound(noun_phrase: NounPhrase, modifiers: NounPhrase, word: Word, adjacent: bool) -> bool:
-    """Whether a further noun goes on with the compound ("wine" + "glass") instead of naming another object."""
+    """Return whether a noun extends the compound ("wine" + "glass") instead of naming another object."""
     last = noun_phrase.noun.split()[-1]
     if word.text in lex.GARMENTS and last in lex.GARMENTS:
         return adjacent and last in _GARMENT_KINDS
@@ -128,7 +125,7 @@ _BEFORE_HEADS = MODIFIERS | lex.VAGUE
 
 
 def _add_modifier(noun_phrase: NounPhrase, word: Word) -> NounPhrase:
-    """``noun_phrase`` with one more modifier, by the kind of the word."""
+    """Add a modifier in the field for its kind."""
     text = word.text
     if text in lex.COUNTS:
         return replace(noun_phrase, count=lex.COUNTS[text])
@@ -146,13 +143,14 @@ def _add_modifier(noun_phrase: NounPhrase, word: Word) -> NounPhrase:
 
 
 def make_noun_phrase(modifiers: NounPhrase, word: Word) -> NounPhrase:
+    """Make a noun phrase of a noun and the modifiers before it."""
     lemma = _find_singular(word)
     plural = lemma != word.text and (word.text.endswith("s") or word.text in lex.PLURALS)
     return replace(modifiers, surface=word.surface, lemma=lemma, noun=word.text, plural=plural)
 
 
 def _extend_compound(noun_phrase: NounPhrase, modifiers: NounPhrase, word: Word) -> NounPhrase:
-    """``noun_phrase`` as the first part of a longer noun."""
+    """Extend a noun to a compound."""
     further = make_noun_phrase(modifiers, word)
     return replace(
         add_modifiers(noun_phrase, further),
@@ -164,7 +162,7 @@ def _extend_compound(noun_phrase: NounPhrase, modifiers: NounPhrase, word: Word)
 
 
 def _find_singular(word: Word) -> str:
-    """spaCy's lemma for nouns, but never of a word known to have no singular ("glasses", "pants", "bus")."""
+    """Find the singular: spaCy's lemma, except for known words without a singular ("glasses", "pants", "bus")."""
     text = word.text.rstrip("_")
     if text in lex.IRREGULAR:
         return lex.IRREGULAR[text]
@@ -179,7 +177,7 @@ def _find_singular(word: Word) -> str:
 
 
 def add_modifiers(noun_phrase: NounPhrase, more: NounPhrase) -> NounPhrase:
-    """``noun_phrase`` with the modifiers of ``more`` after its own."""
+    """Append the modifiers of ``more``."""
     return replace(
         noun_phrase,
         colors=(*noun_phrase.colors, *more.colors),

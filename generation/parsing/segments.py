@@ -1,8 +1,8 @@
-"""A query cut at its connectors; each says what the words after it are to those before.
+"""Segments of a query, cut at its connectors; a connector gives the role of the words after it.
 
     blue shirt man | holding umbrella | @left_of bus
 
-What belongs to the segment before it is folded into that one: "a piece | of bread", "covered | in snow".
+A segment that belongs to the one before is folded into it: "a piece | of bread", "covered | in snow".
 """
 
 from __future__ import annotations
@@ -17,42 +17,35 @@ from generation.parsing.tokens import LIVING, MODIFIERS, Word, is_noun, is_parti
 
 @dataclass(slots=True)
 class Segment:
-    """A connector, its role, the words after it, and the objects that these name."""
+    """Connector, its role, the words after it, and their noun phrases."""
 
     role: str
     connector: str
     words: list[Word]
     noun_phrases: list[NounPhrase] = field(default_factory=list)
     is_continuation: bool = False
-    """Whether it goes on with an enumeration: "and glasses" after "with a hat"."""
+    """Continues an enumeration: "and glasses" after "with a hat"."""
 
     @property
     def has_no_noun(self) -> bool:
-        """Whether it is a connector alone, such as "riding" before "on a bike"."""
+        """No noun follows the connector, such as "riding" before "on a bike"."""
         return not any(noun_phrase.noun for noun_phrase in self.noun_phrases)
 
 
 def split_segments(words: list[Word]) -> list[Segment]:
-    """The segments of prepared words, in order; the first one is the target's and may be empty."""
+    """Split normalized words into segments; the first one is the target's and may be empty."""
     segments: list[Segment] = []
     for segment in _split_at_connectors(words):
-        segment.noun_phrases = list(find_noun_phrases(segment.words))
-        if segment.role not in ("target", "joined"):
-            segment.noun_phrases = _attach_trailing_modifiers(segment.noun_phrases)
+        found = segment.noun_phrases = list(find_noun_phrases(segment.words))
+        if segment.role not in ("target", "joined") and len(found) > 1 and not found[-1].noun:
+            segment.noun_phrases = [*found[:-2], add_modifiers(found[-2], found[-1])]  # "arms crossed"
         if not (segments and _fold_segment(segments[-1], segment)):
             segments.append(segment)
     return segments
 
 
-def _attach_trailing_modifiers(noun_phrases: list[NounPhrase]) -> list[NounPhrase]:
-    """ "arms crossed": modifiers after a noun are its own."""
-    if len(noun_phrases) > 1 and not noun_phrases[-1].noun:
-        return [*noun_phrases[:-2], add_modifiers(noun_phrases[-2], noun_phrases[-1])]
-    return noun_phrases
-
-
 def _fold_segment(before: Segment, segment: Segment) -> bool:
-    """Add a segment to the one before where it is that one's own; False where it is not."""
+    """Fold a segment into the one before if it belongs to it; return whether it did."""
     if segment.role == "of":
         return _fold_of(before, segment)
     if before.role == "action" and before.has_no_noun and segment.noun_phrases and not segment.has_no_noun:
@@ -67,7 +60,7 @@ def _fold_segment(before: Segment, segment: Segment) -> bool:
 
 
 def _fold_of(before: Segment, segment: Segment) -> bool:
-    """ "holding a piece of bread", "behind a group of people"; the target's own "of" is the grammar's to read."""
+    """Fold "holding a piece of bread", "behind a group of people"; the grammar handles the target's own "of"."""
     if before.role == "target" or not segment.noun_phrases:
         return False
     if segment.is_continuation and before.role == "of":
@@ -93,7 +86,7 @@ def _fold_of(before: Segment, segment: Segment) -> bool:
 
 
 def _fold_action(before: Segment, segment: Segment) -> bool:
-    """ "covered in snow", "riding on a bike", "talking on a phone": the preposition is the verb's."""
+    """Fold a preposition into its verb: "covered in snow", "riding on a bike", "talking on a phone"."""
     filled = before.connector in lex.FILLED and segment.connector in ("in", "with", "of", "into")
     ridden = segment.role == "on" and segment.noun_phrases[0].lemma in lex.RIDDEN
     if not (filled or ridden):
@@ -105,7 +98,7 @@ def _fold_action(before: Segment, segment: Segment) -> bool:
 
 
 def _split_at_connectors(words: list[Word]) -> Iterator[Segment]:
-    """Cut at connectors; an enumeration ("hat and glasses") goes on in the role before it."""
+    """Split at connectors; an enumeration ("hat and glasses") keeps the role."""
     current = Segment("target", "", [])
     for i, word in enumerate(words):
         role = _find_role(word, words, i, current)
@@ -123,14 +116,16 @@ def _split_at_connectors(words: list[Word]) -> Iterator[Segment]:
 
 
 def _find_role(word: Word, words: list[Word], i: int, current: Segment) -> str | None:
-    """The role that a word opens for what follows; None for a word of the phrase itself."""
+    """Find the role that a word gives to the following ones; None for a word of the phrase itself."""
     text = word.text
     if text.startswith("@"):
         return "related"
     if text in lex.ARTICLES and any(is_noun(one) for one in current.words):
         return "joined"
-    if text in lex.RELATIVES and _opens_clause(words, i, current):
-        return "related"
+    following = words[i + 1].text if i + 1 < len(words) else ""
+    opens_clause = following in lex.DETERMINERS or text == "where"
+    if text in lex.RELATIVES and opens_clause and any(is_noun(one) for one in current.words):
+        return "related"  # "chair that the girl is on", not "man that is sitting"
     if text in lex.PEOPLE and _opens_reduced_clause(words, i, current):
         return "related"
     if text in ("and", ","):
@@ -147,14 +142,8 @@ def _find_role(word: Word, words: list[Word], i: int, current: Segment) -> str |
     return "related" if text in lex.RELATIONS and text not in ("up", "down", "off", "out", "about", "like") else None
 
 
-def _opens_clause(words: list[Word], i: int, current: Segment) -> bool:
-    """Whether "that" opens a clause about another object: "chair that the girl is on", not "man that is sitting"."""
-    following = words[i + 1].text if i + 1 < len(words) else ""
-    return any(is_noun(word) for word in current.words) and (following in lex.DETERMINERS or words[i].text == "where")
-
-
 def _opens_reduced_clause(words: list[Word], i: int, current: Segment) -> bool:
-    """ "chair girl is sitting on": a clause about another one, without "that"."""
+    """Return whether a clause about another object begins without "that": "chair girl is sitting on"."""
     before, after = words[i - 1 : i], words[i + 1 : i + 2]
     clause = bool(after) and after[0].text in ("is", "are", "was")
     return clause and current.role == "target" and bool(before) and before[0].text in lex.OBJECT_NOUNS
@@ -173,7 +162,7 @@ _CONNECTORS = {
 
 
 def _find_role_of_and(words: list[Word], i: int, current: Segment) -> str | None:
-    """ "red and white shirt" joins colors and stays; "hat and glasses" opens another object."""
+    """Find the role of "and": none in "red and white shirt", another object in "hat and glasses"."""
     before, after = words[i - 1 : i], words[i + 1 : i + 2]
     if before and after and before[0].text in lex.COLORS and after[0].text in lex.COLORS and words[i].text == "and":
         return None
@@ -182,7 +171,7 @@ def _find_role_of_and(words: list[Word], i: int, current: Segment) -> str | None
 
 
 def _find_role_of_verb(word: Word, words: list[Word], i: int, current: Segment) -> str | None:
-    """A verb before the head ("sitting man") stays in the phrase; elsewhere it opens its object."""
+    """Find the role of a verb: none before the head ("sitting man"), else an action."""
     has_noun = any(is_noun(one) for one in current.words)
     following = words[i + 1] if i + 1 < len(words) else None
     starts = current.role == "target" or not current.words or current.words[-1].text in lex.ARTICLES
@@ -192,7 +181,7 @@ def _find_role_of_verb(word: Word, words: list[Word], i: int, current: Segment) 
 
 
 def _is_placed(word: Word, words: list[Word], i: int, current: Segment) -> bool:
-    """ "cloth draped over the table", "car led by a man": a participle that says where; not "arms folded on"."""
+    """Return whether a participle gives a place: "cloth draped over the table", but not "arms folded on"."""
     following = words[i + 1].text if i + 1 < len(words) else ""
     if not (is_participle(word) or word.text in lex.PLACED) or following not in _PREPOSITIONS:
         return False
@@ -204,7 +193,7 @@ _PREPOSITIONS = lex.RELATIONS | {"of", "with"}
 
 
 def _is_before_noun(verb: Word, following: Word) -> bool:
-    """Whether a verb describes the noun after it ("moving car") instead of taking it as object ("eating pizza")."""
+    """Return whether a verb modifies the next noun ("moving car") instead of having it as object ("eating pizza")."""
     if verb.text in lex.OBJECT_ACTIONS:
         return following.text in LIVING
     return verb.text in lex.POSTURES or is_noun(following) or following.text in MODIFIERS

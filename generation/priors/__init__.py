@@ -1,1 +1,1 @@
-"""From a query to its prior: parsing, prompt, rendering, store."""
+"""Semantic priors: prompt, rendering, store."""

@@ -21,7 +21,7 @@ PHOTO_TEMPLATES = {
     "garment": "a photo of {caption}",
     "part": "a close-up photo of {caption}",
     "stuff": "a wide photo of {caption}",
-    "thing": "a photo of {caption}",
+    "object": "a photo of {caption}",
     "unknown": "a photo of {caption}",
 }
 """Wordings that suit Stable Diffusion and its kind, by the kind of the target; the default is the caption alone."""
@@ -204,7 +204,7 @@ def _format_noun(noun_phrase: NounPhrase) -> str:
 
 def _format_action(action: Action, kind: str) -> str:
     """The action as a caption says it; gaze without an object shows nothing that could be drawn."""
-    if action.verb in lex.UNSEEN_ACTIONS or (kind in ("thing", "part") and action.verb in lex.POSES):
+    if action.verb in lex.UNSEEN_ACTIONS or (kind in ("object", "part") and action.verb in lex.POSES):
         return ""
     verb = lex.ACTION_FORMS.get(action.verb, action.verb)
     return verb if action.noun_phrase is None else f"{verb} {_add_article(action.noun_phrase)}"

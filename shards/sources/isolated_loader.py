@@ -159,10 +159,13 @@ def _convert_arrays(value: Any) -> Any:
 def load_matrix(path: Path, name: str) -> tuple[tuple[int, ...], str, bytes]:
     """Return shape, dtype and bytes of the real (rows, columns) matrix of that name in a MATLAB file."""
     import numpy as np
-    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError, loadmat
 
     warnings.simplefilter("ignore")  # duplicate names and the like
-    matrix = loadmat(str(path), appendmat=False, variable_names=[name]).get(name)
+    try:
+        matrix = loadmat(str(path), appendmat=False, variable_names=[name]).get(name)
+    except MatReadError as error:
+        raise ValueError(str(error)) from error
     if not isinstance(matrix, np.ndarray) or matrix.ndim != 2 or matrix.dtype.kind not in "biuf":
         raise ValueError(f"it has no {name} of numbers in rows and columns")
     if matrix.nbytes > MAX_MATRIX_BYTES:

@@ -236,7 +236,7 @@ def test_json_holds_what_was_read_and_nothing_empty(parser: AttributeParser) -> 
     record = _read(parser, "left red cup").to_json()
     assert record == {
         "query": "left red cup",
-        "kind": "thing",
+        "kind": "object",
         "category": "cup",
         "target": {"surface": "cup", "lemma": "cup", "noun": "cup", "colors": ["red"]},
         "absolute_location": ["left"],
