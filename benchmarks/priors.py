@@ -57,7 +57,7 @@ def measure_priors(generator: PriorGenerator, num_queries: int, crops_each: int 
     truths, queries = make_attribute_queries(num_queries)
     shown, crops = make_world_crops(crops_each)
     priors = np.stack([prior.feature for prior in generator.generate(queries)]).astype(np.float32)
-    nearest = [shown[i] for i in (priors @ generator.encoder.images(crops).T).argmax(1)]
+    nearest = [shown[i] for i in (priors @ generator.encoder.encode_images(crops).T).argmax(1)]
     pairs = list(zip(truths, nearest, strict=True))
     parts = {name: sum(a[i] == b[i] for a, b in pairs) / len(pairs) for i, name in enumerate(ATTRIBUTES)}
     return {

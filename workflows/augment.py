@@ -37,7 +37,7 @@ from augmentation.planning.vocabulary import Composer, VocabularyConfig
 from augmentation.queries.labeling import LabelConfig, LabelStage
 from augmentation.queries.realizer import get_relation_types
 from augmentation.queries.templates import Style
-from generation.models.checkpoints import fingerprint
+from generation.models.checkpoints import compute_fingerprint
 from generation.models.text_to_image import RenderConfig
 from generation.priors.config import PriorConfig, compute_encoder_fingerprint
 from pipeline import ExecutorConfig, Stage, write_atomic
@@ -244,7 +244,7 @@ def _make_compose_stage(
     if composer == "pasted":
         return _make_pasted_stage(config, vocabulary)
     model_config = config.layout if composer == "layout" else config.render
-    settings = {**asdict(model_config), "checkpoint": fingerprint(model_config.checkpoint)}
+    settings = {**asdict(model_config), "checkpoint": compute_fingerprint(model_config.checkpoint)}
     return _make_render_stage(config, composer), {"rendered_by": settings, "negative_prompt": config.negative_prompt}
 
 
@@ -294,7 +294,7 @@ def _build_detection_fingerprint(config: AugmentConfig, prior: PriorConfig) -> d
     if config.skip_detector:
         return {"skip_detector": list(config.attributes.optional_attributes)}
     return {
-        "detector": {**asdict(config.detector), "checkpoint": fingerprint(config.detector.checkpoint)},
+        "detector": {**asdict(config.detector), "checkpoint": compute_fingerprint(config.detector.checkpoint)},
         "attributes": {**asdict(config.attributes), "encoder": compute_encoder_fingerprint(prior)},
     }
 

@@ -96,7 +96,7 @@ class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
     def setup(self) -> None:
         self._encoder = ImageEncoder(self._encoder_config)
         self._captions = np.stack(
-            [self._encoder.texts(self._build_captions(category)) for category in self._categories]
+            [self._encoder.encode_texts(self._build_captions(category)) for category in self._categories]
         )
 
     def _build_captions(self, category: str) -> list[str]:
@@ -124,7 +124,7 @@ class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
         """(objects, categories, combinations), averaged over the crops of each object."""
         margins = self._config.margins
         crops = [crop_square(image, box, margin) for image, box in objects for margin in margins]
-        embedded = self._encoder.images(crops).reshape(len(objects), len(margins), self._encoder.dim).mean(1)
+        embedded = self._encoder.encode_images(crops).reshape(len(objects), len(margins), self._encoder.dim).mean(1)
         logits: Floats = self._encoder.logit_scale * np.einsum("td,cad->tca", embedded, self._captions)
         return logits
 

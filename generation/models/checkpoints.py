@@ -1,4 +1,4 @@
-"""Which model a configuration names: a local folder or a hub id, and a fingerprint that changes with its weights."""
+"""Checkpoints: local folder or hub id, fingerprint of the weights, device and dtype."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 from generation.errors import GenerationError
 
 _MODEL_SUFFIXES = frozenset({".safetensors", ".bin", ".ckpt", ".pt", ".json", ".txt", ".model"})
-"""Suffixes of the files that decide what a model does; model cards and images beside them do not count."""
+"""Suffixes of the files that determine a model's output; model cards and images do not."""
 
 
 def find_local_folder(checkpoint: str) -> Path | None:
-    """The folder that ``checkpoint`` names, or None for a hub id.
+    """Return the folder of a checkpoint; None for a hub id.
 
     Raises:
-        GenerationError: it looks like a path, but no folder is there.
+        GenerationError: the checkpoint looks like a path, but there is no such folder.
     """
     folder = Path(checkpoint).expanduser()
     if folder.is_dir():
@@ -31,15 +31,14 @@ def find_local_folder(checkpoint: str) -> Path | None:
     return None
 
 
-def fingerprint(checkpoint: str, revision: str | None = None) -> str:
-    """What identifies a model: ``sha256:...`` over the files of a folder, or ``id@revision`` of the hub."""
+def compute_fingerprint(checkpoint: str, revision: str | None = None) -> str:
+    """Compute a model's fingerprint: ``sha256:...`` over the files of a folder, or ``id@revision`` of the hub."""
     folder = find_local_folder(checkpoint)
     return f"{checkpoint}@{revision or 'main'}" if folder is None else _compute_folder_fingerprint(folder.resolve())
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=32)  # a process reads a checkpoint's weights once
 def _compute_folder_fingerprint(folder: Path) -> str:
-    """Cached, since a process reads a checkpoint's weights once."""
     digest = hashlib.sha256()
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _MODEL_SUFFIXES)
     for path in files:
@@ -50,7 +49,7 @@ def _compute_folder_fingerprint(folder: Path) -> str:
 
 
 def resolve_device(device: str) -> torch.device:
-    """``auto`` is the first GPU (CUDA, then Apple's) and the CPU without one."""
+    """Return the device; ``auto`` is the first GPU (CUDA, then Apple's), or the CPU without one."""
     if device != "auto":
         return torch.device(device)
     if torch.cuda.is_available():
@@ -59,7 +58,7 @@ def resolve_device(device: str) -> torch.device:
 
 
 def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """``auto`` is half precision on a CUDA GPU and float32 elsewhere."""
+    """Return the dtype; ``auto`` is half precision on a CUDA GPU and float32 elsewhere."""
     if dtype == "auto":
         return torch.float16 if device.type == "cuda" else torch.float32
     names = {"float64": torch.float64, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

@@ -1,4 +1,4 @@
-"""From images to the feature that the network reads: a CLIP image embedding, and how well it fits the prompt."""
+"""Encoder of images into CLIP features, and their CLIP score with a prompt."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from generation.models.checkpoints import find_local_folder, resolve_device, res
 from generation.models.text_to_image import RgbImage
 
 Feature = npt.NDArray[np.float16]
-"""(dim,), of length 1 up to rounding."""
+"""(dim,) array of length 1 up to rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """An image encoder with a projection into a space shared with text."""
+    """Checkpoint of an image encoder with a projection into a space shared with text."""
 
     checkpoint: str = "openai/clip-vit-base-patch32"
-    """Hub id or local folder of a CLIP (or of its vision tower with projection; then there is no CLIP score)."""
+    """Hub id or local folder of a CLIP, or of its vision tower with projection, which gives no CLIP score."""
 
     revision: str | None = None
     batch_size: int = 32
-    """Images encoded at a time."""
+    """Number of images that are encoded at once."""
 
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "float32"
     device: str = "auto"
@@ -41,7 +41,7 @@ class EncoderConfig:
 
 
 class ImageEncoder:
-    """A loaded CLIP.
+    """Encoder of images and texts into one space.
 
     Raises:
         GenerationError: the checkpoint is no CLIP-like model with an image projection.
@@ -61,12 +61,16 @@ class ImageEncoder:
 
     @property
     def logit_scale(self) -> float:
-        """What cosines are multiplied by before a softmax, as learned: the inverse of CLIP's temperature."""
+        """Learned factor of cosines before a softmax: the inverse of CLIP's temperature."""
         return float(self._model.logit_scale.detach().exp())
 
     @torch.inference_mode()
-    def images(self, images: Sequence[RgbImage]) -> npt.NDArray[np.float32]:
-        """(N, dim) projected embeddings of length 1."""
+    def encode_images(self, images: Sequence[RgbImage]) -> npt.NDArray[np.float32]:
+        """Encode images.
+
+        Returns:
+            (N, dim) projected embeddings of length 1.
+        """
         parts = [
             self._embed_batch(images[start : start + self.config.batch_size])
             for start in range(0, len(images), self.config.batch_size)
@@ -74,14 +78,19 @@ class ImageEncoder:
         return torch.cat(parts).numpy() if parts else np.zeros((0, self.dim), np.float32)
 
     @torch.inference_mode()
-    def texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """(N, dim) projected embeddings of length 1.
+    def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Encode texts.
+
+        Returns:
+            (N, dim) projected embeddings of length 1.
 
         Raises:
             GenerationError: the encoder has no text tower.
         """
         if self._tokenizer is None:
-            raise GenerationError(f"{self.config.checkpoint} has no text tower, so it gives no CLIP score")
+            raise GenerationError(
+                f"{self.config.checkpoint} has no text tower, so no CLIP score; give a CLIP with both towers"
+            )
         tokens = self._tokenizer(
             list(texts),
             padding="max_length",
@@ -95,19 +104,19 @@ class ImageEncoder:
     def encode(
         self, images: Sequence[Sequence[RgbImage]], prompts: Sequence[str]
     ) -> list[tuple[Feature, float | None]]:
-        """The feature and CLIP score of each prompt's images.
+        """Encode each prompt's images into a feature and a CLIP score (Hessel et al., EMNLP 2021), None without texts.
 
-        Several images are averaged after normalization and normalized again.
+        Embeddings of several images are averaged and normalized again.
         """
         if not prompts:
             return []
-        embedded = self.images([image for group in images for image in group])
+        embedded = self.encode_images([image for group in images for image in group])
         ends = np.cumsum([len(group) for group in images])
         means = np.stack([part.mean(0) for part in np.split(embedded, ends[:-1])])
         features = means / np.linalg.norm(means, axis=1, keepdims=True)  # (prompts, dim)
         if self._tokenizer is None:
             return [(feature.astype(np.float16), None) for feature in features]
-        scores = 100 * (features * self.texts(prompts)).sum(1)
+        scores = 100 * (features * self.encode_texts(prompts)).sum(1)
         return [
             (feature.astype(np.float16), max(0.0, round(float(score), 4)))
             for feature, score in zip(features, scores, strict=True)
@@ -122,7 +131,7 @@ class ImageEncoder:
 
 
 def _load_encoder(config: EncoderConfig) -> tuple[Any, Any, Any]:
-    """Model, image processor and tokenizer (None for a vision tower alone)."""
+    """Load model, image processor and tokenizer; the tokenizer is None for a vision tower alone."""
     local = find_local_folder(config.checkpoint) is not None
     arguments: dict[str, Any] = {"revision": config.revision, "local_files_only": local}
     try:
@@ -145,7 +154,7 @@ def _load_encoder(config: EncoderConfig) -> tuple[Any, Any, Any]:
 
 
 def _get_pooled(output: Any) -> Tensor:
-    """The projected embedding, however this version of transformers wraps it."""
+    """Return the projected embedding; versions of transformers wrap it differently."""
     return output if isinstance(output, Tensor) else output.pooler_output
 
 

@@ -1,9 +1,9 @@
-"""From prompts to images, with any text-to-image checkpoint of diffusers.
+"""Rendering of prompts by any text-to-image checkpoint of diffusers.
 
     Renderer(RenderConfig(checkpoint="stable-diffusion-v1-5/stable-diffusion-v1-5")).render(["a red cup"], seeds=[7])
 
-A image depends on its prompt, its seed and the configuration alone: every image has a generator of its own on the
-CPU, so neither the batch it is in nor the worker that draws it matters (up to the rounding of batched arithmetic).
+An image depends only on its prompt, its seed and the configuration, since each image has its own random generator on
+the CPU. The batch and the worker do not matter, up to the rounding of batched arithmetic.
 """
 
 from __future__ import annotations
@@ -30,47 +30,45 @@ from generation.models.checkpoints import find_local_folder, resolve_device, res
 logger = logging.getLogger(__name__)
 
 RgbImage = npt.NDArray[np.uint8]
-"""(height, width, 3) RGB."""
+"""(height, width, 3) RGB array."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RenderConfig:
-    """A text-to-image checkpoint and how it is run."""
+    """Text-to-image checkpoint and settings of its sampler."""
 
     checkpoint: str
     """Hub id or local folder of a diffusers text-to-image pipeline."""
 
     revision: str | None = None
-    """Branch, tag or commit on the hub; not for folders."""
+    """Branch, tag or commit on the hub; ignored for folders."""
 
     scheduler: str | None = None
-    """Name of a diffusers scheduler class, such as ``DDIMScheduler``; None takes the checkpoint's own."""
+    """Name of a diffusers scheduler class, such as ``DDIMScheduler``; None uses the checkpoint's own."""
 
     num_inference_steps: int = 20
-    """Denoising steps."""
+    """Number of denoising steps, at least 1."""
 
     guidance_scale: float = 7.5
-    """Classifier-free guidance scale; 1 or less switches it off, and the negative prompt with it."""
+    """Scale of classifier-free guidance; 1 or less disables guidance and the negative prompt."""
 
     image_size_px: int = 512
     """Side of the square image; a multiple of 8, the VAE's stride."""
 
     batch_size: int = 8
-    """Images drawn at a time; halved, and said so, where the GPU's memory does not hold as many."""
+    """Number of images rendered at once; halved, with a warning, if the GPU's memory is too small."""
 
     small_vae: str | None = None
     """Hub id or folder of a smaller VAE for the same latents, such as ``madebyollin/taesd``.
 
-    With few steps the checkpoint's own takes half of the time. Refused where its images are not the same to CLIP.
+    With few steps, the checkpoint's own VAE takes half of the time. A VAE with other images for CLIP is refused.
     """
 
     compile: bool = False
-    """``torch.compile`` the denoiser: minutes at the start, faster steps on a GPU; worth it for long runs."""
+    """Compilation of the denoiser: takes minutes at the start, then steps are faster on a GPU; off by default."""
 
     safety_checker: bool = False
-    """Load the checkpoint's own filter, which turns what it objects to black; off, as priors are never shown.
-
-    Images that it made black are counted.
+    """Use of the checkpoint's own filter, which makes images black and counts them; off, as priors are never shown.
     """
 
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
@@ -92,15 +90,15 @@ class RenderConfig:
 
 @dataclass(frozen=True, slots=True)
 class RenderedImage:
-    """One image as it came out."""
+    """Rendered image."""
 
     image: RgbImage
     nsfw_filtered: bool = False
-    """Whether the safety checker objected, and so made it black."""
+    """The safety checker made the image black."""
 
 
 class Renderer:
-    """A loaded text-to-image pipeline.
+    """Text-to-image pipeline.
 
     Raises:
         GenerationError: the checkpoint is no text-to-image pipeline, or the scheduler is unknown.
@@ -109,7 +107,7 @@ class Renderer:
     def __init__(self, config: RenderConfig) -> None:
         self.config = config
         self.batch_size = config.batch_size
-        """Images drawn at a time; less than configured once memory ran out."""
+        """Number of images rendered at once; less than configured after memory ran out."""
 
         device = resolve_device(config.device)
         self._dtype = resolve_dtype(config.dtype, device)
@@ -118,31 +116,32 @@ class Renderer:
         if device.type == "cuda":
             _use_channels_last(self._pipeline)
         if config.compile:
-            _compile_denoiser(self._pipeline)
+            name = "unet" if getattr(self._pipeline, "unet", None) is not None else "transformer"
+            setattr(self._pipeline, name, torch.compile(getattr(self._pipeline, name)))
         self._embeddings: OrderedDict[tuple[str, str], tuple[Tensor | None, ...]] = OrderedDict()
 
     def use_small_vae(self) -> None:
-        """From here on decode with ``small_vae``.
+        """Use ``small_vae`` as the decoder from now on.
 
         Raises:
-            GenerationError: it is no VAE of diffusers, or one of other latents.
+            GenerationError: it is no VAE of diffusers, or its latents have other channels.
         """
         self._pipeline.vae = _load_vae(str(self.config.small_vae), self._pipeline.vae, self._dtype)
         if self._pipeline.device.type == "cuda":
             _use_channels_last(self._pipeline)
 
     def render(self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str = "") -> list[RgbImage]:
-        """Draw one image for each prompt with its seed.
+        """Render one image for each prompt with its seed.
 
         Raises:
-            GenerationError: a image holds NaN even in float32, or memory does not hold a single one.
+            GenerationError: an image has NaN even in float32, or memory is too small for one image.
         """
         return [one.image for batch in self.iterate_batches(prompts, seeds, negative_prompt) for one in batch]
 
     def iterate_batches(
         self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str = "", multiple_of: int = 1
     ) -> Iterator[list[RenderedImage]]:
-        """As ``render``, batch by batch as they are drawn; each batch's size is a multiple of ``multiple_of``."""
+        """Yield the images of ``render`` in batches, each with a multiple of ``multiple_of`` images."""
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts need as many seeds, got {len(seeds)}")
         done = 0
@@ -153,7 +152,7 @@ class Renderer:
             done += size
 
     def _render_batch(self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str) -> list[RenderedImage]:
-        """One batch, in as many parts as the device's memory asks for; what holds NaN once more in float32."""
+        """Render a batch in parts that fit the memory; images with NaN are rendered again in float32."""
         result: list[RenderedImage] = []
         while len(result) < len(prompts):
             part = slice(len(result), len(result) + self.batch_size)
@@ -175,21 +174,21 @@ class Renderer:
         torch.cuda.empty_cache()
         if self.batch_size == 1:
             raise GenerationError(
-                f"the device's memory does not hold one image of {self.config.image_size_px} px by "
+                f"the device's memory is too small for one image of {self.config.image_size_px} px by "
                 f"{self.config.checkpoint} ({str(error).splitlines()[0]}); try a smaller image size, or float16"
             ) from error
         self.batch_size = max(1, self.batch_size // 2)
-        logger.warning("out of memory: from here on %d images are drawn at a time", self.batch_size)
+        logger.warning("out of memory: rendering %d images at once from now on", self.batch_size)
 
     def _render_in_float32(
         self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str
     ) -> npt.NDArray[np.float32]:
-        """(N, height, width, 3) of images that overflowed half precision."""
+        """Render images that overflow half precision, (N, height, width, 3)."""
         if self._dtype == torch.float32:
             raise GenerationError(
-                f"{self.config.checkpoint} drew NaN in float32 for {prompts[0]!r}; its weights may be damaged"
+                f"{self.config.checkpoint} rendered NaN in float32 for {prompts[0]!r}; its weights may be damaged"
             )
-        logger.warning("%d image(s) held NaN in %s and are drawn again in float32", len(prompts), self._dtype)
+        logger.warning("%d image(s) have NaN in %s; rendering them again in float32", len(prompts), self._dtype)
         half, self._dtype = self._dtype, torch.float32
         self._embeddings.clear()
         self._pipeline.to(torch.float32)
@@ -205,7 +204,7 @@ class Renderer:
         values = np.concatenate(parts)
         if not np.isfinite(values).all():
             raise GenerationError(
-                f"{self.config.checkpoint} drew NaN in float32 for {prompts[0]!r}; its weights may be damaged"
+                f"{self.config.checkpoint} rendered NaN in float32 for {prompts[0]!r}; its weights may be damaged"
             )
         return values
 
@@ -213,7 +212,7 @@ class Renderer:
     def _run_pipeline(
         self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str
     ) -> tuple[npt.NDArray[np.float32], list[bool]]:
-        """(N, height, width, 3) in 0..1, perhaps with NaN; and which ones the safety checker made black."""
+        """Return (N, height, width, 3) values in 0..1 or NaN, and whether the safety checker made each image black."""
         output = self._pipeline(
             **self._build_text_arguments(prompts, negative_prompt),
             height=self.config.image_size_px,
@@ -227,22 +226,20 @@ class Renderer:
         return output.images, [bool(flag) for flag in flags]
 
     def _build_text_arguments(self, prompts: Sequence[str], negative_prompt: str) -> dict[str, Any]:
-        """The pipeline's arguments for the text: embeddings, each encoded once, where the pipeline takes them."""
+        """Build the pipeline's text arguments: cached embeddings if the pipeline takes them, else the prompts."""
         guided = self.config.guidance_scale > 1
         negative = negative_prompt if guided else ""
-        rows = self._encode_prompts(prompts, negative) if self._supports_embeddings() else []
+        parameters = inspect.signature(type(self._pipeline).__call__).parameters
+        takes_embeddings = hasattr(self._pipeline, "encode_prompt") and "negative_prompt_embeds" in parameters
+        rows = self._encode_prompts(prompts, negative) if takes_embeddings else []
         names = _EMBEDDING_NAMES.get(len(rows[0])) if rows else None
         if names is None:
             return {"prompt": list(prompts)} | ({"negative_prompt": [negative] * len(prompts)} if negative else {})
         columns = zip(names, zip(*rows, strict=True), strict=True)
         return {name: torch.cat(column) for name, column in columns if guided or "negative" not in name}
 
-    def _supports_embeddings(self) -> bool:
-        parameters = inspect.signature(type(self._pipeline).__call__).parameters
-        return hasattr(self._pipeline, "encode_prompt") and "negative_prompt_embeds" in parameters
-
     def _encode_prompts(self, prompts: Sequence[str], negative_prompt: str) -> list[tuple[Tensor | None, ...]]:
-        """What the text encoders make of each prompt, (1, ...) each; those not remembered are encoded together."""
+        """Encode each prompt as a tuple of (1, ...) embeddings; those absent from the cache are encoded together."""
         cache = self._embeddings
         new = [prompt for prompt in dict.fromkeys(prompts) if (prompt, negative_prompt) not in cache]
         if new:
@@ -272,19 +269,14 @@ _EMBEDDING_NAMES = {
     2: ("prompt_embeds", "negative_prompt_embeds"),
     4: ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds"),
 }
-"""What ``encode_prompt`` returns, by its length: Stable Diffusion 1 and 2; XL and 3."""
+"""Names of the values of ``encode_prompt``, by their number: Stable Diffusion 1 and 2; XL and 3."""
 
 
 def _use_channels_last(pipeline: Any) -> None:
-    """Channels last is what a GPU's convolutions in half precision are fastest with."""
+    """Set the memory format in which a GPU's convolutions in half precision are fastest."""
     for part in (getattr(pipeline, "unet", None), getattr(pipeline, "vae", None)):
         if part is not None:
             part.to(memory_format=torch.channels_last)
-
-
-def _compile_denoiser(pipeline: Any) -> None:
-    name = "unet" if getattr(pipeline, "unet", None) is not None else "transformer"
-    setattr(pipeline, name, torch.compile(getattr(pipeline, name)))
 
 
 def _load_pipeline(config: RenderConfig, dtype: torch.dtype) -> Any:
@@ -293,7 +285,7 @@ def _load_pipeline(config: RenderConfig, dtype: torch.dtype) -> Any:
     try:
         parts = DiffusionPipeline.load_config(config.checkpoint, **arguments)
         absent = [name for name, kind in parts.items() if isinstance(kind, (list, tuple)) and not any(kind)]
-        arguments |= dict.fromkeys(absent)  # such as the T5 of a Stable Diffusion 3 that was saved without
+        arguments |= dict.fromkeys(absent)  # such as T5 in a Stable Diffusion 3 that was saved without it
         if "safety_checker" in parts and not config.safety_checker:
             arguments |= {"safety_checker": None, "requires_safety_checker": False}
         disable_progress_bar()
@@ -304,12 +296,18 @@ def _load_pipeline(config: RenderConfig, dtype: torch.dtype) -> Any:
             "give a folder with model_index.json, or the hub id of one"
         ) from error
     if config.scheduler is not None:
-        pipeline.scheduler = _find_scheduler_class(config.scheduler).from_config(pipeline.scheduler.config)
+        scheduler: Any = getattr(diffusers, config.scheduler, None)
+        is_scheduler = isinstance(scheduler, type) and issubclass(scheduler, SchedulerMixin)
+        if not is_scheduler:
+            raise GenerationError(
+                f"diffusers has no scheduler {config.scheduler!r}; try DDIMScheduler or DPMSolverMultistepScheduler"
+            )
+        pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config)
     return pipeline
 
 
 def _load_vae(checkpoint: str, own: Any, dtype: torch.dtype) -> Any:
-    """Another VAE, on the device of the checkpoint's own."""
+    """Load another VAE to the device of the checkpoint's own."""
     local = find_local_folder(checkpoint) is not None
     try:
         vae = AutoModel.from_pretrained(checkpoint, torch_dtype=dtype, local_files_only=local)
@@ -321,14 +319,7 @@ def _load_vae(checkpoint: str, own: Any, dtype: torch.dtype) -> Any:
         ) from error
     if channels != own.config.latent_channels:
         raise GenerationError(
-            f"{checkpoint} decodes latents of {channels} channels, the checkpoint draws {own.config.latent_channels}; "
-            "take the small VAE that belongs to it (taesd for Stable Diffusion 1 and 2, taesdxl for XL, taesd3 for 3)"
+            f"{checkpoint} decodes latents of {channels} channels, the checkpoint has {own.config.latent_channels}; "
+            "give the small VAE for it (taesd for Stable Diffusion 1 and 2, taesdxl for XL, taesd3 for 3)"
         )
     return vae.to(own.device).eval()
-
-
-def _find_scheduler_class(name: str) -> Any:
-    result = getattr(diffusers, name, None)
-    if not (isinstance(result, type) and issubclass(result, SchedulerMixin)):
-        raise GenerationError(f"diffusers has no scheduler {name!r}; try DDIMScheduler or DPMSolverMultistepScheduler")
-    return result

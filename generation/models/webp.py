@@ -10,7 +10,7 @@ from generation.models.text_to_image import RgbImage
 
 
 def encode_webp(image: RgbImage, quality: int | None) -> bytes:
-    """(height, width, 3) as a WebP of ``quality`` 1 to 100, or None for lossless."""
+    """Encode a (height, width, 3) image as WebP of ``quality`` 1 to 100; None for lossless."""
     buffer = io.BytesIO()
     if quality is None:
         Image.fromarray(image).save(buffer, "WEBP", lossless=True, exact=True)

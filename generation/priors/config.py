@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from generation.models.checkpoints import fingerprint
+from generation.models.checkpoints import compute_fingerprint
 from generation.models.image_encoder import EncoderConfig
 from generation.models.text_to_image import RenderConfig
 from generation.priors.prompt import PromptConfig
@@ -58,7 +58,7 @@ def build_image_settings(config: PriorConfig) -> dict[str, Any]:
     render = config.render
     gate = {"min_clip_score": config.min_clip_score, "max_retries": config.max_retries}
     return {
-        "model": fingerprint(render.checkpoint, render.revision),
+        "model": compute_fingerprint(render.checkpoint, render.revision),
         "negative_prompt": config.prompt.negative_prompt,
         "scheduler": render.scheduler,
         "steps": render.num_inference_steps,
@@ -68,13 +68,13 @@ def build_image_settings(config: PriorConfig) -> dict[str, Any]:
         "num_images": config.num_images,
         "seed": config.seed,
         **(gate if config.min_clip_score > 0 else {}),
-        **({"small_vae": fingerprint(render.small_vae)} if render.small_vae else {}),
+        **({"small_vae": compute_fingerprint(render.small_vae)} if render.small_vae else {}),
     }
 
 
 def compute_encoder_fingerprint(config: PriorConfig) -> str:
     """What identifies the encoder of the features."""
-    return fingerprint(config.encoder.checkpoint, config.encoder.revision)
+    return compute_fingerprint(config.encoder.checkpoint, config.encoder.revision)
 
 
 def prior_id(prompt: str, settings: dict[str, Any]) -> str:

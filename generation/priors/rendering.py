@@ -44,16 +44,16 @@ class PriorRenderer:
         self.config, self._compress = config, compress
         self.renderer, self.encoder = Renderer(config.render), ImageEncoder(config.encoder)
         if config.min_clip_score > 0:
-            self.encoder.texts(["a image"])  # refuses an encoder without a text tower now, not after the first batch
+            self.encoder.encode_texts(["an image"])  # fails now without a text tower, not after a batch
         if config.render.small_vae:
             self._check_small_vae()
 
     def _check_small_vae(self) -> None:
         """Take the small VAE if the same latents give the same features as with the checkpoint's own; else refuse."""
         seeds = [compute_image_seed(prompt, self.config.seed, 0) for prompt in _VAE_PROMPTS]
-        own = self.encoder.images(self.renderer.render(_VAE_PROMPTS, seeds))
+        own = self.encoder.encode_images(self.renderer.render(_VAE_PROMPTS, seeds))
         self.renderer.use_small_vae()
-        min_cosine = float((own * self.encoder.images(self.renderer.render(_VAE_PROMPTS, seeds))).sum(1).min())
+        min_cosine = float((own * self.encoder.encode_images(self.renderer.render(_VAE_PROMPTS, seeds))).sum(1).min())
         if min_cosine < MIN_VAE_COSINE:
             raise GenerationError(
                 f"with {self.config.render.small_vae} a image's feature has a cosine of {min_cosine:.3f} "

@@ -187,7 +187,7 @@ def test_a_small_vae_that_draws_something_else_is_refused(prior_config: PriorCon
         PriorRenderer(replace(prior_config, render=render))
 
 
-@pytest.mark.parametrize(("channels", "message"), [(8, "latents of 8 channels, the checkpoint draws 4"), (0, "no VAE")])
+@pytest.mark.parametrize(("channels", "message"), [(8, "latents of 8 channels, the checkpoint has 4"), (0, "no VAE")])
 def test_a_small_vae_of_other_latents_or_none_is_named(
     prior_config: PriorConfig, tmp_path: Path, channels: int, message: str
 ) -> None:

@@ -15,7 +15,7 @@ import torch
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from generation.errors import GenerationError
-from generation.models.checkpoints import fingerprint
+from generation.models.checkpoints import compute_fingerprint
 from generation.models.image_encoder import EncoderConfig, ImageEncoder
 from generation.models.text_to_image import RenderConfig, Renderer
 from generation.models.webp import encode_webp
@@ -80,17 +80,17 @@ def test_a_fingerprint_changes_with_one_byte_of_the_weights_and_not_with_the_fol
         (tmp_path / name / "unet").mkdir(parents=True)
         (tmp_path / name / "unet" / "model.safetensors").write_bytes(content)
         (tmp_path / name / "README.md").write_text(f"folder {name}")
-    a, b, c = (fingerprint(str(tmp_path / name)) for name in "abc")
+    a, b, c = (compute_fingerprint(str(tmp_path / name)) for name in "abc")
     assert a == b != c
 
 
 def test_a_hub_id_is_its_own_fingerprint_with_the_revision() -> None:
-    assert fingerprint("openai/clip-vit-base-patch32", "abc") == "openai/clip-vit-base-patch32@abc"
+    assert compute_fingerprint("openai/clip-vit-base-patch32", "abc") == "openai/clip-vit-base-patch32@abc"
 
 
 def test_a_path_without_a_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(GenerationError, match=r"no checkpoint folder .*nowhere"):
-        fingerprint(str(tmp_path / "nowhere"))
+        compute_fingerprint(str(tmp_path / "nowhere"))
 
 
 def test_seeds_differ_by_prompt_seed_and_number_and_fit_63_bits() -> None:
@@ -158,25 +158,25 @@ def _images(number: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 def test_features_have_length_1_and_do_not_depend_on_the_batch(encoder: ImageEncoder) -> None:
     images = _images(5)
-    together = encoder.images(images)
+    together = encoder.encode_images(images)
     assert together.shape == (5, DIM) == (5, encoder.dim)
     np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(together[3], encoder.images(images[3:4])[0], atol=1e-5)
+    np.testing.assert_allclose(together[3], encoder.encode_images(images[3:4])[0], atol=1e-5)
 
 
 def test_several_pictures_are_averaged_after_normalisation(encoder: ImageEncoder) -> None:
     images = _images(3)
-    singles = encoder.images(images)
+    singles = encoder.encode_images(images)
     mean = singles[:2].mean(0)
     (feature, score), (other, _) = encoder.encode([images[:2], images[2:]], ["a cup", "a ball"])
     np.testing.assert_allclose(feature, mean / np.linalg.norm(mean), atol=1e-3)
     np.testing.assert_allclose(other, singles[2], atol=1e-3)
-    cosine = float(mean / np.linalg.norm(mean) @ encoder.texts(["a cup"])[0])
+    cosine = float(mean / np.linalg.norm(mean) @ encoder.encode_texts(["a cup"])[0])
     assert score == pytest.approx(max(0.0, 100 * cosine), abs=0.01)
 
 
 def test_a_prompt_longer_than_the_text_tower_reads_is_cut(encoder: ImageEncoder) -> None:
-    assert encoder.texts(["word " * 200]).shape == (1, DIM)
+    assert encoder.encode_texts(["word " * 200]).shape == (1, DIM)
 
 
 def test_a_vision_tower_alone_gives_features_without_a_score(checkpoints: Path, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_vision_tower_alone_gives_features_without_a_score(checkpoints: Path, 
     alone = ImageEncoder(EncoderConfig(checkpoint=str(tmp_path), device="cpu"))
     whole = ImageEncoder(EncoderConfig(checkpoint=str(checkpoints / "clip"), device="cpu"))
     ((feature, score),) = alone.encode([_images(1)], ["a cup"])
-    np.testing.assert_allclose(feature, whole.images(_images(1))[0], atol=1e-3)
+    np.testing.assert_allclose(feature, whole.encode_images(_images(1))[0], atol=1e-3)
     assert score is None
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from upath import UPath
 
 from augmentation.planning.quotas import QuotaConfig
-from generation.models.checkpoints import fingerprint
+from generation.models.checkpoints import compute_fingerprint
 from generation.priors.config import compute_encoder_fingerprint
 from generation.priors.store import PriorSink
 from pipeline import ExecutorConfig, Job, PlanRow, Rejected, Stage, open_plan, run_job, write_atomic
@@ -332,7 +332,7 @@ def _pack_pseudo_q_scenes(data: StudyData, config: augment.AugmentConfig, run: U
     max_queries = {entry.key: entry.num_queries for entry in scenes.index}
     stages = [ReadSceneStage(str(run)), *detection_stages, PseudoQStage(), SampleQueriesStage(max_queries)]
     models = {
-        "detector": fingerprint(config.detector.checkpoint),
+        "detector": compute_fingerprint(config.detector.checkpoint),
         "encoder": compute_encoder_fingerprint(miniature.prior_config()),
     }
     sources = {"scenes": open_plan(run).plan_hash, "max_queries": max_queries, **models}

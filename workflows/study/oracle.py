@@ -67,7 +67,7 @@ class OracleStage(Stage[Item, Prior]):
 
     def process(self, items: list[Item]) -> list[Prior | Rejected]:
         images = [np.asarray(_render_combination(*item.payload["combination"])) for item in items]
-        features = self._encoder.images(images)
+        features = self._encoder.encode_images(images)
         compress = partial(encode_webp, quality=None)
         return [
             Prior(

@@ -21,7 +21,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from upath import UPath
 
-from generation.models.checkpoints import fingerprint
+from generation.models.checkpoints import compute_fingerprint
 from pipeline import Preempted, open_plan, write_atomic
 from trainer import evaluate
 from trainer.config import TrainConfig, claim_run_folder, make_miniature_recipe
@@ -131,8 +131,8 @@ class TrialRunner:
         return {
             **config.describe_training(),
             "train": [open_plan(run).plan_hash for run in config.train],
-            "text_encoder": fingerprint(config.text_encoder),
-            "pretrained_visual": config.pretrained_visual and fingerprint(str(config.pretrained_visual)),
+            "text_encoder": compute_fingerprint(config.text_encoder),
+            "pretrained_visual": config.pretrained_visual and compute_fingerprint(str(config.pretrained_visual)),
         }
 
     def build_train_config(self, trial: Trial) -> TrainConfig:
