@@ -1,1 +1,1 @@
-"""The grounding network: its data stream, losses, training, evaluation and prediction."""
+"""The grounding network: data streams, losses, training, evaluation and prediction."""

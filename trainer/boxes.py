@@ -1,4 +1,4 @@
-"""Arithmetic of boxes."""
+"""Conversion and overlap of boxes."""
 
 from __future__ import annotations
 
@@ -7,42 +7,47 @@ from torch import Tensor
 
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
-    """(..., 4) center, width, height -> corners."""
+    """Convert boxes (..., 4) from center, width and height to corners."""
     cx, cy, w, h = boxes.unbind(-1)
     return torch.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], dim=-1)
 
 
 def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
-    """(..., 4) corners -> center, width, height."""
+    """Convert boxes (..., 4) from corners to center, width and height."""
     x1, y1, x2, y2 = boxes.unbind(-1)
     return torch.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], dim=-1)
-
-
-def _compute_area(boxes: Tensor) -> Tensor:
-    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
 def _compute_iou_and_union(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     size = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0)
     intersection = size.prod(-1)
-    union = _compute_area(a) + _compute_area(b) - intersection
+    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(-1) for boxes in (a, b)]
+    union = areas[0] + areas[1] - intersection
     return intersection / union, union
 
 
 def iou(a: Tensor, b: Tensor) -> Tensor:
-    """(...,) intersection over union of xyxy box pairs (..., 4), one of each pair of positive area."""
+    """Compute the intersection over union of box pairs.
+
+    Args:
+        a: (..., 4) xyxy.
+        b: (..., 4) xyxy; one box of each pair has a positive area.
+
+    Returns:
+        (...,) in 0..1.
+    """
     return _compute_iou_and_union(a, b)[0]
 
 
 def giou(a: Tensor, b: Tensor) -> Tensor:
-    """Generalized IoU of xyxy box pairs.
+    """Compute the generalized IoU of box pairs.
 
     Args:
         a: (..., 4) xyxy.
-        b: the same; one of each pair is of positive area.
+        b: (..., 4) xyxy; one box of each pair has a positive area.
 
     Returns:
-        (...,) in (-1, 1]; 1 where the boxes are equal.
+        (...,) in (-1, 1]; 1 if the boxes are equal.
 
     Source: Rezatofighi et al., CVPR 2019, algorithm 1 (arXiv:1902.09630).
     """

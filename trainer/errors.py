@@ -1,5 +1,5 @@
-"""Errors that a person who trains or predicts can mend."""
+"""Errors of training and prediction with a remedy for the user."""
 
 
 class TrainerError(Exception):
-    """One clear line that names the object, the rule, the value and the remedy."""
+    """Error whose message names the object, the rule, the value and the remedy."""

@@ -31,7 +31,7 @@ from trainer.data.dataset import Samples
 from trainer.data.processor import Processor
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import Predictor, build_evaluation_stream, evaluate_all
-from trainer.evaluation.metrics import PredictionRecord, PriorMode, scores
+from trainer.evaluation.metrics import PredictionRecord, PriorMode, compute_scores
 from trainer.files import write_atomic
 from trainer.model.network import GroundingNetwork
 from trainer.training.error_messages import translate_errors
@@ -122,11 +122,11 @@ def _evaluate_split(
 
 
 def compute_scores_by_split(records: Sequence[PredictionRecord]) -> dict[str, dict[str, Any]]:
-    """Return prior mode -> split -> ``trainer.evaluation.metrics.scores``."""
+    """Return prior mode -> split -> ``compute_scores``."""
     groups: dict[PriorMode, dict[str, list[PredictionRecord]]] = {}
     for record in records:
         groups.setdefault(record.priors, {}).setdefault(record.split, []).append(record)
-    return {mode: {split: scores(group) for split, group in splits.items()} for mode, splits in groups.items()}
+    return {mode: {split: compute_scores(group) for split, group in splits.items()} for mode, splits in groups.items()}
 
 
 def write_predictions(folder: Path, records: Sequence[PredictionRecord]) -> None:

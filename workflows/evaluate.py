@@ -1,13 +1,14 @@
-"""How good a trained network is, where it fails, and whether its priors matter: JSON, tables, plots and images.
+"""Evaluate a trained network: accuracy, failures and the effect of priors, as JSON, tables, plots and images.
 
     make evaluate
     make evaluate ARGS="--dataset refcoco --checkpoint runs/refcoco-both/best --num-processes 4"
     python -m workflows.compare runs/miniature-both/evaluation runs/miniature-base/evaluation
 
-Into the folder ``evaluation`` beside the checkpoint go ``report.json`` and ``report.md`` (accuracy at IoU 0.5 to 0.9
-and mean IoU with 95 % bootstrap intervals; by distractors, words, length, size and category; with the true, without
-and with
-shuffled priors), plots, sheets of the worst and of random predictions, and every prediction in ``predictions.jsonl``.
+The folder ``evaluation`` beside the checkpoint then holds
+- ``report.json`` and ``report.md``: accuracy at IoU 0.5 to 0.9 and mean IoU with 95 % bootstrap intervals; by
+  distractors, words, length, size and category; with own, without and with shuffled priors;
+- plots, and sheets of the worst and of random predictions;
+- ``predictions.jsonl`` with every prediction.
 """
 
 from __future__ import annotations
@@ -42,23 +43,31 @@ Reports = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateCommandConfig(LaunchConfig):
-    """Which network on which splits."""
+    """Network and splits of an evaluation."""
 
     dataset: str = "miniature"
+    """Name of the dataset, as in ``ingest``."""
+
     checkpoint: Path = Path("runs/miniature-both/best")
+    """Folder that training has saved."""
+
     splits: tuple[str, ...] = ()
-    """All but ``train`` where none is named."""
+    """Splits; default all but ``train``."""
 
     output: Path | None = None
-    """Folder for the report; ``evaluation`` beside the checkpoint where not given."""
+    """Folder for the report; default ``evaluation`` beside the checkpoint."""
 
     data: UPath = DATA
+    """Folder of all datasets."""
+
     priors: tuple[PriorMode, ...] = ("own", "none", "shuffled")
-    """Ways of giving priors to try; the report's tables are about the first."""
+    """Prior modes; the report's tables are about the first."""
 
     batch_images: int = 32
+    """Images of a batch of one process."""
+
     num_workers: int = 0
-    """Processes that prepare images, of each process that asks the network."""
+    """Background processes that build batches, for each process; 0 builds them in between."""
 
 
 def main(config: EvaluateCommandConfig) -> None:
@@ -71,11 +80,15 @@ def main(config: EvaluateCommandConfig) -> None:
 
 
 def evaluate_to(config: EvaluateCommandConfig, output: Path) -> dict[str, Any]:
-    """Split to its figures, as in ``report.json`` of ``output``."""
+    """Evaluate, write the report, and return the contents of ``report.json`` by split.
+
+    Raises:
+        UserError: the data have no split but ``train``.
+    """
     samples = get_dataset_paths(config.dataset, config.data).evaluated
     splits = config.splits or tuple(split for split in SampleReader(samples).splits if split != "train")
     if not splits:
-        raise UserError(f"{samples} holds nothing but training samples; name what to evaluate with --splits")
+        raise UserError(f"{samples} has only the split train; name the splits to evaluate on with --splits")
     run_evaluation(config, samples, splits, output)
     return write_report(samples, read_predictions(output), output) if config.machine_rank == 0 else {}
 
@@ -102,18 +115,17 @@ def run_evaluation(config: EvaluateCommandConfig, samples: UPath, splits: Sequen
 
 
 def write_report(samples: UPath, records: Sequence[PredictionRecord], output: Path) -> dict[str, Any]:
-    """Figures, tables, plots and images of predictions."""
+    """Write the report of predictions with its tables, plots and images, and return it."""
     report = build_report(records)
     write_atomic(output / "report.json", json.dumps(report, indent=1))
     write_atomic(output / "report.md", format_report(report))
     plot_report(report, output)
-    draw_sheets(samples, [one for one in records if one.priors == records[0].priors], output)
+    draw_sheets(samples, [record for record in records if record.priors == records[0].priors], output)
     return report
 
 
 def print_table(reports: Mapping[str, Reports]) -> None:
-    """Acc@0.5, Acc@0.75, mean IoU, and Acc@0.5 by distractors; a row for each network, split and way of giving
-    priors."""
+    """Print accuracy, mean IoU and Acc@0.5 by distractors; a row for each network, split and prior mode."""
     present = [
         g for g in DISTRACTOR_GROUPS if any(g in f["by"]["distractors"] for r in reports.values() for f in r.values())
     ]

@@ -1,1 +1,1 @@
-"""From shards to batches."""
+"""Shards to batches: samples, order, tensors, streams."""

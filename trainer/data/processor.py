@@ -1,6 +1,6 @@
-"""Images onto the network's canvas, phrases into tokens, boxes back: everything that prediction needs of settings.
+"""Preparation of images and queries for the network, and the way back for boxes.
 
-Saved beside the weights as ``preprocessor_config.json`` and the folder ``tokenizer``.
+The settings are saved beside the weights as ``preprocessor_config.json`` and the folder ``tokenizer``.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessorConfig:
-    """How images and phrases are prepared."""
+    """Settings for the preparation of images and queries."""
 
     image_mean: tuple[float, float, float] = IMAGENET_MEAN
-    """Of pixels in 0..1; what the backbone was trained with."""
+    """Mean of each channel in 0..1, as in the backbone's training."""
 
     image_std: tuple[float, float, float] = IMAGENET_STD
+    """Standard deviation of each channel, positive."""
+
     max_tokens: int = 40
-    """Longer phrases are cut."""
+    """Largest number of tokens of a query, at least 3; longer queries are cut."""
 
     def __post_init__(self) -> None:
         if self.max_tokens < 3:
@@ -43,19 +45,26 @@ class ProcessorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """How a image lies on the canvas: canvas = offset + scale * image, per axis."""
+    """Placement of an image on the canvas: canvas = offset + scale * image, per axis."""
 
     scale_x: float
+    """Horizontal scale."""
+
     scale_y: float
+    """Vertical scale."""
+
     left_px: int
+    """Left edge of the image on the canvas."""
+
     top_px: int
+    """Top edge of the image on the canvas."""
 
     def map_to_canvas(self, boxes_xyxy: Tensor) -> Tensor:
-        """(n, 4) pixels of the image -> pixels of the canvas."""
+        """Map boxes (n, 4) from pixels of the image to pixels of the canvas."""
         return boxes_xyxy * self._get_scales(boxes_xyxy) + self._get_offsets(boxes_xyxy)
 
     def map_to_image(self, boxes_xyxy: Tensor) -> Tensor:
-        """The inverse of ``map_to_canvas``."""
+        """Map boxes (n, 4) from pixels of the canvas to pixels of the image."""
         return (boxes_xyxy - self._get_offsets(boxes_xyxy)) / self._get_scales(boxes_xyxy)
 
     def _get_scales(self, like: Tensor) -> Tensor:
@@ -66,21 +75,21 @@ class Placement:
 
 
 def fit_size(size: tuple[float, float], long_side_px: int) -> tuple[int, int]:
-    """(width, height) with the long side at ``long_side_px`` and the proportions kept; at least one pixel each."""
+    """Return (width, height) in the same proportions with a long side of ``long_side_px``; at least one pixel each."""
     factor = long_side_px / max(size)
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def resize_image(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Bilinear, with antialiasing when it shrinks."""
+    """Resize an image, bilinear and with antialiasing if it shrinks."""
     return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
 
 
 def paste_on_canvas(image: Image.Image, canvas_px: int, left_px: int, top_px: int) -> tuple[Tensor, Tensor]:
-    """A image on an empty canvas.
+    """Paste an image on an empty canvas.
 
     Returns:
-        (3, canvas, canvas) uint8, and the padding mask (canvas, canvas) bool, True = padding.
+        Pixels (3, canvas, canvas) uint8 and the padding mask (canvas, canvas) bool, True = padding.
     """
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     rows, columns = slice(top_px, top_px + image.height), slice(left_px, left_px + image.width)
@@ -92,7 +101,7 @@ def paste_on_canvas(image: Image.Image, canvas_px: int, left_px: int, top_px: in
 
 
 def fit_placement(size: tuple[int, int], canvas_px: int) -> Placement:
-    """Where a image of this (width, height) lies at test time: its long side fills the canvas, centered."""
+    """Return the placement at test time of an image (width, height): its long side fills the canvas, centered."""
     width, height = fit_size(size, canvas_px)
     return Placement(
         scale_x=width / size[0],
@@ -103,14 +112,14 @@ def fit_placement(size: tuple[int, int], canvas_px: int) -> Placement:
 
 
 def center_on_canvas(image: Image.Image, canvas_px: int) -> tuple[Tensor, Tensor, Placement]:
-    """The test-time transform. Tensors as ``paste_on_canvas``."""
+    """Apply the transform of test time; return the tensors of ``paste_on_canvas`` and the placement."""
     placement = fit_placement(image.size, canvas_px)
     fitted = resize_image(image, fit_size(image.size, canvas_px))
     return *paste_on_canvas(fitted, canvas_px, placement.left_px, placement.top_px), placement
 
 
 class Processor:
-    """Settings and tokenizer together."""
+    """Settings and tokenizer of a network."""
 
     def __init__(self, config: ProcessorConfig, tokenizer: Any) -> None:
         self.config, self.tokenizer = config, tokenizer
@@ -134,7 +143,7 @@ class Processor:
         return inputs._replace(images=self.normalize(inputs.images, inputs.padding))
 
     def tokenize(self, query_texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """(phrases, longest) token ids, and bool, True = a real token; positions and masks as if padded further."""
+        """Return token ids (queries, length), padded to the longest query, and their mask, True = a real token."""
         encoded = self.tokenizer(
             list(query_texts),
             padding="longest",
@@ -145,14 +154,15 @@ class Processor:
         return encoded["input_ids"], encoded["attention_mask"].bool()
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write settings and tokenizer into ``folder``."""
+        """Write the settings and the tokenizer to ``folder``."""
         folder.mkdir(parents=True, exist_ok=True)
         self.tokenizer.save_pretrained(folder / "tokenizer")
         (folder / "preprocessor_config.json").write_text(json.dumps(asdict(self.config), indent=1))
 
     @staticmethod
     def from_pretrained(folder: Path) -> Processor:
-        """
+        """Load a processor that ``save_pretrained`` wrote.
+
         Raises:
             TrainerError: the folder lacks settings or tokenizer, or they are damaged.
         """
@@ -169,10 +179,10 @@ class Processor:
 
 
 def load_tokenizer(checkpoint: str) -> Any:
-    """A tokenizer from a hub id or a folder.
+    """Load a tokenizer from a hub id or a folder.
 
     Raises:
-        TrainerError: there is none.
+        TrainerError: there is no tokenizer.
     """
     try:
         return AutoTokenizer.from_pretrained(checkpoint)

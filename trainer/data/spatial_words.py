@@ -1,4 +1,4 @@
-"""Words of place in referring expressions: which forbid a crop, and how a mirrored image changes them."""
+"""Position words in queries: they forbid a crop, and a mirrored image swaps left and right."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _OPPOSITE = {"left": "right", "right": "left"}
 
 
 def swap_left_right(query: str) -> str:
-    """The phrase for the mirrored image: left and right swapped as words, with their inflections.
+    """Return the query for the mirrored image: left and right swapped as words, with their inflections.
 
-    "Leftmost cup" -> "Rightmost cup"; "bright upright leftover" stays.
+    "Leftmost cup" becomes "Rightmost cup"; "bright upright leftover" stays.
     """
     return _SIDE_WORD.sub(_swap_word, query)
 
@@ -29,5 +29,5 @@ def _swap_word(match: re.Match[str]) -> str:
 
 
 def has_position_word(query: str) -> bool:
-    """Whether the phrase says where in the image, so that cropping could make it false."""
+    """Return whether the query has a word for a position in the image, so that a crop could make it false."""
     return _POSITION_WORD.search(query) is not None

@@ -17,7 +17,7 @@ from shards.errors import SchemaError
 from shards.reader import PipelineError
 from trainer.data.batch import Batch, BatchBuilder
 from trainer.data.dataset import Samples
-from trainer.data.sampler import EpochSampler, QueryGroup, group_queries
+from trainer.data.sampler import EpochSampler, group_queries
 from trainer.errors import TrainerError
 
 T = TypeVar("T")
@@ -76,17 +76,12 @@ class TrainStream:
         def make(step: int) -> tuple[Batch, ...]:
             chosen = groups[step * self.batch_images : (step + 1) * self.batch_images]
             mine = chosen[self.rank :: self.num_processes]
-            return tuple(
-                self._build_microbatch(mine[part :: self.num_microbatches], chosen, epoch)
-                for part in range(self.num_microbatches)
-            )
+            parts = [mine[part :: self.num_microbatches] for part in range(self.num_microbatches)]
+            # All processes must run the same passes; without a group, any other stands in and does not count.
+            batches = [self.batch_builder.build_batch(self.samples, part or chosen[:1], epoch) for part in parts]
+            return tuple(replace(batch, counts=bool(part)) for batch, part in zip(batches, parts, strict=True))
 
         return _iterate_in_background(make, range(first_step, self.num_steps), self.num_workers)
-
-    def _build_microbatch(self, groups: Sequence[QueryGroup], chosen: Sequence[QueryGroup], epoch: int) -> Batch:
-        """Build a batch; without a group, build a placeholder, since all processes must run the same passes."""
-        batch = self.batch_builder.build_batch(self.samples, groups or chosen[:1], epoch)
-        return batch if groups else replace(batch, counts=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
-"""Training transforms: the published recipe, with sizes relative to the canvas.
+"""Transforms of training and evaluation: the published recipe, with sizes relative to the canvas.
 
-One transform serves all queries asked of an image: a crop keeps every target and is forbidden as soon as one phrase
-says where in the image; a mirrored image rewrites every phrase.
+All queries of a group share one transform. A crop keeps every target, and a position word in any query forbids it. A
+mirrored image swaps left and right in every query.
 """
 
 from __future__ import annotations
@@ -19,64 +19,71 @@ from trainer.data.processor import center_on_canvas, fit_size, paste_on_canvas
 from trainer.data.spatial_words import has_position_word, swap_left_right
 
 CropBox = tuple[float, float, float, float]
-"""x1, y1, x2, y2 in pixels of the image."""
+"""Corners x1, y1, x2, y2 in pixels of the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationConfig:
-    """What training does to images. Lengths are shares of the canvas; on 640 px they are the published ones."""
+    """Augmentation of training images. Lengths are fractions of the canvas; on 640 px they are the published ones."""
 
     long_sides: tuple[float, ...] = tuple(side / 640 for side in range(448, 641, 32))
-    """The long side becomes one of these."""
+    """Lengths of the long side, in 0..1; one is drawn for each image."""
 
     crop_probability: float = 0.5
+    """Probability of a crop, in 0..1."""
+
     short_sides: tuple[float, ...] = (400 / 640, 500 / 640, 600 / 640)
-    """Before a crop the short side becomes one of these."""
+    """Lengths of the short side before a crop; one is drawn for each crop."""
 
     crop_sides: tuple[float, float] = (384 / 640, 600 / 640)
     """Smallest and largest side of a crop."""
 
     min_crop_iou: float = 0.5
-    """Overlap of each target with what a crop leaves of it."""
+    """Smallest IoU in 0..1 of each target with its part inside a crop."""
 
     jitter: float = 0.4
-    """Largest change of brightness, contrast and saturation, as a factor 1 - jitter .. 1 + jitter."""
+    """Largest change of brightness, contrast and saturation: a factor in 1 - jitter .. 1 + jitter."""
 
     jitter_probability: float = 0.8
+    """Probability of the color jitter, in 0..1."""
+
     flip_probability: float = 0.5
+    """Probability of mirroring the image, in 0..1."""
+
     random_placement: bool = True
-    """Anywhere on the canvas rather than centered."""
+    """Flag to place the image at random on the canvas; False: centered."""
 
     def __post_init__(self) -> None:
         for name in ("crop_probability", "min_crop_iou", "jitter", "jitter_probability", "flip_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in 0..1, got {getattr(self, name)}")
         if not self.long_sides or not 0 < min(self.long_sides) <= max(self.long_sides) <= 1:
-            raise ValueError(f"long_sides must lie in 0..1, shares of the canvas, got {self.long_sides}")
+            raise ValueError(f"long_sides must be fractions of the canvas in 0..1, got {self.long_sides}")
         if not 0 < self.crop_sides[0] <= self.crop_sides[1]:
             raise ValueError(f"crop_sides must be a smallest and a largest side, got {self.crop_sides}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransformedSample:
-    """An image and its queries as the network takes them."""
+    """An image on the canvas with its queries."""
 
     canvas: Tensor
-    """(3, size, size) uint8"""
+    """Pixels (3, size, size) uint8."""
 
     padding: Tensor
-    """(size, size) bool, True = padding."""
+    """Mask (size, size) bool, True = padding."""
 
     targets: Tensor
-    """(queries, 4) float32 cxcywh as shares of the canvas."""
+    """Boxes (queries, 4) float32, cxcywh as fractions of the canvas."""
 
     query_texts: tuple[str, ...]
+    """Queries, with left and right swapped if the image is mirrored."""
 
 
 def transform_for_evaluation(
     image: Image.Image, boxes_xyxy: Tensor, query_texts: Sequence[str], canvas_px: int
 ) -> TransformedSample:
-    """The test-time transform: resized to fit and centered."""
+    """Resize an image to fit the canvas, centered."""
     canvas, padding, placement = center_on_canvas(image, canvas_px)
     targets = xyxy_to_cxcywh(placement.map_to_canvas(boxes_xyxy)) / canvas_px
     return TransformedSample(canvas=canvas, padding=padding, targets=targets, query_texts=tuple(query_texts))
@@ -90,10 +97,15 @@ def transform_for_training(
     config: AugmentationConfig,
     random: Random,
 ) -> TransformedSample:
-    """The training transform; everything random comes from ``random``.
+    """Crop, resize, jitter, mirror and place an image at random.
 
     Args:
+        image: RGB image.
         boxes_xyxy: (queries, 4) float32, the targets in pixels of the image.
+        query_texts: queries of the targets.
+        canvas_px: side of the canvas.
+        config: probabilities and sizes.
+        random: source of all random choices.
     """
     crop: CropBox = (0.0, 0.0, float(image.width), float(image.height))
     if random.random() < config.crop_probability and not any(map(has_position_word, query_texts)):
@@ -119,13 +131,17 @@ def transform_for_training(
 def sample_crop(
     size: tuple[int, int], boxes_xyxy: Tensor, canvas_px: int, config: AugmentationConfig, random: Random
 ) -> CropBox | None:
-    """A crop that keeps every target, of a size drawn as if the short side had been resized first.
+    """Sample a crop that keeps every target; its size is drawn as if the short side had been resized first.
 
     Args:
         size: width and height of the image.
+        boxes_xyxy: (queries, 4) float32, the targets in pixels of the image.
+        canvas_px: side of the canvas.
+        config: sizes of the crop.
+        random: source of all random choices.
 
     Returns:
-        The crop in pixels of the image, or None where twenty tries found none.
+        The crop in pixels of the image; None if twenty tries found no crop.
     """
     factor = random.choice(config.short_sides) * canvas_px / min(size)
     low, high = (side * canvas_px / factor for side in config.crop_sides)  # in pixels of the image
@@ -139,14 +155,14 @@ def sample_crop(
 
 
 def _clip_boxes(boxes_xyxy: Tensor, crop: CropBox) -> Tensor:
-    """What a crop leaves of boxes; of no size where it leaves nothing."""
+    """Clip boxes to a crop; a box outside it becomes empty."""
     low, high = (boxes_xyxy.new_tensor(corner) for corner in (crop[:2], crop[2:]))
     corners = boxes_xyxy.view(-1, 2, 2)
     return torch.minimum(torch.maximum(corners, low), high).view(-1, 4)
 
 
 def _jitter_image(image: Image.Image, config: AugmentationConfig, random: Random) -> Image.Image:
-    """Brightness, contrast and saturation changed in random order."""
+    """Change brightness, contrast and saturation in random order."""
     if random.random() >= config.jitter_probability:
         return image
     kinds = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]

@@ -1,1 +1,1 @@
-"""Metrics and predictions on whole data sets."""
+"""Predictions on whole datasets, their metrics and confidence intervals."""

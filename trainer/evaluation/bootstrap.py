@@ -1,7 +1,7 @@
-"""How sure a mean over queries is: bootstrap intervals, by image.
+"""Bootstrap confidence intervals of means over queries, resampled by image.
 
-Queries about one image stand or fall together, so whole images are drawn again, not single queries (cluster
-bootstrap; Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8).
+Queries about one image are correlated. So whole images are resampled, not single queries (cluster bootstrap; Davison
+and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8).
 """
 
 from __future__ import annotations
@@ -12,60 +12,72 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 NUM_RESAMPLES = 2000
 CONFIDENCE_LEVEL = 0.95
 
 _MAX_DRAWS_IN_MEMORY = 4_000_000
-"""Drawn numbers in memory at a time."""
+"""Number of drawn indices in memory at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfidenceInterval:
-    """A mean and where it would lie in 95 of 100 samples of images like these."""
+    """Mean with its 95 % confidence interval."""
 
     mean: float
+    """Mean of all rows."""
+
     low: float
+    """Lower limit."""
+
     high: float
+    """Upper limit."""
 
     @property
     def excludes_zero(self) -> bool:
+        """Flag that the interval lies on one side of zero."""
         return self.low > 0 or self.high < 0
 
 
 def compute_intervals(values: npt.ArrayLike, clusters: Sequence[str], seed: int = 0) -> list[ConfidenceInterval]:
-    """The mean of each column with its 95 % interval, percentile bootstrap over clusters.
+    """Compute the mean of each column with its 95 % interval, by percentile bootstrap over clusters.
 
     Args:
-        values: (n, columns), or (n,) for a single one; n at least 1.
-        clusters: (n,) which image each row is about.
-        seed: of the draws.
+        values: (n, columns), or (n,) for one column; n is at least 1.
+        clusters: (n,) image of each row.
+        seed: seed of the draws.
 
     Returns:
-        One interval a column.
+        One interval for each column.
     """
     table = np.asarray(values, dtype=np.float64)
     table = table[:, None] if table.ndim == 1 else table  # (n, columns)
     numbers = np.unique(np.asarray(clusters), return_inverse=True)[1]
-    num_clusters = int(numbers.max()) + 1
-    sums = np.zeros((num_clusters, table.shape[1]))
+    counts = np.bincount(numbers).astype(np.float64)  # (clusters,)
+    sums = np.zeros((len(counts), table.shape[1]))  # (clusters, columns)
     np.add.at(sums, numbers, table)
-    counts = np.bincount(numbers, minlength=num_clusters).astype(np.float64)
-    means = np.concatenate(list(_iterate_resamples(sums, counts, np.random.default_rng(seed))))  # (resamples, columns)
-    tail = (1 - CONFIDENCE_LEVEL) / 2
-    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+
+    def compute_means(drawn: npt.NDArray[Any], axis: int = -1) -> npt.NDArray[Any]:
+        """Return the means (columns, resamples) of drawn clusters (resamples, clusters); one draw for all columns."""
+        weights = np.stack([np.bincount(row, minlength=len(counts)) for row in drawn.reshape(-1, drawn.shape[axis])])
+        means: npt.NDArray[Any] = ((weights @ sums) / (weights @ counts)[:, None]).T
+        return means
+
+    means = table.mean(0)
+    if len(counts) == 1:  # scipy needs two observations; a single image has no variance
+        return [ConfidenceInterval(mean=float(mean), low=float(mean), high=float(mean)) for mean in means]
+    interval = stats.bootstrap(
+        (np.arange(len(counts)),),
+        compute_means,
+        vectorized=True,
+        method="percentile",
+        n_resamples=NUM_RESAMPLES,
+        batch=max(1, _MAX_DRAWS_IN_MEMORY // len(counts)),
+        confidence_level=CONFIDENCE_LEVEL,
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
     return [
-        ConfidenceInterval(mean=float(mean), low=float(a), high=float(b))
-        for mean, a, b in zip(table.mean(0), low, high, strict=True)
+        ConfidenceInterval(mean=float(mean), low=float(low), high=float(high))
+        for mean, low, high in zip(means, interval.low, interval.high, strict=True)
     ]
-
-
-def _iterate_resamples(sums: npt.NDArray[Any], counts: npt.NDArray[Any], random: np.random.Generator) -> Any:
-    """Means of resamples, some of them at a time."""
-    num_clusters, left = len(counts), NUM_RESAMPLES
-    while left:
-        num_draws = min(left, max(1, _MAX_DRAWS_IN_MEMORY // num_clusters))
-        sampled = random.integers(0, num_clusters, (num_draws, num_clusters))
-        weights = np.stack([np.bincount(row, minlength=num_clusters) for row in sampled])  # (some, clusters)
-        yield (weights @ sums) / (weights @ counts)[:, None]
-        left -= num_draws

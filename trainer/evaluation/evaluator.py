@@ -1,4 +1,4 @@
-"""Ask a network every query of some samples and judge its answers: each query once, on any number of processes."""
+"""Evaluation of a network on every query of a dataset, each once, on any number of processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.distributed.nn  # early: imported beside a process group, its default arguments keep that for ever
+import torch.distributed.nn  # before a process group exists: its default arguments would keep that group alive
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
@@ -22,18 +22,22 @@ from trainer.evaluation.metrics import PredictionRecord, PriorMode
 from trainer.model.network import GroundingNetwork, GroundingOutput
 
 PositionedPrediction = tuple[tuple[int, int], PredictionRecord]
+"""Position (sample, query) in the data, and the prediction."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """A network with what it needs to answer batches."""
+    """Network with its processor."""
 
     network: GroundingNetwork
+    """Network that predicts."""
+
     processor: Processor
+    """Processor of the network."""
 
     @torch.no_grad()
-    def boxes(self, batch: Batch) -> Tensor:
-        """(queries, 4) float32 cxcywh as shares of the canvas, of the last stage."""
+    def predict_boxes(self, batch: Batch) -> Tensor:
+        """Predict the boxes (queries, 4) float32 of the last stage, cxcywh as fractions of the canvas."""
         output: GroundingOutput = self.network(self.processor.normalize_inputs(batch.inputs))
         return output.boxes[-1]
 
@@ -48,10 +52,10 @@ def build_evaluation_stream(
     num_workers: int,
     priors: PriorMode = "own",
 ) -> EvaluationStream:
-    """The batches with which a network is evaluated.
+    """Build this process's batches for the evaluation of a network.
 
     Raises:
-        TrainerError: the samples lack the priors that the network asks for.
+        TrainerError: the samples lack the priors of the network.
     """
     prior_dim = network.config.prior_dim if network.config.use_prior and priors != "none" else None
     if prior_dim is not None:
@@ -73,21 +77,22 @@ def build_evaluation_stream(
 
 
 def map_boxes_to_image(boxes: Tensor, size: tuple[int, int], canvas_px: int) -> Tensor:
-    """Boxes on the canvas of the plain transform as boxes of the image.
+    """Map boxes from the canvas of test time to the image.
 
     Args:
-        boxes: (n, 4) cxcywh as shares of the canvas.
-        size: width and height of the image.
+        boxes: (n, 4) cxcywh as fractions of the canvas.
+        size: width and height of the image in pixels.
+        canvas_px: side of the canvas in pixels.
 
     Returns:
-        (n, 4) xyxy in pixels of the image, cut at its edges.
+        (n, 4) xyxy in pixels of the image, clipped to it.
     """
     boxes_xyxy = fit_placement(size, canvas_px).map_to_image(cxcywh_to_xyxy(boxes) * canvas_px)
     return boxes_xyxy.clamp(min=0).minimum(boxes_xyxy.new_tensor([*size, *size]))
 
 
 def score_prediction(ground_truth: EvaluationQuery, box: Tensor, canvas_px: int, priors: PriorMode) -> PredictionRecord:
-    """One query's answer ``box`` (4,), cxcywh as shares of the canvas, against the truth."""
+    """Compare a predicted box (4,), cxcywh as fractions of the canvas, with the ground truth."""
     query = ground_truth.query
     results = map_boxes_to_image(box[None].double(), ground_truth.size, canvas_px)
     overlaps = iou(results, torch.tensor([query.box_xyxy, *query.boxes_xyxy], dtype=torch.float64))
@@ -117,14 +122,25 @@ def evaluate_all(
     priors: PriorMode = "own",
     on_batch: Callable[[], None] = lambda: None,
 ) -> list[PredictionRecord]:
-    """Every query's judgment in the order of the data, on every process."""
+    """Predict and score every query.
+
+    Args:
+        predictor: network and processor.
+        stream: this process's batches.
+        accelerator: accelerator of this process.
+        priors: prior mode, for the records.
+        on_batch: function to call after each batch.
+
+    Returns:
+        The records of all processes in the order of the data.
+    """
     canvas_px = stream.batch_builder.canvas_px
     was_training = predictor.network.training
     predictor.network.eval()
     results: list[PositionedPrediction] = []
     for batch in stream:
         with accelerator.autocast():
-            boxes = predictor.boxes(batch.to(accelerator.device)).float().cpu()
+            boxes = predictor.predict_boxes(batch.to(accelerator.device)).float().cpu()
         results += [
             (a.position, score_prediction(a, box, canvas_px, priors))
             for a, box in zip(batch.ground_truth, boxes, strict=True)

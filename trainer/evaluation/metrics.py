@@ -1,4 +1,4 @@
-"""What is measured of a network's answers: accuracy at IoU thresholds and mean IoU."""
+"""Metrics of predictions: accuracy at IoU thresholds and mean IoU."""
 
 from __future__ import annotations
 
@@ -9,64 +9,74 @@ from typing import Any, Literal
 from trainer.errors import TrainerError
 
 THRESHOLDS = tuple(percent / 100 for percent in range(50, 91, 5))
-"""A query counts as answered where IoU exceeds the threshold; the first one's share is the field's Acc@0.5."""
+"""IoU thresholds; a prediction is correct if its IoU exceeds the threshold. The first gives Acc@0.5."""
 
 PriorMode = Literal["own", "none", "shuffled"]
-"""Each query with its own prior, with none, or with that of another query of the split, drawn at random."""
+"""Prior mode: each query with its own prior, with none, or with the prior of a random other query of the split."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionRecord:
-    """The answer to one query, and the truth."""
+    """Prediction for one query, with its ground truth."""
 
     key: str
-    """Of the sample."""
+    """Key of the sample."""
 
     query_id: str
+    """Id of the query."""
+
     text: str
+    """Text of the query."""
+
     split: str
+    """Split of the query."""
+
     source: str
+    """Dataset of the query."""
+
     num_distractors: int | None
-    """Other instances of the target's category in the image; None where that is not known."""
+    """Number of other instances of the target's category in the image; None if unknown."""
 
     category: str
-    """The target's; empty where it is not known."""
+    """Category of the target; empty if unknown."""
 
     target_share: float
-    """Area of the target's box as a share of the image."""
+    """Area of the target's box as a fraction of the image."""
 
     box_xyxy: tuple[float, float, float, float]
-    """Predicted, in pixels of the image, inside it."""
+    """Predicted box in pixels of the image, inside it."""
 
     target_xyxy: tuple[float, float, float, float]
-    """Where the phrase means several objects the smallest box around them: Flickr30k's merged-box protocol."""
+    """Target box; of several targets the smallest box around them (Flickr30k's merged-box protocol)."""
 
     iou: float
+    """IoU of the predicted box and the target box."""
+
     any_iou: float
-    """The largest IoU with one of several objects that the phrase means (Flickr30k's any-box protocol); else
-    ``iou``."""
+    """Largest IoU with one of several targets (Flickr30k's any-box protocol); else ``iou``."""
 
     priors: PriorMode = "own"
+    """Prior mode of the prediction."""
 
     def to_json(self) -> dict[str, Any]:
-        """As one line of ``predictions.jsonl``."""
+        """Return the record of a line of ``predictions.jsonl``."""
         return asdict(self)
 
     @staticmethod
     def from_json(record: Any, origin: str) -> PredictionRecord:
-        """The inverse of ``to_json``.
+        """Build a prediction from a record of ``to_json``.
 
         Raises:
-            TrainerError: it is no such record; names ``origin``.
+            TrainerError: the record has other keys; names ``origin``.
         """
         if not isinstance(record, dict) or record.keys() != {field.name for field in fields(PredictionRecord)}:
-            raise TrainerError(f"{origin} is no prediction of this version; evaluate the network again")
+            raise TrainerError(f"{origin} is not a prediction of this version; evaluate the network again")
         boxes = {name: tuple(record[name]) for name in ("box_xyxy", "target_xyxy")}
         return PredictionRecord(**{**record, **boxes})
 
 
-def scores(records: Sequence[PredictionRecord]) -> dict[str, Any]:
-    """Number of queries, accuracy at each threshold and mean IoU; None where there are no queries."""
+def compute_scores(records: Sequence[PredictionRecord]) -> dict[str, Any]:
+    """Compute the number of queries, the accuracy at each threshold and the mean IoU; None without queries."""
     count = len(records)
     overlaps = [record.iou for record in records]
     return {

@@ -1,1 +1,1 @@
-"""The grounding network, one module per part of the paper."""
+"""The grounding network: one module for each part of the paper, and checkpoints of others."""

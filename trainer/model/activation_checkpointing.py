@@ -1,4 +1,4 @@
-"""Gradient checkpointing: activations within a part are not kept but computed anew for the gradients."""
+"""Gradient checkpointing: activations within a part are recomputed in the backward pass."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def run_checkpointed(part: nn.Module, *inputs: Any, gradient_checkpointing: bool) -> Any:
-    """``part(*inputs)``; with ``gradient_checkpointing`` only its inputs and outputs are kept for the gradients."""
+    """Run ``part(*inputs)``; with ``gradient_checkpointing``, keep only its inputs and outputs for the gradients."""
     if gradient_checkpointing and torch.is_grad_enabled():
         return checkpoint(part, *inputs, use_reentrant=False)
     return part(*inputs)

@@ -1,4 +1,4 @@
-"""Multi-head attention, and its short form for a single query.
+"""Multi-head attention, and a faster form for a single query.
 
 Parameters carry the names of ``torch.nn.MultiheadAttention`` (``in_proj_weight``, ``in_proj_bias``, ``out_proj``).
 """
@@ -11,10 +11,7 @@ from torch import Tensor, nn
 
 
 class Attention(nn.Module):
-    """Standard multi-head attention with projections and biases (Vaswani et al., NeurIPS 2017), in separate steps.
-
-    The steps let a caller project once what many queries share.
-    """
+    """Multi-head attention (Vaswani et al., NeurIPS 2017) in separate steps, so that queries can share projections."""
 
     def __init__(self, width: int, num_heads: int, dropout: float) -> None:
         super().__init__()
@@ -25,16 +22,16 @@ class Attention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def queries(self, x: Tensor) -> Tensor:
-        """(batch, length, width) -> (batch, heads, length, width / heads)"""
+    def project_queries(self, x: Tensor) -> Tensor:
+        """Project queries: (batch, length, width) to (batch, heads, length, width / heads)."""
         return self._project(x, 0)
 
-    def keys(self, x: Tensor) -> Tensor:
-        """As ``queries``."""
+    def project_keys(self, x: Tensor) -> Tensor:
+        """Project keys: (batch, length, width) to (batch, heads, length, width / heads)."""
         return self._project(x, 1)
 
-    def values(self, x: Tensor) -> Tensor:
-        """As ``queries``."""
+    def project_values(self, x: Tensor) -> Tensor:
+        """Project values: (batch, length, width) to (batch, heads, length, width / heads)."""
         return self._project(x, 2)
 
     def _project(self, x: Tensor, part: int) -> Tensor:
@@ -46,14 +43,11 @@ class Attention(nn.Module):
     def attend(self, queries: Tensor, keys: Tensor, values: Tensor, padding: Tensor) -> Tensor:
         """Mix projected values and project the result.
 
-        Fused, but not where a CPU computes gradients: there it saves no time, and where a softmax is nearly saturated
-        its rounding moves the gradients of what lies below by up to 0.3 %.
-
         Args:
             queries: (batch, heads, query length, width / heads).
             keys: (batch, heads, key length, width / heads).
-            values: as the keys.
-            padding: (batch, key length) bool, True = not to be looked at.
+            values: (batch, heads, key length, width / heads).
+            padding: (batch, key length) bool, True = ignored.
 
         Returns:
             (batch, query length, width)
@@ -61,6 +55,8 @@ class Attention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         hidden = padding[:, None, None, :]
         if queries.device.type == "cpu" and torch.is_grad_enabled():
+            # Fused attention saves no time here. If a softmax is nearly saturated, its rounding changes the gradients
+            # of earlier layers by up to 0.3 %.
             logits = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
             mixed = F.dropout(logits.masked_fill(hidden, float("-inf")).softmax(-1), dropout, self.training) @ values
         else:
@@ -69,21 +65,21 @@ class Attention(nn.Module):
         return result
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, padding: Tensor) -> Tensor:
-        """``query`` (batch, length, width) looks at ``key`` and takes from ``value`` (batch, key length, width)."""
-        return self.attend(self.queries(query), self.keys(key), self.values(value), padding)
+        """Attend from ``query`` (batch, length, width) to ``key`` and ``value`` (batch, key length, width)."""
+        return self.attend(self.project_queries(query), self.project_keys(key), self.project_values(value), padding)
 
 
 class SingleQueryAttention(Attention):
-    """The same function for one query: its projection meets the keys before theirs, and the values after mixing.
+    """Attention of a single query, which projects neither keys nor values.
 
-    ``(Wq t) . (Wk k_j + b_k) = (Wk' Wq t) . k_j + constant``, and the constant leaves the softmax unchanged; weights
-    sum to one, so ``sum a_j (Wv v_j + b_v) = Wv sum a_j v_j + b_v``. So no key or value is ever projected: a stage
-    costs ``heads`` instead of ``width`` multiplications a feature. (Dropped weights no longer sum to one; the value's
-    bias is added in full then.)
+    ``(Wq t) . (Wk k_j + b_k) = (Wk' Wq t) . k_j + constant``, and the constant leaves the softmax unchanged. The
+    weights sum to one, so ``sum a_j (Wv v_j + b_v) = Wv sum a_j v_j + b_v``. A stage costs ``heads`` instead of
+    ``width`` multiplications for each feature. With dropout, the weights do not sum to one; the value's bias is added
+    in full.
     """
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, padding: Tensor) -> Tensor:
-        """``query`` (batch, width) looks at ``key`` and takes from ``value`` (batch, length, width)."""
+        """Attend from ``query`` (batch, width) to ``key`` and ``value`` (batch, length, width)."""
         v_weight, v_bias = self.in_proj_weight.chunk(3)[2], self.in_proj_bias.chunk(3)[2]
         folded = self._fold_query(query)
         depth = folded.shape[-1] // self.num_heads
@@ -100,14 +96,14 @@ class SingleQueryAttention(Attention):
         return result
 
     def compute_weights(self, query: Tensor, key: Tensor, padding: Tensor) -> Tensor:
-        """(batch, length): how much ``query`` looks at each of ``key``, mean over heads; shapes as in ``forward``."""
+        """Compute the attention weights (batch, length) of ``query`` on ``key``, mean over heads."""
         folded = self._fold_query(query)
         logits = torch.einsum("bhd,bld->bhl", folded, key) * (folded.shape[-1] // self.num_heads) ** -0.5
         mean: Tensor = logits.masked_fill(padding[:, None], float("-inf")).softmax(-1).mean(1)
         return mean
 
     def _fold_query(self, query: Tensor) -> Tensor:
-        """(batch, heads, width): each head's query as it meets keys that are not projected."""
+        """Fold the key projection into the query: (batch, heads, width), for unprojected keys."""
         q_weight, k_weight, _ = self.in_proj_weight.chunk(3)
         q_bias = self.in_proj_bias.chunk(3)[0]
         queries = F.linear(query, q_weight, q_bias).view(len(query), self.num_heads, -1)  # (batch, heads, depth)

@@ -1,7 +1,7 @@
 """The image backbone: a residual network with frozen batch norm.
 
-Parts carry the names of torchvision's and DETR's checkpoints (``conv1``, ``bn1``, ``downsample.0``), so that those
-load by changing a prefix.
+Parts have the names of torchvision's and DETR's checkpoints (``conv1``, ``bn1``, ``downsample.0``); only the prefix
+differs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from trainer.model.config import BackboneConfig
 
 
 class FrozenBatchNorm(nn.Module):
-    """Batch norm with fixed statistics and affine weights: batches are too small to estimate them (DETR)."""
+    """Batch norm with fixed statistics and weights, because batches are too small to estimate them (DETR)."""
 
     weight: Tensor
     bias: Tensor
@@ -30,18 +30,15 @@ class FrozenBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(width))
 
     def apply_after(self, convolution: nn.Conv2d, x: Tensor) -> Tensor:
-        """The normalized output of a convolution without bias.
-
-        Without gradients the norm joins the convolution's weights, which saves two passes over the features. With them
-        it stays apart, in the published order of operations, since rounding is amplified in gradients; but it changes
-        the convolution's output in place, which no gradient asks for.
-        """
+        """Return the normalized output of a convolution without bias."""
         scale = self.weight * (self.running_var + 1e-5).rsqrt()
         shift = self.bias - self.running_mean * scale
         if torch.is_grad_enabled():
+            # The published order of operations, since gradients amplify rounding. In place, because no gradient needs
+            # the convolution's output.
             features: Tensor = convolution(x)
             return features.mul_(scale[:, None, None]).add_(shift[:, None, None])
-        weight = convolution.weight * scale[:, None, None, None]
+        weight = convolution.weight * scale[:, None, None, None]  # one pass over the features instead of three
         return F.conv2d(x, weight, shift, convolution.stride, convolution.padding)
 
 
@@ -50,7 +47,7 @@ def _make_convolution(width_in: int, width_out: int, size: int, stride: int = 1)
 
 
 class Block(nn.Module):
-    """Adds the output of its convolutions to its input, projected where the shape changes."""
+    """Residual block; a projection matches the input if the shape changes."""
 
     def __init__(self, width_in: int, width_out: int, stride: int) -> None:
         super().__init__()
@@ -61,10 +58,11 @@ class Block(nn.Module):
             )
 
     def compute_residual(self, x: Tensor) -> Tensor:
-        """What is added to the input."""
+        """Return the residual, which is added to the input."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
+        """Add the residual to the input (batch, width, height, width), and rectify."""
         shortcut = x
         if self.downsample is not None:
             convolution, norm = self.downsample
@@ -73,7 +71,7 @@ class Block(nn.Module):
 
 
 class BasicBlock(Block):
-    """Two 3x3 convolutions."""
+    """Residual block of two 3x3 convolutions."""
 
     def __init__(self, width_in: int, width_out: int, stride: int) -> None:
         super().__init__(width_in, width_out, stride)
@@ -86,7 +84,7 @@ class BasicBlock(Block):
 
 
 class BottleneckBlock(Block):
-    """1x1, 3x3 and 1x1 convolutions, the first two a quarter as wide; the stride is the 3x3's."""
+    """Residual block of 1x1, 3x3 and 1x1 convolutions; the first two are a quarter as wide, the 3x3 has the stride."""
 
     def __init__(self, width_in: int, width_out: int, stride: int) -> None:
         super().__init__(width_in, width_out, stride)
@@ -102,7 +100,7 @@ class BottleneckBlock(Block):
 
 
 class ResNet(nn.Module):
-    """(batch, 3, height, width) normalized pixels -> (batch, widths[-1], height / stride, width / stride)."""
+    """Residual network without its classifier (He et al., CVPR 2016)."""
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
@@ -121,6 +119,7 @@ class ResNet(nn.Module):
             part.requires_grad_(False)
 
     def forward(self, images: Tensor, gradient_checkpointing: bool = False) -> Tensor:
+        """Encode pixels (batch, 3, height, width) to features (batch, widths[-1], height / stride, width / stride)."""
         x = F.max_pool2d(self.bn1.apply_after(self.conv1, images).relu_(), kernel_size=3, stride=2, padding=1)
         for stage in self.stages:
             x = run_checkpointed(stage, x, gradient_checkpointing=gradient_checkpointing)

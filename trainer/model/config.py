@@ -1,4 +1,4 @@
-"""Sizes of the grounding network: every number that decides a parameter's shape, and two presets."""
+"""Sizes of the grounding network, and two presets."""
 
 from __future__ import annotations
 
@@ -13,22 +13,26 @@ from trainer.errors import TrainerError
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
-    """A residual network without its classifier (He et al., CVPR 2016)."""
+    """Sizes of the backbone; the defaults are ResNet-50."""
 
     block: Literal["basic", "bottleneck"] = "bottleneck"
+    """Kind of block: two 3x3 convolutions, or 1x1, 3x3 and 1x1."""
+
     stem_width: int = 64
+    """Channels of the first convolution."""
+
     widths: tuple[int, ...] = (256, 512, 1024, 2048)
-    """Output channels of each stage; the last one's are the image features."""
+    """Output channels of each stage; the last stage gives the image features."""
 
     depths: tuple[int, ...] = (3, 4, 6, 3)
-    """Blocks of each stage."""
+    """Number of blocks of each stage."""
 
     num_frozen_stages: int = 2
-    """Leading parts that never train, the stem being the first: 2 are the stem and stage 1, as in DETR."""
+    """Number of leading parts that never train, counted from the stem; 2 are the stem and stage 1, as in DETR."""
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.depths) or not self.widths:
-            raise ValueError(f"widths {self.widths} and depths {self.depths} must be as many, one pair a stage")
+            raise ValueError(f"widths {self.widths} and depths {self.depths} must have one value for each stage")
         if not 0 <= self.num_frozen_stages <= len(self.widths) + 1:
             raise ValueError(
                 f"num_frozen_stages must lie in 0..{len(self.widths) + 1} (stem and stages), "
@@ -37,54 +41,62 @@ class BackboneConfig:
 
     @property
     def stride_px(self) -> int:
-        """Pixels from one image feature to the next: 4 by the stem, doubled by every stage but the first."""
+        """Stride in pixels from one image feature to the next: 4 by the stem, doubled by every stage but the first."""
         return int(4 * 2 ** (len(self.widths) - 1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """Everything that decides the network's shape; the defaults are the published sizes."""
+    """Sizes and options of the network; the defaults are the published ones."""
 
     image_size_px: int = 640
-    """Side of the square canvas on which images are placed; a multiple of the backbone's stride."""
+    """Side of the square canvas for images; a multiple of the backbone's stride."""
 
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    """Sizes of the backbone."""
+
     width: int = 256
-    """Features of every token after the backbone and the text encoder; called d in the paper."""
+    """Width of all tokens after the backbone and the text encoder, d in the paper; a multiple of 4 and of the heads."""
 
     num_heads: int = 8
+    """Number of attention heads."""
+
     feedforward_width: int = 2048
+    """Hidden width of the feed-forward networks."""
+
     num_encoder_layers: int = 6
+    """Number of layers of the visual encoder."""
+
     num_stages: int = 6
-    """Decoder stages; each gives a box, the last one's counts."""
+    """Number of decoder stages; each predicts a box, and the last one's is the prediction."""
 
     add_position_to_features: bool = False
-    """Add positions to the image features themselves, once, before the encoder. The published network adds them to
-    queries and keys only and relies on an encoder that DETR's training taught to pass them on; one that starts from
-    random weights learns many times faster with it."""
+    """Flag to add positions to the image features, once, before the encoder. The published network adds them only to
+    queries and keys, since DETR's pretrained encoder passes them on. An encoder from random weights learns many times
+    faster with this flag."""
 
     num_text_layers: int = 4
-    """Last layers of the text encoder whose outputs are averaged."""
+    """Number of last layers of the text encoder; their outputs are averaged."""
 
     text: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
-    """Configuration of the text encoder as JSON, with its ``model_type``; empty until an encoder is chosen."""
+    """Configuration of the text encoder as JSON, with its ``model_type``; empty until ``choose_text_encoder``."""
 
     use_prior: bool = True
-    """Without it the network has no prior branch: VLTVG (Yang et al., CVPR 2022)."""
+    """Flag for the prior branch; without it the network is VLTVG (Yang et al., CVPR 2022)."""
 
     prior_dim: int = 512
-    """Features of a prior."""
+    """Number of features of a prior."""
 
     prior_scale: float = 1.0
-    """Multiplies priors, which are vectors of length 1. With 1 the first target is about as long as the learned
-    embeddings that are added to it; with sqrt(``prior_dim``), which makes the elements of order 1, several times."""
+    """Positive factor of the priors, which are vectors of length 1. With 1, the first target is about as long as the
+    learned embeddings. With sqrt(``prior_dim``), the elements are of order 1, and it is several times as long."""
 
     use_prior_verification: bool = False
-    """Score the image features against the prior as well as against the words. In the published network the prior only
-    starts the target token, which chooses among words: what looks at the image never meets the prior itself."""
+    """Flag to score image features against the prior as well as the words. In the published network the prior only
+    starts the target token."""
 
     dropout: float = 0.1
-    """In the encoder, the verification and the decoder; the text encoder has its own."""
+    """Dropout in 0..1 of the encoder, the verification and the decoder; the text encoder has its own."""
 
     def __post_init__(self) -> None:
         if self.image_size_px % self.backbone.stride_px:
@@ -107,16 +119,16 @@ class NetworkConfig:
 
     @property
     def grid(self) -> int:
-        """Image features along each side."""
+        """Number of image features along each side."""
         return self.image_size_px // self.backbone.stride_px
 
     def to_json(self) -> dict[str, Any]:
-        """As the ``config.json`` that ``from_json`` reads."""
+        """Return the contents of ``config.json``, for ``from_json``."""
         return {"model_type": "resvg", **asdict(self), "text": dict(self.text)}
 
     @staticmethod
     def from_json(record: Mapping[str, Any], origin: str) -> NetworkConfig:
-        """The inverse of ``to_json``.
+        """Build a configuration from a record of ``to_json``.
 
         Raises:
             TrainerError: the record is of another kind of model, or malformed; names ``origin``.
@@ -126,7 +138,7 @@ class NetworkConfig:
         unknown = values.keys() - {f.name for f in fields(NetworkConfig)}
         if kind != "resvg" or unknown:
             raise TrainerError(
-                f"{origin} is not a grounding network's: model_type {kind!r} (must be 'resvg'), "
+                f"{origin} is not the configuration of a grounding network: model_type {kind!r} (must be 'resvg'), "
                 f"unknown fields {sorted(unknown)}; give a folder that training has saved"
             )
         try:
@@ -139,12 +151,12 @@ class NetworkConfig:
 
 
 def make_published_config() -> NetworkConfig:
-    """The sizes of the ACM MM 2024 paper: 640 px, ResNet-50, six encoder layers, six stages; for BERT-base."""
+    """Return the sizes of the ACM MM 2024 paper: 640 px, ResNet-50, six encoder layers, six stages, BERT-base."""
     return NetworkConfig()
 
 
 def make_miniature_config() -> NetworkConfig:
-    """Small enough to train on two CPU cores in minutes; its backbone is that of the miniature detector."""
+    """Return sizes that train on two CPU cores in minutes; the backbone is that of the miniature detector."""
     return NetworkConfig(
         image_size_px=128,
         backbone=BackboneConfig(

@@ -1,6 +1,6 @@
-"""The decoder: one target token per query reads the words, then the image, stage after stage.
+"""The decoder: one target token for each query attends to the words, then to the image, stage after stage.
 
-ResVG starts the token from the query's semantic prior, VLTVG from zero.
+ResVG initializes the token from the query's semantic prior, VLTVG with zero.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from trainer.model.config import NetworkConfig
 
 
 class DecoderStage(nn.Module):
-    """What do the words ask of the target seen so far, where is that in the image, and what is it.
+    """Decoder stage: attend to the words, then to the image, then apply the feed-forward network.
 
-    As published, only the attention drops anything.
+    As published, only the attention has dropout.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -39,12 +39,16 @@ class DecoderStage(nn.Module):
         words: tuple[Tensor, Tensor],
         image: tuple[Tensor, Tensor, Tensor],
     ) -> Tensor:
-        """
+        """Update the target token.
+
         Args:
             target: (queries, width).
-            embeddings: what is added to the token before it reads the words, and the image; (1, width) each.
+            embeddings: (1, width) each, added to the token before it attends to the words and to the image.
             words: features (queries, length, width) and padding (queries, length).
             image: keys, values (queries, features, width) and padding (queries, features).
+
+        Returns:
+            (queries, width)
         """
         text, text_padding = words
         attended_words = self.norm[0](self.word_attn(target + embeddings[0], text, text, text_padding))
@@ -54,7 +58,7 @@ class DecoderStage(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The stages, the learned embeddings that all of them share, and the branch of the prior."""
+    """Decoder: the stages, the learned embeddings they share, and the prior branch."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -72,7 +76,7 @@ class Decoder(nn.Module):
             )
 
     def compute_initial_target(self, text: Tensor, prior: Tensor | None, prior_mask: Tensor | None) -> Tensor:
-        """(queries, width): made of the priors, and zero where there is none."""
+        """Compute the first target (queries, width) from the priors; zero for a query without a prior."""
         if self.prior is None or prior is None:
             return text.new_zeros(len(text), text.shape[-1])
         target: Tensor = self.prior(prior.to(text.dtype))
@@ -85,10 +89,16 @@ class Decoder(nn.Module):
         image: tuple[Tensor, Tensor, Tensor],
         gradient_checkpointing: bool = False,
     ) -> Tensor:
-        """(stages, queries, width) from the first target (queries, width); other shapes as in ``DecoderStage``."""
-        outputs = []
+        """Return the target after each stage (stages, queries, width).
+
+        Args:
+            target: first target (queries, width).
+            words: see ``DecoderStage``.
+            image: see ``DecoderStage``.
+            gradient_checkpointing: recompute the activations within stages.
+        """
+        outputs, embeddings = [], (self.visual_embedding, self.text_embedding)
         for layer in self.layers:
-            embeddings = (self.visual_embedding, self.text_embedding)
             target = run_checkpointed(
                 layer, target, embeddings, words, image, gradient_checkpointing=gradient_checkpointing
             )

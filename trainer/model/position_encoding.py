@@ -1,4 +1,4 @@
-"""Sine positions of image features: absolute on a padded grid, and relative between two rows or columns."""
+"""Sine encodings of positions: absolute on a padded grid, and relative between two rows or columns."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ EPSILON = 1e-6
 
 
 def compute_sines(values: Tensor, num_features: int) -> Tensor:
-    """Sines (even features) and cosines (odd ones) at falling frequencies.
+    """Compute sines (even features) and cosines (odd features) at falling frequencies.
 
     Args:
         values: (...) angles in radians.
+        num_features: number of features, even.
 
     Returns:
         (..., num_features)
@@ -29,12 +30,14 @@ def compute_sines(values: Tensor, num_features: int) -> Tensor:
 
 
 def compute_grid_padding(padding_mask: Tensor, height: int, width: int) -> Tensor:
-    """The padding of each image feature, by nearest neighbor.
+    """Compute the padding of each image feature, by nearest neighbor.
 
-    A image so thin that no feature falls on it counts as unpadded: attention needs something to look at.
+    An image without a feature, because it is too thin, counts as unpadded: a softmax needs at least one key.
 
     Args:
         padding_mask: (batch, image height, image width) bool, True = padding.
+        height: number of rows of features.
+        width: number of columns of features.
 
     Returns:
         (batch, height, width) bool
@@ -44,13 +47,14 @@ def compute_grid_padding(padding_mask: Tensor, height: int, width: int) -> Tenso
 
 
 def compute_grid_positions(padding: Tensor, num_features: int) -> Tensor:
-    """Position of each image feature: running counts of unpadded rows and columns, scaled to 0..2 pi.
+    """Compute the position of each image feature: counts of unpadded rows and columns, scaled to 0..2 pi.
 
     Args:
         padding: (batch, height, width) bool, True = padding.
+        num_features: number of features, a multiple of 4.
 
     Returns:
-        (batch, height * width, num_features): the row's half first, then the column's.
+        (batch, height * width, num_features): the row in the first half, the column in the second.
 
     Source: Carion et al., ECCV 2020 (DETR), appendix A.4.
     """
@@ -63,7 +67,11 @@ def compute_grid_positions(padding: Tensor, num_features: int) -> Tensor:
 
 
 def compute_relative_sines(grid: int, num_features: int) -> Tensor:
-    """Positions of the differences -grid .. grid between two rows (or columns), scaled to -2 pi .. 2 pi.
+    """Compute encodings of the differences -grid .. grid between two rows or columns, scaled to -2 pi .. 2 pi.
+
+    Args:
+        grid: number of rows, equal to the number of columns.
+        num_features: number of features, even.
 
     Returns:
         (2 * grid + 1, num_features)

@@ -1,8 +1,8 @@
-"""Starting points: text encoders of ``transformers``, and backbones and visual encoders of detectors.
+"""Pretrained weights: text encoders of ``transformers``, and backbones and visual encoders of detectors.
 
-``load_visual`` recognises by their names
+``load_visual`` recognizes, by the names of tensors,
 - a folder of a ``transformers`` detector over a ResNet: RT-DETR with a ``ResNetConfig`` backbone, or DETR
-  (``facebook/detr-resnet-50``), of which the encoder and the input projection are taken, too;
+  (``facebook/detr-resnet-50``), with its encoder and input projection;
 - a ``.pth`` file of facebookresearch/detr, TransVG or VLTVG (``detr-r50-unc.pth``).
 """
 
@@ -25,7 +25,7 @@ from trainer.model.published_checkpoints import read_pth
 from trainer.model.state_dict import check_shapes, format_names, read_safetensors
 
 VISUAL_PARTS = ("backbone.", "input_projection.", "encoder.")
-"""Our parts that a detector may have."""
+"""Parts of the network that a detector may have."""
 
 TRANSFORMERS_RESNET = (
     (r"embedder\.embedder\.convolution\.", "conv1."),
@@ -48,21 +48,23 @@ TRANSFORMERS_ENCODER = {
 
 @dataclass(frozen=True, kw_only=True)
 class LoadReport:
-    """What a starting point gave, by our names."""
+    """Report of the weights that a checkpoint gave, by the network's names."""
 
     parts: tuple[str, ...]
-    """Of ``VISUAL_PARTS``: those that the checkpoint has, each complete."""
+    """Parts in ``VISUAL_PARTS`` that the checkpoint has, each complete."""
 
     num_tensors: int
+    """Number of loaded tensors."""
+
     unexpected: tuple[str, ...]
-    """The checkpoint's other tensors, such as a detector's decoder."""
+    """Names of the checkpoint's other tensors, such as a detector's decoder."""
 
 
 def choose_text_encoder(config: NetworkConfig, checkpoint: str) -> NetworkConfig:
-    """The configuration with the text encoder of a hub id or folder.
+    """Return the configuration with the text encoder of a hub id or folder.
 
     Raises:
-        TrainerError: there is none.
+        TrainerError: there is no text encoder.
     """
     try:
         text = json.loads(AutoConfig.from_pretrained(checkpoint).to_json_string(use_diff=False))
@@ -77,7 +79,7 @@ def load_text(network: GroundingNetwork, checkpoint: str) -> None:
     """Load the weights of the text encoder at a hub id or folder.
 
     Raises:
-        TrainerError: there are none.
+        TrainerError: there are no weights.
     """
     try:
         pretrained = AutoModel.from_pretrained(checkpoint)
@@ -90,17 +92,17 @@ def load_text(network: GroundingNetwork, checkpoint: str) -> None:
 
 
 def load_visual(network: GroundingNetwork, path: Path) -> LoadReport:
-    """Load the backbone of a detector, and its visual encoder where it is like ours.
+    """Load the backbone of a detector, and its visual encoder if it has DETR's.
 
     Raises:
-        TrainerError: there is no checkpoint, its parts are incomplete, or of other sizes.
+        TrainerError: there is no checkpoint, or its parts are incomplete or of other sizes.
     """
     state = read_pth(path) if path.is_file() else read_safetensors(path / "model.safetensors")
     renamed = _rename_tensors(state)
     own = network.state_dict()
     parts = tuple(part for part in VISUAL_PARTS if any(name.startswith(part) for name in renamed))
     if "backbone." not in parts:
-        raise TrainerError(f"{path} has no ResNet that is known here; its tensors are {format_names(state)}")
+        raise TrainerError(f"{path} has no ResNet of a known layout; its tensors are {format_names(state)}")
     wanted = {name for name in own if name.startswith(parts)}
     missing, unexpected = wanted - renamed.keys(), renamed.keys() - wanted
     stages = {name for name in unexpected if name.startswith("backbone.stages.")}
@@ -118,7 +120,7 @@ def load_visual(network: GroundingNetwork, path: Path) -> LoadReport:
 
 
 def _rename_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A detector's tensors under our names where they are known, else under their own."""
+    """Rename a detector's tensors to the network's names; unknown tensors keep their names."""
     if any(name.startswith("transformer.encoder.") for name in state):
         return {_rename_from_detr(name): tensor for name, tensor in state.items() if "num_batches_tracked" not in name}
     named = {
@@ -128,7 +130,7 @@ def _rename_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _rename_from_detr(name: str) -> str:
-    """facebookresearch/detr, TransVG, VLTVG -> ours."""
+    """Rename a tensor of facebookresearch/detr, TransVG or VLTVG."""
     if name.startswith("backbone.0.body."):
         return "backbone." + _rename_from_torchvision(name.removeprefix("backbone.0.body."))
     if name.startswith("transformer.encoder.layers."):
@@ -141,7 +143,7 @@ def _rename_from_torchvision(name: str) -> str:
 
 
 def _rename_from_transformers(name: str) -> str:
-    """``transformers``' detectors -> ours; attention's projections are still apart."""
+    """Rename a tensor of a ``transformers`` detector; attention still has three projections."""
     name_match = re.match(r"(?:model\.)?backbone\.(?:conv_encoder\.)?(?:model\.)?(?:_backbone\.)?(.*)", name)
     if name_match:
         return "backbone." + _rename_from_transformers_resnet(name_match[1])
@@ -168,7 +170,7 @@ def _rename_from_transformers_resnet(name: str) -> str:
 
 
 def _pack_projections(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Query, key and value projections of the encoder's attention as one."""
+    """Pack the query, key and value projections of the encoder's attention into one."""
     packed = {name: tensor for name, tensor in state.items() if not re.search(r"self_attn\.[qkv]_proj\.", name)}
     for name, tensor in state.items():
         if match := re.match(r"(encoder\.layers\.\d+\.self_attn)\.q_proj\.(weight|bias)$", name):

@@ -1,4 +1,4 @@
-"""The prior verifies, too: which image features look like it. Not part of the published network."""
+"""Verification by the prior: its match with each image feature. Not part of the published network."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from trainer.model.config import NetworkConfig
 
 
 class AppearanceEmbeddings(NamedTuple):
-    """Image features and priors where they can be compared: unit vectors of one space."""
+    """Embeddings of image features and priors: unit vectors of one space."""
 
     image: Tensor
-    """(queries, features, width), of each query's image."""
+    """Embeddings (queries, features, width) of each query's image."""
 
     prior: Tensor
-    """(queries, width)"""
+    """Embeddings (queries, width) of the priors."""
 
 
 class PriorVerification(nn.Module):
-    """Scores every image feature against the prior by the formula that scores it against the words."""
+    """Verification score of every image feature against the prior, by the formula for words."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -33,15 +33,17 @@ class PriorVerification(nn.Module):
     def forward(
         self, image: Tensor, prior: Tensor, prior_mask: Tensor | None, query_image: Tensor
     ) -> tuple[Tensor, AppearanceEmbeddings]:
-        """
+        """Score image features against priors.
+
         Args:
             image: (images, features, width).
             prior: (queries, prior_dim).
-            prior_mask: (queries,) bool, False where a query has no prior; None: all have.
+            prior_mask: (queries,) bool, False = no prior; None: every query has one.
             query_image: (queries,) int64, the image of each query.
 
         Returns:
-            exp(-(1 - cosine)^2 / (2 sigma^2)), VLTVG equation 2, (queries, features); 1 without a prior.
+            Scores (queries, features): exp(-(1 - cosine)^2 / (2 sigma^2)), VLTVG equation 2; 1 without a prior. And
+            the embeddings.
         """
         image_embeddings = F.normalize(self.image_projection(image), dim=-1)[query_image]
         prior_embeddings = F.normalize(self.prior_projection(prior.to(image.dtype)), dim=-1)

@@ -1,4 +1,4 @@
-"""The published layout of parameters (686 names, ``backbone.0.body.conv1.weight`` ...) to and from ours.
+"""Import and export of checkpoints in the published layout (686 names, ``backbone.0.body.conv1.weight`` ...).
 
 python -m trainer.model.published_checkpoints import --source resvg.pth --folder grounder \\
         --tokenizer google-bert/bert-base-uncased
@@ -53,16 +53,16 @@ RENAMING_RULES = (
     (r"decoder\.", "trans_decoder.decoder."),
     (r"box_head\.", "bbox_embed."),
 )
-"""Start of our name -> start of the published one; the first that fits counts."""
+"""Rules from the start of our name to the start of the published name; the first match counts."""
 
 CONSTANT_TENSORS = re.compile(r"(\.pos_[xy]|bert\.embeddings\.position_ids|\.num_batches_tracked)$")
-"""Published tensors that follow from the architecture or are never read."""
+"""Pattern of published tensors that follow from the architecture or are never used."""
 
 PRIOR_PREFIX = "trans_decoder.decoder.ffn."
 
 
 def get_published_name(name: str) -> str:
-    """The published name of one of our parameters or buffers."""
+    """Return the published name of one of our parameters or buffers."""
     for pattern, replacement in RENAMING_RULES:
         changed, count = re.subn("^" + pattern, replacement, name)
         if count:
@@ -71,7 +71,7 @@ def get_published_name(name: str) -> str:
 
 
 def load_published(network: GroundingNetwork, state: Mapping[str, Tensor], origin: str) -> None:
-    """Load tensors of the published layout; a network without a prior branch ignores that of the checkpoint.
+    """Load tensors of the published layout; a network without a prior branch ignores the checkpoint's.
 
     Raises:
         TrainerError: tensors are missing, unexpected or of another shape; lists them by published name.
@@ -87,7 +87,7 @@ def load_published(network: GroundingNetwork, state: Mapping[str, Tensor], origi
 
 
 def convert_to_published(network: GroundingNetwork) -> dict[str, Tensor]:
-    """The network's tensors in the published layout, constants of the architecture included."""
+    """Return the network's tensors in the published layout, including the constants of the architecture."""
     state = {
         get_published_name(name): tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
@@ -96,7 +96,7 @@ def convert_to_published(network: GroundingNetwork) -> dict[str, Tensor]:
 
 
 def read_pth(path: Path) -> dict[str, Tensor]:
-    """Tensors of a ``.pth`` file, of its ``model`` entry where it has one; no code in the file is run.
+    """Read the tensors of a ``.pth`` file, or of its ``model`` entry; no code in the file is run.
 
     Raises:
         TrainerError: the file is missing, damaged, or holds more than tensors and plain settings.
@@ -115,7 +115,7 @@ def read_pth(path: Path) -> dict[str, Tensor]:
 
 
 def infer_published_config(state: Mapping[str, Tensor]) -> NetworkConfig:
-    """The published sizes, with or without a prior branch as the checkpoint has it, for BERT-base."""
+    """Return the published sizes for BERT-base, with a prior branch if the checkpoint has one."""
     prior = state.get(f"{PRIOR_PREFIX}0.weight")
     return replace(
         make_published_config(),
@@ -127,26 +127,35 @@ def infer_published_config(state: Mapping[str, Tensor]) -> NetworkConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportConfig:
-    """Turn a published checkpoint into a folder for ``Grounder.from_pretrained``."""
+    """Options of ``import``: a published checkpoint to a folder for ``Grounder.from_pretrained``."""
 
     source: Path
-    """A ``.pth`` file of ResVG or VLTVG with ResNet-50 and BERT-base."""
+    """Checkpoint file (``.pth``) of ResVG or VLTVG with ResNet-50 and BERT-base."""
 
     folder: Path
+    """Folder to write."""
+
     tokenizer: str = "google-bert/bert-base-uncased"
-    """Hub id or folder."""
+    """Hub id or folder of the tokenizer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Turn a trained folder into a ``.pth`` file of the published layout."""
+    """Options of ``export``: a trained folder to a ``.pth`` file of the published layout."""
 
     folder: Path
+    """Folder that training has saved."""
+
     destination: Path
+    """Checkpoint file to write."""
 
 
 def import_published(config: ImportConfig) -> None:
-    """Read, check and save."""
+    """Convert a published checkpoint to a folder for prediction.
+
+    Raises:
+        TrainerError: the file is damaged, or its tensors do not fit the published network.
+    """
     state = read_pth(config.source)
     network = GroundingNetwork(infer_published_config(state))
     load_published(network, state, str(config.source))
@@ -155,12 +164,16 @@ def import_published(config: ImportConfig) -> None:
 
 
 def export_published(config: ExportConfig) -> None:
-    """Read and write."""
+    """Convert a trained folder to a published checkpoint.
+
+    Raises:
+        TrainerError: the folder is missing or damaged.
+    """
     torch.save({"model": convert_to_published(GroundingNetwork.from_pretrained(config.folder))}, config.destination)
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     commands: dict[str, Callable[..., Any]] = {"import": ImportConfig, "export": ExportConfig}
     config = tyro.extras.subcommand_cli_from_dict(commands, description=__doc__)
     try:

@@ -1,4 +1,4 @@
-"""Named tensors in and out of a network: strict, with errors that list what does not fit."""
+"""Reading, writing and strict loading of named tensors; errors list the tensors that do not fit."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from torch import Tensor, nn
 from trainer.errors import TrainerError
 
 MAX_LISTED_NAMES = 8
-"""Names that an error spells out; the rest is counted."""
+"""Number of names in an error message; the rest is counted."""
 
 
 def format_names(names: Iterable[str]) -> str:
-    """ "a, b and 3 more" """
+    """Format names in order, such as "a, b and 3 more"."""
     ordered = sorted(names)
     more = f" and {len(ordered) - MAX_LISTED_NAMES} more" if len(ordered) > MAX_LISTED_NAMES else ""
     return ", ".join(ordered[:MAX_LISTED_NAMES]) + more
 
 
 def check_shapes(own: Mapping[str, Tensor], given: Mapping[str, Tensor], origin: str) -> None:
-    """
+    """Check that tensors of the same name have the same shape.
+
     Raises:
-        TrainerError: a tensor of both has two shapes; names the tensor and both.
+        TrainerError: the shapes of a tensor differ; names the tensor and both shapes.
     """
     for name in sorted(own.keys() & given.keys()):
         if own[name].shape != given[name].shape:
@@ -53,7 +54,8 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], origin: str) -
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """
+    """Read the tensors of a safetensors file.
+
     Raises:
         TrainerError: the file is missing or damaged.
     """
@@ -67,5 +69,5 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def write_safetensors(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors as they are, on the CPU."""
+    """Write tensors to a safetensors file, moved to the CPU."""
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, path, {"format": "pt"})

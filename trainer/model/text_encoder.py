@@ -1,4 +1,4 @@
-"""The text encoder: any encoder of ``transformers``, the mean of its last layers, projected to the network's width."""
+"""The text encoder: the mean of the last layers of a ``transformers`` encoder, projected to the network's width."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from trainer.errors import TrainerError
 from trainer.model.config import NetworkConfig
 
 
-def new_text_encoder(text: Mapping[str, Any]) -> nn.Module:
-    """An encoder of this configuration with random weights.
+def build_text_encoder(text: Mapping[str, Any]) -> nn.Module:
+    """Build an encoder of this configuration with random weights.
 
     Raises:
         TrainerError: the configuration names no known ``model_type``.
@@ -34,23 +34,27 @@ def new_text_encoder(text: Mapping[str, Any]) -> nn.Module:
 
 
 class TextEncoder(nn.Module):
-    """Tokens (queries, length) -> features (queries, length, width)."""
+    """Text encoder with a projection to the network's width."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.num_layers = config.num_text_layers
-        self.model = new_text_encoder(config.text)
+        self.model = build_text_encoder(config.text)
         self.projection = nn.Linear(self.model.config.hidden_size, config.width)  # type: ignore[union-attr,arg-type]
         pooler = getattr(self.model, "pooler", None)
         if pooler is not None:
-            pooler.requires_grad_(False)  # nothing reads it
+            pooler.requires_grad_(False)  # its output is not used
 
     def forward(self, token_ids: Tensor, token_mask: Tensor, frozen: bool = False) -> Tensor:
-        """
+        """Encode queries.
+
         Args:
             token_ids: (queries, length) int64.
             token_mask: (queries, length) bool, True = a real token.
             frozen: compute no gradients below the projection.
+
+        Returns:
+            (queries, length, width)
         """
         with torch.no_grad() if frozen else nullcontext():
             output = self.model(input_ids=token_ids, attention_mask=token_mask.long(), output_hidden_states=True)

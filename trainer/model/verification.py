@@ -1,4 +1,4 @@
-"""Discriminative features: which image features the query speaks of, and their context (VLTVG, section 3.2)."""
+"""Discriminative features: the match of each image feature with the query, and its context (VLTVG, section 3.2)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from trainer.model.position_encoding import compute_relative_sines
 
 
 class RelativeAttention(Attention):
-    """Self-attention on a grid whose logits also know how many rows and columns lie between two features.
+    """Self-attention on a grid with relative positions: rows and columns between two features enter the logits.
 
     ``logit_ij = q_i . (k_j + Wk_rows y(row_i - row_j) + Wk_columns x(column_i - column_j)) / sqrt(depth)``, where
     ``Wk_rows`` and ``Wk_columns`` are the halves of the key projection's input. The second term depends on j only
     through its row, the third through its column. So each query is extended by one number for every row and column
-    of the grid, each key by the indicators of its own, and a plain product of these gives the sum: no table of
-    features x features is formed, and fused attention does the rest.
+    of the grid, and each key by the indicators of its own. The product of these gives the sum without a table of
+    features x features, and fused attention computes it.
 
-    Differences in the running counts of unpadded rows equal those of grid rows, since what is not padding is a
-    rectangle (a image on a canvas).
+    The image is a rectangle on the canvas. So differences of unpadded rows equal differences of grid rows.
     """
 
     table: Tensor
@@ -32,20 +31,24 @@ class RelativeAttention(Attention):
         self.register_buffer("table", compute_relative_sines(grid, width // 2), persistent=False)
 
     def forward_grid(self, placed: Tensor, values: Tensor, padding: Tensor) -> Tensor:
-        """
+        """Attend within each query's grid.
+
         Args:
-            placed: (queries, grid * grid, width), what queries and keys are made of.
+            placed: (queries, grid * grid, width), the input of queries and keys.
             values: (queries, heads, grid * grid, depth), projected.
             padding: (queries, grid * grid) bool.
 
         Returns:
             (queries, grid * grid, width)
         """
-        queries, keys = self.queries(placed), self.keys(placed)
+        queries, keys = self.project_queries(placed), self.project_keys(placed)
         depth = queries.shape[-1]
         extended_queries = torch.cat([queries, *self._compute_position_logits(queries)], dim=-1)
-        indicators = self._build_indicators(keys).expand(*keys.shape[:2], -1, -1)
-        extended_keys = torch.cat([keys, indicators], dim=-1)
+        one_hot = torch.eye(self.grid, device=keys.device, dtype=keys.dtype)
+        indicators = torch.cat(
+            [one_hot.repeat_interleave(self.grid, 0), one_hot.repeat(self.grid, 1)], dim=1
+        )  # (grid * grid, 2 * grid): ones at the row and at the column of each feature
+        extended_keys = torch.cat([keys, indicators.expand(*keys.shape[:2], -1, -1)], dim=-1)
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(
             extended_queries,
@@ -59,7 +62,7 @@ class RelativeAttention(Attention):
         return result
 
     def _compute_position_logits(self, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of each query with every row and every column: two of (queries, heads, features, grid)."""
+        """Compute the logits with every row and every column: two of (queries, heads, features, grid)."""
         width = self.in_proj_weight.shape[1]
         k_weight = self.in_proj_weight[width : 2 * width]
         on_grid = queries.view(*queries.shape[:2], self.grid, self.grid, -1)  # (queries, heads, row, column, depth)
@@ -75,14 +78,9 @@ class RelativeAttention(Attention):
         by_column = torch.einsum("qhrcd,cshd->qhrcs", on_grid, columns)
         return by_row.flatten(2, 3), by_column.flatten(2, 3)
 
-    def _build_indicators(self, keys: Tensor) -> Tensor:
-        """(features, 2 * grid): ones at the row and at the column of each feature."""
-        one_hot = torch.eye(self.grid, device=keys.device, dtype=keys.dtype)
-        return torch.cat([one_hot.repeat_interleave(self.grid, 0), one_hot.repeat(self.grid, 1)], dim=1)
-
 
 class Verification(nn.Module):
-    """Scores every image feature against the query and gathers its context, led by the query's words."""
+    """Verification score of every image feature against the query, and context features led by the words."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -98,7 +96,7 @@ class Verification(nn.Module):
     def forward(
         self, image: Tensor, image_padding: Tensor, text: Tensor, text_padding: Tensor, query_image: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Everything that does not depend on the query is computed once per image.
+        """Compute discriminative features; terms without the query are computed once for each image.
 
         Args:
             image: (images, features, width).
@@ -112,21 +110,21 @@ class Verification(nn.Module):
         """
         score = self._score(image, text, text_padding, query_image)
         words = self.context_word_attention
-        context = words.attend(words.queries(image)[query_image], words.keys(text), words.values(text), text_padding)
+        keys, values = words.project_keys(text), words.project_values(text)
+        context = words.attend(words.project_queries(image)[query_image], keys, values, text_padding)
         gathered = self.context_attention.forward_grid(
             image[query_image] + context,
-            self.context_attention.values(image)[query_image],
+            self.context_attention.project_values(image)[query_image],
             image_padding[query_image],
         )
         features: Tensor = (self.image_norm(image)[query_image] + self.context_norm(gathered)) * score
         return features, score.squeeze(-1)
 
     def _score(self, image: Tensor, text: Tensor, text_padding: Tensor, query_image: Tensor) -> Tensor:
-        """(queries, features, 1): scale * exp(-(1 - cosine)^2 / (2 sigma^2)), VLTVG equation 2."""
+        """Score features (queries, features, 1): scale * exp(-(1 - cosine)^2 / (2 sigma^2)), VLTVG equation 2."""
         words = self.word_attention
-        attended_words = words.attend(
-            words.queries(image)[query_image], words.keys(text), words.values(text), text_padding
-        )
+        keys, values = words.project_keys(text), words.project_values(text)
+        attended_words = words.attend(words.project_queries(image)[query_image], keys, values, text_padding)
         image_embeddings = F.normalize(self.image_projection(image), dim=-1)[query_image]
         cosine = (image_embeddings * F.normalize(self.text_projection(attended_words), dim=-1)).sum(-1, keepdim=True)
         return self.scale * torch.exp(-((1 - cosine) ** 2) / (2 * self.sigma**2))

@@ -1,4 +1,4 @@
-"""The visual encoder: image features look at each other (DETR's encoder, post-norm)."""
+"""The visual encoder: self-attention of image features (DETR's encoder, post-norm)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainer.model.config import NetworkConfig
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and a feed-forward network, each with a residual and a norm after it."""
+    """Encoder layer: self-attention and a feed-forward network, each with a residual and a norm after it."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -22,6 +22,7 @@ class EncoderLayer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, positions: Tensor, padding: Tensor) -> Tensor:
+        """Encode features (batch, features, width); see ``Encoder``."""
         placed = x + positions
         x = self.norm1(x + self.dropout(self.self_attn(placed, placed, x, padding)))
         hidden = self.dropout(F.relu(self.linear1(x)))
@@ -30,18 +31,20 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Layers in turn; positions are added to queries and keys of each, not to values."""
+    """Encoder; each layer adds positions to queries and keys, not to values."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_encoder_layers))
 
     def forward(self, x: Tensor, positions: Tensor, padding: Tensor, gradient_checkpointing: bool = False) -> Tensor:
-        """
+        """Encode image features.
+
         Args:
             x: (batch, features, width).
-            positions: the same.
+            positions: (batch, features, width).
             padding: (batch, features) bool, True = padding.
+            gradient_checkpointing: recompute the activations within layers.
 
         Returns:
             (batch, features, width)

@@ -66,7 +66,10 @@ class Checkpoint:
 
     def save(self, output: Path, *, is_best: bool) -> None:
         """Write the checkpoint, point ``last`` (and ``best``) to it, and remove the checkpoints without a link."""
-        folder = _find_free_folder(output, f"checkpoint-{self.progress.epoch:04d}-{self.progress.step:06d}")
+        name = f"checkpoint-{self.progress.epoch:04d}-{self.progress.step:06d}"
+        # An interrupted save may have left a folder with this name.
+        candidates = (output / (f"{name}-{number}" if number else name) for number in itertools.count())
+        folder = next(candidate for candidate in candidates if not candidate.exists())
         partial = output / ".checkpoint.partial"
         shutil.rmtree(partial, ignore_errors=True)
         network = cast(GroundingNetwork, self.average.module) if self.average else self.network
@@ -85,7 +88,9 @@ class Checkpoint:
         # "best" first: a run that dies in between repeats the epoch and makes both links again.
         for link in ("best", "last") if is_best else ("last",):
             _update_link(output / link, folder)
-        _remove_unused(output)
+        used = {(output / link).resolve() for link in LINKS}
+        for unused in {path.resolve() for path in output.glob("checkpoint-*")} - used:
+            shutil.rmtree(unused)
 
 
 def read_state(output: Path) -> dict[str, Any]:
@@ -100,12 +105,6 @@ def read_state(output: Path) -> dict[str, Any]:
     except (OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise TrainerError(f"{path} cannot be resumed from ({error}); train in a new output folder") from error
     return state
-
-
-def _find_free_folder(output: Path, name: str) -> Path:
-    """Find a name without a folder; an interrupted save may have left a folder with this name."""
-    candidates = (output / (f"{name}-{number}" if number else name) for number in itertools.count())
-    return next(folder for folder in candidates if not folder.exists())
 
 
 def _flush(folder: Path) -> None:
@@ -123,10 +122,3 @@ def _update_link(link: Path, folder: Path) -> None:
     partial.unlink(missing_ok=True)
     partial.symlink_to(folder.name)
     partial.replace(link)
-
-
-def _remove_unused(output: Path) -> None:
-    used = {(output / link).resolve() for link in LINKS}
-    for folder in output.glob("checkpoint-*"):
-        if folder.resolve() not in used:
-            shutil.rmtree(folder)

@@ -20,10 +20,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from trainer.config import TrainConfig, claim_run_folder
 from trainer.data.batch import Batch
-from trainer.data.stream import EvaluationStream
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import Predictor, evaluate_all
-from trainer.evaluation.metrics import PredictionRecord, scores
+from trainer.evaluation.metrics import compute_scores
 from trainer.files import write_atomic
 from trainer.model.network import GroundingNetwork, GroundingOutput
 from trainer.model.pretrained import LoadReport
@@ -207,7 +206,7 @@ class Trainer:
         return self.progress.epoch * self.stream.num_steps + self.progress.step
 
     def _report(self, figures: dict[str, float], wait_s: float, step_s: float) -> None:
-        self.progress_bar.step(self.progress, figures)
+        self.progress_bar.show_step(self.progress, figures)
         if self._global_step % self.config.log_every_steps == 0:
             pace = {"data_wait_s": wait_s, "step_s": step_s, "queries_per_s": figures["num_queries"] / step_s}
             memory = {"peak_memory_gb": get_peak_memory_bytes(self.accelerator.device) / 1e9}
@@ -220,8 +219,10 @@ class Trainer:
         last = progress.epoch + 1 == self.num_epochs
         is_best = self.validation is None
         if self.validation and (last or (progress.epoch + 1) % config.validate_every_epochs == 0):
-            predictions = self._validate(self.validation)
-            record["validation"] = metrics = scores(predictions)
+            network = cast(GroundingNetwork, self.average.module) if self.average else self.network
+            predictor = Predictor(network=network, processor=self.processor)
+            predictions = evaluate_all(predictor, self.validation, self.accelerator)
+            record["validation"] = metrics = compute_scores(predictions)
             score = metrics["accuracy"]["0.50"]
             self.accelerator.log({"accuracy": score, "mean_iou": metrics["mean_iou"]}, step=self._global_step)
             log_predictions(self.accelerator, self.validation.samples, predictions, self._global_step)
@@ -229,12 +230,8 @@ class Trainer:
             progress.best_score = score if is_best else progress.best_score
         progress.history.append(record)
         progress.epoch, progress.step = progress.epoch + 1, 0
-        self.progress_bar.epoch(record)
+        self.progress_bar.show_epoch(record)
         self._save(is_best=is_best)
-
-    def _validate(self, stream: EvaluationStream) -> list[PredictionRecord]:
-        network = cast(GroundingNetwork, self.average.module) if self.average else self.network
-        return evaluate_all(Predictor(network=network, processor=self.processor), stream, self.accelerator)
 
     def _save(self, *, is_best: bool) -> None:
         if self.accelerator.is_main_process:

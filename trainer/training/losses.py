@@ -1,4 +1,4 @@
-"""The training loss: distance and overlap of the box of every stage."""
+"""Losses: box distance and overlap at every stage, and two optional losses on verification and prior."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from trainer.boxes import cxcywh_to_xyxy, giou
 from trainer.model.prior_verification import AppearanceEmbeddings
 
 L1_WEIGHT, GIOU_WEIGHT = 5.0, 2.0
-"""DETR's weights, kept by TransVG, VLTVG and ResVG."""
+"""Loss weights of DETR, TransVG, VLTVG and ResVG."""
 
 TEMPERATURE, MIN_EQUAL_COSINE = 0.1, 0.95
-"""Of ``compute_prior_loss``: what cosines are divided by, and from which cosine on two priors count as the same."""
+"""Temperature of ``compute_prior_loss``, and the cosine at which two priors count as equal."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoxLosses:
-    """Unweighted losses of each stage and query."""
+    """Unweighted box losses of each stage and query."""
 
     l1: Tensor
-    """(stages, queries): sum of the absolute differences of the four numbers."""
+    """Sum of the absolute differences of the four numbers (stages, queries)."""
 
     giou: Tensor
-    """(stages, queries): 1 - GIoU."""
+    """Loss 1 - GIoU (stages, queries)."""
 
     @property
     def per_query(self) -> Tensor:
-        """(queries,): the weighted sum over stages."""
+        """Weighted sum over stages (queries,)."""
         return (L1_WEIGHT * self.l1 + GIOU_WEIGHT * self.giou).sum(0)
 
 
 def compute_verification_loss(scores: Tensor, padding: Tensor, targets: Tensor) -> Tensor:
-    """How little of the verification score lies on the target: minus the logarithm of its share.
+    """Compute the negative log of the fraction of the verification score inside the target box.
 
-    Not part of the published recipe, whose encoder has learned from COCO's boxes where objects are. One that starts
-    from random weights learns many times faster with it.
+    Not part of the published recipe, whose encoder is pretrained on COCO's boxes. An encoder from random weights learns
+    many times faster with this loss.
 
     Args:
-        scores: (queries, features) positive, of a square grid.
+        scores: (queries, features), positive, on a square grid.
         padding: (queries, features) bool, True = padding.
-        targets: (queries, 4) cxcywh as shares of the canvas.
+        targets: (queries, 4) cxcywh as fractions of the canvas.
 
     Returns:
         (queries,)
@@ -57,21 +57,20 @@ def compute_verification_loss(scores: Tensor, padding: Tensor, targets: Tensor) 
 def compute_prior_loss(
     appearance: AppearanceEmbeddings, prior: Tensor, prior_mask: Tensor, query_image: Tensor, targets: Tensor
 ) -> Tensor:
-    """How badly priors and targets of a batch find each other: InfoNCE both ways (CLIP), mean of the two.
+    """Compute the contrastive loss between priors and targets of a batch: InfoNCE both ways (CLIP), their mean.
 
-    Not part of the published recipe. Most queries name a color or a pattern that their image alone does not require,
-    since nothing else in it is of the target's category; among the targets of other images it counts. Targets that
-    the prior does not tell apart, since they are one and the same or their priors are alike, are left out.
+    Not part of the published recipe. Many queries name a color or a pattern although no distractor requires it. Among
+    the targets of other images, it decides. Pairs with the same target or nearly equal priors are excluded.
 
     Args:
-        looks: of the queries, see ``PriorVerification``.
+        appearance: embeddings of the queries, see ``PriorVerification``.
         prior: (queries, prior_dim).
-        prior_mask: (queries,) bool.
-        query_image: (queries,) int64.
-        targets: (queries, 4) cxcywh as shares of the canvas.
+        prior_mask: (queries,) bool, False = no prior.
+        query_image: (queries,) int64, the image of each query.
+        targets: (queries, 4) cxcywh as fractions of the canvas.
 
     Returns:
-        (queries,), 0 where there is no prior.
+        (queries,), 0 for a query without a prior.
     """
     inside = _mask_target_cells(targets, appearance.image.shape[1]).to(appearance.image.dtype)
     regions = F.normalize((appearance.image * inside[..., None]).sum(1), dim=-1)
@@ -85,7 +84,7 @@ def compute_prior_loss(
 
 
 def _mask_equal_pairs(prior: Tensor, query_image: Tensor, targets: Tensor) -> Tensor:
-    """(queries, queries) bool: of the same target, or of priors that are nearly the same."""
+    """Mask pairs (queries, queries) with the same target or nearly equal priors."""
     unit = F.normalize(prior.float(), dim=-1)
     same_image = query_image[:, None] == query_image
     same_box = (targets[:, None] - targets).abs().amax(-1) < 1e-4
@@ -93,7 +92,7 @@ def _mask_equal_pairs(prior: Tensor, query_image: Tensor, targets: Tensor) -> Te
 
 
 def _mask_target_cells(targets: Tensor, num_features: int) -> Tensor:
-    """(queries, features) bool: cells of a square grid on which the targets lie, at least one each."""
+    """Mask the cells (queries, features) of a square grid under the targets, at least one for each."""
     grid = round(num_features**0.5)
     centers = (torch.arange(grid, device=targets.device) + 0.5) / grid
     corners = cxcywh_to_xyxy(targets)
@@ -103,17 +102,18 @@ def _mask_target_cells(targets: Tensor, num_features: int) -> Tensor:
 
 
 def _mask_covered_cells(centers: Tensor, low: Tensor, high: Tensor, half: float) -> Tensor:
-    """(queries, grid) bool: cells whose center lies in low .. high, or whose extent holds the middle of it."""
+    """Mask cells (queries, grid) with their center in low .. high, or with the middle of low .. high inside."""
     middle = (low + high)[:, None] / 2
     within = (centers >= low[:, None]) & (centers <= high[:, None])
     return within | ((centers - middle).abs() <= half)
 
 
 def compute_box_losses(boxes: Tensor, targets: Tensor) -> BoxLosses:
-    """
+    """Compute the L1 and GIoU losses of boxes.
+
     Args:
-        boxes: (stages, queries, 4) cxcywh as shares of the canvas.
-        targets: (queries, 4), the same.
+        boxes: (stages, queries, 4) cxcywh as fractions of the canvas.
+        targets: (queries, 4) cxcywh as fractions of the canvas.
     """
     l1 = (boxes - targets).abs().sum(-1)
     overlap = giou(cxcywh_to_xyxy(boxes), cxcywh_to_xyxy(targets).expand_as(boxes))

@@ -1,4 +1,4 @@
-"""AdamW with two learning rates, and how they change: a function of the step alone."""
+"""AdamW with two learning rates, and their schedule as a function of the step alone."""
 
 from __future__ import annotations
 
@@ -11,48 +11,56 @@ import torch
 from trainer.model.network import GroundingNetwork
 
 REFERENCE_QUERIES = 64
-"""Of a step of the published recipe: 4 GPUs x 16."""
+"""Queries of a step of the published recipe: 4 GPUs x 16."""
 
 PRETRAINED = ("backbone.", "input_projection.", "encoder.", "text.model.")
-"""Parts that start from other trainings: a smaller learning rate, and frozen in the first epochs."""
+"""Parts that are pretrained: they have a smaller learning rate and are frozen in the first epochs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizationConfig:
-    """The defaults are the published recipe, for ``REFERENCE_QUERIES`` a step."""
+    """Settings of the optimizer; the defaults are the published recipe, for ``REFERENCE_QUERIES`` a step."""
 
     learning_rate: float = 1e-4
+    """Learning rate, positive."""
+
     pretrained_learning_rate: float = 1e-5
-    """Of backbone, input projection, visual encoder and text encoder."""
+    """Learning rate of backbone, input projection, visual encoder and text encoder, positive."""
 
     lr_scaling: Literal["none", "linear", "sqrt"] = "none"
-    """How both learning rates follow the queries of a step (images x queries of each) where these are not 64: not at
-    all, in proportion (Goyal et al., 2017), or with their square root, as suits Adam better."""
+    """Scaling of both learning rates with the queries of a step (images x queries of each), relative to 64: none,
+    linear (Goyal et al., 2017), or by the square root, which suits Adam better."""
 
     weight_decay: float = 1e-4
+    """Weight decay of AdamW."""
+
     max_grad_norm: float = 0.1
-    """Largest norm of all gradients together."""
+    """Largest norm of all gradients together, positive; larger gradients are scaled down."""
 
     freeze_epochs: int = 10
-    """Epochs in which the pretrained parts do not train."""
+    """Number of first epochs without training of the pretrained parts."""
 
     schedule: Literal["step", "cosine"] = "step"
+    """Schedule of both learning rates."""
+
     lr_drop_epoch: int = 60
-    """With ``step``: learning rates are a tenth from here on."""
+    """Epoch from which learning rates are a tenth, with ``step``."""
 
     warmup_steps: int = 0
-    """Learning rates rise linearly over the first steps."""
+    """Number of first steps with linearly rising learning rates."""
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "pretrained_learning_rate", "max_grad_norm"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.freeze_epochs < 0 or self.warmup_steps < 0:
-            raise ValueError("freeze_epochs and warmup_steps must not be negative")
+            raise ValueError(
+                f"freeze_epochs and warmup_steps must be at least 0, got {self.freeze_epochs} and {self.warmup_steps}"
+            )
 
 
 def compute_lr_scale(config: OptimizationConfig, queries_per_step: int) -> float:
-    """What the learning rates are multiplied with for steps of so many queries."""
+    """Compute the factor of the learning rates for steps of ``queries_per_step`` queries."""
     power = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[config.lr_scaling]
     return float((queries_per_step / REFERENCE_QUERIES) ** power)
 
@@ -60,7 +68,7 @@ def compute_lr_scale(config: OptimizationConfig, queries_per_step: int) -> float
 def build_optimizer(
     network: GroundingNetwork, config: OptimizationConfig, queries_per_step: int = REFERENCE_QUERIES
 ) -> torch.optim.AdamW:
-    """AdamW over what may train, in two groups; each remembers its learning rate as ``initial_lr``."""
+    """Build AdamW over the trainable parameters, in two groups; ``initial_lr`` keeps each group's learning rate."""
     named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
     scale = compute_lr_scale(config, queries_per_step)
     rates = {False: config.learning_rate * scale, True: config.pretrained_learning_rate * scale}
@@ -76,7 +84,7 @@ def build_optimizer(
 
 
 def compute_lr_factor(config: OptimizationConfig, step: int, steps_per_epoch: int, total_steps: int) -> float:
-    """What learning rates are multiplied with at a step, counted from the start of training."""
+    """Compute the factor of the learning rates at a step, counted from the start of training."""
     warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     if config.schedule == "cosine":
         return warm * 0.5 * (1 + math.cos(math.pi * step / total_steps))
@@ -84,6 +92,6 @@ def compute_lr_factor(config: OptimizationConfig, step: int, steps_per_epoch: in
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Give every group its full learning rate times ``factor``."""
+    """Set every group's learning rate to its initial rate times ``factor``."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor

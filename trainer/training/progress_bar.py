@@ -1,4 +1,4 @@
-"""What a person sees of training: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of training: a bar on a terminal, lines at intervals elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainer.training.checkpoint import TrainingState
 
 
 class ProgressBar:
-    """Silent on all processes but the main one."""
+    """Progress bar; it prints on the main process only."""
 
     def __init__(self, total_steps: int, steps_per_epoch: int, log_every_steps: int, is_main: bool) -> None:
         self._console = Console(stderr=True, highlight=False, quiet=not is_main)
@@ -43,11 +43,11 @@ class ProgressBar:
         self._bars.stop()
 
     def print_message(self, text: str) -> None:
-        """Say something."""
+        """Print a message above the bar."""
         self._console.print(text)
 
-    def step(self, progress: TrainingState, figures: dict[str, float]) -> None:
-        """Show one step's figures."""
+    def show_step(self, progress: TrainingState, figures: dict[str, float]) -> None:
+        """Show the loss of a step, the pace and the time left."""
         done = progress.epoch * self._steps_per_epoch + progress.step
         self._first = done - 1 if self._first < 0 else self._first
         self._losses.append(figures["loss"])
@@ -59,13 +59,13 @@ class ProgressBar:
             self._console.print(f"step {done:,}/{self._total:,}, {text}, {pace:.2f} s/step, {left:.1f} min left")
 
     def pop_mean_loss(self) -> float | None:
-        """Of the steps of this epoch that were taken in this call, which are then forgotten."""
+        """Return the mean loss of the steps since the last call, None without steps, and start over."""
         mean = sum(self._losses) / len(self._losses) if self._losses else None
         self._losses = []
         return mean
 
-    def epoch(self, record: dict[str, Any]) -> None:
-        """Show what an epoch came to."""
+    def show_epoch(self, record: dict[str, Any]) -> None:
+        """Print the mean loss and the validation scores of an epoch."""
         text = f"epoch {record['epoch'] + 1}/{self._epochs}: loss {record['loss']:.3f}"
         if "validation" in record:
             metrics = record["validation"]

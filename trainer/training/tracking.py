@@ -1,4 +1,4 @@
-"""What a training run tells its trackers beside losses: memory, and images of predictions."""
+"""Values for the trackers beside losses: memory, and images of predictions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRUTH, PREDICTED = (40, 200, 80), (230, 50, 50)
 
 
 def get_peak_memory_bytes(device: torch.device) -> int:
-    """The most that this process has used so far: of the GPU's memory, or of the machine's where there is none."""
+    """Return the peak memory of this process so far: on the GPU, or in main memory without one."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
@@ -30,7 +30,7 @@ def get_peak_memory_bytes(device: torch.device) -> int:
 
 
 def log_predictions(accelerator: Accelerator, samples: Samples, records: Sequence[PredictionRecord], step: int) -> None:
-    """Some of the judged queries, evenly spread, to all trackers: truth green, prediction red."""
+    """Log evenly spread predictions as images to all trackers: target green, prediction red."""
     if not accelerator.is_main_process or not accelerator.trackers:
         return
     chosen = records[:: max(1, len(records) // NUM_IMAGES)][:NUM_IMAGES]
@@ -42,7 +42,7 @@ def log_predictions(accelerator: Accelerator, samples: Samples, records: Sequenc
 
 
 def draw_prediction(image: Image.Image, record: PredictionRecord) -> npt.NDArray[np.uint8]:
-    """(height, width, 3): the image on a square, with both boxes and the phrase."""
+    """Draw the image on a square (height, width, 3), with both boxes and the query."""
     factor = IMAGE_PX / max(image.size)
     canvas = ImageOps.pad(image, (IMAGE_PX, IMAGE_PX), centering=(0, 0))
     draw = ImageDraw.Draw(canvas)

@@ -1,4 +1,4 @@
-"""The command line of accelerate: one process or many, on one machine or several."""
+"""Launching with accelerate: one process or several, on one machine or several."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from workflows.cli.console import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchConfig:
-    """How many processes, and where."""
+    """Number and place of the processes."""
 
     num_processes: int = 1
-    """Processes on each machine, one for each GPU."""
+    """Number of processes on each machine, one for each GPU."""
 
     num_machines: int = 1
-    """Machines that work together; the command runs on each of them, into one folder that all of them share."""
+    """Number of machines; run the command on each of them, with a shared output folder."""
 
     machine_rank: int = 0
-    """Which of the machines this is; 0 writes the files."""
+    """Rank of this machine, from 0; machine 0 writes the files."""
 
     main_address: str = "127.0.0.1:29500"
-    """Host and port at which machine 0 can be reached."""
+    """Host and port of machine 0, as ``host:port``."""
 
     def __post_init__(self) -> None:
         if self.num_processes < 1 or self.num_machines < 1 or not 0 <= self.machine_rank < self.num_machines:
@@ -36,18 +36,11 @@ class LaunchConfig:
 
 
 def build_launch_command(config: LaunchConfig) -> list[str]:
-    """What comes before ``-m module``; with several processes torchrun starts them, on GPUs or CPUs."""
+    """Return the command before ``-m module``; torchrun starts several processes, on GPUs or CPUs."""
     total = config.num_processes * config.num_machines
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(total)]
-    launch += [
-        "--num_machines",
-        str(config.num_machines),
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-        "--quiet",
-    ]
+    launch += ["--num_machines", str(config.num_machines)]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--quiet"]
     if total > 1:
         host, _, port = config.main_address.rpartition(":")
         launch += ["--multi_gpu", "--machine_rank", str(config.machine_rank)]

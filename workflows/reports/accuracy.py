@@ -16,7 +16,7 @@ import numpy as np
 from generation.parsing.attributes import AttributeParser, Attributes
 from generation.parsing.normalization import is_empty
 from trainer.evaluation.bootstrap import ConfidenceInterval, compute_intervals
-from trainer.evaluation.metrics import THRESHOLDS, PredictionRecord, scores
+from trainer.evaluation.metrics import THRESHOLDS, PredictionRecord, compute_scores
 from workflows.cli.console import UserError
 from workflows.reports.distractors import DISTRACTOR_GROUPS, get_distractor_group
 
@@ -164,8 +164,8 @@ def compare_evaluations(first: Sequence[PredictionRecord], second: Sequence[Pred
         own = [one for one in first if one.split == split]
         paired = [one for one in second if one.split == split]
         whole = {
-            "first": scores(own),
-            "second": scores(paired),
+            "first": compute_scores(own),
+            "second": compute_scores(paired),
             **compute_paired_difference(own, paired),
             "by_distractors": {},
         }

@@ -1,13 +1,12 @@
-"""The arms on a data set of real images, cross-validated by image: for those too few to be split.
+"""Cross-validate the variants by image on a dataset of your own, such as one that is too small to be split.
 
     make ingest ARGS="--dataset mine --format table --annotations mine.jsonl --images photos"
     make generate-priors ARGS="--dataset mine --preset miniature"
     make pack ARGS="--dataset mine"
     make cross-validate ARGS="--dataset mine"
 
-Each image's queries are asked of the network that was trained without that image. The network is the miniature one
-and the scenes are the miniature world's: with them this shows that everything runs on images and people's words,
-not what the method brings there.
+Each query is evaluated on the network that was trained without its image. The network and the scenes are those of the
+miniature world. So the results show that everything runs on your images and queries, not the benefit of the method.
 """
 
 from __future__ import annotations
@@ -43,69 +42,93 @@ RUNNABLE = tuple(
     for variant in VARIANTS
     if variant.priors in (None, "own") and variant.extra in (None, "prompted") and not variant.holds_out_colors
 )
-"""Those that need no world."""
+"""Variants that need no data of the miniature world but scenes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidateConfig:
-    """Whose images, and how long each network may train."""
+    """Dataset, variants and length of the trainings."""
 
     dataset: str
-    """What ``pack`` has joined with its priors; all its splits are taken together."""
+    """Name of the dataset, packed with its priors; all its splits are used together."""
 
     scenes: UPath = get_dataset_paths("miniature").get_packed_run("scenes")
     """Packed scenes, with priors of the same image encoder."""
 
     folds: int = 5
+    """Number of folds, at least 2."""
+
     variants: tuple[str, ...] = tuple(variant.name for variant in RUNNABLE if variant.is_main)
+    """Names of the variants."""
+
     steps: int = 500
-    """Of every training."""
+    """Steps of a training, at least 1."""
 
     num_parallel: int | None = None
-    """Networks to train at once; where not given one for each core, or a single one where there is an accelerator."""
+    """Networks to train at once; default one for each core, or one on an accelerator."""
 
     pretrained_visual: Path | None = None
-    """Backbone that all networks start from; as ``make train`` has it where not given."""
+    """Detector that initializes the backbone of all networks; default as in ``make train``."""
 
     output: Path = Path("runs/cross-validation")
+    """Folder of the results."""
+
     data: UPath = DATA
+    """Folder of all datasets."""
+
     executor: Executor = field(default_factory=ExecutorConfig)
+    """Executor that writes the folds."""
+
     trainer_args: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Options of ``trainer.train`` for all arms alike."""
+    """Options of ``trainer.train`` for all variants alike, after ``--``."""
 
     def __post_init__(self) -> None:
         known = [variant.name for variant in RUNNABLE]
         if unknown := set(self.variants) - set(known):
-            raise UserError(f"there are no arms {sorted(unknown)} without a world; there are {', '.join(known)}")
+            raise UserError(f"unknown variants {sorted(unknown)}; choose from {', '.join(known)}")
         if self.folds < 2 or min(self.steps, self.num_parallel or 1) < 1:
-            raise UserError("folds must be at least 2, steps and parallel at least 1")
+            raise UserError(
+                f"folds must be at least 2, steps and num_parallel at least 1, got {self.folds}, {self.steps} and "
+                f"{self.num_parallel}"
+            )
 
     @property
     def selected_variants(self) -> list[Variant]:
+        """Variants of these names."""
         return [variant for variant in RUNNABLE if variant.name in self.variants]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoldData:
-    """Where the data lie: a packing for each fold, in which it is ``val`` and the others are ``train``."""
+    """Paths of the data: a run of samples for each fold, with that fold as ``val`` and the others as ``train``."""
 
     root: UPath
+    """Folder of the folds."""
+
     scenes: UPath
+    """Packed scenes."""
+
     pretrained_visual: Path
+    """Detector that initializes the backbone."""
+
     evaluated_splits: Sequence[str] = ("val",)
+    """Splits that the networks are evaluated on."""
 
     def samples(self, trial: Trial) -> UPath:
+        """Return the samples of a trial; its seed is the number of the fold."""
         return self.fold(trial.seed)
 
     def fold(self, number: int) -> UPath:
+        """Return the samples of a fold."""
         return self.root / f"fold-{number}"
 
     def extra(self, variant: Variant) -> UPath | None:
+        """Return the scenes, if the variant trains on them."""
         return self.scenes if variant.extra else None
 
 
 def main(config: CrossValidateConfig) -> None:
-    """Cut the folds, train what is missing, report."""
+    """Write the folds, train the missing networks, and report."""
     samples = get_dataset_paths(config.dataset, config.data).get_packed_run("samples")
     needed = {"make pack": samples} | (
         {"make augment": config.scenes} if any(a.extra for a in config.selected_variants) else {}
@@ -146,8 +169,10 @@ def main(config: CrossValidateConfig) -> None:
 
 
 def assign_folds(images: Sequence[str], folds: int) -> list[int]:
-    """The fold of each sample: as many images in each, by the hash of their names, and all samples of one
-    image, which may come in several splits, in the same."""
+    """Return the fold of each sample, by the hash of its image's name.
+
+    The folds have equally many images. All samples of an image, possibly of several splits, are in the same fold.
+    """
     ordered = sorted(set(images), key=lambda name: hashlib.sha256(name.encode()).digest())
     fold_of = {name: number % folds for number, name in enumerate(ordered)}
     return [fold_of[name] for name in images]
@@ -174,7 +199,7 @@ def _write_fold(
 
 
 def _print_results(config: CrossValidateConfig, trials: Sequence[Trial]) -> None:
-    """Every query once, by the network that has not seen its image."""
+    """Report every query once, by the network that was trained without its image."""
     predictions: dict[tuple[int, str, int], dict[str, list[PredictionRecord]]] = {}
     for trial in trials:
         modes = predictions.setdefault((trial.size, trial.variant.name, 0), {})

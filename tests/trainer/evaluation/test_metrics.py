@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from trainer.evaluation.metrics import PredictionRecord, scores
+from trainer.evaluation.metrics import PredictionRecord, compute_scores
 
 ANSWER = PredictionRecord(
     key="k",
@@ -23,7 +23,7 @@ ANSWER = PredictionRecord(
 
 
 def test_accuracy_counts_overlaps_above_the_threshold_and_not_at_it() -> None:
-    found = scores([replace(ANSWER, iou=iou) for iou in (0.5, 0.6, 0.95, 0.1)])
+    found = compute_scores([replace(ANSWER, iou=iou) for iou in (0.5, 0.6, 0.95, 0.1)])
     assert found["accuracy"]["0.50"] == 0.5
     assert found["accuracy"]["0.60"] == 0.25
     assert found["accuracy"]["0.90"] == 0.25
@@ -32,4 +32,4 @@ def test_accuracy_counts_overlaps_above_the_threshold_and_not_at_it() -> None:
 
 
 def test_no_queries_have_no_accuracy() -> None:
-    assert scores([])["accuracy"]["0.50"] is None
+    assert compute_scores([])["accuracy"]["0.50"] is None

@@ -13,7 +13,7 @@ def test_relative_attention_equals_its_formula() -> None:
     attention.in_proj_bias.data.normal_()
     x, padding = torch.randn(1, grid * grid, width), torch.zeros(1, grid * grid, dtype=torch.bool)
     padding[:, -grid:] = True
-    q, k, v = attention.queries(x), attention.keys(x), attention.values(x)
+    q, k, v = attention.project_queries(x), attention.project_keys(x), attention.project_values(x)
     table, k_weight = compute_relative_sines(grid, width // 2), attention.in_proj_weight[width : 2 * width]
     logits = torch.empty(1, heads, grid * grid, grid * grid)
     for i in range(grid * grid):

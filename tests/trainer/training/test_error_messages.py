@@ -9,7 +9,7 @@ from trainer.training.error_messages import translate_errors
 @pytest.mark.parametrize("error", [ConnectionResetError(104, "reset"), EOFError(), RuntimeError("DataLoader worker 1")])
 def test_however_a_dead_loader_is_noticed_it_is_said_in_words(error: Exception) -> None:
     with (
-        pytest.raises(TrainerError, match="prepares batches died at step 7"),
+        pytest.raises(TrainerError, match="builds batches died at step 7"),
         translate_errors(lambda: "at step 7", ""),
     ):
         raise error
