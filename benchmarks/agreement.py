@@ -43,6 +43,7 @@ from augmentation.relations.programs import (
 )
 from augmentation.relations.scene import Scene, SceneObject
 from generation.parsing.attributes import AttributeParser, Attributes
+from generation.parsing.english import ORDINALS
 from shards.boxes import Box
 from shards.schema import Instance
 from shards.sources.sample import SourceSample
@@ -61,7 +62,7 @@ _SIDES = {
 _ADD_NOTHING = frozenset({"far", "side", "corner", "edge"})
 _FRONT = frozenset({"front", "foreground", "closest", "nearest", "closer", "nearer"})
 _BACK = frozenset({"back", "background", "farthest", "furthest"})
-_RANKS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
+_RANKS = {ORDINALS[rank][0]: rank for rank in range(1, 6)}
 _MEASURES: dict[str, Measure] = {
     "big": "biggest", "bigger": "biggest", "biggest": "biggest", "large": "biggest", "larger": "biggest",
     "largest": "biggest", "small": "smallest", "smaller": "smallest", "smallest": "smallest", "little": "smallest",

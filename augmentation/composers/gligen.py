@@ -34,6 +34,7 @@ from augmentation.planning.vocabulary import SceneSpec
 from augmentation.relations.scene import SceneObject
 from generation.errors import GenerationError
 from generation.models.checkpoints import find_local_folder, resolve_device, resolve_dtype
+from generation.parsing.english import add_article
 from pipeline import Item, Rejected, Resources, Stage
 from shards.boxes import Box
 
@@ -335,5 +336,4 @@ def _make_layout(item: Item, spec: SceneSpec, requested: Sequence[SceneObject]) 
 def _format_phrase(category: str, spec: SceneSpec) -> str:
     """ "a striped red cup" for what the scene is about, "a ball" for clutter."""
     attributes = spec.attributes.values() if category == spec.category else ()
-    words = " ".join([*attributes, category])
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+    return add_article(" ".join([*attributes, category]))

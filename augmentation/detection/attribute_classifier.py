@@ -21,6 +21,7 @@ from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.relations.scene import NO_ATTRIBUTE
 from generation.models.image_encoder import EncoderConfig, ImageEncoder
+from generation.parsing.english import add_article
 from pipeline import Rejected, Resources, Stage
 from shards.boxes import Box
 
@@ -101,8 +102,7 @@ class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
 
     def _build_captions(self, category: str) -> list[str]:
         """A caption for each combination of attributes."""
-        phrases = (" ".join([*filter(None, values), category]) for values in product(*self._words.values()))
-        return [f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}" for phrase in phrases]
+        return [add_article(" ".join([*filter(None, values), category])) for values in product(*self._words.values())]
 
     def process(self, items: list[DetectedScene]) -> list[DetectedScene | Rejected]:
         if not self._words and len(self._categories) == 1:

@@ -25,18 +25,12 @@ from augmentation.detection.zero_shot import RawDetection, ZeroShotModel, check_
 from augmentation.errors import AugmentationError
 from augmentation.relations.scene import snap_to_grid
 from generation.models.checkpoints import resolve_device
+from generation.parsing.coco_categories import COCO_CATEGORIES
 from pipeline import Rejected, Resources, Stage
 from shards.boxes import Box, compute_area_px, iou
 
-_COCO_NAMES = {
-    "motorbike": "motorcycle",
-    "aeroplane": "airplane",
-    "sofa": "couch",
-    "pottedplant": "potted plant",
-    "diningtable": "dining table",
-    "tvmonitor": "tv",
-}
-"""What Pascal VOC, YOLO and RT-DETR on the hub call six of COCO's categories, to COCO's own names."""
+_COCO_NAMES = {words.label: name for name, words in COCO_CATEGORIES.items() if words.label}
+"""COCO's names by the labels of Pascal VOC, YOLO and RT-DETR that differ from them."""
 
 
 @dataclass(frozen=True, kw_only=True)

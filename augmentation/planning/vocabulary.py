@@ -18,16 +18,10 @@ from string import Formatter
 from typing import Any, Literal, get_args
 
 from augmentation.errors import AugmentationError
+from generation.parsing.english import NUMBER_WORDS
 
-QUANTIFIERS: Mapping[str, int] = {
-    "two": 2,
-    "three": 3,
-    "four": 4,
-    "five": 5,
-    "six": 6,
-    "seven": 7,
-    "eight": 8,
-}
+QUANTIFIERS: Mapping[str, int] = {NUMBER_WORDS[count]: count for count in range(2, 9)}
+"""Number words that a prompt may use, with their numbers."""
 
 Arrangement = Literal["scatter", "row", "column", "grid", "cluster", "depth", "between"]
 """``depth``: on one ground plane in perspective, nearer objects lower and larger. ``between``: one of the objects is

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from augmentation.queries.realizer import ORDINALS, get_category
+from augmentation.queries.realizer import get_category
 from augmentation.relations.programs import Beside, Between, Nearest, NextTo, Program
 from generation.parsing.attributes import AttributeParser, Attributes
+from generation.parsing.english import ORDINALS
 
 POSITION_WORDS = frozenset(
     [

@@ -37,20 +37,10 @@ from augmentation.relations.programs import (
     to_json,
 )
 from augmentation.relations.types import RELATION_TYPES, RelationType
+from generation.parsing.english import ORDINALS, add_article
 
 ADJECTIVE_ORDER = ("size", "material", "pattern", "color")
 """How English orders adjectives: "small striped red cup"; kinds that are not listed come first."""
-
-ORDINALS: Mapping[int, tuple[str, ...]] = {
-    1: ("first", "1st"),
-    2: ("second", "2nd"),
-    3: ("third", "3rd"),
-    4: ("fourth", "4th"),
-    5: ("fifth", "5th"),
-    6: ("sixth", "6th"),
-    7: ("seventh", "7th"),
-    8: ("eighth", "8th"),
-}
 
 SUPERLATIVES: Mapping[str, tuple[str, ...]] = {
     "biggest": ("biggest", "largest"),
@@ -236,11 +226,6 @@ def sort_adjectives(attribute_names: Mapping[str, str]) -> list[str]:
     """The kinds of attributes in the order in which English says them."""
     order = {attribute: i for i, attribute in enumerate(ADJECTIVE_ORDER)}
     return sorted(attribute_names, key=lambda attribute: (order.get(attribute, -1), attribute))
-
-
-def add_article(noun: str) -> str:
-    """ "a cup", "an orange"."""
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _fill_templates(forms: tuple[str, ...], base: Program, **slots: Iterable[str]) -> tuple[str, ...]:

@@ -1,94 +1,117 @@
-"""Most likely category of a head noun among COCO's 80; a hypothesis, for counting distractors.
+"""COCO's 80 categories: their plurals, the nouns that people call them, and other detectors' labels for them.
 
 infer_category(NounPhrase(noun="wine glass", lemma="glass"), "object") == "wine glass"
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from generation.parsing.noun_phrases import NounPhrase
 
-_NOUNS = {
-    "bicycle": "bicycle bike cycle",
-    "car": "car taxi cab suv jeep minivan sedan van auto vehicle pickup",
-    "motorcycle": "motorcycle motorbike scooter moped",
-    "airplane": "airplane plane jet aircraft airliner",
-    "bus": "bus",
-    "train": "train locomotive",
-    "truck": "truck trailer firetruck forklift ambulance",
-    "boat": "boat ship canoe kayak sailboat raft yacht ferry",
-    "traffic light": "traffic_light stoplight",
-    "fire hydrant": "hydrant",
-    "stop sign": "stop_sign",
-    "parking meter": "meter",
-    "bench": "bench",
-    "bird": "bird duck goose swan pigeon parrot owl seagull eagle chicken turkey penguin peacock hen",
-    "cat": "cat kitten kitty",
-    "dog": "dog puppy doggy",
-    "horse": "horse pony foal colt",
-    "sheep": "sheep lamb goat ram",
-    "cow": "cow bull calf ox cattle bison buffalo",
-    "elephant": "elephant",
-    "bear": "bear cub",
-    "zebra": "zebra",
-    "giraffe": "giraffe",
-    "backpack": "backpack bookbag",
-    "umbrella": "umbrella parasol",
-    "handbag": "handbag purse bag",
-    "tie": "tie necktie bowtie",
-    "suitcase": "suitcase luggage briefcase case",
-    "frisbee": "frisbee",
-    "skis": "ski skis",
-    "snowboard": "snowboard",
-    "sports ball": "ball",
-    "kite": "kite",
-    "baseball bat": "bat",
-    "baseball glove": "glove mitt",
-    "skateboard": "skateboard",
-    "surfboard": "surfboard",
-    "tennis racket": "racket racquet",
-    "bottle": "bottle",
-    "wine glass": "wine_glass wineglass",
-    "cup": "cup mug glass drink coffee beer",
-    "fork": "fork",
-    "knife": "knife",
-    "spoon": "spoon",
-    "bowl": "bowl soup salad",
-    "banana": "banana",
-    "apple": "apple",
-    "sandwich": "sandwich burger sub wrap",
-    "orange": "orange",
-    "broccoli": "broccoli",
-    "carrot": "carrot",
-    "hot dog": "hotdog sausage frankfurter",
-    "pizza": "pizza",
-    "donut": "donut doughnut",
-    "cake": "cake cupcake muffin",
-    "chair": "chair armchair stool recliner seat",
-    "couch": "couch sofa loveseat futon",
-    "potted plant": "plant flowerpot flower planter",
-    "bed": "bed bunk mattress",
-    "dining table": "table tablecloth",
-    "toilet": "toilet urinal",
-    "tv": "tv television monitor screen",
-    "laptop": "laptop computer",
-    "mouse": "mouse",
-    "remote": "remote controller wiimote",
-    "keyboard": "keyboard",
-    "cell phone": "phone cellphone",
-    "microwave": "microwave",
-    "oven": "oven stove",
-    "toaster": "toaster",
-    "sink": "sink",
-    "refrigerator": "refrigerator fridge",
-    "book": "book magazine",
-    "clock": "clock",
-    "vase": "vase",
-    "scissors": "scissors",
-    "teddy bear": "teddy teddy_bear stuffed_bear",
-    "hair drier": "hairdryer dryer",
-    "toothbrush": "toothbrush",
+
+@dataclass(frozen=True)
+class CocoCategory:
+    """The words for one category."""
+
+    plural: str
+    nouns: str = ""
+    """Head nouns that most likely name it, separated by spaces, with ``_`` inside a compound."""
+
+    label: str = ""
+    """Name of the category in Pascal VOC, YOLO and RT-DETR, if it differs from COCO's."""
+
+
+COCO_CATEGORIES: Mapping[str, CocoCategory] = {
+    "person": CocoCategory("people"),
+    "bicycle": CocoCategory("bicycles", "bicycle bike cycle"),
+    "car": CocoCategory("cars", "car taxi cab suv jeep minivan sedan van auto vehicle pickup"),
+    "motorcycle": CocoCategory("motorcycles", "motorcycle motorbike scooter moped", label="motorbike"),
+    "airplane": CocoCategory("airplanes", "airplane plane jet aircraft airliner", label="aeroplane"),
+    "bus": CocoCategory("buses", "bus"),
+    "train": CocoCategory("trains", "train locomotive"),
+    "truck": CocoCategory("trucks", "truck trailer firetruck forklift ambulance"),
+    "boat": CocoCategory("boats", "boat ship canoe kayak sailboat raft yacht ferry"),
+    "traffic light": CocoCategory("traffic lights", "traffic_light stoplight"),
+    "fire hydrant": CocoCategory("fire hydrants", "hydrant"),
+    "stop sign": CocoCategory("stop signs", "stop_sign"),
+    "parking meter": CocoCategory("parking meters", "meter"),
+    "bench": CocoCategory("benches", "bench"),
+    "bird": CocoCategory(
+        "birds", "bird duck goose swan pigeon parrot owl seagull eagle chicken turkey penguin peacock hen"
+    ),
+    "cat": CocoCategory("cats", "cat kitten kitty"),
+    "dog": CocoCategory("dogs", "dog puppy doggy"),
+    "horse": CocoCategory("horses", "horse pony foal colt"),
+    "sheep": CocoCategory("sheep", "sheep lamb goat ram"),
+    "cow": CocoCategory("cows", "cow bull calf ox cattle bison buffalo"),
+    "elephant": CocoCategory("elephants", "elephant"),
+    "bear": CocoCategory("bears", "bear cub"),
+    "zebra": CocoCategory("zebras", "zebra"),
+    "giraffe": CocoCategory("giraffes", "giraffe"),
+    "backpack": CocoCategory("backpacks", "backpack bookbag"),
+    "umbrella": CocoCategory("umbrellas", "umbrella parasol"),
+    "handbag": CocoCategory("handbags", "handbag purse bag"),
+    "tie": CocoCategory("ties", "tie necktie bowtie"),
+    "suitcase": CocoCategory("suitcases", "suitcase luggage briefcase case"),
+    "frisbee": CocoCategory("frisbees", "frisbee"),
+    "skis": CocoCategory("pairs of skis", "ski skis"),
+    "snowboard": CocoCategory("snowboards", "snowboard"),
+    "sports ball": CocoCategory("sports balls", "ball"),
+    "kite": CocoCategory("kites", "kite"),
+    "baseball bat": CocoCategory("baseball bats", "bat"),
+    "baseball glove": CocoCategory("baseball gloves", "glove mitt"),
+    "skateboard": CocoCategory("skateboards", "skateboard"),
+    "surfboard": CocoCategory("surfboards", "surfboard"),
+    "tennis racket": CocoCategory("tennis rackets", "racket racquet"),
+    "bottle": CocoCategory("bottles", "bottle"),
+    "wine glass": CocoCategory("wine glasses", "wine_glass wineglass"),
+    "cup": CocoCategory("cups", "cup mug glass drink coffee beer"),
+    "fork": CocoCategory("forks", "fork"),
+    "knife": CocoCategory("knives", "knife"),
+    "spoon": CocoCategory("spoons", "spoon"),
+    "bowl": CocoCategory("bowls", "bowl soup salad"),
+    "banana": CocoCategory("bananas", "banana"),
+    "apple": CocoCategory("apples", "apple"),
+    "sandwich": CocoCategory("sandwiches", "sandwich burger sub wrap"),
+    "orange": CocoCategory("oranges", "orange"),
+    "broccoli": CocoCategory("pieces of broccoli", "broccoli"),
+    "carrot": CocoCategory("carrots", "carrot"),
+    "hot dog": CocoCategory("hot dogs", "hotdog sausage frankfurter"),
+    "pizza": CocoCategory("pizzas", "pizza"),
+    "donut": CocoCategory("donuts", "donut doughnut"),
+    "cake": CocoCategory("cakes", "cake cupcake muffin"),
+    "chair": CocoCategory("chairs", "chair armchair stool recliner seat"),
+    "couch": CocoCategory("couches", "couch sofa loveseat futon", label="sofa"),
+    "potted plant": CocoCategory("potted plants", "plant flowerpot flower planter", label="pottedplant"),
+    "bed": CocoCategory("beds", "bed bunk mattress"),
+    "dining table": CocoCategory("dining tables", "table tablecloth", label="diningtable"),
+    "toilet": CocoCategory("toilets", "toilet urinal"),
+    "tv": CocoCategory("tvs", "tv television monitor screen", label="tvmonitor"),
+    "laptop": CocoCategory("laptops", "laptop computer"),
+    "mouse": CocoCategory("mice", "mouse"),
+    "remote": CocoCategory("remotes", "remote controller wiimote"),
+    "keyboard": CocoCategory("keyboards", "keyboard"),
+    "cell phone": CocoCategory("cell phones", "phone cellphone"),
+    "microwave": CocoCategory("microwaves", "microwave"),
+    "oven": CocoCategory("ovens", "oven stove"),
+    "toaster": CocoCategory("toasters", "toaster"),
+    "sink": CocoCategory("sinks", "sink"),
+    "refrigerator": CocoCategory("refrigerators", "refrigerator fridge"),
+    "book": CocoCategory("books", "book magazine"),
+    "clock": CocoCategory("clocks", "clock"),
+    "vase": CocoCategory("vases", "vase"),
+    "scissors": CocoCategory("pairs of scissors", "scissors"),
+    "teddy bear": CocoCategory("teddy bears", "teddy teddy_bear stuffed_bear"),
+    "hair drier": CocoCategory("hair driers", "hairdryer dryer"),
+    "toothbrush": CocoCategory("toothbrushes", "toothbrush"),
 }
-_CATEGORY_BY_NOUN = {noun.replace("_", " "): category for category, nouns in _NOUNS.items() for noun in nouns.split()}
+"""Words by COCO's name, in COCO's order."""
+
+_CATEGORY_BY_NOUN = {
+    noun.replace("_", " "): name for name, words in COCO_CATEGORIES.items() for noun in words.nouns.split()
+}
 
 
 def infer_category(target: NounPhrase, kind: str, owner: NounPhrase | None = None) -> str:

@@ -6,6 +6,8 @@ part-of-speech tagger trained on news errs there: "left" is no verb, and "glass"
 
 from __future__ import annotations
 
+from generation.parsing.english import NUMBER_WORDS, ORDINALS
+
 
 def _split_words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -40,11 +42,8 @@ SIZE_FORMS = {
 }  # fmt: skip
 """Absolute size for each relative one; an image of one object shows no comparison."""
 
-COUNTS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "both": 2, "2": 2, "3": 3, "4": 4, "5": 5}
-NUMBER_WORDS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
-ORDINALS = _split_words(
-    "first second third fourth fifth sixth seventh eighth ninth tenth last 1st 2nd 3rd 4th 5th 6th 7th 8th 9th 10th"
-)
+COUNTS = {**{NUMBER_WORDS[count]: count for count in range(2, 7)}, "both": 2, "2": 2, "3": 3, "4": 4, "5": 5}
+ORDINAL_WORDS = frozenset({"last"}.union(*ORDINALS.values()))
 
 LOCATION_WORDS = _split_words(
     "left right top bottom middle center front back rear upper lower leftmost rightmost topmost bottommost uppermost "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from generation.parsing.lexicon import COLORS, LOCATION_WORDS, ORDINALS
+from generation.parsing.lexicon import COLORS, LOCATION_WORDS, ORDINAL_WORDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ _DEGREE = (
     r"farthest|immediate|closest|nearest|close|near|more|absolute|total|even|the|our|your|my)"
 )
 _PART = r"(?:most|hand side|hand corner|side|corner|edge|row|area|portion|section|end|part|center|ish)"
-_ORDINAL = rf"(?:{'|'.join(sorted(ORDINALS))})"
+_ORDINAL = rf"(?:{'|'.join(sorted(ORDINAL_WORDS))})"
 _COLOR = rf"(?:{'|'.join(sorted(COLORS))}|striped|tank|halter|plaid|tube)"
 
 _LOCATION_WORD = re.compile(rf"\b(?:{'|'.join(sorted(LOCATION_WORDS, key=len, reverse=True))})\b")

@@ -107,7 +107,7 @@ _AFTER_VERBS = lex.DETERMINERS | lex.RELATIONS
 _VERBS = lex.POSTURES | lex.OBJECT_ACTIONS | lex.FILLED
 _NEVER_VERBS = lex.ADJECTIVES - lex.POSTURES
 _NEVER_HEADS = lex.ADJECTIVES - KNOWN_NOUNS
-NEVER_NOUNS = lex.FRAMING | lex.SKIPPED | lex.VAGUE | lex.ORDINALS | frozenset(lex.COUNTS)
+NEVER_NOUNS = lex.FRAMING | lex.SKIPPED | lex.VAGUE | lex.ORDINAL_WORDS | frozenset(lex.COUNTS)
 
 
 def is_verb(word: Word) -> bool:

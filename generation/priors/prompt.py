@@ -6,12 +6,12 @@ prompt, and so one image. "left guy in red shirt" and "man with a red shirt on t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from generation.parsing import lexicon as lex
 from generation.parsing.attributes import Attributes
+from generation.parsing.english import NUMBER_WORDS, add_article
 from generation.parsing.grammar import Action
 from generation.parsing.noun_phrases import NounPhrase
 
@@ -85,9 +85,9 @@ def build_prompt(attributes: Attributes, config: PromptConfig) -> Prompt:
     worn_with = [noun_phrase for noun_phrase in wearing if _is_accessory(noun_phrase)]
     parts = [noun_phrase for noun_phrase in attributes.parts if noun_phrase.noun.strip("_") not in ("", "back", "body")]
     details = [
-        _format_list("in", [_add_article(noun_phrase) for noun_phrase in wearing if noun_phrase not in worn_with]),
-        _format_list("holding", [_add_article(noun_phrase) for noun_phrase in attributes.carrying]),
-        _format_list("with", [_add_article(noun_phrase) for noun_phrase in (*worn_with, *parts)]),
+        _format_list("in", [_format_object(noun_phrase) for noun_phrase in wearing if noun_phrase not in worn_with]),
+        _format_list("holding", [_format_object(noun_phrase) for noun_phrase in attributes.carrying]),
+        _format_list("with", [_format_object(noun_phrase) for noun_phrase in (*worn_with, *parts)]),
         _format_list("", filter(None, (_format_action(action, attributes.kind) for action in attributes.actions))),
     ]
     caption, shortened = _fit_details(head, [detail for detail in details if detail], config.max_words)
@@ -118,11 +118,11 @@ def _is_accessory(noun_phrase: NounPhrase) -> bool:
 
 def _format_head(target: NounPhrase, attributes: Attributes, config: PromptConfig) -> str:
     named = target if target.noun else replace(target, noun=config.unknown_noun)
-    head = _add_article(named)
+    head = _format_object(named)
     if attributes.owner is not None and target is attributes.target:
-        head = f"{_add_article(replace(attributes.owner, plural=False))}'s {_format_noun_phrase(named)}"
+        head = f"{_format_object(replace(attributes.owner, plural=False))}'s {_format_noun_phrase(named)}"
     if named.noun == "half" and named.contents:
-        return f"half of {_format_list('', map(_add_article, named.contents))}"
+        return f"half of {_format_list('', map(_format_object, named.contents))}"
     return head
 
 
@@ -148,19 +148,16 @@ def _remove_duplicates(phrases: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(phrases))
 
 
-def _add_article(noun_phrase: NounPhrase) -> str:
+def _format_object(noun_phrase: NounPhrase) -> str:
     """ "a red cup", "an umbrella", "three cups", "jeans", "red" (of clothes only known by color)."""
     phrase = _format_noun_phrase(noun_phrase)
     if noun_phrase.count and noun_phrase.plural:
-        return f"{lex.NUMBER_WORDS[noun_phrase.count]} {phrase}"
+        return f"{NUMBER_WORDS[noun_phrase.count]} {phrase}"
     last = noun_phrase.noun.split()[-1] if noun_phrase.noun else ""
     plural_form = last in lex.SAME_IN_SINGULAR and last not in lex.SINGULAR_WITH_S
     if not noun_phrase.noun or noun_phrase.plural or plural_form or last in lex.MASS:
         return phrase
-    return f"{'an' if _VOWEL.match(phrase) else 'a'} {phrase}"
-
-
-_VOWEL = re.compile(r"[ai]|e(?!u)|o(?!ne\b)|u(?:m|g|p|n(?!i))")
+    return add_article(phrase)
 
 
 def _format_noun_phrase(noun_phrase: NounPhrase) -> str:
@@ -178,7 +175,7 @@ def _format_noun_phrase(noun_phrase: NounPhrase) -> str:
         _format_noun(noun_phrase),
     ]
     shows = noun_phrase.lemma in lex.IMAGE_NOUNS
-    contents = [_add_article(content) if shows else _format_noun_phrase(content) for content in noun_phrase.contents]
+    contents = [_format_object(content) if shows else _format_noun_phrase(content) for content in noun_phrase.contents]
     return f"{' '.join(_remove_duplicates(filter(None, words)))} {_format_list('of', contents)}".strip()
 
 
@@ -207,4 +204,4 @@ def _format_action(action: Action, kind: str) -> str:
     if action.verb in lex.UNSEEN_ACTIONS or (kind in ("object", "part") and action.verb in lex.POSES):
         return ""
     verb = lex.ACTION_FORMS.get(action.verb, action.verb)
-    return verb if action.noun_phrase is None else f"{verb} {_add_article(action.noun_phrase)}"
+    return verb if action.noun_phrase is None else f"{verb} {_format_object(action.noun_phrase)}"

@@ -169,7 +169,7 @@ def test_a_scene_is_asked_for_in_boxes_of_its_arrangement_farther_things_first(g
     cups = sorted(one.box_xyxy for one in requested if one.category == "cup")
     assert cups[0][2] <= cups[1][0] and cups[1][2] <= cups[2][0]  # a row
     ratios = [(x2 - x1) / (y2 - y1) for x1, y1, x2, y2 in cups]
-    assert ratios == pytest.approx([ratios[0]] * 3) and 1 / 1.5 <= ratios[0] <= 1.5
+    assert ratios == pytest.approx([ratios[0]] * 3, rel=0.01) and 1 / 1.5 <= ratios[0] <= 1.5
     assert not any(one.attributes for one in requested)
     assert requested == request_objects(SPEC, 3, _config(gligen)) != request_objects(SPEC, 4, _config(gligen))
 
@@ -178,7 +178,7 @@ def test_a_known_shape_of_a_category_is_kept(gligen: Path) -> None:
     requested = request_objects(SPEC, 3, _config(gligen, aspect_ratios={"cup": 0.5}))
     assert not isinstance(requested, Rejected)
     shapes = [(x2 - x1) / (y2 - y1) for x1, y1, x2, y2 in (one.box_xyxy for one in requested if one.category == "cup")]
-    assert shapes == pytest.approx([0.5] * 3)
+    assert shapes == pytest.approx([0.5] * 3, rel=0.01)  # edges are multiples of 1 / 64 px
 
 
 def test_the_composer_draws_what_it_asks_for_with_the_seeds_of_its_items(gligen: Path) -> None:

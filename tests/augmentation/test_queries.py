@@ -100,7 +100,7 @@ def test_a_mirrored_program_is_said_with_left_and_right_swapped(style: Style) ->
 
 
 @pytest.mark.parametrize(
-    "program", [Middle(base=Extreme(base=CUP, side="left")), Ordinal(base=CUP, rank=9, side="left")]
+    "program", [Middle(base=Extreme(base=CUP, side="left")), Ordinal(base=CUP, rank=11, side="left")]
 )
 def test_a_program_without_words_is_refused(program: Program) -> None:
     with pytest.raises(AugmentationError, match="no words for"):

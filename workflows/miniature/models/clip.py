@@ -17,12 +17,12 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
+from generation.parsing.english import add_article
 from workflows.miniature.models.captioned_images import MAX_TOKENS, ImageBank, TokenCache, to_images, to_tensor
 from workflows.miniature.models.training_loop import LoopConfig, train_model
 from workflows.miniature.world.dataset import (
     IMAGE_PX,
     Combination,
-    add_article,
     compose,
     describe_combination,
     list_combinations,

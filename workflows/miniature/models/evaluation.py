@@ -12,6 +12,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from transformers import CLIPModel, CLIPTokenizer
 
+from generation.parsing.english import NUMBER_WORDS, add_article
 from shards.tiles import make_sheet, make_tile
 from workflows.miniature.models import detector as detection
 from workflows.miniature.models.attribute_classifier import AttributeClassifier, count_objects
@@ -20,9 +21,7 @@ from workflows.miniature.models.captioned_images import ImageBank, to_tensor
 from workflows.miniature.models.clip import compute_retrieval_accuracy
 from workflows.miniature.models.diffusion import draw
 from workflows.miniature.world.dataset import (
-    NUMBER_WORDS,
     Combination,
-    add_article,
     compose,
     describe_combination,
     list_combinations,

@@ -22,6 +22,7 @@ from typing import Any
 
 from PIL import Image
 
+from generation.parsing.english import NUMBER_WORDS, add_article
 from workflows.miniature.world.drawing import (
     BACKGROUNDS,
     CATEGORIES,
@@ -334,14 +335,9 @@ def generate_refs(scene: WorldScene, split: str, random: Random) -> list[tuple[i
     return refs
 
 
-NUMBER_WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five"}
 IMAGE_PX = 64
 CAPTIONED_GAP_PX = 5
 """Gap between the objects of a captioned image; an autoencoder with 4 px cells merges closer ones."""
-
-
-def add_article(noun_phrase: str) -> str:
-    return f"{'an' if noun_phrase[0] in 'aeio' else 'a'} {noun_phrase}"
 
 
 def describe_combination(combination: Combination) -> str:

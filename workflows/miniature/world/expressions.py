@@ -11,8 +11,10 @@ from itertools import combinations, pairwise
 from random import Random
 from typing import Protocol
 
+from generation.parsing.english import ORDINALS
+
 Box = tuple[float, float, float, float]
-ORDINALS = {2: ("second", "2nd"), 3: ("third", "3rd"), 4: ("fourth", "4th")}
+MAX_ORDINAL = 4
 MARGIN = 0.12
 """Minimal distance of centers along an axis, as a share of the image, for an expression about position."""
 
@@ -170,7 +172,7 @@ def _describe_ordinals(name: str, rank: int, count: int, axis: int, low: str, hi
     if count < 3:
         return texts
     for ordinal, side in ((rank + 1, low), (count - rank, high)):
-        if ordinal in ORDINALS and ordinal < count:
+        if 2 <= ordinal <= MAX_ORDINAL and ordinal < count:
             for word in ORDINALS[ordinal]:
                 texts += [
                     f"{word} {name} from the {side}",
