@@ -20,13 +20,13 @@ from workflows.cli.console import UserError
 from workflows.miniature import WEIGHTS
 from workflows.miniature.world.dataset import WorldConfig, write_dataset
 from workflows.study.__main__ import TEST, StudyConfig
-from workflows.study.arms import VARIANTS, VARIANTS_BY_NAME
 from workflows.study.cross_validate import CrossValidateConfig, assign_folds, main
-from workflows.study.data import HoldOutColorsStage, prepare_data, shuffle_priors
 from workflows.study.figures import COMPARISONS, compute_difference, make_groups, report, summarize_seeds
 from workflows.study.sample_stages import SampleQueriesStage
 from workflows.study.tables import format_markdown
-from workflows.study.trials import cells
+from workflows.study.training_sets import HoldOutColorsStage, prepare_data, shuffle_priors
+from workflows.study.trials import list_trials
+from workflows.study.variants import VARIANTS, VARIANTS_BY_NAME
 
 SPLITS = ("train", "val")
 
@@ -179,7 +179,7 @@ def test_withheld_words_leave_training_with_their_priors_and_stay_in_test() -> N
 
 
 def test_main_variants_have_all_seeds_and_controls_fewer_and_some_have_all_sizes() -> None:
-    every = list(cells((500, 2000), VARIANTS, num_seeds=3, num_control_seeds=2, control_size=2000))
+    every = list(list_trials((500, 2000), VARIANTS, num_seeds=3, num_control_seeds=2, control_size=2000))
     trained = {variant.name: [(one.size, one.seed) for one in every if one.variant == variant] for variant in VARIANTS}
     assert trained["both"] == [(500, 0), (2000, 0), (500, 1), (2000, 1), (500, 2), (2000, 2)]
     assert trained["prompts without attributes"] == trained["both"]
@@ -192,7 +192,7 @@ def test_main_variants_have_all_seeds_and_controls_fewer_and_some_have_all_sizes
 
 
 def test_a_study_that_cannot_be_is_refused() -> None:
-    with pytest.raises(UserError, match=r"no arms \['magic'\]; there are base"):
+    with pytest.raises(UserError, match=r"unknown variants \['magic'\]; choose from base"):
         StudyConfig(variants=("magic",))
     with pytest.raises(UserError, match="control_size must be one of the sizes"):
         StudyConfig(sizes=(500,))
@@ -272,13 +272,13 @@ def test_a_training_that_fails_says_why_and_where(data: UPath, tmp_path: Path) -
 
 
 def test_a_cross_validation_that_cannot_be_is_refused(data: UPath, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no arms \['oracle priors'\] without a world"):
+    with pytest.raises(UserError, match=r"variants \['oracle priors'\] need the miniature world"):
         CrossValidateConfig(dataset="miniature", variants=("oracle priors",))
     with pytest.raises(UserError, match="run `make pack` first"):
         main(CrossValidateConfig(dataset="mine", data=data, output=tmp_path))
     with pytest.raises(UserError, match="run `make augment` first"):
         main(CrossValidateConfig(dataset="miniature", data=data, output=tmp_path, scenes=UPath(tmp_path / "none")))
-    with pytest.raises(UserError, match="holds 10 images, too few for 12 folds"):
+    with pytest.raises(UserError, match="has 10 images, too few for 12 folds"):
         main(CrossValidateConfig(dataset="miniature", data=data, output=tmp_path, folds=12, variants=("base",)))
 
 
@@ -297,7 +297,7 @@ def test_a_network_that_is_being_trained_is_left_alone(data: UPath, tmp_path: Pa
     folder.mkdir(parents=True)
     with (folder / "log.txt").open("ab") as log:
         fcntl.flock(log, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match=r"seed-1 is being trained by another process; wait for it"):
+        with pytest.raises(UserError, match=r"seed-1 is being trained by another process; wait for that process"):
             main(config)
 
 
@@ -306,7 +306,7 @@ def test_the_study_refuses_the_world_of_another_one_and_may_be_moved(tmp_path: P
         output=tmp_path / "here", sizes=(8,), control_size=8, num_scenes=1, num_val=1, num_test=1, variants=("base",)
     )
     prepare_data(config.data, [])
-    with pytest.raises(UserError, match=r"holds the data of another study .* choose another --output"):
+    with pytest.raises(UserError, match=r"has the data of another study .* choose another --output"):
         prepare_data(replace(config, num_test=2).data, [])
     shutil.copytree(tmp_path / "here", tmp_path / "there")
     prepare_data(replace(config, output=tmp_path / "there").data, [])

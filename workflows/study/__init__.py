@@ -1,1 +1,1 @@
-"""Does the method work? Its claims in miniature: arms, controls, seeds and data sizes."""
+"""Study of the method in miniature: variants, controls, seeds and sizes of the training data."""

@@ -1,12 +1,12 @@
-"""Does the method work? All arms, seeds and sizes in one table.
+"""Train all variants, seeds and sizes of the study and compare them in one table.
 
-    make study                          # hours; the same command goes on where it stopped
-    make study ARGS="--report"          # what is finished so far
-    make study ARGS="--smoke"           # every step in minutes; says nothing
+    make study                          # hours; to resume, run the same command
+    make study ARGS="--report"          # results of the finished networks
+    make study ARGS="--smoke"           # a smoke test in minutes; the results are meaningless
 
-The arms (``workflows.study.arms``): the network alone (VLTVG), with semantic priors, with generated scenes, with both,
-and controls; all under one budget of steps, but for those that ask what more of them bring. ``results.json``,
-``results.md`` and the plots lie in ``--output``.
+The variants (``workflows.study.variants``) are the network alone (VLTVG), with semantic priors, with generated scenes,
+with both, and controls. All have the same number of steps, except those with a ``steps_factor``. The study saves
+``results.json``, ``results.md`` and plots to ``--output``.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ from workflows.miniature import WEIGHTS
 from workflows.miniature.models.visual_start import PretrainedVisualConfig
 from workflows.miniature.models.visual_start import main as pretrain_backbone
 from workflows.miniature.world.dataset import list_held_out_combinations
-from workflows.study.arms import VARIANTS, VARIANTS_BY_NAME, Variant
-from workflows.study.data import StudyData, prepare_data
 from workflows.study.figures import report
 from workflows.study.oracle import find_query_combinations
 from workflows.study.plots import plot_study
 from workflows.study.tables import format_markdown
 from workflows.study.training import TrialRunner, choose_parallelism, train_all
-from workflows.study.trials import Trial, cells, compute_training_costs, read_trial_predictions
+from workflows.study.training_sets import prepare_data
+from workflows.study.trials import Trial, compute_training_costs, list_trials, read_trial_predictions
+from workflows.study.variants import VARIANTS, VARIANTS_BY_NAME, Variant
+from workflows.study.world import StudyData
 
 UNSEEN = "unseen.json"
 TEST = ("testA", "testB")
@@ -43,57 +44,65 @@ TEST = ("testA", "testB")
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """What is compared, and how long each network may train."""
+    """Variants, sizes and lengths of the study."""
 
     sizes: tuple[int, ...] = (500, 2000, 8000)
-    """Training queries."""
+    """Numbers of training queries, each at least 1 and all different."""
 
     num_seeds: int = 5
-    """Trainings of each size of the main arms and those that have as many."""
+    """Trainings per size of the main variants and of those with ``all_seeds``, at least 1."""
 
     control_size: int = 2000
-    """Of the arms that are not trained at all sizes."""
+    """Size of the variants without ``all_sizes``; one of ``sizes``."""
 
     num_control_seeds: int = 3
+    """Trainings per size of the other variants; 0 leaves them out."""
+
     variants: tuple[str, ...] = tuple(variant.name for variant in VARIANTS)
+    """Names of the variants to train."""
+
     steps: int = 2000
-    """Of every training, but for the arms that take several times as many."""
+    """Steps of a training, times the variant's ``steps_factor``."""
 
     num_scenes: int = 3000
-    """To ask for; those that are accepted and chosen are trained on, about a third."""
+    """Number of scenes to request; about a third of them is accepted and selected."""
 
     num_val: int = 250
+    """Images of val."""
+
     num_test: int = 400
     """Images of each of testA and testB."""
 
     num_parallel: int | None = None
-    """Networks to train at once; where not given one for each core, or a single one where there is an accelerator."""
+    """Networks to train at once; by default one per core, or one on an accelerator."""
 
     pretrained_visual: Path | None = None
-    """Backbone that all networks start from; as ``make train`` has it where not given."""
+    """Checkpoint of all networks' backbones; the default of ``make train`` by default."""
 
     output: Path = Path("runs/study")
     report: bool = False
-    """Only report what is finished."""
+    """Whether to report the finished networks only."""
 
     smoke: bool = False
-    """Everything in its smallest size."""
+    """Whether to run everything in its smallest size."""
 
     executor: Executor = field(default_factory=ExecutorConfig)
     trainer_args: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Options of ``trainer.train`` for all arms alike."""
+    """Options of ``trainer.train`` for all variants."""
 
     def __post_init__(self) -> None:
         if unknown := set(self.variants) - VARIANTS_BY_NAME.keys():
-            raise UserError(f"there are no arms {sorted(unknown)}; there are {', '.join(VARIANTS_BY_NAME)}")
+            raise UserError(f"unknown variants {sorted(unknown)}; choose from {', '.join(VARIANTS_BY_NAME)}")
         if (
             min(*self.sizes, self.num_seeds, self.steps, self.num_scenes, self.num_parallel or 1) < 1
             or self.num_control_seeds < 0
         ):
-            raise UserError("sizes, seeds, steps, num_scenes and parallel must be at least 1")
+            raise UserError(
+                "sizes, num_seeds, steps, num_scenes and num_parallel must be at least 1, num_control_seeds at least 0"
+            )
         for name in ("sizes", "variants"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
-                raise UserError(f"{name} must differ, got {getattr(self, name)}")
+                raise UserError(f"{name} must all be different, got {getattr(self, name)}")
         if self.control_size not in self.sizes:
             raise UserError(f"control_size must be one of the sizes {self.sizes}, got {self.control_size}")
 
@@ -102,9 +111,9 @@ class StudyConfig:
         return [VARIANTS_BY_NAME[name] for name in self.variants]
 
     @property
-    def cells(self) -> list[Trial]:
+    def trials(self) -> list[Trial]:
         return list(
-            cells(
+            list_trials(
                 self.sizes,
                 self.selected_variants,
                 num_seeds=self.num_seeds,
@@ -114,7 +123,7 @@ class StudyConfig:
         )
 
     def describe_settings(self) -> dict[str, Any]:
-        """What decides the results, as JSON values."""
+        """Return the settings that decide the results, as JSON values."""
         numbers = (
             "sizes",
             "num_seeds",
@@ -143,7 +152,7 @@ class StudyConfig:
 
 
 def smoke(config: StudyConfig) -> StudyConfig:
-    """The smallest study in which nothing is left out."""
+    """Return the smallest study with all of its parts."""
     return replace(
         config,
         smoke=False,
@@ -161,10 +170,10 @@ def smoke(config: StudyConfig) -> StudyConfig:
 
 
 def main(config: StudyConfig) -> None:
-    """Make the data, train what is missing, report."""
+    """Make the data, train the missing networks, and report."""
     if config.smoke:
         config = smoke(config)
-    trials = config.cells
+    trials = config.trials
     num_parallel, num_threads = choose_parallelism(config.num_parallel)
     runner = TrialRunner(
         data=config.data,
@@ -182,15 +191,15 @@ def main(config: StudyConfig) -> None:
     print_results(config, [trial for trial in trials if runner.is_done(trial)], len(trials))
 
 
-def print_results(config: StudyConfig, finished: list[Trial], num_cells: int) -> None:
-    """Write and print what the finished cells say."""
+def print_results(config: StudyConfig, finished: list[Trial], num_trials: int) -> None:
+    """Save and print the results of the finished trials."""
     predictions = {
         (trial.size, trial.variant.name, trial.seed): read_trial_predictions(trial, config.output) for trial in finished
     }
     if not predictions:
-        raise UserError(f"no network of the study in {config.output} is finished yet; run it without --report")
+        raise UserError(f"no network of the study in {config.output} is finished yet; run the command without --report")
     record = {
-        "networks": {"finished": len(predictions), "all": num_cells},
+        "networks": {"finished": len(predictions), "all": num_trials},
         "study": config.describe_settings(),
         "steps": config.steps,
         "cost": compute_training_costs(finished, config.output),
@@ -203,11 +212,11 @@ def print_results(config: StudyConfig, finished: list[Trial], num_cells: int) ->
     write_atomic(config.output / "results.md", text)
     plot_study(record, config.output)
     console.print(Markdown(text))
-    print_path("the study's results, with plots", config.output)
+    print_path("results and plots saved to", config.output)
 
 
 def _write_unseen(config: StudyConfig) -> None:
-    """Which queries are about combinations that training never shows, for the report."""
+    """Save the ids of queries about combinations that no training image shows."""
     targets = find_query_combinations(SampleReader(config.data.paths.samples), config.data.world)
     unseen = sorted(query for query, combination in targets.items() if combination in list_held_out_combinations())
     write_atomic(config.output / UNSEEN, json.dumps(unseen))

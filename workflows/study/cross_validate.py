@@ -30,12 +30,12 @@ from workflows.cli.console import Executor, UserError, console, print_path, run
 from workflows.cli.paths import DATA, get_dataset_paths
 from workflows.miniature.models.visual_start import PretrainedVisualConfig
 from workflows.miniature.models.visual_start import main as pretrain_backbone
-from workflows.study.arms import VARIANTS, Variant
 from workflows.study.figures import report
 from workflows.study.sample_stages import ReadStage
 from workflows.study.tables import format_markdown
 from workflows.study.training import TrialRunner, choose_parallelism, train_all
 from workflows.study.trials import Trial, compute_training_costs, read_trial_predictions
+from workflows.study.variants import VARIANTS, Variant
 
 RUNNABLE = tuple(
     variant
@@ -53,7 +53,7 @@ class CrossValidateConfig:
     """Name of the dataset, packed with its priors; all its splits are used together."""
 
     scenes: UPath = get_dataset_paths("miniature").get_packed_run("scenes")
-    """Packed scenes, with priors of the same image encoder."""
+    """Packed scenes with priors of the same image encoder."""
 
     folds: int = 5
     """Number of folds, at least 2."""
@@ -133,31 +133,31 @@ def main(config: CrossValidateConfig) -> None:
     needed = {"make pack": samples} | (
         {"make augment": config.scenes} if any(a.extra for a in config.selected_variants) else {}
     )
-    for command, place in needed.items():
-        if not place.is_dir():
-            raise UserError(f"{place} does not exist; run `{command}` first")
+    for command, path in needed.items():
+        if not path.is_dir():
+            raise UserError(f"{path} does not exist; run `{command}` first")
     reader = SampleReader(samples)
     if len(reader) < config.folds:
-        raise UserError(f"{samples} holds {len(reader)} images, too few for {config.folds} folds")
+        raise UserError(f"{samples} has {len(reader)} images, too few for {config.folds} folds; use fewer --folds")
     if config.pretrained_visual is None:
         pretrain_backbone(PretrainedVisualConfig())
-    where = FoldData(
+    fold_data = FoldData(
         root=UPath(config.output / "data"),
         scenes=config.scenes,
         pretrained_visual=config.pretrained_visual or PretrainedVisualConfig().output,
     )
     fold_of = assign_folds([reader.record(i)["image_name"] for i in range(len(reader))], config.folds)
     for number in range(config.folds):
-        _write_fold(config, reader, fold_of, where.fold(number), number)
+        _write_fold(config, reader, fold_of, fold_data.fold(number), number)
     num_queries = sum(entry.num_queries for entry in reader.index)
-    size = num_queries - num_queries // config.folds  # of a training, about
+    size = num_queries - num_queries // config.folds  # of a training, approximately
     trials = [
         Trial(size=size, variant=variant, seed=n) for n in range(config.folds) for variant in config.selected_variants
     ]
     num_parallel, num_threads = choose_parallelism(config.num_parallel)
     priors = reader.read(0).priors
     runner = TrialRunner(
-        data=where,
+        data=fold_data,
         output=config.output,
         steps=config.steps,
         prior_dim=None if priors is None else priors.shape[1],
@@ -186,15 +186,8 @@ def _write_fold(
         PlanRow(key=entry.key, payload={"number": i, "split": split}, group=split)
         for i, (entry, split) in enumerate(zip(reader.index, splits, strict=True))
     ]
-    job = Job(
-        name="pack-samples",
-        fingerprint={"samples": open_plan(reader.run).plan_hash, "fold": f"{number} of {config.folds}"},
-        inputs=lambda: iter(rows),
-        items_per_shard=500,
-        seed=0,
-        stages=[ReadStage(str(reader.run))],
-        sink=SampleSink(),
-    )
+    made_of = {"samples": open_plan(reader.run).plan_hash, "fold": f"{number} of {config.folds}"}
+    job = Job.from_rows("pack-samples", lambda: rows, [ReadStage(str(reader.run))], SampleSink(), made_of=made_of)
     run_job(job, output, config.executor)
 
 
@@ -215,7 +208,7 @@ def _print_results(config: CrossValidateConfig, trials: Sequence[Trial]) -> None
     text = format_markdown(record)
     write_atomic(config.output / "results.md", text)
     console.print(Markdown(text))
-    print_path("the results", config.output)
+    print_path("results saved to", config.output)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from scipy.stats import t as student
 from trainer.evaluation.bootstrap import compute_intervals
 from trainer.evaluation.metrics import PredictionRecord
 from workflows.reports.accuracy import find_word_kinds
-from workflows.study.arms import has_held_out_color
+from workflows.study.variants import has_held_out_color
 
 PredictionsByTrial = Mapping[tuple[int, str, int], Sequence[PredictionRecord]]
 """Predictions with each query's own prior, by (training queries, variant, seed)."""

@@ -1,4 +1,4 @@
-"""Oracle priors: a clean rendering of the target itself, with all its attributes, whatever of them the query says."""
+"""Oracle priors: a clean drawing of the target with all of its attributes, whether the query mentions them or not."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def format_oracle_id(combination: Combination) -> str:
 
 
 def find_query_combinations(reader: SampleReader, world: WorldConfig) -> dict[str, Combination]:
-    """Query id to what its target is, looked up in the world that the data set was drawn of.
+    """Return the combination of each query's target, from the world that the dataset was drawn from.
 
     Raises:
-        UserError: it was not drawn of that world.
+        UserError: the dataset was drawn from another world.
     """
     combinations: dict[str, Combination] = {}
     first_indices = _compute_first_indices(world)
@@ -41,19 +41,19 @@ def find_query_combinations(reader: SampleReader, world: WorldConfig) -> dict[st
         for query in sample.queries:
             target = max(scene.objects, key=lambda obj: iou(obj.box_xyxy, query.box_xyxy))
             if iou(target.box_xyxy, query.box_xyxy) < 0.99:
-                raise UserError(f"{reader.run} was not drawn of {world}: {query.query_id}; choose another --output")
+                raise UserError(f"{reader.run} was not drawn from {world}: {query.query_id}; choose another --output")
             combinations[query.query_id] = target.combination
     return combinations
 
 
 def _compute_first_indices(world: WorldConfig) -> Mapping[str, int]:
-    """Number of each split's first image."""
+    """Return the index of each split's first image."""
     train, val, test = world.num_train, world.num_val, world.num_test
     return {"train": 1, "val": 1 + train, "testA": 1 + train + val, "testB": 1 + train + val + test}
 
 
 class OracleStage(Stage[Item, Prior]):
-    """Draws and encodes combinations of category, color and pattern; payload: ``combination``."""
+    """Stage that draws and encodes combinations of category, color and pattern; payload: ``combination``."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""The study's results as plots."""
+"""Plots of the study's results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from workflows.reports.plot_style import new_figure, plot_bars, save_figure
-from workflows.study.arms import VARIANTS_BY_NAME
+from workflows.study.variants import VARIANTS_BY_NAME
 
 GROUPS = ("testA", "testB", "two or more distractors", "unseen combinations", "val, positional", "ordinal")
 

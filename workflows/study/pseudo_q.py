@@ -1,9 +1,9 @@
 """Queries by the rules of Pseudo-Q (Jiang et al., CVPR 2022, section 3.2 and its published code), for comparison.
 
-Each object of a category gets its name and name with tag: left, right, top or bottom as the outermost one, if the
-outermost two are more than 50 px apart, or in the outer quarters of the image; middle otherwise; front or behind by
-its area beside the largest. Nothing keeps two objects from the same words. The rules are written anew from their
-description; pixels are those of a image whose longer side is 640.
+Each object of a category gets its name and its name with a tag. Left, right, top and bottom mark the outermost object,
+if the outermost two are more than 50 px apart, or one in the outer quarters of the image; middle marks the others.
+Front and behind compare areas with the largest one. Two objects may get the same words. The rules are implemented from
+their description; pixels are those of an image whose longer side is 640.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BEHIND, FRONT = 0.4, 0.8
 
 
 def generate_pseudo_queries(scene: Scene, category: str) -> list[tuple[str, int]]:
-    """(text, index of the object), each once; one text may be given to several objects."""
+    """Return unique (text, index of the object); several objects may have the same text."""
     members = [i for i, obj in enumerate(scene.objects) if obj.category == category]
     nouns = {i: " ".join([*filter(None, scene.objects[i].attributes.values()), category]) for i in members}
     queries = [(nouns[i], i) for i in members]
@@ -28,7 +28,7 @@ def generate_pseudo_queries(scene: Scene, category: str) -> list[tuple[str, int]
 
 
 def find_ambiguous(queries: Sequence[tuple[str, int]]) -> set[str]:
-    """The texts that several objects have."""
+    """Return the texts of several objects."""
     return {text for text, count in Counter(text for text, _ in queries).items() if count > 1}
 
 

@@ -1,4 +1,4 @@
-"""The control of the programs: the same scenes as ours, looked at by the same detector, with Pseudo-Q's queries."""
+"""Control of the programs: the same scenes, detected by the same models, with Pseudo-Q's queries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from augmentation.detection.detected import DetectedScene
 from augmentation.detection.scene_filters import SceneFilterConfig
 from augmentation.planning.vocabulary import SceneSpec
 from augmentation.queries.labeling import build_scene, make_sample
-from pipeline import Item, Location, Rejected, ShardItems, Stage, list_runs, open_plan, resolve_location
+from pipeline import Item, Location, MapStage, Rejected, ShardItems, list_runs, open_plan, resolve_location
 from shards.reader import SampleReader
 from shards.schema import Query, Sample
 from shards.tiles import decode_image
@@ -20,13 +20,13 @@ from workflows.study.pseudo_q import generate_pseudo_queries
 
 
 def read_requests(rounds: Location) -> dict[str, Mapping[str, Any]]:
-    """Key of each scene to what was asked for, of all rounds."""
+    """Return the request of each scene by key, over all rounds."""
     plans = [open_plan(run) for run in list_runs(rounds)]
     return {item.key: item.payload for plan in plans for shard in plan.shards for item in ShardItems(plan).read(shard)}
 
 
-class ReadSceneStage(Stage[Item, ComposedScene]):
-    """Reads the image of a finished scene, as if it had just been composed; payload: its number and its ``spec``."""
+class ReadSceneStage(MapStage[Item, ComposedScene]):
+    """Stage that reads the image of a finished scene as a composed one; payload: its number and its ``spec``."""
 
     def __init__(self, scenes: str) -> None:
         self._scenes = scenes
@@ -34,39 +34,33 @@ class ReadSceneStage(Stage[Item, ComposedScene]):
     def setup(self) -> None:
         self._reader = SampleReader(resolve_location(self._scenes))
 
-    def process(self, items: list[Item]) -> list[ComposedScene | Rejected]:
-        return [self._read_composed(item) for item in items]
-
-    def _read_composed(self, item: Item) -> ComposedScene:
+    def process_item(self, item: Item) -> ComposedScene:
         image = np.asarray(decode_image(self._reader.read(item.payload["number"]).image))
         spec = SceneSpec.from_payload(item.key, item.payload["spec"])
         return ComposedScene(key=item.key, seed=item.seed, spec=spec, composer="pseudo-q", image=image)
 
 
-class PseudoQStage(Stage[DetectedScene, Sample]):
+class PseudoQStage(MapStage[DetectedScene, Sample]):
     """Stage that labels scenes by the rules of Pseudo-Q, ambiguous queries included."""
 
     @property
     def name(self) -> str:
         return "label"
 
-    def process(self, items: list[DetectedScene]) -> list[Sample | Rejected]:
-        return [self._label(item) for item in items]
-
-    def _label(self, detected: DetectedScene) -> Sample | Rejected:
-        scene = build_scene(detected, SceneFilterConfig().min_requested_iou)
-        generated = generate_pseudo_queries(scene, detected.category)
+    def process_item(self, item: DetectedScene) -> Sample | Rejected:
+        scene = build_scene(item, SceneFilterConfig().min_requested_iou)
+        generated = generate_pseudo_queries(scene, item.category)
         if not generated:
-            return Rejected(key=detected.key, reason="nothing_to_say")
+            return Rejected(key=item.key, reason="nothing_to_say")
         queries = [
             Query(
-                query_id=f"{detected.key}-{number:02d}",
+                query_id=f"{item.key}-{number:02d}",
                 text=text,
-                box_xyxy=detected.detections[target].box_xyxy,
+                box_xyxy=item.detections[target].box_xyxy,
                 split="train",
                 source="pseudo-q",
                 instance=target,
             )
             for number, (text, target) in enumerate(generated)
         ]
-        return make_sample(detected, queries)
+        return make_sample(item, queries)

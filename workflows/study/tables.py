@@ -1,4 +1,4 @@
-"""The study's results as Markdown."""
+"""Markdown tables of the study's results."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ from trainer.config_file import parse_overrides, write_config
 from trainer.evaluate import EvaluateConfig
 from workflows.cli.console import UserError, console
 from workflows.miniature import WEIGHTS
-from workflows.study.arms import Variant
 from workflows.study.trials import TRIAL_FILE, Trial
+from workflows.study.variants import Variant
 
 LOG = "log.txt"
 TEXT_ENCODER = WEIGHTS / "bert"

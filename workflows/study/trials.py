@@ -1,4 +1,4 @@
-"""The networks of a study, and the answers of those that are finished."""
+"""Trials of a study, and the predictions of the finished ones."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from statistics import median
 
 from trainer.evaluate import read_predictions
 from trainer.evaluation.metrics import PredictionRecord
-from workflows.study.arms import Variant
+from workflows.study.variants import Variant
 
 TRIAL_FILE = "trial.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """An arm with one size of the data and one seed."""
+    """Variant with one size of the data and one seed."""
 
     size: int
     variant: Variant
@@ -31,10 +31,10 @@ class Trial:
         return f"{self.variant.name}, {self.size:,} queries, seed {self.seed}"
 
 
-def cells(
+def list_trials(
     sizes: Sequence[int], variants: Sequence[Variant], *, num_seeds: int, num_control_seeds: int, control_size: int
 ) -> Iterator[Trial]:
-    """The main arms with all seeds, most controls with some; seed by seed, so that a study that is stopped is even."""
+    """Yield the trials seed by seed, so that an interrupted study has equally many seeds of all variants."""
     for seed in range(max(num_seeds, num_control_seeds)):
         for size in sizes:
             for variant in variants:
@@ -44,7 +44,7 @@ def cells(
 
 
 def read_trial_predictions(trial: Trial, output: Path) -> dict[str, list[PredictionRecord]]:
-    """Way of giving priors to the judgements of a finished cell, each query's own prior first; none of another cell."""
+    """Read the predictions of a finished trial by prior mode, the query's own prior first; none of other trials."""
     folder, modes = trial.folder(output), dict[str, list[PredictionRecord]]()
     if (folder / TRIAL_FILE).is_file():
         for one in read_predictions(folder):
@@ -53,7 +53,7 @@ def read_trial_predictions(trial: Trial, output: Path) -> dict[str, list[Predict
 
 
 def compute_training_costs(trials: Iterable[Trial], output: Path) -> dict[str, dict[str, float]]:
-    """Size and arm to the median CPU seconds of a training, of those that were trained in one go."""
+    """Compute the median CPU seconds of a training by size and variant, without resumed trainings."""
     seconds: dict[str, dict[str, list[float]]] = {}
     for trial in trials:
         path = trial.folder(output) / TRIAL_FILE

@@ -1,20 +1,19 @@
-"""The study's data: one world cut to several sizes, further training data of several kinds, priors of several kinds.
+"""Training sets of the study: samples of several sizes with several kinds of priors, and extra training data.
 
-Everything is a run of its own that is finished or goes on, below ``<root>``:
+Each set is a resumable run below ``<root>``:
 
-    data/miniature/...        the world, its priors, and scenes of which two prompts in three say looks
-    data/plain/...            scenes whose prompts say none, as the demo's
+    data/miniature/...        the world, its priors, and scenes; two of three prompts have attributes
+    data/plain/...            scenes of prompts without attributes, as in the demo
     data/pasted/...           pasted scenes
-    packed/<size>-<packing>   real samples of a size: own, shuffled or oracle priors, with or without all words
-    packed/<extra>            further training data
+    packed/<size>-<set>       real samples: own, shuffled or oracle priors, with all colors or some held out
+    packed/<extra>            extra training data
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -22,118 +21,36 @@ from typing import Any
 
 from upath import UPath
 
-from augmentation.planning.quotas import QuotaConfig
 from generation.models.checkpoints import compute_fingerprint
 from generation.priors.config import compute_encoder_fingerprint
 from generation.priors.store import PriorSink
-from pipeline import ExecutorConfig, Job, PlanRow, Rejected, Stage, open_plan, run_job, write_atomic
+from pipeline import Job, MapStage, PlanRow, Stage, open_plan, run_job, write_atomic
 from shards.reader import SampleReader
 from shards.schema import Sample
 from shards.writer import SampleSink
-from workflows import augment, generate_priors, ingest
+from workflows import augment
 from workflows.cli.console import UserError
-from workflows.cli.paths import DatasetPaths, get_dataset_paths
+from workflows.cli.paths import get_dataset_paths
 from workflows.miniature.world import cutouts
-from workflows.miniature.world.dataset import Combination, WorldConfig, write_dataset
+from workflows.miniature.world.dataset import Combination
 from workflows.presets import miniature
 from workflows.priors.config import find_prior_store_path, load_prior_config
 from workflows.priors.join import JoinStage
 from workflows.priors.query_parsing import Queries, parse_queries
-from workflows.study.arms import ExtraData, Variant, has_held_out_color
 from workflows.study.oracle import OracleStage, find_query_combinations, format_oracle_id
 from workflows.study.sample_stages import ReadStage, SampleQueriesStage, select_queries
 from workflows.study.scenes import PseudoQStage, ReadSceneStage, read_requests
 from workflows.study.trials import Trial
-
-QUERIES_PER_IMAGE = 3.5
-"""Of the world's training split; a little less than it has, so that images enough are drawn."""
-
-EXPECTED_YIELD = 0.5
-"""Of the scenes that are asked for, at most so many are trained on."""
-
-SCENES_PER_QUOTA_QUERY = 120
+from workflows.study.variants import ExtraData, has_held_out_color
+from workflows.study.world import EVALUATED_SPLITS, StudyData, make_world, render_priors
 
 PROMPT_ATTRIBUTES = ((), ("color",), ("pattern", "color"))
-"""Kinds of looks that prompts of the main arms' scenes say. The arm of plain prompts, which are the default since, came
-after those."""
-
-EVALUATED_SPLITS = ("val", "testA", "testB")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyData:
-    """Where everything lies, and how much of it there is."""
-
-    root: UPath
-    sizes: tuple[int, ...]
-    """Training queries."""
-
-    num_scenes: int
-    """Scenes to ask for."""
-
-    num_val: int
-    num_test: int
-    pretrained_visual: Path
-    """Backbone that all networks start from."""
-
-    executor: ExecutorConfig
-
-    @property
-    def paths(self) -> DatasetPaths:
-        return get_dataset_paths("miniature", self.root / "data")
-
-    @property
-    def quotas(self) -> QuotaConfig:
-        """In proportion to the scenes, as a data set of the default size has them."""
-        return QuotaConfig(queries_per_quota=max(1, self.num_scenes // SCENES_PER_QUOTA_QUERY))
-
-    @property
-    def world(self) -> WorldConfig:
-        """With images for the largest size, and further ones for as many as scenes can be expected."""
-        num_train = round(max(self.sizes) / QUERIES_PER_IMAGE) + round(EXPECTED_YIELD * self.num_scenes)
-        refer = Path(str(self.root)) / "refer"
-        return WorldConfig(output=refer, num_train=num_train, num_val=self.num_val, num_test=self.num_test)
-
-    @property
-    def evaluated_splits(self) -> Sequence[str]:
-        return EVALUATED_SPLITS
-
-    def samples(self, trial: Trial) -> UPath:
-        return self.root / "packed" / f"{trial.size}-{trial.variant.training_set}"
-
-    def extra(self, variant: Variant) -> UPath | None:
-        return None if variant.extra is None else self.root / "packed" / variant.extra
-
-    def further(self, variants: Iterable[Variant]) -> dict[str, dict[str, int]]:
-        """Images and queries of the further training data of these arms, by kind."""
-        readers = {
-            variant.extra: SampleReader(paths)
-            for variant in variants
-            if variant.extra and (paths := self.extra(variant))
-        }
-        return {kind: {"images": len(one), "queries": one.num_queries} for kind, one in readers.items()}
-
-    def sum_stage_seconds(self) -> dict[str, float]:
-        """What the stages of the priors and of the scenes took, all their processes together."""
-        data = self.root / "data"
-        places = {
-            "priors": data / "priors",
-            "prompted scenes": self.paths.scene_rounds,
-            "scenes of plain prompts": get_dataset_paths("plain", data).scene_rounds,
-            "pasted scenes": get_dataset_paths("pasted", data).scene_rounds,
-        }
-        return {
-            name: round(sum(map(_read_stage_seconds, paths.rglob("report.json"))), 1) for name, paths in places.items()
-        }
-
-
-def _read_stage_seconds(report: UPath) -> float:
-    return float(sum(json.loads(report.read_text())["stage_seconds"].values()))
+"""Attributes in the prompts of the main variants' scenes; prompts without attributes became the default later."""
 
 
 def prepare_data(data: StudyData, trials: Collection[Trial]) -> None:
-    """Make what the networks need, or find it made."""
-    _make_world(data)
+    """Make the missing data of the trials."""
+    make_world(data)
     reader = SampleReader(data.paths.samples)
     taken = set[int]()
     for training_set in dict.fromkeys(trial.variant.training_set for trial in trials):
@@ -150,48 +67,11 @@ def prepare_data(data: StudyData, trials: Collection[Trial]) -> None:
         _make_extras(data, reader, extras, taken)
 
 
-def _make_world(data: StudyData) -> None:
-    """Images, samples and priors.
-
-    Raises:
-        UserError: the world that is there is another one.
-    """
-    drawn, wanted = data.root / "world.json", _get_world_settings(asdict(data.world))
-    if not drawn.is_file():
-        write_dataset(data.world)
-        write_atomic(drawn, json.dumps(wanted, indent=1))
-    elif (there := _get_world_settings(json.loads(drawn.read_text()))) != wanted:
-        raise UserError(
-            f"{data.root} holds the data of another study ({there}, wanted is {wanted}); sizes, scenes, val and test "
-            "cannot change there: choose another --output"
-        )
-    config = ingest.IngestConfig(
-        annotations=UPath(data.world.output / "miniature"),
-        images=UPath(data.world.output / "images"),
-        data=data.root / "data",
-        executor=data.executor,
-    )
-    ingest.main(config)
-    _generate_priors(data, "samples")
-
-
-def _get_world_settings(world: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides a world's images, as JSON values: not where they lie."""
-    values: dict[str, Any] = json.loads(json.dumps({name: one for name, one in world.items() if name != "output"}))
-    return values
-
-
-def _generate_priors(data: StudyData, source: Any) -> None:
-    generate_priors.main(
-        generate_priors.GeneratePriorsConfig(source=source, data=data.root / "data", executor=data.executor)
-    )
-
-
 def _select_images(reader: SampleReader, size: int, holds_out_colors: bool) -> list[int]:
-    """Numbers of the first training images that have ``size`` queries together, and of all that are evaluated.
+    """Return the indices of the first training images with ``size`` queries in total, and of all evaluated images.
 
     Raises:
-        UserError: there are not so many.
+        UserError: the world has too few queries.
     """
     numbers, left = list[int](), size
     for number, entry in enumerate(reader.index):
@@ -204,26 +84,23 @@ def _select_images(reader: SampleReader, size: int, holds_out_colors: bool) -> l
                 left -= num_kept
     if left > 0:
         raise UserError(
-            f"the study's world has {size - left:,} training queries, {size:,} are wanted; use smaller --sizes"
+            f"the study's world has only {size - left:,} training queries, {size:,} are needed; use smaller --sizes"
         )
     return numbers
 
 
-class HoldOutColorsStage(Stage[Sample, Sample]):
-    """Takes the training queries out that say one of the withheld words, with their priors."""
+class HoldOutColorsStage(MapStage[Sample, Sample]):
+    """Stage that removes training queries with held-out colors, and their priors."""
 
-    def process(self, items: list[Sample]) -> list[Sample | Rejected]:
-        return [self._drop_held_out(item) for item in items]
-
-    def _drop_held_out(self, sample: Sample) -> Sample:
-        queries = enumerate(sample.queries)
+    def process_item(self, item: Sample) -> Sample:
+        queries = enumerate(item.queries)
         return select_queries(
-            sample, [i for i, one in queries if one.split != "train" or not has_held_out_color(one.text)]
+            item, [i for i, one in queries if one.split != "train" or not has_held_out_color(one.text)]
         )
 
 
 def _find_prior_ids(data: StudyData, reader: SampleReader, priors: str) -> tuple[dict[str, str], UPath]:
-    """Query id to the id of its prior, and the store that it lies in."""
+    """Return the prior id of each query, and the store of these priors."""
     if priors == "oracle":
         targets = find_query_combinations(reader, data.world)
         return {query: format_oracle_id(target) for query, target in targets.items()}, _make_oracle_store(data, targets)
@@ -235,7 +112,7 @@ def _find_prior_ids(data: StudyData, reader: SampleReader, priors: str) -> tuple
 
 
 def _shuffle_within_splits(reader: SampleReader, ids: Mapping[str, str]) -> dict[str, str]:
-    """Each query with another prior of its split than its own; every prior as often as before."""
+    """Give each query the prior of another one of its split; every prior is used as often as before."""
     of_split: dict[str, list[str]] = {}
     for sample in reader:
         for query in sample.queries:
@@ -244,7 +121,7 @@ def _shuffle_within_splits(reader: SampleReader, ids: Mapping[str, str]) -> dict
 
 
 def shuffle_priors(queries: Sequence[str], ids: Mapping[str, str]) -> dict[str, str]:
-    """Each query with the prior of another one, drawn at random; never its own, if none has more than half of them."""
+    """Give each query the prior of another one at random, never its own unless more than half of all share it."""
     random, given = Random(f"exchanged/{len(queries)}"), [ids[query] for query in queries]
     random.shuffle(given)
     for i, query in enumerate(queries):
@@ -283,7 +160,7 @@ def _pack(
     name: str,
     further: Sequence[Stage[Any, Any]] = (),
 ) -> None:
-    """Samples joined with their priors, through further stages."""
+    """Write samples with their priors, after further stages."""
     stages = [JoinStage(samples, store), *further]
     sources = {
         "samples": open_plan(samples).plan_hash,
@@ -293,7 +170,7 @@ def _pack(
 
 
 def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[ExtraData], taken: Collection[int]) -> None:
-    """Further training data; the prompted scenes first, since the others are to be as many."""
+    """Make the extra training data; the prompted scenes come first, since the others have as many queries."""
     config, plain = _make_scene_config(data, "miniature", PROMPT_ATTRIBUTES), _make_scene_config(data, "plain", ((),))
     augment.make_scenes(config)
     scenes = SampleReader(data.paths.scenes)
@@ -313,7 +190,7 @@ def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[ExtraDa
 
 
 def _pack_scenes(data: StudyData, scenes: SampleReader) -> None:
-    _generate_priors(data, "scenes")
+    render_priors(data, "scenes")
     prior = load_prior_config(data.paths.prior_config)
     queries = Queries(dataset="miniature", source="scenes", data=data.root / "data")
     ids = {row.key: row.prior_id for row in parse_queries(queries, prior, data.executor)}
@@ -322,7 +199,7 @@ def _pack_scenes(data: StudyData, scenes: SampleReader) -> None:
 
 
 def _pack_pseudo_q_scenes(data: StudyData, config: augment.AugmentConfig, run: UPath, name: str) -> None:
-    """The scenes of a run, looked at by the same models, with Pseudo-Q's queries, as many of each."""
+    """Label the scenes of a run by Pseudo-Q's rules after detection by the same models, with as many queries each."""
     scenes, requested = SampleReader(run), read_requests(get_dataset_paths(config.dataset, config.data).scene_rounds)
     rows = [
         PlanRow(key=entry.key, payload={"number": i, "spec": dict(requested[entry.key])}, group="train")
@@ -340,11 +217,11 @@ def _pack_pseudo_q_scenes(data: StudyData, config: augment.AugmentConfig, run: U
 
 
 def _pack_real_images(data: StudyData, reader: SampleReader, taken: Collection[int], count: int) -> None:
-    """So many images of the world that no network is trained on otherwise."""
+    """Pack ``count`` images of the world that no other network trains on."""
     rest = (i for i, entry in enumerate(reader.index) if entry.split == "train" and i not in taken)
     numbers = list(islice(rest, count))
     if len(numbers) < count:
-        raise UserError(f"the world has {len(numbers)} further images for {count} scenes; ask for more")
+        raise UserError(f"the world has only {len(numbers)} further images for {count} scenes; raise EXPECTED_YIELD")
     ids, store = _find_prior_ids(data, reader, "own")
     _pack(data, data.paths.samples, _iterate_rows(reader, numbers, ids), store, "real-images")
 
@@ -352,10 +229,12 @@ def _pack_real_images(data: StudyData, reader: SampleReader, taken: Collection[i
 def _make_scene_config(
     data: StudyData, dataset: str, attribute_sets: tuple[tuple[str, ...], ...]
 ) -> augment.AugmentConfig:
-    """Of prompted scenes, as a data set of their own.
+    """Return the configuration of prompted scenes as a separate dataset.
 
     Args:
-        looks: kinds of them that a prompt may say together.
+        data: folders of the study.
+        dataset: name of the dataset.
+        attribute_sets: sets of attributes that a prompt may contain together.
     """
     vocabulary = data.root / f"vocabulary-{dataset}.json"
     write_atomic(vocabulary, json.dumps(replace(miniature.vocabulary(), attribute_sets=attribute_sets).to_json()))
@@ -379,13 +258,15 @@ def _make_pasted_config(data: StudyData) -> augment.AugmentConfig:
 
 
 def _make_matching_scenes(data: StudyData, config: augment.AugmentConfig, num_queries: Sequence[int]) -> UPath:
-    """Scenes, then as many of them as there are prompted ones, and as many queries.
+    """Make scenes and select as many of them as prompted scenes, with as many queries.
 
     Args:
-        num_queries: of each prompted scene.
+        data: folders of the study.
+        config: configuration of the scenes.
+        num_queries: number of queries of each prompted scene.
 
     Returns:
-        Where they lie.
+        Folder of the selected scenes.
     """
     augment.make_scenes(config)
     made = SampleReader(get_dataset_paths(config.dataset, config.data).scenes)
@@ -396,9 +277,9 @@ def _make_matching_scenes(data: StudyData, config: augment.AugmentConfig, num_qu
     rows = [PlanRow(key=made.index[i].key, payload={"number": i}, group="train") for i in sorted(chosen)]
     stages: list[Stage[Any, Any]] = [ReadStage(str(made.run)), SampleQueriesStage(max_queries)]
     sources = {"scenes": open_plan(made.run).plan_hash, "max_queries": max_queries}
-    get_packed_run = data.root / "packed" / config.dataset
-    _run_study_job(data, "scenes", rows, stages, SampleSink(), get_packed_run, sources)
-    return get_packed_run
+    packed = data.root / "packed" / config.dataset
+    _run_study_job(data, "scenes", rows, stages, SampleSink(), packed, sources)
+    return packed
 
 
 def _run_study_job(
@@ -410,19 +291,16 @@ def _run_study_job(
     output: UPath,
     sources: Mapping[str, Any],
 ) -> None:
-    """One run.
+    """Run a job over rows.
 
     Args:
-        made_of: what decides it beside the rows: its sources and models.
+        data: folders of the study.
+        name: name of the job.
+        rows: rows of the plan.
+        stages: stages of the job.
+        sink: sink of the job.
+        output: folder of the run.
+        sources: fingerprints of sources and models, which decide the output together with the rows.
     """
-    digest = hashlib.sha256(json.dumps([[row.key, row.payload] for row in rows], sort_keys=True).encode()).hexdigest()
-    job = Job(
-        name=name,
-        fingerprint={"rows": digest, **sources},
-        inputs=lambda: iter(rows),
-        items_per_shard=500,
-        seed=0,
-        stages=list(stages),
-        sink=sink,
-    )
+    job = Job.from_rows(name, lambda: rows, stages, sink, made_of=sources)
     run_job(job, output, data.executor)

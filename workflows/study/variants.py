@@ -1,4 +1,4 @@
-"""The arms: what each network is trained on."""
+"""Variants of the study: the training data and settings of each network."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 Priors = Literal["own", "shuffled", "oracle"]
-"""``own``: drawn from the query. ``shuffled``: those of other queries. ``oracle``: a clean rendering of the target."""
+"""Prior mode: ``own`` is rendered from the query, ``shuffled`` belongs to another query, ``oracle`` is a clean drawing
+of the target."""
 
 ExtraData = Literal["prompted", "plain", "pasted", "pseudo-q", "plain-pseudo-q", "real-images"]
-"""Training data beside the real ones: prompted scenes; those of prompts without colors and patterns; pasted ones; both
-kinds of prompted ones with Pseudo-Q's queries instead of proved ones; as many further images of the world itself."""
+"""Kind of training data in addition to the real samples.
+
+``prompted`` and ``plain`` are generated scenes; prompts of ``plain`` have no colors and patterns. ``pasted`` are pasted
+scenes. ``pseudo-q`` and ``plain-pseudo-q`` are the same images with Pseudo-Q's queries instead of verified ones.
+``real-images`` are equally many further images of the world."""
 
 HELD_OUT_COLORS = frozenset({"purple", "pink", "brown"})
-"""Three of ten colors. Text-to-image model and CLIP know them, as large ones know more words than grounding
-data hold."""
+"""Three of ten colors. Text-to-image model and CLIP know them, as large models know words that grounding data lack."""
 
 
 def has_held_out_color(text: str) -> bool:
-    """Whether a query says one of the words that some arms withhold."""
+    """Return whether a query contains a color that some variants hold out."""
     return not HELD_OUT_COLORS.isdisjoint(text.split())
 
 
@@ -39,39 +42,43 @@ class TrainingSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """What a network is given."""
+    """Training data and settings of a network."""
 
     name: str
     priors: Priors | None = None
+    """Prior mode; None trains without priors."""
+
     extra: ExtraData | None = None
+    """Extra training data; None trains on real samples alone."""
+
     max_extra_fraction: float | None = 0.25
-    """Of the images that are looked at, at most so many are of the further training data; None: all of it in each
-    epoch. Of the two, this one was chosen, on val with one seed."""
+    """Maximum fraction of extra images per epoch; None uses all of them in each epoch. It was chosen on val with one
+    seed."""
 
     steps_factor: int = 1
-    """Times the steps of the others."""
+    """Factor of the study's ``steps``."""
 
     prior_scale: float = 1.0
     """Factor of the priors; see ``NetworkConfig.prior_scale``."""
 
     use_prior_verification: bool = False
-    """Flag to score image features against the prior, too, with ``prior_loss_weight`` 1; not the published method."""
+    """Whether image features are scored against the prior, with ``prior_loss_weight`` 1; not the published method."""
 
     holds_out_colors: bool = False
-    """Training has no query that says one of the words ``HELD_OUT_COLORS``."""
+    """Whether training leaves out queries with a word of ``HELD_OUT_COLORS``."""
 
     is_main: bool = False
-    """One of the four that the paper compares; the others are controls."""
+    """Whether the paper compares this variant; the others are controls."""
 
     all_seeds: bool = False
-    """As many as the main arms have."""
+    """Whether the variant has as many seeds as the main ones."""
 
     all_sizes: bool = False
-    """The others are trained at one size."""
+    """Whether the variant is trained at all sizes."""
 
     @property
     def training_set(self) -> TrainingSet:
-        """Of the real samples that it reads."""
+        """Return the real samples that the variant trains on."""
         return TrainingSet(priors=self.priors or "own", holds_out_colors=self.holds_out_colors)
 
 

@@ -1,0 +1,142 @@
+"""World of a study: its images, samples and priors, and the folders of all its data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from upath import UPath
+
+from augmentation.planning.quotas import QuotaConfig
+from pipeline import ExecutorConfig, write_atomic
+from shards.reader import SampleReader
+from workflows import generate_priors, ingest
+from workflows.cli.console import UserError
+from workflows.cli.paths import DatasetPaths, get_dataset_paths
+from workflows.miniature.world.dataset import WorldConfig, write_dataset
+from workflows.priors.query_parsing import QuerySource
+from workflows.study.trials import Trial
+from workflows.study.variants import Variant
+
+QUERIES_PER_IMAGE = 3.5
+"""Queries per training image, a little below the world's, so that there are enough images."""
+
+EXPECTED_YIELD = 0.5
+"""Upper bound of the share of requested scenes that are trained on."""
+
+SCENES_PER_QUOTA_QUERY = 120
+"""Requested scenes per query of a quota, as in a dataset of the default size."""
+
+
+EVALUATED_SPLITS = ("val", "testA", "testB")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyData:
+    """Folders and sizes of the study's data."""
+
+    root: UPath
+    sizes: tuple[int, ...]
+    """Numbers of training queries."""
+
+    num_scenes: int
+    """Number of scenes to request."""
+
+    num_val: int
+    num_test: int
+    pretrained_visual: Path
+    """Checkpoint of all networks' backbones."""
+
+    executor: ExecutorConfig
+
+    @property
+    def paths(self) -> DatasetPaths:
+        return get_dataset_paths("miniature", self.root / "data")
+
+    @property
+    def quotas(self) -> QuotaConfig:
+        """Return quotas in proportion to the number of scenes."""
+        return QuotaConfig(queries_per_quota=max(1, self.num_scenes // SCENES_PER_QUOTA_QUERY))
+
+    @property
+    def world(self) -> WorldConfig:
+        """Return a world with images for the largest size, and further ones for as many as the expected scenes."""
+        num_train = round(max(self.sizes) / QUERIES_PER_IMAGE) + round(EXPECTED_YIELD * self.num_scenes)
+        refer = Path(str(self.root)) / "refer"
+        return WorldConfig(output=refer, num_train=num_train, num_val=self.num_val, num_test=self.num_test)
+
+    @property
+    def evaluated_splits(self) -> Sequence[str]:
+        return EVALUATED_SPLITS
+
+    def samples(self, trial: Trial) -> UPath:
+        return self.root / "packed" / f"{trial.size}-{trial.variant.training_set}"
+
+    def extra(self, variant: Variant) -> UPath | None:
+        return None if variant.extra is None else self.root / "packed" / variant.extra
+
+    def further(self, variants: Iterable[Variant]) -> dict[str, dict[str, int]]:
+        """Count images and queries of the variants' extra training data, by kind."""
+        readers = {
+            variant.extra: SampleReader(paths)
+            for variant in variants
+            if variant.extra and (paths := self.extra(variant))
+        }
+        return {kind: {"images": len(one), "queries": one.num_queries} for kind, one in readers.items()}
+
+    def sum_stage_seconds(self) -> dict[str, float]:
+        """Sum the seconds of the stages that make priors and scenes, over all processes."""
+        data = self.root / "data"
+        places = {
+            "priors": data / "priors",
+            "prompted scenes": self.paths.scene_rounds,
+            "scenes of prompts without attributes": get_dataset_paths("plain", data).scene_rounds,
+            "pasted scenes": get_dataset_paths("pasted", data).scene_rounds,
+        }
+        return {
+            name: round(sum(map(_read_stage_seconds, paths.rglob("report.json"))), 1) for name, paths in places.items()
+        }
+
+
+def _read_stage_seconds(report: UPath) -> float:
+    return float(sum(json.loads(report.read_text())["stage_seconds"].values()))
+
+
+def make_world(data: StudyData) -> None:
+    """Draw images, ingest samples and render priors.
+
+    Raises:
+        UserError: the folder has another world.
+    """
+    path, requested = data.root / "world.json", _get_world_settings(asdict(data.world))
+    if not path.is_file():
+        write_dataset(data.world)
+        write_atomic(path, json.dumps(requested, indent=1))
+    elif (existing := _get_world_settings(json.loads(path.read_text()))) != requested:
+        raise UserError(
+            f"{data.root} has the data of another study ({existing} instead of {requested}); sizes, scenes, val and "
+            "test cannot change there, so choose another --output"
+        )
+    config = ingest.IngestConfig(
+        annotations=UPath(data.world.output / "miniature"),
+        images=UPath(data.world.output / "images"),
+        data=data.root / "data",
+        executor=data.executor,
+    )
+    ingest.main(config)
+    render_priors(data, "samples")
+
+
+def _get_world_settings(world: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide a world's images, as JSON values; its folder does not."""
+    values: dict[str, Any] = json.loads(json.dumps({name: one for name, one in world.items() if name != "output"}))
+    return values
+
+
+def render_priors(data: StudyData, source: QuerySource) -> None:
+    generate_priors.main(
+        generate_priors.GeneratePriorsConfig(source=source, data=data.root / "data", executor=data.executor)
+    )
