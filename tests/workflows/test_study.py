@@ -272,7 +272,7 @@ def test_a_training_that_fails_says_why_and_where(data: UPath, tmp_path: Path) -
 
 
 def test_a_cross_validation_that_cannot_be_is_refused(data: UPath, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"variants \['oracle priors'\] need the miniature world"):
+    with pytest.raises(UserError, match=r"unknown variants \['oracle priors'\]"):
         CrossValidateConfig(dataset="miniature", variants=("oracle priors",))
     with pytest.raises(UserError, match="run `make pack` first"):
         main(CrossValidateConfig(dataset="mine", data=data, output=tmp_path))
