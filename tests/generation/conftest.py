@@ -9,8 +9,8 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from generation.models.image_encoder import EncoderConfig
-from generation.models.text_to_image import RenderConfig
+from generation.models.image_encoder import EncoderConfig, ImageEncoder
+from generation.models.text_to_image import RenderConfig, Renderer
 from generation.parsing.attributes import AttributeParser
 from generation.priors.config import PriorConfig
 
@@ -99,3 +99,13 @@ def prior_config(checkpoints: Path) -> PriorConfig:
         ),
         encoder=EncoderConfig(checkpoint=str(checkpoints / "clip"), device="cpu"),
     )
+
+
+@pytest.fixture(scope="module")
+def renderer(prior_config: PriorConfig) -> Renderer:
+    return Renderer(prior_config.render)
+
+
+@pytest.fixture(scope="module")
+def encoder(prior_config: PriorConfig) -> ImageEncoder:
+    return ImageEncoder(prior_config.encoder)

@@ -151,7 +151,7 @@ def test_a_mutated_file_is_read_or_named(name: str) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_a_mutated_photograph_is_read_or_named(kind: str) -> None:
+def test_a_mutated_image_is_read_or_named(kind: str) -> None:
     content = encoded(kind)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "photo"

@@ -13,7 +13,7 @@ from PIL import Image
 from shards.images import ImageError, read_image, read_upright_size
 
 
-def test_photographs_of_telephones_are_kept_byte_for_byte(tmp_path: Path) -> None:
+def test_images_of_phones_are_kept_byte_for_byte(tmp_path: Path) -> None:
     images = [Image.new("RGB", (64, 48), color) for color in ("red", "blue")]
     images[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=images[1:])
     with Image.open(tmp_path / "a.jpg") as image:
@@ -21,7 +21,7 @@ def test_photographs_of_telephones_are_kept_byte_for_byte(tmp_path: Path) -> Non
     assert read_image(tmp_path / "a.jpg") == ((tmp_path / "a.jpg").read_bytes(), (64, 48))
 
 
-def test_transparency_becomes_white_and_cmyk_keeps_its_colour(tmp_path: Path) -> None:
+def test_transparency_becomes_white_and_cmyk_keeps_its_color(tmp_path: Path) -> None:
     clear = Image.new("P", (10, 8), 0)
     clear.putpalette([0, 0, 0, 255, 0, 0])
     clear.save(tmp_path / "a.png", transparency=0)

@@ -43,7 +43,7 @@ def test_a_rotated_jpeg_is_made_upright(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_greyscale_is_kept_byte_for_byte(tmp_path: Path, kind: str) -> None:
+def test_grayscale_is_kept_byte_for_byte(tmp_path: Path, kind: str) -> None:
     Image.new("L", (10, 8), 100).save(tmp_path / "a", kind)
     content, size = read_image(tmp_path / "a")
     assert (content, size) == ((tmp_path / "a").read_bytes(), (10, 8))
@@ -57,7 +57,7 @@ def test_other_modes_become_rgb(tmp_path: Path, mode: str) -> None:
         assert (image.mode, size) == ("RGB", (10, 8))
 
 
-def test_sixteen_bit_grey_keeps_its_range(tmp_path: Path) -> None:
+def test_sixteen_bit_gray_keeps_its_range(tmp_path: Path) -> None:
     Image.fromarray(np.full((8, 10), 32768, np.uint16)).save(tmp_path / "a.png")
     content, _ = read_image(tmp_path / "a.png")
     with Image.open(io.BytesIO(content)) as image:

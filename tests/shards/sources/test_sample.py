@@ -19,7 +19,7 @@ def test_a_source_sample_survives_its_plan(tmp_path: Path) -> None:
     assert SourceSample.from_payload(json.loads(json.dumps(sample.to_payload()))) == sample
 
 
-def test_long_names_of_photographs_give_short_keys_of_their_own() -> None:
+def test_long_names_of_images_give_short_keys_of_their_own() -> None:
     first, second = (make_image_key("own", f"{'folder/' * 40}{i}.jpg", "train") for i in (1, 2))
     assert first != second
     assert len(make_sample(key=first).key) <= 80

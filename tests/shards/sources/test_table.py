@@ -115,7 +115,7 @@ def test_a_folder_without_tables_and_a_missing_file_are_named(tmp_path: Path) ->
         list(read_table(tmp_path / "own.csv", "own"))
 
 
-def test_names_with_annotation_numbers_mean_the_photograph(tmp_path: Path) -> None:
+def test_names_with_annotation_numbers_mean_the_image(tmp_path: Path) -> None:
     path = _lines(
         tmp_path / "own.jsonl",
         {"image": "coco/COCO_train2014_000000000716_225429.jpg", "query": "cup", "box": [0, 0, 4, 4]},
@@ -144,7 +144,7 @@ def test_parquet_of_the_hub_has_its_splits_in_the_names_of_files(tmp_path: Path)
         list(read_table(tmp_path, "hub"))
 
 
-def test_pictures_within_a_table_are_told_of(tmp_path: Path) -> None:
+def test_images_within_a_tables_are_refused(tmp_path: Path) -> None:
     rows = [{"image": {"bytes": b"x", "path": None}, "query": "cup", "box": [1.0, 2.0, 3.0, 4.0]}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
     with pytest.raises(SourceError, match=r"row 0: image holds the image itself; write the images to files"):

@@ -27,7 +27,7 @@ needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="the real annotations 
     ],
 )
 @pytest.mark.parametrize("legacy", [True, False])
-def test_transvg_boxes_follow_their_data_set(
+def test_transvg_boxes_follow_their_dataset(
     tmp_path: Path, name: str, row: Any, box: tuple[int, ...], legacy: bool
 ) -> None:
     torch.save([row], tmp_path / f"{name}_val.pth", _use_new_zipfile_serialization=not legacy)
@@ -85,14 +85,14 @@ def test_transvg_rows_get_all_instances_of_their_image_by_annotation(tmp_path: P
         (("photo.png", "12.pth", [1, 2, 3, 4], "cup", []), "row 0: the box .* is not that of its annotation"),
     ],
 )
-def test_instances_of_other_photographs_are_noticed(tmp_path: Path, row: Any, message: str) -> None:
+def test_instances_of_other_images_are_noticed(tmp_path: Path, row: Any, message: str) -> None:
     write_refer(tmp_path)
     torch.save([row], tmp_path / "unc_val.pth")
     with pytest.raises(SourceError, match=message):
         list(read_transvg(tmp_path, "unc", "unc", tmp_path / "instances.json"))
 
 
-def test_trainval_features_and_other_data_sets_are_no_splits(tmp_path: Path) -> None:
+def test_trainval_features_and_other_datasets_are_no_splits(tmp_path: Path) -> None:
     rows = [("photo.png", "11.pth", [1, 2, 3, 4], "left cup", [])]
     for name in ("gref_train", "gref_val", "gref_trainval", "gref_umd_test", "gref_val_fea"):
         torch.save(rows, tmp_path / f"{name}.pth")

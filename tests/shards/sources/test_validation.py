@@ -19,7 +19,7 @@ def _lines(path: Path, *records: dict[str, Any]) -> Path:
     return path
 
 
-def test_screening_lists_what_is_left_out_and_keeps_the_rest(tmp_path: Path) -> None:
+def test_validation_lists_problems_and_keeps_the_rest(tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
     Image.new("RGB", (10, 8)).save(images / "a.png")

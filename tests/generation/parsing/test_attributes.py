@@ -13,7 +13,7 @@ from generation.parsing.attributes import MAX_WORDS, AttributeParser, Attributes
 from generation.parsing.normalization import normalize_text
 from generation.priors.prompt import build_prompt_text
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+SHARED = Path(__file__).resolve().parents[3].parent / "shared"
 
 HEADS = {
     "left guy": "guy",
@@ -110,7 +110,7 @@ COLORS = {
 
 
 @pytest.mark.parametrize(("query", "colors"), COLORS.items())
-def test_colours_say_what_they_modify(parser: AttributeParser, query: str, colors: set[tuple[str, str]]) -> None:
+def test_colors_say_what_they_modify(parser: AttributeParser, query: str, colors: set[tuple[str, str]]) -> None:
     assert set(_read(parser, query).colors) == colors
 
 
@@ -157,7 +157,7 @@ def test_clothes_belong_to_the_person_named_last(parser: AttributeParser) -> Non
     assert [t.colors for t in _read(parser, "man next to bus in red shirt").wearing] == [("red",)]
 
 
-def test_colours_of_a_related_person_are_kept_with_it(parser: AttributeParser) -> None:
+def test_colors_of_a_related_person_are_kept_with_it(parser: AttributeParser) -> None:
     (related,) = _read(parser, "couch behind the lady in red").related
     assert [noun_phrase.colors for noun_phrase in related.details] == [("red",)]
 
@@ -199,7 +199,7 @@ def test_the_written_form_is_kept_beside_the_corrected_one(parser: AttributePars
     assert (target.surface, target.lemma) == ("brocolli", "broccoli")
 
 
-def test_control_characters_case_and_spaces_are_normalised() -> None:
+def test_control_characters_case_and_spaces_are_normalized() -> None:
     assert normalize_text("  Left\x00 GUY\tw/ Hat!! ") == "left guy with hat"
 
 
@@ -209,11 +209,11 @@ def test_a_query_without_letters_is_refused_by_name(parser: AttributeParser, tex
         parser.parse([text])
 
 
-def test_an_empty_query_is_an_error_of_the_room() -> None:
+def test_an_empty_query_is_an_error_of_the_package() -> None:
     assert issubclass(EmptyQueryError, GenerationError)
 
 
-def test_a_query_of_500_words_keeps_head_and_colour(parser: AttributeParser) -> None:
+def test_a_query_of_500_words_keeps_head_and_color(parser: AttributeParser) -> None:
     read = _read(parser, "red cup " + "with a very long story about the table " * 62)
     assert read.truncated
     assert (read.target.lemma, read.target.colors) == ("cup", ("red",))

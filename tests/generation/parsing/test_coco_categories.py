@@ -10,7 +10,7 @@ import pytest
 
 from generation.parsing.attributes import AttributeParser
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real"
+REAL = Path(__file__).resolve().parents[3].parent / "shared" / "real"
 
 CATEGORIES = {
     "left guy": "person",

@@ -11,7 +11,7 @@ import pytest
 from generation.parsing.attributes import AttributeParser
 from generation.priors.prompt import PHOTO_TEMPLATES, PromptConfig, build_prompt, build_prompt_text
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+SHARED = Path(__file__).resolve().parents[3].parent / "shared"
 
 PROMPTS = {
     "blue shirt left": "a person in a blue shirt",

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.hand_checked import check_parser
 from generation.parsing.attributes import AttributeParser
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real"
+REAL = Path(__file__).resolve().parents[3].parent / "shared" / "real"
 
 
 @pytest.mark.parametrize(("what", "least"), [("head", 0.97), ("colors", 0.97), ("location", 0.97), ("prompt", 0.95)])
