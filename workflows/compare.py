@@ -18,7 +18,6 @@ from rich.markdown import Markdown
 
 from pipeline import write_atomic
 from trainer.evaluate import read_predictions
-from trainer.evaluation.metrics import PredictionRecord
 from workflows.cli.console import console, print_path, run
 from workflows.reports.accuracy import compare_evaluations
 from workflows.reports.accuracy_tables import format_comparison
@@ -36,7 +35,9 @@ class CompareConfig:
 
 def main(config: CompareConfig) -> None:
     """Print and write the comparison."""
-    comparison = compare_evaluations(*(_read_first_records(folder) for folder in (config.first, config.second)))
+    evaluations = [read_predictions(folder) for folder in (config.first, config.second)]
+    # The first prior mode is the one that the report is about.
+    comparison = compare_evaluations(*([one for one in some if one.priors == some[0].priors] for some in evaluations))
     names = (_get_run_name(config.first), _get_run_name(config.second))
     text = format_comparison(names, comparison)
     output = config.output or config.first
@@ -45,11 +46,6 @@ def main(config: CompareConfig) -> None:
     write_atomic(output / "comparison.md", text)
     console.print(Markdown(text))
     print_path("comparison saved to", output / "comparison.md")
-
-
-def _read_first_records(folder: Path) -> list[PredictionRecord]:
-    records = read_predictions(folder)
-    return [one for one in records if one.priors == records[0].priors]
 
 
 def _get_run_name(folder: Path) -> str:

@@ -110,7 +110,12 @@ def main(config: DemoConfig) -> None:
         ("evaluate both", lambda: evaluate_variant("both")),
         ("images", lambda: draw_demo_sheets(data, networks, output / "images")),
     ]
-    seconds = {name: _measure_step(name, step) for name, step in steps}
+    seconds = {}
+    for name, step in steps:
+        console.rule(name)
+        started = time.monotonic()
+        step()
+        seconds[name] = round(time.monotonic() - started, 1)
     print_table(reports)
     _print_times(seconds)
     peak_bytes = (
@@ -120,13 +125,6 @@ def main(config: DemoConfig) -> None:
     (output / "demo.json").write_text(json.dumps(summary, indent=1))
     print_path("table saved to", output / "demo.json")
     print_path("images of priors, scenes and predictions saved to", output / "images")
-
-
-def _measure_step(name: str, step: Callable[[], object]) -> float:
-    console.rule(name)
-    started = time.monotonic()
-    step()
-    return round(time.monotonic() - started, 1)
 
 
 def _print_times(seconds: dict[str, float]) -> None:

@@ -132,7 +132,9 @@ def print_figures(dataset: str, figures: Mapping[str, Any]) -> None:
     for column in ("split", "queries", "published", "refs", "images"):
         table.add_column(column, justify="left" if column == "split" else "right")
     for split, counts in figures["splits"].items():
-        published_text = _format_published(counts["published_queries"], counts["queries"])
+        published, num_read = counts["published_queries"], counts["queries"]
+        difference = "" if num_read == published else " (differs)" if num_read else " (not read)"
+        published_text = "" if published is None else f"{published:,}{difference}"
         table.add_row(
             escape(split), f"{counts['queries']:,}", published_text, f"{counts['refs']:,}", f"{counts['images']:,}"
         )
@@ -150,12 +152,6 @@ def print_figures(dataset: str, figures: Mapping[str, Any]) -> None:
     console.print(f"distractors of the target's category: {', '.join(groups)}")
     _print_words(figures["words"], figures["box_sizes"])
     _print_leaks(figures["shared_images"], figures["same_content"])
-
-
-def _format_published(published: int | None, num_read: int) -> str:
-    if published is None:
-        return ""
-    return f"{published:,}{'' if num_read == published else ' (differs)' if num_read else ' (not read)'}"
 
 
 def _print_words(words: Mapping[str, float], sizes: Mapping[str, float]) -> None:

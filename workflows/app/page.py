@@ -37,7 +37,8 @@ def build_page(session: GroundingSession, examples: Sequence[tuple[Path, str]]) 
         with gr.Row():
             with gr.Column():
                 image = gr.Image(type="filepath", label="image", sources=["upload", "clipboard"], height=320)
-                image.preprocess = _get_upload_path
+                # Pass on the path: gradio would decode the file, and open_image reports its faults.
+                image.preprocess = lambda upload: None if upload is None else str(upload.path)
                 query = gr.Textbox(label="query", placeholder="second cup from the left", max_length=MAX_LETTERS)
                 with_prior = gr.Checkbox(
                     session.generates_priors, label="use a prior", interactive=session.generates_priors
@@ -64,11 +65,6 @@ def build_page(session: GroundingSession, examples: Sequence[tuple[Path, str]]) 
             example_list = gr.Examples([[str(path), text] for path, text in examples], [image, query], label="examples")
             example_list.load_input_event.success(answer, inputs, outputs, api_visibility="private")
     return blocks
-
-
-def _get_upload_path(upload: Any) -> str | None:
-    """Return the path of the uploaded file without decoding it, so that ``open_image`` reports its faults."""
-    return None if upload is None else str(upload.path)
 
 
 def _predict_answer(session: GroundingSession, path: str | None, query: str, with_prior: bool) -> Answer:

@@ -11,7 +11,7 @@ from upath import UPath
 from generation.priors.store import PriorStore
 from pipeline import list_runs, read_ledger, read_receipts
 from shards.reader import SampleReader
-from shards.schema import Query, Sample
+from shards.schema import Sample
 from trainer.evaluation.metrics import PredictionRecord
 from workflows.gallery.site import Entry, Line, Mark
 
@@ -25,7 +25,9 @@ def iterate_samples(run: UPath, split: str | None = None) -> Iterator[Entry]:
     for sample in reader:
         relations = sorted({relation for query in sample.queries for relation in list_relations(query.program)})
         counts = Counter(one.category for one in sample.instances if one.category)
-        target_counts = Counter(_get_category(sample, query) for query in sample.queries).most_common(1)
+        target_counts = Counter(
+            "" if query.instance is None else sample.instances[query.instance].category for query in sample.queries
+        ).most_common(1)
         kind = "scene" if any(query.program for query in sample.queries) else "sample"
         ious = [one.requested_iou for one in sample.instances if one.requested_iou is not None]
         yield Entry(
@@ -90,16 +92,18 @@ def iterate_priors(store: UPath, packed: Sequence[UPath] = ()) -> Iterator[Entry
     priors, queries_by_prior = PriorStore.open(store), _find_queries(packed)
     for prior_id in priors:
         record = priors.record(prior_id)
+        attributes = record.get("attributes") or {}
         queries, score = queries_by_prior.get(prior_id, []), priors.clip_score(prior_id)
-        target = (record.get("attributes") or {}).get("target") or {}
-        category = str((record.get("attributes") or {}).get("category") or target.get("lemma") or "")
+        target = attributes.get("target") or {}
+        category = str(attributes.get("category") or target.get("lemma") or "")
+        note = "; ".join(f"{name}: {_format_value(value)}" for name, value in attributes.items() if name != "query")
         more = f"and {len(queries) - MAX_QUERIES} more queries" if len(queries) > MAX_QUERIES else ""
         yield Entry(
             key=prior_id,
             facts="" if score is None else f"CLIP {score:.1f}",
             image=priors.read_encoded_image(prior_id),
             lines=(
-                Line(text=priors.prompt(prior_id), note=_format_attributes(record.get("attributes") or {})),
+                Line(text=priors.prompt(prior_id), note=note),
                 *(Line(text=f"“{text}”") for text in queries[:MAX_QUERIES]),
                 *((Line(text=more),) if more else ()),
             ),
@@ -137,7 +141,14 @@ def iterate_predictions(records: Sequence[PredictionRecord], run: UPath) -> Iter
             image=sample.image,
             marks=(
                 Mark(box_xyxy=first.target_xyxy, role="truth", label="truth"),
-                *(_make_prediction_mark(one, "predicted" if one is first else "other") for one in answers),
+                *(
+                    Mark(
+                        box_xyxy=one.box_xyxy,
+                        role="predicted" if one is first else "other",
+                        label=f"{one.priors} priors",
+                    )
+                    for one in answers
+                ),
             ),
             lines=(
                 Line(text=query.text, note=format_program(query.program), marks=(0,)),
@@ -156,10 +167,6 @@ def iterate_predictions(records: Sequence[PredictionRecord], run: UPath) -> Iter
         )
 
 
-def _make_prediction_mark(one: PredictionRecord, role: Any) -> Mark:
-    return Mark(box_xyxy=one.box_xyxy, role=role, label=f"{one.priors} priors")
-
-
 def _make_mark(box: Any, category: str, score: float | None) -> Mark:
     return Mark(box_xyxy=box, role="object", label=category if score is None else f"{category} {score:.2f}")
 
@@ -173,10 +180,6 @@ def _find_target_mark(sample: Sample, number: int) -> int:
         return instance
     box = sample.queries[number].box_xyxy
     return next((i for i, one in enumerate(sample.instances) if one.box_xyxy == box), 0)
-
-
-def _get_category(sample: Sample, query: Query) -> str:
-    return "" if query.instance is None else sample.instances[query.instance].category
 
 
 def _get_split(sample: Sample) -> str:
@@ -199,11 +202,6 @@ def format_program(program: Mapping[str, Any] | None) -> str:
     values = (value for name, value in program.items() if name != "op")
     inside = (format_program(value) if isinstance(value, Mapping) else str(value) for value in values)
     return f"{program['op']}({', '.join(inside)})"
-
-
-def _format_attributes(attributes: Mapping[str, Any]) -> str:
-    """Format the record of attributes, as in "target: red, cup; absolute_location: left"."""
-    return "; ".join(f"{name}: {_format_value(value)}" for name, value in attributes.items() if name != "query")
 
 
 def _format_value(value: Any) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -79,8 +79,11 @@ def write_gallery(entries: Iterable[Entry], output: Path, title: str) -> int:
     words: dict[str, dict[str, int]] = {name: {} for name in CHOICES}
     columns = _Columns(words=words)
     total = 0
-    for number, batch in enumerate(_iterate_batches(_record_entries(entries, columns))):
-        items = [_build_item(one, partial / "thumbnails") for one in batch]
+    remaining = iter(entries)
+    for number, batch in enumerate(iter(lambda: list(islice(remaining, PER_FILE)), [])):
+        for entry in batch:
+            columns.add(entry)
+        items = [_build_item(entry, partial / "thumbnails") for entry in batch]
         _write_text(partial / "data" / f"items-{number}.js", f"gallery.fill({number}, {_encode_json(items)})")
         total += len(batch)
     for number, start in enumerate(range(0, total, PER_INDEX)):
@@ -99,17 +102,6 @@ def write_gallery(entries: Iterable[Entry], output: Path, title: str) -> int:
         shutil.copy(path, partial / path.name)
     _replace_folder(partial, output)
     return total
-
-
-def _iterate_batches(entries: Iterator[Entry]) -> Iterator[list[Entry]]:
-    while batch := list(islice(entries, PER_FILE)):
-        yield batch
-
-
-def _record_entries(entries: Iterable[Entry], columns: _Columns) -> Iterator[Entry]:
-    for one in entries:
-        columns.add(one)
-        yield one
 
 
 @dataclass(kw_only=True)
@@ -146,13 +138,12 @@ def _build_item(entry: Entry, folder: Path) -> dict[str, Any]:
         "facts": entry.facts,
         "image": f"thumbnails/{name}",
         "size": size,
-        "marks": [[*_scale_box(one.box_xyxy, scale), one.role, one.label] for one in entry.marks],
+        "marks": [
+            [*(round(x * factor, 4) for x, factor in zip(one.box_xyxy, scale, strict=True)), one.role, one.label]
+            for one in entry.marks
+        ],
         "lines": [[line.text, line.note, line.marks] for line in entry.lines],
     }
-
-
-def _scale_box(box: Box, scale: Box) -> list[float]:
-    return [round(value * factor, 4) for value, factor in zip(box, scale, strict=True)]
 
 
 def _write_thumbnail(content: bytes, folder: Path) -> tuple[str, tuple[int, int], Box]:

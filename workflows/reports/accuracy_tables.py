@@ -12,13 +12,12 @@ HEAD = ("Acc@0.5", "Acc@0.75", "Acc@0.9", "mean IoU")
 
 def format_report(report: Mapping[str, Mapping[str, Any]]) -> str:
     """Format all splits: overall, by thresholds, by prior modes and by groups of queries."""
-    lines = [
-        "# Evaluation",
-        "",
-        "In percent, with 95 % bootstrap intervals over images.",
-        "",
-        *_format_overall(report),
-    ]
+    lines = ["# Evaluation", "", "In percent, with 95 % bootstrap intervals over images.", ""]
+    rows: Iterable[Sequence[str]] = (
+        [split, f"{f['num_queries']:,}", f"{f['num_images']:,}", f["priors"], *_format_scores(f)]
+        for split, f in report.items()
+    )
+    lines += _format_table(("split", "queries", "images", "priors", *HEAD), rows)
     if merged := {split: figures["any_box"] for split, figures in report.items() if "any_box" in figures}:
         lines += [
             "",
@@ -28,7 +27,9 @@ def format_report(report: Mapping[str, Mapping[str, Any]]) -> str:
         lines += _format_table(
             ("split", *HEAD), ([split, *_format_scores(figures)] for split, figures in merged.items())
         )
-    lines += ["", "## Accuracy by IoU threshold", "", *_format_thresholds(report)]
+    thresholds = list(next(iter(report.values()))["accuracy"])
+    rows = ([split, *(format_percent(f["accuracy"][t]) for t in thresholds)] for split, f in report.items())
+    lines += ["", "## Accuracy by IoU threshold", "", *_format_table(("split", *thresholds), rows)]
     if any(figures["other_priors"] for figures in report.values()):
         lines += ["", "## Effect of the priors", ""]
         lines += ["Gain of each query's own prior; * marks a paired interval that excludes zero.", ""]
@@ -40,20 +41,6 @@ def format_report(report: Mapping[str, Mapping[str, Any]]) -> str:
                 rows = ([label, f"{f['num_queries']:,}", *_format_scores(f)] for label, f in groups.items())
                 lines += [*_format_table((grouping, "queries", *HEAD), rows), ""]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _format_overall(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    rows = (
-        [split, f"{f['num_queries']:,}", f"{f['num_images']:,}", f["priors"], *_format_scores(f)]
-        for split, f in report.items()
-    )
-    return _format_table(("split", "queries", "images", "priors", *HEAD), rows)
-
-
-def _format_thresholds(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    thresholds = list(next(iter(report.values()))["accuracy"])
-    rows = ([split, *(format_percent(f["accuracy"][t]) for t in thresholds)] for split, f in report.items())
-    return _format_table(("split", *thresholds), rows)
 
 
 def _format_prior_modes(report: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -42,11 +42,8 @@ def print_words(figures: Mapping[str, Mapping[str, float]]) -> None:
     for title in columns.values():
         table.add_column(title, justify="right")
     for kind, values in figures.items():
-        table.add_row(kind, *(_format_value(name, values[name]) for name in columns))
+        shares = {name: f"{100 * values[name]:.1f} %" for name in _SHARES}
+        distinct = {name: f"{values[name]:.3f}" for name in _DISTINCT}
+        formatted = {name: f"{values[name]:,.4g}" for name in columns} | shares | distinct
+        table.add_row(kind, *formatted.values())
     console.print(table)
-
-
-def _format_value(name: str, value: float) -> str:
-    if name in _SHARES:
-        return f"{100 * value:.1f} %"
-    return f"{value:.3f}" if name in _DISTINCT else f"{value:,.4g}"

@@ -12,7 +12,6 @@ with both, and controls. All have the same number of steps, except those with a 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -205,7 +204,7 @@ def print_results(config: StudyConfig, finished: list[Trial], num_trials: int) -
         "cost": compute_training_costs(finished, config.output),
         "data_seconds": config.data.sum_stage_seconds(),
         "extra_data": config.data.further({trial.variant for trial in finished}),
-        **report(predictions, _read_unseen(config), TEST),
+        **report(predictions, frozenset(json.loads((config.output / UNSEEN).read_text())), TEST),
     }
     write_atomic(config.output / "results.json", json.dumps(record, indent=1))
     text = format_markdown(record)
@@ -220,10 +219,6 @@ def _write_unseen(config: StudyConfig) -> None:
     targets = find_query_combinations(SampleReader(config.data.paths.samples), config.data.world)
     unseen = sorted(query for query, combination in targets.items() if combination in list_held_out_combinations())
     write_atomic(config.output / UNSEEN, json.dumps(unseen))
-
-
-def _read_unseen(config: StudyConfig) -> Collection[str]:
-    return frozenset(json.loads((config.output / UNSEEN).read_text()))
 
 
 if __name__ == "__main__":

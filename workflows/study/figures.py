@@ -217,12 +217,12 @@ def compute_difference(
     seeds = sorted(both[0] & both[1])
     if not seeds:
         return None
-    rows = np.array(
-        [
-            _compute_paired_differences(predictions[size, first, seed], predictions[size, second, seed], group)
-            for seed in seeds
-        ]
-    )
+    differences = []
+    for seed in seeds:
+        subtracted = {record.query_id: record.iou > 0.5 for record in predictions[size, second, seed]}
+        records = [record for record in predictions[size, first, seed] if group.holds(record)]
+        differences.append([(record.iou > 0.5) * 1.0 - subtracted[record.query_id] for record in records])
+    rows = np.array(differences)  # (seeds, queries)
     if not rows.size:
         return None
     image_keys = [record.key for record in predictions[size, first, seeds[0]] if group.holds(record)]
@@ -232,13 +232,6 @@ def compute_difference(
         "over_seeds": summarize_seeds([float(row.mean()) for row in rows]),
         "over_images": {"mean": over_images.mean, "low": over_images.low, "high": over_images.high},
     }
-
-
-def _compute_paired_differences(
-    first: Sequence[PredictionRecord], second: Sequence[PredictionRecord], group: Group
-) -> list[float]:
-    by_query_id = {one.query_id: one for one in second}
-    return [(one.iou > 0.5) * 1.0 - (by_query_id[one.query_id].iou > 0.5) for one in first if group.holds(one)]
 
 
 def compute_prior_sensitivity(modes: PredictionsByMode, test: Group) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from random import Random
 
@@ -33,7 +32,8 @@ def find_query_combinations(reader: SampleReader, world: WorldConfig) -> dict[st
         UserError: the dataset was drawn from another world.
     """
     combinations: dict[str, Combination] = {}
-    first_indices = _compute_first_indices(world)
+    train, val, test = world.num_train, world.num_val, world.num_test
+    first_indices = {"train": 1, "val": 1 + train, "testA": 1 + train + val, "testB": 1 + train + val + test}
     for sample in reader:
         split = sample.queries[0].split
         index = int(sample.image_name.rpartition("_")[2].removesuffix(".png")) - first_indices[split]
@@ -44,12 +44,6 @@ def find_query_combinations(reader: SampleReader, world: WorldConfig) -> dict[st
                 raise UserError(f"{reader.run} was not drawn from {world}: {query.query_id}; choose another --output")
             combinations[query.query_id] = target.combination
     return combinations
-
-
-def _compute_first_indices(world: WorldConfig) -> Mapping[str, int]:
-    """Return the index of each split's first image."""
-    train, val, test = world.num_train, world.num_val, world.num_test
-    return {"train": 1, "val": 1 + train, "testA": 1 + train + val, "testB": 1 + train + val + test}
 
 
 class OracleStage(Stage[Item, Prior]):

@@ -90,19 +90,22 @@ class StudyData:
     def sum_stage_seconds(self) -> dict[str, float]:
         """Sum the seconds of the stages that make priors and scenes, over all processes."""
         data = self.root / "data"
-        places = {
+        folders = {
             "priors": data / "priors",
             "prompted scenes": self.paths.scene_rounds,
             "scenes of prompts without attributes": get_dataset_paths("plain", data).scene_rounds,
             "pasted scenes": get_dataset_paths("pasted", data).scene_rounds,
         }
         return {
-            name: round(sum(map(_read_stage_seconds, paths.rglob("report.json"))), 1) for name, paths in places.items()
+            name: round(
+                sum(
+                    sum(json.loads(report.read_text())["stage_seconds"].values())
+                    for report in folder.rglob("report.json")
+                ),
+                1,
+            )
+            for name, folder in folders.items()
         }
-
-
-def _read_stage_seconds(report: UPath) -> float:
-    return float(sum(json.loads(report.read_text())["stage_seconds"].values()))
 
 
 def make_world(data: StudyData) -> None:

@@ -170,7 +170,9 @@ class ObjectViews:
     def __init__(self, autoencoder: AutoencoderKL, folder: Path) -> None:
         path = folder / f"views-{self.VIEWS_PER_COMBINATION}.npy"
         if not path.exists():
-            _save(path, _render_views(autoencoder, self.VIEWS_PER_COMBINATION))
+            partial = path.with_suffix(".partial.npy")
+            np.save(partial, _render_views(autoencoder, self.VIEWS_PER_COMBINATION))
+            partial.rename(path)
         self.images: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")
         self.captions = [add_article(describe_combination(combination)) for combination in list_combinations()]
 
@@ -212,12 +214,6 @@ def _render_view(combination: Combination, random: Random) -> npt.NDArray[np.uin
     y = min(max(0.0, (top + bottom - side) / 2), 96 - side)
     cropped = image.resize((IMAGE_PX, IMAGE_PX), Image.Resampling.BICUBIC, (x, y, x + side, y + side))
     return np.asarray(cropped)
-
-
-def _save(path: Path, array: npt.NDArray[np.uint8]) -> None:
-    partial = path.with_suffix(".partial.npy")
-    np.save(partial, array)
-    partial.rename(path)
 
 
 @torch.no_grad()

@@ -33,7 +33,6 @@ from workflows.cli.console import UserError, console, print_path, run
 from workflows.miniature import WEIGHTS
 from workflows.miniature.world.dataset import (
     CANVASES_PX,
-    WorldObject,
     WorldScene,
     compose,
     list_combinations,
@@ -155,14 +154,9 @@ def _make_example(scene: WorldScene, side_px: int) -> tuple[Tensor, Tensor]:
     for obj, (x1, y1, x2, y2) in zip(scene.objects, boxes.tolist(), strict=True):
         covered = ((centers >= y1) & (centers <= y2))[:, None] & ((centers >= x1) & (centers <= x2))[None]
         covered[min(int((y1 + y2) / 2), num_cells - 1), min(int((x1 + x2) / 2), num_cells - 1)] = True
-        for kind, word in enumerate(_get_attribute_indices(obj)):
-            cells[kind][covered] = word
+        for kind, (words, word) in enumerate(zip(ATTRIBUTES.values(), obj.combination, strict=True)):
+            cells[kind][covered] = words.index(word)
     return canvas.float() / 255, cells
-
-
-def _get_attribute_indices(obj: WorldObject) -> tuple[int, ...]:
-    """Return the indices of the object's category, color and pattern."""
-    return tuple(words.index(word) for words, word in zip(ATTRIBUTES.values(), obj.combination, strict=True))
 
 
 def _compute_accuracy(scores: Tensor, cells: Tensor) -> float:

@@ -46,13 +46,22 @@ class MiniatureCutoutsConfig:
 
 def main(config: MiniatureCutoutsConfig) -> None:
     """Draw both folders; existing files are replaced by the same ones."""
-    for folder, images in (
-        (config.cutouts, _iterate_cutouts(config)),
-        (config.backgrounds, _iterate_backgrounds(config)),
-    ):
+    # A plain wall has no horizon, so one of them is enough.
+    settings = [
+        (kind, horizon)
+        for kind, horizon in product(range(len(BACKGROUNDS)), HORIZONS)
+        if BACKGROUNDS[kind][0] != BACKGROUNDS[kind][1] or horizon == HORIZONS[0]
+    ]
+    backgrounds = (
+        (f"background_{number:03d}.png", draw_background(*config.background_px, kind, horizon))
+        for number, (kind, horizon) in enumerate(settings)
+    )
+    for folder, images in ((config.cutouts, _iterate_cutouts(config)), (config.backgrounds, backgrounds)):
         for name, image in images:
-            _write(folder / name, image)
-        print_path(f"the miniature world's {folder.name}", folder)
+            buffer = io.BytesIO()
+            image.save(buffer, "PNG")
+            write_atomic(folder / name, buffer.getvalue())
+        print_path(f"{folder.name} saved to", folder)
 
 
 def _iterate_cutouts(config: MiniatureCutoutsConfig) -> Iterator[tuple[str, Image.Image]]:
@@ -62,27 +71,6 @@ def _iterate_cutouts(config: MiniatureCutoutsConfig) -> Iterator[tuple[str, Imag
         for number, extent in enumerate(config.extents_px):
             name = format_cutout_name(f"{number:03d}", {"color": color, "pattern": pattern})
             yield f"{category}/{name}", draw_sprite(category, color, pattern, extent)
-
-
-def _iterate_backgrounds(config: MiniatureCutoutsConfig) -> Iterator[tuple[str, Image.Image]]:
-    for number, (kind, horizon) in enumerate(_iterate_walls_and_floors()):
-        yield f"background_{number:03d}.png", draw_background(*config.background_px, kind, horizon)
-
-
-def _iterate_walls_and_floors() -> Iterator[tuple[int, float]]:
-    """Yield (kind, horizon); a plain wall has one horizon."""
-    for kind, horizon in product(range(len(BACKGROUNDS)), HORIZONS):
-        above, below = BACKGROUNDS[kind]
-        if above != below or horizon == HORIZONS[0]:
-            yield kind, horizon
-
-
-def _write(path: Path, image: Image.Image) -> None:
-    """Write a PNG completely or not at all."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, buffer.getvalue())
 
 
 if __name__ == "__main__":

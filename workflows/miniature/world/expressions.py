@@ -12,6 +12,7 @@ from random import Random
 from typing import Protocol
 
 from generation.parsing.english import ORDINALS
+from shards.boxes import compute_area_px
 
 Box = tuple[float, float, float, float]
 MAX_ORDINAL = 4
@@ -57,17 +58,13 @@ def generate_expressions(scene: SceneLike, target: int, kinds: Iterable[str], ra
 
 def _find_size_word(scene: SceneLike, target: int, among: list[int]) -> str:
     """Return "big" or "small" if the target's area differs from all others' by a factor of 2, else ""."""
-    areas = {i: _compute_area(scene.objects[i].box_xyxy) for i in among}
+    areas = {i: compute_area_px(scene.objects[i].box_xyxy) for i in among}
     others = [area for i, area in areas.items() if i != target]
     if others and areas[target] >= 2 * max(others):
         return "big"
     if others and 2 * areas[target] <= min(others):
         return "small"
     return ""
-
-
-def _compute_area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _compute_center(box: Box) -> tuple[float, float]:
