@@ -28,19 +28,8 @@ from scipy.stats import binomtest
 from augmentation.queries.generator import generate_queries
 from augmentation.queries.parse_check import is_category_name
 from augmentation.queries.realizer import PhraseRealizer
+from augmentation.relations import programs as p
 from augmentation.relations.geometry import AXIS
-from augmentation.relations.programs import (
-    Category,
-    Depth,
-    Extreme,
-    Measure,
-    Middle,
-    Ordinal,
-    Program,
-    Region,
-    Side,
-    Superlative,
-)
 from augmentation.relations.scene import Scene, SceneObject
 from generation.parsing.attributes import AttributeParser, Attributes
 from generation.parsing.english import ORDINALS
@@ -63,7 +52,7 @@ _ADD_NOTHING = frozenset({"far", "side", "corner", "edge"})
 _FRONT = frozenset({"front", "foreground", "closest", "nearest", "closer", "nearer"})
 _BACK = frozenset({"back", "background", "farthest", "furthest"})
 _RANKS = {ORDINALS[rank][0]: rank for rank in range(1, 6)}
-_MEASURES: dict[str, Measure] = {
+_MEASURES: dict[str, p.Measure] = {
     "big": "biggest", "bigger": "biggest", "biggest": "biggest", "large": "biggest", "larger": "biggest",
     "largest": "biggest", "small": "smallest", "smaller": "smallest", "smallest": "smallest", "little": "smallest",
     "tall": "tallest", "taller": "tallest", "tallest": "tallest", "short": "shortest", "shorter": "shortest",
@@ -154,7 +143,7 @@ def _build_scene(sample: SourceSample, target: Instance) -> tuple[Scene, int]:
     return Scene(width=sample.size[0], height=sample.size[1], objects=objects, perspective=True), alike.index(target)
 
 
-def parse_plain_query(parsed: Attributes, category: str) -> tuple[str, Program] | None:
+def parse_plain_query(parsed: Attributes, category: str) -> tuple[str, p.Program] | None:
     """Family and program of a plain query; None where it says anything else, or names no category as it is called."""
     target = parsed.target
     more = (parsed.wearing, parsed.carrying, parsed.parts, parsed.owner, parsed.actions, parsed.related, parsed.negated)
@@ -162,60 +151,60 @@ def parse_plain_query(parsed: Attributes, category: str) -> tuple[str, Program] 
     if any((*more, parsed.inscription, parsed.relative_location, *looks, target.plural)):
         return None
     called = target.lemma == "person" if category == "person" else is_category_name(target.lemma, category)
-    return _build_program(parsed, Category(name=category)) if called else None
+    return _build_program(parsed, p.Category(name=category)) if called else None
 
 
-def _build_program(parsed: Attributes, base: Category) -> tuple[str, Program] | None:
+def _build_program(parsed: Attributes, base: p.Category) -> tuple[str, p.Program] | None:
     places = {_SIDES.get(word, word) for word in parsed.absolute_location} - _ADD_NOTHING
     match (parsed.target.sizes, parsed.ordinals, sorted(places)):
         case ((size,), (), []) if size in _MEASURES:
-            return "size", Superlative(base=base, measure=_MEASURES[size])
+            return "size", p.Superlative(base=base, measure=_MEASURES[size])
         case ((), (nth,), [side]) if nth in _RANKS and side in AXIS:
-            return "ordinal", Ordinal(base=base, rank=_RANKS[nth], side=_get_side(side))
+            return "ordinal", p.Ordinal(base=base, rank=_RANKS[nth], side=_get_side(side))
         case ((), (), ["middle"]):
-            return "middle", Middle(base=base)
+            return "middle", p.Middle(base=base)
         case ((), (), ["left" | "right" as side]):
-            return "left, right", Extreme(base=base, side=_get_side(side))
+            return "left, right", p.Extreme(base=base, side=_get_side(side))
         case ((), (), ["top" | "bottom" as side]):
-            return "top, bottom", Extreme(base=base, side=_get_side(side))
+            return "top, bottom", p.Extreme(base=base, side=_get_side(side))
         case ((), (), [one, other]) if {one, other} <= AXIS.keys() and AXIS[_get_side(one)] != AXIS[_get_side(other)]:
             across, down = sorted((_get_side(one), _get_side(other)), key=AXIS.__getitem__)
-            return "corner", Region(base=Region(base=base, region=down), region=across)
+            return "corner", p.Region(base=p.Region(base=base, region=down), region=across)
         case ((), (), [position]) if position in _FRONT | _BACK:
             return (
-                ("front", Depth(base=base, position="front"))
+                ("front", p.Depth(base=base, position="front"))
                 if position in _FRONT
-                else ("back", Depth(base=base, position="back"))
+                else ("back", p.Depth(base=base, position="back"))
             )
     return None
 
 
-def _get_side(word: str) -> Side:
-    return next(side for side in get_args(Side) if side == word)
+def _get_side(word: str) -> p.Side:
+    return next(side for side in get_args(p.Side) if side == word)
 
 
-def find_first_in_order(program: Program, scene: Scene) -> int | None:
+def find_first_in_order(program: p.Program, scene: Scene) -> int | None:
     """The object that an order of boxes alone puts where the program says, however close; None of other programs."""
 
     def rank_by(key: Callable[[Box], float]) -> list[int]:
         return sorted(range(len(scene.objects)), key=lambda i: key(scene.objects[i].box_xyxy))
 
     match program:
-        case Extreme(side=side):
+        case p.Extreme(side=side):
             return rank_by(_make_side_key(side))[0]
-        case Ordinal(side=side, rank=rank) if rank <= len(scene.objects):
+        case p.Ordinal(side=side, rank=rank) if rank <= len(scene.objects):
             return rank_by(_make_side_key(side))[rank - 1]
-        case Middle() if len(scene.objects) % 2:
+        case p.Middle() if len(scene.objects) % 2:
             return rank_by(_make_side_key("left"))[len(scene.objects) // 2]
-        case Superlative(measure=measure):
+        case p.Superlative(measure=measure):
             by = _compute_area if measure in ("biggest", "smallest") else _get_height
             return rank_by(by)[-1 if measure in ("biggest", "tallest") else 0]
-        case Depth(position=position):
+        case p.Depth(position=position):
             return rank_by(_get_bottom)[-1 if position == "front" else 0]
     return None
 
 
-def _make_side_key(side: Side) -> Callable[[Box], float]:
+def _make_side_key(side: p.Side) -> Callable[[Box], float]:
     axis, sign = AXIS[side], 1 if side in ("left", "top") else -1
     return lambda box: sign * (box[axis] + box[axis + 2])
 

@@ -23,7 +23,8 @@ from transformers import RTDetrForObjectDetection
 
 from augmentation.composers.composed import ComposedScene
 from augmentation.composers.pasted import PastedComposer, PastedConfig
-from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig, make_scene_specs, make_uniform_requests
+from augmentation.planning.scene_spec import make_scene_specs, make_uniform_requests
+from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig
 from pipeline import Item, Rejected
 from shards.boxes import Box
 from workflows import cut_out

@@ -39,13 +39,8 @@ from augmentation.detection.detector import Detector, DetectorConfig, DetectStag
 from augmentation.detection.ground_truth import GroundTruthStage
 from augmentation.detection.matching import match_objects
 from augmentation.detection.scene_filters import SceneFilterConfig
-from augmentation.planning.vocabulary import (
-    QUANTIFIERS,
-    Composer,
-    VocabularyConfig,
-    make_scene_specs,
-    make_uniform_requests,
-)
+from augmentation.planning.scene_spec import Composer, make_scene_specs, make_uniform_requests
+from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig
 from augmentation.queries.generator import enumerate_programs, find_interpretations
 from augmentation.queries.labeling import LabelConfig, LabelStage, build_scene
 from augmentation.queries.realizer import PhraseRealizer
@@ -291,11 +286,11 @@ class Tally:
     def _add_ours(
         self, sample: Sample, truth: Scene, category: str, wording: PhraseRealizer, target: dict[int, int]
     ) -> None:
-        evaluate = ProgramEvaluator(truth)
-        interpreted = find_interpretations(evaluate, enumerate_programs(truth, category, wording.plurals), wording)
+        evaluator = ProgramEvaluator(truth)
+        interpreted = find_interpretations(evaluator, enumerate_programs(truth, category, wording.plurals), wording)
         for query in sample.queries:
             targets = frozenset([target.get(query.instance or 0, -1)])
-            if evaluate(from_json(query.program or {})) != targets:
+            if evaluator.evaluate(from_json(query.program or {})) != targets:
                 self.ours.append("false")
                 self.false.append(f"{sample.key}: {query.text}")
             else:

@@ -32,8 +32,9 @@ from augmentation.detection.attribute_classifier import AttributeClassifierConfi
 from augmentation.detection.detector import Detector, DetectorConfig, DetectStage
 from augmentation.detection.ground_truth import GroundTruthStage
 from augmentation.planning.quotas import QuotaConfig, Quotas, list_quota_keys
+from augmentation.planning.scene_spec import Composer
 from augmentation.planning.selection import SelectionConfig
-from augmentation.planning.vocabulary import Composer, VocabularyConfig
+from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.queries.labeling import LabelConfig, LabelStage
 from augmentation.queries.realizer import get_relation_types
 from augmentation.queries.templates import Style

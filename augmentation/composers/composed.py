@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from augmentation.planning.vocabulary import SceneSpec
+from augmentation.planning.scene_spec import SceneSpec
 from augmentation.relations.scene import SceneObject
 
 RgbImage = npt.NDArray[np.uint8]

@@ -30,7 +30,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from augmentation.composers.composed import ComposedScene, RgbImage
 from augmentation.composers.layouts import LayoutConfig, sample_layout, sort_far_to_near
 from augmentation.errors import AugmentationError
-from augmentation.planning.vocabulary import SceneSpec
+from augmentation.planning.scene_spec import SceneSpec
 from augmentation.relations.scene import SceneObject
 from generation.errors import GenerationError
 from generation.models.checkpoints import find_local_folder, resolve_device, resolve_dtype

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from augmentation.planning.vocabulary import Arrangement
+from augmentation.planning.scene_spec import Arrangement
 from shards.boxes import Box, compute_overlap_share
 
 _SHRINK = 0.94

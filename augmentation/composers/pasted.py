@@ -31,7 +31,8 @@ from augmentation.composers.cutouts import Cutout, CutoutFolder, read_cutout
 from augmentation.composers.held_out import HeldOut
 from augmentation.composers.layouts import LayoutConfig, sample_layout, sort_far_to_near
 from augmentation.errors import AugmentationError
-from augmentation.planning.vocabulary import SceneSpec, VocabularyConfig
+from augmentation.planning.scene_spec import SceneSpec
+from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.relations.scene import SceneObject
 from pipeline import Item, Rejected, Resources, Stage
 from shards.images import ImageError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from augmentation.composers.composed import ComposedScene
-from augmentation.planning.vocabulary import SceneSpec
+from augmentation.planning.scene_spec import SceneSpec
 from generation.models.text_to_image import RenderConfig, Renderer
 from pipeline import Item, Rejected, Resources, Stage
 

@@ -18,14 +18,13 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import product
 
-from augmentation.planning.vocabulary import (
-    QUANTIFIERS,
+from augmentation.planning.scene_spec import (
     Arrangement,
     Composer,
     SceneRequest,
-    VocabularyConfig,
     get_arrangements,
 )
+from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig
 from augmentation.relations.types import MIN_OBJECTS, RelationType
 
 SERVED_RELATION_TYPES: Mapping[Arrangement, frozenset[RelationType]] = {

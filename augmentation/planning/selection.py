@@ -25,7 +25,7 @@ from PIL import Image
 from upath import UPath
 
 from augmentation.planning.quotas import QuotaConfig, QuotaKey
-from augmentation.relations.types import relation_type
+from augmentation.relations.types import get_relation_type
 from pipeline import (
     Item,
     Location,
@@ -106,7 +106,7 @@ def _make_candidate_query(sample: Sample, query: Query) -> CandidateQuery:
     distractors = sample.count_distractors(query)
     assert query.program is not None and query.instance is not None and distractors is not None  # as labelling made it
     category = sample.instances[query.instance].category
-    quota_key = QuotaKey(category=category, count=distractors + 1, relation_type=relation_type(query.program))
+    quota_key = QuotaKey(category=category, count=distractors + 1, relation_type=get_relation_type(query.program))
     return CandidateQuery(query_id=query.query_id, quota_key=quota_key, target=query.instance)
 
 

@@ -1,8 +1,8 @@
-"""From a scene to queries that are proved: each means exactly one object, also if the boxes are slightly off.
+"""Verified queries of a scene: each selects exactly one object, even if the boxes are slightly off.
 
-Every program of a small repertoire is run. One that selects exactly one object of the scene, with the margin that its
-operators ask for and whatever 3 % of noise do to the boxes, proves its phrases for that object. A phrase that could
-also be read as another program that means something else here is not said.
+The generator evaluates every candidate program. A program that selects exactly one object, with the margins of its
+operators and under 3 % of box noise, verifies its phrases for that object. A phrase with another interpretation that
+selects anything else in the scene is not used.
 """
 
 from __future__ import annotations
@@ -15,48 +15,27 @@ from random import Random
 from typing import get_args
 
 from augmentation.queries.realizer import PhraseRealizer, sort_adjectives
+from augmentation.relations import programs as p
 from augmentation.relations.evaluator import ProgramEvaluator
-from augmentation.relations.programs import (
-    Beside,
-    Between,
-    Category,
-    Depth,
-    DepthPosition,
-    Direction,
-    Extreme,
-    Line,
-    Measure,
-    Middle,
-    Nearest,
-    NextTo,
-    Ordinal,
-    Program,
-    Region,
-    RegionName,
-    Side,
-    Superlative,
-    WithAttribute,
-    to_json,
-)
 from augmentation.relations.scene import NO_ATTRIBUTE, Scene
-from augmentation.relations.types import RelationType, relation_type
+from augmentation.relations.types import RelationType, get_relation_type
 
 MAX_ORDINAL = 4
-"""Nobody counts to "fifth from the left"."""
+"""Maximum rank of an ordinal; people do not count further."""
 
 BOX_NOISE = 0.03
-"""Share of its size by which each edge of a box may be off."""
+"""Noise of box edges, as a share of the box's size."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifiedQuery:
-    """A phrase that means one object of the scene, and the program that proves it."""
+    """A phrase for one object of the scene, with the program that verifies it."""
 
     text: str
     target: int
-    """Index of the object."""
+    """Index of the object in the scene."""
 
-    program: Program
+    program: p.Program
 
 
 def generate_queries(
@@ -66,25 +45,28 @@ def generate_queries(
     per_relation_type: int,
     seed: int,
     noise: float = BOX_NOISE,
-    accepts: Callable[[str, Program], bool] = lambda text, program: True,
+    accepts: Callable[[str, p.Program], bool] = lambda text, program: True,
 ) -> list[VerifiedQuery]:
-    """Up to ``per_relation_type`` queries of every family of programs for each object of the category, by object.
+    """Generate verified queries for every object of a category, in the order of the objects.
 
     Args:
-        scene: with everything that was found, other categories included.
-        seed: decides which of the proved programs are said, and how.
+        scene: all detected objects, other categories included.
+        category: category of the targets.
+        realizer: words the programs.
+        per_relation_type: maximum number of queries for each object and relation type.
+        seed: decides which of the verified programs are realized, and how.
         noise: see ``BOX_NOISE``.
-        accepts: phrases that are not are not said; see ``RoundTripParser``.
+        accepts: whether a phrase may be used for its program; see ``RoundTripParser``.
     """
     if not _has_own_name(scene, category):
         return []
     programs = list(enumerate_programs(scene, category, known=realizer.plurals))
     interpreted = find_interpretations(ProgramEvaluator(scene, include_borderline=True), programs, realizer)
-    evaluate = ProgramEvaluator(scene, noise)
-    verified: dict[tuple[int, RelationType], list[Program]] = defaultdict(list)
+    evaluator = ProgramEvaluator(scene, noise)
+    verified: dict[tuple[int, RelationType], list[p.Program]] = defaultdict(list)
     for program in programs:
-        if len(selected := evaluate(program)) == 1:
-            verified[min(selected), relation_type(to_json(program))].append(program)
+        if len(selected := evaluator.evaluate(program)) == 1:
+            verified[min(selected), get_relation_type(p.to_json(program))].append(program)
     random, by_text = Random(seed), dict[str, VerifiedQuery]()
     for (target, _), programs_of_type in sorted(verified.items()):
         sayable = _shuffle_phrases(programs_of_type, realizer, random)
@@ -95,68 +77,70 @@ def generate_queries(
 
 
 def _has_own_name(scene: Scene, category: str) -> bool:
-    """Whether no other category of the scene answers to its name, as a teddy bear does to "bear"."""
+    """Return whether no other category of the scene shares its noun, as "teddy bear" shares that of "bear"."""
     others = {obj.category for obj in scene.objects} - {category}
     return not any(other.split()[-1] == category.split()[-1] for other in others)
 
 
 def find_interpretations(
-    evaluate: ProgramEvaluator, programs: Iterable[Program], realizer: PhraseRealizer
+    evaluator: ProgramEvaluator, programs: Iterable[p.Program], realizer: PhraseRealizer
 ) -> dict[str, set[frozenset[int]]]:
-    """Everything that each phrase of the programs can be heard as in the reader's scene."""
+    """Return, for each phrase of the programs, the selections of all its interpretations."""
     by_text: dict[str, set[frozenset[int]]] = defaultdict(set)
     for program in programs:
         for text, interpreted in realizer.find_interpretations(program):
-            if selected := evaluate(interpreted):
+            if selected := evaluator.evaluate(interpreted):
                 by_text[text].add(selected)
     return by_text
 
 
 def _shuffle_phrases(
-    programs: Sequence[Program], realizer: PhraseRealizer, random: Random
-) -> list[tuple[str, Program]]:
-    """All phrases with their programs; in short styles the short ones mostly come first."""
+    programs: Sequence[p.Program], realizer: PhraseRealizer, random: Random
+) -> list[tuple[str, p.Program]]:
+    """Return all phrases with their programs in random order; styles with brevity prefer short ones."""
     phrases = [(text, program) for program in programs for text in realizer.realize(program)]
     return sorted(phrases, key=lambda phrase: random.expovariate(realizer.compute_sampling_weight(phrase[0])))
 
 
 def _take_first_accepted(
-    phrases: Iterable[tuple[str, Program]], accepts: Callable[[str, Program], bool]
-) -> Iterator[tuple[str, Program]]:
-    """The first phrase of each program that is understood."""
-    realized: set[Program] = set()
+    phrases: Iterable[tuple[str, p.Program]], accepts: Callable[[str, p.Program], bool]
+) -> Iterator[tuple[str, p.Program]]:
+    """Yield the first accepted phrase of each program."""
+    realized: set[p.Program] = set()
     for text, program in phrases:
         if program not in realized and accepts(text, program):
             realized.add(program)
             yield text, program
 
 
-def enumerate_programs(scene: Scene, category: str, known: Container[str] = ()) -> Iterator[Program]:
-    """Programs that could mean a single object of the category; in a fixed order.
+def enumerate_programs(scene: Scene, category: str, known: Container[str] = ()) -> Iterator[p.Program]:
+    """Enumerate programs that could select a single object of the category, in a fixed order.
 
     Args:
-        known: further categories, objects of which it may be related to.
+        scene: all objects, other categories included.
+        category: category of the targets.
+        known: further categories whose objects may be anchors.
     """
-    evaluate = ProgramEvaluator(scene)
+    evaluator = ProgramEvaluator(scene)
     others = sorted({obj.category for obj in scene.objects if obj.category == category or obj.category in known})
     named = [one for one in others if _has_own_name(scene, one)]
-    anchors = list(_find_unique_descriptions(scene, evaluate, named, num_objects=1))
-    pairs = list(_find_unique_descriptions(scene, evaluate, named, num_objects=2))
+    anchors = list(_find_unique_descriptions(scene, evaluator, named, num_objects=1))
+    pairs = list(_find_unique_descriptions(scene, evaluator, named, num_objects=2))
     for base in _enumerate_noun_programs(scene, category):
         yield base
-        members = len(evaluate(base))
+        members = len(evaluator.evaluate(base))
         if members >= 2:
             yield from _enumerate_positions(base, members)
             yield from _enumerate_comparisons(base, members, scene.perspective)
         yield from (
             program for anchor in anchors for program in _enumerate_relations(base, anchor, members, scene.perspective)
         )
-        yield from (Between(base=base, ends=ends) for ends in pairs)
+        yield from (p.Between(base=base, ends=ends) for ends in pairs)
 
 
-def _enumerate_noun_programs(scene: Scene, category: str) -> Iterator[Program]:
-    """The category, and every combination of attributes that some of its objects have (all of them known)."""
-    bare = Category(name=category)
+def _enumerate_noun_programs(scene: Scene, category: str) -> Iterator[p.Program]:
+    """Enumerate the category with every combination of attributes that some of its objects have, all of them known."""
+    bare = p.Category(name=category)
     members = [obj for obj in scene.objects if obj.category == category]
     known = set.intersection(*(set(obj.attributes) for obj in members)) if members else set()
     attribute_names = sort_adjectives(dict.fromkeys(known, ""))
@@ -164,75 +148,74 @@ def _enumerate_noun_programs(scene: Scene, category: str) -> Iterator[Program]:
         for values in sorted({tuple(obj.attributes[attribute] for attribute in chosen) for obj in members}):
             if NO_ATTRIBUTE in values:
                 continue
-            base: Program = bare
+            base: p.Program = bare
             for attribute, value in zip(chosen, values, strict=True):
-                base = WithAttribute(base=base, attribute=attribute, value=value)
+                base = p.WithAttribute(base=base, attribute=attribute, value=value)
             yield base
 
 
 def _find_unique_descriptions(
-    scene: Scene, evaluate: ProgramEvaluator, categories: Sequence[str], num_objects: int
-) -> Iterator[Program]:
-    """Of each selection of ``num_objects`` objects that category and attributes make, the descriptions with fewest
-    words."""
+    scene: Scene, evaluator: ProgramEvaluator, categories: Sequence[str], num_objects: int
+) -> Iterator[p.Program]:
+    """Find the descriptions with fewest words of each selection of ``num_objects`` by category and attributes."""
     fewest: dict[frozenset[int], int] = {}
     for category in categories:
         for base in _enumerate_noun_programs(scene, category):
-            selected, words = evaluate(base), _count_attributes(base)
+            selected, words = evaluator.evaluate(base), _count_attributes(base)
             if len(selected) == num_objects and words <= fewest.setdefault(selected, words):
                 yield base
 
 
-def _count_attributes(base: Program) -> int:
-    return 1 + _count_attributes(base.base) if isinstance(base, WithAttribute) else 0
+def _count_attributes(base: p.Program) -> int:
+    return 1 + _count_attributes(base.base) if isinstance(base, p.WithAttribute) else 0
 
 
-def _enumerate_positions(base: Program, members: int) -> Iterator[Program]:
-    for side in get_args(Side):
-        yield Extreme(base=base, side=side)
+def _enumerate_positions(base: p.Program, members: int) -> Iterator[p.Program]:
+    for side in get_args(p.Side):
+        yield p.Extreme(base=base, side=side)
         for rank in range(1, min(MAX_ORDINAL, members - 1) + 1) if members >= 3 else ():
-            yield Ordinal(base=base, rank=rank, side=side)
-    yield Middle(base=base)
-    for region in get_args(RegionName):
-        yield Region(base=base, region=region)
-    across: tuple[Side, Side] = ("left", "right")
-    down: tuple[Side, Side] = ("top", "bottom")
+            yield p.Ordinal(base=base, rank=rank, side=side)
+    yield p.Middle(base=base)
+    for region in get_args(p.RegionName):
+        yield p.Region(base=base, region=region)
+    across: tuple[p.Side, p.Side] = ("left", "right")
+    down: tuple[p.Side, p.Side] = ("top", "bottom")
     for side in across:
-        yield Extreme(base=Region(base=base, region=side), side=side)
+        yield p.Extreme(base=p.Region(base=base, region=side), side=side)
         for end in down:
-            yield Region(base=Region(base=base, region=end), region=side)
+            yield p.Region(base=p.Region(base=base, region=end), region=side)
 
 
-def _enumerate_comparisons(base: Program, members: int, perspective: bool) -> Iterator[Program]:
-    """By size, by depth, and by the place within a row or a column."""
-    for measure in get_args(Measure):
-        yield Superlative(base=base, measure=measure)
+def _enumerate_comparisons(base: p.Program, members: int, perspective: bool) -> Iterator[p.Program]:
+    """Enumerate comparisons by size and depth, and positions within a row or a column."""
+    for measure in get_args(p.Measure):
+        yield p.Superlative(base=base, measure=measure)
         for region in ("left", "right"):
-            yield Superlative(base=Region(base=base, region=region), measure=measure)
+            yield p.Superlative(base=p.Region(base=base, region=region), measure=measure)
     if perspective:
-        yield from (Depth(base=base, position=position) for position in get_args(DepthPosition))
-    is_whole = isinstance(base, Category)  # "the top row" is one of all objects, whatever their colors
-    for side in get_args(Side) if is_whole and members >= 4 else ():
+        yield from (p.Depth(base=base, position=position) for position in get_args(p.DepthPosition))
+    is_whole = isinstance(base, p.Category)  # "the top row" is one of all objects, whatever their colors
+    for side in get_args(p.Side) if is_whole and members >= 4 else ():
         for rank in range(1, members // 2):
-            yield from _enumerate_line_positions(Line(base=base, rank=rank, side=side), members)
+            yield from _enumerate_line_positions(p.Line(base=base, rank=rank, side=side), members)
 
 
-def _enumerate_line_positions(line: Line, members: int) -> Iterator[Program]:
-    sides: tuple[Side, Side] = ("left", "right") if line.side in ("top", "bottom") else ("top", "bottom")
+def _enumerate_line_positions(line: p.Line, members: int) -> Iterator[p.Program]:
+    sides: tuple[p.Side, p.Side] = ("left", "right") if line.side in ("top", "bottom") else ("top", "bottom")
     for side in sides:
-        yield Extreme(base=line, side=side)
+        yield p.Extreme(base=line, side=side)
         for rank in range(2, min(MAX_ORDINAL, members - 3) + 1):
-            yield Ordinal(base=line, rank=rank, side=side)
-    yield Middle(base=line)
+            yield p.Ordinal(base=line, rank=rank, side=side)
+    yield p.Middle(base=line)
 
 
-def _enumerate_relations(base: Program, anchor: Program, members: int, perspective: bool) -> Iterator[Program]:
+def _enumerate_relations(base: p.Program, anchor: p.Program, members: int, perspective: bool) -> Iterator[p.Program]:
     if base == anchor:
         return
-    across: tuple[Direction, ...] = ("left", "right")
+    across: tuple[p.Direction, ...] = ("left", "right")
     # On one ground what is higher in the image is behind, not above.
     for direction in (*across, *(("front", "behind") if perspective else ("above", "below"))):
-        yield Beside(base=base, direction=direction, anchor=anchor)
-    yield NextTo(base=base, anchor=anchor)
+        yield p.Beside(base=base, direction=direction, anchor=anchor)
+    yield p.NextTo(base=base, anchor=anchor)
     if members >= 2:
-        yield Nearest(base=base, anchor=anchor)
+        yield p.Nearest(base=base, anchor=anchor)

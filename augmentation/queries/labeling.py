@@ -1,4 +1,4 @@
-"""From what was found to a sample: the scene is checked, its queries are proved, the image is stored losslessly."""
+"""Labeling of detected scenes: filter the scene, generate verified queries, store the image losslessly."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from shards.schema import Instance, Query, Sample
 
 @dataclass(frozen=True, kw_only=True)
 class LabelConfig:
-    """Which scenes are used, and how much is said about each."""
+    """Limits of usable scenes, and number and style of their queries."""
 
-    acceptance: SceneFilterConfig = field(default_factory=SceneFilterConfig)
+    scene_filter: SceneFilterConfig = field(default_factory=SceneFilterConfig)
     style: Style = "refcoco"
-    """Of the data set that the phrases are to be like; ``refcoco+`` has no words of location."""
+    """Dataset whose style the queries follow; ``refcoco+`` has no location words."""
 
     queries_per_relation_type: int = 1
-    """Candidates for each object and family of programs, at most; the selection takes of them what its quotas ask."""
+    """Maximum number of candidate queries for each object and relation type; the selection chooses among them."""
 
     box_noise: float = BOX_NOISE
-    """Share of its size by which each edge of a box may be off without making a query false."""
+    """Noise of box edges that queries must withstand, as a share of the box's size, in [0, 0.5)."""
 
     split: str = "train"
 
@@ -42,14 +42,15 @@ class LabelConfig:
         if self.queries_per_relation_type < 1:
             raise ValueError(f"queries_per_relation_type must be at least 1, got {self.queries_per_relation_type}")
         if not 0 <= self.box_noise < 0.5:
-            raise ValueError(f"box_noise must lie in [0, 0.5), got {self.box_noise}; half a box may not vanish")
+            raise ValueError(f"box_noise must lie in [0, 0.5), got {self.box_noise}; at 0.5 a box may vanish")
 
 
 class LabelStage(Stage[DetectedScene, Sample]):
-    """Turns scenes into samples; rejects those that are unclear or of which nothing can be proved.
+    """Stage that turns scenes into samples; it rejects unclear scenes and those without a verified query.
 
     Args:
-        plurals: category to its plural, for phrases that name two objects.
+        config: limits and style; default limits if None.
+        plurals: plural by category, for phrases that name two objects.
     """
 
     resources = Resources(num_cpus=1)
@@ -65,10 +66,10 @@ class LabelStage(Stage[DetectedScene, Sample]):
         return [self._label(item) for item in items]
 
     def _label(self, detected: DetectedScene) -> Sample | Rejected:
-        if rejection := find_rejection(detected, self._config.acceptance):
+        if rejection := find_rejection(detected, self._config.scene_filter):
             return rejection
         verified = generate_queries(
-            build_scene(detected, self._config.acceptance.min_requested_iou),
+            build_scene(detected, self._config.scene_filter.min_requested_iou),
             detected.category,
             self._realizer,
             self._config.queries_per_relation_type,

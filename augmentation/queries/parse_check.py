@@ -1,7 +1,7 @@
-"""Whether a phrase is understood: our own parser must read out of it what the program put in.
+"""Round-trip check of phrases: the query parser must recover what the program expresses.
 
-Priors are drawn from what the parser reads. A phrase whose head it takes for something else, or whose place it takes
-for a look, would train the network with a image of another object.
+Priors are rendered from parsed queries. If the parser mistakes the head noun, or a position for an attribute, the
+prior shows another object.
 """
 
 from __future__ import annotations
@@ -22,36 +22,32 @@ POSITION_WORDS = frozenset(
         *(word for words in ORDINALS.values() for word in words),
     ]
 )
-"""Words of our phrases that say where something is."""
+"""Position words of the phrase templates."""
 
 _UNRECORDED_WORDS = frozenset({"column", "corner", "far"})
-"""Those that the parser may take out without a record of them: they never tell two places apart."""
+"""Position words that the parser may drop; they never distinguish two positions."""
 
 
 class RoundTripParser:
-    """Parses phrases, each once as long as it remembers it."""
+    """Parser of phrases with a cache."""
 
     def __init__(self, parser: AttributeParser | None = None) -> None:
         self._parser = parser or AttributeParser()
         self._parse = lru_cache(maxsize=100_000)(lambda text: self._parser.parse([text])[0])
 
     def is_consistent(self, text: str, program: Program) -> bool:
-        """Whether head, place and the objects that it is related to come back."""
+        """Return whether the parser recovers the phrase's head noun, position and related objects."""
         parsed = self._parse(text)
         return (
             is_category_name(parsed.target.lemma, get_category(program))
-            and _find_location_words(text) <= _list_parsed_locations(parsed)
+            and set(text.split()) & (POSITION_WORDS - _UNRECORDED_WORDS) <= _list_parsed_locations(parsed)
             and _is_related(parsed, program)
         )
 
 
 def is_category_name(lemma: str, category: str) -> bool:
-    """Whether a head noun stands for a category: "table" for "dining table", "hotdog" for "hot dog"."""
+    """Return whether a head noun names a category: "table" for "dining table", "hotdog" for "hot dog"."""
     return bool(lemma) and lemma in (category, category.replace(" ", ""), category.split()[-1])
-
-
-def _find_location_words(text: str) -> set[str]:
-    return set(text.split()) & (POSITION_WORDS - _UNRECORDED_WORDS)
 
 
 def _list_parsed_locations(parsed: Attributes) -> set[str]:
@@ -65,7 +61,7 @@ def _list_parsed_locations(parsed: Attributes) -> set[str]:
 
 
 def _is_related(parsed: Attributes, program: Program) -> bool:
-    """Whether the other object is read as such; "one" names none."""
+    """Return whether the parser finds the anchor of the program; "one" as its noun fits every category."""
     match program:
         case Beside(anchor=other) | NextTo(anchor=other) | Nearest(anchor=other) | Between(ends=other):
             category = get_category(other)

@@ -1,5 +1,8 @@
-"""The forms of phrases, by the style of a data set. Slots: ``noun`` ("red cup"), ``a_noun`` ("a red cup"), ``side``,
-``nth``, ``line`` ("top row"), ``most`` ("biggest"), ``anchor`` ("ball", "striped one"), ``ends`` ("balls")."""
+"""Phrase templates by the style of a dataset.
+
+Slots: ``noun`` ("red cup"), ``a_noun`` ("a red cup"), ``side``, ``nth``, ``line`` ("top row"), ``most`` ("biggest"),
+``anchor`` ("ball", "striped one"), ``ends`` ("balls").
+"""
 
 from __future__ import annotations
 
@@ -14,29 +17,29 @@ Style = Literal["refcoco", "refcoco+", "refcocog"]
 
 @dataclass(frozen=True, kw_only=True)
 class PhraseTemplates:
-    """One style. An empty tuple: it does not say such objects."""
+    """Templates of one style; an empty tuple if the style has no words for a kind of program."""
 
     brevity: float
-    """A phrase of n words is chosen with a frequency of n to the power of minus this."""
+    """Preference for short phrases: one of n words is sampled with weight n ** -brevity."""
 
     noun_only: tuple[str, ...]
     horizontal_extreme: tuple[str, ...] = ()
-    """Leftmost and rightmost."""
+    """Leftmost or rightmost object."""
 
     horizontal_side: tuple[str, ...] = ()
-    """The same in words that all objects on that side answer to."""
+    """Leftmost or rightmost object, in words that fit every object on that side."""
 
     vertical_extreme: tuple[str, ...] = ()
-    """Topmost and bottommost."""
+    """Topmost or bottommost object."""
 
     vertical_side: tuple[str, ...] = ()
-    """The same in words that all objects up there, or down there, answer to."""
+    """Topmost or bottommost object, in words that fit every object there."""
 
     far_side: tuple[str, ...] = ()
     ordinal: tuple[str, ...] = ()
     middle: tuple[str, ...] = ()
     in_middle: tuple[str, ...] = ()
-    """Of the image."""
+    """Object in the middle of the image."""
 
     on_side: tuple[str, ...] = ()
     in_half: tuple[str, ...] = ()

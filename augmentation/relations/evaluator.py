@@ -1,15 +1,14 @@
-"""What a relation program selects in a scene.
+"""Evaluation of relation programs: the objects of a scene that a program selects.
 
-    run(Ordinal(of=Category(name="cup"), rank=2, side="right"), scene) == {3}    # "second cup from the right"
+    second_cup = p.Ordinal(base=p.Category(name="cup"), rank=2, side="right")
+    evaluate_program(second_cup, scene) == {3}    # "second cup from the right"
 
-Every operator knows what is clearly so, what is clearly not, and what is borderline; where anything is borderline it
-selects nothing, so nothing is said. Between "clearly so" and "clearly not" lies a gap, so that no pair of objects is
-near a threshold (the lesson of CLEVR, Johnson et al., CVPR 2017, section 3: margins exceed thresholds).
+For every operator an object is clearly in, clearly out, or borderline. If any object is borderline, the operator
+selects nothing. Between "in" and "out" lies a gap, so no object is near a threshold (CLEVR, Johnson et al., CVPR 2017,
+section 3, has such margins).
 
-``evaluate_program(..., noise=0.03)`` also demands that the answer stays the same whenever each edge of each box
-moves by up to 3 %
-of the box's size. It is interval arithmetic, not sampling: operators only use comparisons that must hold, and with
-noise each has to hold in its worst case.
+With ``noise=0.03`` the selection must stay the same if each edge of each box moves by up to 3 % of the box's size.
+Interval arithmetic checks this: every comparison must hold in its worst case.
 """
 
 from __future__ import annotations
@@ -17,153 +16,139 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from itertools import combinations
 
+from augmentation.relations import programs as p
 from augmentation.relations.geometry import AXIS, Axis, Geometry
 from augmentation.relations.interval import ZERO, Interval, make_exact, minimum
-from augmentation.relations.programs import (
-    Beside,
-    Between,
-    Category,
-    Depth,
-    DepthPosition,
-    Direction,
-    Extreme,
-    Line,
-    Measure,
-    Middle,
-    Nearest,
-    NextTo,
-    Ordinal,
-    Program,
-    Region,
-    RegionName,
-    Side,
-    Superlative,
-    WithAttribute,
-)
 from augmentation.relations.scene import Scene
 
 MAX_ROW_SPREAD = 0.7
-"""Objects form a row (or a column) if their centers spread at most this share as far across it as along it."""
+"""Maximum spread of centers across a row or column, as a share of their spread along it."""
 
 MAX_LONG_ROW_SPREAD = 0.35
-"""The same where four or more are counted, which people else count row by row."""
+"""The same maximum for four or more objects; people count more scattered ones row by row."""
 
 IN_REGION, OUT_OF_REGION = 0.36, 0.5
-"""A center within the first 36 % counts from a side is on that side, from 50 % on it is not."""
+"""Maximum distance of a center from a side to be on that side, and minimum not to be; shares of the image's extent."""
 
 IN_MIDDLE, OUT_OF_MIDDLE = 0.12, 0.25
-"""The same for the image's middle: distance of the center from the image's, as a share of its extent."""
+"""The same limits for the distance from the image's center, along each axis."""
 
 IN_LINE, OUT_OF_LINE = 0.25, 0.75
-"""Centers that differ by at most a quarter of the mean size are in one row, from three quarters on they are not."""
+"""Maximum difference of centers within one row, and minimum between two rows; shares of the mean size."""
 
 LARGER, TALLER = 1.5, 1.25
-"""How many times the area of every other object the biggest has, and how many times the height the tallest."""
+"""Minimum ratio of the area of the biggest object to any other, and of the height of the tallest."""
 
 MAX_LATERAL_OFFSET, MIN_EXCLUDED_LATERAL_OFFSET = 0.625, 3.0
-"""What is left of something lies at most 0.625 times as far above or below it as left of it; what does so 3 times as
-far is above or below it. In between nothing is said, though strict readers count all that is further left."""
+"""Limits of the vertical offset for "left of", as multiples of the horizontal one (and the reverse for "above").
+
+Up to the first limit an object is left of the anchor, from the second on it is not; in between it is borderline."""
 
 NEXT_TO, NOT_NEXT_TO = 0.5, 1.0
-"""Objects are next to each other if their gap is at most half the size of the smaller one and they are rather beside
-than above each other, and are not if the gap is at least the mean size of both."""
+"""Maximum gap of objects that are next to each other, as a share of the smaller one's size, and minimum gap of those
+that are not, as a share of the mean size of both. Objects next to each other are offset more across than down."""
 
 NEARER = 1.5
-"""How many times as far away every other object is than the nearest."""
+"""Minimum ratio of the distance of every other object to that of the nearest."""
 
 IN_BETWEEN, NOT_IN_BETWEEN = 0.25, 0.5
-"""What is between two objects is at most a quarter of their distance off the line through both, and at least a quarter
-away from each end of it; from half off the line on it is not between them."""
+"""Maximum offset from the line between two ends to be between them, and minimum not to be; shares of their distance.
+
+An object between them is also at least the first share away from each end, along the line."""
 
 MIN_FOOT_GAP = 0.06
-"""Of two objects on one ground the nearer one reaches this share of the image's height lower."""
+"""Minimum difference of the lower edges of two objects in depth, as a share of the image's height."""
 
-_OPPOSITE: Mapping[Side, Side] = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
-_SIDE_OF_DIRECTION: Mapping[Direction, Side] = {"left": "left", "right": "right", "above": "top", "below": "bottom"}
+_OPPOSITE: Mapping[p.Side, p.Side] = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
+_SIDE_OF_DIRECTION: Mapping[p.Direction, p.Side] = {"left": "left", "right": "right", "above": "top", "below": "bottom"}
 
 Selection = frozenset[int]
 EMPTY: Selection = frozenset()
 _Test = Callable[[int], bool | None]
-"""Whether something is so of a object; None where that is borderline."""
+"""Test of an object by its index; None if the object is borderline."""
 
 
-def evaluate_program(program: Program, scene: Scene, noise: float = 0.0) -> Selection:
-    """Indices of the objects that the program means; empty where that is nothing, or not clear.
+def evaluate_program(program: p.Program, scene: Scene, noise: float = 0.0) -> Selection:
+    """Return the indices of the objects that the program selects; empty if there are none or any is unclear.
 
     Args:
-        noise: how far each edge of each box may move, as a share of the box's size along that axis, without any
-            change of the answer.
+        program: relation program.
+        scene: objects with their boxes and attributes.
+        noise: share of the box's size along an axis by which each edge may move without a change of the selection.
     """
-    return ProgramEvaluator(scene, noise)(program)
+    return ProgramEvaluator(scene, noise).evaluate(program)
 
 
 class ProgramEvaluator:
-    """Runs programs on one scene, each part that they share once.
+    """Evaluator of programs on one scene; it evaluates each shared part once.
 
     Args:
-        lenient: take in what is borderline, instead of saying nothing where anything is: what a hearer might mean.
+        scene: objects with their boxes and attributes.
+        noise: see ``evaluate_program``.
+        include_borderline: select borderline objects, too, instead of nothing if there are any. The result then holds
+            everything that a person could mean.
     """
 
     def __init__(self, scene: Scene, noise: float = 0.0, *, include_borderline: bool = False) -> None:
         self._scene = scene
         self._geometry = Geometry(scene, noise)
         self._include_borderline = include_borderline
-        self._cache: dict[Program, Selection] = {}
+        self._cache: dict[p.Program, Selection] = {}
 
-    def __call__(self, program: Program) -> Selection:
-        """As ``evaluate_program``."""
+    def evaluate(self, program: p.Program) -> Selection:
+        """Return the indices of the objects that the program selects; empty if there are none or any is unclear."""
         if program not in self._cache:
             self._cache[program] = self._evaluate(program)
         return self._cache[program]
 
-    def _evaluate(self, program: Program) -> Selection:
+    def _evaluate(self, program: p.Program) -> Selection:
         geometry = self._geometry
         match program:
-            case Category(name=name):
+            case p.Category(name=name):
                 return frozenset(i for i, obj in enumerate(self._scene.objects) if obj.category == name)
-            case WithAttribute(base=base, attribute=attribute, value=value):
-                return self._select(self(base), _make_attribute_test(self._scene, attribute, value))
-            case Extreme(base=base, side=side):
-                return _find_nth(geometry, self(base), side, 1) if len(self(base)) >= 2 else EMPTY
-            case Ordinal(base=base, rank=rank, side=side):
-                return _select_ordinal(geometry, self(base), side, rank)
-            case Middle(base=base):
-                return _select_middle(geometry, self(base))
-            case Region(base=base, region=region):
-                return self._select(self(base), _make_region_test(geometry, region))
-            case Line(base=base, rank=rank, side=side):
-                return _select_line(geometry, self(base), side, rank)
-            case Superlative(base=base, measure=measure):
-                return _find_best(self(base), _make_measure_comparator(geometry, measure))
-            case Depth(base=base, position=position):
-                return _find_best(self(base), _make_depth_comparator(geometry, position))
-            case Between(base=base, ends=ends):
-                return self._evaluate_between(base, sorted(self(ends)))
-            case Beside() | NextTo() | Nearest():
+            case p.WithAttribute(base=base, attribute=attribute, value=value):
+                return self._select(self.evaluate(base), _make_attribute_test(self._scene, attribute, value))
+            case p.Extreme(base=base, side=side):
+                return _find_nth(geometry, self.evaluate(base), side, 1) if len(self.evaluate(base)) >= 2 else EMPTY
+            case p.Ordinal(base=base, rank=rank, side=side):
+                return _select_ordinal(geometry, self.evaluate(base), side, rank)
+            case p.Middle(base=base):
+                return _select_middle(geometry, self.evaluate(base))
+            case p.Region(base=base, region=region):
+                return self._select(self.evaluate(base), _make_region_test(geometry, region))
+            case p.Line(base=base, rank=rank, side=side):
+                return _select_line(geometry, self.evaluate(base), side, rank)
+            case p.Superlative(base=base, measure=measure):
+                return _find_best(self.evaluate(base), _make_measure_comparator(geometry, measure))
+            case p.Depth(base=base, position=position):
+                return _find_best(self.evaluate(base), _make_depth_comparator(geometry, position))
+            case p.Between(base=base, ends=ends):
+                return self._evaluate_between(base, sorted(self.evaluate(ends)))
+            case p.Beside() | p.NextTo() | p.Nearest():
                 return self._evaluate_relation(program)
 
-    def _evaluate_relation(self, program: Beside | NextTo | Nearest) -> Selection:
-        """To a single object, which is itself not meant."""
-        anchors = self(program.anchor)
+    def _evaluate_relation(self, program: p.Beside | p.NextTo | p.Nearest) -> Selection:
+        """Select by the relation to the anchor, which must be a single object and is not selected itself."""
+        anchors = self.evaluate(program.anchor)
         if len(anchors) != 1:
             return EMPTY
         (anchor,) = anchors
-        members = self(program.base) - anchors
+        members = self.evaluate(program.base) - anchors
         match program:
-            case Beside(direction=direction):
+            case p.Beside(direction=direction):
                 return self._select(members, _make_side_test(self._geometry, anchor, direction))
-            case NextTo():
+            case p.NextTo():
                 return self._select(members, _make_adjacency_test(self._geometry, anchor))
-            case Nearest():
+            case p.Nearest():
                 return _find_best(members, _make_distance_comparator(self._geometry, anchor))
 
-    def _evaluate_between(self, base: Program, ends: list[int]) -> Selection:
+    def _evaluate_between(self, base: p.Program, ends: list[int]) -> Selection:
         if len(ends) != 2:
             return EMPTY
-        return self._select(self(base) - frozenset(ends), _make_between_test(self._geometry, *ends))
+        return self._select(self.evaluate(base) - frozenset(ends), _make_between_test(self._geometry, *ends))
 
     def _select(self, members: Selection, test: _Test) -> Selection:
-        """The members of which it is so, if of every other one it is clearly not."""
+        """Return the members that pass the test; empty if any member is borderline."""
         verdicts = {i: test(i) for i in members}
         if self._include_borderline:
             return frozenset(i for i in members if verdicts[i] is not False)
@@ -171,7 +156,7 @@ class ProgramEvaluator:
 
 
 def _find_best(members: Selection, is_ahead: Callable[[int, int], bool]) -> Selection:
-    """The one of at least two that beats every other."""
+    """Return the member that is ahead of every other; empty if there is none or only one member."""
     if len(members) < 2:
         return EMPTY
     return frozenset(i for i in members if all(is_ahead(i, j) for j in members if j != i))
@@ -185,8 +170,8 @@ def _make_attribute_test(scene: Scene, attribute: str, value: str) -> _Test:
     return test
 
 
-def _find_nth(geometry: Geometry, members: Selection, side: Side, rank: int) -> Selection:
-    """Take the clearly first one away, again and again; the ``rank``-th taken is meant."""
+def _find_nth(geometry: Geometry, members: Selection, side: p.Side, rank: int) -> Selection:
+    """Return the ``rank``-th member from a side; empty if any member before it is not clearly in order."""
     left = members
     first = EMPTY
     for _ in range(rank):
@@ -197,8 +182,8 @@ def _find_nth(geometry: Geometry, members: Selection, side: Side, rank: int) -> 
     return first
 
 
-def _select_ordinal(geometry: Geometry, members: Selection, side: Side, rank: int) -> Selection:
-    """Only in a row or a column: elsewhere people count otherwise, and the first is to them just "left"."""
+def _select_ordinal(geometry: Geometry, members: Selection, side: p.Side, rank: int) -> Selection:
+    """Return the ``rank``-th member of a row or a column; empty for scattered members, which people do not count."""
     max_spread = MAX_ROW_SPREAD if len(members) < 4 else MAX_LONG_ROW_SPREAD
     if len(members) > 2 and not _is_line(geometry, members, AXIS[side], max_spread):
         return EMPTY
@@ -214,8 +199,8 @@ def _select_middle(geometry: Geometry, members: Selection) -> Selection:
     return in_column if _is_line(geometry, members, 1, MAX_ROW_SPREAD) else EMPTY
 
 
-def _find_median(geometry: Geometry, members: Selection, side: Side) -> Selection:
-    """The middle one along an axis, clearly in order with all before and all behind it."""
+def _find_median(geometry: Geometry, members: Selection, side: p.Side) -> Selection:
+    """Return the member in the middle along an axis; it must be clearly in order with every other one."""
     rank = len(members) // 2 + 1
     return _find_nth(geometry, members, side, rank) & _find_nth(geometry, members, _OPPOSITE[side], rank)
 
@@ -231,7 +216,7 @@ def _compute_center_distances(geometry: Geometry, members: Selection, axis: Axis
     return [geometry.center_distance(i, j, axis) for i, j in combinations(sorted(members), 2)]
 
 
-def _make_region_test(geometry: Geometry, region: RegionName) -> _Test:
+def _make_region_test(geometry: Geometry, region: p.RegionName) -> _Test:
     if region == "middle":
         return _make_middle_test(geometry)
     extent = geometry.extent_px(AXIS[region])
@@ -260,8 +245,8 @@ def _make_middle_test(geometry: Geometry) -> _Test:
     return test
 
 
-def _select_line(geometry: Geometry, members: Selection, side: Side, rank: int) -> Selection:
-    """The rank-th of at least two lines, of which each holds at least two objects that stand clearly in order."""
+def _select_line(geometry: Geometry, members: Selection, side: p.Side, rank: int) -> Selection:
+    """Return the ``rank``-th of at least two lines; each must hold at least two objects that are clearly in order."""
     lines = _find_lines(geometry, members, side)
     if len(lines) < 2 or rank > len(lines) or not all(_is_in_order(geometry, line, side) for line in lines):
         return EMPTY
@@ -269,8 +254,8 @@ def _select_line(geometry: Geometry, members: Selection, side: Side, rank: int) 
     return lines[rank - 1]
 
 
-def _find_lines(geometry: Geometry, members: Selection, side: Side) -> list[Selection]:
-    """The members by lines; none where two of them neither clearly share a line nor clearly do not."""
+def _find_lines(geometry: Geometry, members: Selection, side: p.Side) -> list[Selection]:
+    """Group the members into lines; return none if it is unclear for any two of them whether they share a line."""
     axis, mates = AXIS[side], {i: {i} for i in members}
     for i, j in combinations(sorted(members), 2):
         center_distance, size = geometry.center_distance(i, j, axis), geometry.mean_size(i, j, axis)
@@ -283,15 +268,15 @@ def _find_lines(geometry: Geometry, members: Selection, side: Side) -> list[Sele
     return list(lines) if sum(map(len, lines)) == len(members) else []
 
 
-def _is_in_order(geometry: Geometry, line: Selection, side: Side) -> bool:
-    along: Side = "top" if AXIS[side] == 0 else "left"
+def _is_in_order(geometry: Geometry, line: Selection, side: p.Side) -> bool:
+    along: p.Side = "top" if AXIS[side] == 0 else "left"
     return len(line) >= 2 and all(
         geometry.is_clearly_before(i, j, along) or geometry.is_clearly_before(j, i, along)
         for i, j in combinations(line, 2)
     )
 
 
-def _make_measure_comparator(geometry: Geometry, measure: Measure) -> Callable[[int, int], bool]:
+def _make_measure_comparator(geometry: Geometry, measure: p.Measure) -> Callable[[int, int], bool]:
     by_area = measure in ("biggest", "smallest")
 
     def is_ahead(i: int, j: int) -> bool:
@@ -308,7 +293,7 @@ def _is_taller(geometry: Geometry, i: int, j: int) -> bool:
 
 
 def _is_in_front(geometry: Geometry, i: int, j: int) -> bool:
-    """Whether ``i`` stands nearer than ``j``, by the cue of ``Depth``."""
+    """Return whether ``i`` is nearer than ``j``, by the cue of ``Depth``."""
     objects = geometry.scene.objects
     if not geometry.scene.perspective or objects[i].category != objects[j].category:
         return False
@@ -316,11 +301,11 @@ def _is_in_front(geometry: Geometry, i: int, j: int) -> bool:
     return make_exact(MIN_FOOT_GAP * geometry.extent_px(1)).is_certainly_le(lower) and _is_taller(geometry, i, j)
 
 
-def _make_depth_comparator(geometry: Geometry, position: DepthPosition) -> Callable[[int, int], bool]:
+def _make_depth_comparator(geometry: Geometry, position: p.DepthPosition) -> Callable[[int, int], bool]:
     return lambda i, j: _is_in_front(geometry, i, j) if position == "front" else _is_in_front(geometry, j, i)
 
 
-def _make_side_test(geometry: Geometry, anchor: int, direction: Direction) -> _Test:
+def _make_side_test(geometry: Geometry, anchor: int, direction: p.Direction) -> _Test:
     if direction in ("front", "behind"):
         return _make_depth_test(geometry, anchor, direction)
     side = _SIDE_OF_DIRECTION[direction]
@@ -341,15 +326,15 @@ def _make_side_test(geometry: Geometry, anchor: int, direction: Direction) -> _T
     return test
 
 
-def _compute_edge_gap(geometry: Geometry, i: int, anchor: int, side: Side) -> Interval:
-    """From the object's edge to the anchor's, negative where they overlap along the axis."""
+def _compute_edge_gap(geometry: Geometry, i: int, anchor: int, side: p.Side) -> Interval:
+    """Compute the distance from the object's edge to the anchor's; negative if they overlap along the axis."""
     axis = AXIS[side]
     if side in ("left", "top"):
         return geometry.start(anchor, axis) - geometry.end(i, axis)
     return geometry.start(i, axis) - geometry.end(anchor, axis)
 
 
-def _make_depth_test(geometry: Geometry, anchor: int, direction: Direction) -> _Test:
+def _make_depth_test(geometry: Geometry, anchor: int, direction: p.Direction) -> _Test:
     def test(i: int) -> bool | None:
         nearer, farther = _is_in_front(geometry, i, anchor), _is_in_front(geometry, anchor, i)
         return None if nearer == farther else nearer == (direction == "front")
@@ -364,10 +349,10 @@ def _make_adjacency_test(geometry: Geometry, anchor: int) -> _Test:
         far = (own + other).scale(NOT_NEXT_TO / 2)
         if (far * far).is_certainly_le(squared_gap):
             return False
-        is_apart = (near * near).is_certainly_le(geometry.squared_distance(i, anchor))  # and not upon it
+        is_apart = (near * near).is_certainly_le(geometry.squared_distance(i, anchor))  # not on top of it
         is_aside = geometry.center_distance(i, anchor, 1).is_certainly_le(
             geometry.center_distance(i, anchor, 0)
-        )  # and not above or below it
+        )  # not above or below it
         return True if squared_gap.is_certainly_le(near * near) and is_apart and is_aside else None
 
     return test
@@ -385,7 +370,7 @@ def _make_distance_comparator(geometry: Geometry, anchor: int) -> Callable[[int,
 
 
 def _make_between_test(geometry: Geometry, first: int, second: int) -> _Test:
-    """Whether objects are between two: by their place along the line through both, and how far off it they are."""
+    """Make a test for objects between two, by their position along the line through both and their offset from it."""
 
     def compute_vector(i: int) -> tuple[Interval, Interval]:
         return geometry.center(i, 0) - geometry.center(first, 0), geometry.center(i, 1) - geometry.center(first, 1)

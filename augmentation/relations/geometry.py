@@ -1,4 +1,4 @@
-"""Where the objects of a scene are and how large, within the bounds that noise leaves, and when two are in order."""
+"""Positions and sizes of the objects of a scene, with bounds for noise of their boxes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from augmentation.relations.programs import Side
 from augmentation.relations.scene import Scene
 
 Axis = Literal[0, 1]
-"""0 across the image, 1 down."""
+"""Axis: 0 across the image, 1 down."""
 
 AXIS: Mapping[Side, Axis] = {"left": 0, "right": 0, "top": 1, "bottom": 1}
 
 MIN_CENTER_GAP = 0.06
-"""Two objects are in order along an axis if their centers differ by this share of the image's extent ..."""
+"""Minimum difference of two centers that are in order along an axis, as a share of the image's extent."""
 
 MIN_CENTER_GAP_OF_SIZE = 0.4
-"""... and by this share of their mean size along that axis."""
+"""Minimum difference of the same centers as a share of the objects' mean size along the axis; both must hold."""
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """A scene whose boxes may be off: each edge by up to ``noise``, a share of the box's size along its axis."""
+    """Measurements in a scene; each box edge may be off by ``noise``, a share of the box's size along its axis."""
 
     scene: Scene
     noise: float
@@ -41,49 +41,49 @@ class Geometry:
         return Interval((box[axis] + box[axis + 2]) / 2, self.noise * self._size_px(i, axis))
 
     def start(self, i: int, axis: Axis) -> Interval:
-        """The left or upper edge."""
+        """Return the left or upper edge."""
         return Interval(self.scene.objects[i].box_xyxy[axis], self.noise * self._size_px(i, axis))
 
     def end(self, i: int, axis: Axis) -> Interval:
-        """The right or lower edge."""
+        """Return the right or lower edge."""
         return Interval(self.scene.objects[i].box_xyxy[axis + 2], self.noise * self._size_px(i, axis))
 
     def area(self, i: int) -> Interval:
         return self.size(i, 0) * self.size(i, 1)
 
     def mean_side(self, i: int) -> Interval:
-        """Mean of width and height."""
+        """Return the mean of width and height."""
         return (self.size(i, 0) + self.size(i, 1)).scale(0.5)
 
     def distance_from_side(self, i: int, side: Side) -> Interval:
-        """Distance of the center from a side of the image."""
+        """Return the distance of the center from a side of the image."""
         center = self.center(i, AXIS[side])
         return center if side in ("left", "top") else make_exact(self.extent_px(AXIS[side])) - center
 
     def center_distance(self, i: int, j: int, axis: Axis) -> Interval:
-        """Distance of two centers along an axis."""
+        """Return the distance of two centers along an axis."""
         return abs(self.center(j, axis) - self.center(i, axis))
 
     def mean_size(self, i: int, j: int, axis: Axis) -> Interval:
         return (self.size(i, axis) + self.size(j, axis)).scale(0.5)
 
     def squared_distance(self, i: int, j: int) -> Interval:
-        """Of two centers, squared."""
+        """Return the squared distance of two centers."""
         across, down = self.center_distance(i, j, 0), self.center_distance(i, j, 1)
         return across * across + down * down
 
     def gap(self, i: int, j: int, axis: Axis) -> Interval:
-        """What parts two boxes along an axis, 0 where they overlap."""
+        """Return the gap between two boxes along an axis; 0 if they overlap."""
         before, behind = self.start(j, axis) - self.end(i, axis), self.start(i, axis) - self.end(j, axis)
         return maximum(maximum(before, behind), ZERO)
 
     def squared_gap(self, i: int, j: int) -> Interval:
-        """What parts two boxes, squared."""
+        """Return the squared gap between two boxes."""
         across, down = self.gap(i, j, 0), self.gap(i, j, 1)
         return across * across + down * down
 
     def is_clearly_before(self, i: int, j: int, side: Side) -> bool:
-        """Whether ``i`` must be nearer to the side than ``j``, by a clear gap of their centers."""
+        """Return whether ``i`` is certainly nearer to the side than ``j``, by a clear gap of their centers."""
         axis = AXIS[side]
         between = self.distance_from_side(j, side) - self.distance_from_side(i, side)
         min_gap_of_image = make_exact(MIN_CENTER_GAP * self.extent_px(axis))

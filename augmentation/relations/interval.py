@@ -1,4 +1,4 @@
-"""Numbers that are known within bounds: what boxes say when each edge may be a little off."""
+"""Interval arithmetic, for measurements of boxes whose edges may be slightly off."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """All numbers at most ``radius`` away from ``center``.
+    """Interval of all numbers at most ``radius`` away from ``center``.
 
-    Every operation encloses all results that its operands allow. Mirroring a scene only turns signs of middles, so
-    that a scene and its mirror image compare exactly alike.
+    The result of an operation encloses all results of numbers in its operands. Mirroring a scene only changes signs of
+    centers, so a scene and its mirror image compare exactly alike.
     """
 
     center: float
@@ -33,17 +33,17 @@ class Interval:
         return Interval(factor * self.center, abs(factor) * self.radius)
 
     def is_certainly_le(self, other: Interval) -> bool:
-        """Whether it surely is."""
+        """Return whether self <= other for every pair of numbers in both intervals."""
         return other.center - self.center >= self.radius + other.radius
 
 
 def minimum(a: Interval, b: Interval) -> Interval:
-    """The minimum of two numbers."""
+    """Return an interval that encloses the minimum of two numbers."""
     return Interval(min(a.center, b.center), max(a.radius, b.radius))
 
 
 def maximum(a: Interval, b: Interval) -> Interval:
-    """The maximum of two numbers."""
+    """Return an interval that encloses the maximum of two numbers."""
     return Interval(max(a.center, b.center), max(a.radius, b.radius))
 
 
@@ -51,4 +51,5 @@ ZERO = Interval(0.0, 0.0)
 
 
 def make_exact(value: float) -> Interval:
+    """Return the interval that holds one number."""
     return Interval(value, 0.0)

@@ -1,10 +1,10 @@
-"""A small language of relation programs: what a query means, as something that can be run.
+"""A small language of relation programs, which express the meaning of a query.
 
-    Ordinal(of=Category(name="cup"), rank=2, side="right")                      # "second cup from the right"
-    Nearest(of=Category(name="cup"), anchor=Category(name="ball"))              # "the cup closest to the ball"
+    Ordinal(base=Category(name="cup"), rank=2, side="right")                      # "second cup from the right"
+    Nearest(base=Category(name="cup"), anchor=Category(name="ball"))              # "the cup closest to the ball"
 
-This is the language: its operators, their JSON records and their mirror images.
-``augmentation.relations.evaluator.run`` says what a program selects in a scene.
+This module holds the operators, their JSON records and their mirror images;
+``augmentation.relations.evaluator.evaluate_program`` evaluates a program on a scene.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Category:
 
 @dataclass(frozen=True, kw_only=True)
 class WithAttribute:
-    """Those of ``base`` that have an attribute; nothing if it is unknown of any of them."""
+    """Objects of ``base`` with an attribute; none if the attribute of any of them is unknown."""
 
     base: Program
     attribute: str
@@ -40,7 +40,7 @@ class WithAttribute:
 
 @dataclass(frozen=True, kw_only=True)
 class Extreme:
-    """The one of at least two that is clearly nearest to a side: "left cup"."""
+    """The object of at least two that is clearly nearest to a side: "left cup"."""
 
     base: Program
     side: Side
@@ -51,7 +51,7 @@ class Extreme:
 
 @dataclass(frozen=True, kw_only=True)
 class Ordinal:
-    """The one that comes ``rank``-th from a side, everything before it clearly in order: "second cup from the left"."""
+    """The ``rank``-th object from a side, all before it clearly in order: "second cup from the left"."""
 
     base: Program
     rank: int
@@ -64,14 +64,14 @@ class Ordinal:
 
 @dataclass(frozen=True, kw_only=True)
 class Middle:
-    """The middle one of an odd number, along a row or a column, or along both axes at once."""
+    """The middle object of an odd number, along a row or a column, or along both axes at once."""
 
     base: Program
 
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """Those in a part of the image, if every one of ``base`` is clearly in it or clearly not."""
+    """Objects in a part of the image, if every object of ``base`` is clearly in it or clearly not."""
 
     base: Program
     region: RegionName
@@ -82,7 +82,7 @@ class Region:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """The ``rank``-th row from the top or the bottom, or column from the left or the right, where all stand in such."""
+    """Objects of the ``rank``-th row from the top or bottom, or column from the left or right."""
 
     base: Program
     rank: int
@@ -95,7 +95,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Superlative:
-    """The one of at least two that is clearly larger, smaller, taller or shorter than each other one."""
+    """The object of at least two that is clearly bigger, smaller, taller or shorter than every other."""
 
     base: Program
     measure: Measure
@@ -106,7 +106,7 @@ class Superlative:
 
 @dataclass(frozen=True, kw_only=True)
 class Beside:
-    """Those on one side of the single object that ``anchor`` means, if every one clearly is or clearly is not."""
+    """Objects on one side of the single object that ``anchor`` selects, if none of ``base`` is borderline."""
 
     base: Program
     direction: Direction
@@ -118,7 +118,7 @@ class Beside:
 
 @dataclass(frozen=True, kw_only=True)
 class NextTo:
-    """Those that hardly any gap parts from the single object that ``anchor`` means."""
+    """Objects with hardly a gap to the single object that ``anchor`` selects."""
 
     base: Program
     anchor: Program
@@ -126,7 +126,7 @@ class NextTo:
 
 @dataclass(frozen=True, kw_only=True)
 class Nearest:
-    """The one of at least two that is clearly nearest to the single object that ``anchor`` means."""
+    """The object of at least two that is clearly nearest to the single object that ``anchor`` selects."""
 
     base: Program
     anchor: Program
@@ -134,7 +134,7 @@ class Nearest:
 
 @dataclass(frozen=True, kw_only=True)
 class Between:
-    """Those between the two objects that ``ends`` means: "the cup between the two balls"."""
+    """Objects between the two objects that ``ends`` selects: "the cup between the two balls"."""
 
     base: Program
     ends: Program
@@ -142,9 +142,9 @@ class Between:
 
 @dataclass(frozen=True, kw_only=True)
 class Depth:
-    """The one of at least two that is clearly in front, or at the back, in a scene that is known to be in perspective.
+    """The object of at least two that is clearly in front, or at the back, in a scene in perspective.
 
-    The cue: of objects of one category on one ground, the nearer one reaches lower in the image and is taller.
+    The cue: of two objects of one category on one ground, the nearer one reaches lower in the image and is taller.
     """
 
     base: Program
@@ -187,14 +187,14 @@ _OPERATORS: Mapping[str, type[Any]] = {
 }
 _NAMES = {operator: name for name, operator in _OPERATORS.items()}
 _PROGRAM_FIELDS = frozenset({"base", "anchor", "ends"})
-"""Fields that are programs themselves."""
+"""Names of the fields that hold programs."""
 
 _MIRRORED: Mapping[str, str] = {"left": "right", "right": "left"}
 _MIRRORED_FIELDS = frozenset({"side", "region", "direction"})
-"""Fields whose value a mirror may swap."""
+"""Names of the fields whose values a mirror swaps."""
 
 MAX_NESTING = 16
-"""Operators within each other in a record; a deeper one is no program that anybody made."""
+"""Maximum nesting of operators in a record."""
 
 
 def _check_word(what: str, value: str, known: tuple[str, ...]) -> None:
@@ -208,7 +208,7 @@ def _check_rank(rank: int) -> None:
 
 
 def to_json(program: Program) -> dict[str, Any]:
-    """JSON values; ``op`` names the operator."""
+    """Return the program as JSON values; ``op`` names the operator."""
     record: dict[str, Any] = {"op": _NAMES[type(program)]}
     for field in fields(program):
         value = getattr(program, field.name)
@@ -217,10 +217,10 @@ def to_json(program: Program) -> dict[str, Any]:
 
 
 def from_json(record: Mapping[str, Any]) -> Program:
-    """The inverse of ``to_json``.
+    """Parse a program from the JSON values of ``to_json``.
 
     Raises:
-        AugmentationError: for an unknown operator, or fields that do not fit it.
+        AugmentationError: an operator is unknown, or its fields do not fit it.
     """
     return _parse_record(record, MAX_NESTING)
 
@@ -244,7 +244,7 @@ def _parse_record(record: Any, depth: int) -> Program:
 
 
 def flip(program: Program) -> Program:
-    """The program that means in the mirrored scene what ``program`` means in the scene."""
+    """Return the program that selects in the mirrored scene what ``program`` selects in the scene."""
     values = {field.name: getattr(program, field.name) for field in fields(program)}
     for name, value in values.items():
         if name in _PROGRAM_FIELDS:

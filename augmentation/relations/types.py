@@ -1,4 +1,4 @@
-"""Families of relation programs: what quotas are kept of, and what the report counts by."""
+"""Types of relation programs, by which quotas and reports count queries."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ MIN_OBJECTS: Mapping[RelationType, int] = {
     "between": 2,
     "depth": 2,
 }
-"""How many objects of the category there must be before a program of the family can choose among them."""
+"""Minimum number of objects of the category for which a program of the type can select one."""
 
 
-def relation_type(program: Mapping[str, Any]) -> RelationType:
-    """Of a program's record, by its outermost operator.
+def get_relation_type(program: Mapping[str, Any]) -> RelationType:
+    """Return the type of a program's record, by its outermost operator.
 
-    A place within a row or a column is of ``line``; "first from the left" says no more than "left".
+    A position within a row or a column has type ``line``. "First from the left" means "left", so it has type ``side``.
 
     Raises:
-        KeyError: the record is of no program.
+        KeyError: the record is no program.
     """
     if program.get("base", {}).get("op") == "line":
         return "line"

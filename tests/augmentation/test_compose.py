@@ -13,7 +13,8 @@ from augmentation.composers.composed import ComposedScene
 from augmentation.composers.prompted import PromptedComposer
 from augmentation.detection.detector import DetectorConfig, DetectStage
 from augmentation.detection.scene_filters import SceneFilterConfig
-from augmentation.planning.vocabulary import VocabularyConfig, make_scene_specs, make_uniform_requests
+from augmentation.planning.scene_spec import make_scene_specs, make_uniform_requests
+from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.queries.labeling import LabelConfig, LabelStage
 from generation.models.text_to_image import RenderConfig, Renderer
 from pipeline import Item, Job, PlanRow, run_job
@@ -67,7 +68,7 @@ def _job(painter: Path, checkpoint: Path) -> Job:
         stages=[
             PromptedComposer(_rendering(painter)),
             DetectStage(detector, list(VOCABULARY.categories)),
-            LabelStage(LabelConfig(acceptance=accepted)),
+            LabelStage(LabelConfig(scene_filter=accepted)),
         ],
         sink=SampleSink(),
     )

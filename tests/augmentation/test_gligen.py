@@ -27,7 +27,7 @@ from augmentation.composers.composed import ComposedScene
 from augmentation.composers.gligen import GligenConfig, Layout, LayoutComposer, LayoutRenderer, request_objects
 from augmentation.composers.layouts import LayoutConfig
 from augmentation.errors import AugmentationError
-from augmentation.planning.vocabulary import SceneSpec
+from augmentation.planning.scene_spec import SceneSpec
 from pipeline import Item, Rejected
 
 CUPS = Layout(

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from augmentation.composers.layouts import LayoutConfig, sample_layout, sort_far_to_near
-from augmentation.planning.vocabulary import Arrangement
+from augmentation.planning.scene_spec import Arrangement
 from shards.boxes import Box, compute_overlap_share
 
 ARRANGEMENTS = get_args(Arrangement)

@@ -26,7 +26,8 @@ from augmentation.composers.pasted import (
     compute_pasted_fingerprint,
 )
 from augmentation.errors import AugmentationError
-from augmentation.planning.vocabulary import SceneSpec, VocabularyConfig
+from augmentation.planning.scene_spec import SceneSpec
+from augmentation.planning.vocabulary import VocabularyConfig
 from pipeline import Item, Rejected
 
 PLAIN = BlendConfig(feather_px=0, lighting=0, cast=0, shadow=0, max_contrast=1)

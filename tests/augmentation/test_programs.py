@@ -385,7 +385,7 @@ def test_a_mirrored_program_means_the_same_thing_in_the_mirrored_scene(scene: Sc
     for noise in (0.0, 0.03):
         read, in_mirror = ProgramEvaluator(scene, noise), ProgramEvaluator(flip_scene(scene), noise)
         for program in enumerate_programs(scene, "cup", ("ball",)):
-            assert in_mirror(flip(program)) == read(program)
+            assert in_mirror.evaluate(flip(program)) == read.evaluate(program)
             assert flip(flip(program)) == program
 
 
@@ -413,7 +413,7 @@ def _one_of_each_kind(programs: list[Program], random: Random) -> list[Program]:
 def _assert_both_readings_agree(scene: Scene, programs: Iterable[Program]) -> None:
     read = ProgramEvaluator(scene)
     for program in programs:
-        assert read(program) == meaning(to_json(program), scene), program
+        assert read.evaluate(program) == meaning(to_json(program), scene), program
 
 
 def test_the_random_scenes_give_every_operator_something_to_select() -> None:
@@ -422,7 +422,9 @@ def test_the_random_scenes_give_every_operator_something_to_select() -> None:
         scene = random_scene(seed)
         read = ProgramEvaluator(scene, 0.03)
         selecting |= {
-            _kinds(program) for program in enumerate_programs(scene, "cup", ("ball",)) if len(read(program)) == 1
+            _kinds(program)
+            for program in enumerate_programs(scene, "cup", ("ball",))
+            if len(read.evaluate(program)) == 1
         }
     assert {kinds[0] for kinds in selecting} == set(get_args(Program)) - {Line, Category}
     lines = {kinds for kinds in selecting if Line in kinds}
@@ -440,5 +442,5 @@ def test_what_is_said_with_noise_stays_so_however_the_boxes_move(seed: int) -> N
     read, others = ProgramEvaluator(scene, 0.03), [scene, *(jittered(scene, 0.03, random) for _ in range(4))]
     exact = [ProgramEvaluator(other) for other in others]
     for program in enumerate_programs(scene, "cup", ("ball",)):
-        if selected := read(program):
-            assert all(other(program) == selected for other in exact), program
+        if selected := read.evaluate(program):
+            assert all(other.evaluate(program) == selected for other in exact), program

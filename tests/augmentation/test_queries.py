@@ -37,7 +37,7 @@ from augmentation.relations.programs import (
     to_json,
 )
 from augmentation.relations.scene import Scene, SceneObject
-from augmentation.relations.types import RELATION_TYPES, relation_type
+from augmentation.relations.types import RELATION_TYPES, get_relation_type
 from generation.parsing.attributes import AttributeParser
 from generation.parsing.lexicon import LOCATION_WORDS
 from generation.priors.prompt import build_prompt_text
@@ -116,7 +116,7 @@ def test_one_style_never_says_a_location() -> None:
     said = {word for text in texts for word in text.split()}
     assert said & POSITION_WORDS == {"next", "beside", "closest", "nearest", "between"}  # of relations alone
     assert not said & {*LOCATION_WORDS} - {"closest", "nearest", "next"}
-    assert {relation_type(to_json(program)) for program in _programs() if realize(program, "refcoco+")} == set(
+    assert {get_relation_type(to_json(program)) for program in _programs() if realize(program, "refcoco+")} == set(
         get_relation_types("refcoco+")
     )
 
@@ -160,7 +160,7 @@ def _programs() -> list[Program]:
 
 
 def test_the_repertoire_holds_every_family() -> None:
-    assert {relation_type(to_json(program)) for program in _programs()} == set(RELATION_TYPES)
+    assert {get_relation_type(to_json(program)) for program in _programs()} == set(RELATION_TYPES)
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -213,7 +213,7 @@ def test_a_prior_shows_what_is_said_of_the_thing_itself() -> None:
 
 def test_each_of_three_in_a_row_gets_its_own_queries() -> None:
     queries = _queries(_row("red", "red", "red"))
-    assert [(query.target, relation_type(to_json(query.program))) for query in queries] == [
+    assert [(query.target, get_relation_type(to_json(query.program))) for query in queries] == [
         (0, "side"),
         (1, "middle"),
         (1, "ordinal"),

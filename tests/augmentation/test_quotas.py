@@ -19,7 +19,8 @@ from augmentation.planning.quotas import (
     Yields,
     list_quota_keys,
 )
-from augmentation.planning.vocabulary import Arrangement, Composer, SceneRequest, VocabularyConfig
+from augmentation.planning.scene_spec import Arrangement, Composer, SceneRequest
+from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.relations.types import RELATION_TYPES, RelationType
 
 CUPS: dict[str, Any] = {"categories": {"cup": "cups"}, "quantifiers": ("two", "three", "four")}

@@ -21,12 +21,13 @@ from augmentation.detection.ground_truth import GroundTruthStage
 from augmentation.detection.matching import Match, match_objects
 from augmentation.detection.scene_filters import SceneFilterConfig
 from augmentation.errors import AugmentationError
-from augmentation.planning.vocabulary import SceneSpec, VocabularyConfig
+from augmentation.planning.scene_spec import SceneSpec
+from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.queries.labeling import LabelConfig, LabelStage
 from augmentation.relations.evaluator import evaluate_program
 from augmentation.relations.programs import from_json
 from augmentation.relations.scene import Scene, SceneObject
-from augmentation.relations.types import relation_type
+from augmentation.relations.types import get_relation_type
 from pipeline import Rejected
 from shards.boxes import Box, iou
 from shards.schema import Sample
@@ -205,7 +206,7 @@ def test_three_cups_in_a_row_become_a_sample_with_true_queries() -> None:
     assert isinstance(sample, Sample)
     assert [instance.box_xyxy for instance in sample.instances] == list(THREE)
     assert [query.instance for query in sample.queries] == [0, 1, 1, 1, 2, 2]
-    assert [relation_type(query.program or {}) for query in sample.queries[:4]] == [
+    assert [get_relation_type(query.program or {}) for query in sample.queries[:4]] == [
         "side",
         "middle",
         "ordinal",
@@ -254,7 +255,7 @@ def test_depth_is_said_only_where_every_thing_lies_where_it_was_put() -> None:
         composed = ComposedScene(key="k", seed=1, spec=spec, composer="layout", image=image, requested=requested)
         sample = _labeled(DetectedScene(composed=composed, detections=_found(*boxes)))
         assert isinstance(sample, Sample)
-        families.append({relation_type(query.program or {}) for query in sample.queries})
+        families.append({get_relation_type(query.program or {}) for query in sample.queries})
     assert ["depth" in some for some in families] == [True, False, False]
 
 

@@ -19,7 +19,8 @@ from augmentation.detection.attribute_classifier import (
     predict_attributes,
 )
 from augmentation.detection.detected import DetectedScene, Detection
-from augmentation.planning.vocabulary import SceneSpec, VocabularyConfig
+from augmentation.planning.scene_spec import SceneSpec
+from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.queries.generator import generate_queries
 from augmentation.queries.realizer import PhraseRealizer
 from augmentation.relations.scene import Scene, SceneObject

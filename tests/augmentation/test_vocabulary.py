@@ -10,15 +10,14 @@ from typing import Any
 import pytest
 
 from augmentation.errors import AugmentationError
-from augmentation.planning.vocabulary import (
-    QUANTIFIERS,
+from augmentation.planning.scene_spec import (
     Composer,
     SceneRequest,
     SceneSpec,
-    VocabularyConfig,
     make_scene_specs,
     make_uniform_requests,
 )
+from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig
 
 CUPS: dict[str, Any] = {
     "categories": {"cup": "cups", "fish": "fish"},

@@ -36,7 +36,7 @@ from augmentation.composers.composed import ComposedScene
 from augmentation.detection.detector import DetectedScene, Detection, Detector, DetectorConfig, DetectStage
 from augmentation.detection.zero_shot import ZeroShotModel
 from augmentation.errors import AugmentationError
-from augmentation.planning.vocabulary import SceneSpec
+from augmentation.planning.scene_spec import SceneSpec
 from shards.boxes import iou
 
 LETTERS = string.ascii_lowercase

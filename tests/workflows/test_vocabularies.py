@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig, make_scene_specs, make_uniform_requests
+from augmentation.planning.scene_spec import make_scene_specs, make_uniform_requests
+from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig
 from augmentation.queries.generator import generate_queries
 from augmentation.queries.parse_check import RoundTripParser
 from augmentation.queries.realizer import PhraseRealizer

@@ -17,6 +17,13 @@ from typing import Any
 from upath import UPath
 
 from augmentation.planning.quotas import MIN_ROUND_SCENES, Outcome, QuotaKey, Quotas, QuotaStatus
+from augmentation.planning.scene_spec import (
+    Composer,
+    SceneRequest,
+    get_arrangements,
+    make_scene_specs,
+    make_uniform_requests,
+)
 from augmentation.planning.selection import (
     Candidate,
     CandidateSink,
@@ -28,14 +35,7 @@ from augmentation.planning.selection import (
     read_candidates,
     select,
 )
-from augmentation.planning.vocabulary import (
-    Composer,
-    SceneRequest,
-    VocabularyConfig,
-    get_arrangements,
-    make_scene_specs,
-    make_uniform_requests,
-)
+from augmentation.planning.vocabulary import VocabularyConfig
 from pipeline import ExecutorConfig, Job, PlanRow, Report, ShardItems, Stage, list_runs, open_plan, remove_run
 from shards.writer import SampleSink
 from workflows.cli.console import UserError, console

@@ -10,7 +10,7 @@ import numpy as np
 from augmentation.composers.composed import ComposedScene
 from augmentation.detection.detected import DetectedScene
 from augmentation.detection.scene_filters import SceneFilterConfig
-from augmentation.planning.vocabulary import SceneSpec
+from augmentation.planning.scene_spec import SceneSpec
 from augmentation.queries.labeling import build_scene, make_sample
 from pipeline import Item, Location, MapStage, Rejected, ShardItems, list_runs, open_plan, resolve_location
 from shards.reader import SampleReader

@@ -6,7 +6,7 @@ import numpy as np
 
 from augmentation.composers.composed import ComposedScene
 from augmentation.detection.detected import DetectedScene, Detection, decode_preview
-from augmentation.planning.vocabulary import SceneSpec
+from augmentation.planning.scene_spec import SceneSpec
 
 
 def test_a_rejected_scene_carries_its_image_and_its_boxes() -> None:
