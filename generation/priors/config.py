@@ -1,8 +1,8 @@
-"""What decides a prior, and the id that stands for it.
+"""Configuration of priors and their ids.
 
-The same prompt under the same configuration has the same id, however many queries share it; anything that changes
-the image changes the id. The encoder is not part of the id, since it does not change the image: a store names its
-encoder, and refuses to mix two.
+A prompt has one id under one configuration, however many queries share it. All settings that change the image change
+the id. The encoder does not change the image and is not part of the id. A store names its encoder and refuses a second
+one.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from generation.models.text_to_image import RenderConfig
 from generation.priors.prompt import PromptConfig
 
 _ID_LENGTH = 32
-"""Hexadecimal digits: 128 bits, so that even 10^12 prompts do not collide."""
+"""Number of hexadecimal digits: 128 bits, so that even 10^12 prompts do not collide."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PriorConfig:
-    """From a query to its prior: wording, drawing, encoding."""
+    """Configuration of prompts, rendering and encoding."""
 
     render: RenderConfig
     prompt: PromptConfig = field(default_factory=PromptConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     num_images: int = 1
-    """Images of each prompt, whose features are averaged."""
+    """Number of images of each prompt, at least 1; their features are averaged."""
 
     seed: int = 0
-    """Together with the prompt it decides the noise of each image."""
+    """Seed of the noise, combined with the prompt and the number of the image."""
 
     min_clip_score: float = 0.0
-    """A prompt whose images score less (100 times the cosine) is drawn again, and the best try kept; 0 never."""
+    """Minimum CLIP score (100 times the cosine), below which a prompt is rendered again; 0 disables it."""
 
     max_retries: int = 3
-    """Tries beyond the first."""
+    """Maximum number of renderings after the first; the best one is kept."""
 
     def __post_init__(self) -> None:
         if self.num_images < 1:
@@ -51,9 +51,9 @@ class PriorConfig:
 
 
 def build_image_settings(config: PriorConfig) -> dict[str, Any]:
-    """Everything but the prompt that decides the image, as JSON values.
+    """Build the JSON values of all settings that change an image, without the prompt.
 
-    Reads a local checkpoint once to hash it; make it once and pass it on.
+    This reads a local checkpoint to hash it, so call it once and pass the result on.
     """
     render = config.render
     gate = {"min_clip_score": config.min_clip_score, "max_retries": config.max_retries}
@@ -73,11 +73,11 @@ def build_image_settings(config: PriorConfig) -> dict[str, Any]:
 
 
 def compute_encoder_fingerprint(config: PriorConfig) -> str:
-    """What identifies the encoder of the features."""
+    """Compute the fingerprint of the encoder of the features."""
     return compute_fingerprint(config.encoder.checkpoint, config.encoder.revision)
 
 
 def prior_id(prompt: str, settings: dict[str, Any]) -> str:
-    """32 hexadecimal digits for a prompt under ``build_image_settings``."""
+    """Compute the id of a prompt under ``build_image_settings``: 32 hexadecimal digits."""
     identity = json.dumps({"prompt": prompt, **settings}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(identity.encode()).hexdigest()[:_ID_LENGTH]

@@ -1,4 +1,4 @@
-"""Priors as a library: text in, image and feature out.
+"""Priors of single queries, without a store.
 
 generator = PriorGenerator(PriorConfig(render=RenderConfig(checkpoint="stable-diffusion-v1-5/stable-diffusion-v1-5")))
 prior = generator("second man from left in a red shirt")
@@ -19,11 +19,11 @@ from generation.priors.rendering import PriorRenderer
 
 
 class PriorGenerator:
-    """Makes the priors of queries; queries with the same prompt share one image, drawn once.
+    """Generator of the priors of queries; queries with the same prompt share the images.
 
     Args:
         config: checkpoints, wording and seed.
-        cache_size: priors kept in memory, the least recently used go first.
+        cache_size: number of prompts whose images stay in memory; the least recently used are dropped first.
     """
 
     def __init__(self, config: PriorConfig, cache_size: int = 1024) -> None:
@@ -37,7 +37,7 @@ class PriorGenerator:
 
     @property
     def encoder(self) -> ImageEncoder:
-        """The model that makes the features, for other images to compare with them."""
+        """Encoder of the features, to encode other images for comparison."""
         return self._renderer.encoder
 
     @property
@@ -46,15 +46,15 @@ class PriorGenerator:
         return self.encoder.dim
 
     def __call__(self, text: str) -> Prior:
-        """The prior of one query.
+        """Generate the prior of a query.
 
         Raises:
-            EmptyQueryError: the text has neither a letter nor a digit.
+            EmptyQueryError: the text has no letter and no digit.
         """
         return self.generate([text])[0]
 
     def generate(self, texts: Sequence[str]) -> list[Prior]:
-        """The priors of queries, in order, drawn in batches."""
+        """Generate the priors of queries in batches, in order."""
         parsed = self._parser.parse(texts)
         prompts = [build_prompt(attributes, self.config.prompt).text for attributes in parsed]
         generated = self._get_images(prompts)
@@ -68,7 +68,7 @@ class PriorGenerator:
         ]
 
     def _get_images(self, prompts: Sequence[str]) -> dict[str, GeneratedImages]:
-        """Each prompt's images, from memory or drawn now."""
+        """Get each prompt's images from the cache, or render them."""
         new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._cache]
         generated = {prompt: self._cache[prompt] for prompt in prompts if prompt in self._cache}
         generated |= {result.prompt: result for result in self._renderer.generate_images(new)}

@@ -1,7 +1,7 @@
-"""From attributes to the prompt of the prior: a plain caption of what can be seen of the target alone.
+"""Prompt of a prior: a plain caption of the attributes that are visible on the target alone.
 
-Never where it stands, which one of several it is, or what is near it: queries that differ only in that share one
-prompt, and so one image. "left guy in red shirt" and "man with a red shirt on the right" are "a man in a red shirt".
+A prompt has no location, no ordinal and no other object, so queries that differ only in these share one image. "left
+guy in red shirt" and "man with a red shirt on the right" both become "a man in a red shirt".
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ PHOTO_TEMPLATES = {
     "object": "a photo of {caption}",
     "unknown": "a photo of {caption}",
 }
-"""Wordings that suit Stable Diffusion and its kind, by the kind of the target; the default is the caption alone."""
+"""Templates that suit Stable Diffusion, by the kind of the target; by default the prompt is the caption alone."""
 
 PHOTO_NEGATIVE_PROMPT = "blurry, low quality, distorted, deformed, cropped, text, watermark, collage"
-"""A negative prompt that suits Stable Diffusion 1.x, 2.x and XL; the default is none."""
+"""Negative prompt that suits Stable Diffusion 1.x, 2.x and XL; empty by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PromptConfig:
-    """How captions are worded; part of the prior's identity through the prompt that comes out."""
+    """Wording of captions; changes a prior's id only through its prompt."""
 
     template: str = "{caption}"
-    """Text around the caption, such as ``"a photo of {caption}, realistic"``; must hold ``{caption}`` once."""
+    """Text around the caption, such as ``"a photo of {caption}, realistic"``; with ``{caption}`` exactly once."""
 
     templates: Mapping[str, str] = field(default_factory=dict)
-    """Templates for targets of one kind (``person``, ``animal``, ``garment``, ``part``, ``stuff``, ``noun_phrase``,
-    ``unknown``), in place of ``template``."""
+    """Templates for kinds of targets (``person``, ``animal``, ``garment``, ``part``, ``stuff``, ``object``,
+    ``unknown``) that replace ``template``."""
 
     negative_prompt: str = ""
-    """What the image should not show; the same for all prompts."""
+    """Negative prompt of all images; empty by default."""
 
     unknown_noun: str = "object"
-    """Said where a query names no category ("the big yellow one")."""
+    """Noun for a query without a category ("the big yellow one")."""
 
     garments_mean_wearers: bool = True
-    """Whether "blue shirt" stands for a person in one, as in COCO's queries; not where clothes are categories."""
+    """Rendering of a person for "blue shirt", as in COCO's queries; turn it off if clothes are categories."""
 
     max_words: int = 40
-    """Longest caption; details at the end are left out first. CLIP reads 77 tokens, about 55 words."""
+    """Maximum words of a caption, at least 5; the last details go first. CLIP reads 77 tokens, about 55 words."""
 
     def __post_init__(self) -> None:
         for template in (self.template, *self.templates.values()):
@@ -62,24 +62,24 @@ class PromptConfig:
         if not self.unknown_noun.strip():
             raise ValueError("unknown_noun must not be empty; try 'object'")
         if self.max_words < 5:
-            raise ValueError(f"max_words must be at least 5 to name a object and its color, got {self.max_words}")
+            raise ValueError(f"max_words must be at least 5 to name an object and its color, got {self.max_words}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """A prompt and whether details had to be left out."""
+    """Prompt, and whether details were dropped."""
 
     text: str
     shortened: bool = False
 
 
 def build_prompt_text(attributes: Attributes, config: PromptConfig | None = None) -> str:
-    """The prompt of the query's prior, as plain text."""
+    """Build the text of a prior's prompt."""
     return build_prompt(attributes, config or PromptConfig()).text
 
 
 def build_prompt(attributes: Attributes, config: PromptConfig) -> Prompt:
-    """The caption in its template: the head and its attributes first, then clothes, objects carried, parts, actions."""
+    """Build the prompt: head with its attributes, clothes, carried objects, parts and actions, in a template."""
     target, wearing = _choose_subject(attributes, config)
     head = _format_head(target, attributes, config)
     worn_with = [noun_phrase for noun_phrase in wearing if _is_accessory(noun_phrase)]
@@ -97,7 +97,7 @@ def build_prompt(attributes: Attributes, config: PromptConfig) -> Prompt:
 
 
 def _choose_subject(attributes: Attributes, config: PromptConfig) -> tuple[NounPhrase, list[NounPhrase]]:
-    """The object to draw and what it wears: a garment alone stands for its wearer, if so configured."""
+    """Choose the object to render and its clothes; a garment alone becomes its wearer if so configured."""
     target, wearing = attributes.target, list(attributes.wearing)
     if attributes.kind == "garment" and config.garments_mean_wearers:
         ages = tuple(other for other in target.other_modifiers if other in lex.AGES)
@@ -110,7 +110,7 @@ def _choose_subject(attributes: Attributes, config: PromptConfig) -> tuple[NounP
 
 
 def _is_accessory(noun_phrase: NounPhrase) -> bool:
-    """What one has on, yet is not "in": "a man with a backpack"."""
+    """Return whether a person is "with" it and not "in" it: "a man with a backpack"."""
     return noun_phrase.lemma in lex.ACCESSORIES or (
         noun_phrase.lemma in lex.OBJECT_NOUNS and noun_phrase.lemma not in lex.GARMENTS
     )
@@ -127,7 +127,7 @@ def _format_head(target: NounPhrase, attributes: Attributes, config: PromptConfi
 
 
 def _fit_details(head: str, details: list[str], max_words: int) -> tuple[str, bool]:
-    """As many details as fit, in order; the head's last words are kept, since the noun comes last."""
+    """Append the details that fit, in order; of a long head the last words stay, since the noun comes last."""
     words = head.split()
     shortened = len(words) > max_words
     words = words[-max_words:]
@@ -140,16 +140,12 @@ def _fit_details(head: str, details: list[str], max_words: int) -> tuple[str, bo
 
 
 def _format_list(preposition: str, phrases: Iterable[str]) -> str:
-    joined = " and ".join(_remove_duplicates(phrases))
+    joined = " and ".join(dict.fromkeys(phrases))
     return f"{preposition} {joined}".strip() if joined else ""
 
 
-def _remove_duplicates(phrases: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(phrases))
-
-
 def _format_object(noun_phrase: NounPhrase) -> str:
-    """ "a red cup", "an umbrella", "three cups", "jeans", "red" (of clothes only known by color)."""
+    """Format with article or number: "a red cup", "an umbrella", "three cups", "jeans", "red" (clothes by color)."""
     phrase = _format_noun_phrase(noun_phrase)
     if noun_phrase.count and noun_phrase.plural:
         return f"{NUMBER_WORDS[noun_phrase.count]} {phrase}"
@@ -172,15 +168,15 @@ def _format_noun_phrase(noun_phrase: NounPhrase) -> str:
         *sorted(patterns),
         _format_colors(noun_phrase.colors),
         *sorted(noun_phrase.materials),
-        _format_noun(noun_phrase),
+        noun_phrase.noun if noun_phrase.plural else _format_singular(noun_phrase.noun),
     ]
     shows = noun_phrase.lemma in lex.IMAGE_NOUNS
     contents = [_format_object(content) if shows else _format_noun_phrase(content) for content in noun_phrase.contents]
-    return f"{' '.join(_remove_duplicates(filter(None, words)))} {_format_list('of', contents)}".strip()
+    return f"{' '.join(dict.fromkeys(filter(None, words)))} {_format_list('of', contents)}".strip()
 
 
 def _format_colors(colors: tuple[str, ...]) -> str:
-    """ "dark blue", "black and white" in alphabetical order, so that both orders share a prompt."""
+    """Format colors ("dark blue", "black and white") in alphabetical order, so that both orders share a prompt."""
     combined: list[str] = []
     shade = ""
     for color in colors:
@@ -192,15 +188,13 @@ def _format_colors(colors: tuple[str, ...]) -> str:
     return " and ".join(sorted(set(combined))) if combined else lex.COLOR_FORMS.get(shade, shade)
 
 
-def _format_noun(noun_phrase: NounPhrase) -> str:
-    if noun_phrase.plural:
-        return noun_phrase.noun
-    *compound, last = noun_phrase.noun.split() or [""]
+def _format_singular(noun: str) -> str:
+    *compound, last = noun.split() or [""]
     return " ".join([*compound, lex.SYNONYMS.get(last, last.rstrip("_"))]).strip()
 
 
 def _format_action(action: Action, kind: str) -> str:
-    """The action as a caption says it; gaze without an object shows nothing that could be drawn."""
+    """Format an action for a caption; empty if it cannot be seen, such as a gaze without an object."""
     if action.verb in lex.UNSEEN_ACTIONS or (kind in ("object", "part") and action.verb in lex.POSES):
         return ""
     verb = lex.ACTION_FORMS.get(action.verb, action.verb)

@@ -1,7 +1,7 @@
-"""From prompts to priors: draw, look at the images with CLIP, draw again what does not fit, keep the best.
+"""Rendering of priors: renders prompts, scores the images by CLIP, renders poor ones again and keeps the best.
 
-While one batch is looked at, the next one is drawn. The images of a prompt depend on the prompt and the
-configuration alone, so the same prior comes out of every batch, worker and order.
+The encoder works on one batch while the next one is rendered. The images of a prompt depend only on the prompt and the
+configuration, so batch, worker and order do not change a prior.
 """
 
 from __future__ import annotations
@@ -23,21 +23,20 @@ from generation.priors.seeds import compute_image_seed
 from pipeline import Item, Rejected, Resources, Stage
 
 MIN_VAE_COSINE = 0.97
-"""Between the features of a image decoded by the small VAE and by the checkpoint's own."""
+"""Minimum cosine of the features of an image that the small VAE and the checkpoint's own decode."""
 
 _VAE_PROMPTS = ("a red cup", "a man in a blue shirt", "a black and white dog", "a wooden chair")
 
 
 class PriorRenderer:
-    """A text-to-image model and an image encoder, loaded once.
+    """Text-to-image model and image encoder.
 
     Args:
-        config: checkpoints, seed, gate.
-        compress: what makes a file of a image; done beside the drawing, as the encoding is.
+        config: checkpoints, seed and minimum CLIP score.
+        compress: function that encodes an image as a file, in parallel with rendering.
 
     Raises:
-        GenerationError: one of the checkpoints is not what it has to be, or a score is asked of an encoder that
-            reads no text.
+        GenerationError: a checkpoint has the wrong type, or ``min_clip_score`` needs an encoder of text.
     """
 
     def __init__(self, config: PriorConfig, compress: Callable[[RgbImage], bytes] | None = None) -> None:
@@ -49,39 +48,38 @@ class PriorRenderer:
             self._check_small_vae()
 
     def _check_small_vae(self) -> None:
-        """Take the small VAE if the same latents give the same features as with the checkpoint's own; else refuse."""
+        """Use the small VAE if it gives the features of the checkpoint's own for the same latents; else raise."""
         seeds = [compute_image_seed(prompt, self.config.seed, 0) for prompt in _VAE_PROMPTS]
         own = self.encoder.encode_images(self.renderer.render(_VAE_PROMPTS, seeds))
         self.renderer.use_small_vae()
         min_cosine = float((own * self.encoder.encode_images(self.renderer.render(_VAE_PROMPTS, seeds))).sum(1).min())
         if min_cosine < MIN_VAE_COSINE:
             raise GenerationError(
-                f"with {self.config.render.small_vae} a image's feature has a cosine of {min_cosine:.3f} "
-                f"with that of the "
-                f"checkpoint's own VAE, less than {MIN_VAE_COSINE}; leave small_vae out"
+                f"with {self.config.render.small_vae}, an image's feature has a cosine of {min_cosine:.3f} with that "
+                f"of the checkpoint's own VAE, less than {MIN_VAE_COSINE}; omit small_vae"
             )
 
     def generate_images(self, prompts: Sequence[str]) -> list[GeneratedImages]:
-        """The prior of each prompt, in order.
+        """Generate the images of each prompt, in order.
 
         Raises:
-            GenerationError: a image could not be drawn, not even in full precision or alone.
+            GenerationError: an image has NaN even in float32, or memory is too small for one image.
         """
         generated = list(self._render_round(prompts, 0))
         for attempt in range(1, self.config.max_retries + 1):
-            poor = [i for i, result in enumerate(generated) if self._is_below_min_score(result)]
+            scores = [100.0 if result.clip_score is None else result.clip_score for result in generated]
+            poor = [i for i, score in enumerate(scores) if score < self.config.min_clip_score]
             if not poor:
                 break
             again = self._render_round([prompts[i] for i in poor], attempt)
             for i, retried in zip(poor, again, strict=True):
-                generated[i] = replace(max(generated[i], retried, key=_score), num_retries=attempt)
+                generated[i] = replace(
+                    max(generated[i], retried, key=lambda result: result.clip_score or 0.0), num_retries=attempt
+                )
         return generated
 
-    def _is_below_min_score(self, result: GeneratedImages) -> bool:
-        return result.clip_score is not None and result.clip_score < self.config.min_clip_score
-
     def _render_round(self, prompts: Sequence[str], attempt: int) -> Iterator[GeneratedImages]:
-        """Every prompt drawn once; a batch is encoded while the next one is drawn."""
+        """Render every prompt once; encode a batch while the next one is rendered."""
         num_images, config = self.config.num_images, self.config
         numbers = range(attempt * num_images, (attempt + 1) * num_images)
         seeds = [compute_image_seed(prompt, config.seed, number) for prompt in prompts for number in numbers]
@@ -118,18 +116,14 @@ class PriorRenderer:
         ]
 
 
-def _score(result: GeneratedImages) -> float:
-    return result.clip_score if result.clip_score is not None else 0.0
-
-
 class RenderStage(Stage[Item, Prior]):
-    """Draws the priors of unique prompts; an item's payload has ``prompt`` and may have more for the record.
+    """Stage that renders the priors of unique prompts, ``prompt`` in an item's payload.
 
     Args:
-        config: checkpoints, seed, gate; seeds come from the prompt, so the same prompt gives the same image in
-            every plan.
-        webp_quality: of the images that are kept, 1 to 100, or None for lossless.
-        num_gpus: of one worker; 0 on machines without.
+        config: checkpoints, seed and minimum CLIP score. Seeds depend on the prompt, so a prompt gives the same image
+            in every plan.
+        webp_quality: quality of the stored images, 1 to 100; None for lossless.
+        num_gpus: GPUs of one worker; 0 on machines without.
     """
 
     def __init__(self, config: PriorConfig, *, webp_quality: int | None = 90, num_gpus: float = 0.0) -> None:

@@ -183,7 +183,7 @@ def test_a_small_vae_that_draws_something_else_is_refused(prior_config: PriorCon
         num_decoder_blocks=(1, 1),
     ).save_pretrained(tmp_path / "small")
     render = replace(prior_config.render, small_vae=str(tmp_path / "small"))
-    with pytest.raises(GenerationError, match=r"cosine of .* leave small_vae out"):
+    with pytest.raises(GenerationError, match=r"cosine of .* omit small_vae"):
         PriorRenderer(replace(prior_config, render=render))
 
 
