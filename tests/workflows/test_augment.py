@@ -213,7 +213,7 @@ def test_options_that_cannot_be_are_refused(changes: dict[str, Any], message: st
         augment.AugmentConfig(**changes)
 
 
-def test_photographs_of_the_test_splits_are_no_backgrounds(inputs: Path, tmp_path: Path) -> None:
+def test_images_of_the_test_splits_are_no_backgrounds(inputs: Path, tmp_path: Path) -> None:
     refer, backgrounds = tmp_path / "refer", tmp_path / "backgrounds"
     write_dataset(WorldConfig(output=refer, num_train=2, num_val=1, num_test=1))
     ingest.main(ingest.IngestConfig(annotations=refer / "miniature", images=refer / "images", data=UPath(tmp_path)))

@@ -1,5 +1,3 @@
-"""The cluster jobs, as far as one machine can try them: scripts with stand-ins for Slurm's programs, and schemas."""
-
 import json
 import os
 import re
@@ -23,14 +21,19 @@ from upath import UPath
 
 from pipeline import ExecutorConfig, read_receipts
 from workflows import generate_priors, ingest, pack
-from workflows.cli.accelerate_launch import build_launch_command
 from workflows.miniature import WEIGHTS
 from workflows.miniature.world.dataset import WorldConfig, write_dataset
 from workflows.train import TrainCommandConfig
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
 CLUSTER = ROOT / "workflows" / "cluster"
+
+
 BIN = Path(sys.executable).parent
+
+
 STAND_INS = {
     "srun": """#!/bin/bash
 ntasks=1
@@ -195,14 +198,6 @@ def test_two_machines_train_one_network(slurm: dict[str, str], tmp_path: Path) -
     assert job.returncode == 0, output
     assert output.count("epoch 1/1") == 1, output
     assert (tmp_path / "run" / "best" / "model.safetensors").is_file()
-
-
-def test_the_launcher_is_told_of_all_machines() -> None:
-    config = TrainCommandConfig(num_processes=4, num_machines=2, machine_rank=1, main_address="node1:29500")
-    line = " ".join(build_launch_command(config))
-    assert "--num_processes 8 --num_machines 2" in line
-    assert "--multi_gpu --machine_rank 1 --main_process_ip node1 --main_process_port 29500" in line
-    assert "--multi_gpu" not in build_launch_command(TrainCommandConfig())
 
 
 def manifests() -> list[dict[str, Any]]:

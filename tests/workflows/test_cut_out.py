@@ -70,7 +70,7 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def test_photographs_are_cut_and_what_is_left_out_is_counted(coco: CocoConfig) -> None:
+def test_images_are_cut_and_what_is_left_out_is_counted(coco: CocoConfig) -> None:
     tally = main(CutOutConfig(source=coco))
     assert tally.kept == {"cup": 3}
     assert tally.excluded == {"crowd": 1, "missing_image": 1}
@@ -115,7 +115,7 @@ def test_a_category_that_is_no_name_of_a_folder_is_left_out(coco: CocoConfig) ->
     assert not coco.output.exists()
 
 
-def test_a_photograph_whose_name_no_file_can_have_is_left_out(coco: CocoConfig) -> None:
+def test_a_image_whose_name_no_file_can_have_is_left_out(coco: CocoConfig) -> None:
     record = json.loads(coco.instances.read_text())
     record["images"][0]["file_name"] = "n" * 5_000 + ".jpg"
     coco.instances.write_text(json.dumps(record))
@@ -158,7 +158,7 @@ def _run_ingest(samples: list[SourceSample], photographs: Path, data: UPath) -> 
     write_lines(place.queries, ({"query_id": q.query_id, "split": q.split} for s in samples for q in s.queries))
 
 
-def test_photographs_of_other_splits_are_never_cut_whatever_their_name(coco: CocoConfig, tmp_path: Path) -> None:
+def test_images_of_other_splits_are_never_cut_whatever_their_name(coco: CocoConfig, tmp_path: Path) -> None:
     """1 is of train; 2 is of val, under another prefix; 3 is of testA, under another name altogether; 4 is of val and
     missing, so it is known by its name alone."""
     names = {

@@ -82,7 +82,7 @@ def test_queries_that_differ_in_place_alone_share_a_prior(data: Path) -> None:
     assert not any(word in store.prompt(q.prior_id or "").split() for q in queries for word in ("left", "right"))
 
 
-def test_scenes_hold_rivals_and_only_for_training(data: Path) -> None:
+def test_scenes_hold_distractors_and_only_for_training(data: Path) -> None:
     reader = SampleReader(data / "miniature" / "packed-scenes")
     assert len(reader) > 0
     assert reader.splits == ["train"]

@@ -23,7 +23,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UPath]:
         yield UPath("s3://bucket")
 
 
-def test_annotations_photographs_and_shards_in_a_bucket_give_the_bytes_that_folders_give(
+def test_annotations_images_and_shards_in_a_bucket_give_the_bytes_that_folders_give(
     bucket: UPath, tmp_path: Path
 ) -> None:
     write_dataset(WorldConfig(output=tmp_path / "refer", num_train=6, num_val=2, num_test=2))
@@ -45,7 +45,7 @@ def test_annotations_photographs_and_shards_in_a_bucket_give_the_bytes_that_fold
     assert (bucket / "data/miniature/packed-samples/receipts/train-00000.json").read_bytes() == before
 
 
-def test_a_bucket_without_photographs_is_one_clear_line(bucket: UPath) -> None:
+def test_a_bucket_without_images_is_one_clear_line(bucket: UPath) -> None:
     with pytest.raises(UserError, match="s3://bucket/nowhere is not a folder"):
         ingest.main(ingest.IngestConfig(images=bucket / "nowhere", data=bucket / "data"))
 

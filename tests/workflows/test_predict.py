@@ -31,7 +31,7 @@ def _lines(tmp_path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (tmp_path / "output" / "predictions.jsonl").open(encoding="utf-8")]
 
 
-def test_each_phrase_is_asked_of_each_picture_of_a_folder(
+def test_each_query_is_asked_of_each_image_of_a_folder(
     checkpoint: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(_config(checkpoint, tmp_path, image=photos, query=("left cup", "red cup"), prior="none"))
@@ -47,7 +47,7 @@ def test_each_phrase_is_asked_of_each_picture_of_a_folder(
             assert shown.size == (320, 240)
 
 
-def test_a_file_of_queries_asks_each_of_its_picture(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_file_of_queries_asks_each_of_its_image(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
     queries = tmp_path / "queries.jsonl"
     lines = '{"image": "b.jpg", "query": "left\u2028cup"}\n\n{"image": "b.jpg", "query": "red cup"}\n'
     queries.write_text(lines, encoding="utf-8")
@@ -68,7 +68,7 @@ def test_a_prior_is_drawn_or_left_out_and_changes_the_answer(checkpoint: Path, p
     assert boxes["auto"] != boxes["cached"]
 
 
-def test_maps_are_drawn_for_each_phrase(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
+def test_maps_are_drawn_for_each_query(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
     main(_config(checkpoint, tmp_path, image=photos / "a.png", query=("left cup", "cup"), prior="none", maps=True))
     for number in (0, 1):
         with Image.open(tmp_path / "output" / f"a.png.{number}.maps.png") as sheet:
@@ -78,8 +78,8 @@ def test_maps_are_drawn_for_each_phrase(checkpoint: Path, photos: Path, tmp_path
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"image": "a.png"}', "line 1: give .* got"),
-        ("left cup", "line 1: give"),
+        ('{"image": "a.png"}', "line 1: expected .* got"),
+        ("left cup", "line 1: expected"),
         ('{"image": "a.png", "query": " ?"}', "line 1: the query is empty"),
         ('{"image": "c.png", "query": "cup"}', "line 1: .*c.png does not exist"),
         ('{"image": "../../etc/passwd", "query": "cup"}', "line 1: .* is outside"),
@@ -94,7 +94,7 @@ def test_a_row_that_cannot_be_asked_is_named(
         read_queries(_config(checkpoint, tmp_path, image=photos, queries=queries))
 
 
-def test_phrases_and_pictures_must_be_there(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
+def test_queries_and_images_must_be_there(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="pass either --query or --queries"):
         _config(checkpoint, tmp_path, image=photos)
     with pytest.raises(UserError, match="the query is empty"):

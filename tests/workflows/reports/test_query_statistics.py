@@ -1,5 +1,3 @@
-"""Length and words of queries, beside equally many others."""
-
 from __future__ import annotations
 
 import pytest

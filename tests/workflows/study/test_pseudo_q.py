@@ -1,5 +1,3 @@
-"""The rules that the benchmark of scenes compares with, on scenes that can be worked out by hand."""
-
 from __future__ import annotations
 
 from augmentation.relations.scene import Scene, SceneObject

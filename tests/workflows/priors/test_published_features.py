@@ -1,11 +1,7 @@
-"""Data from other trainers and for them: published features, exports, and back."""
-
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -15,13 +11,12 @@ from pipeline import ExecutorConfig
 from shards.reader import SampleReader
 from shards.sources.errors import SourceError
 from shards.sources.features import read_features
-from shards.sources.grounding import read_grounding
-from shards.sources.transvg import read_transvg
-from shards.sources.validation import validate_samples
-from workflows import export, ingest, pack
+from workflows import ingest, pack
 from workflows.cli.console import UserError
 
 HERE = ExecutorConfig(isolate=False)
+
+
 ROWS = [
     ("a.png", "1.pth", [0, 0, 4, 4], "left cup", []),
     ("b.png", "2.pth", [1, 1, 5, 5], " ?! ", []),  # no words: the query is left out, its row still counts
@@ -108,52 +103,3 @@ def test_a_feature_file_holds_a_tensor_and_nothing_else(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(SourceError, match="val_fea"):
         read_features(path)
-
-
-def _export(folder: Path, **options: object) -> Path:
-    output = folder / "exported"
-    values = {"dataset": "unc", "data": UPath(folder / "data"), "output": output, **options}
-    export.main(export.ExportConfig(**values))  # type: ignore[arg-type]
-    return output
-
-
-def test_samples_come_back_from_transvg_files_with_their_features(transvg: Path) -> None:
-    torch.save(torch.arange(12.0).reshape(3, 4), transvg / "val_fea.pth")
-    (packed,) = _pack(transvg, transvg)
-    output = _export(transvg, format="transvg", source="packed-samples")
-    (back,) = validate_samples(read_transvg(output, "unc", "unc"), output / "images").samples
-    assert [(q.text, q.box_xyxy) for q in back.queries] == [(q.text, q.box_xyxy) for q in packed.queries]
-    assert (output / "images" / back.image_name).read_bytes() == packed.image
-    assert packed.priors is not None
-    np.testing.assert_array_equal(read_features(output / "val_fea.pth"), packed.priors)
-    rows = torch.load(output / "unc_val.pth", weights_only=True)  # as other trainers read it
-    assert rows[1] == ("unc-a-val.png", "", [5.5, 0, 3, 4], "right cup", [])
-
-
-@pytest.mark.parametrize("name", ["", "flickr"])
-def test_samples_come_back_from_grounding_json(transvg: Path, name: str) -> None:
-    output = _export(transvg, format="grounding", source="samples", name=name)
-    (sample,) = SampleReader(UPath(transvg / "data" / "unc" / "samples"))
-    (back,) = validate_samples(read_grounding(output, "unc", "train"), output / "images").samples
-    assert [(q.text, q.box_xyxy, q.split) for q in back.queries] == [
-        (q.text, q.box_xyxy, q.split) for q in sample.queries
-    ]
-
-
-def test_an_export_does_not_touch_what_is_there(transvg: Path) -> None:
-    (transvg / "exported").mkdir()
-    with pytest.raises(UserError, match="exists; pass a new folder"):
-        _export(transvg, format="grounding", source="samples")
-    with pytest.raises(ValueError, match="name must be one of unc"):
-        _export(transvg, format="transvg", source="samples", name="mine")
-
-
-def test_an_export_that_fails_leaves_nothing(transvg: Path) -> None:
-    shard = next((transvg / "data" / "unc" / "samples" / "shards").glob("*.tar"))
-    record = json.dumps(["no sample"]).encode()
-    content = shard.read_bytes()
-    shard.write_bytes(content[: len(content) - len(record)] + record)
-    before = sorted(transvg.iterdir())
-    with pytest.raises(Exception, match="hash"):
-        _export(transvg, format="grounding", source="samples")
-    assert sorted(transvg.iterdir()) == before

@@ -1,0 +1,30 @@
+"""The results in the repository have the keys that the code of the reports reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from workflows.reports.accuracy_tables import format_comparison, format_report
+from workflows.study.figures import COMPARISONS
+from workflows.study.tables import format_markdown
+from workflows.study.variants import VARIANTS
+
+RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+
+
+def test_the_study_s_tables_are_those_of_its_figures() -> None:
+    record = json.loads((RESULTS / "study.json").read_text())
+    assert (RESULTS / "study-tables.md").read_text() == format_markdown(record)
+    assert record["study"]["variants"] == json.loads(json.dumps([asdict(variant) for variant in VARIANTS]))
+    questions = {(one.first, one.second, one.group): one.question for one in COMPARISONS}
+    for row in record["comparisons"]:
+        assert row["question"] == questions[row["first"], row["second"], row["group"]]
+
+
+def test_the_demo_s_reports_become_tables() -> None:
+    reports = json.loads((RESULTS / "demo.json").read_text())["reports"]
+    assert all("| testA | 1,341 | 392 |" in format_report(report) for report in reports.values())
+    comparison = json.loads((RESULTS / "demo-comparison.json").read_text())
+    assert "| testB | all | 1,197 |" in format_comparison(comparison["runs"], comparison["splits"])

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shards.schema import Query, Sample
+from workflows.cli.console import UserError
+from workflows.study.__main__ import StudyConfig
+from workflows.study.sample_stages import SampleQueriesStage
+from workflows.study.training_sets import HoldOutColorsStage, prepare_data, shuffle_priors
+
+
+def test_shuffled_priors_are_never_the_query_s_own_and_each_as_often_as_before() -> None:
+    ids = {f"q{i}": f"prior-{min(i, 6)}" for i in range(12)}  # one of them six times, which is half of all
+    given = shuffle_priors(list(ids), ids)
+    assert len({given[query] for query, prior in ids.items() if prior == "prior-6"}) > 2  # drawn, not renamed
+    assert all(given[query] != own for query, own in ids.items())
+    assert Counter(given.values()) == Counter(ids.values())
+
+
+def test_withheld_words_leave_training_with_their_priors_and_stay_in_test() -> None:
+    texts = {"the pink cup": "train", "left cup": "train", "purple ball": "testA"}
+    sample = Sample(
+        key="a",
+        width=10,
+        height=10,
+        image_name="a",
+        image=b"",
+        instances=(),
+        queries=tuple(
+            Query(query_id=text, text=text, box_xyxy=(0, 0, 5, 5), split=split, source="toy")
+            for text, split in texts.items()
+        ),
+        priors=np.arange(6, dtype=np.float16).reshape(3, 2),
+    )
+    (kept,) = HoldOutColorsStage().process([sample])
+    assert isinstance(kept, Sample) and kept.priors is not None
+    assert [one.text for one in kept.queries] == ["left cup", "purple ball"]
+    assert kept.priors.tolist() == [[2, 3], [4, 5]]
+    (fewer,) = SampleQueriesStage({"a": 2}).process([sample])
+    assert isinstance(fewer, Sample) and fewer.priors is not None and len(fewer.queries) == 2
+    rows = {query.text: row for query, row in zip(sample.queries, sample.priors.tolist(), strict=True)}
+    assert [rows[one.text] for one in fewer.queries] == fewer.priors.tolist()
+
+
+def test_the_study_refuses_the_world_of_another_one_and_may_be_moved(tmp_path: Path) -> None:
+    config = StudyConfig(
+        output=tmp_path / "here", sizes=(8,), control_size=8, num_scenes=1, num_val=1, num_test=1, variants=("base",)
+    )
+    prepare_data(config.data, [])
+    with pytest.raises(UserError, match=r"has the data of another study .* choose another --output"):
+        prepare_data(replace(config, num_test=2).data, [])
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    prepare_data(replace(config, output=tmp_path / "there").data, [])

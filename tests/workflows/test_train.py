@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from workflows.cli.console import UserError
+from workflows.cli.paths import get_dataset_paths
+from workflows.train import TrainCommandConfig, Variant, build_train_config
+
+
+@pytest.mark.parametrize(
+    ("variant", "trainer_args", "share"),
+    [
+        ("both", (), 0.25),
+        ("both", ("--mixing-ratios", "1", "1"), None),
+        ("both", ("--max-synthetic-fraction", "0.5"), 0.5),
+        ("scenes", (), 0.25),
+        ("priors", (), None),
+    ],
+)
+def test_training_limits_the_share_of_scenes_if_it_has_any(
+    variant: Variant, trainer_args: tuple[str, ...], share: float | None, tmp_path: Path
+) -> None:
+    for source in ("samples", "scenes", "packed-samples", "packed-scenes"):
+        (tmp_path / "miniature" / source).mkdir(parents=True)
+    config = TrainCommandConfig(variant=variant, data=UPath(tmp_path), trainer_args=trainer_args)
+    assert build_train_config(config).max_synthetic_fraction == share
+    assert build_train_config(replace(config, max_synthetic_fraction=None)).max_synthetic_fraction in (None, 0.5)
+
+
+def test_an_arm_asks_for_what_it_is_trained_on_and_for_no_more(tmp_path: Path) -> None:
+    data = UPath(tmp_path)
+    made = {"samples": "ingest", "scenes": "augment", "packed-samples": "generate-priors pack", "packed-scenes": "pack"}
+    needs: dict[Variant, list[str]] = {
+        "base": ["samples"],
+        "scenes": ["samples", "scenes"],
+        "priors": ["packed-samples"],
+        "both": ["packed-samples", "packed-scenes"],
+    }
+    for variant, folders_of_arm in needs.items():
+        for source in folders_of_arm:
+            if not (tmp_path / "mine" / source).is_dir():
+                with pytest.raises(UserError, match=f"{source} does not exist; run `make .*{made[source]}` for 'mine'"):
+                    build_train_config(
+                        TrainCommandConfig(dataset="mine", variant=variant, recipe="miniature", data=data)
+                    )
+                (tmp_path / "mine" / source).mkdir(parents=True)
+        built = build_train_config(TrainCommandConfig(dataset="mine", variant=variant, recipe="miniature", data=data))
+        assert built.train == tuple(data / "mine" / source for source in folders_of_arm)
+        assert built.network.use_prior == (variant in ("priors", "both"))
+
+
+def test_the_published_recipe_does_not_start_from_random_weights_unasked(tmp_path: Path) -> None:
+    (tmp_path / "refcoco" / "samples").mkdir(parents=True)
+
+    config = TrainCommandConfig(dataset="refcoco", variant="base", recipe="published", data=UPath(tmp_path))
+    with pytest.raises(UserError, match="give --detr-weights FOLDER or --pretrained-visual"):
+        build_train_config(config)
+    assert build_train_config(replace(config, random_weights=True)).pretrained_visual is None
+    named = replace(config, trainer_args=("--pretrained-visual", "detr.pth"))
+    assert build_train_config(named).pretrained_visual == Path("detr.pth")
+
+
+def test_networks_are_evaluated_on_samples_without_priors_where_none_are_packed(tmp_path: Path) -> None:
+    place = get_dataset_paths("mine", UPath(tmp_path))
+    assert place.evaluated == place.samples
+    place.get_packed_run("samples").mkdir(parents=True)
+    assert place.evaluated == place.get_packed_run("samples")
