@@ -1,5 +1,5 @@
-"""The one error of this room for what a person can mend."""
+"""The error of this package that a user can fix."""
 
 
 class AugmentationError(Exception):
-    """A category, detector or configuration that cannot be used; the message names it, the rule and the remedy."""
+    """An unusable category, detector or configuration; the message names it, the rule and the remedy."""

@@ -1,10 +1,9 @@
-"""What a object of a scene is and looks like, read off its crop by a CLIP: what a prompt asked for is no fact.
+"""Classification of the attributes of detected objects by a CLIP, on their crops.
 
-A crop is compared with captions of all categories and all combinations of attributes ("a striped red cup", "a red
-cup", "a red hat"). Of the captions of the category that was detected, an attribute becomes a fact where those that say
-it outweigh all others; where none does, it stays unknown, and no query uses attributes of that kind. Where all captions
-of the detected category together have next to no weight, detector and CLIP see two different objects, and a query about
-either may be false: the scene is rejected.
+CLIP compares a crop with captions of all categories and all combinations of attributes ("a striped red cup", "a red
+cup", "a red hat"). Among the captions of the detected category, an attribute is known if the captions with it outweigh
+all others. Otherwise it is unknown, and no query uses it. If the captions of the detected category together have almost
+no weight, detector and CLIP disagree, and the stage rejects the scene.
 """
 
 from __future__ import annotations
@@ -26,54 +25,54 @@ from pipeline import Rejected, Resources, Stage
 from shards.boxes import Box
 
 OPTIONAL_ATTRIBUTES = ("pattern",)
-"""Kinds of attributes that a object may have none of."""
+"""Attributes that an object may lack."""
 
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttributeClassifierConfig:
-    """When a CLIP is believed about categories and attributes."""
+    """Thresholds for CLIP's categories and attributes."""
 
     min_probability: float = 0.9
-    """Of the captions that say an attribute, among all of the category, by the CLIP's own temperature; below it
-    nothing is known."""
+    """Minimum probability of the captions with an attribute among those of the category, in (0.5, 1], at CLIP's own
+    temperature; below it the attribute is unknown."""
 
     min_category_probability: float = 0.05
-    """Of the captions of the detected category, among all of the vocabulary, by the same temperature; below it the
-    scene is rejected. 0 never rejects one. Little is asked for, since categories that look alike share it."""
+    """Minimum probability of the captions of the detected category among all captions, in [0, 1); below it the scene is
+    rejected. 0 disables the check. The default is low, since similar categories share the probability."""
 
     margins: tuple[float, ...] = (0.1, 0.2, 0.3)
-    """Widths of the rims around a box, as shares of the box's longer side; each gives a crop of its own.
+    """Widths of the margins around a box, as shares of its longer side; each gives one crop.
 
-    The cosines of the crops are averaged: what neighbors and cut edges do to a single crop weighs less.
+    The cosines of the crops are averaged, so neighbors and cut edges in one crop weigh less.
     """
 
     optional_attributes: tuple[str, ...] = OPTIONAL_ATTRIBUTES
-    """Kinds that a object may have none of."""
+    """Attributes that an object may lack."""
 
     def __post_init__(self) -> None:
         if not 0.5 < self.min_probability <= 1:
             raise ValueError(f"min_probability must lie in (0.5, 1], got {self.min_probability}")
         if not 0 <= self.min_category_probability < 1:
             raise ValueError(
-                f"min_category_probability must lie in [0, 1), got {self.min_category_probability}; 0 asks nothing"
+                f"min_category_probability must lie in [0, 1), got {self.min_category_probability}; 0 disables it"
             )
         if not self.margins or min(self.margins) < 0:
-            raise ValueError(f"margins must hold at least one number, none of them negative, got {self.margins}")
+            raise ValueError(f"margins must be one or more numbers of at least 0, got {self.margins}")
 
 
 class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
-    """Fills in the attributes of every sure object of a category of the vocabulary; rejects scenes with a object that
-    the CLIP takes for something else.
+    """Stage that adds attributes to confident detections, and rejects scenes on whose categories CLIP disagrees.
 
-    Objects of other categories are neither compared nor described. With a single category there is nothing to compare.
+    Detections of categories outside the vocabulary stay as they are. With one category and no attributes, all do.
 
     Args:
+        config: thresholds.
         encoder: a CLIP with both towers.
-        vocabulary: its categories and attributes are the words to choose from; these in the order in which they are
-            said.
-        num_gpus: of one worker.
+        vocabulary: categories and attributes to choose from, attributes in the order of a phrase.
+        batch_size: maximum number of scenes of one call.
+        num_gpus: GPUs of one worker.
     """
 
     def __init__(
@@ -101,7 +100,7 @@ class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
         )
 
     def _build_captions(self, category: str) -> list[str]:
-        """A caption for each combination of attributes."""
+        """Build a caption for each combination of attributes."""
         return [add_article(" ".join([*filter(None, values), category])) for values in product(*self._words.values())]
 
     def process(self, items: list[DetectedScene]) -> list[DetectedScene | Rejected]:
@@ -121,7 +120,7 @@ class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
         ]
 
     def _compute_logits(self, objects: Sequence[tuple[RgbImage, Box]]) -> Floats:
-        """(objects, categories, combinations), averaged over the crops of each object."""
+        """Compute logits, (objects, categories, combinations), averaged over the crops of each object."""
         margins = self._config.margins
         crops = [crop_square(image, box, margin) for image, box in objects for margin in margins]
         embedded = self._encoder.encode_images(crops).reshape(len(objects), len(margins), self._encoder.dim).mean(1)
@@ -129,7 +128,7 @@ class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
         return logits
 
     def _apply_attributes(self, item: DetectedScene, logits: Mapping[int, Floats]) -> DetectedScene | Rejected:
-        """With what was read off the objects, by their index."""
+        """Add the attributes that the logits give, by the index of the detection."""
         detections = list(item.detections)
         for j, object_logits in logits.items():
             if detail := self._find_disagreement(detections[j], object_logits):
@@ -141,30 +140,36 @@ class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
         return replace(item, detections=tuple(detections))
 
     def _find_disagreement(self, detection: Detection, logits: Floats) -> str:
-        """What the CLIP says against the category; empty where that is its own first choice, or likely enough."""
+        """Explain why CLIP disagrees with the category; return "" if the category is first or likely enough."""
         weights = compute_category_probabilities(logits)
         own, best = self._categories.index(detection.category), int(weights.argmax())
         if own == best or weights[own] >= self._config.min_category_probability:
             return ""
         return (
             f"{detection.category} {detection.score:.2f} at "
-            f"{tuple(round(edge, 1) for edge in detection.box_xyxy)} is by the CLIP "
-            f"a {self._categories[best]} ({weights[best]:.3f}) rather than a {detection.category} ({weights[own]:.3f})"
+            f"{tuple(round(edge, 1) for edge in detection.box_xyxy)} is for CLIP "
+            f"{add_article(self._categories[best])} ({weights[best]:.3f}) rather than "
+            f"{add_article(detection.category)} ({weights[own]:.3f})"
         )
 
 
 def compute_category_probabilities(logits: Floats) -> npt.NDArray[np.float64]:
-    """(categories,) from (categories, combinations): a category's captions together, among all of them."""
+    """Compute the probability of each category's captions together, (categories,), from (categories, combinations)."""
     weights: npt.NDArray[np.float64] = np.exp((logits - logits.max()).astype(np.float64)).sum(1)
     weights /= weights.sum()
     return weights
 
 
 def predict_attributes(logits: Floats, words: Mapping[str, Sequence[str]], min_probability: float) -> dict[str, str]:
-    """Kind to word, for the kinds of which one word outweighs the others.
+    """Predict the attributes of which one word outweighs the others.
 
     Args:
-        logits: (product of the numbers of words,), in the order of ``itertools.product`` over the kinds.
+        logits: (product of the numbers of words,), in the order of ``itertools.product`` over the attributes.
+        words: words by attribute.
+        min_probability: minimum marginal probability of a word.
+
+    Returns:
+        Word by attribute, for the attributes that are known.
     """
     joint = np.exp((logits - logits.max()).astype(np.float64)).reshape([len(choices) for choices in words.values()])
     joint /= joint.sum()
@@ -177,7 +182,7 @@ def predict_attributes(logits: Floats, words: Mapping[str, Sequence[str]], min_p
 
 
 def crop_square(image: RgbImage, box_xyxy: Box, margin: float) -> RgbImage:
-    """A square around the box with a rim, as far as the image goes; beyond it the border's pixels go on."""
+    """Crop a square around the box with a margin; beyond the image, the border's pixels are repeated."""
     x1, y1, x2, y2 = box_xyxy
     half = max(x2 - x1, y2 - y1) * (0.5 + margin)
     center_x, center_y = (x1 + x2) / 2, (y1 + y2) / 2

@@ -1,7 +1,7 @@
-"""What is in a image: any object detection checkpoint, and a stage that asks it about composed scenes.
+"""Object detection with any checkpoint, and a stage that detects objects in composed scenes.
 
-A checkpoint with classes of its own (RT-DETR, DETR, ...) has to know the categories; one that is asked in words
-(OWL-ViT, OWLv2, Grounding DINO) is asked for them. Which one it is says its configuration.
+A checkpoint with fixed classes (RT-DETR, DETR, ...) must know the categories. A zero-shot checkpoint (OWL-ViT, OWLv2,
+Grounding DINO) is prompted with them. The checkpoint's configuration decides which of both it is.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _COCO_NAMES = {words.label: name for name, words in COCO_CATEGORIES.items() if w
 
 @dataclass(frozen=True, kw_only=True)
 class DetectorConfig:
-    """Which detector, and when to believe it."""
+    """Detector checkpoint and thresholds of its detections."""
 
     checkpoint: str
     """Hub id or local folder of an object detection model, or of a zero-shot one, with its processor."""
@@ -44,35 +44,35 @@ class DetectorConfig:
     """Branch, tag or commit on the hub."""
 
     confident_score: float = 0.6
-    """From this on, a detection of sound size is a object of the scene."""
+    """Minimum score of a confident detection, in (0, 1]; its size must be within the limits, too."""
 
     min_score: float = 0.25
-    """Below this there is nothing; between the two the scene is uncertain."""
+    """Minimum score of any detection; one between both scores makes the scene uncertain."""
 
     nms_iou: float = 0.6
-    """Of two detections that overlap more, the better one stays (a sure one of another category stays, too)."""
+    """Maximum IoU of two detections; above it only the better one stays, and a confident one of another category."""
 
     min_area_share: float = 0.004
-    """Smaller boxes, as a share of the image, are of unsound size: uncertain, whatever their score."""
+    """Minimum area of a confident box, as a share of the image."""
 
     max_area_share: float = 0.7
-    """Larger boxes often hold a group: uncertain if their score is good, else nothing."""
+    """Maximum area of a confident box, as a share of the image. Larger boxes often hold a group: they are uncertain if
+    their score is good, and dropped otherwise."""
 
     class_names: Mapping[str, str] = field(default_factory=dict)
-    """The detector's labels to our categories, where they differ: ``{"cell phone": "phone"}``. Six of COCO's
-    need no mention: where a couch is asked for, a detector's "sofa" is one.
+    """Categories by the detector's labels, where they differ: ``{"cell phone": "phone"}``. Six of COCO's need no entry:
+    a detector's "sofa" counts as the category "couch", for example.
 
-    A zero-shot detector is asked for these labels instead of the category: several may stand for one.
+    A zero-shot detector is prompted with these labels instead of the category; several may map to one.
     """
 
     prompt: str | None = None
-    """How a zero-shot detector is asked, such as ``"a photo of a {category}"``; None takes its family's wording.
-
-    Others have no use for it.
+    """Prompt of a zero-shot detector, such as ``"a photo of a {category}"``; None takes that of its model family.
+    Other detectors ignore it.
     """
 
     device: str = "auto"
-    """Of torch, or ``auto``: the first GPU, the CPU without one."""
+    """Device of torch, or ``auto``: the first GPU, or the CPU without one."""
 
     def __post_init__(self) -> None:
         if not 0 < self.min_score <= self.confident_score <= 1:
@@ -91,25 +91,26 @@ class DetectorConfig:
 
 
 class _Model(Protocol):
-    """What both kinds of checkpoints do."""
+    """Interface of both kinds of checkpoints."""
 
     @property
     def names(self) -> list[str]:
-        """The categories it can find, under our names."""
+        """Return the categories that the model can detect, by our names."""
 
     def detect(self, images: Sequence[RgbImage], min_score: float) -> list[list[RawDetection]]:
-        """Boxes of each image with a category and such a score, in any order."""
+        """Detect boxes in each image with a category and at least this score, in any order."""
 
 
 class Detector:
     """A loaded detector.
 
     Args:
-        categories: what it has to know, after ``class_names``; what a zero-shot one is asked for.
+        config: checkpoint and thresholds.
+        categories: categories that the detector must know, by our names; a zero-shot one is prompted with them.
 
     Raises:
-        AugmentationError: the checkpoint cannot be loaded, or does not know a category (what it knows is listed);
-            a zero-shot one is asked for nothing, or for what its family cannot be asked.
+        AugmentationError: the checkpoint cannot be loaded or does not know a category; or a zero-shot one gets no
+            category, or one that does not fit its prompts.
     """
 
     def __init__(self, config: DetectorConfig, categories: Sequence[str] = ()) -> None:
@@ -124,12 +125,12 @@ class Detector:
 
     @property
     def categories(self) -> list[str]:
-        """What it can find, under our names."""
+        """Return the categories that the detector can detect, by our names."""
         return sorted(set(self._model.names))
 
     @torch.inference_mode()
     def detect(self, images: Sequence[RgbImage]) -> list[tuple[Detection, ...]]:
-        """What is in each image, best first: sure detections and doubtful ones."""
+        """Detect the objects in each image, best first, doubtful ones included."""
         if not images:
             return []
         raw_detections = self._model.detect(images, self._config.min_score)
@@ -153,25 +154,25 @@ def _load_model(config: DetectorConfig, categories: Sequence[str]) -> _Model:
     if type(model_config) in MODEL_FOR_OBJECT_DETECTION_MAPPING:
         return _ModelWithClasses(config, categories, device)
     raise AugmentationError(
-        f"{config.checkpoint} is a {model_config.model_type}, which is no detector; give the folder or hub id of an "
-        "AutoModelForObjectDetection or AutoModelForZeroShotObjectDetection checkpoint"
+        f"{config.checkpoint} has model type {model_config.model_type}, which is no detector; give the folder or "
+        "hub id of an AutoModelForObjectDetection or AutoModelForZeroShotObjectDetection checkpoint"
     )
 
 
 def _map_labels(config: DetectorConfig, categories: Sequence[str]) -> dict[str, str]:
-    """Label to category for a zero-shot detector: those of ``class_names``, else the category itself."""
+    """Map labels to categories for a zero-shot detector: those of ``class_names``, else the category itself."""
     requested = dict.fromkeys(categories)
     if stray := sorted(set(config.class_names.values()) - set(requested)):
         raise AugmentationError(
-            f"class_names maps a label to {stray[0]!r}, which is not asked for; the categories are "
-            f"{', '.join(requested) or 'none'}"
+            f"class_names maps a label to {stray[0]!r}, which is not among the categories ("
+            f"{', '.join(requested) or 'none'}); add it there, or map to one of them"
         )
     own = (category for category in requested if category not in config.class_names.values())
     return {**config.class_names, **{category: category for category in own}}
 
 
 class _ModelWithClasses:
-    """A detector that knows a fixed list of classes."""
+    """A detector with a fixed list of classes."""
 
     def __init__(self, config: DetectorConfig, categories: Sequence[str], device: torch.device) -> None:
         self._device = device
@@ -207,10 +208,10 @@ class _ModelWithClasses:
 
 
 def remove_duplicates(detections: Sequence[Detection], nms_iou: float) -> tuple[Detection, ...]:
-    """Greedy non-maximum suppression over detections sorted best first.
+    """Remove duplicates by greedy non-maximum suppression; detections are sorted best first.
 
-    A detection goes if a kept one overlaps it more than ``nms_iou`` and is of its category, or if it is doubtful
-    itself. Two sure ones of different categories both stay: the scene says two objects of one place.
+    A detection is removed if a kept one overlaps it by more than ``nms_iou``, and either has its category or the
+    removed one is doubtful. Two confident ones of different categories both stay.
     """
     kept: list[Detection] = []
     for one in detections:
@@ -223,7 +224,7 @@ def remove_duplicates(detections: Sequence[Detection], nms_iou: float) -> tuple[
 def _make_detection(
     box: Box, category: str, score: float, size: tuple[int, ...], config: DetectorConfig
 ) -> Detection | None:
-    """The detection, clipped to the image; None where it is outside, or large and of a doubtful score."""
+    """Clip a detection to the image; return None if it is outside, or large with a doubtful score."""
     height, width = size[:2]
     clipped = snap_to_grid((max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height))))
     if clipped[2] <= clipped[0] or clipped[3] <= clipped[1]:
@@ -251,11 +252,13 @@ def _check_known(config: DetectorConfig, labels: list[str], names: list[str], ca
 
 
 class DetectStage(Stage[ComposedScene, DetectedScene]):
-    """Finds what is in composed scenes; never rejects, since what follows decides what the findings mean.
+    """Stage that detects the objects of composed scenes; it rejects none, later stages filter them.
 
     Args:
-        categories: what scenes ask for; when a worker starts, they are checked against the detector, or asked of it.
-        num_gpus: of one worker.
+        config: checkpoint and thresholds.
+        categories: categories of the scenes; checked against the detector when a worker starts.
+        batch_size: maximum number of scenes of one call.
+        num_gpus: GPUs of one worker.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Scenes whose objects are known without a detector: what was pasted lies where it was put."""
+"""Detections without a detector: pasted objects lie where the composer placed them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from pipeline import Rejected, Resources, Stage
 
 
 class GroundTruthStage(Stage[ComposedScene, DetectedScene]):
-    """Stands in for the detector where none knows the categories: takes what was pasted as found.
+    """Stage that takes pasted objects as detections, for categories that no detector knows.
 
-    Only ``pasted`` knows its images. Of what a model drew only a detector can say what is there, so scenes of
-    other composers are rejected.
+    Only the composer ``pasted`` knows the objects of its images, so scenes of other composers are rejected.
 
     Args:
-        vocabulary: attributes that the maker of a cut-out knows become facts as far as these are its words; without
-            one nothing is said of what objects look like.
-        optional_attributes: kinds that a object may have none of. Of these another word ("plain") means that it has
-        none
-            of the vocabulary's; of other kinds it leaves the attribute unknown.
+        vocabulary: a cut-out's attributes become known if their words are in the vocabulary; without one, no attribute
+            is known.
+        optional_attributes: attributes that may be absent. For these, a word outside the vocabulary ("plain") means
+            absent; for all others it means unknown.
     """
 
     resources = Resources(num_cpus=1)
@@ -38,7 +36,7 @@ class GroundTruthStage(Stage[ComposedScene, DetectedScene]):
 
     def _make_detected_scene(self, item: ComposedScene) -> DetectedScene | Rejected:
         if item.composer != "pasted":
-            detail = f"what a {item.composer} scene shows is not known; only objects that were pasted need no detector"
+            detail = f"objects of a {item.composer} scene are unknown without a detector; only pasted ones are known"
             return Rejected(key=item.key, reason="needs_detector", detail=detail)
         detections = (
             Detection(box_xyxy=obj.box_xyxy, category=obj.category, score=1.0, attributes=self._select_attributes(obj))

@@ -1,8 +1,8 @@
-"""When a scene is used: rules over what was found, each with a reason that the report counts.
+"""Filters of detected scenes; each rejects with a reason that the report counts.
 
-What was asked for decides only which category the queries are about. How many of it there are is what was found: a
-scene of four cups that was asked for as three is a scene of four cups. Only ``pasted`` knows what is in its images:
-a object that it put there and that was not found, or one found that it did not put there, would make queries false.
+Requested counts are never used as labels: if three cups were requested and the detector reports four, the scene has
+four cups. The composer ``pasted`` knows the objects of its images. If the detector misses one of them, or reports
+another one of their categories, queries could be false and the scene is rejected.
 """
 
 from __future__ import annotations
@@ -19,21 +19,24 @@ from shards.boxes import Box, compute_overlap_share
 
 @dataclass(frozen=True, kw_only=True)
 class SceneFilterConfig:
-    """The limits within which a scene is clear."""
+    """Limits of usable scenes."""
 
     min_objects: int = 2
-    """Of the category asked for; fewer leave nothing to tell apart."""
+    """Minimum number of objects of the scene's category, at least 2."""
 
     max_objects: int = 8
+    """Maximum number of objects of the scene's category."""
+
     max_overlap: float = 0.4
-    """Share of the smaller of two boxes that may lie in the other: more are one object twice, a part, or a group."""
+    """Maximum share of the smaller of two boxes that lies in the other, in [0, 1). Above it, both may be one
+    object, or an object and a part of it."""
 
     min_border_share: float = 0.01
-    """Objects of the category that come nearer to the border, as a share of the image, may be cut off by it."""
+    """Minimum distance of the category's objects from the border, as a share of the image's extent."""
 
     min_requested_iou: float = 0.75
-    """A object lies where it was put if it was found with a box that overlaps its own so much. Each that was pasted has
-    to; a scene counts as seen in perspective only if all objects of its category do."""
+    """Minimum IoU of a detection with its requested object to be in place, in [0, 1). Every pasted object must be in
+    place. A scene is in perspective only if all objects of its category are in place."""
 
     def __post_init__(self) -> None:
         if not 2 <= self.min_objects <= self.max_objects:
@@ -46,7 +49,7 @@ class SceneFilterConfig:
 
 
 def find_rejection(detected: DetectedScene, config: SceneFilterConfig) -> Rejected | None:
-    """Why the scene cannot be used, by the first rule it breaks; None if it can."""
+    """Find the first rule that the scene breaks; return None if it breaks none."""
     rules: Sequence[tuple[str, Callable[[DetectedScene, SceneFilterConfig], str]]] = (
         ("uncertain_detection", _check_confidence),
         ("wrong_category", _check_category),
@@ -59,7 +62,7 @@ def find_rejection(detected: DetectedScene, config: SceneFilterConfig) -> Reject
     )
     for reason, check in rules:
         if detail := check(detected, config):
-            return detected.reject(reason, f"{detail}; asked for {detected.composed.spec.prompt!r}")
+            return detected.reject(reason, f"{detail}; the prompt was {detected.composed.spec.prompt!r}")
     return None
 
 
@@ -72,22 +75,22 @@ def _check_confidence(detected: DetectedScene, config: SceneFilterConfig) -> str
 
 
 def _check_category(detected: DetectedScene, config: SceneFilterConfig) -> str:
-    """Something was found, and none of it is what was asked for."""
+    """Return the detections if there are some, but none of the scene's category."""
     return "" if _get_category_detections(detected) else _format_detections(detected.detections)
 
 
 def _check_missed(detected: DetectedScene, config: SceneFilterConfig) -> str:
-    """Something was pasted and not found. Of a layout nothing follows: whether a model drew all of it is not known."""
+    """Return the pasted objects that the detector missed; a model may not have rendered all of a layout."""
     if detected.composed.composer != "pasted":
         return ""
     pairs = match_objects(detected.composed.requested, detected.detections)
     seen = {pair.requested_index for pair in pairs if pair.iou >= config.min_requested_iou}
     missed = (one for i, one in enumerate(detected.composed.requested) if i not in seen)
-    return ", ".join(f"{one.category} pasted at {_round_box(one.box_xyxy)} was not found" for one in missed)
+    return ", ".join(f"{one.category} pasted at {_round_box(one.box_xyxy)} was not detected" for one in missed)
 
 
 def _check_unexpected(detected: DetectedScene, config: SceneFilterConfig) -> str:
-    """More of something that was pasted was found than was pasted: either nobody annotated it, or it is not there."""
+    """Return unmatched detections of pasted categories: the background holds them, or they do not exist."""
     if detected.composed.composer != "pasted":
         return ""
     known = {pair.detection_index for pair in match_objects(detected.composed.requested, detected.detections)}
@@ -99,12 +102,12 @@ def _check_unexpected(detected: DetectedScene, config: SceneFilterConfig) -> str
 
 def _check_too_few(detected: DetectedScene, config: SceneFilterConfig) -> str:
     num = len(_get_category_detections(detected))
-    return f"found {num}" if num < config.min_objects else ""
+    return f"{num} detected" if num < config.min_objects else ""
 
 
 def _check_too_many(detected: DetectedScene, config: SceneFilterConfig) -> str:
     num = len(_get_category_detections(detected))
-    return f"found {num}" if num > config.max_objects else ""
+    return f"{num} detected" if num > config.max_objects else ""
 
 
 def _check_overlaps(detected: DetectedScene, config: SceneFilterConfig) -> str:
@@ -123,7 +126,7 @@ def _check_border(detected: DetectedScene, config: SceneFilterConfig) -> str:
 
 
 def _compute_border_share(box: Box, width: int, height: int) -> float:
-    """Distance to the nearest border as a share of the image's extent there."""
+    """Compute the distance to the nearest border, as a share of the image's extent."""
     x1, y1, x2, y2 = box
     return min(x1 / width, y1 / height, 1 - x2 / width, 1 - y2 / height)
 

@@ -1,10 +1,9 @@
-"""Detectors that are asked in words: OWL-ViT, OWLv2 and Grounding DINO look for what the scenes ask for.
+"""Zero-shot detectors, prompted with categories: OWL-ViT, OWLv2 and Grounding DINO.
 
-A box has a score for every category, and every score that is good enough is handed on, as a detector with classes of
-its own does: a box that may be a cup or a bowl is then in doubt. The processors' own post-processing would hide that.
-OWL's keeps the best text of a box; Grounding DINO's glues the tokens that stand out to a text of its own, in which the
-"dog" of "hot dog" is any dog, and "cup bowl" no category at all. So scores are read off the logits here: nothing that
-was seen is dropped because it has no clear name, for a query about what is left could be false.
+A box has a score for every category, and each score above the minimum gives a detection, as with fixed classes. A box
+that may be a cup or a bowl is then doubtful. The processors' own post-processing would hide that: OWL's keeps only the
+best text of a box, and Grounding DINO's joins the tokens with high scores, so "hot dog" may become "dog". This module
+computes scores from the logits instead. No object is dropped for an unclear name, since queries could become false.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from augmentation.errors import AugmentationError
 from shards.boxes import Box
 
 RawDetection = tuple[Box, str, float]
-"""Box in pixels (it may reach beyond the image), category, score."""
+"""Box in pixels (it may reach outside the image), category, score."""
 
 
 def check_prompt(prompt: str) -> None:
@@ -39,36 +38,36 @@ def check_prompt(prompt: str) -> None:
 
 
 class _ModelFamily(ABC):
-    """How a family of models is asked for objects, and what its logits say of them."""
+    """Prompts and scores of a family of models."""
 
     default_prompt: str
-    """What its models were trained with."""
+    """Prompt that the models were trained with."""
 
     is_square = False
-    """Whether images are filled up to squares, to which boxes then refer."""
+    """Flag of models that pad images to squares, to which boxes refer."""
 
     def __init__(self, checkpoint: str, tokenizer: Any, config: Any) -> None:
         self._checkpoint, self._tokenizer, self._config = checkpoint, tokenizer, config
 
     @abstractmethod
     def set_labels(self, labels: Sequence[str], prompt: str) -> None:
-        """Put the labels into words, once for all images.
+        """Build the texts of the labels, once for all images.
 
         Raises:
-            AugmentationError: the words are too many for the model, or do not fit its way of asking.
+            AugmentationError: the texts are too long for the model, or do not fit its format.
         """
 
     @abstractmethod
     def texts(self, num_images: int) -> list[Any]:
-        """The processor's ``text`` for a batch."""
+        """Return the processor's ``text`` for a batch."""
 
     @abstractmethod
     def scores(self, logits: Tensor, min_score: float) -> Tensor:
-        """(images, boxes, labels) in 0..1."""
+        """Compute scores in [0, 1], (images, boxes, labels)."""
 
 
 class _Owl(_ModelFamily):
-    """A text for each label; a box has a logit for each text (Minderer et al., ECCV 2022, arXiv:2205.06230)."""
+    """OWL-ViT: one text per label; a box has a logit for each text (Minderer et al., ECCV 2022, arXiv:2205.06230)."""
 
     default_prompt = "a photo of a {category}"
 
@@ -93,11 +92,11 @@ class _Owl2(_Owl):
 
 
 class _GroundingDino(_ModelFamily):
-    """One text of all labels, "cup. hot dog."; a box has a logit for each of its tokens.
+    """Grounding DINO: one text of all labels, "cup. hot dog."; a box has a logit for each of its tokens.
 
     A label's score is the mean over its tokens, as in the authors' evaluation on COCO (Liu et al., ECCV 2024,
-    arXiv:2303.05499). Where only a part of a label stands out ("dog" of "hot dog"), something is there that may be
-    it, so the score is at least ``min_score``, which is doubt.
+    arXiv:2303.05499). If only a part of a label has a high score ("dog" of "hot dog"), the object may be doubtful. The
+    label then gets at least ``min_score``.
     """
 
     default_prompt = "{category}"
@@ -108,7 +107,7 @@ class _GroundingDino(_ModelFamily):
         if (num := len(tokens["input_ids"])) > self._config.max_text_len:
             raise AugmentationError(
                 f"{len(labels)} categories make a text of {num} tokens, of which {self._checkpoint} reads "
-                f"{self._config.max_text_len}; ask for fewer, or with the prompt '{{category}}'"
+                f"{self._config.max_text_len}; give fewer categories, or use the prompt '{{category}}'"
             )
         spans = list(enumerate(tokens["offset_mapping"]))
         self._tokens = [[i for i, (a, b) in spans if start <= a < b <= end] for start, end in positions]
@@ -122,7 +121,7 @@ class _GroundingDino(_ModelFamily):
 
 
 def _join_labels(labels: Sequence[str], prompt: str, checkpoint: str) -> tuple[str, list[tuple[int, int]]]:
-    """ "a cup. a hot dog.", and where in it the labels begin and end."""
+    """Join the labels to "a cup. a hot dog.", and return it with the (start, end) of each label."""
     text, positions = "", []
     for label in labels:
         phrase = prompt.format(category=label)
@@ -135,7 +134,7 @@ def _join_labels(labels: Sequence[str], prompt: str, checkpoint: str) -> tuple[s
 
 
 def _compute_label_scores(token_scores: Tensor, min_score: float) -> Tensor:
-    """(images, boxes) from the (images, boxes, tokens) of one label."""
+    """Compute the scores of one label, (images, boxes), from (images, boxes, tokens)."""
     return torch.maximum(token_scores.mean(-1), token_scores.amax(-1).clamp(max=min_score))
 
 
@@ -145,19 +144,22 @@ _MODEL_FAMILIES: Mapping[str, type[_ModelFamily]] = {
     "grounding-dino": _GroundingDino,
     "mm-grounding-dino": _GroundingDino,
 }
-"""By the ``model_type`` of the checkpoint's configuration."""
+"""Model families by the ``model_type`` of the checkpoint's configuration."""
 
 
 class ZeroShotModel:
-    """A loaded model with its questions.
+    """A loaded zero-shot model with its prompts.
 
     Args:
-        config: the checkpoint's, as ``AutoConfig`` gives it.
-        categories: by the label that is asked for, which is mostly the category itself.
-        prompt: with the slot ``{category}``; None takes what the family was trained with.
+        checkpoint: hub id or local folder.
+        revision: branch, tag or commit on the hub.
+        config: the checkpoint's configuration, from ``AutoConfig``.
+        categories: category by label; most labels are the category itself.
+        prompt: text with the slot ``{category}``; None takes that of the family's training.
+        device: where the model runs.
 
     Raises:
-        AugmentationError: nothing is asked for, the family is not known, or the words do not fit it.
+        AugmentationError: there is no category, the model family is unknown, or a label does not fit it.
         OSError, ValueError: the checkpoint cannot be loaded.
     """
 
@@ -173,7 +175,7 @@ class ZeroShotModel:
         model_family = _get_model_family(checkpoint, config.model_type)
         if not categories:
             raise AugmentationError(
-                f"{checkpoint} finds what it is asked for, and no category was given; give at least one"
+                f"{checkpoint} is a zero-shot detector and needs categories, got none; give at least one"
             )
         self._device, self._names = device, list(categories.values())
         self._processor: Any = AutoProcessor.from_pretrained(checkpoint, revision=revision)
@@ -187,11 +189,11 @@ class ZeroShotModel:
 
     @property
     def names(self) -> list[str]:
-        """The categories it can find."""
+        """Return the categories that the model can detect."""
         return self._names
 
     def detect(self, images: Sequence[RgbImage], min_score: float) -> list[list[RawDetection]]:
-        """All pairs of a box and a category with such a score."""
+        """Detect all pairs of a box and a category with at least this score."""
         texts = self._prompter.texts(len(images))
         inputs = self._processor(images=list(images), text=texts, return_tensors="pt").to(self._device)
         output = self._model(**inputs)
@@ -203,14 +205,14 @@ class ZeroShotModel:
         ]
 
     def _get_extent_px(self, image: RgbImage) -> tuple[int, int]:
-        """(width, height) of what boxes refer to."""
+        """Return the (width, height) that boxes refer to."""
         height, width = image.shape[:2]
         return (max(width, height),) * 2 if self._prompter.is_square else (width, height)
 
     def _select_detections(
         self, scores: Tensor, boxes: Tensor, size: tuple[int, int], min_score: float
     ) -> list[RawDetection]:
-        """From scores (boxes, labels) and boxes (boxes, 4) as shares: center, width and height."""
+        """Select detections from scores, (boxes, labels), and boxes, (boxes, 4) center, width, height as shares."""
         center, half = boxes[:, :2], boxes[:, 2:] / 2
         corners = torch.cat([center - half, center + half], 1) * torch.tensor([*size, *size])  # (boxes, 4)
         positions = (scores >= min_score).nonzero().tolist()
@@ -218,7 +220,7 @@ class ZeroShotModel:
 
 
 def _check_known_words(checkpoint: str, tokenizer: Any, labels: Sequence[str]) -> None:
-    """A folder without a tokenizer's files loads all the same, as one to which every word is unknown."""
+    """Raise an error if the tokenizer knows no word of a label: it also loads from a folder without its files."""
     for label in labels:
         if set(tokenizer(label)["input_ids"]) <= set(tokenizer.all_special_ids):
             raise AugmentationError(
@@ -235,7 +237,7 @@ def _make_box(corners: Tensor) -> Box:
 def _get_model_family(checkpoint: str, model_type: str) -> type[_ModelFamily]:
     if model_type not in _MODEL_FAMILIES:
         raise AugmentationError(
-            f"{checkpoint} is a {model_type}, whose way of being asked is not known here; "
+            f"{checkpoint} has model type {model_type}, for which there are no prompts here; "
             f"give one of {', '.join(_MODEL_FAMILIES)}"
         )
     return _MODEL_FAMILIES[model_type]

@@ -1,12 +1,11 @@
-"""How many queries of each kind are wanted, what is missing, and what to ask the composers for next.
+"""Quotas of queries: how many each quota still needs, and which scenes to request next.
 
-quotas = Quotas(QuotaConfig(queries_per_quota=8), list_quota_keys(vocabulary, families))
-standings = quotas.standings(outcomes, kept)                   # of each cell: wanted, kept, asked for
-quotas.next_requests({"pasted": 288}, outcomes, kept)        # at most so many scenes
+quotas = Quotas(QuotaConfig(queries_per_quota=8), list_quota_keys(vocabulary, relation_types))
+statuses = quotas.statuses(outcomes, kept)                     # kept, candidates and requested scenes of each quota
+quotas.plan_requests({"pasted": 288}, outcomes, kept)        # at most 288 scenes
 
-A cell is a family of relations, a number of objects and a category. What a composer delivers is not what it was asked
-for, so what was asked for is never counted; but how much each kind of request brought so far says how many more of
-them the missing queries need.
+A quota is kept for each relation type, number of objects and category. Composers do not always deliver what is
+requested, so only queries count. The yield of each kind of request so far decides how many more are requested.
 """
 
 from __future__ import annotations
@@ -36,91 +35,93 @@ SERVED_RELATION_TYPES: Mapping[Arrangement, frozenset[RelationType]] = {
     "depth": frozenset({"depth", "size"}),
     "between": frozenset({"between"}),
 }
-"""What an arrangement is for. Others may come of it, too; a scene without one may hold anything."""
+"""Relation types that an arrangement serves; other types may occur, too. Scenes without arrangement serve all."""
 
 MAX_UNPRODUCTIVE_SCENES = 40
-"""So many scenes that were to serve a cell and gave nothing for it: no more are asked for."""
+"""Stop requesting a quota after this many scenes that yielded no query for it."""
 
 MIN_ROUND_SCENES = 64
-"""A round asks for at least so many scenes while anything is missing: loading models for a handful is not worth it."""
+"""Minimum number of scenes of a round while any quota is open; loading models for fewer is not worthwhile."""
 
 _GUESS_SERVED, _GUESS_OTHER = 0.5, 0.1
-"""Queries of a cell that a scene is taken to give before any was seen."""
+"""Expected queries of a quota per scene before any scene exists, if the scene serves its relation type, and if not."""
 
 _GUESS_WEIGHT = 4
-"""The guess counts as so many scenes seen; so do the other categories beside a category's own scenes."""
+"""Weight of a guess, in scenes; the pooled yield of all categories has the same weight beside a category's own."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class QuotaKey:
-    """What a quota is kept of."""
+    """Key of a quota."""
 
     category: str
     count: int
-    """Objects of the category that were found in the scene."""
+    """Number of detected objects of the category in the scene."""
 
     relation_type: RelationType
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuotaConfig:
-    """How many queries are wanted of each cell."""
+    """Targets of the quotas."""
 
     queries_per_quota: int = 8
+    """Number of queries that each quota takes."""
+
     tolerance: float = 0.15
-    """A cell is reached if no larger share of its queries is missing."""
+    """Maximum share of missing queries of a reached quota, in [0, 1)."""
 
     max_queries_per_object: int = 2
-    """At most; each of another family."""
+    """Maximum number of queries for one object."""
 
     def __post_init__(self) -> None:
         for name in ("queries_per_quota", "max_queries_per_object"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.tolerance < 1:
-            raise ValueError(f"tolerance must lie in [0, 1), got {self.tolerance}; 0 asks for every query")
+            raise ValueError(f"tolerance must lie in [0, 1), got {self.tolerance}; 0 requires every query")
 
     @property
     def min_queries(self) -> int:
-        """Queries from which on a cell is reached."""
+        """Return the number of queries from which a quota is reached."""
         return math.ceil((1 - self.tolerance) * self.queries_per_quota - 1e-9)
 
 
-def list_quota_keys(vocabulary: VocabularyConfig, families: Iterable[RelationType]) -> list[QuotaKey]:
-    """All cells that can exist: so many objects allow the family, and the vocabulary has words for it."""
+def list_quota_keys(vocabulary: VocabularyConfig, relation_types: Iterable[RelationType]) -> list[QuotaKey]:
+    """List all possible quotas: the count allows the relation type, and the vocabulary has words for it."""
     counts = sorted(QUANTIFIERS[word] for word in vocabulary.quantifiers)
     return [
         QuotaKey(category=category, count=count, relation_type=relation_type)
-        for category, count, relation_type in product(sorted(vocabulary.categories), counts, sorted(families))
+        for category, count, relation_type in product(sorted(vocabulary.categories), counts, sorted(relation_types))
         if _can_exist(relation_type, count) and (relation_type != "attribute" or vocabulary.attributes)
     ]
 
 
 def _can_exist(relation_type: RelationType, count: int) -> bool:
-    """Only an odd number of objects has one in the middle."""
+    """Return whether the relation type can occur among ``count`` objects; "middle" needs an odd number."""
     return count >= MIN_OBJECTS[relation_type] and (relation_type != "middle" or count % 2 == 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one scene that was asked for."""
+    """Outcome of one requested scene."""
 
     composer: Composer
     request: SceneRequest
     candidates: Mapping[QuotaKey, int]
-    """Queries that can be proved of it, by cell; none where it was rejected."""
+    """Number of its verified queries by quota; none if it was rejected."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuotaStatus:
-    """How far one cell is."""
+    """Status of one quota."""
 
     quota_key: QuotaKey
     kept: int
     min_queries: int
     candidates: int
     requested: int
-    """Scenes of its category and count that were to serve its family."""
+    """Number of requested scenes of its category and count that serve its relation type."""
 
     @property
     def is_reached(self) -> bool:
@@ -135,27 +136,27 @@ class QuotaStatus:
         return not self.is_reached and not self.is_unreachable
 
     def explain_shortfall(self, stopped: str) -> str:
-        """Why it was not reached."""
+        """Explain why the quota was not reached; ``stopped`` is why there were no more rounds."""
         if not self.requested and not self.candidates:
-            return f"no scene was asked for it: {stopped}"
+            return f"no scene was requested: {stopped}"
         if not self.candidates:
-            return f"0 of {self.requested} scenes asked for gave one"
-        return f"{stopped}: {self.requested} scenes asked for, {self.candidates} queries to choose from"
+            return f"none of {self.requested} requested scenes yielded a query"
+        return f"{stopped}: {self.requested} requested scenes yielded {self.candidates} candidate queries"
 
 
 class Quotas:
-    """The wants of a data set; knows nothing of what was found but what it is told."""
+    """Tracker of the queries that each quota still needs."""
 
     def __init__(self, config: QuotaConfig, quota_keys: Sequence[QuotaKey]) -> None:
         self.config = config
         self.quota_keys = list(quota_keys)
 
     def statuses(self, outcomes: Iterable[Outcome], kept: Mapping[QuotaKey, int]) -> list[QuotaStatus]:
-        """Of every cell, in order.
+        """Compute the status of every quota, in order.
 
         Args:
-            outcomes: of all scenes asked for so far.
-            kept: queries of each cell that are in the data set.
+            outcomes: outcomes of all scenes requested so far.
+            kept: number of selected queries by quota.
         """
         requested, candidates = Counter[SceneRequest](), Counter[QuotaKey]()
         for outcome in outcomes:
@@ -175,13 +176,15 @@ class Quotas:
     def plan_requests(
         self, shares: Mapping[Composer, int], outcomes: Sequence[Outcome], kept: Mapping[QuotaKey, int]
     ) -> dict[Composer, list[SceneRequest]]:
-        """What to ask each composer for: so much that, by what it brought so far, its part of the missing comes.
+        """Plan the requests of a round, so that each composer is expected to yield its share of the missing queries.
 
-        Each further request is the one that is expected to bring most of what is still missing after those before it
-        (lazy greedy choice, Minoux 1978: what a request is worth only falls).
+        Each request is the one with the largest expected gain after those before it (lazy greedy choice, Minoux 1978:
+        the gain of a request only falls).
 
         Args:
-            shares: the most scenes of each composer; as many, up to ``MIN_ROUND_SCENES``, while anything is missing.
+            shares: maximum number of scenes by composer. Up to ``MIN_ROUND_SCENES`` are requested if any quota is open.
+            outcomes: outcomes of all scenes requested so far.
+            kept: number of selected queries by quota.
         """
         missing = [one for one in self.statuses(outcomes, kept) if one.is_open]
         wanted = {one.quota_key: (self.config.queries_per_quota - one.kept) / len(shares) for one in missing}
@@ -204,27 +207,28 @@ class Quotas:
     def find_stop_reason(
         self, statuses: Sequence[QuotaStatus], before: Sequence[QuotaStatus], num_left: int
     ) -> str | None:
-        """Why no further round is made; None if one is.
+        """Find the reason to stop; return None if there should be another round.
 
         Args:
-            before: the standings before the last round; empty after the first, of which all is new.
-            num_left: scenes of the budget that were not asked for yet.
+            statuses: statuses after the last round.
+            before: statuses before the last round; empty after the first one.
+            num_left: scenes of the budget that are not yet requested.
         """
         if all(status.is_reached for status in statuses):
-            return "every cell is reached"
+            return "every quota is reached"
         if not any(status.is_open for status in statuses):
-            return "every cell that was ever served is reached"
+            return "every quota with any candidate is reached"
         if num_left < 1:
             return "budget spent"
         opened = (
             {one.quota_key: one.kept for one in before if one.is_open} if before else dict.fromkeys(self.quota_keys, 0)
         )
         is_gain = any(one.kept > opened.get(one.quota_key, one.kept) for one in statuses)
-        return None if is_gain else "the last round brought nothing that is missing"
+        return None if is_gain else "the last round yielded no missing query"
 
 
 def _list_serving_requests(quota_key: QuotaKey) -> list[SceneRequest]:
-    """The requests that are to bring queries of a cell."""
+    """List the requests that serve a quota."""
     arrangements: list[Arrangement | None] = [
         None,
         *(name for name, served in SERVED_RELATION_TYPES.items() if quota_key.relation_type in served),
@@ -233,10 +237,10 @@ def _list_serving_requests(quota_key: QuotaKey) -> list[SceneRequest]:
 
 
 class Yields:
-    """Queries of each cell for a scene asked for, as far as is known.
+    """Estimates of the queries that a requested scene yields.
 
-    A guess where nothing was seen; corrected by all scenes of the same composer, count and arrangement, and then by
-    those of the same category among them.
+    An estimate starts with a guess. All scenes of the same composer, count and arrangement correct it, then those of
+    the same category among them.
     """
 
     def __init__(self, quota_keys: Iterable[QuotaKey], outcomes: Iterable[Outcome]) -> None:
@@ -253,7 +257,7 @@ class Yields:
             self._pooled[outcome.composer, _drop_category(request)].add(outcome)
 
     def estimate_queries(self, composer: Composer, request: SceneRequest) -> dict[QuotaKey, float]:
-        """Expected queries of one scene, for each cell of its category."""
+        """Estimate the queries of one scene, for each quota of its category."""
         pooled, own = self._pooled[composer, _drop_category(request)], self._own[composer, request]
         return {
             quota_key: own.compute_mean(
@@ -263,7 +267,7 @@ class Yields:
         }
 
     def requests(self, composer: Composer, categories: Iterable[str]) -> list[SceneRequest]:
-        """All that a composer can be asked for."""
+        """Return all possible requests to a composer."""
         return [
             SceneRequest(category=category, count=count, arrangement=arrangement)
             for category in sorted(categories)
@@ -278,7 +282,7 @@ _RequestKey = tuple[Composer, SceneRequest]
 
 
 class _ObservedYield:
-    """Scenes of one kind, and the queries that they gave."""
+    """Number of scenes of one kind, and of their queries."""
 
     def __init__(self) -> None:
         self.num_scenes = 0
@@ -307,14 +311,14 @@ def _estimate_unseen(quota_key: QuotaKey, request: SceneRequest) -> float:
 
 
 class _MissingQueries:
-    """What is still missing after the requests so far, and what a further one is worth."""
+    """Queries that are still missing after the planned requests, and the gain of another request."""
 
     def __init__(self, wanted: Mapping[QuotaKey, float], max_queries_per_object: int) -> None:
         self._missing = dict(wanted)
         self._max_per_object = max_queries_per_object
 
     def compute_gain(self, request: SceneRequest, expected: Mapping[QuotaKey, float]) -> dict[QuotaKey, float]:
-        """The part of what is expected that is missing, as far as there are objects to say it of."""
+        """Compute how many of the expected queries are missing, limited by the scene's objects."""
         useful = {quota_key: min(number, self._missing.get(quota_key, 0.0)) for quota_key, number in expected.items()}
         total = sum(useful.values())
         share = min(1.0, request.count * self._max_per_object / total) if total else 0.0
@@ -328,11 +332,11 @@ class _MissingQueries:
 def _select_requests(
     composer: Composer, wanted: Mapping[QuotaKey, float], yields: Yields, num_scenes: int, max_queries_per_object: int
 ) -> list[SceneRequest]:
-    """At most ``num_scenes`` requests, until nothing that is wanted is expected to be missing."""
+    """Select at most ``num_scenes`` requests, until no query is expected to be missing."""
     greedy, chosen = _MissingQueries(wanted, max_queries_per_object), list[SceneRequest]()
     requests = yields.requests(composer, {quota_key.category for quota_key in wanted})
     expected = [yields.estimate_queries(composer, request) for request in requests]
-    # Of requests that are worth the same, since little is missing, the one that is surest to bring it comes first.
+    # Of requests with equal gain, since little is missing, the one with the largest expected yield comes first.
     surest = [-sum(number for quota_key, number in one.items() if quota_key in wanted) for one in expected]
     heap = [(-math.inf, surest[i], i) for i in range(len(requests))]
     heapify(heap)
@@ -350,4 +354,4 @@ def _select_requests(
 
 
 _MIN_GAIN = 0.02
-"""Queries; below it a request is not worth a scene."""
+"""Minimum expected gain of a request, in queries."""

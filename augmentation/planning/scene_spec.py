@@ -16,54 +16,54 @@ from augmentation.errors import AugmentationError
 from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig
 
 Arrangement = Literal["scatter", "row", "column", "grid", "cluster", "depth", "between"]
-"""``depth``: on one ground plane in perspective, nearer objects lower and larger. ``between``: one of the objects is
-between two of another category."""
+"""Arrangement of objects. ``depth``: on one ground plane in perspective, nearer objects lower and larger. ``between``:
+one object is between two of another category."""
 
 Composer = Literal["prompted", "layout", "pasted"]
-"""Who makes a scene: ``prompted`` is told how many of what, ``layout`` and ``pasted`` also where each object is."""
+"""Composer of a scene: ``prompted`` gets category and count, ``layout`` and ``pasted`` also a box for each object."""
 
 IDENTICAL_SHARE = 0.3
-"""Of pasted scenes: all objects look the same, so only their places differ; in the others they vary."""
+"""Share of pasted scenes whose objects all come from one cut-out, so only their positions differ."""
 
 MAX_CLUTTER = 3
-"""Objects of other categories, where there are any; none to so many are equally likely."""
+"""Maximum number of objects of other categories; all numbers up to it are equally likely."""
 
 _WITH_CLUTTER: frozenset[Arrangement] = frozenset({"scatter", "cluster"})
-"""Arrangements for relations to other objects ("beside the chair"); elsewhere those would only stand in the way."""
+"""Arrangements with objects of other categories, for relations to them ("beside the chair")."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SceneRequest:
-    """How many of what, and where; the rest of a scene is left to chance."""
+    """Category, count and arrangement of a scene; the rest is random."""
 
     category: str
     count: int
     arrangement: Arrangement | None = None
-    """None where the composer places nothing."""
+    """Arrangement; None if the composer places no objects."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SceneSpec:
-    """One scene to ask for; what is in the image only a detector can say."""
+    """Specification of one scene. Only a detector tells what its image shows."""
 
     key: str
     category: str
     count: int
     attributes: Mapping[str, str]
-    """Asked of all the objects, such as ``{"color": "red"}``; empty for none."""
+    """Attributes in the prompt for all objects, such as ``{"color": "red"}``; empty for none."""
 
     prompt: str
     arrangement: Arrangement = "scatter"
-    """How ``layout`` and ``pasted`` place the objects."""
+    """Arrangement of the objects for ``layout`` and ``pasted``."""
 
     identical: bool = False
-    """Whether ``pasted`` takes one cut-out for all of them, so that only their places differ."""
+    """Flag of ``pasted`` scenes whose objects all come from one cut-out."""
 
     clutter: tuple[str, ...] = ()
-    """Category of each further object, for ``layout`` and ``pasted``; none is the scene's own."""
+    """Categories of further objects for ``layout`` and ``pasted``; none is the scene's own."""
 
     def to_payload(self) -> dict[str, Any]:
-        """JSON values for the row of a plan, without the key."""
+        """Return JSON values for the row of a plan, without the key."""
         return {
             "category": self.category,
             "count": self.count,
@@ -76,22 +76,22 @@ class SceneSpec:
 
     @staticmethod
     def from_payload(key: str, payload: Mapping[str, Any]) -> SceneSpec:
-        """The inverse of ``to_payload``."""
+        """Make a spec from the JSON values of ``to_payload``."""
         return SceneSpec(key=key, **{**payload, "clutter": tuple(payload["clutter"])})
 
 
 def get_arrangements(composer: Composer) -> tuple[Arrangement | None, ...]:
-    """What a composer can be asked for; None alone of one that places nothing."""
+    """Return the arrangements of a composer; only None if it places no objects."""
     return (None,) if composer == "prompted" else get_args(Arrangement)
 
 
 def make_uniform_requests(
     vocabulary: VocabularyConfig, num_scenes: int, seed: int, composer: Composer = "prompted"
 ) -> list[SceneRequest]:
-    """Scenes to ask for, spread evenly over the cells: their numbers differ by at most one.
+    """Make requests that are spread evenly over categories and quantifiers: their numbers differ by at most one.
 
-    Each cell goes through the composer's arrangements in an order of its own. The first scenes do not depend on how
-    many follow.
+    Each pair goes through the composer's arrangements in its own random order. The first requests do not depend on the
+    number of scenes.
 
     Raises:
         AugmentationError: ``num_scenes`` is not positive.
@@ -122,7 +122,7 @@ def make_scene_specs(
     composer: Composer = "prompted",
     round_index: int = 1,
 ) -> Iterator[SceneSpec]:
-    """A scene for each request; what the request leaves open is drawn by the scene's own random numbers."""
+    """Make the spec of each request; its random parts depend on the seed and its key alone."""
     for index, request in enumerate(requests):
         key = f"{composer}-{round_index:02d}-{index:06d}"
         yield _make_spec(vocabulary, key, request, composer, Random(f"{seed}/scene/{key}"))
@@ -131,7 +131,7 @@ def make_scene_specs(
 def _make_spec(
     vocabulary: VocabularyConfig, key: str, request: SceneRequest, composer: Composer, random: Random
 ) -> SceneSpec:
-    """Cut-outs bring their own attributes, so none are asked of them: they vary, unless they are identical."""
+    """Make a spec; pasted scenes get no attributes, since cut-outs have their own."""
     attribute_names = () if composer == "pasted" else random.choice(vocabulary.attribute_sets)
     attributes = {attribute: random.choice(vocabulary.attributes[attribute]) for attribute in attribute_names}
     quantifier = next(word for word, count in QUANTIFIERS.items() if count == request.count)

@@ -1,9 +1,9 @@
-"""Which of all candidates become the data set: near-duplicates go, then each cell takes what it needs.
+"""Selection of the dataset among all candidates: near-duplicates are dropped, then each quota is filled.
 
-choices = select(candidates, cells, SelectionConfig())      # of all scenes of all rounds
-SelectStage(root).process(items)                            # the samples with the queries that were chosen
+decisions = select(candidates, quota_keys, quotas, SelectionConfig())      # candidates of all rounds
+SelectStage(root).process(items)                                           # samples with their selected queries
 
-Nothing is random: the same candidates give the same choice.
+Selection is deterministic: the same candidates give the same decisions.
 """
 
 from __future__ import annotations
@@ -45,12 +45,13 @@ Reason = Literal["near_duplicate", "quota_full"]
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionConfig:
-    """What is too much of the same."""
+    """Threshold of near-duplicate images."""
 
     max_distance: int = 2
-    """Two images are near-duplicates if at most so many of the 64 bits of their perceptual hashes differ; -1: none
-    are, not even equal ones. Of 1,492 different pasted scenes of the miniature world, which are all alike, 1 is taken
-    for a copy at 2 bits and 7 at 4; of JPEG copies (quality 90) 99 % are found at 2, of copies 5 % brighter 98 %."""
+    """Maximum number of differing bits, of 64, in the perceptual hashes of near-duplicates; -1 keeps even copies.
+
+    Among 1,492 different pasted scenes of the miniature world, which are similar, 1 counts as a copy at 2 bits and 7 at
+    4. At 2 bits, 99 % of JPEG copies (quality 90) and 98 % of copies that are 5 % brighter are detected."""
 
     def __post_init__(self) -> None:
         if not -1 <= self.max_distance < 64:
@@ -59,7 +60,7 @@ class SelectionConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateQuery:
-    """A query that can be proved of a scene."""
+    """A verified query of a scene."""
 
     query_id: str
     quota_key: QuotaKey
@@ -69,11 +70,11 @@ class CandidateQuery:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """What the choice has to know of a sample."""
+    """The facts of a sample that selection needs."""
 
     key: str
     image_hash: int
-    """64 bits; see ``image_hash``."""
+    """Perceptual hash of 64 bits; see ``compute_image_hash``."""
 
     queries: tuple[CandidateQuery, ...]
     requested_ious: tuple[float, ...] = ()
@@ -82,21 +83,21 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionDecision:
-    """What becomes of one candidate."""
+    """Decision on one candidate."""
 
     key: str
     query_ids: tuple[str, ...] = ()
-    """Those that are kept; none where the sample is dropped."""
+    """Ids of the selected queries; none if the sample is dropped."""
 
     reason: Reason | None = None
     detail: str = ""
 
 
 def make_candidate(sample: Sample) -> Candidate:
-    """Of a sample whose queries are all proved by programs."""
+    """Make the candidate of a sample; a program verifies each of its queries."""
     return Candidate(
         key=sample.key,
-        image_hash=image_hash(sample.image),
+        image_hash=compute_image_hash(sample.image),
         queries=tuple(_make_candidate_query(sample, query) for query in sample.queries),
         requested_ious=tuple(obj.requested_iou for obj in sample.instances if obj.requested_iou is not None),
     )
@@ -173,8 +174,11 @@ def _from_row(row: Mapping[str, Any]) -> Candidate:
     return Candidate(**{**row, "queries": tuple(queries), "requested_ious": tuple(row["requested_ious"])})
 
 
-def image_hash(content: bytes) -> int:
-    """The signs of a image's lowest 8 x 8 frequencies about their median (``imagehash.phash``), as 64 bits."""
+def compute_image_hash(content: bytes) -> int:
+    """Compute the perceptual hash of an image, 64 bits (``imagehash.phash``).
+
+    Each bit tells whether one of the lowest 8 x 8 frequencies is above their median.
+    """
     with Image.open(io.BytesIO(content)) as image:
         return int(str(imagehash.phash(image)), 16)
 
@@ -182,10 +186,10 @@ def image_hash(content: bytes) -> int:
 def select(
     candidates: Sequence[Candidate], quota_keys: Iterable[QuotaKey], quotas: QuotaConfig, config: SelectionConfig
 ) -> list[SelectionDecision]:
-    """What becomes of each candidate, in order.
+    """Decide on each candidate, in order.
 
-    Of near-duplicates the first counts. Cells with the fewest queries to choose from are served first, each by the
-    first samples that have some; no cell gets more than its quota, and no object more queries than it may have.
+    The first of near-duplicates is kept. Quotas with the fewest candidate queries are filled first, each by its first
+    samples. No quota and no object gets more queries than its limit.
     """
     duplicates = find_near_duplicates([one.image_hash for one in candidates], config.max_distance)
     unique = [one for i, one in enumerate(candidates) if i not in duplicates]
@@ -211,10 +215,14 @@ def _decide(one: Candidate, original: Candidate | None, kept: Collection[str]) -
 
 
 def find_near_duplicates(hashes: Sequence[int], max_distance: int) -> dict[int, int]:
-    """Index of each image that resembles an earlier one which is none itself, to the index of the first such.
+    """Find the images that resemble an earlier one.
 
     Args:
-        hashes: of 64 bits.
+        hashes: perceptual hashes of 64 bits.
+        max_distance: see ``SelectionConfig``.
+
+    Returns:
+        Index of each near-duplicate to that of the first image that it resembles; the latter is no near-duplicate.
     """
     firsts, originals, duplicates = np.empty(len(hashes), np.uint64), list[int](), dict[int, int]()
     for i, image in enumerate(np.array(hashes, np.uint64)):
@@ -231,7 +239,7 @@ def find_near_duplicates(hashes: Sequence[int], max_distance: int) -> dict[int, 
 def _select_query_ids(
     candidates: Iterable[Candidate], quota_keys: Collection[QuotaKey], quotas: QuotaConfig
 ) -> set[str]:
-    """Ids of the queries that are kept."""
+    """Select the ids of the queries to keep."""
     offered: dict[QuotaKey, list[tuple[str, CandidateQuery]]] = defaultdict(list)
     for one in candidates:
         for query in one.queries:
@@ -249,20 +257,20 @@ def _select_query_ids(
 
 
 def count_kept_queries(candidates: Iterable[Candidate], decisions: Iterable[SelectionDecision]) -> Counter[QuotaKey]:
-    """Queries of each cell that are kept."""
+    """Count the selected queries of each quota."""
     kept = {query_id for decision in decisions for query_id in decision.query_ids}
     return Counter(query.quota_key for one in candidates for query in one.queries if query.query_id in kept)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelectPayload:
-    """Row of the plan: where a candidate lies, and what becomes of it."""
+    """Row of the plan: location of a candidate, and the decision on it."""
 
     run: str
     """Name of the round's folder."""
 
     number: int
-    """Of the sample in that run."""
+    """Index of the sample in that run."""
 
     query_ids: Sequence[str] = field(default=())
     reason: str | None = None
@@ -279,10 +287,10 @@ class SelectPayload:
 
 
 class SelectStage(Stage[Item, Sample]):
-    """Reads each candidate out of its round, with the queries that are kept; rejects it where none is.
+    """Stage that reads each candidate from its round, with its selected queries; it rejects those with none.
 
     Args:
-        root: the folder of the rounds.
+        root: folder of the rounds.
     """
 
     resources = Resources(num_cpus=0.5)
@@ -308,5 +316,5 @@ class SelectStage(Stage[Item, Sample]):
 
 
 def count_reasons(decisions: Iterable[SelectionDecision]) -> Mapping[str, int]:
-    """How many samples are dropped for what."""
+    """Count the dropped samples by reason."""
     return Counter(decision.reason for decision in decisions if decision.reason)

@@ -25,22 +25,22 @@ _SLOTS = ("quantifier", "attributes", "plural")
 
 @dataclass(frozen=True, kw_only=True)
 class VocabularyConfig:
-    """The words that prompts of scenes are made of; checked when it is made."""
+    """Words of the prompts of scenes."""
 
     categories: Mapping[str, str]
-    """Singular to plural, such as ``{"cup": "cups"}``; the singular is the category of instances and queries."""
+    """Plural by singular, such as ``{"cup": "cups"}``; the singular is the category of instances and queries."""
 
     quantifiers: tuple[str, ...] = tuple(QUANTIFIERS)
-    """Words out of ``QUANTIFIERS``."""
+    """Words of ``QUANTIFIERS``."""
 
     attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Words by kind, such as ``{"color": ("red", "blue")}``."""
+    """Words by attribute, such as ``{"color": ("red", "blue")}``."""
 
     attribute_sets: tuple[tuple[str, ...], ...] = ((),)
-    """Kinds that a prompt may have together, in the order in which they are said: ``((), ("pattern", "color"))``."""
+    """Sets of attributes that a prompt may have together, in the order of a phrase: ``((), ("pattern", "color"))``."""
 
     template: str = "{quantifier} {attributes} {plural}"
-    """Must hold ``{quantifier}`` and ``{plural}``, and ``{attributes}`` if there are any."""
+    """Template with the slots ``{quantifier}``, ``{plural}``, and ``{attributes}`` if there are any."""
 
     def __post_init__(self) -> None:
         _check_words("categories", [*self.categories, *self.categories.values()])
@@ -53,14 +53,14 @@ class VocabularyConfig:
 
     @property
     def category_quantifiers(self) -> list[tuple[str, str]]:
-        """(category, quantifier) cells, over which scenes are spread evenly."""
+        """Return all pairs (category, quantifier), over which scenes are spread evenly."""
         return list(product(sorted(self.categories), sorted(self.quantifiers, key=QUANTIFIERS.__getitem__)))
 
     def prompt(self, category: str, quantifier: str, attributes: Mapping[str, str]) -> str:
-        """The template filled in; attributes in the order given.
+        """Fill the template; attributes keep their order.
 
         Raises:
-            AugmentationError: the quantifier or the category is not known.
+            AugmentationError: the quantifier or the category is unknown.
         """
         _check_quantifiers((quantifier,))
         if category not in self.categories:
@@ -76,7 +76,7 @@ class VocabularyConfig:
         """Read a JSON object with the fields of this class; only ``categories`` is required.
 
         Raises:
-            AugmentationError: the file is missing, no such object, or breaks a rule.
+            AugmentationError: the file is missing, is no such object, or breaks a rule.
         """
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
@@ -89,7 +89,7 @@ class VocabularyConfig:
 
     @staticmethod
     def from_json(record: Any) -> VocabularyConfig:
-        """The inverse of ``to_json``.
+        """Parse a vocabulary from the JSON values of ``to_json``.
 
         Raises:
             AugmentationError: a field is unknown, missing, of another type, or breaks a rule.
@@ -117,7 +117,7 @@ class VocabularyConfig:
             raise AugmentationError(f"a field of the vocabulary has the wrong type ({error})") from error
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values, for files and for the fingerprint of a plan."""
+        """Return JSON values, for files and for the fingerprint of a plan."""
         return {
             "categories": dict(self.categories),
             "quantifiers": list(self.quantifiers),
@@ -160,7 +160,8 @@ def _check_attribute_sets(sets: tuple[tuple[str, ...], ...], attributes: Mapping
         if attribute not in attributes:
             known = _format_list(attributes) or "none"
             raise AugmentationError(
-                f"attribute_sets names the kind {attribute!r}, of which there are no words; known: {known}"
+                f"attribute_sets names {attribute!r}, which has no words in attributes (known: {known}); "
+                "add words or remove it"
             )
 
 

@@ -152,8 +152,11 @@ def test_nothing_is_asked_for_a_cell_that_never_came() -> None:
     outcomes = _outcomes(MAX_UNPRODUCTIVE_SCENES, {})
     assert quotas.plan_requests({"pasted": 100}, outcomes, {}) == {"pasted": []}
     (status,) = quotas.statuses(outcomes, {})
-    assert quotas.find_stop_reason([status], [], 100) == "every cell that was ever served is reached"
-    assert status.explain_shortfall("budget spent") == f"0 of {MAX_UNPRODUCTIVE_SCENES} scenes asked for gave one"
+    assert quotas.find_stop_reason([status], [], 100) == "every quota with any candidate is reached"
+    assert (
+        status.explain_shortfall("budget spent")
+        == f"none of {MAX_UNPRODUCTIVE_SCENES} requested scenes yielded a query"
+    )
 
 
 def test_what_hardly_ever_came_for_any_category_is_not_asked_for() -> None:
@@ -175,9 +178,9 @@ def _standing(kept: int, candidates: int = 9, requested: int = 9) -> QuotaStatus
 @pytest.mark.parametrize(
     ("kept", "before", "num_left", "reason"),
     [
-        (7, 2, 100, "every cell is reached"),
+        (7, 2, 100, "every quota is reached"),
         (3, 2, 0, "budget spent"),
-        (2, 2, 100, "the last round brought nothing that is missing"),
+        (2, 2, 100, "the last round yielded no missing query"),
         (3, 2, 100, None),
     ],
 )
@@ -189,16 +192,16 @@ def test_rounds_stop_for_a_reason(kept: int, before: int, num_left: int, reason:
 def test_a_first_round_that_brought_nothing_is_the_last() -> None:
     quotas = _quotas(_cell("side"))
     nothing = [_standing(0, candidates=0)]
-    assert quotas.find_stop_reason(nothing, [], 100) == "the last round brought nothing that is missing"
+    assert quotas.find_stop_reason(nothing, [], 100) == "the last round yielded no missing query"
 
 
 def test_a_cell_that_was_not_reached_says_why() -> None:
     assert (
         _standing(0, candidates=0, requested=0).explain_shortfall("budget spent")
-        == "no scene was asked for it: budget spent"
+        == "no scene was requested: budget spent"
     )
     assert _standing(2, candidates=3).explain_shortfall("budget spent") == (
-        "budget spent: 9 scenes asked for, 3 queries to choose from"
+        "budget spent: 9 requested scenes yielded 3 candidate queries"
     )
 
 

@@ -288,9 +288,9 @@ GRID: tuple[Box, ...] = tuple((10.0 * i + 2, 20, 10.0 * i + 8, 30) for i in rang
 @pytest.mark.parametrize(
     ("detections", "reason", "detail"),
     [
-        ((), "too_few_instances", "found 0; asked for 'three cups'"),
-        (_found(THREE[0]), "too_few_instances", "found 1"),
-        (_found(*GRID), "too_many_instances", "found 9"),
+        ((), "too_few_instances", "0 detected; the prompt was 'three cups'"),
+        (_found(THREE[0]), "too_few_instances", "1 detected"),
+        (_found(*GRID), "too_many_instances", "9 detected"),
         (_found(*THREE, category="ball"), "wrong_category", "ball 0.90 at"),
         ((*_found(*THREE), *_found((1, 1, 9, 9), score=0.4, sure=False)), "uncertain_detection", "cup 0.40 at (1, 1"),
         ((*_found(*THREE), *_found((42, 30, 57, 50))), "overlapping_boxes", "(42, 30, 57, 50)"),
@@ -343,7 +343,7 @@ def test_asked_and_found_things_are_paired_so_that_their_boxes_overlap_most() ->
     [
         (_asked(*THREE), ""),
         ((*_asked(*THREE), *_asked(category="hat")), ""),
-        (_asked(*THREE, (20, 5, 30, 15)), "cup pasted at (20, 5, 30, 15) was not found"),
+        (_asked(*THREE, (20, 5, 30, 15)), "cup pasted at (20, 5, 30, 15) was not detected"),
         (_asked(*THREE[:2], (75, 40, 90, 60)), "cup pasted at (75, 40, 90, 60)"),  # found with IoU of a third
         ((*_asked(*THREE), *_asked((20, 5, 30, 15), category="hat")), "hat pasted at (20, 5, 30, 15)"),
     ],

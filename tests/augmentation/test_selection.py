@@ -23,9 +23,9 @@ from augmentation.planning.selection import (
     SelectionDecision,
     SelectPayload,
     SelectStage,
+    compute_image_hash,
     count_kept_queries,
     find_near_duplicates,
-    image_hash,
     make_candidate,
     read_candidates,
     select,
@@ -169,10 +169,10 @@ def images() -> list[Image.Image]:
 
 def test_different_pictures_are_no_near_duplicates_and_copies_are(images: list[Image.Image]) -> None:
     limit = SelectionConfig().max_distance
-    hashes = [image_hash(_encoded(image)) for image in images]
+    hashes = [compute_image_hash(_encoded(image)) for image in images]
     assert find_near_duplicates(hashes, limit) == {}
-    compressed = [image_hash(_encoded(image, "JPEG", quality=90)) for image in images]
-    brighter = [image_hash(_encoded(ImageEnhance.Brightness(image).enhance(1.05))) for image in images]
+    compressed = [compute_image_hash(_encoded(image, "JPEG", quality=90)) for image in images]
+    brighter = [compute_image_hash(_encoded(ImageEnhance.Brightness(image).enhance(1.05))) for image in images]
     for copies in (compressed, brighter):
         found = find_near_duplicates([*hashes, *copies], limit)
         assert sum(found.get(60 + i) == i for i in range(60)) >= 57
@@ -208,7 +208,7 @@ def _sample(key: str, image: Image.Image) -> Sample:
 
 def test_a_sample_is_a_candidate_for_the_cells_of_what_was_found(images: list[Image.Image]) -> None:
     one = make_candidate(_sample("s", images[0]))
-    assert one.image_hash == image_hash(_encoded(images[0]))
+    assert one.image_hash == compute_image_hash(_encoded(images[0]))
     assert [(query.query_id, query.quota_key, query.target) for query in one.queries] == [
         ("s-0", _cell("side"), 0),
         ("s-1", _cell("attribute"), 0),

@@ -120,7 +120,7 @@ def test_a_thing_that_the_clip_takes_for_another_spoils_its_scene(reader: Attrib
     assert {item.reason for item in rejected} == {"clip_disagrees"}
     first = wrong[int(rejected[0].key.removeprefix("s"))].detections[0]
     box = ", ".join(f"{edge:.1f}" for edge in first.box_xyxy)
-    assert rejected[0].detail.startswith(f"{first.category} 0.90 at ({box}) is by the CLIP a")
+    assert rejected[0].detail.startswith(f"{first.category} 0.90 at ({box}) is for CLIP a")
     plain = VocabularyConfig(categories=miniature.vocabulary().categories)
     kept = _stage(plain, min_category_probability=0.0).process(wrong)
     assert not any(isinstance(item, Rejected) for item in kept)

@@ -94,7 +94,7 @@ def test_categories_alone_make_a_vocabulary(tmp_path: Path) -> None:
         ({"quantifiers": ()}, "no quantifiers"),
         ({"categories": {}}, "no categories"),
         ({"categories": {"Cup": "cups"}}, "lower case, got 'Cup'"),
-        ({"attribute_sets": ((), ("size",))}, "kind 'size', of which there are no words; known: color, pattern"),
+        ({"attribute_sets": ((), ("size",))}, "names 'size', which has no words in attributes .known: color, pattern."),
         ({"attribute_sets": ()}, r"at least \[\[\]\]"),
         ({"attributes": {"color": ()}}, "no attributes of kind 'color'"),
         ({"template": "{attributes} {plural}"}, r"lacks the slot \{quantifier\}"),

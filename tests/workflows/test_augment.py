@@ -166,7 +166,7 @@ def test_rounds_end_when_every_cell_is_reached(inputs: Path, tmp_path: Path) -> 
     )
     augment.make_scenes(config)
     record = _yield(tmp_path)
-    assert record["stopped"] == "every cell is reached" and record["scenes_requested"] < 600
+    assert record["stopped"] == "every quota is reached" and record["scenes_requested"] < 600
     assert record["selection"]["kept_queries"] == record["cells"]["total"] == record["cells"]["reached"] == 10
     assert record["selection"]["quota_full"] > 0
 
