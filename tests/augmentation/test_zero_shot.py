@@ -249,7 +249,7 @@ def test_a_detector_that_is_asked_for_nothing_is_refused(any_family: Path) -> No
 
 
 def test_a_label_of_a_category_that_is_not_asked_for_is_refused(owlvit: Path) -> None:
-    with pytest.raises(AugmentationError, match="to 'mug', which is not among the categories .cup"):
+    with pytest.raises(AugmentationError, match=r"to 'mug', which is not among the categories .cup"):
         Detector(_wide(owlvit, class_names={"teacup": "mug"}), ["cup"])
 
 
