@@ -1,4 +1,4 @@
-"""A data set of colored squares, and a network small enough to learn it by heart in seconds."""
+"""A dataset of colored squares, and a network small enough to overfit it in seconds."""
 
 from __future__ import annotations
 

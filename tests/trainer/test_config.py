@@ -11,7 +11,7 @@ from trainer.config_file import read_config
 from trainer.errors import TrainerError
 
 
-def test_a_prior_loss_asks_for_a_network_whose_prior_verifies() -> None:
+def test_a_prior_loss_needs_prior_verification() -> None:
     with pytest.raises(ValueError, match="use_prior_verification"):
         TrainConfig(output=Path("run"), train=(UPath("samples"),), prior_loss_weight=1.0)
 

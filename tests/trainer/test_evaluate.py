@@ -76,7 +76,7 @@ def test_without_and_with_shuffled_priors_the_answers_are_others(
     assert boxes["own"] != boxes["none"] != boxes["shuffled"] != boxes["own"]
 
 
-def test_a_network_without_priors_is_asked_once(run: Path, tiny_config: MakeConfig, tmp_path: Path) -> None:
+def test_a_network_without_priors_is_evaluated_once(run: Path, tiny_config: MakeConfig, tmp_path: Path) -> None:
     config = tiny_config(train=(run,), epochs=1)
     config = replace(config, network=replace(config.network, use_prior=False))
     train(config)

@@ -35,7 +35,7 @@ def test_an_explanation_is_of_the_very_prediction(grounder: Grounder) -> None:
     assert not any(stage.img_attn._forward_pre_hooks for stage in grounder.network.decoder.layers)
 
 
-def test_maps_lie_over_the_picture_as_it_lies_on_the_canvas(grounder: Grounder) -> None:
+def test_maps_lie_over_the_image_as_it_lies_on_the_canvas(grounder: Grounder) -> None:
     image = Image.new("RGB", (60, 30), "red")
     grounder.set_image(image)
     found = explain(grounder, "red square")

@@ -56,14 +56,14 @@ def test_a_trained_folder_is_all_that_evaluation_and_prediction_need(
     grounder.set_image(image)
     prediction = grounder.predict(sample.queries[0].text, prior=sample.priors[0])
     assert prediction.box_xyxy == pytest.approx(first["box_xyxy"], abs=1e-3)
-    asked: list[str] = []
+    queries_of_priors: list[str] = []
 
-    def make_prior(phrase: str) -> np.ndarray:
-        asked.append(phrase)
+    def make_prior(query: str) -> np.ndarray:
+        queries_of_priors.append(query)
         return sample.priors[0]  # type: ignore[index]
 
     assert grounder.predict(sample.queries[0].text, prior=make_prior) == prediction
-    assert asked == [sample.queries[0].text]
+    assert queries_of_priors == [sample.queries[0].text]
     assert grounder.predict(sample.queries[0].text) != prediction
     with pytest.raises(TrainerError, match=r"has shape \(3,\), the network takes \(6,\)"):
         grounder.predict("cup", prior=np.zeros(3))

@@ -118,7 +118,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bits(config: Tr
     assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
 
 
-def test_a_run_goes_on_with_more_and_with_fewer_processes_in_the_same_order(
+def test_a_run_resumes_with_more_and_with_fewer_processes_in_the_same_order(
     config: TrainConfig, tmp_path: Path
 ) -> None:
     train(config)
@@ -130,7 +130,7 @@ def test_a_run_goes_on_with_more_and_with_fewer_processes_in_the_same_order(
         torch.testing.assert_close(found[name], tensor, atol=5e-4, rtol=0)  # ten steps of up to 1e-3
 
 
-def test_a_lost_process_ends_the_run_and_the_next_one_goes_on(config: TrainConfig, tmp_path: Path) -> None:
+def test_a_lost_process_ends_the_run_and_the_next_one_resumes(config: TrainConfig, tmp_path: Path) -> None:
     lost = replace(config, output=tmp_path / "lost")
     assert _train(lost, tmp_path, 2, DIE_AFTER_STEPS="4", DYING_RANK="1") != 0
     _weights(lost)

@@ -6,7 +6,7 @@ from trainer.data.spatial_words import has_position_word, swap_left_right
 
 
 @pytest.mark.parametrize(
-    ("phrase", "expected"),
+    ("query", "expected"),
     [
         ("left cup", "right cup"),
         ("the Right one", "the Left one"),
@@ -20,16 +20,16 @@ from trainer.data.spatial_words import has_position_word, swap_left_right
         ("top cup", "top cup"),
     ],
 )
-def test_a_mirrored_phrase_swaps_left_and_right_as_words(phrase: str, expected: str) -> None:
-    assert swap_left_right(phrase) == expected
-    assert swap_left_right(expected) == phrase
+def test_a_mirrored_query_swaps_left_and_right_as_words(query: str, expected: str) -> None:
+    assert swap_left_right(query) == expected
+    assert swap_left_right(expected) == query
 
 
-@pytest.mark.parametrize("phrase", ["left cup", "Topmost", "cup in the middle", "bottom right", "man at center"])
-def test_a_place_in_the_picture_is_noticed(phrase: str) -> None:
-    assert has_position_word(phrase)
+@pytest.mark.parametrize("query", ["left cup", "Topmost", "cup in the middle", "bottom right", "man at center"])
+def test_a_place_in_the_image_is_noticed(query: str) -> None:
+    assert has_position_word(query)
 
 
-@pytest.mark.parametrize("phrase", ["bright cup", "laptop", "leftover pizza", "stopped car", "red one"])
-def test_a_place_is_not_read_into_other_words(phrase: str) -> None:
-    assert not has_position_word(phrase)
+@pytest.mark.parametrize("query", ["bright cup", "laptop", "leftover pizza", "stopped car", "red one"])
+def test_a_place_is_not_read_into_other_words(query: str) -> None:
+    assert not has_position_word(query)

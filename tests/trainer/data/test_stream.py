@@ -31,7 +31,7 @@ def test_a_stream_is_sought_by_counts(stream: TrainStream) -> None:
     assert len(late) == 2 and all(_same(a, b) for a, b in zip(whole[2:], late, strict=True))
 
 
-def test_parts_of_a_step_split_its_visits(stream: TrainStream) -> None:
+def test_parts_of_a_step_split_its_groups(stream: TrainStream) -> None:
     for (whole,), parts in zip(
         stream.iterate_epoch(1), replace(stream, num_microbatches=2).iterate_epoch(1), strict=True
     ):
@@ -51,13 +51,13 @@ def test_processes_split_each_batch_of_the_same_order(stream: TrainStream) -> No
         assert torch.equal(whole.inputs.images[1::2], odd.inputs.images)
 
 
-def test_a_process_without_a_visit_in_the_last_batch_gets_one_that_does_not_count(stream: TrainStream) -> None:
+def test_a_process_without_a_group_in_the_last_batch_gets_a_placeholder(stream: TrainStream) -> None:
     parts = [_batches(replace(stream, rank=rank, num_processes=4), 0) for rank in range(4)]
-    assert [part[-1].counts for part in parts] == [True, True, False, False]  # 14 visits: two in the last batch
+    assert [part[-1].counts for part in parts] == [True, True, False, False]  # 14 groups: two in the last batch
     assert all(batch.counts for part in parts for batch in part[:-1])
 
 
-def test_evaluation_asks_each_query_once_whatever_the_number_of_processes(stream: TrainStream, run: Path) -> None:
+def test_evaluation_contains_each_query_once_whatever_the_number_of_processes(stream: TrainStream, run: Path) -> None:
     plain = replace(stream.batch_builder, augmentation=None)
     whole = EvaluationStream(samples=stream.samples, batch_builder=plain, batch_images=2, max_queries=2)
     expected = sorted((sample, query) for sample in range(7) for query in range(3))

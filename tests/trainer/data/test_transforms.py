@@ -35,7 +35,7 @@ def _red_share(canvas: torch.Tensor, box: torch.Tensor) -> float:
     return float(((inside[0] > 170) & (inside[1] < 90)).float().mean())
 
 
-def test_a_picture_fills_the_canvas_by_its_long_side_and_is_centred() -> None:
+def test_a_image_fills_the_canvas_by_its_long_side_and_is_centered() -> None:
     prepared = transform_for_evaluation(_image(), _targets(), ["cup"], 200)
     # doubled: 200 x 100, 50 rows of padding above
     torch.testing.assert_close(cxcywh_to_xyxy(prepared.targets) * 200, torch.tensor([[80.0, 70.0, 120.0, 110.0]]))
@@ -58,7 +58,7 @@ def test_targets_stay_on_their_objects_through_every_transform() -> None:
         assert float(prepared.targets.min()) >= 0 and float(cxcywh_to_xyxy(prepared.targets).max()) <= 1
 
 
-def test_a_mirrored_picture_rewrites_its_phrases() -> None:
+def test_a_mirrored_image_rewrites_its_queries() -> None:
     config = AugmentationConfig(
         long_sides=(1.0,), crop_probability=0, jitter_probability=0, flip_probability=1, random_placement=False
     )
@@ -79,22 +79,20 @@ def test_a_crop_keeps_at_least_half_of_every_target() -> None:
         assert (iou(boxes.maximum(low).minimum(high), boxes) >= 0.5 - 1e-6).all()
 
 
-@pytest.mark.parametrize(("phrase", "cropped"), [("red cup", True), ("cup on the left", False)])
-def test_a_word_of_place_forbids_the_crop(phrase: str, cropped: bool) -> None:
+@pytest.mark.parametrize(("query", "cropped"), [("red cup", True), ("cup on the left", False)])
+def test_a_word_of_place_forbids_the_crop(query: str, cropped: bool) -> None:
     config = AugmentationConfig(
         long_sides=(1.0,), crop_probability=1, jitter_probability=0, flip_probability=0, random_placement=False
     )
-    whole = transform_for_evaluation(_image(), _targets(), [phrase], 128).targets
+    whole = transform_for_evaluation(_image(), _targets(), [query], 128).targets
     changed = [
-        not torch.allclose(
-            transform_for_training(_image(), _targets(), [phrase], 128, config, Random(s)).targets, whole
-        )
+        not torch.allclose(transform_for_training(_image(), _targets(), [query], 128, config, Random(s)).targets, whole)
         for s in range(10)
     ]
     assert any(changed) is cropped
 
 
-def test_the_same_seed_gives_the_same_picture() -> None:
+def test_the_same_seed_gives_the_same_image() -> None:
     first, second = (
         transform_for_training(_image(), _targets(), ["cup"], 128, AugmentationConfig(), Random("a")) for _ in range(2)
     )

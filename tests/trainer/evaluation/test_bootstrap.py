@@ -15,7 +15,7 @@ def test_an_interval_of_independent_rows_is_the_textbooks() -> None:
     assert found.mean - found.low == pytest.approx(1.96 * error, rel=0.1)
 
 
-def test_rows_of_one_picture_count_as_one_observation() -> None:
+def test_rows_of_one_image_count_as_one_observation() -> None:
     """Ten equal rows in each of 400 images say no more than one each."""
     values = np.random.default_rng(1).random(400) < 0.5
     alone, repeated = (
@@ -24,7 +24,7 @@ def test_rows_of_one_picture_count_as_one_observation() -> None:
     assert repeated.high - repeated.low == pytest.approx(alone.high - alone.low, rel=0.05)
 
 
-def test_a_single_picture_has_an_interval_of_no_width() -> None:
+def test_a_single_image_has_an_interval_of_no_width() -> None:
     (found,) = compute_intervals([0.0, 1.0], ["one", "one"])
     assert (found.low, found.mean, found.high) == (0.5, 0.5, 0.5)
     assert found.excludes_zero

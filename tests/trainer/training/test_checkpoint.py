@@ -51,7 +51,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_spares_its_checkpoint(run: P
     assert all(torch.equal(tensor, _weights(config.output)[name]) for name, tensor in before.items())
 
 
-def test_averaged_weights_are_saved_and_training_goes_on_from_the_others(
+def test_averaged_weights_are_saved_and_training_resumes_from_the_others(
     run: Path, tiny_config: MakeConfig, tmp_path: Path
 ) -> None:
     plain = tiny_config(train=(run,), epochs=2, output=tmp_path / "plain")

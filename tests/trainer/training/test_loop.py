@@ -43,7 +43,7 @@ def _without_dropout(network: torch.nn.Module) -> None:
             module.p = 0.0
 
 
-def test_a_few_samples_are_learned_by_heart(make_run: MakeRun, tiny_config: MakeConfig) -> None:
+def test_a_few_samples_are_overfitted(make_run: MakeRun, tiny_config: MakeConfig) -> None:
     run = make_run(train=8)
     config = tiny_config(
         train=(run,),

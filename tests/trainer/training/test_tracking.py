@@ -22,7 +22,7 @@ def run(make_run: MakeRun) -> Path:
     return make_run(train=6, val=3)
 
 
-def test_trackers_get_figures_and_pictures(run: Path, tiny_config: MakeConfig) -> None:
+def test_trackers_get_figures_and_images(run: Path, tiny_config: MakeConfig) -> None:
     config = tiny_config(train=(run,), epochs=1, log_every_steps=1, verification_loss_weight=1.0)
     train(config)
     events = EventAccumulator(str(config.output / "log"))
