@@ -248,7 +248,7 @@ def _print_figures(console: Console, figures: dict[str, dict[str, float | int]],
 
 def _show(figures: dict[str, dict[str, float | int]], confusions: list[Confusion], shown: int) -> None:
     console = _make_console()
-    _print_figures(console, figures, "data set, val")
+    _print_figures(console, figures, "dataset, val")
     for what in ("head", "color", "location"):
         pairs = Counter((one.annotated, one.read) for one in confusions if one.what == what)
         examples = {(one.annotated, one.read): one.query for one in confusions if one.what == what}

@@ -45,7 +45,9 @@ def main() -> None:
     parser.add_argument("--real", type=Path, required=True, help="folder with coco/")
     parser.add_argument("--output", type=Path, default=Path("cutout-detector"))
     parser.add_argument("--scenes", type=int, default=2600)
-    parser.add_argument("--steps", type=int, default=6000, help="of 16 scenes; the same command goes on")
+    parser.add_argument(
+        "--steps", type=int, default=6000, help="number of steps of 16 scenes; to resume, run the same command"
+    )
     options = parser.parse_args()
     configure_library_logging()
     scenes = make_pasted_scenes(options.real / "coco", options.output / "cutouts", options.scenes)

@@ -57,7 +57,7 @@ def sample_query(random: Random) -> str:
 
 @cache
 def make_image(number: int, size: tuple[int, int] = (640, 480)) -> bytes:
-    """A JPEG with about as many bytes and as much detail as a image of COCO."""
+    """Return a JPEG with about as many bytes and as much detail as an image of COCO."""
     noise = np.random.default_rng(number)
     layers = [(noise.integers(0, 256, (side, side, 3)), weight) for side, weight in ((5, 0.55), (40, 0.3), (160, 0.15))]
     image = sum(

@@ -41,8 +41,8 @@ NOT_RUN = {
     r"make (notebook|docs)": "has a test of its own",
     r"make (app|gallery ARGS)|http\.server": "serves until it is stopped; driven by the browser's tests",
     r"make (faults|benchmark|miniature-models)": "takes from minutes to hours",
-    r"s3://": "asks for a bucket; tests/workflows/test_object_store.py has one",
-    r"^(ray job submit|sbatch)": "asks for a cluster; tests/workflows/test_cluster.py has one",
+    r"s3://": "needs a bucket; tests/workflows/test_object_store.py has one",
+    r"^(ray job submit|sbatch)": "needs a cluster; tests/workflows/test_cluster.py has one",
 }
 """Commands of which only the options are read, and why."""
 
@@ -109,19 +109,19 @@ def _complaint(command: Shown) -> str | None:
             continue
         if module == "workflows.miniature.world":
             continue  # of which there is a small one
-        status, told = _run(module, arguments)
-        errors = [line for line in told.splitlines() if line.startswith("error: ")]
+        status, output = _run(module, arguments)
+        errors = [line for line in output.splitlines() if line.startswith("error: ")]
         names_it = missing and errors and re.search(missing, errors[-1])
         if not (status in (1, 2) and names_it if missing else status == 0):
-            return f"{command}\n    status {status}: {errors or told[-600:]}"
+            return f"{command}\n    status {status}: {errors or output[-600:]}"
     return None
 
 
 def _run(module: str, arguments: list[str]) -> tuple[int, str]:
-    """Exit status of ``python -m module``, in this process, and what it and its processes told."""
+    """Return the exit status of ``python -m module`` in this process, and the output of it and its processes."""
     smaller = [] if {"--detr-weights", "--pretrained-visual"} & set(arguments) else SMALLER.get(module, [])
     sys.argv = [module, *smaller, *arguments]
-    with _heard() as told:
+    with _capture_output() as output:
         try:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
             status = 0
@@ -129,19 +129,19 @@ def _run(module: str, arguments: list[str]) -> tuple[int, str]:
             if isinstance(exited.code, str):
                 print(exited.code)
             status = 1 if isinstance(exited.code, str) else exited.code or 0
-        told.seek(0)
-        return status, told.read()
+        output.seek(0)
+        return status, output.read()
 
 
 @contextmanager
-def _heard() -> Iterator[IO[str]]:
+def _capture_output() -> Iterator[IO[str]]:
     """A file that gets what is written to standard output and error, by processes that are started as well."""
-    with TemporaryFile("w+") as told, redirect_stdout(told), redirect_stderr(told):
+    with TemporaryFile("w+") as output, redirect_stdout(output), redirect_stderr(output):
         kept = [os.dup(number) for number in (1, 2)]
         try:
             for number in (1, 2):
-                os.dup2(told.fileno(), number)
-            yield told
+                os.dup2(output.fileno(), number)
+            yield output
         finally:
             for number, before in zip((1, 2), kept, strict=True):
                 os.dup2(before, number)

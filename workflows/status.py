@@ -67,8 +67,8 @@ def main(config: StatusConfig) -> None:
         if config.watch_s is None or report.is_complete:
             break
         time.sleep(config.watch_s)
-    for outcome, wanted in (("failed", config.failures), ("rejected", config.rejected)):
-        if wanted:
+    for outcome, is_listed in (("failed", config.failures), ("rejected", config.rejected)):
+        if is_listed:
             print_samples(config, receipts, outcome)
 
 

@@ -25,8 +25,8 @@ from workflows.cli.accelerate_launch import LaunchConfig, build_launch_command
 from workflows.cli.console import UserError, print_path, run
 from workflows.cli.paths import DATA, get_dataset_paths
 from workflows.miniature import WEIGHTS
-from workflows.miniature.models.visual_start import PretrainedVisualConfig
-from workflows.miniature.models.visual_start import main as pretrain_backbone
+from workflows.miniature.models.pretrained_backbone import PretrainedVisualConfig
+from workflows.miniature.models.pretrained_backbone import main as pretrain_backbone
 from workflows.presets.published import DETR_WEIGHTS
 from workflows.priors.config import load_prior_config, save_prior_config
 from workflows.reports.training_plots import plot_learning

@@ -23,10 +23,12 @@ def make_learning_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
     figure, (losses, accuracies) = new_figure(9, 3.4, 2, columns=2)
     trained = [(one["epoch"] + 1, one["loss"]) for one in history if "loss" in one]
     plot_curves(losses, {"loss": ([epoch for epoch, _ in trained], [loss for _, loss in trained])}, "epoch", "loss")
-    looked = [(one["epoch"] + 1, one["validation"]) for one in history if "validation" in one]
-    epochs = [epoch for epoch, _ in looked]
-    lines = {f"Acc@{at}": (epochs, [100 * scores["accuracy"][at] for _, scores in looked]) for at in ("0.50", "0.75")}
-    lines["mean IoU"] = (epochs, [100 * scores["mean_iou"] for _, scores in looked])
+    validated = [(one["epoch"] + 1, one["validation"]) for one in history if "validation" in one]
+    epochs = [epoch for epoch, _ in validated]
+    lines = {
+        f"Acc@{at}": (epochs, [100 * scores["accuracy"][at] for _, scores in validated]) for at in ("0.50", "0.75")
+    }
+    lines["mean IoU"] = (epochs, [100 * scores["mean_iou"] for _, scores in validated])
     plot_curves(accuracies, lines, "epoch", "validation (%)")
     accuracies.set_ylim(0, 100)
     for axes in (losses, accuracies):

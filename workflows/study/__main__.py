@@ -24,8 +24,8 @@ from pipeline import ExecutorConfig, write_atomic
 from shards.reader import SampleReader
 from workflows.cli.console import Executor, UserError, console, print_path, run
 from workflows.miniature import WEIGHTS
-from workflows.miniature.models.visual_start import PretrainedVisualConfig
-from workflows.miniature.models.visual_start import main as pretrain_backbone
+from workflows.miniature.models.pretrained_backbone import PretrainedVisualConfig
+from workflows.miniature.models.pretrained_backbone import main as pretrain_backbone
 from workflows.miniature.world.dataset import list_held_out_combinations
 from workflows.study.figures import report
 from workflows.study.oracle import find_query_combinations

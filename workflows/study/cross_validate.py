@@ -28,8 +28,8 @@ from shards.writer import SampleSink
 from trainer.evaluation.metrics import PredictionRecord
 from workflows.cli.console import Executor, UserError, console, print_path, run
 from workflows.cli.paths import DATA, get_dataset_paths
-from workflows.miniature.models.visual_start import PretrainedVisualConfig
-from workflows.miniature.models.visual_start import main as pretrain_backbone
+from workflows.miniature.models.pretrained_backbone import PretrainedVisualConfig
+from workflows.miniature.models.pretrained_backbone import main as pretrain_backbone
 from workflows.study.figures import report
 from workflows.study.sample_stages import ReadStage
 from workflows.study.tables import format_markdown

@@ -272,8 +272,8 @@ def _make_matching_scenes(data: StudyData, config: augment.AugmentConfig, num_qu
     made = SampleReader(get_dataset_paths(config.dataset, config.data).scenes)
     # Those with most queries give as many as the prompted ones with most, and so on.
     chosen = sorted(range(min(len(num_queries), len(made))), key=lambda i: made.index[i].num_queries)
-    wanted = sorted(num_queries)[-len(chosen) :]
-    max_queries = {made.index[i].key: count for i, count in zip(chosen, wanted, strict=True)}
+    counts = sorted(num_queries)[-len(chosen) :]
+    max_queries = {made.index[i].key: count for i, count in zip(chosen, counts, strict=True)}
     rows = [PlanRow(key=made.index[i].key, payload={"number": i}, group="train") for i in sorted(chosen)]
     stages: list[Stage[Any, Any]] = [ReadStage(str(made.run)), SampleQueriesStage(max_queries)]
     sources = {"scenes": open_plan(made.run).plan_hash, "max_queries": max_queries}

@@ -10,7 +10,7 @@ CARD = """# The miniature models
 
 These models are small enough for the repository. They have the folder layouts and classes of the full-size
 ones, so you can run the whole pipeline on any machine. They know twelve categories of synthetic objects, ten
-colors, three patterns and counts up to five. Do not use them for photographs.
+colors, three patterns and counts up to five. Do not use them for real images.
 
 | folder | class | parameters |
 |---|---|---|

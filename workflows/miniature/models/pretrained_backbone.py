@@ -1,6 +1,6 @@
 """Pretrain the backbone of the miniature network on appearance, starting from the detector's.
 
-    python -m workflows.miniature.models.visual_start
+    python -m workflows.miniature.models.pretrained_backbone
 
 The miniature detector is trained on categories only. Its last stage has lost the colors, and training the network does
 not bring them back. A full-size detector's backbone comes from the thousand classes of ImageNet, or from attributes
@@ -57,7 +57,7 @@ MEASURED = "measured.json"
 class PretrainedVisualConfig:
     """Folder and length of the pretraining."""
 
-    output: Path = Path("runs/miniature-visual-start")
+    output: Path = Path("runs/miniature-backbone")
     steps: int = 1500
     """Steps of 16 scenes each, at least 1; the default takes two minutes on two cores."""
 

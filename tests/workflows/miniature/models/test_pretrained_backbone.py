@@ -9,7 +9,7 @@ import torch
 
 from trainer.model.pretrained import load_visual
 from workflows.cli.console import UserError
-from workflows.miniature.models.visual_start import (
+from workflows.miniature.models.pretrained_backbone import (
     ATTRIBUTES,
     IGNORE_INDEX,
     PretrainedVisualConfig,
