@@ -30,6 +30,7 @@ from pipeline.storage import (
     compute_sha256,
     get_local_path,
     list_sizes,
+    replace_file,
     resolve_location,
     write_atomic,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "read_ledger",
     "read_receipts",
     "remove_run",
+    "replace_file",
     "resolve_location",
     "run_job",
     "write_atomic",

@@ -139,7 +139,10 @@ def get_verified_path(run: Location, receipt: Receipt, role: str) -> Path:
         PipelineError: the shard has no such role, or the file is gone or was changed.
     """
     if role not in receipt.files:
-        raise PipelineError(f"shard {receipt.shard_id} of {run} has files {sorted(receipt.files)}, not {role!r}")
+        raise PipelineError(
+            f"shard {receipt.shard_id} of {run} has files {sorted(receipt.files)}, not {role!r}; "
+            "if an earlier version wrote the run, make it again"
+        )
     file, run = receipt.files[role], resolve_location(run)
     try:
         path = fetch_local_copy(run / "shards" / file.name, file.sha256)

@@ -11,8 +11,8 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -71,14 +71,34 @@ def write_atomic(path: Location | str, content: str | bytes) -> None:
         path: local file, whose folder is created, or object of a store.
         content: bytes, or text that is written as UTF-8.
     """
+    with replace_file(path) as draft:
+        draft.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replace_file(path: Location | str) -> Iterator[Path]:
+    """Give a local path to write to; the file takes the place of ``path`` when the block ends without an error.
+
+    Args:
+        path: local file, whose folder is created, or object of a store.
+    """
     path = resolve_location(path)
-    content = content.encode() if isinstance(content, str) else content
-    if here := get_local_path(path):
-        here.parent.mkdir(parents=True, exist_ok=True)
-        _write_draft(here, content).replace(here)
-        sync(here.parent)
-    else:
-        path.fs.pipe_file(path.path, content)
+    here = get_local_path(path)
+    folder = here.parent if here else _make_temporary_folder(path.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".{path.name}.{uuid4().hex[:12]}.tmp"
+    try:
+        yield draft
+        sync(draft)
+        if here:
+            draft.replace(here)
+            sync(folder)
+        else:
+            path.fs.put_file(str(draft), path.path)
+    finally:
+        draft.unlink(missing_ok=True)
+        if not here:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def publish_file(file: Path, path: UPath) -> None:

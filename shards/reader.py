@@ -14,15 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from pipeline import Location, PipelineError, Receipt, get_verified_path, read_receipts
+from pipeline import Location, Receipt, get_verified_path, open_plan, read_receipts, resolve_location
 from shards.errors import SchemaError
 from shards.schema import Sample
+from shards.sidecar import PriorSidecar, SamplePriors, find_samples_run
 from shards.tar import iterate_members
 
-__all__ = ["Entry", "PipelineError", "SampleReader"]
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """Where one sample lies and how much is in it."""
 
@@ -47,18 +46,22 @@ class SampleReader:
     """Random access to the samples of a run. A shard's size, hash and members are checked when it is first read.
 
     Args:
-        run: folder, or prefix of an object store, of a complete run whose sink was ``SampleSink``.
-        split: only this split's samples.
+        run: folder, or prefix of an object store, of a complete run of ``SampleSink``, or of ``SidecarSink``: samples
+            then come from the run that it names, with the priors of the sidecars.
+        split: name of a split, for its samples alone.
 
     Raises:
         PipelineError: the run is missing, incomplete or damaged.
-        SchemaError: the run has no such split, or no samples.
+        SchemaError: the run has no such split, or no samples, or its samples were replaced by others.
     """
 
     def __init__(self, run: Location, split: str | None = None) -> None:
         self.run = run
-        self._receipts: list[Receipt] = read_receipts(run)
-        entries = list(self._read_entries())
+        samples = find_samples_run(open_plan(run))
+        self._sidecar = None if samples is None else PriorSidecar(run)
+        self._samples = resolve_location(run if samples is None else samples)
+        self._receipts: list[Receipt] = read_receipts(self._samples)
+        entries = [e for e in self._read_entries() if self._sidecar is None or e.key in self._sidecar]
         self.splits = sorted({entry.split for entry in entries})
         if split is not None and split not in self.splits:
             raise SchemaError(f"{run} has no split {split!r}; it has {', '.join(self.splits) or 'no samples'}")
@@ -68,15 +71,15 @@ class SampleReader:
     def _read_entries(self) -> Iterator[Entry]:
         for shard, receipt in enumerate(self._receipts):
             if "index" not in receipt.files:
-                raise SchemaError(f"{self.run} holds {sorted(receipt.files)}, not samples; give a run of samples")
-            for row in pq.read_table(get_verified_path(self.run, receipt, "index")).to_pylist():
+                raise SchemaError(f"{self._samples} holds {sorted(receipt.files)}, not samples; pass a run of samples")
+            for row in pq.read_table(get_verified_path(self._samples, receipt, "index")).to_pylist():
                 try:
                     yield Entry(shard=shard, **row)
                 except TypeError as error:
                     raise SchemaError(f"{self.run}, shard {receipt.shard_id}: no index of samples ({error})") from error
 
     def _get_verified_path(self, shard: int) -> Path:
-        path = get_verified_path(self.run, self._receipts[shard], "tar")
+        path = get_verified_path(self._samples, self._receipts[shard], "tar")
         for _ in iterate_members(path):  # insists on plain files
             pass
         return path
@@ -91,19 +94,20 @@ class SampleReader:
     @property
     def has_priors(self) -> bool:
         """Whether every sample carries the features of its priors."""
-        return all(entry.priors_bytes >= 0 for entry in self.index)
+        return self._sidecar is not None or all(entry.priors_bytes >= 0 for entry in self.index)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self.read(i) for i in range(len(self)))
 
     def record(self, i: int) -> dict[str, Any]:
-        """The JSON of sample ``i`` without its image."""
+        """Read the JSON of sample ``i``, without its image."""
         entry = self.index[i]
         with self._path(entry.shard).open("rb") as file:
-            return self._read_json(file, entry)
+            record = self._read_json(file, entry)
+        return record if self._sidecar is None else self._add_prior_ids(record, self._sidecar.read(entry.key))
 
     def read(self, i: int) -> Sample:
-        """Sample ``i``.
+        """Read sample ``i``, with priors if the run has them.
 
         Raises:
             SchemaError: its record breaks a rule; names the run and the key.
@@ -113,7 +117,20 @@ class SampleReader:
             record = self._read_json(file, entry)
             image = _read_part(file, entry.image_offset, entry.image_bytes)
             priors = self._read_priors(file, entry)
+        if self._sidecar is not None:
+            of_sample = self._sidecar.read(entry.key)
+            record, priors = self._add_prior_ids(record, of_sample), of_sample.features
         return Sample.from_json(record, image, priors)
+
+    def _add_prior_ids(self, record: dict[str, Any], priors: SamplePriors) -> dict[str, Any]:
+        """Return the record with the prior id of each query."""
+        if len(record["queries"]) != len(priors.prior_ids):
+            raise SchemaError(
+                f"{self.run}, sample {priors.key}: {len(priors.prior_ids)} priors for "
+                f"{len(record['queries'])} queries; run `make pack` again"
+            )
+        pairs = zip(record["queries"], priors.prior_ids, strict=True)
+        return {**record, "queries": [{**query, "prior_id": prior_id} for query, prior_id in pairs]}
 
     def _read_json(self, file: io.BufferedReader, entry: Entry) -> dict[str, Any]:
         try:

@@ -1,4 +1,7 @@
-"""How samples lie on disk: a WebDataset tar ``{key}.jpg {key}.json [{key}.priors.npy]`` and a Parquet index."""
+"""How samples are stored: a WebDataset tar, a Parquet index of it, and a Parquet table of the queries.
+
+The members of the tar are ``{key}.jpg {key}.json``, and ``{key}.priors.npy`` if the shard is self-contained.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,12 @@ import pyarrow.parquet as pq
 import webdataset as wds
 
 from pipeline import Sink, SinkOutput
+from shards.query_table import QUERY_SCHEMA
 from shards.schema import Sample
 from shards.tar import locate_members
+
+INDEX_COLUMNS = {"key": "VARCHAR", "split": "VARCHAR"}
+"""SQL types of the columns of ``INDEX_SCHEMA`` that joins read."""
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -39,15 +46,20 @@ class SampleSink(Sink[Sample]):
     """Writes one shard of samples; the same samples give the same bytes."""
 
     def write(self, items: list[Sample], folder: Path) -> SinkOutput:
-        tar, index = folder / "samples.tar", folder / "index.parquet"
+        tar, index, query_table = folder / "samples.tar", folder / "index.parquet", folder / "queries.parquet"
         with tar.open("wb") as file:
             write_tar(file, [build_members(sample) for sample in items])
         pq.write_table(pa.Table.from_pylist(_build_index_rows(items, tar), schema=INDEX_SCHEMA), index)
-        queries = sum(len(sample.queries) for sample in items)
+        queries = [
+            {"sample": sample.key, "query_id": query.query_id, "text": query.text, "split": query.split}
+            for sample in items
+            for query in sample.queries
+        ]
+        pq.write_table(pa.Table.from_pylist(queries, schema=QUERY_SCHEMA), query_table, compression="zstd")
         instances = sum(len(sample.instances) for sample in items)
         return SinkOutput(
-            files={"tar": tar, "index": index},
-            summary={"samples": len(items), "queries": queries, "instances": instances},
+            files={"tar": tar, "index": index, "queries": query_table},
+            summary={"samples": len(items), "queries": len(queries), "instances": instances},
         )
 
 

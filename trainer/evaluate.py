@@ -24,8 +24,9 @@ from rich.console import Console
 from rich.progress import Progress
 from upath import UPath
 
+from pipeline import PipelineError
 from shards.errors import SchemaError
-from shards.reader import PipelineError, SampleReader
+from shards.reader import SampleReader
 from trainer.config_file import parse_overrides, read_config, split_config_option
 from trainer.data.dataset import Samples
 from trainer.data.processor import Processor

@@ -19,8 +19,8 @@ from typing import Any
 import tyro
 from accelerate import PartialState
 
+from pipeline import PipelineError
 from shards.errors import SchemaError
-from shards.reader import PipelineError
 from trainer.config import TrainConfig, make_miniature_recipe, make_published_recipe
 from trainer.config_file import parse_overrides, read_config, split_config_option
 from trainer.errors import TrainerError

@@ -10,19 +10,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 from typing import Literal
 
+import duckdb
 from PIL import Image
 from upath import UPath
 
+from generation.priors.query_parsing import PARSED_COLUMNS, ParsedQuery
 from generation.priors.store import PriorStore
-from pipeline import ExecutorConfig
+from pipeline import ExecutorConfig, fetch_value, iterate_rows, open_database
 from shards.tiles import make_sheet, make_tile
 from workflows.cli.console import Executor, UserError, console, run
 from workflows.cli.paths import DATA, get_dataset_paths
 from workflows.priors.config import find_prior_store_path, load_prior_config
-from workflows.priors.query_parsing import ParsedRow, Queries, QuerySource, parse_queries
+from workflows.priors.join import create_prior_views
+from workflows.priors.query_parsing import Queries, QuerySource, parse_queries
 
 CAPTION_LINES = 5
 
@@ -68,44 +70,76 @@ class ContactSheetConfig:
 def main(config: ContactSheetConfig) -> None:
     """Select the priors, save the sheet and report how many priors are missing."""
     store = PriorStore.open(find_prior_store_path(config.dataset, config.data))
-    rows = select_rows(config)
-    available = [row for row in rows if row.prior_id in store]
-    if len(available) < len(rows):
+    selection = select_rows(config)
+    if missing := selection.num_matched - selection.num_available:
         console.print(
-            f"{len(rows) - len(available):,} of {len(rows):,} priors are not rendered yet; run `make generate-priors`"
+            f"{missing:,} of {selection.num_matched:,} priors are not rendered yet; run `make generate-priors`"
         )
-    if not available:
+    if not selection.rows:
         raise UserError("no prior to show; change --matching or --kinds, or run `make generate-priors` first")
-    draw_sheet(config, store, pick_rows(config, store, available)).save(config.output)
+    draw_sheet(config, store, selection.rows).save(config.output)
     console.print(
-        f"{min(config.num_priors, len(available)):,} of {len(available):,} priors saved to {config.output}",
-        soft_wrap=True,
+        f"{len(selection.rows):,} of {selection.num_available:,} priors saved to {config.output}", soft_wrap=True
     )
 
 
-def select_rows(config: ContactSheetConfig) -> list[ParsedRow]:
-    """Return the first query of each prompt."""
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Priors of a sheet."""
+
+    num_matched: int
+    """Number of priors whose queries match."""
+
+    num_available: int
+    """Number of those that are rendered."""
+
+    rows: list[ParsedQuery]
+    """First query of each prior shown, in the configured order."""
+
+
+def select_rows(config: ContactSheetConfig) -> Selection:
+    """Select the priors to show; only these are read.
+
+    Raises:
+        UserError: ``matching`` uses syntax that the database does not support.
+    """
     prior = load_prior_config(get_dataset_paths(config.dataset, config.data).prior_config)
-    parsed = parse_queries(
-        Queries(dataset=config.dataset, source=config.source, data=config.data), prior, config.executor
+    queries = Queries(dataset=config.dataset, source=config.source, data=config.data)
+    parsed = parse_queries(queries, prior, config.executor)
+    orders = {
+        "random": f"md5(m.prior_id || '{config.seed}')",
+        "worst": "coalesce(s.clip_score, 0), m.file, m.position",
+        "best": "coalesce(s.clip_score, 0) DESC, m.file, m.position",
+    }
+    fields = ", ".join(f"m.{column}" for column in PARSED_COLUMNS)
+    shown = (
+        f"SELECT {fields} FROM matched m JOIN scores s USING (prior_id) "
+        f"ORDER BY {orders[config.order]} LIMIT {config.num_priors}"
     )
-    matched = [
-        row
-        for row in parsed
-        if re.search(config.matching, row.text, re.IGNORECASE) and (not config.kinds or row.kind in config.kinds)
-    ]
-    return list({row.prior_id: row for row in reversed(matched)}.values())[::-1]
+    with open_database() as database:
+        create_prior_views(database, parsed, find_prior_store_path(config.dataset, config.data))
+        try:
+            database.execute(
+                "CREATE TABLE matched AS SELECT p.* FROM parsed p JOIN "
+                "(SELECT prior_id, min((file << 32) | position) AS first FROM parsed "
+                "WHERE regexp_matches(text, $matching, 'i') AND (len($kinds) = 0 OR kind IN (SELECT unnest($kinds))) "
+                "GROUP BY prior_id) ON (p.file << 32) | p.position = first",
+                {"matching": config.matching, "kinds": list(config.kinds)},
+            )
+        except duckdb.InvalidInputException as error:
+            raise UserError(f"--matching {config.matching!r} is not supported, use RE2 syntax: {error}") from error
+        database.execute(
+            "CREATE TABLE scores AS SELECT prior_id, arg_min(clip_score, (file, position)) AS clip_score "
+            "FROM store_index SEMI JOIN matched USING (prior_id) GROUP BY prior_id"
+        )
+        return Selection(
+            num_matched=fetch_value(database, "SELECT count(*) FROM matched"),
+            num_available=fetch_value(database, "SELECT count(*) FROM scores"),
+            rows=[ParsedQuery(**row) for row in iterate_rows(database, shown)],
+        )
 
 
-def pick_rows(config: ContactSheetConfig, store: PriorStore, rows: list[ParsedRow]) -> list[ParsedRow]:
-    """Return ``num_priors`` rows in the configured order."""
-    if config.order == "random":
-        return Random(config.seed).sample(rows, min(config.num_priors, len(rows)))
-    by_score = sorted(rows, key=lambda row: store.clip_score(row.prior_id) or 0.0, reverse=config.order == "best")
-    return by_score[: config.num_priors]
-
-
-def draw_sheet(config: ContactSheetConfig, store: PriorStore, rows: list[ParsedRow]) -> Image.Image:
+def draw_sheet(config: ContactSheetConfig, store: PriorStore, rows: list[ParsedQuery]) -> Image.Image:
     """Draw the priors in rows, each below its CLIP score, query and prompt."""
     tiles = []
     for row in rows:

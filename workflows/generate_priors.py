@@ -12,23 +12,25 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import duckdb
 from upath import UPath
 
 from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint
 from generation.priors.rendering import RenderStage
 from generation.priors.store import PriorSink, PriorStore
-from pipeline import ExecutorConfig, Job, PlanRow, list_runs, open_plan, read_receipts
+from pipeline import ExecutorConfig, Job, PlanRow, iterate_rows, list_runs, open_database, open_plan, read_receipts
 from workflows.cli.console import Executor, console, print_path, run
 from workflows.cli.paths import DATA, get_dataset_paths, get_prior_store_path
 from workflows.presets import miniature
 from workflows.presets.full_size import PRESETS
 from workflows.priors.config import save_prior_config
-from workflows.priors.pruning import find_stale_priors, print_stale, prune
-from workflows.priors.query_parsing import ParsedRow, Queries, QuerySource, parse_queries
+from workflows.priors.join import create_prior_views, create_store_view
+from workflows.priors.pruning import report_stale
+from workflows.priors.query_parsing import Queries, QuerySource, parse_queries
 from workflows.reports.run_report import run_and_plot_job
 
 
@@ -82,50 +84,79 @@ def make_default_config(arguments: list[str]) -> GeneratePriorsConfig:
 
 
 def main(config: GeneratePriorsConfig) -> None:
-    """Parse all queries, then draw and encode the prompts that the store lacks."""
+    """Parse all queries, then render and encode the prompts that the store lacks."""
     settings = build_image_settings(config.prior)
-    rows = parse_queries(
+    parsed = parse_queries(
         Queries(dataset=config.dataset, source=config.source, data=config.data), config.prior, config.executor
     )
-    unique = {row.prior_id: row for row in reversed(rows)}
-    console.print(f"{len(rows):,} queries ask for {len(unique):,} different images")
-    if shortened := sum(row.shortened for row in rows):
-        console.print(
-            f"{shortened:,} queries are longer than CLIP reads: head and attributes went into the prompt first"
-        )
-    render_missing(config, settings, sorted(unique.values(), key=lambda row: row.prior_id))
+    encoder = compute_encoder_fingerprint(config.prior)
+    with open_database() as database:
+        create_prior_views(database, parsed, get_prior_store_path(encoder, config.data))
+        counts = "SELECT count(*), count(DISTINCT prior_id), count(*) FILTER (shortened) FROM parsed"
+        ((num_queries, num_priors, num_shortened),) = database.execute(counts).fetchall()
+        console.print(f"{num_queries:,} queries need {num_priors:,} different images")
+        if num_shortened:
+            console.print(
+                f"{num_shortened:,} queries are longer than CLIP reads: head and attributes went into the prompt first"
+            )
+        render_missing(config, settings, database)
     if config.source == "samples":
         save_prior_config(get_dataset_paths(config.dataset, config.data).prior_config, config.prior)
     if config.report_stale or config.prune:
-        encoder = compute_encoder_fingerprint(config.prior)
-        stale = find_stale_priors(encoder, config.data, config.executor)
-        print_stale(stale, config.data)
-        if config.prune and stale:
-            prune(stale, get_prior_store_path(encoder, config.data), config.executor, config.priors_per_shard)
+        report_stale(encoder, config.data, config.executor, config.priors_per_shard if config.prune else None)
 
 
-def render_missing(config: GeneratePriorsConfig, settings: dict[str, Any], wanted: Iterable[ParsedRow]) -> None:
-    """Draw and encode what the store lacks, as one more run of the store; what was interrupted is finished first."""
+def render_missing(config: GeneratePriorsConfig, settings: dict[str, Any], database: duckdb.DuckDBPyConnection) -> None:
+    """Render and encode what the store lacks, as one more run of the store; interrupted runs are finished first.
+
+    Args:
+        database: has the views of ``create_prior_views``.
+    """
     encoder = compute_encoder_fingerprint(config.prior)
     root = get_prior_store_path(encoder, config.data)
     request = {"source": [config.dataset, config.source, config.limit], "settings": settings, "encoder": encoder}
     for run_folder, fingerprint in find_interrupted(root, request):
-        run_and_plot_job(make_prior_job(config, settings, fingerprint, []), run_folder, config.executor)
-    stored = PriorStore(*list_runs(root))
-    missing = [row for row in wanted if row.prior_id not in stored][: config.limit]
-    if not missing:
+        run_and_plot_job(make_prior_job(config, settings, fingerprint, list), run_folder, config.executor)
+        create_store_view(database, root)
+    sha256 = select_missing(database, config.limit)
+    if sha256 is None:
         print_path("nothing is missing: the prior store", root)
         return
-    identity = hashlib.sha256("".join(row.prior_id for row in missing).encode()).hexdigest()
-    run_and_plot_job(
-        make_prior_job(config, settings, {"priors": identity, **request}, missing),
-        root / identity[:16],
-        config.executor,
-    )
+    fingerprint = {"priors": sha256, **request}
+    job = make_prior_job(config, settings, fingerprint, lambda: iterate_missing(database))
+    run_and_plot_job(job, root / sha256[:16], config.executor)
     store = PriorStore.open(root)
     score = store.compute_mean_clip_score()
     console.print(f"{len(store):,} priors" + ("" if score is None else f", CLIP score {score:.1f} on average"))
     print_path("the prior store", root)
+
+
+def select_missing(database: duckdb.DuckDBPyConnection, limit: int | None) -> str | None:
+    """Put the priors that the store lacks into a table, ``missing``, and return the SHA-256 of their ids.
+
+    A prior is recorded with the attributes of its first query.
+
+    Returns:
+        64 hex digits; None if nothing is missing.
+    """
+    database.execute(
+        "CREATE OR REPLACE TABLE missing AS SELECT p.prior_id, p.prompt, p.attributes FROM parsed p JOIN "
+        "(SELECT prior_id, min((file << 32) | position) AS first FROM parsed ANTI JOIN stored USING (prior_id) "
+        f"GROUP BY prior_id ORDER BY prior_id LIMIT {'ALL' if limit is None else limit}) "
+        "ON (p.file << 32) | p.position = first"
+    )
+    digest, count = hashlib.sha256(), 0
+    for row in iterate_rows(database, "SELECT prior_id FROM missing ORDER BY prior_id"):
+        digest.update(row["prior_id"].encode())
+        count += 1
+    return digest.hexdigest() if count else None
+
+
+def iterate_missing(database: duckdb.DuckDBPyConnection) -> Iterator[PlanRow]:
+    """Yield a row for each prior of ``select_missing``, in the order of their ids."""
+    for row in iterate_rows(database, "SELECT prior_id, prompt, attributes FROM missing ORDER BY prior_id"):
+        payload = {"prompt": row["prompt"], "attributes": json.loads(row["attributes"])}
+        yield PlanRow(key=row["prior_id"], payload=payload)
 
 
 def find_interrupted(root: UPath, request: dict[str, Any]) -> list[tuple[UPath, dict[str, Any]]]:
@@ -141,22 +172,21 @@ def find_interrupted(root: UPath, request: dict[str, Any]) -> list[tuple[UPath, 
 
 
 def make_prior_job(
-    config: GeneratePriorsConfig, settings: dict[str, Any], fingerprint: dict[str, Any], rows: list[ParsedRow]
+    config: GeneratePriorsConfig,
+    settings: dict[str, Any],
+    fingerprint: dict[str, Any],
+    rows: Callable[[], Iterable[PlanRow]],
 ) -> Job:
-    """The job that draws and encodes the prompts of some rows."""
+    """Return the job that renders and encodes the prompts of some rows."""
     return Job(
         name="priors",
         fingerprint=fingerprint,
-        inputs=lambda: (_make_prior_row(row) for row in rows),
+        inputs=rows,
         items_per_shard=config.priors_per_shard,
         seed=config.prior.seed,
         stages=[RenderStage(config.prior, num_gpus=config.num_gpus)],
         sink=PriorSink(settings, compute_encoder_fingerprint(config.prior)),
     )
-
-
-def _make_prior_row(row: ParsedRow) -> PlanRow:
-    return PlanRow(key=row.prior_id, payload={"prompt": row.prompt, "attributes": json.loads(row.attributes)})
 
 
 if __name__ == "__main__":

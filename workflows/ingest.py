@@ -10,7 +10,6 @@ whose box breaks a rule, are listed in ``problems.jsonl``. docs/datasets.md has 
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from rich.markup import escape
 from upath import UPath
 
 from pipeline import ExecutorConfig, Job, PlanRow, read_ledger, read_receipts
+from shards.query_table import write_query_table
 from shards.sources.load_images import LoadImageStage
 from shards.sources.sample import Problem, SourceSample
 from shards.sources.validation import ValidationResult
@@ -58,18 +58,17 @@ def main(config: IngestConfig) -> None:
     if not validation.samples:
         write_lines(paths.problems, validation.problems)
         raise UserError(f"no sample is left of {len(samples)}; {paths.problems} says why, one line each")
-    job = Job(
-        name="ingest",
-        fingerprint=_compute_fingerprint(config, validation),
-        inputs=lambda: _iterate_rows(validation.samples),
+    job = Job.from_rows(
+        "ingest",
+        lambda: _iterate_rows(validation.samples),
+        [LoadImageStage(config.images)],
+        SampleSink(),
+        made_of={"dataset": config.dataset, "format": config.format},
         items_per_shard=config.samples_per_shard,
-        seed=0,
-        stages=[LoadImageStage(config.images)],
-        sink=SampleSink(),
     )
     run_and_plot_job(job, paths.samples, config.executor)
     write_lines(paths.problems, [*validation.problems, *_iterate_broken_images(paths.samples, validation.samples)])
-    write_lines(paths.queries, _iterate_query_records(samples))
+    write_query_table(paths.queries, _iterate_query_records(samples))
     print_path(f"{config.dataset} as sample shards", paths.samples)
 
 
@@ -89,23 +88,10 @@ def _iterate_rows(samples: Iterable[SourceSample]) -> Iterator[PlanRow]:
         yield PlanRow(key=sample.key, payload=sample.to_payload(), group=sample.split)
 
 
-def _compute_fingerprint(config: IngestConfig, validation: ValidationResult) -> dict[str, str | int]:
-    digest = hashlib.sha256()
-    for sample in validation.samples:
-        parts = [tuple(vars(part).values()) for part in (*sample.instances, *sample.queries)]
-        digest.update(repr((sample.key, sample.split, sample.image_name, sample.size, parts)).encode())
-    return {
-        "dataset": config.dataset,
-        "format": config.format,
-        "samples": digest.hexdigest(),
-        "samples_per_shard": config.samples_per_shard,
-    }
-
-
 def _iterate_query_records(samples: Iterable[SourceSample]) -> Iterator[dict[str, str]]:
     for sample in samples:
         for query in sample.queries:
-            yield {"query_id": query.query_id, "text": query.text, "split": query.split}
+            yield {"sample": sample.key, "query_id": query.query_id, "text": query.text, "split": query.split}
 
 
 def print_report(samples: list[SourceSample], validation: ValidationResult, problems: UPath) -> None:

@@ -1,53 +1,74 @@
-"""Training shards: samples (and generated scenes) joined with the features of their priors.
+"""Join the samples of a dataset, and its scenes, with the features of their priors.
 
     make pack
+    make pack ARGS="--dataset refcoco --self-contained"          # images and priors in the same shards
     make pack ARGS="--dataset unc --features semantic/unc"       # features published with TransVG's split files
 
-Queries are bound to priors by id, through what `make generate-priors` parsed. Published features lie row by row beside
-the split files that the queries were read from; they are bound to the queries of these rows.
+This writes ``packed-samples`` and ``packed-scenes`` beside the samples and scenes: shards of priors alone, in the order
+of the samples. You train and evaluate on them as on samples. If samples or priors change, run the same command again.
+
+``--self-contained`` writes ``self-contained-samples`` and ``self-contained-scenes``, which need neither the samples nor
+the prior store: for other trainers, and for streaming from object stores.
 """
 
 from __future__ import annotations
 
-import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from upath import UPath
 
 from generation.priors.config import compute_encoder_fingerprint
-from pipeline import ExecutorConfig, Item, Job, PlanRow, Stage
-from shards.reader import SampleReader
-from shards.schema import Sample
+from pipeline import ExecutorConfig, Item, Job, PlanRow, Sink, Stage, list_runs, open_database, open_plan, remove_run
+from shards.sidecar import SidecarSink, describe_samples
 from shards.writer import SampleSink
 from workflows.cli.console import Executor, UserError, console, print_path, run
 from workflows.cli.paths import DATA, get_dataset_paths, get_prior_store_path
 from workflows.priors.config import load_prior_config
-from workflows.priors.join import JoinStage
-from workflows.priors.published_features import JoinPublishedStage, PublishedFeatures, count_rows
+from workflows.priors.join import (
+    GatherStage,
+    JoinedSample,
+    JoinStage,
+    count_missing,
+    create_prior_views,
+    create_sample_views,
+    iterate_joined,
+)
+from workflows.priors.published_features import GatherPublishedStage, PublishedFeatures, count_rows
 from workflows.priors.query_parsing import Queries, QuerySource, parse_queries
 from workflows.reports.run_report import run_and_plot_job
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackConfig:
-    """What is joined."""
+    """Dataset to pack, and the form of the result."""
 
     dataset: str = "miniature"
+    self_contained: bool = False
+    """Image and priors in the same shards, instead of shards of priors beside the samples; several times larger."""
+
     features: Path | None = None
-    """Folder of ``<split>_fea.pth``, a row for each row of TransVG's split files, in place of our own priors."""
+    """Folder of ``<split>_fea.pth``, a row for each row of TransVG's split files, instead of generated priors."""
 
     data: UPath = DATA
     samples_per_shard: int = 500
     executor: Executor = field(default_factory=ExecutorConfig)
 
+    def __post_init__(self) -> None:
+        if self.self_contained and self.features:
+            raise ValueError("self_contained packs generated priors; leave out either --self-contained or --features")
+        if self.samples_per_shard < 1:
+            raise ValueError(f"samples_per_shard must be at least 1, got {self.samples_per_shard}")
+
 
 def main(config: PackConfig) -> None:
-    """Pack the images, and the scenes where there are any."""
+    """Pack the samples, and the scenes if there are any."""
     paths = get_dataset_paths(config.dataset, config.data)
     if not paths.samples.is_dir():
-        raise UserError(f"{paths.samples} does not exist; run `make ingest` for data set {config.dataset!r} first")
+        raise UserError(f"{paths.samples} does not exist; run `make ingest` for dataset {config.dataset!r} first")
     if config.features:
         pack_published(config, config.features)
     else:
@@ -55,69 +76,105 @@ def main(config: PackConfig) -> None:
     if paths.scenes.is_dir():
         pack(config, "scenes")
     else:
-        console.print("no scenes to pack; `make augment` makes them")
+        console.print("no scenes to pack; run `make augment` to generate some")
 
 
 def pack(config: PackConfig, source: QuerySource) -> None:
-    """Pack one run of samples."""
+    """Pack one run of samples with generated priors."""
     paths = get_dataset_paths(config.dataset, config.data)
     prior = load_prior_config(paths.prior_config)
-    queries = Queries(dataset=config.dataset, source=source, data=config.data)
-    prior_ids = {row.key: row.prior_id for row in parse_queries(queries, prior, config.executor)}
-    samples = getattr(paths, source)
-    rows = list(_iterate_rows(SampleReader(samples), prior_ids))
     encoder = compute_encoder_fingerprint(prior)
-    _run_pack_job(config, source, rows, JoinStage(samples, get_prior_store_path(encoder, config.data)), encoder)
+    store, samples = get_prior_store_path(encoder, config.data), getattr(paths, source)
+    parsed = parse_queries(Queries(dataset=config.dataset, source=source, data=config.data), prior, config.executor)
+    with open_database() as database:
+        create_sample_views(database, samples)
+        create_prior_views(database, parsed, store)
+        made_of = {
+            "encoder": encoder,
+            "parsed_sha256": parsed.sha256,
+            "missing_priors": count_missing(database),  # pack again once they are there
+        }
+        if config.self_contained:
+            rows = (_make_join_row(sample) for sample in iterate_joined(database))
+            _run_pack_job(config, source, samples, rows, JoinStage(samples, store), SampleSink(), made_of)
+        else:
+            rows = (_make_gather_row(sample) for sample in iterate_joined(database))
+            _run_pack_job(config, source, samples, rows, GatherStage(store), SidecarSink(), made_of)
 
 
 def pack_published(config: PackConfig, features: Path) -> None:
-    """Pack the samples with features from elsewhere.
+    """Pack the samples with published features.
 
     Raises:
         UserError: the samples are not of TransVG's split files.
         SourceError: a split has no features, or not one for each row.
     """
     paths = get_dataset_paths(config.dataset, config.data)
-    reader = SampleReader(paths.samples)
     counts = count_rows(paths.queries, config.dataset)
-    missing = [split for split in reader.splits if split not in counts]
-    if missing:
-        raise UserError(
-            f"the queries of {', '.join(missing)} are not rows of TransVG's split files, to which published features "
-            "are bound; run `make ingest` with --format transvg"
-        )
-    published = PublishedFeatures(features, config.dataset, {split: counts[split] for split in reader.splits})
-    rows = [PlanRow(key=e.key, payload={"number": i}, group=e.split) for i, e in enumerate(reader.index)]
-    _run_pack_job(
-        config, "samples", rows, JoinPublishedStage(paths.samples, published), published.compute_fingerprint()
-    )
+    with open_database() as database:
+        create_sample_views(database, paths.samples)
+        splits = [
+            split for (split,) in database.execute("SELECT DISTINCT split FROM samples ORDER BY split").fetchall()
+        ]
+        if missing := [split for split in splits if split not in counts]:
+            raise UserError(
+                f"the queries of {', '.join(missing)} are not rows of TransVG's split files, to which published "
+                "features are bound; run `make ingest` with --format transvg"
+            )
+        published = PublishedFeatures(features, config.dataset, {split: counts[split] for split in splits})
+        rows = (_make_published_row(sample) for sample in iterate_joined(database))
+        made_of = {"features": published.compute_fingerprint()}
+        stage = GatherPublishedStage(published)
+        _run_pack_job(config, "samples", paths.samples, rows, stage, SidecarSink(), made_of)
+
+
+def _make_gather_row(sample: JoinedSample) -> PlanRow:
+    payload: dict[str, Any] = {"missing": sample.missing}
+    if not sample.missing:
+        payload = {
+            "prior_ids": [query.prior_id for query in sample.queries],
+            "places": [query.place for query in sample.queries],
+        }
+    return PlanRow(key=sample.key, payload=payload, group=sample.split)
+
+
+def _make_join_row(sample: JoinedSample) -> PlanRow:
+    prior_ids = {query.query_id: query.prior_id or f"query {query.query_id}" for query in sample.queries}
+    return PlanRow(key=sample.key, payload={"number": sample.number, "prior_ids": prior_ids}, group=sample.split)
+
+
+def _make_published_row(sample: JoinedSample) -> PlanRow:
+    queries = [[query.query_id, query.split] for query in sample.queries]
+    return PlanRow(key=sample.key, payload={"queries": queries}, group=sample.split)
 
 
 def _run_pack_job(
-    config: PackConfig, source: QuerySource, rows: list[PlanRow], join: Stage[Item, Sample], encoder: str
+    config: PackConfig,
+    source: QuerySource,
+    samples: UPath,
+    rows: Iterator[PlanRow],
+    stage: Stage[Item, Any],
+    sink: Sink[Any],
+    made_of: dict[str, Any],
 ) -> None:
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(repr((row.key, row.payload)).encode())
+    """Write one packed run. One that was made of other samples or priors is replaced, since it can be made again."""
+    sources = {"samples": open_plan(samples).plan_hash} if config.self_contained else describe_samples(samples)
     job = Job(
         name=f"pack-{source}",
-        fingerprint={"samples_and_priors": digest.hexdigest(), "encoder": encoder},
+        fingerprint={**sources, **made_of},
         inputs=lambda: rows,
         items_per_shard=config.samples_per_shard,
         seed=0,
-        stages=[join],
-        sink=SampleSink(),
+        stages=[stage],
+        sink=sink,
     )
-    output = get_dataset_paths(config.dataset, config.data).get_packed_run(source)
+    paths = get_dataset_paths(config.dataset, config.data)
+    output = paths.get_self_contained_run(source) if config.self_contained else paths.get_packed_run(source)
+    if list_runs(output) and open_plan(output).settings.fingerprint != json.loads(json.dumps(job.fingerprint)):
+        console.print(f"{output} was packed from other samples or priors; it is packed again")
+        remove_run(output)
     run_and_plot_job(job, output, config.executor)
-    print_path(f"training shards of the {source}", output)
-
-
-def _iterate_rows(reader: SampleReader, prior_ids: dict[str, str]) -> Iterator[PlanRow]:
-    for number, entry in enumerate(reader.index):
-        queries = [query["query_id"] for query in reader.record(number)["queries"]]
-        ids = {query: prior_ids[query] for query in queries}
-        yield PlanRow(key=entry.key, payload={"number": number, "prior_ids": ids}, group=entry.split)
+    print_path(f"the {source} with their priors", output)
 
 
 if __name__ == "__main__":

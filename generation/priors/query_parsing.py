@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,19 @@ PARSED_SCHEMA = pa.schema(
         ("shortened", pa.bool_()),
     ]
 )
-"""One row a query; ``attributes`` is JSON, ``head`` the lemma or empty."""
+"""Columns of the table of parsed queries, one for each field of ``ParsedQuery``."""
+
+PARSED_COLUMNS = {
+    "key": "VARCHAR",
+    "text": "VARCHAR",
+    "prior_id": "VARCHAR",
+    "prompt": "VARCHAR",
+    "kind": "VARCHAR",
+    "head": "VARCHAR",
+    "attributes": "VARCHAR",
+    "shortened": "BOOLEAN",
+}
+"""SQL types of the columns of ``PARSED_SCHEMA``."""
 
 
 @cache
@@ -58,15 +70,25 @@ def _is_string(line: ast.stmt) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedQuery:
-    """A query and the prior it asks for."""
+    """A query, its attributes and the prior that it needs: a row of ``PARSED_SCHEMA``."""
 
     key: str
+    """The query's id."""
+
     text: str
-    attributes: Attributes
-    prompt: str
     prior_id: str
+    prompt: str
+    kind: str
+    """Kind of the target: person, animal, garment, part, stuff, noun_phrase or unknown."""
+
+    head: str
+    """Lemma of the target's head noun; empty if the query names none."""
+
+    attributes: str = field(repr=False)
+    """JSON of ``Attributes``."""
+
     shortened: bool
-    """Whether the query was too long to go into the prompt as a whole."""
+    """True if details were left out, since the query is longer than CLIP's input."""
 
 
 class ParseStage(Stage[Item, ParsedQuery]):
@@ -81,14 +103,11 @@ class ParseStage(Stage[Item, ParsedQuery]):
 
     def __init__(self, config: PromptConfig, settings: dict[str, Any]) -> None:
         self.config, self.settings = config, settings
-        self._parser: AttributeParser | None = None
 
     def setup(self) -> None:
         self._parser = AttributeParser()
 
     def process(self, items: list[Item]) -> list[ParsedQuery | Rejected]:
-        if self._parser is None:
-            raise RuntimeError("call setup before process")
         texts = {item.key: str(item.payload["text"]) for item in items}
         nonempty = {key: text for key, text in texts.items() if not is_empty(text)}
         attributes = dict(zip(nonempty, self._parser.parse(nonempty.values()), strict=True))
@@ -104,9 +123,11 @@ class ParseStage(Stage[Item, ParsedQuery]):
         return ParsedQuery(
             key=key,
             text=text,
-            attributes=attributes,
-            prompt=prompt.text,
             prior_id=prior_id(prompt.text, self.settings),
+            prompt=prompt.text,
+            kind=attributes.kind,
+            head=attributes.target.lemma,
+            attributes=json.dumps(attributes.to_json(), separators=(",", ":")),
             shortened=prompt.shortened,
         )
 
@@ -116,26 +137,13 @@ class ParsedSink(Sink[ParsedQuery]):
 
     def write(self, items: list[ParsedQuery], folder: Path) -> SinkOutput:
         path = folder / "queries.parquet"
-        pq.write_table(pa.Table.from_pylist([_build_row(item) for item in items], schema=PARSED_SCHEMA), path)
+        pq.write_table(pa.Table.from_pylist([asdict(item) for item in items], schema=PARSED_SCHEMA), path)
         return SinkOutput(
             files={"queries": path},
             summary={
                 "queries": len(items),
                 "unique_prompts": len({item.prior_id for item in items}),
-                "without_head": sum(not item.attributes.target.noun for item in items),
+                "without_head": sum(not item.head for item in items),
                 "shortened": sum(item.shortened for item in items),
             },
         )
-
-
-def _build_row(item: ParsedQuery) -> dict[str, object]:
-    return {
-        "key": item.key,
-        "text": item.text,
-        "prior_id": item.prior_id,
-        "prompt": item.prompt,
-        "kind": item.attributes.kind,
-        "head": item.attributes.target.lemma,
-        "attributes": json.dumps(item.attributes.to_json(), separators=(",", ":")),
-        "shortened": item.shortened,
-    }

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from upath import UPath
 
 from generation.priors.store import PriorStore
 from pipeline import ExecutorConfig
+from shards.query_table import write_query_table
 from shards.tiles import GAP_PX
 from workflows import contact_sheet, generate_priors
 from workflows.cli.console import UserError
@@ -24,7 +24,7 @@ def _ask(data: Path, *queries: str, dataset: str = "miniature", prune: bool = Fa
     folder = data / dataset
     folder.mkdir(parents=True, exist_ok=True)
     records = [{"query_id": f"{dataset}-{i}", "text": text} for i, text in enumerate(queries)]
-    (folder / "queries.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    write_query_table(folder / "queries.parquet", records)
     config = miniature.prior_config()
     prior = replace(config, render=replace(config.render, num_inference_steps=1))
     generate_priors.main(
@@ -39,11 +39,12 @@ def test_a_contact_sheet_has_a_row_of_images_for_its_slice(tmp_path: Path) -> No
     config = contact_sheet.ContactSheetConfig(
         data=UPath(tmp_path), matching="red|blue|green", columns=2, order="worst", output=tmp_path / "sheet.png"
     )
-    rows = contact_sheet.select_rows(config)
-    assert [row.text for row in rows] == ["red cup", "blue hat", "green star"]
+    selection = contact_sheet.select_rows(config)
+    assert sorted(row.text for row in selection.rows) == ["blue hat", "green star", "red cup"]
+    assert (selection.num_matched, selection.num_available) == (3, 3)
     contact_sheet.main(config)
     store = PriorStore.open(find_prior_store_path("miniature", UPath(tmp_path)))
-    scores = [store.clip_score(row.prior_id) for row in contact_sheet.pick_rows(config, store, rows)]
+    scores = [store.clip_score(row.prior_id) for row in selection.rows]
     assert scores == sorted(scores, key=lambda score: score or 0.0)
     with Image.open(tmp_path / "sheet.png") as sheet:
         cell = config.image_px + GAP_PX

@@ -21,6 +21,7 @@ from generation.models.webp import encode_webp
 from generation.priors.prior import GeneratedImages, Prior
 from generation.priors.store import PriorSink
 from pipeline import ExecutorConfig, Item, Job, PlanRow, Rejected, Stage, run_job
+from shards.query_table import read_query_table, write_query_table
 from shards.reader import SampleReader
 from shards.schema import Instance, Query
 from shards.sources.load_images import LoadImageStage
@@ -29,7 +30,7 @@ from shards.sources.validation import validate_samples
 from shards.writer import SampleSink
 from workflows import ingest
 from workflows.cli.console import UserError
-from workflows.cli.paths import get_dataset_paths, read_lines, write_lines
+from workflows.cli.paths import get_dataset_paths, write_lines
 from workflows.cut_out import CocoConfig, CutOutConfig, PriorsConfig, Tally, extract_from_priors, main
 from workflows.miniature.world import cutouts as miniature_cutouts
 from workflows.miniature.world.dataset import WorldConfig, list_held_out_combinations, write_dataset
@@ -155,7 +156,7 @@ def _run_ingest(samples: list[SourceSample], photographs: Path, data: UPath) -> 
     )
     run_job(job, place.samples, ExecutorConfig(executor="inline"))
     write_lines(place.problems, screening.problems)
-    write_lines(place.queries, ({"query_id": q.query_id, "split": q.split} for s in samples for q in s.queries))
+    write_query_table(place.queries, ({"query_id": q.query_id, "split": q.split} for s in samples for q in s.queries))
 
 
 def test_images_of_other_splits_are_never_cut_whatever_their_name(coco: CocoConfig, tmp_path: Path) -> None:
@@ -207,8 +208,8 @@ def test_boxes_of_training_queries_that_were_left_out_hold_nothing_out(tmp_path:
         )
     )
     place = get_dataset_paths("miniature", data)
-    of_train = next(record["query_id"] for record in read_lines(place.queries) if record["split"] == "train")
-    of_val = next(record["query_id"] for record in read_lines(place.queries) if record["split"] == "val")
+    of_train = next(record["query_id"] for record in read_query_table(place.queries) if record["split"] == "train")
+    of_val = next(record["query_id"] for record in read_query_table(place.queries) if record["split"] == "val")
     problems = [("a.jpg", of_train, "bad_box"), ("b.jpg", of_val, "bad_box"), ("c.jpg", "", "missing_image")]
     problems.append(("d.jpg", "", "bad_instance"))
     write_lines(place.problems, [{**coco_like, "image": i, "query_id": q, "rule": r} for i, q, r in problems])

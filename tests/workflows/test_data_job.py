@@ -52,7 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_priors_are_the_same_bytes_with_two_workers_of_ray(data: Path, tmp_path: Path) -> None:
     (tmp_path / "miniature").mkdir()
-    shutil.copy(data / "miniature" / "queries.jsonl", tmp_path / "miniature")
+    shutil.copy(data / "miniature" / "queries.parquet", tmp_path / "miniature")
     generate_priors.main(replace(_priors(tmp_path), executor=ExecutorConfig(executor="ray", workers=2)))
     (on_ray,) = list_runs(find_prior_store_path("miniature", UPath(tmp_path)))
     here = find_prior_store_path("miniature", UPath(data)) / on_ray.name
@@ -66,9 +66,9 @@ def test_priors_are_the_same_bytes_with_two_workers_of_ray(data: Path, tmp_path:
 def test_every_query_is_packed_with_the_feature_of_its_own_prior(data: Path) -> None:
     store = PriorStore.open(find_prior_store_path("miniature", UPath(data)))
     for source in ("samples", "scenes"):
-        get_packed_run, plain = (SampleReader(data / "miniature" / name) for name in (f"packed-{source}", source))
-        assert [e.key for e in get_packed_run.index] == [e.key for e in plain.index]
-        for sample, before in zip(get_packed_run, plain, strict=True):
+        packed, plain = (SampleReader(data / "miniature" / name) for name in (f"packed-{source}", source))
+        assert [e.key for e in packed.index] == [e.key for e in plain.index]
+        for sample, before in zip(packed, plain, strict=True):
             assert [q.query_id for q in sample.queries] == [q.query_id for q in before.queries]
             assert sample.priors is not None
             np.testing.assert_array_equal(sample.priors, store.features([q.prior_id or "" for q in sample.queries]))
@@ -140,7 +140,7 @@ def test_a_configuration_that_fails_is_not_kept(data: Path, tmp_path: Path) -> N
 def test_training_on_a_truncated_shard_ends_with_one_line(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     shutil.copytree(data / "miniature", folder / "miniature")
-    tar = next((folder / "miniature/packed-samples/shards").glob("train*.tar"))
+    tar = next((folder / "miniature/samples/shards").glob("train*.tar"))
     tar.write_bytes(tar.read_bytes()[:-600])
     command = [sys.executable, "-m", "workflows.train", "--data", str(folder), "--output", str(tmp_path / "run")]
     done = subprocess.run(

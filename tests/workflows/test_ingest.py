@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from shards.query_table import read_query_table
 from shards.reader import SampleReader
 from workflows import ingest
 from workflows.cli.console import UserError
@@ -27,7 +28,7 @@ def test_ingest_delivers_every_query_once(world: Path, tmp_path: Path) -> None:
     ingest.main(_config(world, tmp_path))
     reader = SampleReader(tmp_path / "miniature" / "samples")
     found = [query.query_id for sample in reader for query in sample.queries]
-    listed = [json.loads(line)["query_id"] for line in (tmp_path / "miniature/queries.jsonl").read_text().splitlines()]
+    listed = [row["query_id"] for row in read_query_table(tmp_path / "miniature" / "queries.parquet")]
     assert sorted(found) == sorted(listed)
     assert reader.splits == ["testA", "testB", "train", "val"]
 

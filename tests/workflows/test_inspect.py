@@ -13,6 +13,7 @@ from PIL import Image
 from upath import UPath
 
 from pipeline import PipelineError
+from shards.query_table import read_query_table
 from workflows import export, ingest, inspect, pack
 from workflows.cli.console import UserError
 from workflows.cli.paths import read_lines, write_lines
@@ -138,4 +139,4 @@ def test_another_data_set_under_the_same_name_leaves_the_files_of_the_first(tmp_
     run("one")
     with pytest.raises(PipelineError, match="planned"):
         run("two")
-    assert [r["text"] for r in read_lines(UPath(tmp_path / "data" / "toy" / "queries.jsonl"))] == ["left cup"]
+    assert [r["text"] for r in read_query_table(tmp_path / "data" / "toy" / "queries.parquet")] == ["left cup"]

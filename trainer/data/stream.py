@@ -13,8 +13,8 @@ from typing import Any, TypeVar, cast
 
 from torch.utils.data import DataLoader, Dataset
 
+from pipeline import PipelineError
 from shards.errors import SchemaError
-from shards.reader import PipelineError
 from trainer.data.batch import Batch, BatchBuilder
 from trainer.data.dataset import Samples
 from trainer.data.sampler import EpochSampler, group_queries

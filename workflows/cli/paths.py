@@ -28,8 +28,8 @@ class DatasetPaths:
 
     @property
     def queries(self) -> UPath:
-        """JSON lines of all queries as read, with or without words and a image at hand."""
-        return self.root / "queries.jsonl"
+        """Parquet table of all queries that ``ingest`` read, also of those whose image is missing."""
+        return self.root / "queries.parquet"
 
     @property
     def problems(self) -> UPath:
@@ -56,8 +56,12 @@ class DatasetPaths:
         return self.root / f"parsed-{source}"
 
     def get_packed_run(self, source: str) -> UPath:
-        """Run of ``pack``: ``samples`` or ``scenes``, joined with their priors."""
+        """Return the run of ``pack``: priors of the ``samples`` or ``scenes``, beside these."""
         return self.root / f"packed-{source}"
+
+    def get_self_contained_run(self, source: str) -> UPath:
+        """Return the run of ``pack --self-contained``: ``samples`` or ``scenes`` together with their priors."""
+        return self.root / f"self-contained-{source}"
 
     @property
     def evaluated(self) -> UPath:

@@ -1,39 +1,72 @@
-"""Priors of the store that no query asks for any more: named, and on request removed."""
+"""Priors of the store that no query needs any more: report them, and remove them on request."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+import duckdb
 from upath import UPath
 
 from generation.priors.config import compute_encoder_fingerprint
-from generation.priors.store import CopySink, CopyStage, PriorStore
-from pipeline import ExecutorConfig, Job, PlanRow, list_runs, remove_run, run_job
+from generation.priors.query_parsing import PARSED_COLUMNS
+from generation.priors.store import INDEX_COLUMNS, CopySink, CopyStage, list_store_shards
+from pipeline import (
+    ExecutorConfig,
+    Job,
+    PlanRow,
+    create_view,
+    fetch_value,
+    get_verified_path,
+    iterate_rows,
+    list_runs,
+    open_database,
+    remove_run,
+    run_job,
+)
 from workflows.cli.console import UserError, console
 from workflows.cli.paths import get_dataset_paths, get_prior_store_path
 from workflows.priors.config import load_prior_config
-from workflows.priors.query_parsing import Queries, QuerySource, parse_queries
+from workflows.priors.query_parsing import ParsedQueries, Queries, QuerySource, parse_queries
 
 MAX_LISTED = 10
-"""Stale prompts that are listed; of the others the number is said."""
+"""Stale prompts that are listed; the others are counted."""
 
 
-def find_wanted_priors(encoder: str, data: UPath, executor: ExecutorConfig) -> set[str]:
-    """The ids of the priors that the queries and scenes of all data sets ask of an encoder, each as last configured.
+def report_stale(encoder: str, data: UPath, executor: ExecutorConfig, priors_per_shard: int | None) -> None:
+    """Print the priors of an encoder's store that no query needs, and remove them if ``priors_per_shard`` is given.
 
     Raises:
-        UserError: a data set has queries but no finished run of ``generate-priors``, so that nobody knows what it
-            asks for.
+        UserError: a dataset has queries but no finished run of ``generate-priors``, or a prior cannot be copied.
     """
-    wanted: set[str] = set()
+    root = get_prior_store_path(encoder, data)
+    with open_database() as database:
+        select_stale(database, root, find_parsed_queries(encoder, data, executor))
+        count = fetch_value(database, "SELECT count(*) FROM stale")
+        console.print(f"{count:,} priors of the store are needed by no query below {data}")
+        prompts = iterate_rows(database, f"SELECT prompt FROM stale ORDER BY prompt LIMIT {MAX_LISTED}")
+        for row in prompts:
+            console.print(f"  {row['prompt']}", markup=False)
+        if count > MAX_LISTED:
+            console.print(f"  and {count - MAX_LISTED:,} more")
+        if priors_per_shard is not None and count:
+            prune(database, root, executor, priors_per_shard)
+
+
+def find_parsed_queries(encoder: str, data: UPath, executor: ExecutorConfig) -> list[ParsedQueries]:
+    """Parse the queries and scenes of all datasets whose priors an encoder encodes, each as last configured.
+
+    Raises:
+        UserError: a dataset has queries but no finished run of ``generate-priors``, so its needs are unknown.
+    """
+    parsed = []
     for folder in sorted(data.iterdir(), key=str):
         paths = get_dataset_paths(folder.name, data)
         if not paths.queries.is_file():
             continue
         if not paths.prior_config.is_file():
             raise UserError(
-                f"{folder} has queries, but its priors are not finished, so what is stale cannot be told; "
+                f"{folder} has queries, but its priors are not finished, so stale priors cannot be told; "
                 f"run `python -m workflows.generate_priors --dataset {folder.name}` first, or remove the folder"
             )
         prior = load_prior_config(paths.prior_config)
@@ -41,61 +74,67 @@ def find_wanted_priors(encoder: str, data: UPath, executor: ExecutorConfig) -> s
             continue
         sources: tuple[QuerySource, ...] = ("samples", "scenes") if paths.scenes.is_dir() else ("samples",)
         for source in sources:
-            wanted |= {
-                row.prior_id
-                for row in parse_queries(Queries(dataset=folder.name, source=source, data=data), prior, executor)
-            }
-    return wanted
+            parsed.append(parse_queries(Queries(dataset=folder.name, source=source, data=data), prior, executor))
+    return parsed
 
 
-def find_stale_priors(encoder: str, data: UPath, executor: ExecutorConfig) -> dict[str, str]:
-    """Id and prompt of every prior of an encoder's store that nobody asks for."""
-    wanted, store = (
-        find_wanted_priors(encoder, data, executor),
-        PriorStore(*list_runs(get_prior_store_path(encoder, data))),
+def select_stale(database: duckdb.DuckDBPyConnection, root: UPath, needed: Sequence[ParsedQueries]) -> None:
+    """Put all priors of a store into a table, ``priors`` (id, prompt, run), and those not needed into ``stale``."""
+    shards = list_store_shards(list_runs(root))
+    paths = [str(get_verified_path(run, receipt, "index")) for run, receipt in shards]
+    create_view(database, "store_index", paths, INDEX_COLUMNS)
+    create_view(database, "needed", [path for one in needed for path in one.list_paths()], PARSED_COLUMNS)
+    database.execute("CREATE TABLE runs (file BIGINT, run VARCHAR)")
+    if shards:
+        database.execute(
+            "INSERT INTO runs SELECT unnest(range($count)), unnest($runs)",
+            {"count": len(shards), "runs": [str(run) for run, _ in shards]},
+        )
+    database.execute("CREATE TABLE priors AS SELECT prior_id, prompt, run FROM store_index JOIN runs USING (file)")
+    database.execute(
+        "CREATE TABLE stale AS SELECT prior_id, any_value(prompt) AS prompt "
+        "FROM priors ANTI JOIN needed USING (prior_id) GROUP BY prior_id"
     )
-    return {prior_id: store.prompt(prior_id) for prior_id in store if prior_id not in wanted}
 
 
-def print_stale(stale: Mapping[str, str], data: UPath) -> None:
-    """Say how many there are, and some of their prompts."""
-    console.print(f"{len(stale):,} priors of the store are asked for by no query below {data}")
-    for prompt in sorted(stale.values())[:MAX_LISTED]:
-        console.print(f"  {prompt}", markup=False)
-    if len(stale) > MAX_LISTED:
-        console.print(f"  and {len(stale) - MAX_LISTED:,} more")
+def prune(database: duckdb.DuckDBPyConnection, root: UPath, executor: ExecutorConfig, priors_per_shard: int) -> None:
+    """Remove the priors of ``stale`` from a store. The rest of their runs is first copied to a new run, byte for byte.
 
-
-def prune(stale: Mapping[str, str], root: UPath, executor: ExecutorConfig, priors_per_shard: int) -> None:
-    """Remove them from a store: what is kept of their runs is written as a run of its own first, byte for byte.
-
-    Killed at any point, the same command goes on: until the new run is whole, the old ones stay.
+    To resume, run the same command: the old runs stay until the new one is complete.
 
     Raises:
         UserError: a prior that is to be kept cannot be read; nothing is removed then.
     """
-    runs = {run: PriorStore(run) for run in list_runs(root)}
-    affected = {run: store for run, store in runs.items() if any(prior_id in stale for prior_id in store)}
-    kept = sorted({prior_id for store in affected.values() for prior_id in store if prior_id not in stale})
-    if kept:
-        identity = hashlib.sha256("".join(["kept", *kept]).encode()).hexdigest()
-        job = _copy_job([str(run) for run in affected], kept, identity, priors_per_shard)
-        run_job(job, root / identity[:16], executor)
-        if lost := PriorStore(root / identity[:16]).missing(kept):
+    database.execute("CREATE TABLE affected AS SELECT DISTINCT run FROM priors SEMI JOIN stale USING (prior_id)")
+    database.execute(
+        "CREATE TABLE kept AS SELECT DISTINCT prior_id FROM priors SEMI JOIN affected USING (run) "
+        "ANTI JOIN stale USING (prior_id)"
+    )
+    affected = [run for (run,) in database.execute("SELECT run FROM affected ORDER BY run").fetchall()]
+    digest, num_kept = hashlib.sha256(b"kept"), 0
+    for row in iterate_rows(database, "SELECT prior_id FROM kept ORDER BY prior_id"):
+        digest.update(row["prior_id"].encode())
+        num_kept += 1
+    if num_kept:
+        output = root / digest.hexdigest()[:16]
+        job = _make_copy_job(database, affected, digest.hexdigest(), priors_per_shard)
+        report = run_job(job, output, executor)
+        if lost := num_kept - report.accepted:
             raise UserError(
-                f"{len(lost)} priors could not be copied, so nothing was removed; see why with "
-                f'`make status RUN={root / identity[:16]} ARGS="--failures"`'
+                f"{lost} priors could not be copied, so nothing was removed; see why with "
+                f'`make status RUN={output} ARGS="--failures"`'
             )
     for run in affected:
-        remove_run(run)
-    console.print(f"{len(stale):,} priors removed, {len(kept):,} kept of the same runs")
+        remove_run(UPath(run))
+    console.print(f"{fetch_value(database, 'SELECT count(*) FROM stale'):,} priors removed, {num_kept:,} kept")
 
 
-def _copy_job(runs: Sequence[str], kept: Sequence[str], identity: str, priors_per_shard: int) -> Job:
+def _make_copy_job(database: duckdb.DuckDBPyConnection, runs: Sequence[str], sha256: str, priors_per_shard: int) -> Job:
+    kept = "SELECT prior_id FROM kept ORDER BY prior_id"
     return Job(
         name="keep-priors",
-        fingerprint={"kept": identity},
-        inputs=lambda: (PlanRow(key=prior_id, payload={}) for prior_id in kept),
+        fingerprint={"kept": sha256},
+        inputs=lambda: (PlanRow(key=row["prior_id"]) for row in iterate_rows(database, kept)),
         items_per_shard=priors_per_shard,
         seed=0,
         stages=[CopyStage(runs)],

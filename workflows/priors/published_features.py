@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -12,23 +12,22 @@ import numpy as np
 import numpy.typing as npt
 from upath import UPath
 
-from pipeline import Item, Location, Rejected, Stage, compute_sha256, resolve_location
-from shards.reader import SampleReader
-from shards.schema import Sample
+from pipeline import Item, MapStage, compute_sha256
+from shards.query_table import read_query_table
+from shards.sidecar import SamplePriors
 from shards.sources.errors import SourceError
 from shards.sources.features import read_features
 from shards.sources.transvg import make_query_id
-from workflows.cli.paths import read_lines
 
 
 def count_rows(queries: UPath, dataset: str) -> dict[str, int]:
     """Split to the number of rows of its split file; splits whose queries are not rows of one are left out.
 
     Args:
-        queries: what ``ingest`` read, one JSON line a query.
+        queries: table of the queries that ``ingest`` read.
     """
     ids: dict[str, set[str]] = {}
-    for record in read_lines(queries):
+    for record in read_query_table(queries):
         ids.setdefault(record["split"], set()).add(record["query_id"])
     return {
         split: len(features)
@@ -89,27 +88,22 @@ def _load_features(path: Path) -> npt.NDArray[np.float16]:
     return read_features(path)
 
 
-class JoinPublishedStage(Stage[Item, Sample]):
-    """Reads a sample by its number and gives each of its queries the feature of its row.
+class GatherPublishedStage(MapStage[Item, SamplePriors]):
+    """Gives each query of a sample the feature of its row; payload: ``queries``, ids and splits in order.
 
     Args:
-        samples: run of samples without priors.
-        features: of all splits of the run.
+        features: of all splits of the samples.
     """
 
     batch_size = 64
 
-    def __init__(self, samples: Location, features: PublishedFeatures) -> None:
-        self._samples, self._features = resolve_location(samples), features
+    def __init__(self, features: PublishedFeatures) -> None:
+        self._features = features
 
-    def setup(self) -> None:
-        self._reader = SampleReader(self._samples)
-
-    def process(self, items: list[Item]) -> list[Sample | Rejected]:
-        return [self._join_sample(item) for item in items]
-
-    def _join_sample(self, item: Item) -> Sample:
-        sample = self._reader.read(item.payload["number"])
-        features = [self._features.get_feature(query.query_id, query.split) for query in sample.queries]
-        queries = tuple(replace(q, prior_id=prior) for q, (prior, _) in zip(sample.queries, features, strict=True))
-        return replace(sample, queries=queries, priors=np.stack([feature for _, feature in features]))
+    def process_item(self, item: Item) -> SamplePriors:
+        priors = [self._features.get_feature(query_id, split) for query_id, split in item.payload["queries"]]
+        return SamplePriors(
+            key=item.key,
+            prior_ids=tuple(prior_id for prior_id, _ in priors),
+            features=np.stack([feature for _, feature in priors]) if priors else np.zeros((0, 0), np.float16),
+        )

@@ -1,4 +1,4 @@
-"""The queries of a data set or of its scenes, parsed: what each one's prior is. Read again where it was done before."""
+"""Parse the queries of a dataset or of its scenes, once for each parser and configuration."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from generation.priors.config import PriorConfig, build_image_settings
-from generation.priors.query_parsing import ParsedSink, ParseStage, compute_parser_fingerprint
-from pipeline import ExecutorConfig, Job, PlanRow, get_verified_path, read_receipts, run_job
-from shards.reader import SampleReader
+from generation.priors.query_parsing import ParsedQuery, ParsedSink, ParseStage, compute_parser_fingerprint
+from pipeline import ExecutorConfig, Job, PlanRow, list_verified_paths, read_receipts, run_job
+from shards.query_table import read_query_table
 from workflows.cli.console import UserError
-from workflows.cli.paths import DATA, DatasetPaths, get_dataset_paths, read_lines
+from workflows.cli.paths import DATA, DatasetPaths, get_dataset_paths
 
 QuerySource = Literal["samples", "scenes"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Queries:
-    """Which queries."""
+    """Queries of one dataset, which stay on disk."""
 
     dataset: str
     source: QuerySource = "samples"
-    """``samples``: the queries that ``ingest`` read; ``scenes``: those of the generated scenes."""
+    """Queries of ``samples``, which ``ingest`` read, or of the generated ``scenes``."""
 
     data: UPath = DATA
 
@@ -35,65 +35,73 @@ class Queries:
     def paths(self) -> DatasetPaths:
         return get_dataset_paths(self.dataset, self.data)
 
-    def read_texts(self) -> dict[str, str]:
-        """Query id to text, of those that have words.
+    def compute_sha256(self) -> str:
+        """Compute a hash of the tables that hold the queries.
 
         Raises:
-            UserError: the data set was not ingested.
+            UserError: the dataset was not ingested.
         """
         if self.source == "scenes":
-            reader = SampleReader(self.paths.scenes)
-            records = (reader.record(i) for i in range(len(reader)))
-            return {query["query_id"]: query["text"] for record in records for query in record["queries"]}
+            receipts = read_receipts(self.paths.scenes)
+            hashes = [file.sha256 for receipt in receipts for role, file in receipt.files.items() if role == "queries"]
+            return hashlib.sha256("".join(hashes).encode()).hexdigest()
         if not self.paths.queries.is_file():
             raise UserError(
-                f"{self.paths.queries} does not exist; run `make ingest` for data set {self.dataset!r} first"
+                f"{self.paths.queries} does not exist; run `make ingest` for dataset {self.dataset!r} first"
             )
-        lines = read_lines(self.paths.queries)
-        return {r["query_id"]: r["text"] for r in lines if any(c.isalnum() for c in r["text"])}
+        digest = hashlib.sha256()
+        with self.paths.queries.open("rb") as file:
+            while part := file.read(1 << 20):
+                digest.update(part)
+        return digest.hexdigest()
+
+    def iterate_rows(self) -> Iterator[PlanRow]:
+        """Yield a row for each query that has words."""
+        tables: list[UPath] = [self.paths.queries]
+        if self.source == "scenes":
+            tables = [UPath(path) for path in list_verified_paths(self.paths.scenes, "queries")]
+        for table in tables:
+            for record in read_query_table(table):
+                if any(character.isalnum() for character in record["text"]):
+                    yield PlanRow(key=record["query_id"], payload={"text": record["text"]})
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParsedRow:
-    """What the parse job wrote of one query."""
+class ParsedQueries:
+    """Queries and their priors in a finished run of the parse job, which stay on disk."""
 
-    key: str
-    """The query's id."""
+    run: UPath
+    sha256: str
+    """Hash of the queries, the parser and the configuration, 64 hex digits."""
 
-    text: str
-    prompt: str
-    prior_id: str
-    kind: str
-    shortened: bool
-    """Whether details were left out, since the query is longer than what CLIP reads."""
+    def list_paths(self) -> list[str]:
+        """Return the Parquet files of ``ParsedQuery``, in the order of the queries."""
+        return list_verified_paths(self.run, "queries")
 
-    attributes: str
-    """JSON."""
+    def __iter__(self) -> Iterator[ParsedQuery]:
+        for path in self.list_paths():
+            for row in pq.read_table(path).to_pylist():
+                yield ParsedQuery(**row)
 
 
-def parse_queries(queries: Queries, prior: PriorConfig, executor: ExecutorConfig) -> list[ParsedRow]:
-    """Run the parse job, or read what it wrote for these very queries and settings before."""
+def parse_queries(queries: Queries, prior: PriorConfig, executor: ExecutorConfig) -> ParsedQueries:
+    """Run the parse job, unless it ran for these very queries and settings before.
+
+    Raises:
+        UserError: the dataset was not ingested.
+    """
     settings = build_image_settings(prior)
-    texts = queries.read_texts()
-    identity = json.dumps([texts, settings, repr(prior.prompt), compute_parser_fingerprint()]).encode()
-    digest = hashlib.sha256(identity).hexdigest()
-    output = queries.paths.get_parsed_run(queries.source) / digest[:16]
+    identity = [queries.compute_sha256(), settings, repr(prior.prompt), compute_parser_fingerprint()]
+    sha256 = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    output = queries.paths.get_parsed_run(queries.source) / sha256[:16]
     job = Job(
         name="parse",
-        fingerprint={"queries_and_settings": digest},
-        inputs=lambda: (PlanRow(key=key, payload={"text": text}) for key, text in texts.items()),
+        fingerprint={"queries_and_settings": sha256},
+        inputs=queries.iterate_rows,
         items_per_shard=5000,
         seed=0,
         stages=[ParseStage(prior.prompt, settings)],
         sink=ParsedSink(),
     )
     run_job(job, output, executor)
-    return list(_read_rows(output))
-
-
-def _read_rows(output: UPath) -> Iterator[ParsedRow]:
-    """In the order of the plan."""
-    columns = ["key", "text", "prompt", "prior_id", "kind", "shortened", "attributes"]
-    for receipt in read_receipts(output):
-        for row in pq.read_table(get_verified_path(output, receipt, "queries"), columns=columns).to_pylist():
-            yield ParsedRow(**row)
+    return ParsedQueries(run=output, sha256=sha256)

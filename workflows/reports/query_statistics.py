@@ -8,9 +8,10 @@ from typing import Any
 
 from rich.table import Table
 
+from shards.query_table import read_query_table
 from shards.reader import SampleReader
 from workflows.cli.console import console
-from workflows.cli.paths import DatasetPaths, read_lines
+from workflows.cli.paths import DatasetPaths
 from workflows.reports.dataset_statistics import compute_word_statistics
 
 _SHARES = {"article_share": "article first", "spatial_share": "spatial word", "color_share": "color"}
@@ -21,7 +22,7 @@ _DISTINCT = {"distinct_1": "distinct-1", "distinct_2": "distinct-2"}
 def compare_with_validation(paths: DatasetPaths) -> dict[str, Any]:
     """Compare the scenes' queries with those of the dataset's validation split, if it was read."""
     scenes = [query.text for sample in SampleReader(paths.scenes) for query in sample.queries]
-    records = read_lines(paths.queries) if paths.queries.exists() else ()
+    records = read_query_table(paths.queries) if paths.queries.exists() else ()
     return compare_texts({"scenes": scenes, "val": [one["text"] for one in records if one["split"] == "val"]})
 
 

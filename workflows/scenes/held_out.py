@@ -8,6 +8,7 @@ from upath import UPath
 
 from augmentation.composers.held_out import HeldOut
 from pipeline import list_runs
+from shards.query_table import read_query_table
 from shards.reader import SampleReader
 from workflows.cli.paths import DATA, DatasetPaths, get_dataset_paths, read_lines
 
@@ -44,12 +45,9 @@ def _iterate_left_out(paths: DatasetPaths) -> Iterator[str]:
     """Names of images that a data set has and its samples may lack, and that may not be of its training split."""
     if not paths.problems.exists():
         return
-    splits = {record["query_id"]: record["split"] for record in _read_records(paths.queries)}
-    for problem in _read_records(paths.problems):
+    queries = read_query_table(paths.queries) if paths.queries.exists() else iter(())
+    splits = {record["query_id"]: record["split"] for record in queries}
+    for problem in read_lines(paths.problems):
         is_of_training = splits.get(problem["query_id"]) == TRAINING_SPLIT
         if problem["rule"] not in _KEPT_PROBLEMS and not is_of_training:
             yield problem["image"]
-
-
-def _read_records(path: UPath) -> Iterator[dict[str, str]]:
-    return read_lines(path) if path.exists() else iter(())

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from upath import UPath
 
 from generation.priors.store import PriorStore
 from pipeline import ExecutorConfig
+from shards.query_table import write_query_table
 from workflows import generate_priors
 from workflows.cli.paths import get_prior_store_path
 from workflows.miniature import WEIGHTS
@@ -23,7 +23,7 @@ def _ask(data: Path, *queries: str, dataset: str = "miniature", prune: bool = Fa
     folder = data / dataset
     folder.mkdir(parents=True, exist_ok=True)
     records = [{"query_id": f"{dataset}-{i}", "text": text} for i, text in enumerate(queries)]
-    (folder / "queries.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    write_query_table(folder / "queries.parquet", records)
     config = miniature.prior_config()
     prior = replace(config, render=replace(config.render, num_inference_steps=1))
     generate_priors.main(
@@ -38,7 +38,7 @@ def test_a_data_set_with_another_encoder_has_a_store_of_its_own(tmp_path: Path) 
     (tmp_path / "clip" / "remark.txt").write_text("another model by its fingerprint")
     _ask(tmp_path, "red cup")
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "queries.jsonl").write_text('{"query_id": "1", "text": "red cup"}\n')
+    write_query_table(tmp_path / "other" / "queries.parquet", [{"query_id": "1", "text": "red cup"}])
     prior = miniature.prior_config()
     render, encoder = (
         replace(prior.render, num_inference_steps=1),

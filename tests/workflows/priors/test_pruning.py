@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from upath import UPath
 
 from generation.priors.store import PriorStore
 from pipeline import ExecutorConfig, list_runs, read_receipts
+from shards.query_table import write_query_table
 from workflows import generate_priors
 from workflows.cli.console import UserError
 from workflows.presets import miniature
@@ -22,7 +22,7 @@ def _ask(data: Path, *queries: str, dataset: str = "miniature", prune: bool = Fa
     folder = data / dataset
     folder.mkdir(parents=True, exist_ok=True)
     records = [{"query_id": f"{dataset}-{i}", "text": text} for i, text in enumerate(queries)]
-    (folder / "queries.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    write_query_table(folder / "queries.parquet", records)
     config = miniature.prior_config()
     prior = replace(config, render=replace(config.render, num_inference_steps=1))
     generate_priors.main(
@@ -55,7 +55,7 @@ def test_pruning_removes_what_no_query_asks_for_and_keeps_the_rest_byte_for_byte
 def test_nothing_is_pruned_while_a_data_set_is_without_priors(tmp_path: Path) -> None:
     _ask(tmp_path, "red cup", "blue hat")
     (tmp_path / "new").mkdir()
-    (tmp_path / "new" / "queries.jsonl").write_text('{"query_id": "1", "text": "blue hat"}\n')
+    write_query_table(tmp_path / "new" / "queries.parquet", [{"query_id": "1", "text": "blue hat"}])
     with pytest.raises(UserError, match=r"new has queries, but its priors are not finished.*--dataset new"):
         _ask(tmp_path, "red cup", prune=True)
     assert len(PriorStore.open(find_prior_store_path("miniature", UPath(tmp_path)))) == 2

@@ -8,6 +8,7 @@ from PIL import Image
 from upath import UPath
 
 from pipeline import ExecutorConfig
+from shards.query_table import read_query_table, write_query_table
 from shards.reader import SampleReader
 from shards.sources.errors import SourceError
 from shards.sources.features import read_features
@@ -68,8 +69,9 @@ def test_features_of_another_split_file_are_refused(transvg: Path) -> None:
 
 
 def test_features_for_queries_that_are_no_rows_are_refused(transvg: Path) -> None:
-    path = transvg / "data" / "unc" / "queries.jsonl"
-    path.write_text(path.read_text().replace("unc-val-1", "unc-17"))
+    path = transvg / "data" / "unc" / "queries.parquet"
+    rows = list(read_query_table(path))
+    write_query_table(path, [{**row, "query_id": row["query_id"].replace("unc-val-1", "unc-17")} for row in rows])
     with pytest.raises(UserError, match="val are not rows of TransVG's split files"):
         _pack(transvg, transvg)
 
