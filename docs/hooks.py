@@ -40,9 +40,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Point links to files of the checkout at the site's copies."""
+    """Point links to files of the checkout at the pages of the site."""
+    if page.file.src_uri in SOURCES:  # files elsewhere link from the root of the checkout
+        markdown = markdown.replace("](docs/", "](")
     for target, source in SOURCES.items():
-        markdown = markdown.replace(f"](../{source})", f"]({target})")
+        for path in (f"../{source}", source):
+            markdown = markdown.replace(f"]({path})", f"]({target})")
     return markdown
 
 

@@ -156,10 +156,13 @@ class StageHost:
 
 
 class Worker:
-    """A bench in a process of its own, started at once, so that its imports take nobody's time, and whenever it dies.
+    """Process with a stage host, started at once and whenever it dies.
 
     Args:
-        bench: as it is or pickled; a pickled one is opened in its process only, which spares this one the imports.
+        stage_host: stage host, or its pickled bytes; bytes are opened in the worker's process only, which saves this
+            one the
+            imports.
+        limits: limits of the worker.
     """
 
     def __init__(self, stage_host: StageHost | bytes, limits: WorkerLimits) -> None:
