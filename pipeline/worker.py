@@ -159,9 +159,8 @@ class Worker:
     """Process with a stage host, started at once and whenever it dies.
 
     Args:
-        stage_host: stage host, or its pickled bytes; bytes are opened in the worker's process only, which saves this
-            one the
-            imports.
+        stage_host: stage host, or its pickled bytes, which are opened in the worker's process only, so that this one
+            does not import the stages' modules.
         limits: limits of the worker.
     """
 
