@@ -185,7 +185,10 @@ def main(config: StudyConfig) -> None:
         if config.pretrained_visual is None:
             pretrain_backbone(PretrainedVisualConfig())
         prepare_data(config.data, trials)
-        _write_unseen(config)
+        targets = find_query_combinations(SampleReader(config.data.paths.samples), config.data.world)
+        held_out = list_held_out_combinations()
+        unseen = sorted(query for query, combination in targets.items() if combination in held_out)
+        write_atomic(config.output / UNSEEN, json.dumps(unseen))
         train_all(runner, trials, num_parallel)
     print_results(config, [trial for trial in trials if runner.is_done(trial)], len(trials))
 
@@ -212,13 +215,6 @@ def print_results(config: StudyConfig, finished: list[Trial], num_trials: int) -
     plot_study(record, config.output)
     console.print(Markdown(text))
     print_path("results and plots saved to", config.output)
-
-
-def _write_unseen(config: StudyConfig) -> None:
-    """Save the ids of queries about combinations that no training image shows."""
-    targets = find_query_combinations(SampleReader(config.data.paths.samples), config.data.world)
-    unseen = sorted(query for query, combination in targets.items() if combination in list_held_out_combinations())
-    write_atomic(config.output / UNSEEN, json.dumps(unseen))
 
 
 if __name__ == "__main__":
