@@ -39,7 +39,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from generation.models.webp import encode_webp
 from generation.parsing.attributes import AttributeParser
 from generation.parsing.normalization import is_empty
-from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint, prior_id
+from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint, compute_prior_id
 from generation.priors.prior import Prior
 from generation.priors.prompt import build_prompt
 from generation.priors.rendering import PriorRenderer
@@ -175,7 +175,7 @@ class Ours:
 
     def __call__(self, prompts: Sequence[str]) -> None:
         generated = self.drawer.generate_images(prompts)
-        items = [Prior(prior_id=prior_id(one.prompt, self.settings), generated=one) for one in generated]
+        items = [Prior(prior_id=compute_prior_id(one.prompt, self.settings), generated=one) for one in generated]
         self.sink.write(items, self.folder)
 
 

@@ -75,12 +75,12 @@ def build_members(sample: Sample) -> dict[str, bytes]:
 
 
 def get_image_extension(content: bytes) -> str:
-    """``png`` or ``jpg``, by the file's first bytes."""
+    """Return ``png`` or ``jpg``, by the first bytes of the content."""
     return "png" if content.startswith(b"\x89PNG") else "jpg"
 
 
 def encode_npy(array: np.ndarray[tuple[int, ...], np.dtype[np.float16]]) -> bytes:
-    """An array as the content of an .npy file."""
+    """Encode an array as the content of an .npy file."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()

@@ -25,7 +25,7 @@ from upath import UPath
 
 from generation.parsing.attributes import AttributeParser
 from generation.parsing.normalization import is_empty
-from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint, prior_id
+from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint, compute_prior_id
 from generation.priors.generator import PriorGenerator
 from generation.priors.prompt import build_prompt
 from generation.priors.store import PriorStore
@@ -96,7 +96,7 @@ class PriorSource:
 
     def __call__(self, query: str) -> QueryPrior:
         prompt = build_prompt(self._parser.parse([query])[0], self._config.prompt).text
-        name = prior_id(prompt, self._settings)
+        name = compute_prior_id(prompt, self._settings)
         if self._store is not None and name in self._store:
             return QueryPrior(prompt=prompt, origin="store", feature=self._store.features([name])[0])
         if self._mode == "cached":

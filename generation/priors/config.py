@@ -77,7 +77,7 @@ def compute_encoder_fingerprint(config: PriorConfig) -> str:
     return compute_fingerprint(config.encoder.checkpoint, config.encoder.revision)
 
 
-def prior_id(prompt: str, settings: dict[str, Any]) -> str:
+def compute_prior_id(prompt: str, settings: dict[str, Any]) -> str:
     """Compute the id of a prompt under ``build_image_settings``: 32 hexadecimal digits."""
     identity = json.dumps({"prompt": prompt, **settings}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(identity.encode()).hexdigest()[:_ID_LENGTH]

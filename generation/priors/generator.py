@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from generation.models.image_encoder import ImageEncoder
 from generation.parsing.attributes import AttributeParser
-from generation.priors.config import PriorConfig, build_image_settings, prior_id
+from generation.priors.config import PriorConfig, build_image_settings, compute_prior_id
 from generation.priors.prior import GeneratedImages, Prior
 from generation.priors.prompt import build_prompt
 from generation.priors.rendering import PriorRenderer
@@ -60,7 +60,7 @@ class PriorGenerator:
         generated = self._get_images(prompts)
         return [
             Prior(
-                prior_id=prior_id(prompt, self._settings),
+                prior_id=compute_prior_id(prompt, self._settings),
                 generated=generated[prompt],
                 attributes=attributes.to_json(),
             )

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from generation.parsing.attributes import AttributeParser, Attributes
 from generation.parsing.normalization import is_empty
-from generation.priors.config import prior_id
+from generation.priors.config import compute_prior_id
 from generation.priors.prompt import PromptConfig, build_prompt
 from pipeline import Item, Rejected, Sink, SinkOutput, Stage
 
@@ -57,15 +57,12 @@ def compute_parser_fingerprint() -> str:
 
 
 def _strip_docstrings(tree: ast.Module) -> ast.Module:
-    """Remove all bare strings of a module: another wording of a docstring is no other parser."""
+    """Remove the bare strings of a module, since docstrings do not change the parser."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            node.body = [line for line in node.body if not _is_string(line)]
+            bare = [line for line in node.body if isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)]
+            node.body = [line for line in node.body if line not in bare]
     return tree
-
-
-def _is_string(line: ast.stmt) -> bool:
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +76,7 @@ class ParsedQuery:
     prior_id: str
     prompt: str
     kind: str
-    """Kind of the target: person, animal, garment, part, stuff, noun_phrase or unknown."""
+    """Kind of the target: person, animal, garment, part, stuff, object or unknown."""
 
     head: str
     """Lemma of the target's head noun; empty if the query names none."""
@@ -88,14 +85,14 @@ class ParsedQuery:
     """JSON of ``Attributes``."""
 
     shortened: bool
-    """True if details were left out, since the query is longer than CLIP's input."""
+    """Details were dropped, since the caption has too many words."""
 
 
 class ParseStage(Stage[Item, ParsedQuery]):
-    """Parses the ``text`` of an item's payload.
+    """Stage that parses ``text`` in an item's payload.
 
     Args:
-        config: the wording of prompts.
+        config: wording of prompts.
         settings: ``build_image_settings`` of the priors, for their ids.
     """
 
@@ -123,7 +120,7 @@ class ParseStage(Stage[Item, ParsedQuery]):
         return ParsedQuery(
             key=key,
             text=text,
-            prior_id=prior_id(prompt.text, self.settings),
+            prior_id=compute_prior_id(prompt.text, self.settings),
             prompt=prompt.text,
             kind=attributes.kind,
             head=attributes.target.lemma,
@@ -133,7 +130,7 @@ class ParseStage(Stage[Item, ParsedQuery]):
 
 
 class ParsedSink(Sink[ParsedQuery]):
-    """Writes parsed queries as one Parquet file, in the order of the plan."""
+    """Sink of parsed queries in one Parquet file, in the order of the plan."""
 
     def write(self, items: list[ParsedQuery], folder: Path) -> SinkOutput:
         path = folder / "queries.parquet"

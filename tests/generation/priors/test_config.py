@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from generation.priors.config import PriorConfig, build_image_settings, prior_id
+from generation.priors.config import PriorConfig, build_image_settings, compute_prior_id
 from generation.priors.prompt import PromptConfig
 from generation.priors.rendering import RenderStage
 
@@ -17,10 +17,10 @@ PROMPTS = ["a red cup", "a man", "two dogs", "a blue ball", "a cat"]
 
 
 def test_an_id_is_the_same_in_every_process() -> None:
-    assert prior_id("a red cup", {"num_inference_steps": 20, "model": "m"}) == prior_id(
+    assert compute_prior_id("a red cup", {"num_inference_steps": 20, "model": "m"}) == compute_prior_id(
         "a red cup", {"model": "m", "num_inference_steps": 20}
     )
-    assert prior_id("a red cup", {}) == "545fe056425d2ce6571f9b7f200dd117"
+    assert compute_prior_id("a red cup", {}) == "545fe056425d2ce6571f9b7f200dd117"
 
 
 def test_everything_that_decides_the_image_decides_the_id(prior_config: PriorConfig) -> None:
@@ -35,8 +35,8 @@ def test_everything_that_decides_the_image_decides_the_id(prior_config: PriorCon
         replace(config, render=replace(config.render, image_size_px=64)),
         replace(config, render=replace(config.render, scheduler="DDIMScheduler")),
     ]
-    assert len({prior_id("a red cup", build_image_settings(variant)) for variant in variants}) == len(variants)
-    assert len({prior_id(prompt, build_image_settings(config)) for prompt in PROMPTS}) == len(PROMPTS)
+    assert len({compute_prior_id("a red cup", build_image_settings(variant)) for variant in variants}) == len(variants)
+    assert len({compute_prior_id(prompt, build_image_settings(config)) for prompt in PROMPTS}) == len(PROMPTS)
 
 
 def test_where_and_how_fast_an_image_is_made_does_not_decide_the_id(prior_config: PriorConfig) -> None:
@@ -53,4 +53,4 @@ def test_an_impossible_quality_is_refused(prior_config: PriorConfig, quality: in
 def test_a_gate_is_part_of_the_id_only_where_it_is_set(prior_config: PriorConfig) -> None:
     assert "min_clip_score" not in build_image_settings(prior_config)
     gated = build_image_settings(replace(prior_config, min_clip_score=20.0))
-    assert prior_id("a cup", gated) != prior_id("a cup", build_image_settings(prior_config))
+    assert compute_prior_id("a cup", gated) != compute_prior_id("a cup", build_image_settings(prior_config))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from generation.priors.config import PriorConfig, build_image_settings, prior_id
+from generation.priors.config import PriorConfig, build_image_settings, compute_prior_id
 from generation.priors.generator import PriorGenerator
 
 # -- the library ----------------------------------------------------------------------------------------------------
@@ -17,7 +17,7 @@ def test_the_library_gives_image_and_feature_and_draws_a_prompt_once(prior_confi
     assert left.images is right.images
     assert left.image.shape == (32, 32, 3)
     assert left.feature.shape == (generator.dim,) == (12,)
-    assert left.prior_id == prior_id("a red cup", build_image_settings(prior_config))
+    assert left.prior_id == compute_prior_id("a red cup", build_image_settings(prior_config))
     assert generator("the red cup above the ball").images is left.images
 
 

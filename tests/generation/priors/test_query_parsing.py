@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from generation.priors.config import PriorConfig, build_image_settings, prior_id
+from generation.priors.config import PriorConfig, build_image_settings, compute_prior_id
 from generation.priors.query_parsing import ParsedQuery, ParsedSink, ParseStage
 from pipeline import Item, Rejected
 
@@ -26,7 +26,7 @@ def test_the_parse_stage_gives_queries_of_one_appearance_one_id_and_rejects_symb
     )
     assert isinstance(left, ParsedQuery)
     assert isinstance(right, ParsedQuery)
-    assert left.prior_id == right.prior_id == prior_id("a red cup", build_image_settings(prior_config))
+    assert left.prior_id == right.prior_id == compute_prior_id("a red cup", build_image_settings(prior_config))
     assert symbols == Rejected(key="q2", reason="empty_query", detail="'?!' has neither a letter nor a digit")
 
 

@@ -15,7 +15,7 @@ from generation.errors import GenerationError
 from generation.models.image_encoder import ImageEncoder
 from generation.models.text_to_image import Renderer
 from generation.models.webp import encode_webp
-from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint, prior_id
+from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint, compute_prior_id
 from generation.priors.prior import GeneratedImages, Prior
 from generation.priors.rendering import RenderStage
 from generation.priors.seeds import compute_image_seed
@@ -33,7 +33,7 @@ def _job(config: PriorConfig, prompts: list[str], quality: int | None = 90) -> J
     return Job(
         name="priors",
         fingerprint={"settings": settings},
-        inputs=lambda: [PlanRow(key=prior_id(p, settings), payload={"prompt": p}) for p in prompts],
+        inputs=lambda: [PlanRow(key=compute_prior_id(p, settings), payload={"prompt": p}) for p in prompts],
         items_per_shard=2,
         seed=0,
         stages=[RenderStage(config, webp_quality=quality)],
@@ -58,7 +58,7 @@ def settings(prior_config: PriorConfig) -> dict[str, object]:
 
 def test_a_store_is_all_runs_below_a_folder(root: Path, settings: dict[str, object]) -> None:
     store = PriorStore.open(root)
-    ids = [prior_id(prompt, settings) for prompt in PROMPTS]
+    ids = [compute_prior_id(prompt, settings) for prompt in PROMPTS]
     assert len(store) == 4
     assert store.dim == DIM
     assert ids[0] in store
@@ -72,7 +72,7 @@ def test_features_come_in_the_order_asked_and_equal_the_encoders(
 ) -> None:
     store = PriorStore.open(root)
     asked = [PROMPTS[3], PROMPTS[0], PROMPTS[3]]
-    features = store.features([prior_id(prompt, settings) for prompt in asked])
+    features = store.features([compute_prior_id(prompt, settings) for prompt in asked])
     assert features.shape == (3, DIM)
     assert features.dtype == np.float16
     for prompt, feature in zip(asked, features, strict=True):
@@ -84,14 +84,14 @@ def test_the_first_image_is_kept_losslessly_if_asked(
     root: Path, settings: dict[str, object], renderer: Renderer
 ) -> None:
     prompt = PROMPTS[2]
-    stored = PriorStore.open(root).image(prior_id(prompt, settings))
+    stored = PriorStore.open(root).image(compute_prior_id(prompt, settings))
     generated = renderer.render([prompt], [compute_image_seed(prompt, 0, 0)])[0]
     assert np.abs(stored.astype(int) - generated.astype(int)).max() <= 1
 
 
 def test_the_record_says_how_the_image_was_made(root: Path, settings: dict[str, object]) -> None:
     store = PriorStore.open(root)
-    identifier = prior_id(PROMPTS[0], settings)
+    identifier = compute_prior_id(PROMPTS[0], settings)
     record = store.record(identifier)
     assert (record["prompt"], record["settings"]) == (PROMPTS[0], settings)
     assert record["clip_score"] == pytest.approx(store.clip_score(identifier), abs=1e-3)
@@ -107,7 +107,7 @@ def test_the_mean_clip_score_is_over_all_priors_of_all_shards(root: Path) -> Non
 
 def test_a_shard_is_a_webdataset_tar_with_every_image_and_no_clock(root: Path, settings: dict[str, object]) -> None:
     (tar, *_) = sorted((root / "0001" / "shards").glob("00000*.tar"))
-    key = prior_id(PROMPTS[0], settings)
+    key = compute_prior_id(PROMPTS[0], settings)
     with tarfile.open(tar) as archive:
         members = archive.getmembers()
         assert [m.name for m in members][:4] == [
@@ -178,4 +178,4 @@ def test_a_damaged_tar_is_noticed_at_reading_an_image(root: Path, settings: dict
     tar.write_bytes(bytes(content))
     store = PriorStore(tmp_path / "run")
     with pytest.raises(PipelineError, match="another hash"):
-        store.image(prior_id(PROMPTS[3], settings))
+        store.image(compute_prior_id(PROMPTS[3], settings))
