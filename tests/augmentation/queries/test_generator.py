@@ -1,4 +1,4 @@
-"""Phrases of programs, and queries that are never ambiguous in their scene."""
+"""Verified queries of scenes, by hand and at random."""
 
 from __future__ import annotations
 
@@ -12,119 +12,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_scenes import jittered, random_scene
 
-from augmentation.errors import AugmentationError
 from augmentation.queries.generator import VerifiedQuery, enumerate_programs, generate_queries
-from augmentation.queries.parse_check import POSITION_WORDS, RoundTripParser
-from augmentation.queries.realizer import PhraseRealizer, get_category, get_relation_types
+from augmentation.queries.realizer import PhraseRealizer, get_category
 from augmentation.queries.templates import Style
 from augmentation.relations.evaluator import evaluate_program
 from augmentation.relations.programs import (
     Beside,
-    Between,
     Category,
-    Depth,
     Extreme,
-    Line,
     Middle,
-    Nearest,
     NextTo,
     Ordinal,
     Program,
-    Region,
-    Superlative,
     WithAttribute,
-    flip,
     to_json,
 )
 from augmentation.relations.scene import Scene, SceneObject
 from augmentation.relations.types import RELATION_TYPES, get_relation_type
 from generation.parsing.attributes import AttributeParser
-from generation.parsing.lexicon import LOCATION_WORDS
 from generation.priors.prompt import build_prompt_text
 
 STYLES: tuple[Style, ...] = get_args(Style)
+
+
 PLURALS = {"cup": "cups", "ball": "balls"}
+
+
 CUP = Category(name="cup")
-RED = WithAttribute(base=CUP, attribute="color", value="red")
-STRIPED = WithAttribute(base=RED, attribute="pattern", value="striped")
-BALL = Category(name="ball")
 
 
 def realize(program: Program, style: Style = "refcoco") -> tuple[str, ...]:
     return PhraseRealizer(style=style, plurals=PLURALS).realize(program)
-
-
-@pytest.mark.parametrize(
-    ("program", "phrases"),
-    [
-        (Extreme(base=CUP, side="left"), {"left cup", "cup on the left", "leftmost cup", "the left cup"}),
-        (Extreme(base=Category(name="car"), side="right"), {"rightmost car"}),
-        (Extreme(base=Category(name="ball"), side="top"), {"top ball", "ball at the top"}),
-        (Ordinal(base=CUP, rank=2, side="right"), {"second cup from the right", "2nd cup from right"}),
-        (Ordinal(base=Category(name="fish"), rank=3, side="left"), {"3rd fish from left", "fish third from the left"}),
-        (Middle(base=Category(name="bottle")), {"middle bottle", "bottle in the middle"}),
-        (Extreme(base=Region(base=CUP, region="left"), side="left"), {"cup on the far left", "far left cup"}),
-        (Region(base=Region(base=CUP, region="top"), region="left"), {"top left cup", "cup in the top left corner"}),
-        (Region(base=CUP, region="right"), {"cup on the right side", "right side cup"}),
-        (Extreme(base=STRIPED, side="left"), {"left striped red cup"}),
-        (RED, {"red cup", "the red cup"}),
-        (Superlative(base=CUP, measure="biggest"), {"biggest cup", "the largest cup"}),
-        (Superlative(base=Region(base=CUP, region="left"), measure="tallest"), {"tallest cup on the left"}),
-        (Ordinal(base=Line(base=CUP, rank=1, side="top"), rank=2, side="left"), {"2nd cup from left in top row"}),
-        (Extreme(base=Line(base=CUP, rank=2, side="left"), side="top"), {"top cup in second column from the left"}),
-        (Beside(base=CUP, direction="left", anchor=BALL), {"cup left of ball", "cup to the left of the ball"}),
-        (Beside(base=CUP, direction="above", anchor=RED), {"cup above the red one", "cup above red cup"}),
-        (NextTo(base=RED, anchor=BALL), {"red cup next to ball", "red cup beside the ball"}),
-        (Nearest(base=CUP, anchor=BALL), {"cup closest to the ball"}),
-        (Between(base=CUP, ends=BALL), {"cup between balls", "cup between the two balls"}),
-        (Depth(base=CUP, position="back"), {"back cup", "cup furthest away"}),
-    ],
-)
-def test_programs_are_said_as_people_say_them(program: Program, phrases: set[str]) -> None:
-    assert phrases <= set(realize(program))
-
-
-def test_adjectives_come_in_english_order_whatever_the_order_of_the_filters() -> None:
-    other = WithAttribute(
-        base=WithAttribute(base=CUP, attribute="pattern", value="striped"), attribute="color", value="red"
-    )
-    assert realize(other) == realize(STRIPED) == ("striped red cup", "the striped red cup")
-
-
-@pytest.mark.parametrize("style", STYLES)
-def test_a_mirrored_program_is_said_with_left_and_right_swapped(style: Style) -> None:
-    swap = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
-    for program in _programs():
-        mirrored = tuple(" ".join(swap.get(word, word) for word in text.split()) for text in realize(program, style))
-        assert mirrored == realize(flip(program), style)
-
-
-@pytest.mark.parametrize(
-    "program", [Middle(base=Extreme(base=CUP, side="left")), Ordinal(base=CUP, rank=11, side="left")]
-)
-def test_a_program_without_words_is_refused(program: Program) -> None:
-    with pytest.raises(AugmentationError, match="no words for"):
-        realize(program)
-
-
-def test_two_things_are_named_together_only_where_their_plural_is_known() -> None:
-    assert PhraseRealizer(style="refcoco").realize(Between(base=CUP, ends=BALL)) == ()
-
-
-def test_one_style_never_says_a_location() -> None:
-    texts = [text for program in _programs() for text in realize(program, "refcoco+")]
-    said = {word for text in texts for word in text.split()}
-    assert said & POSITION_WORDS == {"next", "beside", "closest", "nearest", "between"}  # of relations alone
-    assert not said & {*LOCATION_WORDS} - {"closest", "nearest", "next"}
-    assert {get_relation_type(to_json(program)) for program in _programs() if realize(program, "refcoco+")} == set(
-        get_relation_types("refcoco+")
-    )
-
-
-def test_careful_writers_use_articles_and_more_words() -> None:
-    short, long = ([t for p in _programs() for t in realize(p, style)] for style in ("refcoco", "refcocog"))
-    assert sum(len(text.split()) for text in long) / len(long) > sum(len(text.split()) for text in short) / len(short)
-    assert sum(text.split()[0] in ("a", "an", "the") for text in long) > 0.7 * len(long)
 
 
 def _row(*colors: str) -> Scene:
@@ -161,26 +79,6 @@ def _programs() -> list[Program]:
 
 def test_the_repertoire_holds_every_family() -> None:
     assert {get_relation_type(to_json(program)) for program in _programs()} == set(RELATION_TYPES)
-
-
-@pytest.mark.parametrize("style", STYLES)
-def test_every_phrase_is_read_back_with_head_place_and_the_other_thing(style: Style) -> None:
-    readback = RoundTripParser()
-    misread = [t for p in _programs() for t in realize(p, style) if not readback.is_consistent(t, p)]
-    assert misread == []
-
-
-@pytest.mark.parametrize(
-    ("text", "program"),
-    [
-        ("left ball", Extreme(base=CUP, side="left")),
-        ("cup left of the hat", Beside(base=CUP, direction="left", anchor=BALL)),
-    ],
-)
-def test_what_is_read_as_something_else_is_not_understood(text: str, program: Program) -> None:
-    readback = RoundTripParser()
-    assert readback.is_consistent(realize(program)[0], program)
-    assert not readback.is_consistent(text, program)
 
 
 def test_phrases_that_are_not_understood_are_not_said() -> None:

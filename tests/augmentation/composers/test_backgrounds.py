@@ -1,0 +1,97 @@
+"""Backgrounds that may be used."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from augmentation.composers.backgrounds import crop_to_cover, is_gray
+from augmentation.composers.blending import BlendConfig
+from augmentation.composers.composed import ComposedScene
+from augmentation.composers.held_out import HeldOut
+from augmentation.composers.pasted import (
+    PastedComposer,
+    PastedConfig,
+    check_pasted,
+)
+from augmentation.errors import AugmentationError
+from augmentation.planning.scene_spec import SceneSpec
+from augmentation.planning.vocabulary import VocabularyConfig
+from pipeline import Item, Rejected
+
+PLAIN = BlendConfig(feather_px=0, lighting=0, cast=0, shadow=0, max_contrast=1)
+
+
+COLORS = {"red": (220, 30, 30), "blue": (30, 60, 220), "green": (30, 200, 60)}
+
+
+VOCABULARY = VocabularyConfig(categories={"cup": "cups", "ball": "balls"})
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> PastedConfig:
+    """Three cups of known colors, a ball, and four backgrounds, all of one color."""
+    for folder in ("cutouts/cup", "cutouts/ball", "backgrounds"):
+        (tmp_path / folder).mkdir(parents=True)
+    for color, rgb in COLORS.items():
+        Image.new("RGBA", (60, 60), (*rgb, 255)).save(tmp_path / f"cutouts/cup/color={color}_0001.png")
+    Image.new("RGBA", (60, 40), (250, 250, 40, 255)).save(tmp_path / "cutouts/ball/0001.png")
+    for number in range(4):
+        Image.new("RGB", (200, 150), (120, 160, 200 + number)).save(tmp_path / f"backgrounds/{number:012d}.jpg")
+    return PastedConfig(
+        cutouts=tmp_path / "cutouts", backgrounds=tmp_path / "backgrounds", sizes_px=((160, 120),), blend=PLAIN
+    )
+
+
+def _item(seed: int = 1, **changes: Any) -> Item:
+    values: dict[str, Any] = {"category": "cup", "count": 3, "attributes": {}, "prompt": "three cups", **changes}
+    spec = SceneSpec(key=f"scene-{seed}", **values)
+    return Item(key=spec.key, seed=seed, payload=spec.to_payload())
+
+
+def _composed(config: PastedConfig, *items: Item, held_out: HeldOut | None = None) -> list[ComposedScene | Rejected]:
+    stage: PastedComposer = pickle.loads(pickle.dumps(PastedComposer(config, held_out)))
+    stage.setup()
+    return stage.process(list(items))
+
+
+def test_close_ups_are_no_backgrounds(config: PastedConfig, tmp_path: Path) -> None:
+    instances = _instances(tmp_path, {0: "dog", 1: "dog", 2: "dog"}, extent=120)  # of 200 x 150: 48 %
+    with pytest.raises(AugmentationError, match=r"no background that may be used \(3 close_up, 1 not_in_instances\)"):
+        check_pasted(replace(config, instances=instances, max_object_share=0.4), VOCABULARY, HeldOut())
+
+
+def _instances(folder: Path, shown: dict[int, str], extent: int = 10) -> Path:
+    """COCO's file: each image, under another prefix, with a object of ``extent`` pixels."""
+    names = sorted(set(shown.values()))
+    coco = {
+        "images": [{"id": i, "file_name": f"COCO_train2014_{i:012d}.jpg", "width": 200, "height": 150} for i in shown],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(names)],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": names.index(name), "bbox": [0, 0, extent, extent]}
+            for i, name in shown.items()
+        ],
+    }
+    path = folder / "instances.json"
+    path.write_text(json.dumps(coco))
+    return path
+
+
+def test_grey_photographs_are_no_backgrounds(config: PastedConfig) -> None:
+    assert is_gray(Image.new("L", (9, 9), 100).convert("RGB")) and not is_gray(Image.new("RGB", (9, 9), (90, 100, 99)))
+    for path in config.backgrounds.iterdir():
+        Image.new("L", (200, 150), 90).save(path)
+    (rejected,) = _composed(config, _item())
+    assert isinstance(rejected, Rejected) and rejected.reason == "no_background"
+
+
+@pytest.mark.parametrize("size", [(40, 400), (400, 40), (33, 32)])
+def test_a_background_of_any_shape_covers_the_picture(size: tuple[int, int]) -> None:
+    assert crop_to_cover(Image.new("RGB", size, "red"), (160, 120), Random(0)).getcolors() == [(160 * 120, (255, 0, 0))]
