@@ -105,13 +105,13 @@ class Grounder:
         self._encoded = EncodedImage(image=rgb, features=features, placement=placement)
 
     def predict(self, query: str, prior: PriorInput | None = None) -> Prediction:
-        """Ground one query in the image of ``set_image``; see ``predict_all``."""
+        """Predict the box of one query in the image of ``set_image``; see ``predict_all``."""
         return self.predict_all([query], None if prior is None else [prior])[0]
 
     def predict_all(
         self, queries: Sequence[str], priors: Sequence[PriorInput | None] | None = None
     ) -> list[Prediction]:
-        """Ground queries in the image of ``set_image``.
+        """Predict the boxes of queries in the image of ``set_image``.
 
         Args:
             queries: one or more queries.

@@ -31,7 +31,7 @@ class RelativeAttention(Attention):
         self.register_buffer("table", compute_relative_sines(grid, width // 2), persistent=False)
 
     def forward_grid(self, placed: Tensor, values: Tensor, padding: Tensor) -> Tensor:
-        """Attend within each query's grid.
+        """Compute self-attention within each query's grid.
 
         Args:
             placed: (queries, grid * grid, width), the input of queries and keys.

@@ -87,7 +87,10 @@ class Checkpoint:
         partial.rename(folder)
         # "best" first: a run that dies in between repeats the epoch and makes both links again.
         for link in ("best", "last") if is_best else ("last",):
-            _update_link(output / link, folder)
+            new_link = output / f".{link}.partial"
+            new_link.unlink(missing_ok=True)
+            new_link.symlink_to(folder.name)
+            new_link.replace(output / link)
         used = {(output / link).resolve() for link in LINKS}
         for unused in {path.resolve() for path in output.glob("checkpoint-*")} - used:
             shutil.rmtree(unused)
@@ -115,10 +118,3 @@ def _flush(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _update_link(link: Path, folder: Path) -> None:
-    partial = link.with_name(f".{link.name}.partial")
-    partial.unlink(missing_ok=True)
-    partial.symlink_to(folder.name)
-    partial.replace(link)

@@ -49,10 +49,10 @@ class TrialData(Protocol):
         """Splits that the networks are evaluated on."""
 
     def samples(self, trial: Trial) -> UPath:
-        """Real samples with priors: train, and what is evaluated."""
+        """Return the real samples with priors, of training and of evaluation."""
 
     def extra(self, variant: Variant) -> UPath | None:
-        """Further training data."""
+        """Return the extra training data of a variant; None without any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,12 @@ class TrialRunner:
         if not self.is_done(trial):
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / LOG).open("ab") as log:
-                _lock(log, folder)  # the processes that write to it hold it, too
+                try:
+                    fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its child processes hold the lock, too
+                except BlockingIOError as error:
+                    raise UserError(
+                        f"{folder} is being trained by another process; wait for that process, or end it"
+                    ) from error
                 is_resumed = (folder / "run" / "last").exists()
                 train_file = claim_run_folder(self.build_train_config(trial))
                 seconds = self._run_command(trial, log, "trainer.train", train_file)
@@ -201,13 +206,6 @@ def _terminate(process: subprocess.Popen[bytes]) -> None:
     """Send SIGTERM, without ``Popen``: its methods would wait for the process, as its thread already does."""
     with suppress(ProcessLookupError):
         os.kill(process.pid, signal.SIGTERM)
-
-
-def _lock(log: BinaryIO, folder: Path) -> None:
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(f"{folder} is being trained by another process; wait for that process, or end it") from error
 
 
 def train_all(runner: TrialRunner, trials: Sequence[Trial], num_parallel: int) -> None:
