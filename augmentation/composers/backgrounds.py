@@ -1,4 +1,4 @@
-"""The images that cut-outs are pasted onto: which there are, which may be used, and what is in them."""
+"""Backgrounds of pasted scenes: usable images of a folder, and the categories in them."""
 
 from __future__ import annotations
 
@@ -19,22 +19,21 @@ from shards.images import IMAGE_SUFFIXES, ImageError, decode_rgb_image
 from shards.sources.coco import CocoInstances
 
 _MIN_COLOR_SPREAD = 3.0
-"""Mean difference of a pixel's channels, of 255; old and artistic images have less."""
+"""Minimum mean difference of a pixel's channels, of 255, in a color image."""
 
 _MAX_DRAWS = 32
-"""Backgrounds drawn one by one before all of them are looked through: most are free of most categories."""
+"""Number of random backgrounds tried before all are searched; most are free of most categories."""
 
 
 class Backgrounds:
-    """The images below a folder in the order of their names, without those that are held out.
+    """The images below a folder in the order of their names, without held-out ones.
 
     Args:
-        folder: is listed at once; images are read when they are drawn.
-        instances: COCO's file of what is annotated in them; a image that it does not name is passed over, since
-            nobody knows what is in it. Without the file every image is taken to be free of everything.
-        max_object_share: close-ups are passed over, in which the box of one annotated object covers more of the image;
-            on a plate of food there is no room for a row of buses.
-        held_out: images of these names are passed over; those of these contents when they are read.
+        folder: listed at once; images are read when they are sampled.
+        instances: COCO's instances file of the images. Images without an entry are skipped, since their objects are
+            unknown. Without the file, every image counts as free of all categories.
+        held_out: skipped images, by name, and by content when they are read.
+        max_object_share: maximum share of an image that the box of one annotated object covers; close-ups are skipped.
 
     Raises:
         AugmentationError: the folder does not exist, or holds no image that may be used.
@@ -55,7 +54,7 @@ class Backgrounds:
         all_paths = sorted(
             path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
         )
-        self._annotations = _annotations(instances) if instances else None
+        self._annotations = _read_annotations(instances) if instances else None
         self._max_object_share = max_object_share
         self.excluded: Counter[str] = Counter()
         self.paths = [path for path in all_paths if self._check_usable(path)]
@@ -84,7 +83,7 @@ class Backgrounds:
             )
 
     def exclude_held_out(self) -> None:
-        """Pass over every image whose bytes are those of a held-out one, under whatever name.
+        """Skip every image with the bytes of a held-out one, whatever its name.
 
         Raises:
             AugmentationError: none is left.
@@ -96,17 +95,17 @@ class Backgrounds:
 
     @property
     def annotated_categories(self) -> frozenset[str]:
-        """Categories that the instances file says of any image in it."""
+        """Return the categories that the instances file annotates."""
         return frozenset[str]().union(*(one.categories for one in (self._annotations or {}).values()))
 
     def is_free(self, path: Path, categories: frozenset[str]) -> bool:
-        """Whether none of the categories is annotated in a background."""
+        """Return whether none of the categories is annotated in a background."""
         return (
             self._annotations is None or not self._annotations[normalize_image_name(path.name)].categories & categories
         )
 
     def sample(self, categories: Iterable[str], random: Random) -> Path | None:
-        """A random background that holds none of the categories; None where every one does."""
+        """Sample a background with none of the categories; return None if every one holds some."""
         unwanted = frozenset(categories)
         for _ in range(_MAX_DRAWS):
             path = random.choice(self.paths)
@@ -116,7 +115,7 @@ class Backgrounds:
         return random.choice(free) if free else None
 
     def read(self, path: Path) -> Image.Image:
-        """Upright RGB.
+        """Read an image, upright, as RGB.
 
         Raises:
             ImageError: the file cannot be read, or is a held-out image under another name (``held_out_content``).
@@ -126,23 +125,23 @@ class Backgrounds:
         except OSError as error:
             raise ImageError("unreadable_image", f"{path} cannot be read ({error.strerror})") from error
         if reason := self._held_out.reason(path.name, content):
-            raise ImageError(reason, f"{path} is a image of a validation or test split; take it out of the folder")
+            raise ImageError(reason, f"{path} is an image of a validation or test split; take it out of the folder")
         return decode_rgb_image(content, path)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _BackgroundAnnotations:
-    """What is known of one background."""
+    """Annotations of one background."""
 
     categories: frozenset[str]
-    """Of all that is annotated, crowds too."""
+    """Categories of all annotated objects, crowds included."""
 
     largest_share: float
-    """Of the image, that the box of one object covers; crowds left out."""
+    """Largest share of the image that the box of one object covers, without crowds."""
 
 
-def _annotations(instances: Path) -> dict[str, _BackgroundAnnotations]:
-    """By ``normalize_image_name``."""
+def _read_annotations(instances: Path) -> dict[str, _BackgroundAnnotations]:
+    """Read the annotations by ``normalize_image_name``."""
     return {
         normalize_image_name(image.name): _BackgroundAnnotations(
             categories=frozenset(one.category for one in image.instances),
@@ -157,13 +156,13 @@ def _annotations(instances: Path) -> dict[str, _BackgroundAnnotations]:
 
 
 def is_gray(image: Image.Image) -> bool:
-    """Whether the image has no colors to speak of: colored objects stand out in it."""
+    """Return whether the image has almost no colors; colored objects would stand out in it."""
     pixels = np.asarray(image.resize((32, 32), Image.Resampling.BOX), np.int16)
     return float(np.ptp(pixels, axis=2).mean()) < _MIN_COLOR_SPREAD
 
 
 def crop_to_cover(image: Image.Image, size: tuple[int, int], random: Random) -> Image.Image:
-    """The image, scaled until it covers (width, height), and cut to it at a random place."""
+    """Scale the image until it covers (width, height), and crop it at a random position."""
     scale = max(size[0] / image.width, size[1] / image.height)
     width, height = size[0] / scale, size[1] / scale
     left, top = random.uniform(0, image.width - width), random.uniform(0, image.height - height)

@@ -1,4 +1,4 @@
-"""Putting cut-outs into a image so that they look as if they belonged there, and what of each is then to be seen."""
+"""Blending of cut-outs into an image, and the visible part of each."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ _LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 
 @dataclass(frozen=True, kw_only=True)
 class BlendConfig:
-    """How far a object is changed to look like its surroundings; limits keep a red cup red and a white one white."""
+    """Strength of blending; the limits keep a red cup red and a white one white."""
 
     feather_px: float = 0.8
-    """Softness of edges; what the outline took along of the old background goes with it. 0 leaves edges as they are."""
+    """Softness of edges in pixels, which also removes rests of the old background. 0 leaves edges as they are."""
 
     lighting: float = 0.5
-    """Share of the difference in brightness and contrast that is made up for."""
+    """Share of the difference in brightness and contrast that is compensated, in [0, 1]."""
 
     max_shift: float = 28.0
-    """Change of brightness, of 255."""
+    """Maximum change of brightness, of 255."""
 
     max_contrast: float = 1.25
-    """Factor, or its inverse, by which contrast may change."""
+    """Maximum factor of contrast, and inverse of the minimum."""
 
     cast: float = 0.3
-    """Share of the difference in hue of the surroundings that objects take on."""
+    """Share of the surroundings' difference in hue that objects take on, in [0, 1]."""
 
     max_cast: float = 8.0
-    """Change of one color channel by it, of 255."""
+    """Maximum change of one color channel by the cast, of 255."""
 
     shadow: float = 0.45
-    """Darkness of the soft shadow under objects that stand on a ground."""
+    """Darkness of the soft shadow under objects on a ground, in [0, 1]."""
 
     def __post_init__(self) -> None:
         for name in ("lighting", "cast", "shadow"):
@@ -60,34 +60,34 @@ class BlendConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PlacedCutout:
-    """A object of the size and at the place that it is pasted with."""
+    """A cut-out with the size and position at which it is pasted."""
 
     left: int
     top: int
     colors: Pixels
     alpha: npt.NDArray[np.uint8]
-    """(height, width)"""
+    """Opacity, (height, width), of 255."""
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """Its rows and columns in the image."""
+        """Return its rows and columns in the image."""
         height, width = self.alpha.shape
         return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VisiblePart:
-    """What is to be seen of a object once all are pasted."""
+    """Visible part of an object after all are pasted."""
 
     box_xyxy: Box | None
-    """Around the pixels at least half opaque that no later object covers; None where there is none."""
+    """Box around its pixels that are at least half opaque and not covered by later objects; None if there are none."""
 
     share: float
-    """Of its pixels, in [0, 1]."""
+    """Visible share of its pixels, in [0, 1]."""
 
 
 def fit_cutout(cutout: Image.Image, box: Box, size: tuple[int, int], config: BlendConfig) -> PlacedCutout:
-    """A cut-out scaled to a box, which is rounded to whole pixels inside the image of (width, height)."""
+    """Scale a cut-out to a box, rounded to whole pixels inside an image of (width, height)."""
     width = min(max(1, round(box[2] - box[0])), size[0])
     height = min(max(1, round(box[3] - box[1])), size[1])
     scaled = cutout.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
@@ -100,7 +100,7 @@ def fit_cutout(cutout: Image.Image, box: Box, size: tuple[int, int], config: Ble
 
 
 def _apply_feather(alpha: Image.Image, radius_px: float) -> npt.NDArray[np.uint8]:
-    """Softer and drawn inwards: the old edge becomes fully transparent, so none of what was behind it comes along."""
+    """Soften the edge inwards: the old edge becomes transparent, which removes rests of the old background."""
     if not radius_px:
         return np.asarray(alpha)
     margin = math.ceil(3 * radius_px)
@@ -114,7 +114,7 @@ def _apply_feather(alpha: Image.Image, radius_px: float) -> npt.NDArray[np.uint8
 
 
 def find_visible_parts(objects: Sequence[PlacedCutout], size: tuple[int, int]) -> list[VisiblePart]:
-    """What is to be seen of each object in a image of (width, height), where each covers those before it."""
+    """Find the visible part of each object in an image of (width, height); each covers those before it."""
     owner = np.full((size[1], size[0]), -1, np.int16)
     for i, obj in enumerate(objects):
         owner[obj.window][obj.alpha >= OPAQUE_ALPHA] = i
@@ -134,10 +134,13 @@ def _measure_visible(seen: npt.NDArray[np.bool_], obj: PlacedCutout) -> VisibleP
 def blend_objects(
     background: Image.Image, objects: Sequence[PlacedCutout], *, on_ground: bool, config: BlendConfig
 ) -> RgbImage:
-    """The objects on the background, in their order.
+    """Paste the objects on the background, in their order.
 
     Args:
-        on_ground: they stand on something, and darken it.
+        background: RGB image.
+        objects: scaled cut-outs.
+        on_ground: whether the objects stand on a ground and cast shadows.
+        config: strength of blending.
     """
     surroundings = np.asarray(background, np.float32)
     image = surroundings.copy()
@@ -151,7 +154,7 @@ def blend_objects(
 
 
 def _adjust_lighting(obj: PlacedCutout, surroundings: Pixels, config: BlendConfig) -> Pixels:
-    """The object's colors, moved towards the brightness, contrast and hue around it.
+    """Move the object's colors towards the brightness, contrast and hue around it.
 
     As in color transfer between images (Reinhard et al., 2001), mean and spread are matched, but only in part.
     """
@@ -171,7 +174,7 @@ def _adjust_lighting(obj: PlacedCutout, surroundings: Pixels, config: BlendConfi
 
 
 def _crop_surroundings(obj: PlacedCutout, surroundings: Pixels) -> Pixels:
-    """(pixels, 3): the background in a box half as large again as the object's to every side."""
+    """Crop the background around the object, half its size further to every side, to (pixels, 3)."""
     height, width = obj.alpha.shape
     top, left = max(0, obj.top - height // 2), max(0, obj.left - width // 2)
     around = surroundings[top : obj.top + height + height // 2, left : obj.left + width + width // 2]
@@ -179,7 +182,7 @@ def _crop_surroundings(obj: PlacedCutout, surroundings: Pixels) -> Pixels:
 
 
 def _draw_shadow(image: Pixels, obj: PlacedCutout, darkness: float) -> None:
-    """A soft flat ellipse where the object stands: the shadow of the sky's light, whatever the sun does."""
+    """Draw a soft flat ellipse below the object, the shadow under diffuse light."""
     height, width = obj.alpha.shape
     columns = np.flatnonzero((obj.alpha[-max(1, height // 8) :] >= OPAQUE_ALPHA).any(0))
     if not len(columns):

@@ -1,6 +1,6 @@
-"""How cut-outs are made: by the outlines that people drew, or by GrabCut from images of a single object.
+"""Extraction of cut-outs: by annotated polygons, or by GrabCut from images of a single object.
 
-Both keep only what shows a object as a whole, and say why they leave out the rest.
+Both keep only whole objects, and give a reason for each excluded one.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from shards.boxes import Box
 from shards.sources.coco_polygons import PolygonAnnotation, PolygonImage
 
 Mask = npt.NDArray[np.uint8]
-"""(height, width), 255 for the object."""
+"""Mask, (height, width), 255 for the object."""
 
 Counts = npt.NDArray[np.uint16]
-"""(height, width), how many outlines lie on a pixel."""
+"""Number of polygons on each pixel, (height, width)."""
 
 ExclusionReason = Literal[
     "crowd",
@@ -39,52 +39,52 @@ ExclusionReason = Literal[
     "nothing_found",
     "fills_the_picture",
 ]
-"""Why nothing was cut out."""
+"""Reason for which an object is excluded."""
 
 _SUPERSAMPLING = 4
 _MAX_SUPERSAMPLED_PX2 = 4_000_000
-"""Larger objects are cut without soft edges, which cannot be seen in them."""
+"""Maximum size of a supersampled mask; soft edges are invisible in larger objects."""
 
 _OUTSIDE_PX = 1.0
-"""Outlines reach over the border by rounding."""
+"""Tolerance of polygons outside the image, for rounding."""
 
 _NEAR_PX = 5
-"""Side of the square in which another object's pixel makes an edge a shared one."""
+"""Side of the square in which a pixel of another object makes an edge pixel shared."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CutoutConfig:
-    """What is cut out whole and large enough to be used."""
+    """Limits of usable cut-outs."""
 
     min_size_px: int = 56
-    """Geometric mean of width and height; smaller ones would be blown up."""
+    """Minimum geometric mean of width and height; smaller cut-outs would be enlarged."""
 
     min_border_px: float = 2.0
-    """What comes nearer to the border of its image is cut off by it."""
+    """Minimum distance from the border of the image; nearer objects are cut off by it."""
 
     min_fill: float = 0.25
-    """Share of its box that a object fills; what fills less is mostly hidden, or a frame."""
+    """Minimum share of its box that an object fills; one that fills less is mostly hidden, or a frame."""
 
     min_piece_share: float = 0.97
-    """Share of a object that is in one piece; what lies in several is hidden in between."""
+    """Minimum share of an object in its largest piece; an object in several pieces is partly hidden."""
 
     max_shared_edge: float = 0.12
-    """Share of an outline along which another annotated object lies: one of the two hides the other."""
+    """Maximum share of the edge along another annotated object; one of both hides the other."""
 
     max_shared_area: float = 0.02
-    """Share of a object on which others lie, such as the cups on a table: they would be cut out with it."""
+    """Maximum share of an object that others cover, such as cups on a table; they would be cut out with it."""
 
     max_side_px: int = 512
-    """Larger cut-outs are made smaller."""
+    """Maximum side of a cut-out; larger ones are scaled down."""
 
     grabcut_side_px: int = 256
-    """Side to which a image is reduced before GrabCut, whose time grows with the pixels."""
+    """Maximum side of an image for GrabCut, whose time grows with the pixels."""
 
     border_share: float = 0.04
-    """Of a image's sides: what GrabCut is told is background."""
+    """Width of the border that GrabCut takes as background, as a share of the image's sides."""
 
     max_image_share: float = 0.75
-    """What covers more of its image has no background around it."""
+    """Maximum share of the image that an object covers; a larger one has no background around it."""
 
     def __post_init__(self) -> None:
         for name in ("min_fill", "min_piece_share", "max_shared_edge", "max_shared_area", "max_image_share"):
@@ -106,11 +106,13 @@ class CutoutConfig:
 def cut_polygons(
     image: Image.Image, polygon_image: PolygonImage, wanted: Sequence[PolygonAnnotation], config: CutoutConfig
 ) -> Iterator[tuple[PolygonAnnotation, Image.Image | ExclusionReason]]:
-    """Each outline with its cut-out, an RGBA image, or the reason why there is none.
+    """Yield each wanted polygon with its cut-out, an RGBA image, or the reason for its exclusion.
 
     Args:
-        image: RGB, of the size that the outlines are drawn in.
-        wanted: those of the image's outlines that are asked for.
+        image: RGB, of the size of the annotation.
+        polygon_image: all polygons of the image.
+        wanted: polygons to cut out.
+        config: limits of usable cut-outs.
     """
     coverage = _count_coverage(polygon_image)
     for outline in wanted:
@@ -120,10 +122,12 @@ def cut_polygons(
 def find_polygon_problem(
     outline: PolygonAnnotation, size: tuple[int, int], config: CutoutConfig
 ) -> ExclusionReason | None:
-    """What is wrong with an outline as such, before its image is looked at.
+    """Find the reason to exclude a polygon without its image; return None if there is none.
 
     Args:
+        outline: annotated polygons of one object.
         size: (width, height) of the image.
+        config: limits of usable cut-outs.
     """
     if outline.is_crowd:
         return "crowd"
@@ -166,20 +170,20 @@ def _compute_box(polygons: Sequence[array[float]]) -> Box:
 
 
 def _compute_pixel_box(polygons: Sequence[array[float]], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """In whole pixels, outwards, inside the image."""
+    """Compute the box in whole pixels, rounded outwards, inside the image."""
     x1, y1, x2, y2 = _compute_box(polygons)
     return max(0, math.floor(x1)), max(0, math.floor(y1)), min(size[0], math.ceil(x2)), min(size[1], math.ceil(y2))
 
 
 def _compute_area(polygon: array[float]) -> float:
-    """Of one polygon, in square pixels: the shoelace formula."""
+    """Compute the area of one polygon in square pixels, by the shoelace formula."""
     corners = list(zip(polygon[::2], polygon[1::2], strict=True))
     turned = zip(corners, [*corners[1:], corners[0]], strict=True)
     return abs(sum(ax * by - bx * ay for (ax, ay), (bx, by) in turned)) / 2
 
 
 def rasterize_polygons(polygons: Sequence[array[float]], box: tuple[int, int, int, int]) -> Mask:
-    """The union of polygons inside a box in whole pixels; an edge's pixels are as opaque as they are covered."""
+    """Rasterize the union of polygons inside a box in whole pixels; edge pixels are as opaque as they are covered."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
     finer = _SUPERSAMPLING if width * height * _SUPERSAMPLING**2 <= _MAX_SUPERSAMPLED_PX2 else 1
@@ -193,7 +197,7 @@ def rasterize_polygons(polygons: Sequence[array[float]], box: tuple[int, int, in
 
 
 def _count_coverage(polygon_image: PolygonImage) -> Counts:
-    """(height, width): how many of the sound outlines lie on each pixel."""
+    """Count the valid polygons on each pixel, (height, width)."""
     count = np.zeros((polygon_image.size[1], polygon_image.size[0]), np.uint16)
     for outline in polygon_image.instances:
         if outline.coordinates is None or find_polygon_problem(outline, polygon_image.size, _NO_LIMITS) is not None:
@@ -206,11 +210,11 @@ def _count_coverage(polygon_image: PolygonImage) -> Counts:
 
 
 _NO_LIMITS = CutoutConfig(min_size_px=1, min_border_px=0.0)
-"""What is small or cut off can hide another object, too."""
+"""Configuration without limits: small objects and cut-off ones can hide others, too."""
 
 
 def _compute_shared_edge(mask: Mask, corner: tuple[int, int], coverage: Counts) -> float:
-    """Share of the inner edge of a object, which lies at (left, top), that is beside another object, or on it."""
+    """Compute the share of an object's edge that is beside or on another object; ``corner`` is its (left, top)."""
     (left, top), (height, width) = corner, mask.shape
     own = np.pad((mask >= OPAQUE_ALPHA).astype(np.uint8), _NEAR_PX)
     padded = np.pad(coverage, _NEAR_PX)  # so that the window around the object lies inside
@@ -222,13 +226,13 @@ def _compute_shared_edge(mask: Mask, corner: tuple[int, int], coverage: Counts) 
 
 
 def _compute_shared_area(mask: Mask, coverage: Counts) -> float:
-    """Share of a object on which another one lies: the cup on a table would come along."""
+    """Compute the share of an object that others cover."""
     own = mask >= OPAQUE_ALPHA
     return float((own & (coverage > 1)).sum() / max(1, own.sum()))
 
 
 def _find_mask_problem(mask: Mask, config: CutoutConfig) -> ExclusionReason | None:
-    """Whether the object is whole, as far as its outline says."""
+    """Find the reason to exclude an object by its mask; return None if there is none."""
     opaque = (mask >= OPAQUE_ALPHA).astype(np.uint8)
     if not opaque.any():
         return "zero_area"
@@ -242,7 +246,7 @@ def _find_mask_problem(mask: Mask, config: CutoutConfig) -> ExclusionReason | No
 
 
 def _find_largest_piece(opaque: Mask) -> tuple[float, Mask]:
-    """The share of the largest connected piece, and that piece as 0 and 1."""
+    """Find the largest connected piece; return its share and its mask of 0 and 1."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(opaque, connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]
     largest = 1 + int(areas.argmax())
@@ -250,7 +254,7 @@ def _find_largest_piece(opaque: Mask) -> tuple[float, Mask]:
 
 
 def _make_cutout(image: Image.Image, mask: Mask, config: CutoutConfig) -> Image.Image:
-    """RGBA, no larger than the limit, black where nothing can be seen."""
+    """Make an RGBA cut-out within the size limit, black where it is fully transparent."""
     pixels = np.dstack([np.where(mask[..., None] > 0, np.asarray(image), 0), mask]).astype(np.uint8)
     cutout = Image.fromarray(pixels, "RGBA")
     cutout = cutout.crop(cutout.getchannel("A").getbbox())
@@ -259,10 +263,10 @@ def _make_cutout(image: Image.Image, mask: Mask, config: CutoutConfig) -> Image.
 
 
 def cut_single(image: Image.Image, config: CutoutConfig) -> Image.Image | ExclusionReason:
-    """The one object that a image shows before its background, as RGBA, or why there is none.
+    """Cut out the single object of an image as RGBA, or return the reason for its exclusion.
 
-    GrabCut (Rother, Kolmogorov & Blake, SIGGRAPH 2004) is told that a strip along the border is background and that
-    the rest may be either; the object is kept if it is one piece, whole, and neither a speck nor all of the image.
+    GrabCut (Rother, Kolmogorov & Blake, SIGGRAPH 2004) takes a strip along the border as background and the rest as
+    unknown. The object is kept if it is whole, in one piece, and within the limits of size.
     """
     small = image.copy()
     small.thumbnail((config.grabcut_side_px, config.grabcut_side_px), Image.Resampling.BOX)
@@ -282,10 +286,10 @@ def cut_single(image: Image.Image, config: CutoutConfig) -> Image.Image | Exclus
 
 
 def _extract_foreground(pixels: npt.NDArray[np.uint8], config: CutoutConfig) -> Mask:
-    """(height, width), 1 where GrabCut sees the object."""
+    """Segment the object by GrabCut to a mask of 0 and 1, (height, width)."""
     labels = np.full(pixels.shape[:2], cv2.GC_PR_FGD, np.uint8)
     strip = _make_border_mask(labels.shape, config)
-    if bool((pixels == pixels[0, 0]).all()):  # a plain image, of which GrabCut cannot make two
+    if bool((pixels == pixels[0, 0]).all()):  # GrabCut fails on an image of one color
         return np.zeros_like(labels)
     labels[strip] = cv2.GC_BGD
     cv2.setRNGSeed(0)
@@ -295,7 +299,7 @@ def _extract_foreground(pixels: npt.NDArray[np.uint8], config: CutoutConfig) -> 
 
 
 def _make_border_mask(shape: tuple[int, ...], config: CutoutConfig) -> npt.NDArray[np.bool_]:
-    """True along the border."""
+    """Make a mask, (height, width), that is True along the border."""
     strip = np.ones(shape[:2], bool)
     down, across = (max(2, round(config.border_share * side)) for side in shape[:2])
     strip[down:-down, across:-across] = False

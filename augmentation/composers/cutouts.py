@@ -1,8 +1,8 @@
 """Cut-outs: images of single objects with transparent surroundings, one PNG each, in a folder for each category.
 
 cutouts = CutoutFolder(Path("cutouts"))                      # cutouts/cup/color=red_pattern=striped_0001.png
-cutouts.of("cup")[0].attributes                              # {"color": "red", "pattern": "striped"}
-read_cutout(cutouts.of("cup")[0].path)                       # RGBA, cropped to the object
+cutouts.get_cutouts("cup")[0].attributes                     # {"color": "red", "pattern": "striped"}
+read_cutout(cutouts.get_cutouts("cup")[0].path)              # RGBA, cropped to the object
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from augmentation.errors import AugmentationError
 from shards.images import ImageError, read_rgba_image
 
 MAX_SIDE_PX = 8192
-"""Of a cut-out; resizing a larger one takes gigabytes."""
+"""Maximum side of a cut-out; resizing a larger one takes gigabytes."""
 
 OPAQUE_ALPHA = 128
-"""Opacity, of 255, from which on a pixel belongs to the object."""
+"""Minimum opacity, of 255, of a pixel of the object."""
 
 _NUMBER = re.compile(r"_?\d+\Z")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cutout:
-    """One file."""
+    """A cut-out's file."""
 
     path: Path
     category: str
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """What its maker knows of it, by kind."""
+    """Known attributes, from the file name."""
 
     @property
     def source_name(self) -> str:
-        """What the image it comes from is called: the name without attributes and the annotation's id.
+        """Return the name of the source image: the name without attributes and the annotation's id.
 
         ``color=red_000000123456__17.png`` comes from ``000000123456``; other names lose a number at their end.
         """
@@ -50,7 +50,7 @@ class Cutout:
 
 
 def format_cutout_name(number: str, attributes: Mapping[str, str] | None = None) -> str:
-    """The file of a cut-out: attributes by kind, then what makes it unique."""
+    """Format the file name of a cut-out: attributes by name, then its unique number."""
     words = [f"{attribute}={word}" for attribute, word in sorted((attributes or {}).items())]
     return "_".join([*words, number]) + ".png"
 
@@ -64,8 +64,8 @@ class CutoutFolder:
     """The cut-outs of a folder ``<category>/<name>.png``, in the order of their names.
 
     Args:
-        folder: is listed at once; the images are read by ``read_cutout``.
-        held_out: cut-outs of these images are passed over, and kept in ``held_out``.
+        folder: listed at once; ``read_cutout`` reads the images.
+        held_out: cut-outs of these images are skipped, and listed in ``held_out``.
 
     Raises:
         AugmentationError: the folder does not exist.
@@ -91,11 +91,11 @@ class CutoutFolder:
 
     @property
     def categories(self) -> list[str]:
-        """Those that have cut-outs."""
+        """Return the categories with cut-outs."""
         return [category for category, cutouts in self._cutouts.items() if cutouts]
 
     def get_cutouts(self, category: str) -> tuple[Cutout, ...]:
-        """All of a category, at least one.
+        """Return all cut-outs of a category, at least one.
 
         Raises:
             AugmentationError: it has none.
@@ -104,10 +104,10 @@ class CutoutFolder:
         return self._cutouts[category]
 
     def require(self, categories: Iterable[str]) -> None:
-        """Insist on cut-outs of each category.
+        """Check that each category has cut-outs.
 
         Raises:
-            AugmentationError: some have none; names them.
+            AugmentationError: some categories have none; names them.
         """
         if missing := sorted(category for category in categories if not self._cutouts.get(category)):
             raise AugmentationError(
@@ -131,7 +131,7 @@ def _list_cutouts(folder: Path) -> tuple[Cutout, ...]:
 
 
 def _is_held_out(cutout: Cutout, held_out: HeldOut) -> bool:
-    """Whether its image is, by name; the bytes of a image are not at hand any more."""
+    """Return whether the source image is held out, by name; its bytes are no longer available."""
     return any(held_out.reason(name) for name in (cutout.source_name, cutout.path.name))
 
 
@@ -140,10 +140,10 @@ def _parse_attributes(stem: str) -> dict[str, str]:
 
 
 def read_cutout(path: Path) -> Image.Image:
-    """A cut-out as RGBA, cropped to what is not fully transparent.
+    """Read a cut-out as RGBA, cropped to its pixels that are not fully transparent.
 
     Raises:
-        ImageError: the file is no image, truncated, too large, has no transparency, or nothing to be seen.
+        ImageError: the file is no image, truncated, too large, without transparency, or empty.
     """
     image = read_rgba_image(path)
     if max(image.size) > MAX_SIDE_PX:

@@ -1,4 +1,4 @@
-"""Images that no scene may be made of: those of every validation and test split, known by name and by content.
+"""Held-out images, which no scene may use: those of validation and test splits, by name and by content.
 
 held_out = HeldOut.from_images([("COCO_train2014_000000123456.jpg", content)])
 held_out.reason("000000123456.jpg")            # "held_out_name"
@@ -18,37 +18,37 @@ from shards.image_names import normalize_image_name
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """Names and contents of images; small enough to be pickled to workers."""
+    """Names and hashes of held-out images."""
 
     ids: frozenset[str] = frozenset()
-    """``normalize_image_name`` of each: of COCO's the number, whatever stands before it."""
+    """Names by ``normalize_image_name``; for COCO, the number alone."""
 
     hashes: frozenset[str] = frozenset()
-    """SHA-256 of the bytes of each that is at hand, in hexadecimal digits."""
+    """SHA-256 of the available images' bytes, in hexadecimal digits."""
 
     sizes: frozenset[int] = frozenset()
-    """In bytes, of those: a file of another size need not be read."""
+    """Sizes of the available images in bytes; files of other sizes need not be read."""
 
     @staticmethod
-    def from_images(photographs: Iterable[tuple[str, bytes]] = (), names: Iterable[str] = ()) -> HeldOut:
-        """From images at hand, as (name, bytes), and from names alone."""
+    def from_images(images: Iterable[tuple[str, bytes]] = (), names: Iterable[str] = ()) -> HeldOut:
+        """Make the set of images given as (name, bytes), and of names alone."""
         ids, hashes, sizes = {normalize_image_name(name) for name in names}, set[str](), set[int]()
-        for name, content in photographs:
+        for name, content in images:
             ids.add(normalize_image_name(name))
             hashes.add(hashlib.sha256(content).hexdigest())
             sizes.add(len(content))
         return HeldOut(ids=frozenset(ids), hashes=frozenset(hashes), sizes=frozenset(sizes))
 
     def __or__(self, other: HeldOut) -> HeldOut:
-        """The images of both."""
+        """Return the images of both sets."""
         return HeldOut(ids=self.ids | other.ids, hashes=self.hashes | other.hashes, sizes=self.sizes | other.sizes)
 
     def reason(self, name: str, content: bytes | None = None) -> Literal["held_out_name", "held_out_content"] | None:
-        """Why a image may not be used; None if it may.
+        """Return why an image is held out; None if it is not.
 
         Args:
-            name: of the file, or what it is called in an annotation.
-            content: the file's bytes, where they are at hand.
+            name: file name, or name in an annotation.
+            content: bytes of the file, if available.
         """
         if normalize_image_name(name) in self.ids:
             return "held_out_name"
@@ -57,11 +57,11 @@ class HeldOut:
         return "held_out_content" if hashlib.sha256(content).hexdigest() in self.hashes else None
 
     def find_file_reason(self, path: Path) -> Literal["held_out_name", "held_out_content"] | None:
-        """The same for a file, which is read only if its size is that of one of them."""
+        """Return why a file is held out, or None; it is read only if its size is that of a held-out image."""
         has_known_size = path.stat().st_size in self.sizes
         return self.reason(path.name, path.read_bytes() if has_known_size else None)
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the images."""
+        """Return a hash that changes with the images."""
         return hashlib.sha256(repr((sorted(self.ids), sorted(self.hashes))).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The paper's composer: a text-to-image model draws the prompt, and whatever comes out is looked at afterwards."""
+"""Composer of the paper: a text-to-image model renders the prompt, and a detector finds the objects afterwards."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pipeline import Item, Rejected, Resources, Stage
 
 
 class PromptedComposer(Stage[Item, ComposedScene]):
-    """Draws the prompt of each planned scene, with the item's own seed: scenes of one prompt differ.
+    """Stage that renders the prompt of each scene with the item's seed.
 
     Args:
-        config: the checkpoint, as priors use it; its batch size is the stage's.
-        negative_prompt: the same for all scenes.
-        num_gpus: of one worker.
+        config: checkpoint and settings; its batch size is the stage's.
+        negative_prompt: negative prompt of all scenes.
+        num_gpus: GPUs of one worker.
     """
 
     def __init__(self, config: RenderConfig, *, negative_prompt: str = "", num_gpus: float = 0.0) -> None:
