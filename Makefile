@@ -100,4 +100,4 @@ docs: setup ## build the documentation site in runs/site; warnings are errors (w
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 clean: ## remove the results of runs and caches; keeps .venv
-	rm -rf data runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf data runs .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
