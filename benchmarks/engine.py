@@ -43,11 +43,11 @@ from pipeline import (
     Sink,
     SinkOutput,
     Stage,
-    open_or_make_plan,
     read_receipts,
-    recover,
     run_job,
 )
+from pipeline.commit import recover
+from pipeline.plan import open_or_make_plan
 from workflows.cli.console import configure_library_logging
 
 Figures = dict[str, float | int | str]
@@ -212,11 +212,8 @@ def make_miniature_job(count: int) -> Job:
     settings = build_image_settings(config.prior)
     names = [f"a {color} {pattern} {category}" for category in CATEGORIES for color in COLORS for pattern in PATTERNS]
     prompts = [f"{names[number % len(names)]}{' on grass' * (number // len(names))}" for number in range(count)]
-    texts = [
-        generate_priors.ParsedRow(key=str(i), text=prompt, prompt=prompt, prior_id=f"{i:06d}", attributes="{}")
-        for i, prompt in enumerate(prompts)
-    ]
-    return generate_priors.make_prior_job(config, settings, {}, texts)
+    rows = [PlanRow(key=f"{i:06d}", payload={"prompt": prompt, "attributes": {}}) for i, prompt in enumerate(prompts)]
+    return generate_priors.make_prior_job(config, settings, {}, lambda: rows)
 
 
 def run_plain_loop(folder: Path, job: Job) -> None:

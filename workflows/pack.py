@@ -98,7 +98,7 @@ def pack(config: PackConfig, source: QuerySource) -> None:
             rows = (_make_join_row(sample) for sample in iterate_joined(database))
             _run_pack_job(config, source, samples, rows, JoinStage(samples, store), SampleSink(), made_of)
         else:
-            rows = (_make_gather_row(sample) for sample in iterate_joined(database))
+            rows = (make_gather_row(sample) for sample in iterate_joined(database))
             _run_pack_job(config, source, samples, rows, GatherStage(store), SidecarSink(), made_of)
 
 
@@ -128,7 +128,8 @@ def pack_published(config: PackConfig, features: Path) -> None:
         _run_pack_job(config, "samples", paths.samples, rows, stage, SidecarSink(), made_of)
 
 
-def _make_gather_row(sample: JoinedSample) -> PlanRow:
+def make_gather_row(sample: JoinedSample) -> PlanRow:
+    """Return the row of ``GatherStage`` for a sample."""
     payload: dict[str, Any] = {"missing": sample.missing}
     if not sample.missing:
         payload = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
@@ -82,8 +82,12 @@ def create_store_view(database: duckdb.DuckDBPyConnection, store: Location) -> N
     """Name the priors of a store, ``stored``: id, shard (``run/shard id``) and row of the first that has the id."""
     shards = list_store_shards(list_runs(store))
     paths = [str(get_verified_path(run, receipt, "index")) for run, receipt in shards]
+    create_stored_view(database, paths, [f"{resolve_location(run).name}/{r.shard_id}" for run, r in shards])
+
+
+def create_stored_view(database: duckdb.DuckDBPyConnection, paths: Sequence[str], names: Sequence[str]) -> None:
+    """Name the priors of index files, ``stored``; ``names`` are those of their shards."""
     create_view(database, "store_index", paths, INDEX_COLUMNS)
-    names = [f"{resolve_location(run).name}/{receipt.shard_id}" for run, receipt in shards]
     database.execute("CREATE OR REPLACE TABLE store_shards (shard VARCHAR, file BIGINT)")
     if names:
         database.execute(
