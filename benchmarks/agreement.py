@@ -184,7 +184,7 @@ def _get_side(word: str) -> p.Side:
 
 
 def find_first_in_order(program: p.Program, scene: Scene) -> int | None:
-    """The object that an order of boxes alone puts where the program says, however close; None of other programs."""
+    """Find the object that the order of boxes alone selects, however close; return None for other programs."""
 
     def rank_by(key: Callable[[Box], float]) -> list[int]:
         return sorted(range(len(scene.objects)), key=lambda i: key(scene.objects[i].box_xyxy))

@@ -117,7 +117,7 @@ def main() -> None:
 
 
 def make_items(vocabulary: VocabularyConfig, composer: Composer, count: int) -> list[Item]:
-    """An even spread of scenes to ask for, each with a seed of its own."""
+    """Make items of evenly spread scenes, each with its own seed."""
     specs = make_scene_specs(vocabulary, make_uniform_requests(vocabulary, count, 0, composer), 0, composer=composer)
     return [
         Item(key=spec.key, seed=Random(f"benchmark/{spec.key}").getrandbits(63), payload=spec.to_payload())
@@ -209,7 +209,7 @@ def _record_result(made: SceneOutcome, result: Any) -> None:
 
 
 def summarize_yield(run: Run) -> dict[str, Any]:
-    """What came of the scenes and what it cost."""
+    """Summarize yield and time of the scenes."""
     accepted = [made.sample for made in run.made if made.sample]
     queries, seconds = sum(len(sample.queries) for sample in accepted), sum(run.seconds.values())
     reasons = Counter(made.rejected.reason for made in run.made if made.rejected)
@@ -226,7 +226,7 @@ def summarize_yield(run: Run) -> dict[str, Any]:
 
 
 def compare_with_truth(run: Run, vocabulary: VocabularyConfig, has_attributes: bool) -> dict[str, Any]:
-    """The figures of scenes that know what is in them."""
+    """Compute the figures of scenes with known objects."""
     wording, tally = PhraseRealizer(plurals=vocabulary.categories), Tally()
     for made in run.made:
         if made.sample and made.detected and made.composed:
@@ -235,7 +235,7 @@ def compare_with_truth(run: Run, vocabulary: VocabularyConfig, has_attributes: b
 
 
 def build_true_scene(composed: ComposedScene, vocabulary: VocabularyConfig, has_attributes: bool) -> Scene:
-    """The scene as it was pasted."""
+    """Build the scene as it was pasted."""
     height, width = composed.image.shape[:2]
 
     def get_attributes(requested: SceneObject) -> dict[str, str]:
@@ -322,7 +322,7 @@ class Tally:
 
 
 def compare_counts(run: Run) -> dict[str, Any]:
-    """The figures of drawn scenes, whose objects are counted by connected components."""
+    """Compute the figures of rendered scenes, whose objects are counted by connected components."""
     accepted = [made.detected for made in run.made if made.sample and made.detected]
     agree = [count_objects(Image.fromarray(one.composed.image)) == len(one.detections) for one in accepted]
     requested = [
@@ -336,7 +336,7 @@ def compare_counts(run: Run) -> dict[str, Any]:
 
 
 def realize_queries(run: Run, vocabulary: VocabularyConfig, style: Style) -> list[str]:
-    """What is said of the scenes in a style."""
+    """Realize the queries of the scenes in a style."""
     stage = LabelStage(LabelConfig(style=style), vocabulary.categories)
     stage.setup()
     detected = [made.detected for made in run.made if made.sample and made.detected]

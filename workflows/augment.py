@@ -66,18 +66,17 @@ GLIGEN = "masterful/gligen-1-4-generation-text-box"
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """How many scenes of what, and what makes and checks them."""
+    """Number and content of scenes, and the models that make and check them."""
 
     dataset: str = "miniature"
-    """Data set that the scenes are for; they go to ``<data>/<dataset>/scenes``."""
+    """Dataset that the scenes extend; they are saved to ``<data>/<dataset>/scenes``."""
 
     composers: tuple[Composer, ...] = ("prompted",)
     """``prompted``: a text-to-image model draws so many of a object. ``layout``: GLIGEN draws objects in boxes.
     ``pasted``: cut-outs are put onto images. Several share the scenes."""
 
     num_scenes: int = 900
-    """Scenes to ask for, at most; those of which nothing can be proved are rejected with their reason. The same
-    command with more goes on."""
+    """Maximum number of requested scenes, at least 1. To add scenes, run the same command with a larger number."""
 
     vocabulary: Path | None = None
     """JSON file of categories, plurals, quantifiers and attributes; where not given the miniature world's, or for other
@@ -128,8 +127,10 @@ class AugmentConfig:
 
 
 def make_default_config(arguments: list[str]) -> AugmentConfig:
-    """The defaults, with the style of the data set that a command line names, and for others than the miniature world
-    full-size models and what ``pasted`` does to blend objects in."""
+    """Return the defaults for the dataset on the command line.
+
+    The style is the dataset's. Datasets other than the miniature world get full-size models.
+    """
     # Without abbreviations: --data is another option.
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--dataset", default="miniature")
@@ -165,10 +166,10 @@ def main(config: AugmentConfig) -> None:
 
 
 def make_scenes(config: AugmentConfig) -> None:
-    """Ask for scenes until the quotas are reached or the budget is spent, say what they brought, and choose.
+    """Make scenes until the quotas are reached or the budget is spent, report their yield, and select the dataset.
 
     Raises:
-        UserError: nothing of them can be used.
+        UserError: no scene can be used.
     """
     paths = get_dataset_paths(config.dataset, config.data)
     rounds = make_rounds(_build_rounds_config(config, paths, load_prior_config(paths.prior_config)))
@@ -196,7 +197,7 @@ def _compare_words(paths: DatasetPaths) -> None:
 
 
 def _build_rounds_config(config: AugmentConfig, paths: DatasetPaths, prior: PriorConfig) -> RoundsConfig:
-    """Everything is checked here, before the first scene is made."""
+    """Build the configuration of all rounds; this checks everything before the first scene."""
     vocabulary = _get_vocabulary(config)
     if not config.skip_detector:
         Detector(replace(config.detector, device="cpu"), sorted(vocabulary.categories))  # the GPU is the workers'
@@ -241,7 +242,7 @@ def _build_pipelines(
 def _make_compose_stage(
     config: AugmentConfig, composer: Composer, vocabulary: VocabularyConfig
 ) -> tuple[Stage[Any, Any], dict[str, Any]]:
-    """A composer's stage, and what decides its images."""
+    """Make a composer's stage and the fingerprint of what decides its images."""
     if composer == "pasted":
         return _make_pasted_stage(config, vocabulary)
     model_config = config.layout if composer == "layout" else config.render
@@ -256,7 +257,7 @@ def _make_render_stage(config: AugmentConfig, composer: Composer) -> Stage[Any, 
 
 
 def _make_pasted_stage(config: AugmentConfig, vocabulary: VocabularyConfig) -> tuple[Stage[Any, Any], dict[str, Any]]:
-    """Of no image of a validation or test split."""
+    """Make the pasted composer's stage and fingerprint; it uses no image of a validation or test split."""
     held_out: HeldOut = find_held_out_images(config.data)
     inputs = check_pasted(config.pasted, vocabulary, held_out)
     excluded = ", ".join(f"{count:,} {reason}" for reason, count in sorted(inputs.excluded.items())) or "none"
@@ -282,7 +283,7 @@ def _format_few(names: Sequence[str], max_names: int = 10) -> str:
 def build_detection_stages(
     config: AugmentConfig, vocabulary: VocabularyConfig, prior: PriorConfig
 ) -> list[Stage[Any, Any]]:
-    """The stages that say what is in a image."""
+    """Build the stages that detect objects and classify their attributes."""
     if config.skip_detector:
         return [GroundTruthStage(vocabulary, optional_attributes=config.attributes.optional_attributes)]
     return [

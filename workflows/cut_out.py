@@ -206,7 +206,7 @@ def _get_cutout_path(image: PolygonImage, outline: PolygonAnnotation, config: Co
 
 
 def _read_allowed_image(image: PolygonImage, folder: Path, held_out: HeldOut) -> Image.Image | str:
-    """The pixels, or why they cannot or may not be used."""
+    """Read the image, or return why it cannot or must not be used."""
     try:
         path = resolve_image_path(folder, image.name, allow_links=True)
         content = path.read_bytes()
@@ -248,7 +248,7 @@ def _cut_out_prior(store: PriorStore, prior_id: str, category: str, config: Prio
 
 
 def _find_category(attributes: Mapping[str, Any] | None, wanted: Sequence[str]) -> str | None:
-    """The one of the wanted categories that a query's target is, if it is one object and nothing is drawn with it."""
+    """Find the wanted category of a query's target; return None unless it is one object without parts or actions."""
     target = (attributes or {}).get("target") or {}
     if target.get("plural") or (target.get("count") or 1) > 1:
         return None
@@ -259,7 +259,7 @@ def _find_category(attributes: Mapping[str, Any] | None, wanted: Sequence[str]) 
 
 
 def _write_png(path: Path, cutout: Image.Image) -> None:
-    """A PNG, whole or not at all."""
+    """Write a PNG atomically."""
     buffer = io.BytesIO()
     cutout.save(buffer, "PNG")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""The composer that asks for a layout: GLIGEN draws objects of given phrases in given boxes (Li et al., CVPR 2023).
+"""Composer of layouts: GLIGEN renders objects of given phrases in given boxes (Li et al., CVPR 2023).
 
 composer = LayoutComposer(GligenConfig(checkpoint="masterful/gligen-1-4-generation-text-box"))
 composer.setup()
-composer.process(items)[0].asked[0].box_xyxy        # where a object was asked for; what came of it a detector says
+composer.process(items)[0].requested[0].box_xyxy    # requested box; a detector finds what was rendered
 
 The denoising loop is our own. diffusers keeps its pipeline for GLIGEN only among the deprecated ones, to be removed;
 and that takes one layout for all images of a batch, while no two scenes here have the same: a image at a time is
@@ -39,12 +39,12 @@ from pipeline import Item, Rejected, Resources, Stage
 from shards.boxes import Box
 
 MAX_OBJECTS = 30
-"""As many grounding tokens there are, in training as here; those that are not needed hold a learned nothing."""
+"""Number of grounding tokens, as in training; unused ones hold a learned null token."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GligenConfig:
-    """A GLIGEN checkpoint, how it is run, and what layouts it is asked for."""
+    """GLIGEN checkpoint, sampling settings and layouts."""
 
     checkpoint: str
     """Hub id or local folder of a text-to-image GLIGEN in diffusers' format, which takes a phrase for each box."""
@@ -66,7 +66,7 @@ class GligenConfig:
     """Side of the square image; a multiple of 8, the VAE's stride."""
 
     batch_size: int = 4
-    """Images drawn at a time."""
+    """Number of images rendered at a time."""
 
     layout: LayoutConfig = field(default_factory=LayoutConfig)
     aspect_ratios: Mapping[str, float] = field(default_factory=dict)
@@ -88,10 +88,11 @@ class GligenConfig:
             )
         if self.num_inference_steps < 1 or self.batch_size < 1:
             raise ValueError(
-                f"steps and batch_size must be at least 1, got {self.num_inference_steps} and {self.batch_size}"
+                "num_inference_steps and batch_size must be at least 1, "
+                f"got {self.num_inference_steps} and {self.batch_size}"
             )
         if self.guidance_scale < 0:
-            raise ValueError(f"guidance must not be negative, got {self.guidance_scale}")
+            raise ValueError(f"guidance_scale must not be negative, got {self.guidance_scale}")
         if not 0 <= self.grounded_share <= 1:
             raise ValueError(f"grounded_share must lie in [0, 1], got {self.grounded_share}")
         if self.max_aspect_ratio < 1 or any(ratio <= 0 for ratio in self.aspect_ratios.values()):
@@ -103,16 +104,16 @@ class GligenConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What is asked for in one image."""
+    """Prompt, phrases and boxes of one image."""
 
     prompt: str
-    """Of the whole image."""
+    """Prompt of the whole image."""
 
     phrases: tuple[str, ...]
-    """Of each object."""
+    """Phrase of each object."""
 
     boxes_xyxy: tuple[Box, ...]
-    """Of each object, in pixels."""
+    """Box of each object, in pixels."""
 
     seed: int
 
@@ -128,7 +129,7 @@ class LayoutRenderer:
     """A loaded GLIGEN.
 
     Raises:
-        AugmentationError: the checkpoint is missing, incomplete, or none that takes phrases in boxes.
+        AugmentationError: the checkpoint is missing, incomplete, or no GLIGEN for phrases in boxes.
     """
 
     def __init__(self, config: GligenConfig) -> None:
@@ -157,7 +158,7 @@ class LayoutRenderer:
         self._scheduler = scheduler.from_pretrained(checkpoint, subfolder="scheduler", **source)
 
     def render(self, layouts: Sequence[Layout], negative_prompt: str = "") -> list[RgbImage | None]:
-        """A image of each, of its own prompt, boxes and seed alone; None where half precision overflowed."""
+        """Render an image of each layout; None if half precision overflowed."""
         size = self._config.batch_size
         return [
             image
@@ -167,7 +168,7 @@ class LayoutRenderer:
 
     @torch.inference_mode()
     def latents(self, layouts: Sequence[Layout], negative_prompt: str = "") -> Tensor:
-        """What the denoiser makes of one batch, (layouts, channels, height / stride, width / stride)."""
+        """Denoise one batch to latents, (layouts, channels, height / stride, width / stride)."""
         is_guided = self._config.guidance_scale > 1
         generators = [torch.Generator("cpu").manual_seed(layout.seed) for layout in layouts]
         prompts = self._embed([layout.prompt for layout in layouts])  # (layouts, tokens, dim)
@@ -194,7 +195,7 @@ class LayoutRenderer:
         return latents
 
     def _embed(self, texts: Sequence[str]) -> Tensor:
-        """(texts, tokens, dim)."""
+        """Embed texts, (texts, tokens, dim)."""
         ids = self._tokenizer(
             list(texts),
             padding="max_length",
@@ -206,7 +207,7 @@ class LayoutRenderer:
         return embedded
 
     def _build_grounding(self, layouts: Sequence[Layout]) -> dict[str, Tensor]:
-        """Boxes as shares of the image, features of their phrases, and which of the tokens are in use."""
+        """Build boxes as shares of the image, features of their phrases, and the mask of used tokens."""
         phrases = list(dict.fromkeys(phrase for layout in layouts for phrase in layout.phrases))
         tokens = self._tokenizer(phrases, padding=True, truncation=True, return_tensors="pt").to(self._device)
         pooled = dict(zip(phrases, self._text(**tokens).pooler_output, strict=True))
@@ -229,7 +230,7 @@ class LayoutRenderer:
         return latents
 
     def _get_step_arguments(self, generators: list[torch.Generator]) -> dict[str, Any]:
-        """Each image's own, where the scheduler adds noise."""
+        """Return the generators of the images if the scheduler adds noise."""
         return {"generator": generators} if "generator" in inspect.signature(self._scheduler.step).parameters else {}
 
     @torch.inference_mode()
@@ -248,18 +249,19 @@ def _check_grounded(checkpoint: str, attention_type: str) -> None:
 
 
 def _add_ungrounded(grounding: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Twice the batch, the first half of which sees no boxes."""
+    """Double the batch; the first half has no boxes."""
     masks = grounding["masks"]
     doubled = {name: torch.cat([values, values]) for name, values in grounding.items()}
     return {**doubled, "masks": torch.cat([torch.zeros_like(masks), masks])}
 
 
 class LayoutComposer(Stage[Item, ComposedScene]):
-    """Draws each planned scene in a layout of its arrangement; the item's seed decides everything.
+    """Stage that renders each scene in a layout of its arrangement; all randomness is the item's seed.
 
     Args:
-        negative_prompt: the same for all scenes.
-        num_gpus: of one worker.
+        config: checkpoint, sampling settings and layouts.
+        negative_prompt: negative prompt of all scenes.
+        num_gpus: GPUs of one worker.
     """
 
     def __init__(self, config: GligenConfig, *, negative_prompt: str = "", num_gpus: float = 0.0) -> None:
@@ -292,7 +294,7 @@ class LayoutComposer(Stage[Item, ComposedScene]):
         self, item: Item, spec: SceneSpec, requested: tuple[SceneObject, ...], image: RgbImage | None
     ) -> ComposedScene | Rejected:
         if image is None:
-            detail = f"{self._config.checkpoint} drew NaN; try the dtype float32"
+            detail = f"{self._config.checkpoint} rendered NaN; try the dtype float32"
             return Rejected(key=item.key, reason="not_finite", detail=detail)
         return ComposedScene(
             key=item.key, seed=item.seed, spec=spec, composer="layout", image=image, requested=requested
@@ -300,10 +302,7 @@ class LayoutComposer(Stage[Item, ComposedScene]):
 
 
 def request_objects(spec: SceneSpec, seed: int, config: GligenConfig) -> tuple[SceneObject, ...] | Rejected:
-    """Where the scene's objects and its clutter are asked for, farther ones first.
-
-    They have no attributes: which ones the model gives them, nobody knows.
-    """
+    """Request the scene's objects and its clutter in a layout, far to near, without attributes."""
     objects, size = [spec.category] * spec.count + list(spec.clutter), config.image_size_px
     if len(objects) > MAX_OBJECTS:
         return Rejected(key=spec.key, reason="too_many_things", detail=f"{len(objects)}, more than {MAX_OBJECTS}")

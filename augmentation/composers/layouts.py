@@ -1,4 +1,4 @@
-"""Where the objects of a scene go: a box for each, in a row, a grid, a cluster, on a ground plane in perspective, ...
+"""Layouts: a box for each object of a scene, in a row, a grid, a cluster, on a ground plane in perspective, ...
 
 boxes = sample_layout("row", [1.0, 0.5, 1.75], 2, 640, 480, Random(7), LayoutConfig())
 for i in sort_far_to_near(boxes):
@@ -16,47 +16,47 @@ from augmentation.planning.scene_spec import Arrangement
 from shards.boxes import Box, compute_overlap_share
 
 _SHRINK = 0.94
-"""Each further try is with objects so much smaller, down to the least size."""
+"""Factor of the size in each further try, down to the minimum."""
 
 _MAX_PLACE_TRIES = 40
-"""For one object, before the whole layout is tried anew."""
+"""Maximum number of positions tried for one object before a new layout."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayoutConfig:
-    """How large objects are and how near they may come.
+    """Sizes and distances of objects.
 
-    A object's size is the geometric mean of its box's width and height, as a share of that of the image.
+    An object's size is the geometric mean of its box's width and height, as a share of that of the image.
     """
 
     min_size: float = 0.08
     max_size: float = 0.42
     max_cover: float = 0.5
-    """Share of the image that the boxes may cover together: where there are many, each is smaller."""
+    """Maximum share of the image that the boxes cover together; many objects are smaller."""
 
     size_spread: float = 0.4
-    """``scatter``: sizes lie within 1 - this and 1 + this times their mean, so that one is the biggest."""
+    """Spread of sizes in ``scatter``, relative to their mean, in [0, 1)."""
 
     size_jitter: float = 0.1
-    """``row``, ``column``, ``grid`` and ``cluster``: the same, for objects that are alike."""
+    """Spread of sizes in ``row``, ``column``, ``grid`` and ``cluster``, in [0, 1)."""
 
     jitter: float = 0.12
-    """``row``, ``column`` and ``grid``: how far objects stray from their line, as a share of the size."""
+    """Maximum offset from the line in ``row``, ``column`` and ``grid``, as a share of the size, in [0, 0.5)."""
 
     gap: float = 0.1
-    """Least distance of neighbors in ``row``, ``column``, ``grid`` and ``cluster``, as a share of the size."""
+    """Minimum distance of neighbors in ``row``, ``column``, ``grid`` and ``cluster``, as a share of the size."""
 
     max_overlap: float = 0.15
-    """``scatter`` and ``depth``: share of the smaller of two boxes that may lie in the other one."""
+    """Maximum share of the smaller of two boxes in the other, for ``scatter`` and ``depth``, in [0, 1)."""
 
     max_depth: float = 3.0
-    """``depth``: how much larger the nearest may be than the farthest."""
+    """Maximum ratio of the nearest object's size to the farthest one's, for ``depth``."""
 
     border_share: float = 0.03
-    """Of the image's width and height; nothing comes nearer to the border."""
+    """Minimum distance from the border, as a share of the image's width and height."""
 
     max_tries: int = 50
-    """Before a layout is given up."""
+    """Maximum number of tries for a layout."""
 
     def __post_init__(self) -> None:
         if not 0 < self.min_size <= self.max_size < 1:
@@ -80,7 +80,7 @@ class LayoutConfig:
         if self.max_depth < 1.2:
             raise ValueError(f"max_depth must be at least 1.2, got {self.max_depth}; less cannot be seen")
         if self.max_tries < 1:
-            raise ValueError(f"tries must be at least 1, got {self.max_tries}")
+            raise ValueError(f"max_tries must be at least 1, got {self.max_tries}")
 
 
 def sample_layout(
@@ -92,13 +92,16 @@ def sample_layout(
     random: Random,
     config: LayoutConfig,
 ) -> tuple[Box, ...] | None:
-    """A box for each object.
+    """Sample a box for each object.
 
     Args:
+        arrangement: arrangement of the first ``num_arranged`` objects.
         aspect_ratios: width / height of each object; the boxes keep them.
-        num_arranged: so many of the first are arranged; the rest is clutter and stands where there is room.
-        width: of the image, in pixels.
-        height: of the image, in pixels.
+        num_arranged: number of arranged objects; the rest is clutter in free places.
+        width: width of the image in pixels.
+        height: height of the image in pixels.
+        random: source of all randomness.
+        config: sizes and distances.
 
     Returns:
         Boxes in pixels in the order of the objects, or None where they do not fit.
@@ -121,20 +124,20 @@ def sample_layout(
 
 
 def sort_far_to_near(boxes: Sequence[Box]) -> list[int]:
-    """Indices, farther objects first: of objects on one ground, the nearer ones have the lower foot."""
+    """Sort indices far to near: of objects on one ground, the nearer ones reach lower."""
     return sorted(range(len(boxes)), key=lambda i: boxes[i][3])
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Canvas:
-    """Where objects may lie, and how large they are in this try."""
+    """Area and sizes of the objects in one try."""
 
     left: float
     top: float
     right: float
     bottom: float
     size_px: float
-    """Mean size of a object."""
+    """Mean size of an object."""
 
     min_px: float
     max_px: float
@@ -154,7 +157,7 @@ class _Canvas:
         return self.config.gap * self.size_px
 
     def sample_size(self, spread: float) -> float:
-        """A size near the mean, within the limits."""
+        """Sample a size near the mean, within the limits."""
         size = self.size_px * self.random.uniform(1 - spread, 1 + spread)
         return min(max(size, self.min_px), self.max_px)
 
@@ -163,7 +166,7 @@ class _Canvas:
         return self.left <= x1 and self.top <= y1 and x2 <= self.right and y2 <= self.bottom
 
     def transpose(self) -> _Canvas:
-        """Rows become columns."""
+        """Swap width and height, so rows become columns."""
         return _Canvas(
             left=self.top,
             top=self.left,
@@ -195,12 +198,12 @@ def _make_canvas(num: int, width: int, height: int, attempt: int, random: Random
 
 
 def _compute_extents(ratio: float, size_px: float) -> tuple[float, float]:
-    """(width, height) of a box."""
+    """Compute (width, height) of a box."""
     return size_px * math.sqrt(ratio), size_px / math.sqrt(ratio)
 
 
 def _arrange_scatter(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
-    """Anywhere, of different sizes; the largest choose first."""
+    """Arrange anywhere, in different sizes, the largest first."""
     sizes = [canvas.sample_size(canvas.config.size_spread) for _ in ratios]
     placed: dict[int, Box] = {}
     for i in sorted(range(len(ratios)), key=lambda i: -sizes[i]):
@@ -214,7 +217,7 @@ def _arrange_scatter(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | No
 def _find_free_box(
     ratio: float, size_px: float, taken: Iterable[Box], canvas: _Canvas, max_overlap: float = 0.0
 ) -> Box | None:
-    """A box at a random place where it covers no more than ``max_overlap`` of any other, nor they of it."""
+    """Find a random box with at most ``max_overlap`` with any other box."""
     width, height = _compute_extents(ratio, size_px)
     if width > canvas.width or height > canvas.height:
         return None
@@ -231,10 +234,13 @@ def _find_free_box(
 def _arrange_row(
     ratios: Sequence[float], canvas: _Canvas, align: float = 1.0, highest: float = 0.45
 ) -> list[Box] | None:
-    """From left to right without touching, feet on one line, which is where grounds are: below ``highest``.
+    """Arrange from left to right with gaps, lower edges on one line below ``highest``.
 
     Args:
-        align: 0.5 puts the middles on the line.
+        ratios: width / height of each object.
+        canvas: area and sizes.
+        align: 1 aligns lower edges, 0.5 centers.
+        highest: upper limit of the line, as a share of the height.
     """
     random = canvas.random
     extents = [_compute_extents(ratio, canvas.sample_size(canvas.config.size_jitter)) for ratio in ratios]
@@ -256,13 +262,13 @@ def _arrange_row(
 
 
 def _arrange_column(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
-    """From top to bottom without touching, middles on one line."""
+    """Arrange from top to bottom with gaps, centers on one line."""
     boxes = _arrange_row([1 / ratio for ratio in ratios], canvas.transpose(), align=0.5, highest=0.0)
     return None if boxes is None else [(x1, y1, x2, y2) for y1, x1, y2, x2 in boxes]
 
 
 def _arrange_grid(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
-    """Two rows or more of at least two columns, the last one maybe not full; two objects alone make a row."""
+    """Arrange in two or more rows of at least two columns; two objects make a row."""
     if len(ratios) < 3:
         return _arrange_row(ratios, canvas)
     random = canvas.random
@@ -287,13 +293,13 @@ def _arrange_grid(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
 
 
 def _is_valid_grid(rows: int, num: int) -> bool:
-    """Whether so many rows have two columns or more, and something in the last one."""
+    """Return whether this many rows have at least two columns and a last row that is not empty."""
     columns = math.ceil(num / rows)
     return columns >= 2 and num > (rows - 1) * columns
 
 
 def _arrange_cluster(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
-    """Near each other, each a small gap beside one that is there already."""
+    """Arrange near each other, each at a small gap from an earlier one."""
     boxes: list[Box] = []
     for ratio in ratios:
         size = max(0.8 * canvas.sample_size(canvas.config.size_jitter), canvas.min_px)
@@ -309,7 +315,7 @@ def _arrange_cluster(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | No
 
 
 def _find_box_beside(boxes: list[Box], extents: tuple[float, float], canvas: _Canvas) -> Box | None:
-    """A place at the least gap from one of the boxes, in any direction, and free of the others."""
+    """Find a free box at the minimum gap from one of the boxes, in any direction."""
     for _ in range(_MAX_PLACE_TRIES):
         x1, y1, x2, y2 = canvas.random.choice(boxes)
         angle = canvas.random.uniform(0, 2 * math.pi)
@@ -325,9 +331,9 @@ def _find_box_beside(boxes: list[Box], extents: tuple[float, float], canvas: _Ca
 
 
 def _arrange_depth(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
-    """On one ground plane, all of one true size, by the rule of a pinhole camera.
+    """Arrange objects of one true size on a ground plane, as a pinhole camera sees them.
 
-    A foot at distance d below the horizon stands at depth proportional to 1/d, and a object at depth z is drawn with
+    A foot at distance d below the horizon is at depth proportional to 1/d, and an object at depth z has
     a size proportional to 1/z: so the size is proportional to d (Hoiem, Efros & Hebert, CVPR 2006).
     The depths are spread evenly in ratio, so the order can be seen.
     """
@@ -350,7 +356,7 @@ def _arrange_depth(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None
 
 
 def _find_standing_box(extents: tuple[float, float], foot: float, taken: Iterable[Box], canvas: _Canvas) -> Box | None:
-    """A box with its foot at a height, anywhere along it."""
+    """Find a free box with its lower edge at this height."""
     width, height = extents
     taken = list(taken)
     if width > canvas.width or foot - height < canvas.top:
@@ -364,7 +370,7 @@ def _find_standing_box(extents: tuple[float, float], foot: float, taken: Iterabl
 
 
 def _arrange_between(ratios: Sequence[float], clutter: Sequence[float], canvas: _Canvas) -> list[Box] | None:
-    """The first object between the first two of the clutter, in a row or a column; the others where there is room."""
+    """Arrange the first object between the first two of the clutter, in a row or column; the others anywhere."""
     arrange_line = canvas.random.choice((_arrange_row, _arrange_column))
     line = arrange_line((clutter[0], ratios[0], clutter[1]), canvas)
     if line is None:
@@ -378,7 +384,7 @@ def _arrange_between(ratios: Sequence[float], clutter: Sequence[float], canvas: 
 
 
 def _add_clutter(boxes: list[Box], ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
-    """The boxes and one for each object of clutter, where nothing else is."""
+    """Add a free box for each object of clutter."""
     all_boxes = list(boxes)
     for ratio in ratios:
         size = max(canvas.sample_size(canvas.config.size_spread) * 0.9, canvas.min_px)

@@ -1,8 +1,8 @@
-"""The composer that pastes cut-outs onto images: every box is exact, that of the pixels that were put there.
+"""Composer that pastes cut-outs onto images; boxes are exact, around the visible pixels.
 
 composer = PastedComposer(PastedConfig(cutouts=Path("cutouts"), backgrounds=Path("train2014")))
 composer.setup()
-composer.process(items)[0].asked[0].box_xyxy        # of the visible part
+composer.process(items)[0].requested[0].box_xyxy    # around the visible part
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from pipeline import Item, Rejected, Resources, Stage
 from shards.images import ImageError
 
 _GROUND = frozenset({"row", "depth"})
-"""Arrangements in which objects stand on something; in the others they may as well hang on a wall."""
+"""Arrangements whose objects stand on a ground and cast shadows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PastedConfig:
-    """Where cut-outs and backgrounds are, and how they are put together."""
+    """Folders of cut-outs and backgrounds, and settings of pasting."""
 
     cutouts: Path
     """Folder of ``<category>/<name>.png``, as ``workflows.cut_out`` writes it."""
@@ -52,24 +52,24 @@ class PastedConfig:
     """Folder of images."""
 
     instances: Path | None = None
-    """COCO's instances file of the backgrounds: a scene goes only where none of its categories is already."""
+    """COCO's instances file of the backgrounds; a background must be free of the scene's categories."""
 
     sizes_px: tuple[tuple[int, int], ...] = ((480, 360),)
-    """(width, height) of the images; each scene draws one."""
+    """Sizes (width, height) of the images; each scene samples one."""
 
     max_object_share: float = 0.5
-    """With ``instances``: close-ups, of which the box of one object covers more, are no backgrounds."""
+    """Maximum share of a background that one annotated object covers, in (0, 1]; 1 allows close-ups."""
 
     layout: LayoutConfig = field(default_factory=LayoutConfig)
     blend: BlendConfig = field(default_factory=BlendConfig)
     max_enlargement: float = 1.5
-    """A cut-out is blown up by no more, as far as ``layout.least_size`` allows; else its blur gives it away."""
+    """Maximum enlargement of a cut-out, unless ``layout.min_size`` needs more; larger ones look blurred."""
 
     min_visible_share: float = 0.7
-    """Share of each object that nothing may cover."""
+    """Minimum visible share of each object, in (0, 1]."""
 
     max_tries: int = 12
-    """Layouts and backgrounds tried before a scene is given up."""
+    """Maximum number of layouts and of backgrounds tried for a scene."""
 
     def __post_init__(self) -> None:
         if not self.sizes_px or any(min(size) < 32 for size in self.sizes_px):
@@ -78,41 +78,41 @@ class PastedConfig:
             raise ValueError(f"max_enlargement must be positive, got {self.max_enlargement}")
         if not 0 < self.min_visible_share <= 1:
             raise ValueError(
-                f"min_visible_share must lie in (0, 1], got {self.min_visible_share}; 1 is all of a object"
+                f"min_visible_share must lie in (0, 1], got {self.min_visible_share}; 1 requires all of an object"
             )
         if not 0 < self.max_object_share <= 1:
             raise ValueError(f"max_object_share must lie in (0, 1], got {self.max_object_share}; 1 takes every image")
         if self.max_tries < 1:
-            raise ValueError(f"tries must be at least 1, got {self.max_tries}")
+            raise ValueError(f"max_tries must be at least 1, got {self.max_tries}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PastedInputs:
-    """What there is to compose with."""
+    """Inputs of pasted scenes."""
 
     cutouts: Mapping[str, int]
-    """Category to the number of its cut-outs."""
+    """Number of cut-outs by category."""
 
     backgrounds: int
     unannotated: tuple[str, ...]
-    """Categories that the instances file says of no background, or all without a file: whether they are there already
-    is not known if the file calls them otherwise."""
+    """Categories without any annotation in the backgrounds, or all without an instances file. Backgrounds may hold them
+    under another name."""
 
     excluded: Mapping[str, int]
-    """Reason to the number of files: ``held_out_name``, ``held_out_content``, ``held_out_cutout``, ..."""
+    """Number of excluded files by reason: ``held_out_name``, ``held_out_content``, ``held_out_cutout``, ..."""
 
 
 def check_pasted(config: PastedConfig, vocabulary: VocabularyConfig, held_out: HeldOut) -> PastedInputs:
-    """Look before the run at what it needs: cut-outs of every category, and backgrounds free of it.
+    """Check before a run that every category has cut-outs and free backgrounds.
 
-    Held-out images are passed over and counted here; the composer passes over the same.
+    Held-out images are excluded and counted here; the composer excludes the same.
 
     Raises:
         AugmentationError: a category has no cut-outs, no background may be used, or none is free of a category.
     """
     cutouts = CutoutFolder(config.cutouts, held_out)
     cutouts.require(vocabulary.categories)
-    backgrounds = _backgrounds(config, held_out)
+    backgrounds = _open_backgrounds(config, held_out)
     backgrounds.exclude_held_out()
     for category in sorted(vocabulary.categories):
         if not any(backgrounds.is_free(path, frozenset({category})) for path in backgrounds.paths):
@@ -129,12 +129,12 @@ def check_pasted(config: PastedConfig, vocabulary: VocabularyConfig, held_out: H
     )
 
 
-def _backgrounds(config: PastedConfig, held_out: HeldOut) -> Backgrounds:
+def _open_backgrounds(config: PastedConfig, held_out: HeldOut) -> Backgrounds:
     return Backgrounds(config.backgrounds, config.instances, held_out, config.max_object_share)
 
 
 def compute_pasted_fingerprint(config: PastedConfig, held_out: HeldOut) -> dict[str, Any]:
-    """What decides the images, for the fingerprint of a plan: files count by name and size, folders by no name."""
+    """Compute the fingerprint of what decides the images: settings, and names and sizes of the files."""
     settings = asdict(config)
     for name in ("cutouts", "backgrounds", "instances"):
         path = settings.pop(name)
@@ -154,10 +154,11 @@ def _hash_listing(path: Path) -> str:
 
 
 class PastedComposer(Stage[Item, ComposedScene]):
-    """Pastes cut-outs of each planned scene onto a image; the item's seed decides everything.
+    """Stage that pastes the cut-outs of each scene onto a background; all randomness is the item's seed.
 
     Args:
-        held_out: images that are neither backgrounds nor sources of cut-outs.
+        config: folders and settings.
+        held_out: images that may be neither backgrounds nor sources of cut-outs.
     """
 
     resources = Resources(num_cpus=1)
@@ -172,7 +173,7 @@ class PastedComposer(Stage[Item, ComposedScene]):
 
     def setup(self) -> None:
         self._cutouts = CutoutFolder(self._config.cutouts, self._held_out)
-        self._backgrounds = _backgrounds(self._config, self._held_out)
+        self._backgrounds = _open_backgrounds(self._config, self._held_out)
 
     def process(self, items: list[Item]) -> list[ComposedScene | Rejected]:
         return [self._compose(item) for item in items]
@@ -202,7 +203,7 @@ class PastedComposer(Stage[Item, ComposedScene]):
     def _sample_background(
         self, key: str, categories: Iterable[str], size: tuple[int, int], random: Random
     ) -> Image.Image | Rejected:
-        """One that may be used; grey ones, and held-out ones under other names, are passed over."""
+        """Sample a usable background; gray ones, and held-out ones under other names, are skipped."""
         unwanted = sorted(categories)
         for _ in range(self._config.max_tries):
             path = self._backgrounds.sample(unwanted, random)
@@ -216,13 +217,13 @@ class PastedComposer(Stage[Item, ComposedScene]):
                 continue
             if not is_gray(background):
                 return background
-        detail = f"{self._config.max_tries} were grey or held out, the last was {path}"
+        detail = f"{self._config.max_tries} were gray or held out, the last was {path}"
         return Rejected(key=key, reason="no_background", detail=detail)
 
     def _arrange_objects(
         self, spec: SceneSpec, images: Sequence[Image.Image], size: tuple[int, int], random: Random
     ) -> tuple[list[int], list[PlacedCutout], list[VisiblePart]] | None:
-        """Drawing order, and in it the objects and what is to be seen of them."""
+        """Arrange the objects; return the pasting order, and in it the cut-outs and their visible parts."""
         ratios = [image.width / image.height for image in images]
         layout = _limit_layout(self._config, spec, images, size)
         for _ in range(self._config.max_tries):
@@ -238,8 +239,10 @@ class PastedComposer(Stage[Item, ComposedScene]):
 
 
 def choose_cutouts(folder: CutoutFolder, spec: SceneSpec, random: Random) -> list[Cutout]:
-    """One for each object, the category's first: one for all of them where they are to be identical, else different
-    ones as far as there are."""
+    """Choose a cut-out for each object, the category's first.
+
+    An identical scene takes one cut-out for all objects of the category; others take different ones if possible.
+    """
     pool = folder.get_cutouts(spec.category)
     if spec.identical:
         chosen = [random.choice(pool)] * spec.count
@@ -250,7 +253,7 @@ def choose_cutouts(folder: CutoutFolder, spec: SceneSpec, random: Random) -> lis
 
 
 def _read_images(cutouts: Sequence[Cutout]) -> list[Image.Image]:
-    """In order; a file that is used several times is read once."""
+    """Read the images in order, each file once."""
     images = {path: read_cutout(path) for path in {cutout.path: None for cutout in cutouts}}
     return [images[cutout.path] for cutout in cutouts]
 
@@ -258,7 +261,7 @@ def _read_images(cutouts: Sequence[Cutout]) -> list[Image.Image]:
 def _limit_layout(
     config: PastedConfig, spec: SceneSpec, images: Sequence[Image.Image], size: tuple[int, int]
 ) -> LayoutConfig:
-    """The limits of this scene: no cut-out is blown up too far, and identical objects have one size."""
+    """Limit the sizes of this scene by the maximum enlargement; identical objects have one size."""
     smallest = min(math.sqrt(image.width * image.height) for image in images)
     max_share = config.max_enlargement * smallest / math.sqrt(size[0] * size[1])
     layout = replace(config.layout, max_size=min(config.layout.max_size, max(max_share, config.layout.min_size)))
@@ -266,5 +269,5 @@ def _limit_layout(
 
 
 def _make_requested_object(cutout: Cutout, part: VisiblePart) -> SceneObject:
-    assert part.box_xyxy is not None  # its share is above the least
+    assert part.box_xyxy is not None  # its visible share is above the minimum
     return SceneObject(box_xyxy=part.box_xyxy, category=cutout.category, attributes=dict(cutout.attributes))

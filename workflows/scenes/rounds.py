@@ -76,8 +76,10 @@ class RoundsConfig:
     executor: ExecutorConfig
 
     def compute_round_size(self, round_index: int) -> int:
-        """Each round is twice as large as the one before, up to one scene for each category, number and arrangement:
-        whatever the budget, so that a larger one goes on."""
+        """Compute the number of scenes of a round; it doubles, up to one for each category, count and arrangement.
+
+        The size does not depend on the budget, so a larger budget only adds rounds.
+        """
         largest = len(self.vocabulary.category_quantifiers) * len(get_arrangements("pasted"))
         return max(MIN_ROUND_SCENES, min(_FIRST_ROUND_SCENES << (round_index - 1), largest))
 
@@ -149,7 +151,7 @@ def make_rounds(config: RoundsConfig) -> Rounds:
     while rounds.stopped is None:
         requests = _plan_round(rounds)
         if not any(requests.values()):
-            rounds.stopped = "what is missing hardly ever comes"
+            rounds.stopped = "no request is likely to yield a missing query"
             break
         rounds.num_rounds += 1
         for pipeline in config.pipelines:
@@ -173,7 +175,7 @@ def _update_selection(rounds: Rounds) -> None:
 
 
 def _plan_round(rounds: Rounds) -> dict[Composer, list[SceneRequest]]:
-    """An even spread at first; then what is missing. The scenes are shared between the composers."""
+    """Plan the requests of the next round: an even spread at first, then for open quotas, divided among composers."""
     config = rounds.config
     shares = _divide_scenes(
         [pipeline.composer for pipeline in config.pipelines],
@@ -216,7 +218,7 @@ def _run_round(rounds: Rounds, pipeline: ComposerPipeline, requests: Sequence[Sc
 
 
 def _check_budget(folder: UPath, rounds: Rounds) -> None:
-    """A round that an earlier command with a larger budget asked for is not cut."""
+    """Raise an error if the round exists with more scenes than the budget has left; existing rounds are not cut."""
     if not list_runs(folder):
         return
     planned, num_requested = open_plan(folder).num_items, len(rounds.outcomes)

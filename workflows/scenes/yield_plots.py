@@ -36,7 +36,7 @@ def _count_composer_outcomes(composer_record: Record) -> dict[str, float]:
 
 
 def _plot_composers(values: Mapping[str, Mapping[str, float]], path: UPath, title: str, decimals: int) -> None:
-    """A panel for each composer."""
+    """Plot a panel for each composer."""
     longest = max(map(len, values.values()), default=1)
     figure, panels = new_figure(5.5 * max(1, len(values)), 1.2 + 0.26 * longest, len(values), columns=len(values) or 1)
     for axes, (name, one) in zip(panels, values.items(), strict=True):

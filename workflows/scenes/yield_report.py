@@ -106,7 +106,7 @@ def _describe_quota(status: QuotaStatus) -> dict[str, Any]:
 
 
 def print_yield(record: Mapping[str, Any]) -> None:
-    """The record as tables."""
+    """Print the record as tables."""
     console.print(_build_composer_table(record["composers"]))
     console.print(_build_quota_table(record["cells"]["by_relation_type_and_count"]))
     unreached = record["cells"]["unreached"]
@@ -118,7 +118,7 @@ def print_yield(record: Mapping[str, Any]) -> None:
 
 
 def _build_composer_table(composers: Mapping[str, Mapping[str, Any]]) -> Table:
-    """A row a figure, a column a composer."""
+    """Build a table with a row for each figure and a column for each composer."""
     table = Table("scenes", *composers, title="what the composers brought")
     figures = ["attempted", "accepted", "near_duplicate", "quota_full", "kept_scenes", "kept_queries"]
     figures += ["wall_seconds", "accepted_per_second", "kept_queries_per_second", "requested_iou"]

@@ -252,7 +252,7 @@ def test_missing_folders_are_refused(gligen: Path, tmp_path: Path) -> None:
     [
         ({"image_size_px": 100}, "try 96"),
         ({"num_inference_steps": 0}, "got 0 and 3"),
-        ({"guidance_scale": -1.0}, "guidance must not be negative"),
+        ({"guidance_scale": -1.0}, "guidance_scale must not be negative"),
         ({"grounded_share": 1.1}, r"grounded_share must lie in \[0, 1\], got 1.1"),
         ({"max_aspect_ratio": 0.9}, "got 0.9"),
         ({"aspect_ratios": {"cup": 0.0}}, "aspect_ratios positive"),
