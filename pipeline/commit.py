@@ -1,12 +1,11 @@
-"""Exactly once: an attempt writes under names of its own, and the first receipt wins.
+"""Commit each shard exactly once: an attempt writes under unique names, and the first receipt wins.
 
-1. The sink writes into a staging folder (``RUN/attempts/<shard>.<attempt>``; of an object store, a temporary one).
-2. Its files are flushed, hashed and delivered as ``RUN/shards/<shard>.<attempt>.<file name>``.
-3. The receipt is created, never overwriting, as ``RUN/receipts/<shard>.json``.
+1. The sink writes into a staging folder: ``RUN/attempts/<shard>.<attempt>``, or a temporary one for object stores.
+2. The files are flushed, hashed and published as ``RUN/shards/<shard>.<attempt>.<file name>``.
+3. The receipt is created as ``RUN/receipts/<shard>.json``; an existing one is never overwritten.
 
-A process that dies before 3 leaves files that no reader looks at; one that comes late finds the receipt taken and
-removes its own. What the dead left is removed only once its shard has a receipt: from then on no late attempt at it
-can win, so nothing that a receipt may come to name is ever in danger.
+If a process dies before step 3, readers ignore its files. A late process finds the receipt and removes its own files.
+Files of dead attempts are removed only when their shard has a receipt: then no late attempt can win any more.
 """
 
 from __future__ import annotations
@@ -43,10 +42,10 @@ from pipeline.worker import Worker
 
 
 def commit(plan: Plan, worker: Worker, work: ShardWork) -> Receipt:
-    """Let the worker's sink write one shard, and publish it.
+    """Write one shard with the worker's sink, and publish it.
 
     Returns:
-        The receipt that counts: this attempt's, or that of another which came first.
+        The receipt that counts: of this attempt, or of another one that was first.
 
     Raises:
         PipelineError: the sink failed, or the disk or the object store refused.
@@ -76,12 +75,12 @@ def commit(plan: Plan, worker: Worker, work: ShardWork) -> Receipt:
     except OSError as error:
         raise PipelineError(
             f"shard {work.shard_id} could not be committed to {plan.run}: {error}; "
-            "mend that and run the same command again"
+            "fix the cause and run the same command again"
         ) from error
 
 
 def recover(plan: Plan) -> list[Receipt]:
-    """Clean up what dead attempts left at shards that are done.
+    """Remove files that dead attempts left at finished shards.
 
     Returns:
         The receipts of those shards.
@@ -98,10 +97,11 @@ def recover(plan: Plan) -> list[Receipt]:
 
 
 def remove_orphans(plan: Plan, receipts: Iterable[Receipt], published: Iterable[str] | None = None) -> None:
-    """Remove all of the given shards that their receipts do not name.
+    """Remove files of the given shards that their receipts do not name.
 
     Args:
-        published: what lies in ``RUN/shards``, if it was listed already.
+        receipts: of finished shards.
+        published: names of the files in ``RUN/shards``; listed if not given.
     """
     kept = {receipt.shard_id: {file.name for file in receipt.files.values()} for receipt in receipts}
     listed = list_sizes(plan.run / "shards") if published is None else published
@@ -115,7 +115,7 @@ def remove_orphans(plan: Plan, receipts: Iterable[Receipt], published: Iterable[
 
 
 def _get_shard_id(name: str) -> str:
-    """Of a delivered file, a staging folder or a draft."""
+    """Return the shard id in the name of a published file, a staging folder or a draft."""
     return name.removeprefix(".").split(".", 1)[0]
 
 
@@ -124,7 +124,9 @@ def _write(worker: Worker, work: ShardWork, staging: Path) -> tuple[dict[str, Pa
     sink_output = worker.write(work.items, staging)
     for role, path in sink_output.files.items():
         if path.parent != staging or not path.is_file():
-            raise PipelineError(f"the sink's file {role!r} must lie in the folder it was given, got {path}")
+            raise PipelineError(
+                f"the sink's file {role!r} must be in the folder that it got, {staging}, but it returned {path}"
+            )
     ledger = staging / "ledger.jsonl"
     attachments = staging / "attachments.parquet"
     for path in (ledger, attachments):
@@ -141,7 +143,7 @@ def _write(worker: Worker, work: ShardWork, staging: Path) -> tuple[dict[str, Pa
 
 
 def _publish(paths: Mapping[str, Path], shards: UPath, attempt: str) -> dict[str, PublishedFile]:
-    """Hash and deliver the files of an attempt: all of them or none."""
+    """Hash and publish the files of an attempt: all of them or none."""
     files: dict[str, PublishedFile] = {}
     try:
         for role, path in paths.items():
@@ -158,7 +160,7 @@ def _publish(paths: Mapping[str, Path], shards: UPath, attempt: str) -> dict[str
 
 
 def _create_receipt(run: UPath, receipt: Receipt) -> Receipt:
-    """Commit, unless another attempt has; then remove this one's files."""
+    """Create the receipt. If another attempt has created one, remove this attempt's files."""
     path = run / "receipts" / f"{receipt.shard_id}.json"
     if create(path, receipt.to_bytes()):
         return receipt
@@ -167,7 +169,8 @@ def _create_receipt(run: UPath, receipt: Receipt) -> Receipt:
 
 
 def _check_published(run: UPath, receipt: Receipt, published: Mapping[str, int]) -> None:
-    """Names and sizes only, from one listing: hashing everything at every resume would take hours."""
+    """Check that the files of a receipt exist with their sizes."""
+    # From one listing: to hash everything at each resume would take hours.
     for file in receipt.files.values():
         if file.name not in published:
             raise make_damage_error(run, receipt, file, "is gone")

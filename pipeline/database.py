@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 MEMORY_LIMIT_GB = 1.0
+_NO_PROGRESS = "SET enable_progress_bar = false"  # a setting of each connection
 
 
 def open_database(memory_limit_gb: float = MEMORY_LIMIT_GB) -> duckdb.DuckDBPyConnection:
@@ -24,7 +25,7 @@ def open_database(memory_limit_gb: float = MEMORY_LIMIT_GB) -> duckdb.DuckDBPyCo
         memory_limit_gb: memory of tables, sorts, joins and aggregates together, in 10^9 bytes.
     """
     spill = Path(tempfile.gettempdir()) / f"resvg.duckdb.{uuid4().hex[:12]}"  # DuckDB creates and removes it
-    return duckdb.connect(
+    database = duckdb.connect(
         ":memory:",
         config={
             "memory_limit": f"{memory_limit_gb * 1e9:.0f}B",
@@ -32,6 +33,8 @@ def open_database(memory_limit_gb: float = MEMORY_LIMIT_GB) -> duckdb.DuckDBPyCo
             "preserve_insertion_order": "false",  # the default keeps more in memory
         },
     )
+    database.execute(_NO_PROGRESS)
+    return database
 
 
 def create_view(
@@ -73,6 +76,7 @@ def iterate_batches(
     Further queries may run meanwhile: each call has a connection of its own to the database.
     """
     with database.cursor() as cursor:
+        cursor.execute(_NO_PROGRESS)
         yield from cursor.sql(query, params=parameters).to_arrow_reader(batch_rows)
 
 

@@ -21,10 +21,18 @@ def execute(
     config: ExecutorConfig,
     is_stopping: Callable[[], bool],
 ) -> Generator[Receipt, None, None]:
-    """Work on shards and yield each one's receipt as soon as it is committed, in any order.
+    """Run shards and yield the receipt of each as soon as it is committed, in any order.
 
     Args:
-        is_stopping: once true, no further shard is begun.
+        plan: plan of the run.
+        stages: stages of the job, in order.
+        sink: sink of the job.
+        shard_ids: shards to run.
+        config: place and number of workers.
+        is_stopping: returns whether to begin no further shard.
+
+    Raises:
+        PipelineError: a stage or the sink failed as a whole, or workers died too often.
     """
     if config.executor == "inline" or not shard_ids:
         return _execute_inline(plan, stages, sink, shard_ids, config, is_stopping)

@@ -11,32 +11,32 @@ from pipeline.worker import WorkerLimits
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorConfig(WorkerLimits):
-    """Where and with how many workers a job runs; never changes its bytes."""
+    """Place and number of workers of a job. They never change its bytes."""
 
     executor: Literal["inline", "ray"] = "inline"
-    """``inline``: one worker process on this machine. ``ray``: every stage is a pool of Ray actors."""
+    """Place of the work: ``inline``, one worker process on this machine, or ``ray``, a pool of actors per stage."""
 
     workers: int = 1
-    """Most Ray actors of each stage, and of the sink."""
+    """Maximum number of Ray actors of each stage, and of the sink."""
 
     ray_address: str | None = None
-    """A cluster's address, or ``auto``; without it Ray is started on this machine."""
+    """Address of a cluster, or ``auto``; by default Ray is started on this machine."""
 
     working_dir: Path | None = None
-    """A checkout to ship to the nodes of a cluster; without it they must share this one's path."""
+    """Checkout to copy to the nodes of a cluster; by default they must have it under the same path."""
 
     max_restarts: int = 2
-    """How often a shard whose Ray worker or node died is tried again before the run stops."""
+    """Number of times that a shard is tried again after its Ray worker or node died; then the run stops."""
 
     max_shards_in_flight: int | None = None
-    """Most shards that are begun and not yet committed on Ray: what bounds memory, whatever the size of the job.
-    Where not given, one for each worker of each stage and of the sink, and one waiting for each of them."""
+    """Maximum number of shards on Ray that are begun and not committed; it bounds memory, whatever the size of the job.
+    By default two for each worker of each stage and of the sink: one in work and one waiting."""
 
     start_timeout_s: float = 300.0
-    """How long to wait until a cluster has room for one worker of each stage."""
+    """Seconds to wait until a cluster has room for one worker of each stage."""
 
     grace_s: float = 20.0
-    """After SIGTERM, how long the shards in flight may take to finish before they are given up."""
+    """Seconds that the shards in flight may take to finish after SIGTERM; then they are given up."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,6 +47,8 @@ class ExecutorConfig(WorkerLimits):
         if self.max_restarts < 0:
             raise ValueError(f"max_restarts must be at least 0, got {self.max_restarts}")
         if self.grace_s <= 0 or self.start_timeout_s <= 0:
-            raise ValueError("grace_s and start_timeout_s must be positive")
+            raise ValueError(
+                f"grace_s and start_timeout_s must be positive, got {self.grace_s} and {self.start_timeout_s}"
+            )
         if self.executor == "inline" and (self.workers > 1 or self.ray_address):
             raise ValueError("the inline executor has one worker and no cluster; choose --executor ray")

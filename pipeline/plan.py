@@ -1,8 +1,8 @@
 """The plan of a run: an immutable list of all its shards and their inputs, made once before any work.
 
-``RUN/plan/plan.json`` is the header: schema version, name, fingerprint, seed, counts, and the hash of
-``RUN/plan/items.<hash>.parquet``, which holds one row group per shard, so that a worker reads only its own shard. The
-header is created last and never overwritten: without it there is no plan, and of two planners the first wins.
+``RUN/plan/plan.json`` is the header: schema version, name, fingerprint, seed, counts, and the hash of the items.
+``RUN/plan/items.<hash>.parquet`` has one row group per shard, so a worker reads only its own shard. The header is
+created last and never overwritten: without it there is no plan, and the first of two planners wins.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ class PlanRow:
     """One input of a job."""
 
     key: str
-    """Unique within the plan."""
+    """Name of the item, unique within the plan."""
 
     payload: Mapping[str, Any] = field(default_factory=dict)
-    """JSON values."""
+    """JSON values for the stages."""
 
     group: str = ""
-    """Shards never mix groups, such as the splits of a data set; letters, digits, ``_`` and ``-``."""
+    """Group, such as a split: shards never mix groups. Letters, digits, ``_`` and ``-``; empty by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSettings:
-    """What decides a run's bytes. A run folder belongs to one value of it for ever."""
+    """Settings that decide a run's bytes. They never change in a run folder."""
 
     name: str
     fingerprint: Mapping[str, Any]
@@ -73,14 +73,14 @@ class PlanSettings:
             raise ValueError(f"items_per_shard must be at least 1, got {self.items_per_shard}")
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values, just as a plan read from disk has them (tuples become lists)."""
+        """Return JSON values, as a plan read from disk has them (tuples become lists)."""
         record: dict[str, Any] = json.loads(json.dumps({**vars(self), "fingerprint": dict(self.fingerprint)}))
         return record
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A plan on disk, by its header; items are read shard by shard with ``ShardItems``."""
+    """Header of a plan on disk; ``ShardItems`` reads the items shard by shard."""
 
     run: UPath
     settings: PlanSettings
@@ -88,10 +88,10 @@ class Plan:
     """Shard id to number of items, in the order of the row groups."""
 
     items_sha256: str
-    """Of the Parquet file of items, which is named by it."""
+    """Hash of the Parquet file of items, a part of its name."""
 
     plan_hash: str
-    """SHA-256 of the header, hence of everything; every receipt carries it."""
+    """SHA-256 of the header, and so of the whole plan; every receipt has it."""
 
     @property
     def num_items(self) -> int:
@@ -116,7 +116,7 @@ def open_plan(run: Location) -> Plan:
         if record["schema_version"] != SCHEMA_VERSION:
             raise PipelineError(
                 f"{path} has schema version {record['schema_version']}, this code reads {SCHEMA_VERSION}; "
-                "make the run again in a new folder"
+                "run the job in a new folder"
             )
         settings = PlanSettings(**record["settings"])
         shards, items_sha256 = dict(record["shards"]), str(record["items_sha256"])
@@ -129,7 +129,12 @@ def open_plan(run: Location) -> Plan:
 
 
 def open_or_make_plan(run: Location, settings: PlanSettings, rows: Iterable[PlanRow]) -> Plan:
-    """The plan of a run: made from ``rows`` at the first call, read and checked at every later one.
+    """Return the plan of a run: make it of ``rows`` at the first call, read and check it at later ones.
+
+    Args:
+        run: folder, or prefix of an object store.
+        settings: settings that decide the bytes.
+        rows: inputs in order, unused if there is a plan.
 
     Raises:
         PipelineError: the folder holds the plan of other settings (they are named) or a damaged one, or
@@ -142,21 +147,21 @@ def open_or_make_plan(run: Location, settings: PlanSettings, rows: Iterable[Plan
     if changed := _list_differences(plan.settings.to_json(), settings.to_json()):
         raise PipelineError(
             f"{run} was planned with other settings: {'; '.join(changed)}. "
-            f"Choose another output folder, go back to those settings, or remove {run} to start anew"
+            f"Choose another output folder, restore those settings, or remove {run} to start again"
         )
     get_verified_items(plan)
     return plan
 
 
 def remove_run(run: Location) -> None:
-    """Remove a run with all that it delivered; without its header, the first to go, nothing takes it for a run."""
+    """Remove a run with all its files."""
     run = resolve_location(run)
-    (run / "plan" / "plan.json").unlink(missing_ok=True)
+    (run / "plan" / "plan.json").unlink(missing_ok=True)  # first: a folder without it is no run
     remove_tree(run)
 
 
 def get_verified_items(plan: Plan) -> Path:
-    """A local path of the plan's items, after their hash was checked.
+    """Return a local path of the plan's items, after a check of their hash.
 
     Raises:
         PipelineError: they are missing or damaged.
@@ -171,7 +176,7 @@ def get_verified_items(plan: Plan) -> Path:
 
 
 class ShardItems:
-    """Reads the items of one shard at a time; opens the file at the first and keeps it for the next."""
+    """Reader of the items of one shard at a time; it keeps the file open."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -187,7 +192,7 @@ class ShardItems:
         )
 
     def read(self, shard_id: str) -> list[Item]:
-        """The items of a shard, in the plan's order."""
+        """Return the items of a shard, in the plan's order."""
         table = self._file.read_row_group(self._row_groups[shard_id])
         keys, payloads = table["key"].to_pylist(), table["payload"].to_pylist()
         return [
@@ -197,7 +202,7 @@ class ShardItems:
 
 
 def compute_item_seed(settings: PlanSettings, key: str) -> int:
-    """``sha256(seed, name, key)`` as 63 bits: whatever the worker, batch or order."""
+    """Compute ``sha256(seed, name, key)`` as 63 bits; it does not depend on worker, batch or order."""
     digest = hashlib.sha256(f"{settings.seed}/{settings.name}/{key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
@@ -235,7 +240,7 @@ def _publish_plan(run: UPath, settings: PlanSettings, rows: Iterable[PlanRow]) -
 
 
 def _write_items(path: Path, settings: PlanSettings, rows: Iterable[PlanRow]) -> dict[str, int]:
-    """Stream rows to Parquet, a row group per shard; returns shard id to number of items."""
+    """Stream rows to Parquet, a row group per shard, and return shard id to number of items."""
     shards: dict[str, int] = {}
     options = {"use_dictionary": False, "write_statistics": False, "write_page_checksum": True}
     with pq.ParquetWriter(path, _ITEMS, compression="zstd", **options) as writer:
@@ -259,7 +264,7 @@ def _check_rows(rows: Iterable[PlanRow]) -> Iterator[PlanRow]:
 
 
 def _refuse_repeated_keys(items: Path) -> None:
-    """Raise an error that names a key that the file of items holds more than once."""
+    """Raise an error if the file of items holds a key more than once; name the key."""
     with open_database() as database:
         create_view(database, "items", [str(items)], {"key": "VARCHAR"})
         query = "SELECT key, count(*) FROM items GROUP BY key HAVING count(*) > 1 ORDER BY count(*) DESC, key LIMIT 1"
@@ -268,7 +273,7 @@ def _refuse_repeated_keys(items: Path) -> None:
 
 
 def _split_into_shards(rows: Iterable[PlanRow], items_per_shard: int) -> Iterator[tuple[str, list[PlanRow]]]:
-    """Cut rows into shards of one group each, holding at most one unfinished shard per group in memory."""
+    """Divide rows into shards of one group each, with at most one unfinished shard per group in memory."""
     open_shards: dict[str, list[PlanRow]] = {}
     num_shards: dict[str, int] = {}
 
@@ -294,7 +299,7 @@ def _format_payload(row: PlanRow) -> str:
 
 
 def _list_differences(planned: Any, now: Any, where: str = "") -> list[str]:
-    """``render.steps: 20 in the plan, 50 now`` for every leaf that differs."""
+    """Return ``render.steps: 20 in the plan, 50 now`` for each leaf that differs."""
     if planned == now:
         return []
     if isinstance(planned, dict) and isinstance(now, dict):

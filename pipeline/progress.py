@@ -1,4 +1,4 @@
-"""How far a run is: a live bar in a terminal, plain lines at intervals elsewhere."""
+"""Progress of a run: a live bar in a terminal, plain lines at intervals elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.report import Report
 
 
 class ProgressView:
-    """Shows a report while it grows. Rates count from the moment the view was made, not from earlier runs."""
+    """View of a report while it grows. Rates count from the start of the view, without earlier runs."""
 
     def __init__(self, report: Report, console: Console, *, interval_s: float = 10.0) -> None:
         self._report = report
@@ -37,12 +37,12 @@ class ProgressView:
         self._live.stop()
 
     def update(self) -> None:
-        """Tell that the report has grown."""
+        """Print a line if the report has grown and the interval has passed."""
         if not self._console.is_terminal and time.monotonic() - self._printed >= self._interval_s:
             self._print()
 
     def format_line(self) -> str:
-        """``format_progress`` at the rate since the view was made."""
+        """Return ``format_progress`` at the rate since the start of the view."""
         done = self._report.attempted - self._attempted_before
         return format_progress(self._report, done / max(time.monotonic() - self._started, 1e-9))
 
@@ -56,7 +56,7 @@ class ProgressView:
 
 
 def format_progress(report: Report, items_per_s: float) -> str:
-    """``demo: 3/10 shards, 96/320 samples, 41.2/s, 6 s left, 90 accepted, 4 rejected, 2 failed``."""
+    """Return ``demo: 3/10 shards, 96/320 samples, 41.2/s, 6 s left, 90 accepted, 4 rejected, 2 failed``."""
     waiting = report.num_items - report.attempted
     seconds = 0.0 if not waiting else waiting / items_per_s if items_per_s else None
     left = "time left unknown" if seconds is None else f"{format_duration(seconds)} left"
@@ -68,7 +68,7 @@ def format_progress(report: Report, items_per_s: float) -> str:
 
 
 def compute_recent_rate(receipts: Sequence[Receipt], window_s: float = 600.0) -> float:
-    """Items per second over the last minutes before the last receipt; 0 where less than two receipts tell."""
+    """Compute items per second over the last minutes before the last receipt; 0 for less than two receipts."""
     ordered = sorted(receipts, key=lambda receipt: receipt.finished_at)
     recent = [receipt for receipt in ordered if receipt.finished_at >= ordered[-1].finished_at - window_s]
     if len(recent) < 2:
@@ -78,7 +78,7 @@ def compute_recent_rate(receipts: Sequence[Receipt], window_s: float = 600.0) ->
 
 
 def format_duration(seconds: float) -> str:
-    """``42 s``, ``7 min`` or ``3.5 h``."""
+    """Return ``42 s``, ``7 min`` or ``3.5 h``."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,7 +1,7 @@
-"""The chain of stages on Ray: each stage, and the sink, is a bounded pool of actors; a shard is one call.
+"""Run stages on Ray: each stage, and the sink, is a bounded pool of actors, and a shard is one call.
 
-The driver holds references only. A shard goes from pool to pool through Ray's object store, and no more shards are in
-flight than the set limit. A call that is lost with its worker or node sends its shard back to the first stage.
+The driver holds references only. A shard passes from pool to pool through Ray's object store. The number of shards in
+flight is limited. If a worker or node dies, its shards start again at the first stage.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from pipeline.worker import StageHost, build_python_path
 
 SINK_RESOURCES = Resources(num_cpus=0.5)
 PATIENCE_S = 5.0
-"""So long a pool may be without actors before the others make room for it."""
+"""Seconds that a pool may be without actors before the other pools make room for it."""
 
-# Patterns of .gitignore: the slash keeps packages named data in.
+# Patterns of .gitignore: the slash excludes only the top folders, not packages named data.
 EXCLUDED_PATHS = [".git", ".venv", "/data", "/runs", "**/__pycache__"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Outcome:
-    """What the driver needs to know of a call; the shard itself stays in the object store."""
+    """Result of a call for the driver; the shard itself stays in the object store."""
 
     receipt: Receipt | None = None
     error: str = ""
@@ -50,7 +50,7 @@ class _Outcome:
 
 
 class _Actor:
-    """One worker of a pool."""
+    """Worker of a pool."""
 
     def __init__(self, plan: Plan, stage_specs: StageSpecs, stage_host: bytes, config: ExecutorConfig) -> None:
         self._runner = ShardRunner(plan, stage_specs, stage_host, config)
@@ -59,7 +59,7 @@ class _Actor:
         return True
 
     def run(self, shard_id: str, work: ShardWork | None) -> tuple[_Outcome, ShardWork | None]:
-        """Take a shard, from the plan or from the pool before, through this pool's step."""
+        """Run this pool's step on a shard, from the plan or from the pool before."""
         try:
             done = self._runner.run(work or self._runner.begin(shard_id))
         except Exception as error:  # noqa: BLE001 - the worker's boundary; the driver raises it
@@ -77,19 +77,19 @@ class _Call:
 
 @dataclass(kw_only=True)
 class _Pool:
-    """The actors of one step, and the shards that wait for them."""
+    """Actors of one step, and the shards that wait for them."""
 
     name: str
     resources: Resources
     make: Callable[[], Any]
-    """A new actor's handle."""
+    """Function that returns the handle of a new actor."""
 
     starting: dict[Any, Any] = field(default_factory=dict)
-    """Reference to ``is_ready`` to actor: new, or to be heard of again."""
+    """Actors that must answer before use, new or after a loss, by the reference of ``is_ready``."""
 
     idle: list[Any] = field(default_factory=list)
     busy: dict[Any, tuple[Any, _Call, Any]] = field(default_factory=dict)
-    """Reference to the outcome to actor, call, and reference to the work."""
+    """Actor, call and reference of the work, by the reference of the outcome."""
 
     queue: deque[_Call] = field(default_factory=deque)
 
@@ -112,7 +112,7 @@ class _Pool:
             self.busy[outcome] = (actor, call, work)
 
     def shrink(self) -> None:
-        """Give back what is not at work, but for one actor."""
+        """Stop the actors without work, except one."""
         spare = self.idle if self.busy else self.idle[1:]
         for actor in (*self.starting.values(), *spare):
             ray.kill(actor)
@@ -132,10 +132,10 @@ def execute_on_ray(
     config: ExecutorConfig,
     is_stopping: Callable[[], bool],
 ) -> Generator[Receipt, None, None]:
-    """Yield the receipts of shards. Uses the Ray session of this process if there is one.
+    """Yield the receipts of shards, in any order, from this process's Ray session or a new one.
 
     Raises:
-        PipelineError: a stage or the sink failed as a whole, workers died too often, or Ray is not there.
+        PipelineError: a stage or the sink failed as a whole, workers died too often, or Ray did not start.
     """
     pools = [
         *(_build_pool(stage.name, stage.resources, plan, [stage], None, config) for stage in stages),
@@ -165,7 +165,7 @@ def _build_pool(
 
 
 class _Driver:
-    """Feeds the first pool, hands shards on, and brings lost ones back."""
+    """Scheduler that passes shards from pool to pool and restarts lost ones."""
 
     def __init__(
         self,
@@ -201,7 +201,7 @@ class _Driver:
                         yield from self._handle_done(pool, next_pool, reference)
 
     def _resize_pools(self) -> None:
-        """One actor for each pool comes first: as long as one has none, the others do not grow."""
+        """Start actors: first one for each pool; while a pool has none, the others do not grow."""
         for pool in self._pools:
             pool.dispatch()
         lacking = [pool for pool in self._pools if not pool.num_live]
@@ -212,7 +212,7 @@ class _Driver:
             names = ", ".join(f"{pool.name} ({_format_resources(pool.resources)})" for pool in lacking)
             raise PipelineError(
                 f"no worker could be started within {self._config.start_timeout_s:g} s for {names}; "
-                f"has the cluster lost a node? {self._last_loss} Run the same command again to go on"
+                f"has the cluster lost a node? {self._last_loss} Run the same command again to resume"
             )
         for pool in self._pools:
             if pool in lacking:
@@ -252,12 +252,12 @@ class _Driver:
             yield outcome.receipt
 
     def _handle_lost(self, pool: _Pool, actor: Any, call: _Call, error: Exception) -> None:
-        """Begin the shard anew, and use no actor again before it has answered: a whole node may be gone."""
+        """Start the shard again. A whole node may be gone, so each idle actor must answer before use."""
         losses = self._losses[call.shard_id] = self._losses.get(call.shard_id, 0) + 1
         if losses > self._config.max_restarts:
             raise PipelineError(
                 f"shard {call.shard_id} was lost {losses} times with its Ray worker or node: {_format_error(error)}; "
-                "run the same command again to go on"
+                "run the same command again to resume"
             ) from error
         pool.poll_actor(actor)
         for other in self._pools:
@@ -269,7 +269,7 @@ class _Driver:
 
 @contextmanager
 def open_ray_session(config: ExecutorConfig, needs: Sequence[Resources]) -> Iterator[None]:
-    """A Ray session that can hold all pools; ends with the block, unless it was there before."""
+    """Open a Ray session that can hold all pools; it ends with the block, unless it was open before."""
     if ray.is_initialized():
         yield
         return
@@ -280,7 +280,7 @@ def open_ray_session(config: ExecutorConfig, needs: Sequence[Resources]) -> Iter
         runtime_env |= {"working_dir": str(config.working_dir), "excludes": EXCLUDED_PATHS}
     init_options: dict[str, Any] = {"address": config.ray_address}
     if config.ray_address is None:
-        # These CPUs are tickets, not cores: with fewer of them than pools ask for, pools would wait for each other.
+        # These CPUs are tokens, not cores: with fewer than the pools need, the pools would wait for each other.
         num_cpus = 1 + math.ceil(config.workers * sum(need.num_cpus for need in needs))
         init_options = {"address": "local", "_node_ip_address": "127.0.0.1", "num_cpus": num_cpus}
         init_options |= {"include_dashboard": False}
@@ -303,7 +303,7 @@ def open_ray_session(config: ExecutorConfig, needs: Sequence[Resources]) -> Iter
 
 
 def _refuse_silent_address(address: str | None) -> None:
-    """Ray itself would try for minutes."""
+    """Refuse an address that does not answer; Ray itself would try for minutes."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         return
@@ -316,11 +316,11 @@ def _refuse_silent_address(address: str | None) -> None:
 
 
 def _wait_for_resources(pools: Sequence[_Pool], config: ExecutorConfig) -> None:
-    """One worker of every pool must fit at the same time; a cluster may still be growing."""
+    """Wait until one worker of every pool fits at the same time, since a cluster may still be growing."""
     deadline = time.monotonic() + (config.start_timeout_s if config.ray_address else 0)
     while shortage := _describe_shortage([pool.resources for pool in pools]):
         if time.monotonic() > deadline:
-            raise PipelineError(f"one worker of each stage needs {shortage}; ask for less, or use a larger machine")
+            raise PipelineError(f"one worker of each stage needs {shortage}; request less, or use a larger machine")
         time.sleep(1)
 
 
@@ -337,6 +337,6 @@ def _format_resources(resources: Resources) -> str:
 
 
 def _format_error(error: Exception) -> str:
-    """The first line, which says what happened, and the last, which says why."""
+    """Return the first line of an error, the event, and the last line, the cause."""
     lines = re.sub(r"\x1b\[\d+m", "", str(error)).strip().splitlines() or [type(error).__name__]
     return " ... ".join(dict.fromkeys(line.strip() for line in (lines[0], lines[-1])))

@@ -1,6 +1,6 @@
-"""Receipts: what was delivered, shard by shard. Readers go by receipts alone, never by the names in a folder.
+"""Receipts: proof of the delivery of each shard. Readers use receipts alone, never the names in a folder.
 
-``RUN/receipts/<shard>.json`` names the files of the one attempt that counts, with their sizes and hashes.
+``RUN/receipts/<shard>.json`` names the files of the attempt that counts, with their sizes and hashes.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class PublishedFile:
 
     def __post_init__(self) -> None:
         if "/" in self.name or self.name.startswith("."):
-            raise ValueError(f"a delivered file lies in RUN/shards, got the name {self.name!r}")
+            raise ValueError(f"a file name must have no '/' and no '.' at its start, got {self.name!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """One shard's delivery. Every item of its plan is accounted for."""
+    """Delivery of one shard. It accounts for every item of the plan."""
 
     shard_id: str
     plan_hash: str
@@ -53,18 +53,18 @@ class Receipt:
     attempted: int
     accepted: int
     rejected: Mapping[str, int] = field(default_factory=dict)
-    """Reason to count."""
+    """Number of rejected items by reason."""
 
     failed: Mapping[str, int] = field(default_factory=dict)
-    """Exception's type, or how the process ended, to count."""
+    """Number of failed items by the exception's type, or by the way the process ended."""
 
     summary: Mapping[str, int | float | str] = field(default_factory=dict)
-    """The sink's figures."""
+    """Figures of the sink."""
 
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
 
     finished_at: float
-    """Seconds since 1970 by the clock of the machine that committed."""
+    """Time of the commit in seconds since 1970, by the clock of that machine."""
 
     def __post_init__(self) -> None:
         accounted = self.accepted + sum(self.rejected.values()) + sum(self.failed.values())
@@ -72,12 +72,12 @@ class Receipt:
             raise ValueError(f"shard {self.shard_id}: {self.attempted} items attempted, {accounted} accounted for")
 
     def to_bytes(self) -> bytes:
-        """As the JSON file that ``from_bytes`` reads."""
+        """Return the JSON file that ``from_bytes`` reads."""
         return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1).encode()
 
     @staticmethod
     def from_bytes(content: bytes, origin: str) -> Receipt:
-        """The inverse of ``to_bytes``.
+        """Parse the content that ``to_bytes`` returned.
 
         Raises:
             PipelineError: the content is damaged or of another schema version; names ``origin``.
@@ -99,11 +99,11 @@ class Receipt:
 
 
 def read_receipts(run: Location, *, allow_partial: bool = False) -> list[Receipt]:
-    """The receipts of a run, sorted by shard id.
+    """Read the receipts of a run, sorted by shard id.
 
     Args:
-        run: a folder, or a prefix of an object store.
-        allow_partial: do not insist that every shard of the plan has one.
+        run: folder, or prefix of an object store.
+        allow_partial: accept a run that is not finished.
 
     Raises:
         PipelineError: the run is missing, unfinished, or damaged.
@@ -122,7 +122,7 @@ def read_receipts(run: Location, *, allow_partial: bool = False) -> list[Receipt
 
 
 def list_runs(root: Location) -> list[UPath]:
-    """The runs that lie directly in a folder, by name; the folder itself if it is a run."""
+    """Return the runs directly in a folder, by name; the folder itself if it is a run."""
     root = resolve_location(root)
     if (root / "plan" / "plan.json").exists():
         return [root]
@@ -133,7 +133,7 @@ def list_runs(root: Location) -> list[UPath]:
 
 
 def get_verified_path(run: Location, receipt: Receipt, role: str) -> Path:
-    """A local path of a delivered file, after its size and hash were checked.
+    """Return a local path of a published file, after a check of its size and hash.
 
     Raises:
         PipelineError: the shard has no such role, or the file is gone or was changed.
@@ -171,7 +171,7 @@ def list_verified_paths(run: Location, role: str, *, allow_partial: bool = False
 
 
 def read_ledger(run: Location, receipt: Receipt) -> list[dict[str, str]]:
-    """One row for each item that was not accepted: key, outcome, reason, detail, stage."""
+    """Read a row for each item that was not accepted: key, outcome, reason, detail, stage."""
     lines = get_verified_path(run, receipt, "ledger").read_text().splitlines()
     return [json.loads(line) for line in lines]
 
@@ -185,7 +185,7 @@ def read_attachments(run: Location, receipt: Receipt) -> list[dict[str, Any]]:
 
 
 def make_damage_error(run: Location, receipt: Receipt, file: PublishedFile, what: str) -> PipelineError:
-    """The error for a delivered file that is not what its receipt says."""
+    """Return the error for a published file that differs from its receipt."""
     return PipelineError(
         f"{run / 'shards' / file.name} {what}; delete {run / 'receipts' / receipt.shard_id}.json "
         "and run the command that made it again to redo this shard"

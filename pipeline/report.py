@@ -1,4 +1,4 @@
-"""What became of a run's items: the sums over its receipts."""
+"""Report of a run: the sums over its receipts."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pipeline.storage import write_atomic
 
 @dataclass(kw_only=True)
 class Report:
-    """Grows receipt by receipt; attempted = accepted + rejected + failed at any time."""
+    """Sums over the receipts so far; attempted = accepted + rejected + failed at any time."""
 
     name: str
     run: UPath
     plan_hash: str
     num_shards: int
-    """Of the plan."""
+    """Number of shards in the plan."""
 
     num_items: int
-    """Of the plan."""
+    """Number of items in the plan."""
 
     shards_done: int = 0
     attempted: int = 0
@@ -32,7 +32,7 @@ class Report:
     rejected: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     summary: Counter[str] = field(default_factory=Counter)
-    """Sums of the sinks' figures, as far as they are numbers."""
+    """Sums of the sinks' figures that are numbers."""
 
     stage_seconds: Counter[str] = field(default_factory=Counter)
     """Working time per stage, summed over workers."""
@@ -75,7 +75,7 @@ class Report:
         return self.shards_done == self.num_shards
 
     def add(self, receipt: Receipt) -> None:
-        """Count one shard."""
+        """Add the figures of one shard."""
         self.shards_done += 1
         self.attempted += receipt.attempted
         self.accepted += receipt.accepted
@@ -85,14 +85,14 @@ class Report:
         self.stage_seconds.update(receipt.stage_seconds)
 
     def write(self) -> UPath:
-        """Write ``RUN/report.json``; returns its path."""
+        """Write ``RUN/report.json`` and return its path."""
         path = self.run / "report.json"
         record = {**vars(self), "run": str(self.run), "is_complete": self.is_complete}
         write_atomic(path, json.dumps(record, indent=1).encode())
         return path
 
     def format_lines(self) -> list[str]:
-        """A summary for people."""
+        """Return the lines of a summary."""
         state = "finished" if self.is_complete else "not finished"
         return [
             f"{self.name}: {state}, {self.shards_done:,} of {self.num_shards:,} shards, {self.wall_seconds:.1f} s",
@@ -103,7 +103,7 @@ class Report:
         ]
 
     def format_details(self) -> list[str]:
-        """Reasons, the sinks' figures, and how the working time is shared."""
+        """Return lines with the reasons, the sinks' figures, and the stages' shares of the working time."""
         text = [f"  rejected {count:>8,}  {reason}" for reason, count in self.rejected.most_common()]
         text += [f"  failed   {count:>8,}  {reason}" for reason, count in self.failed.most_common()]
         if self.summary:

@@ -1,4 +1,4 @@
-"""Run a job: plan it once, do the shards that have no receipt yet, report. To resume, call it again."""
+"""Run a job: plan it once, run the shards without a receipt, report. To resume, call it again."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from pipeline.storage import Location, get_local_path, resolve_location
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is to be done: inputs, the stages that each item passes, and the sink that writes a shard."""
+    """Inputs, the stages that each item passes, and the sink that writes a shard."""
 
     name: str
     fingerprint: Mapping[str, Any]
-    """All that decides the output, as JSON values: configuration, inputs, versions of code and models."""
+    """JSON values of all that decides the output: configuration, inputs, versions of code and models."""
 
     inputs: Callable[[], Iterable[PlanRow]]
-    """Called once, when the plan is made; may stream."""
+    """Function that returns the inputs, called once to make the plan; it may stream."""
 
     items_per_shard: int
     seed: int
@@ -80,13 +80,13 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """When a run is not worth going on with."""
+    """Limits at which a run stops."""
 
     max_failure_rate: float = 0.05
-    """Largest share of failed items; rejected ones do not count."""
+    """Maximum share of failed items, 0 to 1; rejected items do not count."""
 
     min_attempted: int = 100
-    """Judge no earlier than after so many items, or at the end."""
+    """Number of attempted items from which on the limit applies; at the end it always does."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_failure_rate <= 1:
@@ -100,19 +100,23 @@ def run_job(
     limits: Limits | None = None,
     console: Console | None = None,
 ) -> Report:
-    """Run a job into a folder or a prefix of an object store, or go on with it there.
+    """Run a job into a folder or a prefix of an object store, or resume it there.
 
-    SIGTERM, the notice of Slurm and Kubernetes, lets the shards in flight finish within ``executor.grace_s``.
+    After SIGTERM, which Slurm and Kubernetes send, the shards in flight finish within ``executor.grace_s``.
 
     Args:
-        console: where progress and the summary go; standard error by default.
+        job: inputs, stages and sink.
+        output: folder of the run.
+        executor: place and number of workers.
+        limits: limits at which the run stops.
+        console: console for progress and the summary; standard error by default.
 
     Returns:
         The finished report, as in ``output/report.json``.
 
     Raises:
-        PipelineError: with one line that says what to do.
-        Preempted: after SIGTERM; the same call goes on.
+        PipelineError: the run cannot start or continue; names the remedy in one line.
+        Preempted: after SIGTERM; the same call resumes.
     """
     console, limits, started = console or Console(stderr=True), limits or Limits(), time.monotonic()
     executor, run = executor or ExecutorConfig(), resolve_location(output)
@@ -147,7 +151,7 @@ def run_job(
 
 
 def _iterate_rows(job: Job) -> Iterator[PlanRow]:
-    """Call ``inputs`` only when the first row is wanted: a resumed run does not read them again."""
+    """Yield the inputs; call ``inputs`` at the first row only, since a resumed run reads none."""
     yield from job.inputs()
 
 
@@ -162,13 +166,13 @@ def _check_failures(report: Report, limits: Limits) -> None:
         f"{report.name}: {failed} of {report.attempted} items failed, more than the limit of "
         f"{limits.max_failure_rate:.1%}; the worst reason is {reason} ({count} items), "
         f"see `python -m workflows.status {report.run} --failures`. "
-        "Mend the cause and start in a new folder, or allow a higher rate"
+        "Fix the cause and start in a new folder, or allow a higher rate"
     )
 
 
 @contextmanager
 def _watch_sigterm(name: str, grace_s: float) -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM has come; ``grace_s`` later the block is left."""
+    """Give a function that returns whether SIGTERM has come; ``grace_s`` later the block ends."""
     stop_requested = threading.Event()
 
     def handle_sigterm(*_: object) -> None:
@@ -191,12 +195,12 @@ def _watch_sigterm(name: str, grace_s: float) -> Iterator[Callable[[], bool]]:
 
 
 def _make_preempted(name: str) -> Preempted:
-    return Preempted(f"{name} was asked to stop; what is committed stays, run the same command again to go on")
+    return Preempted(f"{name} was asked to stop; committed shards stay, run the same command again to resume")
 
 
 @contextmanager
 def _lock_run(run: UPath) -> Iterator[None]:
-    """Keep a second run out of a local folder: a courtesy that saves work, receipts alone keep the output right."""
+    """Keep a second run out of a local folder. This saves work only: receipts alone keep the output correct."""
     try:
         here = get_local_path(run)
         if here is None:
@@ -208,7 +212,7 @@ def _lock_run(run: UPath) -> Iterator[None]:
             _lock_descriptor(lock.fileno(), run)
             yield
     except OSError as error:
-        raise PipelineError(f"run {run} stopped: {error}; mend that and run the same command again") from error
+        raise PipelineError(f"run {run} stopped: {error}; fix the cause and run the same command again") from error
 
 
 def _lock_descriptor(descriptor: int, run: UPath) -> None:

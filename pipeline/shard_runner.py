@@ -16,10 +16,10 @@ from pipeline.worker import StageHost, Worker, WorkerLimits
 
 @dataclass(frozen=True)
 class StageSpecs:
-    """What one who watches over a bench knows of it."""
+    """Names and batch sizes of stages, without the stages themselves."""
 
     stages: Sequence[tuple[str, int]]
-    """Name and batch size."""
+    """Name and batch size of each stage."""
 
     has_sink: bool
 

@@ -1,4 +1,4 @@
-"""One shard's way through the stages: every item ends as accepted, rejected or failed, with its reason."""
+"""Take one shard through the stages: every item ends as accepted, rejected or failed, with its reason."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MAX_ATTACHMENTS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerRow:
-    """An item that was not accepted."""
+    """Item that was not accepted."""
 
     key: str
     outcome: Literal["rejected", "failed"]
     reason: str
-    """The stage's own for rejected items; for failed ones the exception's type, or how the process ended."""
+    """Reason that the stage gave; for failed items the exception's type, or the way the process ended."""
 
     detail: str
     stage: str
@@ -31,15 +31,15 @@ class LedgerRow:
 
 @dataclass(kw_only=True)
 class ShardWork:
-    """One shard on its way from stage to stage."""
+    """Items of one shard between two stages."""
 
     shard_id: str
     attempted: int
     items: list[SerializedItem]
-    """What is still alive, in the plan's order: ``Item`` at first, then whatever the last stage gave."""
+    """Remaining items in the plan's order: ``Item`` at first, then the results of the last stage."""
 
     ledger: list[LedgerRow] = field(default_factory=list)
-    """The rest, by stage and then in the plan's order."""
+    """Other items, by stage and then in the plan's order."""
 
     stage_seconds: dict[str, float] = field(default_factory=dict)
     num_attachments: Counter[str] = field(default_factory=Counter)
@@ -47,7 +47,7 @@ class ShardWork:
 
     @staticmethod
     def begin(items: ShardItems, shard_id: str) -> ShardWork:
-        """A shard before its first stage."""
+        """Return a shard before its first stage."""
         read = [serialize_item(item) for item in items.read(shard_id)]
         return ShardWork(shard_id=shard_id, attempted=len(read), items=read)
 
@@ -59,15 +59,19 @@ class ShardWork:
         self.ledger.append(row)
 
     def count(self, outcome: Literal["rejected", "failed"]) -> dict[str, int]:
-        """Reason to number of items."""
+        """Return the number of items by reason."""
         return dict(sorted(Counter(row.reason for row in self.ledger if row.outcome == outcome).items()))
 
 
 def run_stage(worker: Worker, index: int, name: str, batch_size: int, work: ShardWork) -> None:
-    """Pass what is alive in a shard through a stage, batch by batch.
+    """Process the remaining items of a shard by a stage, batch by batch.
 
     Args:
-        index: of the stage among the worker's.
+        worker: process that has the stage.
+        index: index of the stage in the worker.
+        name: name of the stage.
+        batch_size: maximum number of items of a batch.
+        work: shard, which is changed.
 
     Raises:
         PipelineError: the stage could not be set up, or the machine is to blame.
@@ -85,7 +89,7 @@ def run_stage(worker: Worker, index: int, name: str, batch_size: int, work: Shar
 
 
 def _process(worker: Worker, index: int, name: str, batch: list[SerializedItem]) -> list[SerializedItem | LedgerRow]:
-    """The results of a batch. If it fails, its halves are tried, so that only the guilty are quarantined."""
+    """Return the results of a batch. If it fails, try its halves, so that only the failing items are quarantined."""
     try:
         results = worker.process(index, batch)
     except ItemError as error:

@@ -1,4 +1,4 @@
-"""The one interface between the engine and the work: stages that map items, and a sink that writes them.
+"""Interface between the engine and the work: stages that map items, and a sink that writes them.
 
 A stage stores its configuration in ``__init__`` (it is pickled to workers), loads weights once per worker in
 ``setup`` and maps a batch of items to new items in ``process``. What is dropped carries a reason.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_check
 
 @runtime_checkable
 class Keyed(Protocol):
-    """Anything that flows through stages: it carries the key of the plan's row it came from."""
+    """Object that flows through stages, with the key of its row of the plan."""
 
     @property
     def key(self) -> str: ...
@@ -23,25 +23,25 @@ class Keyed(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One row of a plan: the unit that is accepted, rejected or failed."""
+    """Row of a plan: the unit that is accepted, rejected or failed."""
 
     key: str
-    """Unique within the plan; becomes the sample's key."""
+    """Name of the item, unique within the plan; becomes the sample's key."""
 
     seed: int
-    """``sha256(seed of the plan, name of the job, key)`` as 63 bits: the only randomness a stage may use."""
+    """Seed, ``sha256(seed of the plan, name of the job, key)`` as 63 bits: the only randomness of a stage."""
 
     payload: Mapping[str, Any]
-    """JSON values that the plan stored for this row."""
+    """JSON values that the plan has for this row."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
-    """An item that a stage dropped on purpose."""
+    """Item that a stage dropped on purpose."""
 
     key: str
     reason: str
-    """Short and countable, such as ``wrong_count``; the report counts by it."""
+    """Reason by which the report counts, such as ``wrong_count``."""
 
     detail: str = ""
     """Explanation of this one item for people."""
@@ -53,10 +53,10 @@ class Rejected:
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What one worker of a stage needs."""
+    """CPUs and GPUs of one worker of a stage."""
 
     num_cpus: float = 1.0
-    """Fractional for stages that mostly wait."""
+    """Number of CPUs, at least 0; use fractions for stages that mostly wait."""
 
     num_gpus: float = 0.0
 
@@ -70,15 +70,15 @@ Out = TypeVar("Out", bound=Keyed)
 
 
 class Stage(ABC, Generic[In, Out]):
-    """One step of a job, run in-process or as a pool of Ray actors."""
+    """Step of a job, run in-process or as a pool of Ray actors."""
 
     resources: Resources = Resources()
     batch_size: int = 32
-    """Most items of one ``process`` call; a batch never crosses a shard."""
+    """Maximum number of items of a ``process`` call; a batch never crosses a shard."""
 
     @property
     def name(self) -> str:
-        """Shown in progress and reports."""
+        """Name in progress and reports."""
         return type(self).__name__.removesuffix("Stage").lower()
 
     def setup(self) -> None:
@@ -114,17 +114,17 @@ class MapStage(Stage[In, Out]):
 
 @dataclass(frozen=True, kw_only=True)
 class SinkOutput:
-    """What a sink made of one shard."""
+    """Files and figures of one shard."""
 
     files: Mapping[str, Path]
-    """Role (``tar``, ``index``, ...) to a file inside the folder that the sink was given."""
+    """Files in the folder that the sink got, by role (``tar``, ``index``, ...)."""
 
     summary: Mapping[str, int | float | str] = field(default_factory=dict)
-    """Small figures for the receipt, such as the number of queries; the report adds numbers up over the shards."""
+    """Figures for the receipt, such as the number of queries; the report adds numbers up over the shards."""
 
 
 class Sink(ABC, Generic[In]):
-    """Writes the accepted items of one shard as files; the engine publishes them and commits the receipt."""
+    """Writer of the accepted items of one shard; the engine publishes the files and commits the receipt."""
 
     @abstractmethod
     def write(self, items: list[In], folder: Path) -> SinkOutput:

@@ -1,7 +1,7 @@
-"""Where a run lies: a local folder, or a prefix of an object store (``s3://``, ``gs://``) through fsspec.
+"""Storage of a run: a local folder, or a prefix of an object store (``s3://``, ``gs://``) through fsspec.
 
-Both offer what exactly-once needs: a file appears whole or not at all, ``create`` never overwrites (a hard link here,
-a conditional put there), and what is in a folder is known from one listing.
+Both offer three properties for exactly-once commits. A file appears completely or not at all. ``create`` never
+overwrites: it uses a hard link or a conditional put. One listing names all files of a folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Location = Path | UPath
 
 
 def resolve_location(path: Location | str) -> UPath:
-    """A path or URI, made absolute.
+    """Return a path or URI, made absolute.
 
     Raises:
         PipelineError: the URI's protocol needs a package that is not installed.
@@ -40,12 +40,12 @@ def resolve_location(path: Location | str) -> UPath:
 
 
 def get_local_path(path: Location) -> Path | None:
-    """The path on this machine; None in an object store."""
+    """Return the path on this machine; None in an object store."""
     return path if isinstance(path, Path) else None
 
 
 def create(path: UPath, content: bytes) -> bool:
-    """Put a new file in one step; false if there is one already, which is left as it is."""
+    """Create a file in one step, and return whether there was none; an existing file stays as it is."""
     if here := get_local_path(path):
         draft = _write_draft(here, content)
         try:
@@ -102,7 +102,7 @@ def replace_file(path: Location | str) -> Iterator[Path]:
 
 
 def publish_file(file: Path, path: UPath) -> None:
-    """Move a local file to a name that nobody else uses; ``sync`` its folder after the last one."""
+    """Move a local file to a unique name; ``sync`` its folder after the last file."""
     if here := get_local_path(path):
         sync(file)
         file.rename(here)
@@ -111,17 +111,17 @@ def publish_file(file: Path, path: UPath) -> None:
 
 
 def make_staging_folder(run: UPath, name: str) -> Path:
-    """A new local folder to write files into before they are delivered; local runs hold it, so that moving is free."""
+    """Make a local folder for files before they are published."""
     here = get_local_path(run)
     if here is None:
         return _make_temporary_folder(name)
-    folder = here / "attempts" / name
+    folder = here / "attempts" / name  # on the disk of the run, so that moving costs nothing
     folder.mkdir(parents=True)
     return folder
 
 
 def list_sizes(folder: UPath) -> dict[str, int]:
-    """Name to size in bytes of all that lies in a folder; empty where there is none."""
+    """Return the size in bytes of each entry of a folder, by name; empty if there is no folder."""
     if here := get_local_path(folder):
         if not here.is_dir():
             return {}
@@ -135,7 +135,7 @@ def list_sizes(folder: UPath) -> dict[str, int]:
 
 
 def read_files(folder: UPath, names: Iterable[str]) -> dict[str, bytes]:
-    """Name to content; from an object store many at a time."""
+    """Read files of a folder, by name; from an object store many at a time."""
     if here := get_local_path(folder):
         return {name: (here / name).read_bytes() for name in names}
     paths = [f"{folder.path}/{name}" for name in names]
@@ -144,7 +144,7 @@ def read_files(folder: UPath, names: Iterable[str]) -> dict[str, bytes]:
 
 
 def remove(folder: UPath, names: Iterable[str]) -> None:
-    """Remove files, and folders of a local run; what is gone already is no error."""
+    """Remove files, and folders of a local run; missing ones are no error."""
     here = get_local_path(folder)
     if here is None:
         paths = [f"{folder.path}/{name}" for name in names]
@@ -160,12 +160,12 @@ def remove(folder: UPath, names: Iterable[str]) -> None:
 
 
 def remove_tree(folder: UPath) -> None:
-    """Remove a folder with all that is in it."""
+    """Remove a folder and its contents."""
     folder.fs.rm(folder.path, recursive=True)
 
 
 def fetch_local_copy(path: UPath, sha256: str) -> Path:
-    """The file itself, or of an object store's its copy in ``RESVG_CACHE`` (``~/.cache/resvg``), kept by its hash."""
+    """Return a local file itself, or a copy by its hash in ``RESVG_CACHE`` (default ``~/.cache/resvg``)."""
     if here := get_local_path(path):
         return here
     copy = Path(os.environ.get("RESVG_CACHE", "~/.cache/resvg")).expanduser() / sha256[:2] / sha256
@@ -190,13 +190,13 @@ def sync(path: Path) -> None:
 
 
 def compute_sha256(path: Path) -> str:
-    """SHA-256 of a file as 64 hex digits."""
+    """Compute the SHA-256 of a file as 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _make_temporary_folder(name: str) -> Path:
-    """A new one below the system's; what processes of this machine that are gone left there is removed."""
+    """Make a folder below the system's temporary one, and remove those of dead processes of this machine."""
     top, owner = Path(tempfile.gettempdir()), f"resvg.{socket.gethostname()}"
     for left in top.glob(f"{owner}.*"):
         process = left.name.removeprefix(f"{owner}.").split(".")[0]
@@ -206,7 +206,7 @@ def _make_temporary_folder(name: str) -> Path:
 
 
 def _write_draft(path: Path, content: bytes) -> Path:
-    """A flushed file beside ``path``, under a name that no reader looks at."""
+    """Write and flush a file beside ``path``, under a name that readers ignore."""
     draft = path.with_name(f".{path.name}.{uuid4().hex[:12]}.tmp")
     try:
         draft.write_bytes(content)

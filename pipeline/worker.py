@@ -1,9 +1,8 @@
-"""The process that does the work: stages and sink live in a child process, watched by the one that plans and commits.
+"""Run stages and sink in a child process, which the parent watches.
 
-A stage may raise, end its process, run for ever or eat all memory. The parent notices, starts another process and
-tries the batch once more as it was, since the death may have had nothing to do with it; whoever dies twice is told
-apart by halving (``pipeline.shard_stages``). Items travel sealed, so that the parent never loads what they are made of
-and a second try gets them as they were.
+A stage may raise, end its process, run without end or use all memory. The parent then starts another process and tries
+the same batch once more, since the batch may not be the cause. If it fails twice, ``pipeline.shard_stages`` halves it.
+Items travel pickled: the parent never imports their classes, and a second try gets them unchanged.
 """
 
 from __future__ import annotations
@@ -31,31 +30,30 @@ from pipeline.stage import Keyed, Rejected, Sink, SinkOutput, Stage
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 MACHINE_ERRNOS = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EMFILE", "ENFILE", "ENOMEM")}
-"""Errors of the machine; no item is to blame."""
+"""Errors of the machine, which no item causes."""
 
 MAX_CONSECUTIVE_DEATHS = 5
-"""So many items in a row that each killed their process alone: it is not the items."""
+"""Number of items in a row that each end their process alone; then the run stops, since they are not the cause."""
 
 POLL_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerLimits:
-    """How a worker process runs, and what a batch may cost."""
+    """Limits of a worker process and of its batches."""
 
     isolate: bool = True
-    """Stages run in a process of their own. Without it a debugger reaches them, no limit is kept, and what kills them
-    kills the run."""
+    """Stages run in a child process. Turn it off to debug them; then no limit applies, and their crash ends the run."""
 
     batch_time_limit_s: float = 600.0
-    """A batch that takes longer is stopped, and its guilty items are quarantined; loading of weights is not timed."""
+    """Seconds that a batch may take; then its slow items are quarantined. Loading of weights is not timed."""
 
     memory_limit_gb: float | None = None
-    """The same for a worker process that holds more than so many gigabytes (10^9 bytes); no limit where not given."""
+    """Memory that a worker process may hold, in gigabytes (10^9 bytes); no limit by default."""
 
     threads: int = 1
-    """Threads of numerical libraries in each worker process. Their last digits depend on it, and with them the bytes:
-    go on with a run as it was begun."""
+    """Threads of numerical libraries in each worker process. Rounding, and with it the bytes, depends on it: resume a
+    run with the same number."""
 
     def __post_init__(self) -> None:
         if self.threads < 1:
@@ -66,14 +64,14 @@ class WorkerLimits:
 
 @dataclass(frozen=True, slots=True)
 class SerializedItem:
-    """An item on its way: its key, and the rest pickled."""
+    """Key of an item, and the item pickled."""
 
     key: str
     content: bytes
 
 
 class ItemError(Exception):
-    """A batch failed in a way that its items are to blame for."""
+    """Failure of a batch that its items caused."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
@@ -81,7 +79,7 @@ class ItemError(Exception):
 
 
 class WorkerDiedError(ItemError):
-    """The process did not survive the batch, or was not let go on."""
+    """End of a process during a batch, by itself or by a limit."""
 
 
 def serialize_item(item: Keyed) -> SerializedItem:
@@ -92,16 +90,16 @@ def serialize_item(item: Keyed) -> SerializedItem:
 
 
 class StageHost:
-    """Where stages and sink do their work: in the worker process, or here if they are not isolated."""
+    """Stages and sink, in the worker process, or in this one if they are not isolated."""
 
     def __init__(self, stages: Sequence[Stage[Any, Any]], sink: Sink[Any] | None) -> None:
         self._stages, self._sink = stages, sink
 
     def serialize(self) -> bytes:
-        """To be opened elsewhere.
+        """Pickle stages and sink for another process.
 
         Raises:
-            PipelineError: a stage or the sink holds what cannot travel.
+            PipelineError: a stage or the sink has an attribute that cannot be pickled.
         """
         try:
             content: bytes = cloudpickle.dumps(self)
@@ -113,7 +111,7 @@ class StageHost:
         return content
 
     def setup(self, index: int) -> None:
-        """Load what a stage needs."""
+        """Call ``setup`` of a stage."""
         stage = self._stages[index]
         try:
             stage.setup()
@@ -122,11 +120,11 @@ class StageHost:
             raise PipelineError(message) from error
 
     def process(self, index: int, batch: list[SerializedItem]) -> list[SerializedItem | Rejected]:
-        """Pass a batch through a stage.
+        """Process a batch by a stage.
 
         Raises:
-            ItemError: the stage raised, or broke its promise.
-            PipelineError: the machine or an input is to blame.
+            ItemError: the stage raised an error, or returned wrong results.
+            PipelineError: the machine or an input is the cause.
         """
         try:
             items = [pickle.loads(item.content) for item in batch]
@@ -137,11 +135,13 @@ class StageHost:
             raise
         except Exception as error:
             if isinstance(error, ConnectionError) or (isinstance(error, OSError) and error.errno in MACHINE_ERRNOS):
-                raise PipelineError(f"stage {self._stages[index].name!r}: {error}; mend that and run again") from error
+                raise PipelineError(
+                    f"stage {self._stages[index].name!r}: {error}; fix the cause and run again"
+                ) from error
             raise ItemError(type(error).__name__, _describe_error(error)) from error
 
     def write(self, items: list[SerializedItem], folder: Path) -> SinkOutput:
-        """Let the sink write a shard into the folder, without what a try that died may have left there."""
+        """Write a shard with the sink into the folder, after removing files of a try that died."""
         assert self._sink is not None
         for left in folder.iterdir():
             left.unlink()
@@ -173,11 +173,11 @@ class Worker:
         self._start()
 
     def process(self, index: int, batch: list[SerializedItem]) -> list[SerializedItem | Rejected]:
-        """``StageHost.process``; a batch that its process did not survive is tried a second time.
+        """Call ``StageHost.process``; a batch that ends its process is tried a second time.
 
         Raises:
-            DeathError: it died twice.
-            PipelineError: every item seems to kill its process, or the stage could not be set up.
+            WorkerDiedError: the process ended twice.
+            PipelineError: many items in a row ended their process, or the stage could not be set up.
         """
         try:
             results: list[SerializedItem | Rejected] = self._call_with_retry("process", index, batch)
@@ -193,7 +193,7 @@ class Worker:
         return results
 
     def write(self, items: list[SerializedItem], folder: Path) -> SinkOutput:
-        """``StageHost.write``."""
+        """Call ``StageHost.write``."""
         try:
             sink_output: SinkOutput = self._call_with_retry("write", None, items, folder)
         except WorkerDiedError as death:
@@ -201,7 +201,7 @@ class Worker:
         return sink_output
 
     def close(self) -> None:
-        """End the process."""
+        """Stop the process."""
         if self._process:
             self._process.kill()
         self._process = None
@@ -254,7 +254,7 @@ class Worker:
 
 
 class _Process:
-    """A Python process that runs ``main`` below. It ends when the parent does."""
+    """Python process that runs ``pipeline.worker_process``. It ends when the parent does."""
 
     def __init__(self, stage_host: bytes, limits: WorkerLimits) -> None:
         self._memory_limit_gb = limits.memory_limit_gb
@@ -301,21 +301,21 @@ class _Process:
 
 
 def build_python_path() -> str:
-    """Workers import what the parent can, whatever folder it was started from; Python's own folders are theirs."""
+    """Return the paths from which the parent imports, without Python's own folders, as ``PYTHONPATH``."""
     own = (sys.prefix, sys.base_prefix)
     paths = [str(CHECKOUT), *(path for path in sys.path if path and not path.startswith(own))]
     return os.pathsep.join(dict.fromkeys(paths))
 
 
 class WrongResultError(Exception):
-    """A stage broke its promise: as many results as items, in the same order, under the same keys."""
+    """Results of a stage that do not match its items in number, order or keys."""
 
 
 def check_results(batch: Sequence[SerializedItem], results: Any) -> None:
-    """Insist on as many results as items, in the same order, under the same keys.
+    """Check that there are as many results as items, in the same order, under the same keys.
 
     Raises:
-        WrongResultError: naming what differs.
+        WrongResultError: names the difference.
     """
     if not isinstance(results, list) or len(results) != len(batch):
         got = f"{len(results)} results" if isinstance(results, list) else type(results).__name__
@@ -328,7 +328,7 @@ def check_results(batch: Sequence[SerializedItem], results: Any) -> None:
 
 
 def _describe_error(error: Exception) -> str:
-    """The message and the line that raised it, free of memory addresses, which differ from run to run."""
+    """Return the message and its line of code, without memory addresses, since these differ between runs."""
     where = ""
     trace = error.__traceback__
     while trace is not None:

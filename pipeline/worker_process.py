@@ -1,6 +1,6 @@
-"""The child process of ``pipeline.worker``: serve calls of stages and sink until the parent is gone.
+"""Serve calls of stages and sink in the child process of ``pipeline.worker``.
 
-The module is separate since nothing may import it before ``python -m`` runs it.
+No other module may import this one: ``python -m`` runs it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline.worker import ItemError, StageHost
 
 
 def main(calls: Connection, lifeline: Connection) -> None:
-    """Serve the parent until it closes the connection, or is gone."""
+    """Serve the parent until it closes the connection or ends."""
     for notice in (signal.SIGINT, signal.SIGTERM):  # the parent decides what to finish
         signal.signal(notice, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()

@@ -34,7 +34,7 @@ from augmentation.errors import AugmentationError
 from augmentation.planning.scene_spec import SceneSpec
 from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.relations.scene import SceneObject
-from pipeline import Item, Rejected, Resources, Stage
+from pipeline import Item, MapStage, Rejected, Resources
 from shards.images import ImageError
 
 _GROUND = frozenset({"row", "depth"})
@@ -153,7 +153,7 @@ def _hash_listing(path: Path) -> str:
     return digest.hexdigest()
 
 
-class PastedComposer(Stage[Item, ComposedScene]):
+class PastedComposer(MapStage[Item, ComposedScene]):
     """Stage that pastes the cut-outs of each scene onto a background; all randomness is the item's seed.
 
     Args:
@@ -175,10 +175,7 @@ class PastedComposer(Stage[Item, ComposedScene]):
         self._cutouts = CutoutFolder(self._config.cutouts, self._held_out)
         self._backgrounds = _open_backgrounds(self._config, self._held_out)
 
-    def process(self, items: list[Item]) -> list[ComposedScene | Rejected]:
-        return [self._compose(item) for item in items]
-
-    def _compose(self, item: Item) -> ComposedScene | Rejected:
+    def process_item(self, item: Item) -> ComposedScene | Rejected:
         spec, random = SceneSpec.from_payload(item.key, item.payload), Random(item.seed)
         size = random.choice(self._config.sizes_px)
         cutouts = choose_cutouts(self._cutouts, spec, random)

@@ -9,10 +9,10 @@ from augmentation.detection.attribute_classifier import OPTIONAL_ATTRIBUTES
 from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.relations.scene import NO_ATTRIBUTE, SceneObject
-from pipeline import Rejected, Resources, Stage
+from pipeline import MapStage, Rejected, Resources
 
 
-class GroundTruthStage(Stage[ComposedScene, DetectedScene]):
+class GroundTruthStage(MapStage[ComposedScene, DetectedScene]):
     """Stage that takes pasted objects as detections, for categories that no detector knows.
 
     Only the composer ``pasted`` knows the objects of its images, so scenes of other composers are rejected.
@@ -31,10 +31,7 @@ class GroundTruthStage(Stage[ComposedScene, DetectedScene]):
     ) -> None:
         self._vocabulary, self._optional_attributes = vocabulary, tuple(optional_attributes)
 
-    def process(self, items: list[ComposedScene]) -> list[DetectedScene | Rejected]:
-        return [self._make_detected_scene(item) for item in items]
-
-    def _make_detected_scene(self, item: ComposedScene) -> DetectedScene | Rejected:
+    def process_item(self, item: ComposedScene) -> DetectedScene | Rejected:
         if item.composer != "pasted":
             detail = f"objects of a {item.composer} scene are unknown without a detector; only pasted ones are known"
             return Rejected(key=item.key, reason="needs_detector", detail=detail)

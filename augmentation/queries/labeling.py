@@ -18,7 +18,7 @@ from augmentation.queries.realizer import PhraseRealizer
 from augmentation.queries.templates import Style
 from augmentation.relations.programs import to_json
 from augmentation.relations.scene import Scene
-from pipeline import Rejected, Resources, Stage
+from pipeline import MapStage, Rejected, Resources
 from shards.schema import Instance, Query, Sample
 
 
@@ -45,7 +45,7 @@ class LabelConfig:
             raise ValueError(f"box_noise must lie in [0, 0.5), got {self.box_noise}; at 0.5 a box may vanish")
 
 
-class LabelStage(Stage[DetectedScene, Sample]):
+class LabelStage(MapStage[DetectedScene, Sample]):
     """Stage that turns scenes into samples; it rejects unclear scenes and those without a verified query.
 
     Args:
@@ -62,10 +62,7 @@ class LabelStage(Stage[DetectedScene, Sample]):
     def setup(self) -> None:
         self._round_trip_parser = RoundTripParser()
 
-    def process(self, items: list[DetectedScene]) -> list[Sample | Rejected]:
-        return [self._label(item) for item in items]
-
-    def _label(self, detected: DetectedScene) -> Sample | Rejected:
+    def process_item(self, detected: DetectedScene) -> Sample | Rejected:
         if rejection := find_rejection(detected, self._config.scene_filter):
             return rejection
         verified = generate_queries(

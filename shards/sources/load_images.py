@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pipeline import Item, Location, Rejected, Resources, Stage
+from pipeline import Item, Location, MapStage, Rejected, Resources
 from shards.images import ImageError, get_fast_path, read_image
 from shards.schema import Sample
 from shards.sources.sample import SourceSample
 
 
-class LoadImageStage(Stage[Item, Sample]):
+class LoadImageStage(MapStage[Item, Sample]):
     """Stage that reads the image of a planned ``SourceSample`` and gives a ``Sample``.
 
     Args:
@@ -21,10 +21,7 @@ class LoadImageStage(Stage[Item, Sample]):
     def __init__(self, images: Location) -> None:
         self._images = get_fast_path(images)
 
-    def process(self, items: list[Item]) -> list[Sample | Rejected]:
-        return [self._load(item) for item in items]
-
-    def _load(self, item: Item) -> Sample | Rejected:
+    def process_item(self, item: Item) -> Sample | Rejected:
         source = SourceSample.from_payload(item.payload)
         try:
             content, size = read_image(self._images / source.image_name)

@@ -230,7 +230,7 @@ def worker_killed_once(*options: str) -> Fault:
 
 def full_disk(trial: Trial) -> None:
     assert trial.go("--max-file-bytes", "5000") == 1
-    assert "File too large" in trial.errors[-1] and "mend that and run" in trial.errors[-1], trial.errors
+    assert "File too large" in trial.errors[-1] and "fix the cause and run" in trial.errors[-1], trial.errors
     assert not list(Path(trial.run, "attempts").iterdir()), "half a shard was left on the full disk"
     trial.go()
 

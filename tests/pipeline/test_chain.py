@@ -139,5 +139,5 @@ def test_for_a_full_disk_or_a_lost_connection_no_item_is_blamed(error: OSError) 
     def fail(items: list[Item]) -> list[Item]:
         raise error
 
-    with pytest.raises(PipelineError, match=r"stage 'called': .*; mend that and run again"):
+    with pytest.raises(PipelineError, match=r"stage 'called': .*; fix the cause and run again"):
         run(fail)

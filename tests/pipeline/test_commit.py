@@ -106,7 +106,7 @@ def test_what_dead_attempts_left_goes_once_their_shard_is_delivered_and_not_befo
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        (lambda folder: {"tar": folder / "absent.tar"}, "file 'tar' must lie in the folder it was given"),
+        (lambda folder: {"tar": folder / "absent.tar"}, "file 'tar' must be in the folder"),
         (
             lambda folder: {"ledger": folder / "x"},
             "the role 'ledger' and the name ledger.jsonl are reserved; rename",

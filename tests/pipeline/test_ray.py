@@ -96,7 +96,7 @@ def test_a_shard_whose_worker_dies_again_and_again_stops_the_run_with_one_line(r
     ("changes", "message"),
     [
         ({"stages": [SquareStage(), BrokenStage()]}, "^stage 'broken' could not be set up: FileNotFoundError: no wei"),
-        ({"sink": FullDiskSink()}, "could not be committed to .* No space left on device; mend that and run the same"),
+        ({"sink": FullDiskSink()}, "could not be committed to .* No space left on device; fix the cause"),
     ],
 )
 def test_an_error_of_a_worker_reaches_the_driver_as_one_line(

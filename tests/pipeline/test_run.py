@@ -113,7 +113,7 @@ def test_a_second_run_into_the_same_folder_is_refused_while_the_first_lives(tmp_
 
 def test_an_output_that_cannot_be_a_folder_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(PipelineError, match=r"run .*file/run stopped: .*Not a directory.*; mend that and run"):
+    with pytest.raises(PipelineError, match=r"run .*file/run stopped: .*Not a directory.*; fix the cause and run"):
         run_job(toy_job(), tmp_path / "file" / "run")
 
 

@@ -3,18 +3,15 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from pipeline import ExecutorConfig, Item, Job, Limits, PlanRow, Rejected, Sink, SinkOutput, Stage, run_job
+from pipeline import ExecutorConfig, Item, Job, Limits, MapStage, PlanRow, Rejected, Sink, SinkOutput, run_job
 from workflows import status
 from workflows.cli.console import UserError
 
 
-class HalveStage(Stage[Item, Item]):
+class HalveStage(MapStage[Item, Item]):
     """Seven raises, other odd numbers are rejected."""
 
-    def process(self, items: list[Item]) -> list[Item | Rejected]:
-        return [self._halved(item) for item in items]
-
-    def _halved(self, item: Item) -> Item | Rejected:
+    def process_item(self, item: Item) -> Item | Rejected:
         number = item.payload["number"]
         if number == 7:
             raise ValueError("seven [red]")
