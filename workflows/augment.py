@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -186,19 +186,18 @@ def make_scenes(config: AugmentConfig) -> None:
             f"none of the {record['scenes_requested']:,} scenes that were asked for can be used; the table and the "
             f"images in {paths.scene_rounds / 'rejected'} say why"
         )
-    _compare_words(paths)
-    print_path("the scenes", paths.scenes)
-
-
-def _compare_words(paths: DatasetPaths) -> None:
     words = compare_with_validation(paths)
     write_atomic(paths.scene_rounds / "words.json", json.dumps(words, indent=1))
     print_words(words)
+    print_path("the scenes", paths.scenes)
 
 
 def _build_rounds_config(config: AugmentConfig, paths: DatasetPaths, prior: PriorConfig) -> RoundsConfig:
     """Build the configuration of all rounds; this checks everything before the first scene."""
-    vocabulary = _get_vocabulary(config)
+    if config.vocabulary:
+        vocabulary = VocabularyConfig.from_file(config.vocabulary)
+    else:
+        vocabulary = miniature.vocabulary() if config.dataset == "miniature" else coco.vocabulary()
     if not config.skip_detector:
         Detector(replace(config.detector, device="cpu"), sorted(vocabulary.categories))  # the GPU is the workers'
     return RoundsConfig(
@@ -213,12 +212,6 @@ def _build_rounds_config(config: AugmentConfig, paths: DatasetPaths, prior: Prio
         scenes_per_shard=config.scenes_per_shard,
         executor=config.executor,
     )
-
-
-def _get_vocabulary(config: AugmentConfig) -> VocabularyConfig:
-    if config.vocabulary:
-        return VocabularyConfig.from_file(config.vocabulary)
-    return miniature.vocabulary() if config.dataset == "miniature" else coco.vocabulary()
 
 
 def _build_pipelines(
@@ -247,13 +240,11 @@ def _make_compose_stage(
         return _make_pasted_stage(config, vocabulary)
     model_config = config.layout if composer == "layout" else config.render
     settings = {**asdict(model_config), "checkpoint": compute_fingerprint(model_config.checkpoint)}
-    return _make_render_stage(config, composer), {"rendered_by": settings, "negative_prompt": config.negative_prompt}
-
-
-def _make_render_stage(config: AugmentConfig, composer: Composer) -> Stage[Any, Any]:
-    if composer == "layout":
-        return LayoutComposer(config.layout, negative_prompt=config.negative_prompt, num_gpus=config.num_gpus)
-    return PromptedComposer(config.render, negative_prompt=config.negative_prompt, num_gpus=config.num_gpus)
+    options: dict[str, Any] = {"negative_prompt": config.negative_prompt, "num_gpus": config.num_gpus}
+    stage = (
+        LayoutComposer(config.layout, **options) if composer == "layout" else PromptedComposer(config.render, **options)
+    )
+    return stage, {"rendered_by": settings, "negative_prompt": config.negative_prompt}
 
 
 def _make_pasted_stage(config: AugmentConfig, vocabulary: VocabularyConfig) -> tuple[Stage[Any, Any], dict[str, Any]]:
@@ -265,19 +256,15 @@ def _make_pasted_stage(config: AugmentConfig, vocabulary: VocabularyConfig) -> t
         f"{sum(inputs.cutouts.values()):,} cut-outs of {len(inputs.cutouts):,} categories, "
         f"{inputs.backgrounds:,} backgrounds; left out: {excluded}"
     )
-    if inputs.unannotated:
+    if names := inputs.unannotated:
+        more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
         source = config.pasted.instances or "no instances file (--pasted.instances)"
         console.print(
-            f"taken for absent in every background, by {source}: {_format_few(inputs.unannotated)}; "
+            f"taken for absent in every background, by {source}: {', '.join(names[:10])}{more}; "
             f"objects that are there already "
             "make queries false"
         )
     return PastedComposer(config.pasted, held_out), {"pasted": compute_pasted_fingerprint(config.pasted, held_out)}
-
-
-def _format_few(names: Sequence[str], max_names: int = 10) -> str:
-    more = f" and {len(names) - max_names:,} more" if len(names) > max_names else ""
-    return ", ".join(names[:max_names]) + more
 
 
 def build_detection_stages(

@@ -137,17 +137,12 @@ def extract_from_coco(config: CocoConfig) -> Tally:
     images = sorted(
         read_polygon_images(config.instances), key=lambda image: hashlib.sha256(image.name.encode()).digest()
     )
-    _check_categories(
-        config.categories, {one.category for image in images for one in image.instances}, config.instances
-    )
+    known = {one.category for image in images for one in image.instances}
+    if unknown := sorted(set(config.categories) - known):
+        raise UserError(f"{config.instances} outlines no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
     for image in track(images, "cutting out", console=console, transient=True):
         _cut_image(image, config, held_out, tally)
     return tally
-
-
-def _check_categories(wanted: Iterable[str], known: set[str], instances: Path) -> None:
-    if unknown := sorted(set(wanted) - known):
-        raise UserError(f"{instances} outlines no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
 
 
 def _cut_image(image: PolygonImage, config: CocoConfig, held_out: HeldOut, tally: Tally) -> None:

@@ -56,15 +56,10 @@ class Backgrounds:
         )
         self._annotations = _read_annotations(instances) if instances else None
         self._max_object_share = max_object_share
-        self.excluded: Counter[str] = Counter()
-        self.paths = [path for path in all_paths if self._check_usable(path)]
+        reasons = {path: self._held_out.reason(path.name) or self._find_unfit_reason(path) for path in all_paths}
+        self.excluded = Counter(reason for reason in reasons.values() if reason)
+        self.paths = [path for path, reason in reasons.items() if not reason]
         self._require_any()
-
-    def _check_usable(self, path: Path) -> bool:
-        reason = self._held_out.reason(path.name) or self._find_unfit_reason(path)
-        if reason:
-            self.excluded[reason] += 1
-        return not reason
 
     def _find_unfit_reason(self, path: Path) -> str | None:
         if self._annotations is None:

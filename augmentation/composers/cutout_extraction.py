@@ -159,7 +159,9 @@ def _cut_polygon(
         return problem
     if _compute_shared_edge(mask, (left, top), coverage) > config.max_shared_edge:
         return "touches_another"
-    if _compute_shared_area(mask, coverage[top:bottom, left:right]) > config.max_shared_area:
+    own = mask >= OPAQUE_ALPHA
+    num_shared_px = (own & (coverage[top:bottom, left:right] > 1)).sum()
+    if num_shared_px / max(1, own.sum()) > config.max_shared_area:
         return "touches_another"
     return _make_cutout(image.crop((left, top, right, bottom)), mask, config)
 
@@ -223,12 +225,6 @@ def _compute_shared_edge(mask: Mask, corner: tuple[int, int], coverage: Counts) 
     others = (coverage > own).astype(np.uint8)
     near = cv2.dilate(others, np.ones((_NEAR_PX, _NEAR_PX), np.uint8))
     return float((edge & near).sum() / max(1, edge.sum()))
-
-
-def _compute_shared_area(mask: Mask, coverage: Counts) -> float:
-    """Compute the share of an object that others cover."""
-    own = mask >= OPAQUE_ALPHA
-    return float((own & (coverage > 1)).sum() / max(1, own.sum()))
 
 
 def _find_mask_problem(mask: Mask, config: CutoutConfig) -> ExclusionReason | None:

@@ -77,11 +77,13 @@ class CutoutFolder:
             raise AugmentationError(f"there are no cut-outs: {folder} is no folder; {_REMEDY}")
         below = sorted(path for path in folder.iterdir() if path.is_dir())
         by_category = {path.name: _list_cutouts(path) for path in below}
+        held_out = held_out or HeldOut()
+        # Checked by name alone, since the bytes of the source images are no longer available.
         self.held_out = [
             cutout
             for cutouts in by_category.values()
             for cutout in cutouts
-            if _is_held_out(cutout, held_out or HeldOut())
+            if held_out.reason(cutout.source_name) or held_out.reason(cutout.path.name)
         ]
         excluded = {cutout.path for cutout in self.held_out}
         self._cutouts = {
@@ -127,16 +129,10 @@ _REMEDY = "make them with `python -m workflows.cut_out`, or put <category>/<name
 
 def _list_cutouts(folder: Path) -> tuple[Cutout, ...]:
     files = sorted(path for path in folder.glob("*.png") if path.is_file() and not path.name.startswith("."))
-    return tuple(Cutout(path=path, category=folder.name, attributes=_parse_attributes(path.stem)) for path in files)
-
-
-def _is_held_out(cutout: Cutout, held_out: HeldOut) -> bool:
-    """Return whether the source image is held out, by name; its bytes are no longer available."""
-    return any(held_out.reason(name) for name in (cutout.source_name, cutout.path.name))
-
-
-def _parse_attributes(stem: str) -> dict[str, str]:
-    return dict(pair for part in stem.split("_") if (pair := _parse_attribute(part)))
+    attributes = (dict(filter(None, map(_parse_attribute, path.stem.split("_")))) for path in files)
+    return tuple(
+        Cutout(path=path, category=folder.name, attributes=known) for path, known in zip(files, attributes, strict=True)
+    )
 
 
 def read_cutout(path: Path) -> Image.Image:

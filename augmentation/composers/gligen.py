@@ -157,14 +157,16 @@ class LayoutRenderer:
         scheduler = getattr(diffusers, parts["scheduler"][1])
         self._scheduler = scheduler.from_pretrained(checkpoint, subfolder="scheduler", **source)
 
+    @torch.inference_mode()
     def render(self, layouts: Sequence[Layout], negative_prompt: str = "") -> list[RgbImage | None]:
         """Render an image of each layout; None if half precision overflowed."""
-        size = self._config.batch_size
-        return [
-            image
-            for start in range(0, len(layouts), size)
-            for image in self._decode(self.latents(layouts[start : start + size], negative_prompt))
-        ]
+        images: list[RgbImage | None] = []
+        for start in range(0, len(layouts), self._config.batch_size):
+            latents = self.latents(layouts[start : start + self._config.batch_size], negative_prompt)
+            values = self._vae.decode(latents / self._vae.config.scaling_factor).sample.float()
+            batch = (values / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()  # (layouts, height, width, 3)
+            images += [(one * 255).round().astype(np.uint8) if np.isfinite(one).all() else None for one in batch]
+        return images
 
     @torch.inference_mode()
     def latents(self, layouts: Sequence[Layout], negative_prompt: str = "") -> Tensor:
@@ -175,11 +177,14 @@ class LayoutRenderer:
         grounding = self._build_grounding(layouts)
         if is_guided:
             prompts = torch.cat([self._embed([negative_prompt]).expand_as(prompts), prompts])
-            grounding = _add_ungrounded(grounding)
+            grounding = {name: torch.cat([values, values]) for name, values in grounding.items()}
+            grounding["masks"][: len(layouts)] = 0  # the half without the prompt has no boxes
         self._scheduler.set_timesteps(self._config.num_inference_steps, device=self._device)
         timesteps = self._scheduler.timesteps
         num_grounded = int(self._config.grounded_share * len(timesteps))
         latents = self._sample_noise(generators, prompts.dtype)
+        adds_noise = "generator" in inspect.signature(self._scheduler.step).parameters
+        step_arguments = {"generator": generators} if adds_noise else {}
         for i, timestep in enumerate(timesteps):
             seen = torch.cat([latents, latents]) if is_guided else latents
             noise = self._unet(
@@ -191,7 +196,7 @@ class LayoutRenderer:
             if is_guided:
                 without, with_prompt = noise.chunk(2)
                 noise = without + self._config.guidance_scale * (with_prompt - without)
-            latents = self._scheduler.step(noise, timestep, latents, **self._get_step_arguments(generators)).prev_sample
+            latents = self._scheduler.step(noise, timestep, latents, **step_arguments).prev_sample
         return latents
 
     def _embed(self, texts: Sequence[str]) -> Tensor:
@@ -229,16 +234,6 @@ class LayoutRenderer:
         latents: Tensor = noise * self._scheduler.init_noise_sigma
         return latents
 
-    def _get_step_arguments(self, generators: list[torch.Generator]) -> dict[str, Any]:
-        """Return the generators of the images if the scheduler adds noise."""
-        return {"generator": generators} if "generator" in inspect.signature(self._scheduler.step).parameters else {}
-
-    @torch.inference_mode()
-    def _decode(self, latents: Tensor) -> list[RgbImage | None]:
-        values = self._vae.decode(latents / self._vae.config.scaling_factor).sample.float()
-        images = (values / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()  # (layouts, height, width, 3)
-        return [(one * 255).round().astype(np.uint8) if np.isfinite(one).all() else None for one in images]
-
 
 def _check_grounded(checkpoint: str, attention_type: str) -> None:
     if attention_type != "gated":
@@ -246,13 +241,6 @@ def _check_grounded(checkpoint: str, attention_type: str) -> None:
             f"the denoiser of {checkpoint} has attention_type {attention_type!r}; phrases in boxes need 'gated', "
             "such as masterful/gligen-1-4-generation-text-box has"
         )
-
-
-def _add_ungrounded(grounding: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Double the batch; the first half has no boxes."""
-    masks = grounding["masks"]
-    doubled = {name: torch.cat([values, values]) for name, values in grounding.items()}
-    return {**doubled, "masks": torch.cat([torch.zeros_like(masks), masks])}
 
 
 class LayoutComposer(Stage[Item, ComposedScene]):
@@ -306,20 +294,17 @@ def request_objects(spec: SceneSpec, seed: int, config: GligenConfig) -> tuple[S
     objects, size = [spec.category] * spec.count + list(spec.clutter), config.image_size_px
     if len(objects) > MAX_OBJECTS:
         return Rejected(key=spec.key, reason="too_many_things", detail=f"{len(objects)}, more than {MAX_OBJECTS}")
-    random = Random(seed)
-    ratios = {category: _sample_aspect_ratio(category, random, config) for category in dict.fromkeys(objects)}
+    random, max_log_ratio = Random(seed), math.log(config.max_aspect_ratio)
+    ratios = {
+        category: config.aspect_ratios.get(category, math.exp(random.uniform(-max_log_ratio, max_log_ratio)))
+        for category in dict.fromkeys(objects)
+    }
     object_ratios = [ratios[category] for category in objects]
     boxes = sample_layout(spec.arrangement, object_ratios, spec.count, size, size, random, config.layout)
     if boxes is None:
         detail = f"{spec.count} {spec.category} and {len(spec.clutter)} more as {spec.arrangement} on {size} x {size}"
         return Rejected(key=spec.key, reason="does_not_fit", detail=detail)
     return tuple(SceneObject(box_xyxy=boxes[i], category=objects[i]) for i in sort_far_to_near(boxes))
-
-
-def _sample_aspect_ratio(category: str, random: Random, config: GligenConfig) -> float:
-    max_log_ratio = math.log(config.max_aspect_ratio)
-    sampled = math.exp(random.uniform(-max_log_ratio, max_log_ratio))
-    return config.aspect_ratios.get(category, sampled)
 
 
 def _make_layout(item: Item, spec: SceneSpec, requested: Sequence[SceneObject]) -> Layout:

@@ -271,9 +271,10 @@ def _arrange_grid(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
     """Arrange in two or more rows of at least two columns; two objects make a row."""
     if len(ratios) < 3:
         return _arrange_row(ratios, canvas)
-    random = canvas.random
-    rows = random.choice([rows for rows in range(2, len(ratios)) if _is_valid_grid(rows, len(ratios))])
-    columns = math.ceil(len(ratios) / rows)
+    random, num = canvas.random, len(ratios)
+    # So many rows that the last one is not empty; fewer rows than objects give at least two columns.
+    rows = random.choice([rows for rows in range(2, num) if num > (rows - 1) * math.ceil(num / rows)])
+    columns = math.ceil(num / rows)
     extents = [_compute_extents(ratio, canvas.sample_size(canvas.config.size_jitter)) for ratio in ratios]
     stray = canvas.config.jitter * canvas.size_px
     lower = [max(side) + canvas.gap_px + stray for side in zip(*extents, strict=True)]
@@ -290,12 +291,6 @@ def _arrange_grid(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
         y = top + (row + 0.5) * down - height / 2 + random.uniform(-stray, stray) / 2
         boxes.append((x, y, x + width, y + height))
     return boxes
-
-
-def _is_valid_grid(rows: int, num: int) -> bool:
-    """Return whether this many rows have at least two columns and a last row that is not empty."""
-    columns = math.ceil(num / rows)
-    return columns >= 2 and num > (rows - 1) * columns
 
 
 def _arrange_cluster(ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:

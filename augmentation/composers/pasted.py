@@ -180,9 +180,10 @@ class PastedComposer(MapStage[Item, ComposedScene]):
         size = random.choice(self._config.sizes_px)
         cutouts = choose_cutouts(self._cutouts, spec, random)
         try:
-            images = _read_images(cutouts)
+            by_path = {path: read_cutout(path) for path in dict.fromkeys(cutout.path for cutout in cutouts)}
         except ImageError as problem:
             return Rejected(key=item.key, reason="unreadable_cutout", detail=str(problem))
+        images = [by_path[cutout.path] for cutout in cutouts]
         background = self._sample_background(item.key, {spec.category, *spec.clutter}, size, random)
         if isinstance(background, Rejected):
             return background
@@ -247,12 +248,6 @@ def choose_cutouts(folder: CutoutFolder, spec: SceneSpec, random: Random) -> lis
         rounds = math.ceil(spec.count / len(pool))
         chosen = [cutout for _ in range(rounds) for cutout in random.sample(pool, len(pool))][: spec.count]
     return [*chosen, *(random.choice(folder.get_cutouts(category)) for category in spec.clutter)]
-
-
-def _read_images(cutouts: Sequence[Cutout]) -> list[Image.Image]:
-    """Read the images in order, each file once."""
-    images = {path: read_cutout(path) for path in {cutout.path: None for cutout in cutouts}}
-    return [images[cutout.path] for cutout in cutouts]
 
 
 def _limit_layout(

@@ -95,13 +95,12 @@ class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
 
     def setup(self) -> None:
         self._encoder = ImageEncoder(self._encoder_config)
-        self._captions = np.stack(
-            [self._encoder.encode_texts(self._build_captions(category)) for category in self._categories]
+        combinations = list(product(*self._words.values()))
+        captions = (
+            [add_article(" ".join([*filter(None, words), category])) for words in combinations]
+            for category in self._categories
         )
-
-    def _build_captions(self, category: str) -> list[str]:
-        """Build a caption for each combination of attributes."""
-        return [add_article(" ".join([*filter(None, values), category])) for values in product(*self._words.values())]
+        self._captions = np.stack([self._encoder.encode_texts(texts) for texts in captions])
 
     def process(self, items: list[DetectedScene]) -> list[DetectedScene | Rejected]:
         if not self._words and len(self._categories) == 1:

@@ -7,7 +7,7 @@ another one of their categories, queries could be false and the scene is rejecte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -50,33 +50,29 @@ class SceneFilterConfig:
 
 def find_rejection(detected: DetectedScene, config: SceneFilterConfig) -> Rejected | None:
     """Find the first rule that the scene breaks; return None if it breaks none."""
-    rules: Sequence[tuple[str, Callable[[DetectedScene, SceneFilterConfig], str]]] = (
-        ("uncertain_detection", _check_confidence),
-        ("wrong_category", _check_category),
-        ("missed_instance", _check_missed),
-        ("unexpected_instance", _check_unexpected),
-        ("too_few_instances", _check_too_few),
-        ("too_many_instances", _check_too_many),
-        ("overlapping_boxes", _check_overlaps),
-        ("near_border", _check_border),
-    )
-    for reason, check in rules:
-        if detail := check(detected, config):
+    for reason, detail in _check_rules(detected, config):
+        if detail:
             return detected.reject(reason, f"{detail}; the prompt was {detected.composed.spec.prompt!r}")
     return None
 
 
-def _get_category_detections(detected: DetectedScene) -> list[Detection]:
-    return [one for one in detected.detections if one.category == detected.category]
-
-
-def _check_confidence(detected: DetectedScene, config: SceneFilterConfig) -> str:
-    return _format_detections(one for one in detected.detections if not one.is_confident)
-
-
-def _check_category(detected: DetectedScene, config: SceneFilterConfig) -> str:
-    """Return the detections if there are some, but none of the scene's category."""
-    return "" if _get_category_detections(detected) else _format_detections(detected.detections)
+def _check_rules(detected: DetectedScene, config: SceneFilterConfig) -> Iterator[tuple[str, str]]:
+    """Yield the reason of each rule with the detail of its violation; the detail is empty if the scene keeps it."""
+    own = [one for one in detected.detections if one.category == detected.category]
+    yield "uncertain_detection", _format_detections(one for one in detected.detections if not one.is_confident)
+    yield "wrong_category", "" if own else _format_detections(detected.detections)
+    yield "missed_instance", _check_missed(detected, config)
+    yield "unexpected_instance", _check_unexpected(detected)
+    yield "too_few_instances", f"{len(own)} detected" if len(own) < config.min_objects else ""
+    yield "too_many_instances", f"{len(own)} detected" if len(own) > config.max_objects else ""
+    overlapping = (
+        (a, b)
+        for a, b in combinations(detected.detections, 2)
+        if compute_overlap_share(a.box_xyxy, b.box_xyxy) > config.max_overlap
+    )
+    yield "overlapping_boxes", _format_detections(next(overlapping, ()))
+    near_border = (one for one in own if _compute_border_share(one.box_xyxy, *detected.size) < config.min_border_share)
+    yield "near_border", _format_detections(near_border)
 
 
 def _check_missed(detected: DetectedScene, config: SceneFilterConfig) -> str:
@@ -89,7 +85,7 @@ def _check_missed(detected: DetectedScene, config: SceneFilterConfig) -> str:
     return ", ".join(f"{one.category} pasted at {_round_box(one.box_xyxy)} was not detected" for one in missed)
 
 
-def _check_unexpected(detected: DetectedScene, config: SceneFilterConfig) -> str:
+def _check_unexpected(detected: DetectedScene) -> str:
     """Return unmatched detections of pasted categories: the background holds them, or they do not exist."""
     if detected.composed.composer != "pasted":
         return ""
@@ -97,31 +93,6 @@ def _check_unexpected(detected: DetectedScene, config: SceneFilterConfig) -> str
     pasted = {one.category for one in detected.composed.requested}
     return _format_detections(
         one for i, one in enumerate(detected.detections) if one.category in pasted and i not in known
-    )
-
-
-def _check_too_few(detected: DetectedScene, config: SceneFilterConfig) -> str:
-    num = len(_get_category_detections(detected))
-    return f"{num} detected" if num < config.min_objects else ""
-
-
-def _check_too_many(detected: DetectedScene, config: SceneFilterConfig) -> str:
-    num = len(_get_category_detections(detected))
-    return f"{num} detected" if num > config.max_objects else ""
-
-
-def _check_overlaps(detected: DetectedScene, config: SceneFilterConfig) -> str:
-    for a, b in combinations(detected.detections, 2):
-        if compute_overlap_share(a.box_xyxy, b.box_xyxy) > config.max_overlap:
-            return _format_detections((a, b))
-    return ""
-
-
-def _check_border(detected: DetectedScene, config: SceneFilterConfig) -> str:
-    return _format_detections(
-        one
-        for one in _get_category_detections(detected)
-        if _compute_border_share(one.box_xyxy, *detected.size) < config.min_border_share
     )
 
 

@@ -117,7 +117,8 @@ class _GroundingDino(_ModelFamily):
 
     def scores(self, logits: Tensor, min_score: float) -> Tensor:
         token_scores = logits.sigmoid()  # (images, boxes, max_text_len)
-        return torch.stack([_compute_label_scores(token_scores[..., tokens], min_score) for tokens in self._tokens], -1)
+        by_label = (token_scores[..., tokens] for tokens in self._tokens)  # (images, boxes, tokens) each
+        return torch.stack([torch.maximum(one.mean(-1), one.amax(-1).clamp(max=min_score)) for one in by_label], -1)
 
 
 def _join_labels(labels: Sequence[str], prompt: str, checkpoint: str) -> tuple[str, list[tuple[int, int]]]:
@@ -131,11 +132,6 @@ def _join_labels(labels: Sequence[str], prompt: str, checkpoint: str) -> tuple[s
         positions.append((start, start + len(label)))
         text += f"{phrase.lower()}. "
     return text.rstrip(), positions
-
-
-def _compute_label_scores(token_scores: Tensor, min_score: float) -> Tensor:
-    """Compute the scores of one label, (images, boxes), from (images, boxes, tokens)."""
-    return torch.maximum(token_scores.mean(-1), token_scores.amax(-1).clamp(max=min_score))
 
 
 _MODEL_FAMILIES: Mapping[str, type[_ModelFamily]] = {
@@ -198,16 +194,15 @@ class ZeroShotModel:
         inputs = self._processor(images=list(images), text=texts, return_tensors="pt").to(self._device)
         output = self._model(**inputs)
         scores = self._prompter.scores(output.logits, min_score).cpu()
-        sizes = [self._get_extent_px(image) for image in images]
+        # Boxes refer to (width, height), or to the square that the model pads the image to.
+        sizes = [
+            (max(width, height),) * 2 if self._prompter.is_square else (width, height)
+            for height, width in (image.shape[:2] for image in images)
+        ]
         return [
             self._select_detections(box_scores, boxes, size, min_score)
             for box_scores, boxes, size in zip(scores, output.pred_boxes.cpu(), sizes, strict=True)
         ]
-
-    def _get_extent_px(self, image: RgbImage) -> tuple[int, int]:
-        """Return the (width, height) that boxes refer to."""
-        height, width = image.shape[:2]
-        return (max(width, height),) * 2 if self._prompter.is_square else (width, height)
 
     def _select_detections(
         self, scores: Tensor, boxes: Tensor, size: tuple[int, int], min_score: float
@@ -216,7 +211,7 @@ class ZeroShotModel:
         center, half = boxes[:, :2], boxes[:, 2:] / 2
         corners = torch.cat([center - half, center + half], 1) * torch.tensor([*size, *size])  # (boxes, 4)
         positions = (scores >= min_score).nonzero().tolist()
-        return [(_make_box(corners[i]), self._names[label], float(scores[i, label])) for i, label in positions]
+        return [(tuple(corners[i].tolist()), self._names[label], float(scores[i, label])) for i, label in positions]
 
 
 def _check_known_words(checkpoint: str, tokenizer: Any, labels: Sequence[str]) -> None:
@@ -227,11 +222,6 @@ def _check_known_words(checkpoint: str, tokenizer: Any, labels: Sequence[str]) -
                 f"the tokenizer of {checkpoint} has no token for {label!r}; its vocabulary may be missing from the "
                 "folder, or the category is no word"
             )
-
-
-def _make_box(corners: Tensor) -> Box:
-    x1, y1, x2, y2 = corners.tolist()
-    return (x1, y1, x2, y2)
 
 
 def _get_model_family(checkpoint: str, model_type: str) -> type[_ModelFamily]:

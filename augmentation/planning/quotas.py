@@ -93,13 +93,10 @@ def list_quota_keys(vocabulary: VocabularyConfig, relation_types: Iterable[Relat
     return [
         QuotaKey(category=category, count=count, relation_type=relation_type)
         for category, count, relation_type in product(sorted(vocabulary.categories), counts, sorted(relation_types))
-        if _can_exist(relation_type, count) and (relation_type != "attribute" or vocabulary.attributes)
+        if count >= MIN_OBJECTS[relation_type]
+        and (relation_type != "middle" or count % 2 == 1)  # an even number has no middle object
+        and (relation_type != "attribute" or vocabulary.attributes)
     ]
-
-
-def _can_exist(relation_type: RelationType, count: int) -> bool:
-    """Return whether the relation type can occur among ``count`` objects; "middle" needs an odd number."""
-    return count >= MIN_OBJECTS[relation_type] and (relation_type != "middle" or count % 2 == 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,11 +268,9 @@ class Yields:
         return [
             SceneRequest(category=category, count=count, arrangement=arrangement)
             for category in sorted(categories)
-            for count, arrangement in product(self._list_counts(category), get_arrangements(composer))
+            for count in sorted({quota_key.count for quota_key in self._quota_keys[category]})
+            for arrangement in get_arrangements(composer)
         ]
-
-    def _list_counts(self, category: str) -> list[int]:
-        return sorted({quota_key.count for quota_key in self._quota_keys[category]})
 
 
 _RequestKey = tuple[Composer, SceneRequest]

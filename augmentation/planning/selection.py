@@ -140,16 +140,15 @@ class CandidateSink(SampleSink):
 
     def write(self, items: list[Sample], folder: Path) -> SinkOutput:
         output, path = super().write(items, folder), folder / "candidates.parquet"
-        rows = [_to_row(make_candidate(sample)) for sample in items]
+        rows = []
+        for candidate in map(make_candidate, items):
+            queries = [
+                {"query_id": query.query_id, **asdict(query.quota_key), "target": query.target}
+                for query in candidate.queries
+            ]
+            rows.append({**vars(candidate), "queries": queries})
         pq.write_table(pa.Table.from_pylist(rows, schema=CANDIDATE_SCHEMA), path)
         return replace(output, files={**output.files, "candidates": path})
-
-
-def _to_row(candidate: Candidate) -> dict[str, Any]:
-    queries = [
-        {"query_id": query.query_id, **asdict(query.quota_key), "target": query.target} for query in candidate.queries
-    ]
-    return {**vars(candidate), "queries": queries}
 
 
 def read_candidates(run: Location) -> list[Candidate]:

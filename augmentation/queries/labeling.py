@@ -98,15 +98,12 @@ def build_scene(detected: DetectedScene, min_requested_iou: float) -> Scene:
     object with at least ``min_requested_iou``.
     """
     width, height = detected.size
-    is_in_perspective = detected.composed.spec.arrangement == "depth" and _is_in_place(detected, min_requested_iou)
-    return Scene(width=width, height=height, objects=detected.detections, perspective=is_in_perspective)
-
-
-def _is_in_place(detected: DetectedScene, min_iou: float) -> bool:
-    """Return whether every detection of the scene's category lies where an object was requested."""
     matches = match_objects(detected.composed.requested, detected.detections)
-    in_place = {match.detection_index for match in matches if match.iou >= min_iou}
-    return all(i in in_place for i, obj in enumerate(detected.detections) if obj.category == detected.category)
+    in_place = {match.detection_index for match in matches if match.iou >= min_requested_iou}
+    is_in_perspective = detected.composed.spec.arrangement == "depth" and all(
+        i in in_place for i, obj in enumerate(detected.detections) if obj.category == detected.category
+    )
+    return Scene(width=width, height=height, objects=detected.detections, perspective=is_in_perspective)
 
 
 def make_sample(detected: DetectedScene, queries: Sequence[Query]) -> Sample:

@@ -120,10 +120,14 @@ class ProgramEvaluator:
                 return _select_line(geometry, self.evaluate(base), side, rank)
             case p.Superlative(base=base, measure=measure):
                 return _find_best(self.evaluate(base), _make_measure_comparator(geometry, measure))
-            case p.Depth(base=base, position=position):
-                return _find_best(self.evaluate(base), _make_depth_comparator(geometry, position))
+            case p.Depth(base=base, position="front"):
+                return _find_best(self.evaluate(base), lambda i, j: _is_in_front(geometry, i, j))
+            case p.Depth(base=base):
+                return _find_best(self.evaluate(base), lambda i, j: _is_in_front(geometry, j, i))
             case p.Between(base=base, ends=ends):
-                return self._evaluate_between(base, sorted(self.evaluate(ends)))
+                if len(pair := sorted(self.evaluate(ends))) != 2:
+                    return EMPTY
+                return self._select(self.evaluate(base) - frozenset(pair), _make_between_test(geometry, *pair))
             case p.Beside() | p.NextTo() | p.Nearest():
                 return self._evaluate_relation(program)
 
@@ -141,11 +145,6 @@ class ProgramEvaluator:
                 return self._select(members, _make_adjacency_test(self._geometry, anchor))
             case p.Nearest():
                 return _find_best(members, _make_distance_comparator(self._geometry, anchor))
-
-    def _evaluate_between(self, base: p.Program, ends: list[int]) -> Selection:
-        if len(ends) != 2:
-            return EMPTY
-        return self._select(self.evaluate(base) - frozenset(ends), _make_between_test(self._geometry, *ends))
 
     def _select(self, members: Selection, test: _Test) -> Selection:
         """Return the members that pass the test; empty if any member is borderline."""
@@ -299,10 +298,6 @@ def _is_in_front(geometry: Geometry, i: int, j: int) -> bool:
         return False
     lower = geometry.end(i, 1) - geometry.end(j, 1)
     return make_exact(MIN_FOOT_GAP * geometry.extent_px(1)).is_certainly_le(lower) and _is_taller(geometry, i, j)
-
-
-def _make_depth_comparator(geometry: Geometry, position: p.DepthPosition) -> Callable[[int, int], bool]:
-    return lambda i, j: _is_in_front(geometry, i, j) if position == "front" else _is_in_front(geometry, j, i)
 
 
 def _make_side_test(geometry: Geometry, anchor: int, direction: p.Direction) -> _Test:

@@ -53,12 +53,9 @@ class Scene:
 
 def flip_scene(scene: Scene) -> Scene:
     """Return the mirror image of a scene, left and right swapped; objects keep their indices."""
-    return replace(
-        scene,
-        objects=tuple(replace(obj, box_xyxy=_flip_box(obj.box_xyxy, scene.width)) for obj in scene.objects),
+    flipped = (
+        replace(obj, box_xyxy=(scene.width - x2, y1, scene.width - x1, y2))
+        for obj in scene.objects
+        for x1, y1, x2, y2 in [obj.box_xyxy]
     )
-
-
-def _flip_box(box: Box, width: int) -> Box:
-    x1, y1, x2, y2 = box
-    return (width - x2, y1, width - x1, y2)
+    return replace(scene, objects=tuple(flipped))

@@ -26,19 +26,15 @@ def find_held_out_images(data: UPath = DATA) -> HeldOut:
         PipelineError: the samples of a data set are incomplete or damaged.
     """
     held_out = HeldOut()
-    for paths in _iterate_datasets(data):
+    names = sorted(path.name for path in data.iterdir()) if data.is_dir() else []
+    for paths in (get_dataset_paths(name, data) for name in names):
+        if not list_runs(paths.samples):
+            continue
         reader = SampleReader(paths.samples)
         chosen = (i for i, entry in enumerate(reader.index) if entry.split != TRAINING_SPLIT)
         images = ((sample.image_name, sample.image) for sample in map(reader.read, chosen))
         held_out |= HeldOut.from_images(images, names=_iterate_left_out(paths))
     return held_out
-
-
-def _iterate_datasets(data: UPath) -> Iterator[DatasetPaths]:
-    """Those below a folder that ``ingest`` has read."""
-    names = sorted(path.name for path in data.iterdir()) if data.is_dir() else []
-    dataset_paths = (get_dataset_paths(name, data) for name in names)
-    return (paths for paths in dataset_paths if list_runs(paths.samples))
 
 
 def _iterate_left_out(paths: DatasetPaths) -> Iterator[str]:

@@ -177,19 +177,12 @@ def _update_selection(rounds: Rounds) -> None:
 def _plan_round(rounds: Rounds) -> dict[Composer, list[SceneRequest]]:
     """Plan the requests of the next round: an even spread at first, then for open quotas, divided among composers."""
     config = rounds.config
-    shares = _divide_scenes(
-        [pipeline.composer for pipeline in config.pipelines],
-        min(config.compute_round_size(rounds.num_rounds + 1), rounds.num_left),
-    )
+    num_scenes = min(config.compute_round_size(rounds.num_rounds + 1), rounds.num_left)
+    each, rest = divmod(num_scenes, len(config.pipelines))
+    shares = {pipeline.composer: share for i, pipeline in enumerate(config.pipelines) if (share := each + (i < rest))}
     if rounds.num_rounds == 0:
         return {one: make_uniform_requests(config.vocabulary, share, config.seed, one) for one, share in shares.items()}
     return config.quotas.plan_requests(shares, rounds.outcomes, rounds.kept)
-
-
-def _divide_scenes(composers: Sequence[Composer], num_scenes: int) -> dict[Composer, int]:
-    each, rest = divmod(num_scenes, len(composers))
-    shares = {composer: each + (i < rest) for i, composer in enumerate(composers)}
-    return {composer: share for composer, share in shares.items() if share}
 
 
 def _run_round(rounds: Rounds, pipeline: ComposerPipeline, requests: Sequence[SceneRequest]) -> RoundRun:
@@ -235,15 +228,14 @@ def _iterate_outcomes(
 ) -> Iterator[Outcome]:
     """Of all scenes of the plan, in order."""
     plan = open_plan(folder)
-    items = ShardItems(plan)
+    items, is_arranged = ShardItems(plan), get_arrangements(composer) != (None,)
     for item in (item for shard in plan.shards for item in items.read(shard)):
-        request = _make_request(composer, item.payload)
+        request = SceneRequest(
+            category=item.payload["category"],
+            count=item.payload["count"],
+            arrangement=item.payload["arrangement"] if is_arranged else None,
+        )
         yield Outcome(composer=composer, request=request, candidates=counts_by_scene.get(item.key, {}))
-
-
-def _make_request(composer: Composer, payload: Mapping[str, Any]) -> SceneRequest:
-    arrangement = payload["arrangement"] if get_arrangements(composer) != (None,) else None
-    return SceneRequest(category=payload["category"], count=payload["count"], arrangement=arrangement)
 
 
 def write_selection(rounds: Rounds, output: UPath) -> Report:

@@ -71,8 +71,7 @@ def _count_selection(decisions: Sequence[SelectionDecision]) -> dict[str, Any]:
 
 def _summarize_quotas(statuses: Sequence[QuotaStatus], stopped: str) -> dict[str, Any]:
     return {
-        "reached": sum(one.is_reached for one in statuses),
-        "total": len(statuses),
+        **_count_reached(statuses),
         "by_relation_type_and_count": {
             relation_type: {
                 str(count): _count_reached(of_count) for count, of_count in _group_by_field(of_family, "count")
@@ -80,7 +79,14 @@ def _summarize_quotas(statuses: Sequence[QuotaStatus], stopped: str) -> dict[str
             for relation_type, of_family in _group_by_field(statuses, "relation_type")
         },
         "unreached": [
-            {**_describe_quota(one), "kept": one.kept, "enough": one.min_queries, "why": one.explain_shortfall(stopped)}
+            {
+                "relation_type": one.quota_key.relation_type,
+                "count": one.quota_key.count,
+                "category": one.quota_key.category,
+                "kept": one.kept,
+                "enough": one.min_queries,
+                "why": one.explain_shortfall(stopped),
+            }
             for one in statuses
             if not one.is_reached
         ],
@@ -98,11 +104,6 @@ def _group_by_field(statuses: Iterable[QuotaStatus], name: str) -> list[tuple[An
 
 def _count_reached(statuses: Sequence[QuotaStatus]) -> dict[str, int]:
     return {"reached": sum(one.is_reached for one in statuses), "total": len(statuses)}
-
-
-def _describe_quota(status: QuotaStatus) -> dict[str, Any]:
-    quota_key = status.quota_key
-    return {"relation_type": quota_key.relation_type, "count": quota_key.count, "category": quota_key.category}
 
 
 def print_yield(record: Mapping[str, Any]) -> None:
