@@ -1,16 +1,16 @@
-"""Generated scenes with several objects of one category, queries that are proved to mean one of them, and their priors.
+"""Generate scenes with several objects of one category, verified queries for them, and the priors of the queries.
 
-    make augment                                    # scenes of the miniature world, drawn by its Stable Diffusion
+    make augment                                    # miniature world, rendered by its Stable Diffusion
     python -m workflows.miniature.world.cutouts && make augment ARGS="--composers prompted pasted"
     make augment ARGS="--dataset refcoco --num-scenes 20000"    # SD 1.5 and RT-DETR
     make augment ARGS="--dataset refcoco --num-scenes 20000 --composers pasted \\
         --pasted.cutouts cutouts --pasted.backgrounds train2014 --pasted.instances instances_train2014.json"
 
-A detector decides what is in each image and a CLIP what it looks like; every query is built from what was found,
-never from what was asked. Scenes are asked for in rounds: the first is spread evenly, the next ones ask for what is
-missing of the quotas of relation families, numbers of objects and categories, until these are reached or the budget is
-spent. What it all cost and brought, and why scenes were rejected, is in ``<data>/<dataset>/scenes-rounds``.
-The priors of the queries are made as those of the data set were.
+A detector reports the objects of each image, and a CLIP classifies their attributes. Queries are built from detections,
+never from requests. Scenes are generated in rounds. The first round is spread evenly. The next rounds request the
+missing queries of each quota (relation type, count, category), until the quotas are reached or the budget is spent.
+``<data>/<dataset>/scenes-rounds`` holds the yield, the times, and the reasons of rejected scenes.
+The priors of the queries use the configuration of the dataset's priors.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ from workflows.scenes.yield_plots import plot_yield
 from workflows.scenes.yield_report import build_yield_record, print_yield
 
 STYLES: dict[str, Style] = {"refcoco+": "refcoco+", "refcocog": "refcocog"}
-"""Of the data sets whose phrases are not as RefCOCO's."""
+"""Style of phrases by dataset; other datasets have that of RefCOCO."""
 
 DETECTOR = "PekingU/rtdetr_r50vd"
-"""On the hub; knows COCO's categories."""
+"""Hub id of the default detector; it knows COCO's categories."""
 
 GLIGEN = "masterful/gligen-1-4-generation-text-box"
-"""On the hub; there is no miniature one."""
+"""Hub id of the default GLIGEN; there is no miniature one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,43 +72,43 @@ class AugmentConfig:
     """Dataset that the scenes extend; they are saved to ``<data>/<dataset>/scenes``."""
 
     composers: tuple[Composer, ...] = ("prompted",)
-    """``prompted``: a text-to-image model draws so many of a object. ``layout``: GLIGEN draws objects in boxes.
-    ``pasted``: cut-outs are put onto images. Several share the scenes."""
+    """Composers, which share the scenes evenly. ``prompted``: a text-to-image model renders a prompt with category and
+    count. ``layout``: GLIGEN renders objects in boxes. ``pasted``: cut-outs are pasted onto images."""
 
     num_scenes: int = 900
     """Maximum number of requested scenes, at least 1. To add scenes, run the same command with a larger number."""
 
     vocabulary: Path | None = None
-    """JSON file of categories, plurals, quantifiers and attributes; where not given the miniature world's, or for other
-    data sets COCO's 80 categories."""
+    """JSON file of categories, plurals, quantifiers and attributes. By default the miniature world's vocabulary, or
+    COCO's 80 categories for other datasets."""
 
     quotas: QuotaConfig = field(default_factory=QuotaConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     render: RenderConfig = field(default_factory=miniature.render_config)
     negative_prompt: str = ""
-    """Of ``prompted`` and ``layout``."""
+    """Negative prompt of ``prompted`` and ``layout``."""
 
     layout: GligenConfig = field(default_factory=lambda: GligenConfig(checkpoint=GLIGEN))
     pasted: PastedConfig = field(default_factory=miniature.pasted_config)
     skip_detector: bool = False
-    """Take what was pasted as found, without detector and CLIP: for ``pasted`` alone, where no detector knows the
-    categories."""
+    """Flag to take pasted objects as detections, without detector and CLIP. For ``pasted`` alone, if no detector knows
+    the categories."""
 
     detector: DetectorConfig = field(default_factory=miniature.detector_config)
     attributes: AttributeClassifierConfig = field(default_factory=AttributeClassifierConfig)
-    """When the CLIP that encodes the data set's priors is believed about colors and patterns."""
+    """Thresholds of the attributes that the CLIP of the dataset's priors classifies."""
 
     label: LabelConfig = field(default_factory=LabelConfig)
-    """Its style is by default that of the data set: of RefCOCO+ and RefCOCOg their own, else RefCOCO's."""
+    """Limits of usable scenes, and style of their queries; by default the dataset's style."""
 
     num_rejected_images: int = 12
-    """Scenes on the sheet of each composer and reason for which scenes were rejected; 0: no sheets."""
+    """Maximum number of rejected scenes on the sheet of each composer and reason; 0 writes no sheets."""
 
     seed: int = 0
     data: UPath = DATA
     scenes_per_shard: int = 128
     num_gpus: float = 0.0
-    """GPUs of each worker that draws or detects."""
+    """GPUs of each worker that renders or detects."""
 
     executor: Executor = field(default_factory=ExecutorConfig)
 
@@ -116,10 +116,12 @@ class AugmentConfig:
         if self.num_scenes < 1:
             raise ValueError(f"num_scenes must be at least 1, got {self.num_scenes}; it is the budget of scenes")
         if not self.composers or len(set(self.composers)) < len(self.composers):
-            raise ValueError(f"name at least one composer, and each once, got {' '.join(self.composers) or 'none'}")
+            raise ValueError(
+                f"composers must name at least one, and each once, got {' '.join(self.composers) or 'none'}"
+            )
         if self.skip_detector and self.composers != ("pasted",):
             raise ValueError(
-                f"only what was pasted is known without a detector, got the composers {' '.join(self.composers)}; "
+                f"skip_detector needs the composer pasted alone, got {' '.join(self.composers)}; "
                 "use --composers pasted, or leave --skip-detector out"
             )
         if self.num_rejected_images < 0:
@@ -137,7 +139,7 @@ def make_default_config(arguments: list[str]) -> AugmentConfig:
     try:
         name = parser.parse_known_args(arguments)[0].dataset
     except argparse.ArgumentError:
-        name = "miniature"  # the parser of all options says what is wrong
+        name = "miniature"  # the parser of all options reports the error
     config = AugmentConfig(dataset=name, label=LabelConfig(style=STYLES.get(name, "refcoco")))
     if name == "miniature":
         return config
@@ -180,11 +182,11 @@ def make_scenes(config: AugmentConfig) -> None:
     draw_rejected(rounds, paths.scene_rounds / "rejected", config.num_rejected_images)
     plot_yield(record, paths.scene_rounds)
     print_yield(record)
-    print_path("what the scenes brought and what is missing, as JSON and plots", paths.scene_rounds / "yield.json")
+    print_path("yield and missing queries, as JSON and plots", paths.scene_rounds / "yield.json")
     if not record["selection"]["kept_scenes"]:
         raise UserError(
-            f"none of the {record['scenes_requested']:,} scenes that were asked for can be used; the table and the "
-            f"images in {paths.scene_rounds / 'rejected'} say why"
+            f"none of the {record['scenes_requested']:,} requested scenes can be used; the table and the images in "
+            f"{paths.scene_rounds / 'rejected'} show the reasons"
         )
     words = compare_with_validation(paths)
     write_atomic(paths.scene_rounds / "words.json", json.dumps(words, indent=1))
@@ -254,15 +256,14 @@ def _make_pasted_stage(config: AugmentConfig, vocabulary: VocabularyConfig) -> t
     excluded = ", ".join(f"{count:,} {reason}" for reason, count in sorted(inputs.excluded.items())) or "none"
     console.print(
         f"{sum(inputs.cutouts.values()):,} cut-outs of {len(inputs.cutouts):,} categories, "
-        f"{inputs.backgrounds:,} backgrounds; left out: {excluded}"
+        f"{inputs.backgrounds:,} backgrounds; excluded: {excluded}"
     )
     if names := inputs.unannotated:
         more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
         source = config.pasted.instances or "no instances file (--pasted.instances)"
         console.print(
-            f"taken for absent in every background, by {source}: {', '.join(names[:10])}{more}; "
-            f"objects that are there already "
-            "make queries false"
+            f"assumed absent from every background, by {source}: {', '.join(names[:10])}{more}; "
+            "if a background holds such objects, queries are false"
         )
     return PastedComposer(config.pasted, held_out), {"pasted": compute_pasted_fingerprint(config.pasted, held_out)}
 

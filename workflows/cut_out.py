@@ -1,10 +1,10 @@
-"""Cut-outs for pasted scenes, out of outlined images or of the prior store: ``<output>/<category>/<name>.png``.
+"""Make cut-outs for pasted scenes from COCO's polygons or from a prior store: ``<output>/<category>/<name>.png``.
 
     python -m workflows.cut_out coco --instances instances_train2014.json --images train2014 --output cutouts
     python -m workflows.cut_out priors --categories cup dog --output cutouts
 
-Images of a validation or test split of any data set below ``data`` are never used, under whatever name; ingest the
-data sets first. The same command goes on where it stopped: what lies there already is not cut again.
+Ingest the datasets first: images of their validation and test splits are never used, whatever their names. To resume,
+run the same command; existing cut-outs stay.
 """
 
 from __future__ import annotations
@@ -39,15 +39,17 @@ from workflows.scenes.held_out import find_held_out_images
 
 @dataclass(frozen=True, kw_only=True)
 class SourceConfig:
-    """What both sources share."""
+    """Options of both sources."""
 
     output: Path
-    """Folder of the cut-outs; what lies there stays."""
+    """Folder of the cut-outs; existing ones stay."""
 
     categories: tuple[str, ...] = ()
-    """Those wanted; with ``coco``, all where none is named."""
+    """Categories to cut out; with ``coco``, none means all."""
 
     max_per_category: int = 300
+    """Maximum number of cut-outs of a category, at least 1."""
+
     data: UPath = DATA
     cut: CutoutConfig = field(default_factory=CutoutConfig)
 
@@ -58,7 +60,7 @@ class SourceConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CocoConfig(SourceConfig):
-    """From polygons that people drew around objects in images."""
+    """Cut-outs from annotated polygons."""
 
     instances: Path
     """COCO's ``instances*.json``, with its polygons."""
@@ -69,23 +71,23 @@ class CocoConfig(SourceConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class PriorsConfig(SourceConfig):
-    """From the images of a prior store, by GrabCut."""
+    """Cut-outs from the images of a prior store, by GrabCut."""
 
     dataset: str = "miniature"
-    """Whose store it is; other data sets with the same image encoder share it."""
+    """Dataset of the store; other datasets with the same image encoder share it."""
 
     min_clip_score: float = 0.0
-    """Images that a CLIP likens less to their prompt (100 times the cosine) are left out; X-Paste has 21."""
+    """Minimum CLIP score of an image with its prompt, 100 times the cosine; X-Paste uses 21."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.categories:
-            raise ValueError("name the categories to cut out of the priors, such as --categories cup dog")
+            raise ValueError("categories must name at least one, got none; try --categories cup dog")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CutOutConfig:
-    """Where the objects are cut out of."""
+    """Source of the cut-outs."""
 
     source: Annotated[
         Annotated[CocoConfig, tyro.conf.subcommand("coco", prefix_name=False)]
@@ -96,21 +98,21 @@ class CutOutConfig:
 
 @dataclass(kw_only=True)
 class Tally:
-    """What became of the objects that were looked at."""
+    """Counts of cut-outs and of excluded objects."""
 
     max_per_category: int
     kept: Counter[str] = field(default_factory=Counter)
-    """By category; with those that were there already."""
+    """Number of cut-outs by category, existing ones included."""
 
     excluded: Counter[str] = field(default_factory=Counter)
-    """By reason."""
+    """Number of excluded objects by reason."""
 
     def is_full(self, category: str) -> bool:
         return self.kept[category] >= self.max_per_category
 
     def build_table(self) -> Table:
-        """Kept by category, left out by reason."""
-        table = Table("", "cut-outs", title=f"{self.kept.total():,} cut-outs, {self.excluded.total():,} left out")
+        """Build a table of cut-outs by category and of excluded objects by reason."""
+        table = Table("", "cut-outs", title=f"{self.kept.total():,} cut-outs, {self.excluded.total():,} excluded")
         for name, count in self.kept.most_common():
             table.add_row(name, f"{count:,}", style="green")
         for name, count in self.excluded.most_common():
@@ -119,27 +121,29 @@ class Tally:
 
 
 def main(config: CutOutConfig) -> Tally:
-    """Cut out what is wanted and print what was kept and left out."""
+    """Make the cut-outs, and print their number and that of excluded objects."""
     source = config.source
     tally = extract_from_coco(source) if isinstance(source, CocoConfig) else extract_from_priors(source)
     console.print(tally.build_table())
     if not tally.kept:
-        raise UserError("nothing was cut out; the table says why, and --cut.* are the limits")
+        raise UserError("nothing was cut out; the table shows the reasons, and --cut.* set the limits")
     print_path("the cut-outs", source.output)
     return tally
 
 
 def extract_from_coco(config: CocoConfig) -> Tally:
-    """Images in an order by hash, so that the first of a category are not all of one kind."""
+    """Cut out annotated objects; images are ordered by hash, so the first ones of a category are mixed."""
     held_out, tally = find_held_out_images(config.data), Tally(max_per_category=config.max_per_category)
     if not held_out.ids:
-        console.print(f"no data set with a validation or test split lies in {config.data}: no image is held out")
+        console.print(f"{config.data} has no dataset with a validation or test split: no image is held out")
     images = sorted(
         read_polygon_images(config.instances), key=lambda image: hashlib.sha256(image.name.encode()).digest()
     )
     known = {one.category for image in images for one in image.instances}
     if unknown := sorted(set(config.categories) - known):
-        raise UserError(f"{config.instances} outlines no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+        raise UserError(
+            f"{config.instances} has no polygons of {', '.join(unknown)}; it has {', '.join(sorted(known))}"
+        )
     for image in track(images, "cutting out", console=console, transient=True):
         _cut_image(image, config, held_out, tally)
     return tally
@@ -172,7 +176,7 @@ def _cut_image(image: PolygonImage, config: CocoConfig, held_out: HeldOut, tally
 def _iterate_missing(
     image: PolygonImage, wanted: Sequence[PolygonAnnotation], config: CocoConfig, tally: Tally
 ) -> Iterable[PolygonAnnotation]:
-    """Those to be cut now; counts the rest."""
+    """Yield the polygons without a cut-out; count the others in the tally."""
     for outline in wanted:
         if not _is_folder_name(outline.category):
             tally.excluded["unusable_category"] += 1
@@ -187,7 +191,7 @@ def _iterate_missing(
 
 
 _MAX_NAME_BYTES = 200
-"""Bytes of a file's name: file systems take 255, and it is written under a temporary, longer one first."""
+"""Maximum length of a file name; file systems take 255, and the temporary name is longer."""
 
 
 def _is_folder_name(category: str) -> bool:
@@ -214,7 +218,7 @@ def _read_allowed_image(image: PolygonImage, folder: Path, held_out: HeldOut) ->
 
 
 def extract_from_priors(config: PriorsConfig) -> Tally:
-    """Images of one object of a wanted category, in the order of their ids, which are hashes."""
+    """Cut out priors of one object of a wanted category, in the order of their ids, which are hashes."""
     store = PriorStore.open(find_prior_store_path(config.dataset, config.data))
     tally = Tally(max_per_category=config.max_per_category)
     for prior_id in track(sorted(store), "cutting out", console=console, transient=True):

@@ -1,4 +1,4 @@
-"""The image of a scene and the objects that its composer was asked to place."""
+"""The image of a scene and its requested objects."""
 
 from __future__ import annotations
 

@@ -4,10 +4,9 @@ composer = LayoutComposer(GligenConfig(checkpoint="masterful/gligen-1-4-generati
 composer.setup()
 composer.process(items)[0].requested[0].box_xyxy    # requested box; a detector finds what was rendered
 
-The denoising loop is our own. diffusers keeps its pipeline for GLIGEN only among the deprecated ones, to be removed;
-and that takes one layout for all images of a batch, while no two scenes here have the same: a image at a time is
-what a GPU is slowest at. The models are diffusers' own, in the folders of a GLIGEN checkpoint; for one layout the
-images are those of that pipeline.
+This module has its own denoising loop, since diffusers deprecated its GLIGEN pipeline. That pipeline also takes one
+layout for all images of a batch, but every scene here has its own. The models are those of diffusers, in the folders of
+a GLIGEN checkpoint. For one layout, the images equal those of the pipeline.
 """
 
 from __future__ import annotations
@@ -59,8 +58,8 @@ class GligenConfig:
     """Classifier-free guidance scale; 1 or less switches it off, and the negative prompt with it."""
 
     grounded_share: float = 0.3
-    """Of the steps, the first, which see the boxes: places are settled early, and the rest is drawn better by the
-    text-to-image model that GLIGEN was made of (scheduled sampling, the tau of arXiv:2301.07093)."""
+    """Share of the steps that see the boxes, the first ones, in [0, 1]. Positions are settled early, and without boxes
+    the underlying text-to-image model renders better (scheduled sampling, tau in arXiv:2301.07093)."""
 
     image_size_px: int = 512
     """Side of the square image; a multiple of 8, the VAE's stride."""
@@ -70,10 +69,11 @@ class GligenConfig:
 
     layout: LayoutConfig = field(default_factory=LayoutConfig)
     aspect_ratios: Mapping[str, float] = field(default_factory=dict)
-    """Width / height of a category's boxes, where it is known: ``{"person": 0.4}``."""
+    """Width / height of the boxes by category, such as ``{"person": 0.4}``."""
 
     max_aspect_ratio: float = 1.5
-    """Those of other categories lie between this and its inverse, one in each scene for all objects of a category."""
+    """Maximum width / height of the boxes of other categories, at least 1; its inverse is the minimum. A scene samples
+    one ratio per category."""
 
     dtype: Literal["auto", "float64", "float32", "float16", "bfloat16"] = "auto"
     """Precision of the weights; ``auto`` is float16 on a CUDA GPU and float32 elsewhere. float64 is for comparisons."""
@@ -126,7 +126,7 @@ class Layout:
 
 
 class LayoutRenderer:
-    """A loaded GLIGEN.
+    """Renderer of layouts with a loaded GLIGEN.
 
     Raises:
         AugmentationError: the checkpoint is missing, incomplete, or no GLIGEN for phrases in boxes.
@@ -318,6 +318,6 @@ def _make_layout(item: Item, spec: SceneSpec, requested: Sequence[SceneObject]) 
 
 
 def _format_phrase(category: str, spec: SceneSpec) -> str:
-    """ "a striped red cup" for what the scene is about, "a ball" for clutter."""
+    """Format "a striped red cup" for the scene's category, and "a ball" for clutter."""
     attributes = spec.attributes.values() if category == spec.category else ()
     return add_article(" ".join([*attributes, category]))

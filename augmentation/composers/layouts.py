@@ -104,7 +104,7 @@ def sample_layout(
         config: sizes and distances.
 
     Returns:
-        Boxes in pixels in the order of the objects, or None where they do not fit.
+        Boxes in pixels in the order of the objects, or None if they do not fit.
     """
     if not 1 <= num_arranged <= len(aspect_ratios):
         raise ValueError(f"num_arranged must lie in [1, {len(aspect_ratios)}], got {num_arranged}")

@@ -1,4 +1,4 @@
-"""Detections without a detector: pasted objects lie where the composer placed them."""
+"""Detections without a detector: the composer knows the boxes of pasted objects."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What to generate: vocabulary, quotas, selection."""
+"""Planning of scenes: vocabulary, quotas, selection."""

@@ -78,7 +78,7 @@ class Candidate:
 
     queries: tuple[CandidateQuery, ...]
     requested_ious: tuple[float, ...] = ()
-    """IoU of each object's box with the box that was requested for it, where one was."""
+    """IoU of each detected box with its requested box, for the objects that have one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,9 @@ def make_candidate(sample: Sample) -> Candidate:
 
 def _make_candidate_query(sample: Sample, query: Query) -> CandidateQuery:
     distractors = sample.count_distractors(query)
-    assert query.program is not None and query.instance is not None and distractors is not None  # as labelling made it
+    assert (
+        query.program is not None and query.instance is not None and distractors is not None
+    )  # labeling sets all of them
     category = sample.instances[query.instance].category
     quota_key = QuotaKey(category=category, count=distractors + 1, relation_type=get_relation_type(query.program))
     return CandidateQuery(query_id=query.query_id, quota_key=quota_key, target=query.instance)

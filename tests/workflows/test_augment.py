@@ -147,7 +147,7 @@ def test_a_larger_budget_goes_on_where_a_smaller_one_ended(inputs: Path, exact_s
     assert _bytes(rounds / "01-pasted") == _bytes(exact_scenes / "miniature/scenes-rounds/01-pasted")
     keys = {entry.key[:9] for entry in SampleReader(data / "miniature/scenes").index}
     assert keys == {"pasted-01", "pasted-02"}
-    with pytest.raises(UserError, match=r"02-pasted was asked for 20 scenes, .* 10 are left; give at least 50"):
+    with pytest.raises(UserError, match=r"02-pasted has 20 scenes, but 10 of .* are left; give at least 50"):
         augment.make_scenes(_config(inputs, data, num_scenes=40, skip_detector=True))
 
 
@@ -202,7 +202,7 @@ def test_bad_input_is_refused_before_the_first_scene(inputs: Path, tmp_path: Pat
     ("changes", "message"),
     [
         ({"num_scenes": 0}, "num_scenes must be at least 1, got 0"),
-        ({"composers": ()}, "name at least one composer, and each once, got none"),
+        ({"composers": ()}, "composers must name at least one, and each once, got none"),
         ({"composers": ("pasted", "pasted")}, "each once, got pasted pasted"),
         ({"composers": ("prompted", "pasted"), "skip_detector": True}, "or leave --skip-detector out"),
         ({"num_rejected_images": -1}, "num_rejected_images must be at least 0"),

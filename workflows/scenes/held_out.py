@@ -1,4 +1,4 @@
-"""The images that no scene may be made of: those of every split but ``train`` of every data set that was read."""
+"""Held-out images: those of every split but ``train`` of all ingested datasets."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from workflows.cli.paths import DATA, DatasetPaths, get_dataset_paths, read_line
 
 TRAINING_SPLIT = "train"
 _KEPT_PROBLEMS = frozenset({"clipped_box", "bad_instance"})
-"""Problems of a image that is among the samples all the same, under its split."""
+"""Rules of ``problems.jsonl`` whose images stay among the samples, under their split."""
 
 
 def find_held_out_images(data: UPath = DATA) -> HeldOut:
-    """By name and content those at hand, by name alone those whose image or boxes were left out by ``ingest``.
+    """Find the held-out images: available ones by name and content, those that ``ingest`` excluded by name alone.
 
-    ``problems.jsonl`` says of a whole image that was left out no split, so every such name is held out.
+    ``problems.jsonl`` has no split for an excluded image, so every such name is held out.
 
     Raises:
-        PipelineError: the samples of a data set are incomplete or damaged.
+        PipelineError: the samples of a dataset are incomplete or damaged.
     """
     held_out = HeldOut()
     names = sorted(path.name for path in data.iterdir()) if data.is_dir() else []
@@ -38,7 +38,7 @@ def find_held_out_images(data: UPath = DATA) -> HeldOut:
 
 
 def _iterate_left_out(paths: DatasetPaths) -> Iterator[str]:
-    """Names of images that a data set has and its samples may lack, and that may not be of its training split."""
+    """Yield the names of excluded images that may belong to another split than training."""
     if not paths.problems.exists():
         return
     queries = read_query_table(paths.queries) if paths.queries.exists() else iter(())

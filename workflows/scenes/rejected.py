@@ -1,4 +1,4 @@
-"""Images of rejected scenes: one sheet for each composer and reason, out of the attachments that rounds keep."""
+"""Images of rejected scenes: one sheet for each composer and reason, made from the attachments of the rounds."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Rounds of scenes: each asks for what the ones before did not bring, until the quotas are reached or the budget spent.
+"""Rounds of scenes: each requests the missing queries, until the quotas are reached or the budget is spent.
 
-Every round of every composer is a run of its own below ``<data>/<dataset>/scenes-rounds``, so the same command goes on
-where it stopped. What a finished round was asked for stays as it is, also if a later command has a larger budget: that
-one only adds rounds. Out of all candidates the run ``<data>/<dataset>/scenes`` is chosen.
+Each round of each composer is a run below ``<data>/<dataset>/scenes-rounds``. To resume, run the same command. Finished
+rounds never change; a larger budget only adds rounds. The run ``<data>/<dataset>/scenes`` is selected from all
+candidates.
 """
 
 from __future__ import annotations
@@ -49,18 +49,19 @@ ROUND_VERSION = 2
 
 @dataclass(frozen=True, kw_only=True)
 class ComposerPipeline:
-    """How one composer's scenes are made."""
+    """Stages that make one composer's scenes."""
 
     composer: Composer
     stages: tuple[Stage[Any, Any], ...]
-    """Compose, find what is there, ..., label."""
+    """Stages in order: compose, detect, ..., label."""
 
     fingerprint: Mapping[str, Any]
+    """JSON values of all that decides the composer's scenes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoundsConfig:
-    """What all rounds share."""
+    """Configuration of all rounds."""
 
     root: UPath
     pipelines: tuple[ComposerPipeline, ...]
@@ -68,7 +69,7 @@ class RoundsConfig:
     quotas: Quotas
     selection: SelectionConfig
     num_scenes: int
-    """To ask for, at most."""
+    """Maximum number of requested scenes."""
 
     seed: int
     split: str
@@ -98,29 +99,29 @@ class RoundsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RoundRun:
-    """One finished round of one composer, as it lies on disk."""
+    """One finished round of one composer."""
 
     folder: UPath
     composer: Composer
     report: Report
     outcomes: tuple[Outcome, ...]
     candidates: tuple[Candidate, ...]
-    """In the order of the run's samples."""
+    """Candidates in the order of the run's samples."""
 
 
 @dataclass(kw_only=True)
 class Rounds:
-    """All rounds so far, and what was chosen of them."""
+    """All rounds so far, and the selection from them."""
 
     config: RoundsConfig
     runs: list[RoundRun] = field(default_factory=list)
     decisions: list[SelectionDecision] = field(default_factory=list)
-    """In the order of ``candidates``."""
+    """Decisions in the order of ``candidates``."""
 
     statuses: list[QuotaStatus] = field(default_factory=list)
     num_rounds: int = 0
     stopped: str | None = None
-    """Why no further round is made."""
+    """Reason to stop; None if there should be another round."""
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -136,7 +137,7 @@ class Rounds:
 
     @property
     def num_left(self) -> int:
-        """Scenes of the budget that were not asked for yet."""
+        """Return the number of scenes of the budget that are not yet requested."""
         return self.config.num_scenes - len(self.outcomes)
 
 
@@ -144,8 +145,8 @@ def make_rounds(config: RoundsConfig) -> Rounds:
     """Make rounds, or read those that are finished, until there is a reason to stop.
 
     Raises:
-        PipelineError: a round was made with another configuration; says what differs.
-        UserError: the rounds that are there are larger than the budget.
+        PipelineError: a round was made with another configuration; names the differences.
+        UserError: the existing rounds are larger than the budget.
     """
     rounds = Rounds(config=config)
     while rounds.stopped is None:
@@ -162,14 +163,14 @@ def make_rounds(config: RoundsConfig) -> Rounds:
 
 
 def _update_selection(rounds: Rounds) -> None:
-    """Choose among all candidates, and see whether that is enough."""
+    """Select from all candidates, and update the quotas and the reason to stop."""
     config, before = rounds.config, rounds.statuses
     rounds.decisions = select(rounds.candidates, config.quotas.quota_keys, config.quotas.config, config.selection)
     rounds.statuses = config.quotas.statuses(rounds.outcomes, rounds.kept)
     rounds.stopped = config.quotas.find_stop_reason(rounds.statuses, before, rounds.num_left)
     reached = sum(status.is_reached for status in rounds.statuses)
     console.print(
-        f"round {rounds.num_rounds}: {reached:,} of {len(rounds.statuses):,} cells reached"
+        f"round {rounds.num_rounds}: {reached:,} of {len(rounds.statuses):,} quotas reached"
         + (f"; {rounds.stopped}" if rounds.stopped else "")
     )
 
@@ -217,16 +218,15 @@ def _check_budget(folder: UPath, rounds: Rounds) -> None:
     planned, num_requested = open_plan(folder).num_items, len(rounds.outcomes)
     if planned > rounds.num_left:
         raise UserError(
-            f"{folder} was asked for {planned:,} scenes, of the {rounds.config.num_scenes:,} of --num-scenes "
-            f"{rounds.num_left:,} are left; give at least {num_requested + planned:,}, or remove "
-            f"{folder.parent} to start anew"
+            f"{folder} has {planned:,} scenes, but {rounds.num_left:,} of --num-scenes {rounds.config.num_scenes:,} "
+            f"are left; give at least {num_requested + planned:,}, or remove {folder.parent} to start again"
         )
 
 
 def _iterate_outcomes(
     folder: UPath, composer: Composer, counts_by_scene: Mapping[str, Mapping[QuotaKey, int]]
 ) -> Iterator[Outcome]:
-    """Of all scenes of the plan, in order."""
+    """Yield the outcomes of all scenes of the plan, in order."""
     plan = open_plan(folder)
     items, is_arranged = ShardItems(plan), get_arrangements(composer) != (None,)
     for item in (item for shard in plan.shards for item in items.read(shard)):
@@ -239,10 +239,9 @@ def _iterate_outcomes(
 
 
 def write_selection(rounds: Rounds, output: UPath) -> Report:
-    """Write the samples that were chosen as a run, which accounts for every candidate.
+    """Write the selected samples as a run with a row for every candidate.
 
-    A choice that was made before of fewer or other candidates of the same configuration is replaced: it can be made
-    again from the rounds at any time.
+    An earlier selection of the same configuration from other candidates is replaced, since the rounds remain.
     """
     config = rounds.config
     rows = _build_selection_rows(rounds)
@@ -283,5 +282,5 @@ def _remove_old_selection(output: UPath, fingerprint: Mapping[str, Any]) -> None
     planned, now = dict(open_plan(output).settings.fingerprint), json.loads(json.dumps(dict(fingerprint)))
     is_other = planned.get("candidates") != now["candidates"]
     if is_other and "candidates" in planned and {**planned, "candidates": ""} == {**now, "candidates": ""}:
-        console.print(f"{output} is chosen anew, since there are other candidates now; pack it again, too")
+        console.print(f"{output} is selected again, since the candidates have changed; pack it again, too")
         remove_run(output)

@@ -1,4 +1,4 @@
-"""What the scenes of all rounds brought, as plots: ``yield.json`` to look at."""
+"""Plots of the scenes' yield, from ``yield.json``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Record = Mapping[str, Any]
 
 
 def plot_yield(record: Record, folder: UPath) -> None:
-    """``yield.png``, ``coverage.png`` and ``time.png``."""
+    """Save ``yield.png``, ``coverage.png`` and ``time.png`` to the folder."""
     composers = record["composers"]
     funnels = {name: _count_composer_outcomes(composer_record) for name, composer_record in composers.items()}
     _plot_composers(funnels, folder / "yield.png", "scenes", decimals=0)
@@ -24,7 +24,7 @@ def plot_yield(record: Record, folder: UPath) -> None:
 
 
 def _count_composer_outcomes(composer_record: Record) -> dict[str, float]:
-    away = {f"left out: {name.replace('_', ' ')}": composer_record[name] for name in ("near_duplicate", "quota_full")}
+    away = {f"excluded: {name.replace('_', ' ')}": composer_record[name] for name in ("near_duplicate", "quota_full")}
     kept = {**away, "kept": composer_record["kept_scenes"]}
     return count_outcomes(
         composer_record["attempted"],
@@ -45,13 +45,13 @@ def _plot_composers(values: Mapping[str, Mapping[str, float]], path: UPath, titl
 
 
 def plot_coverage(relation_types: Mapping[str, Mapping[str, Mapping[str, int]]], path: UPath) -> None:
-    """Share of cells (relation x count x category) that hold enough queries, by relation and count of distractors."""
+    """Plot the share of reached quotas of all categories, by relation type and count."""
     counts = sorted({count for of_count in relation_types.values() for count in of_count}, key=int)
     figure, (axes,) = new_figure(1.8 + 0.9 * len(counts), 1.6 + 0.3 * len(relation_types))
     cells = [[of_count.get(count) for count in counts] for of_count in relation_types.values()]
     values = [[one["reached"] / one["total"] if one else None for one in row] for row in cells]
     texts = [[f"{one['reached']}/{one['total']}" if one else "" for one in row] for row in cells]
     plot_heat_map(axes, values, texts, list(relation_types), counts)
-    axes.set_xlabel("objects of the category in view", fontsize=FONT_PT)
-    axes.set_title("cells with enough queries / all", fontsize=FONT_PT, loc="left")
+    axes.set_xlabel("objects of the category", fontsize=FONT_PT)
+    axes.set_title("reached quotas / all", fontsize=FONT_PT, loc="left")
     save_figure(figure, path)

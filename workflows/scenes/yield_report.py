@@ -1,4 +1,4 @@
-"""What the scenes of all rounds cost and brought: ``scenes-rounds/yield.json``, and the same as tables."""
+"""Yield and cost of the scenes of all rounds, as ``scenes-rounds/yield.json`` and as tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workflows.scenes.rounds import RoundRun, Rounds
 
 
 def build_yield_record(rounds: Rounds) -> dict[str, Any]:
-    """JSON values; the reasons of all cells that were not reached are in it."""
+    """Build the record as JSON values, with the reason for each quota that was not reached."""
     decision_by_key = {decision.key: decision for decision in rounds.decisions}
     composers = sorted({run.composer for run in rounds.runs})
     return {
@@ -34,7 +34,7 @@ def build_yield_record(rounds: Rounds) -> dict[str, Any]:
 
 
 def _summarize_composer(runs: Sequence[RoundRun], decisions: Mapping[str, SelectionDecision]) -> dict[str, Any]:
-    """Rates are over the time of all calls that did some of the work, so a resumed run has those of the work."""
+    """Summarize the runs of a composer; rates are per second of work, also if a run was resumed."""
     chosen = [decisions[one.key] for run in runs for one in run.candidates]
     rejected, failed, work = Counter[str](), Counter[str](), Counter[str]()
     for run in runs:
@@ -74,9 +74,9 @@ def _summarize_quotas(statuses: Sequence[QuotaStatus], stopped: str) -> dict[str
         **_count_reached(statuses),
         "by_relation_type_and_count": {
             relation_type: {
-                str(count): _count_reached(of_count) for count, of_count in _group_by_field(of_family, "count")
+                str(count): _count_reached(of_count) for count, of_count in _group_by_field(of_type, "count")
             }
-            for relation_type, of_family in _group_by_field(statuses, "relation_type")
+            for relation_type, of_type in _group_by_field(statuses, "relation_type")
         },
         "unreached": [
             {
@@ -94,7 +94,7 @@ def _summarize_quotas(statuses: Sequence[QuotaStatus], stopped: str) -> dict[str
 
 
 def _group_by_field(statuses: Iterable[QuotaStatus], name: str) -> list[tuple[Any, list[QuotaStatus]]]:
-    """By family or count of the cell, in order."""
+    """Group by a field of the quota key, in order."""
 
     def value(one: QuotaStatus) -> Any:
         return getattr(one.quota_key, name)
@@ -112,7 +112,7 @@ def print_yield(record: Mapping[str, Any]) -> None:
     console.print(_build_quota_table(record["cells"]["by_relation_type_and_count"]))
     unreached = record["cells"]["unreached"]
     if unreached:
-        console.print(f"{len(unreached):,} cells are not reached ({record['stopped']}); by family:")
+        console.print(f"{len(unreached):,} quotas are not reached ({record['stopped']}); by relation type:")
         for relation_type, count in Counter(one["relation_type"] for one in unreached).most_common():
             none = sum(not one["kept"] for one in unreached if one["relation_type"] == relation_type)
             console.print(f"  {relation_type}: {count:,}, {none:,} of them without any query")
@@ -120,7 +120,7 @@ def print_yield(record: Mapping[str, Any]) -> None:
 
 def _build_composer_table(composers: Mapping[str, Mapping[str, Any]]) -> Table:
     """Build a table with a row for each figure and a column for each composer."""
-    table = Table("scenes", *composers, title="what the composers brought")
+    table = Table("scenes", *composers, title="yield by composer")
     figures = ["attempted", "accepted", "near_duplicate", "quota_full", "kept_scenes", "kept_queries"]
     figures += ["wall_seconds", "accepted_per_second", "kept_queries_per_second", "requested_iou"]
     for figure in figures:
@@ -141,7 +141,7 @@ def _format_value(value: float | None) -> str:
 
 def _build_quota_table(relation_types: Mapping[str, Mapping[str, Mapping[str, int]]]) -> Table:
     counts = sorted({count for of_count in relation_types.values() for count in of_count}, key=int)
-    table = Table("cells reached", *(f"{count} objects" for count in counts), title="cells reached / all, by family")
+    table = Table("relation type", *(f"{count} objects" for count in counts), title="reached quotas / all")
     for relation_type, of_count in relation_types.items():
         cells = (of_count.get(count) for count in counts)
         table.add_row(
