@@ -120,7 +120,7 @@ def _furnish_tables(folder: Path, world: Path) -> None:
     """The hub's Parquet, and the table of the README."""
     rows = [
         {
-            "resolve_image_path": f"coco/train2014/{ref['file_name']}",
+            "image_path": f"coco/train2014/{ref['file_name']}",
             "captions": [sentence["raw"] for sentence in ref["sentences"]],
             "bbox": list(_xyxy(target["bbox"])),
             "ann_id": ref["ann_id"],

@@ -77,6 +77,9 @@ def _request(kind: str, path: Path, *names: str) -> tuple[str, Any]:
     """Return the loader's outcome ("value", "forbidden", "damaged" or "killed"), and the value or the reason."""
     with _LOCK:
         loader = _start_loader(os.getpid())
+        if loader.poll() is not None:  # somebody ended it
+            _start_loader.cache_clear()
+            loader = _start_loader(os.getpid())
         assert loader.stdin is not None and loader.stdout is not None
         try:
             loader.stdin.write(json.dumps([kind, str(path.resolve()), *names]).encode() + b"\n")

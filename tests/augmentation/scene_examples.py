@@ -33,7 +33,7 @@ def label_detections(
     composer: str = "prompted",
     requested: Sequence[SceneObject] = (),
 ) -> Sample | Rejected:
-    """The result for a image of 100 x 80."""
+    """The result for an image of 100 x 80."""
     image = np.full((80, 100, 3), 200, np.uint8)
     image[:, ::2] = 17
     composed = ComposedScene(

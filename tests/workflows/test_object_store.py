@@ -29,17 +29,19 @@ def test_annotations_images_and_shards_in_a_bucket_give_the_bytes_that_folders_g
     write_dataset(WorldConfig(output=tmp_path / "refer", num_train=6, num_val=2, num_test=2))
     bucket.fs.put(str(tmp_path / "refer"), "bucket/refer", recursive=True)
     here = ExecutorConfig(isolate=False)
-    tars = []
+    files = []
     for root, data in ((bucket / "refer", bucket / "data"), (UPath(tmp_path / "refer"), UPath(tmp_path / "data"))):
         config = ingest.IngestConfig(annotations=root / "miniature", images=root / "images", data=data, executor=here)
         ingest.main(config)
         generate_priors.main(generate_priors.GeneratePriorsConfig(data=data, limit=400, executor=here))
         pack.main(pack.PackConfig(data=data, executor=here))
         run = data / "miniature" / "packed-samples"
-        tars.append([get_verified_path(run, receipt, "tar").read_bytes() for receipt in read_receipts(run)])
+        files.append([get_verified_path(run, receipt, "priors").read_bytes() for receipt in read_receipts(run)])
+        samples = data / "miniature" / "samples"
+        files[-1] += [get_verified_path(samples, receipt, "tar").read_bytes() for receipt in read_receipts(samples)]
         assert SampleReader(run).has_priors
         assert build_train_config(TrainCommandConfig(data=data, variant="priors")).train == (run,)
-    assert tars[0] == tars[1]
+    assert files[0] == files[1]
     before = (bucket / "data/miniature/packed-samples/receipts/train-00000.json").read_bytes()
     pack.main(pack.PackConfig(data=bucket / "data", executor=here))
     assert (bucket / "data/miniature/packed-samples/receipts/train-00000.json").read_bytes() == before

@@ -135,7 +135,7 @@ def test_categories_that_no_background_is_annotated_with_are_named(config: Paste
 
 
 def _instances(folder: Path, shown: dict[int, str], extent: int = 10) -> Path:
-    """COCO's file: each image, under another prefix, with a object of ``extent`` pixels."""
+    """COCO's file: each image, under another prefix, with an object of ``extent`` pixels."""
     names = sorted(set(shown.values()))
     coco = {
         "images": [{"id": i, "file_name": f"COCO_train2014_{i:012d}.jpg", "width": 200, "height": 150} for i in shown],

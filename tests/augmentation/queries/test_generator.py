@@ -46,7 +46,7 @@ def realize(program: Program, style: Style = "refcoco") -> tuple[str, ...]:
 
 
 def _row(*colors: str) -> Scene:
-    """Cups of 10 px from left to right in a image of 100 x 100."""
+    """Cups of 10 px from left to right in an image of 100 x 100."""
     step = 100 / (len(colors) + 1)
     objects = tuple(
         SceneObject(

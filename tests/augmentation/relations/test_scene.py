@@ -9,7 +9,7 @@ from shards.errors import SchemaError
 
 
 def _scene(*centers: tuple[float, float], size: float = 10, category: str = "cup", **facts: list[str]) -> Scene:
-    """Square objects of a category at these centers in a image of 100 x 100."""
+    """Square objects of a category at these centers in an image of 100 x 100."""
     half = size / 2
     objects = tuple(
         SceneObject(

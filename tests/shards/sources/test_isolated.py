@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
+from shards.sources import isolated
 from shards.sources.errors import SourceError
 from shards.sources.isolated import MAX_MATRIX_FILE_BYTES, read_matrix, read_pickle
 
@@ -243,3 +244,13 @@ def test_a_variable_that_is_no_matrix_of_numbers_is_named(tmp_path: Path, value:
     savemat(str(tmp_path / "m.mat"), {"segimg_t": value})
     with pytest.raises(SourceError, match="it has no segimg_t of numbers in rows and columns"):
         read_matrix(tmp_path / "m.mat", "segimg_t")
+
+
+def test_a_loader_that_was_ended_is_started_again(tmp_path: Path) -> None:
+    path = tmp_path / "plain.p"
+    path.write_bytes(pickle.dumps([1, 2]))
+    assert isolated.read_pickle(path) == [1, 2]
+    loader = isolated._start_loader(os.getpid())
+    loader.kill()
+    loader.wait()
+    assert isolated.read_pickle(path) == [1, 2]

@@ -53,7 +53,7 @@ def test_an_example_is_answered_by_a_click(page: Any, address: str) -> None:
     page.locator("tbody tr").first.click()
     page.get_by_text("Box (x1, y1, x2, y2) in pixels").wait_for(timeout=60_000)
     assert page.get_by_label("prompt of the prior").input_value().startswith("a ")
-    assert page.get_by_text("verification score").is_visible()
+    assert page.get_by_text("verification score", exact=True).is_visible()
 
 
 @pytest.mark.browser
@@ -80,8 +80,8 @@ def test_an_uploaded_image_is_answered_on_a_phone(page: Any, address: str, photo
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"<script>document.title = 'taken'</script>", "the image cannot be read as a image"),
-        ("half", "the image cannot be read as a image"),
+        (b"<script>document.title = 'taken'</script>", "the image cannot be read as an image"),
+        ("half", "the image cannot be read as an image"),
         ("thin", "Box (x1, y1, x2, y2) in pixels"),
     ],
 )

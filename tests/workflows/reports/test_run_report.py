@@ -13,7 +13,7 @@ from workflows.reports.run_report import compute_time_shares, count_outcomes, pl
 
 
 def _is_drawn(path: Path) -> bool:
-    """Whether it is a image with more on it than the white of an empty page."""
+    """Whether it is an image with more on it than the white of an empty page."""
     with Image.open(path) as image:
         return image.width > 300 and len(image.convert("RGB").getcolors(1 << 20) or []) > 20
 

@@ -12,7 +12,7 @@ from workflows.study.variants import VARIANTS_BY_NAME
 
 
 def _judged(right: Sequence[bool], distractors: int = 2) -> list[PredictionRecord]:
-    """Two queries a image, of which those that are right have an IoU of 0.8."""
+    """Two queries an image, of which those that are right have an IoU of 0.8."""
     return [
         PredictionRecord(
             key=f"image-{i // 2}",
