@@ -152,7 +152,7 @@ def measure_plan(folder: Path, count: int, per_shard: int) -> Figures:
 
 
 def measure_resume(folder: Path) -> Figures:
-    """What a resumed run does before it works: open the plan, read and check every receipt."""
+    """Measure the start of a resumed run: open the plan, read and check every receipt."""
     started = time.perf_counter()
     settings = PlanSettings(name="benchmark", fingerprint={}, seed=0, items_per_shard=_read_items_per_shard(folder))
     opened = open_or_make_plan(folder, settings, iter(()))
@@ -172,7 +172,7 @@ def _read_items_per_shard(folder: Path) -> int:
 
 
 def run_alone(folder: Path, count: int, per_shard: int, kind: str) -> Figures:
-    """A run's time, and the peak of driver and worker process."""
+    """Measure the time of a run, and the peak of driver and worker process."""
     stage, sink = (BlobStage(), TarSink()) if kind == "blobs" else (NothingStage(), NothingSink())
     peaks: dict[int, int] = {}
     ended: list[bool] = []
@@ -202,7 +202,7 @@ def run_alone(folder: Path, count: int, per_shard: int, kind: str) -> Figures:
 
 
 def make_miniature_job(count: int) -> Job:
-    """The job of ``make generate-priors`` with the miniature models: two real stages and their sink."""
+    """Return the job of ``make generate-priors`` with the miniature models: real stages and their sink."""
     # Only here, so that the peaks of the other measurements are the engine's own.
     from generation.priors.config import build_image_settings
     from workflows import generate_priors
@@ -217,7 +217,7 @@ def make_miniature_job(count: int) -> Job:
 
 
 def run_plain_loop(folder: Path, job: Job) -> None:
-    """The same stage functions and sink without the engine."""
+    """Call the same stages and sink without the engine."""
     settings = PlanSettings(name=job.name, fingerprint={}, seed=job.seed, items_per_shard=job.items_per_shard)
     new_plan = open_or_make_plan(folder, settings, job.inputs())
     items = ShardItems(new_plan)

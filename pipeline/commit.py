@@ -100,7 +100,8 @@ def remove_orphans(plan: Plan, receipts: Iterable[Receipt], published: Iterable[
     """Remove files of the given shards that their receipts do not name.
 
     Args:
-        receipts: of finished shards.
+        plan: plan of the run.
+        receipts: receipts of finished shards.
         published: names of the files in ``RUN/shards``; listed if not given.
     """
     kept = {receipt.shard_id: {file.name for file in receipt.files.values()} for receipt in receipts}

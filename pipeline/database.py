@@ -43,6 +43,8 @@ def create_view(
     """Name the rows of Parquet files, with two more columns: ``file`` and ``position``, their order.
 
     Args:
+        database: open database.
+        name: name of the view.
         paths: Parquet files of one schema; may be empty.
         columns: name to SQL type, of the columns that the view has.
     """

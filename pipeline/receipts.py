@@ -160,6 +160,7 @@ def list_verified_paths(run: Location, role: str, *, allow_partial: bool = False
     """Return local paths of the files of one role, in the order of the shards, after their hashes were checked.
 
     Args:
+        run: folder or prefix of the run.
         role: name of the files in their receipts, such as ``index``.
         allow_partial: accept a run that is not finished.
 

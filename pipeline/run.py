@@ -63,8 +63,13 @@ class Job:
         """Return a job whose fingerprint holds a hash of its rows.
 
         Args:
+            name: name of the job.
             rows: gives the rows in order; called once for the hash, and once more if there is no plan yet.
             made_of: JSON values of all else that decides the output: configuration, sources, versions, models.
+            stages: stages in order.
+            sink: writer of the shards.
+            items_per_shard: number of items of a full shard.
+            seed: seed of the items' own seeds.
         """
         fingerprint = {"rows": compute_rows_sha256(rows()), **made_of}
         return Job(

@@ -70,7 +70,7 @@ class GeneratePriorsConfig:
 
 
 def make_default_config(arguments: list[str]) -> GeneratePriorsConfig:
-    """The defaults, with ``prior`` of the preset that a command line names, or of the data set that it names."""
+    """Return the defaults, with ``prior`` of the preset, or of the dataset, on the command line."""
     # Without abbreviations: --data is another option.
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--dataset", default="miniature")
@@ -107,9 +107,11 @@ def main(config: GeneratePriorsConfig) -> None:
 
 
 def render_missing(config: GeneratePriorsConfig, settings: dict[str, Any], database: duckdb.DuckDBPyConnection) -> None:
-    """Render and encode what the store lacks, as one more run of the store; interrupted runs are finished first.
+    """Render and encode missing priors as one more run of the store, after interrupted runs.
 
     Args:
+        config: options of the command.
+        settings: settings that decide an image.
         database: has the views of ``create_prior_views``.
     """
     encoder = compute_encoder_fingerprint(config.prior)

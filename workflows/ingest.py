@@ -11,7 +11,7 @@ whose box breaks a rule, are listed in ``problems.jsonl``. docs/datasets.md has 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from rich.markup import escape
@@ -60,7 +60,10 @@ def main(config: IngestConfig) -> None:
         raise UserError(f"no sample is left of {len(samples)}; {paths.problems} says why, one line each")
     job = Job.from_rows(
         "ingest",
-        lambda: _iterate_rows(validation.samples),
+        lambda: (
+            PlanRow(key=sample.key, payload=sample.to_payload(), group=sample.split)
+            for sample in sorted(validation.samples, key=lambda s: s.split)
+        ),
         [LoadImageStage(config.images)],
         SampleSink(),
         made_of={"dataset": config.dataset, "format": config.format},
@@ -68,12 +71,17 @@ def main(config: IngestConfig) -> None:
     )
     run_and_plot_job(job, paths.samples, config.executor)
     write_lines(paths.problems, [*validation.problems, *_iterate_broken_images(paths.samples, validation.samples)])
-    write_query_table(paths.queries, _iterate_query_records(samples))
+    records = (
+        {"sample": sample.key, "query_id": query.query_id, "text": query.text, "split": query.split}
+        for sample in samples
+        for query in sample.queries
+    )
+    write_query_table(paths.queries, records)
     print_path(f"{config.dataset} as sample shards", paths.samples)
 
 
 def _iterate_broken_images(run: UPath, samples: list[SourceSample]) -> Iterator[Problem]:
-    """Images that turned out to be broken when they were read to their end."""
+    """Yield a problem for each image that broke while it was read to its end."""
     by_key = {sample.key: sample for sample in samples}
     for receipt in read_receipts(run):
         for row in read_ledger(run, receipt):
@@ -81,17 +89,6 @@ def _iterate_broken_images(run: UPath, samples: list[SourceSample]) -> Iterator[
             yield Problem(
                 rule=row["reason"], image=sample.image_name, num_queries=len(sample.queries), detail=row["detail"]
             )
-
-
-def _iterate_rows(samples: Iterable[SourceSample]) -> Iterator[PlanRow]:
-    for sample in sorted(samples, key=lambda s: s.split):
-        yield PlanRow(key=sample.key, payload=sample.to_payload(), group=sample.split)
-
-
-def _iterate_query_records(samples: Iterable[SourceSample]) -> Iterator[dict[str, str]]:
-    for sample in samples:
-        for query in sample.queries:
-            yield {"sample": sample.key, "query_id": query.query_id, "text": query.text, "split": query.split}
 
 
 def print_report(samples: list[SourceSample], validation: ValidationResult, problems: UPath) -> None:

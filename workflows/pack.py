@@ -95,7 +95,17 @@ def pack(config: PackConfig, source: QuerySource) -> None:
             "missing_priors": count_missing(database),  # pack again once they are there
         }
         if config.self_contained:
-            rows = (_make_join_row(sample) for sample in iterate_joined(database))
+            rows = (
+                PlanRow(
+                    key=sample.key,
+                    payload={
+                        "number": sample.number,
+                        "prior_ids": {q.query_id: q.prior_id or f"query {q.query_id}" for q in sample.queries},
+                    },
+                    group=sample.split,
+                )
+                for sample in iterate_joined(database)
+            )
             _run_pack_job(config, source, samples, rows, JoinStage(samples, store), SampleSink(), made_of)
         else:
             rows = (make_gather_row(sample) for sample in iterate_joined(database))
@@ -122,7 +132,14 @@ def pack_published(config: PackConfig, features: Path) -> None:
                 "features are bound; run `make ingest` with --format transvg"
             )
         published = PublishedFeatures(features, config.dataset, {split: counts[split] for split in splits})
-        rows = (_make_published_row(sample) for sample in iterate_joined(database))
+        rows = (
+            PlanRow(
+                key=sample.key,
+                payload={"queries": [[query.query_id, query.split] for query in sample.queries]},
+                group=sample.split,
+            )
+            for sample in iterate_joined(database)
+        )
         made_of = {"features": published.compute_fingerprint()}
         stage = GatherPublishedStage(published)
         _run_pack_job(config, "samples", paths.samples, rows, stage, SidecarSink(), made_of)
@@ -137,16 +154,6 @@ def make_gather_row(sample: JoinedSample) -> PlanRow:
             "places": [query.place for query in sample.queries],
         }
     return PlanRow(key=sample.key, payload=payload, group=sample.split)
-
-
-def _make_join_row(sample: JoinedSample) -> PlanRow:
-    prior_ids = {query.query_id: query.prior_id or f"query {query.query_id}" for query in sample.queries}
-    return PlanRow(key=sample.key, payload={"number": sample.number, "prior_ids": prior_ids}, group=sample.split)
-
-
-def _make_published_row(sample: JoinedSample) -> PlanRow:
-    queries = [[query.query_id, query.split] for query in sample.queries]
-    return PlanRow(key=sample.key, payload={"queries": queries}, group=sample.split)
 
 
 def _run_pack_job(

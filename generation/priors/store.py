@@ -226,7 +226,7 @@ class PriorStore:
         self._database = open_database()
         create_view(self._database, "priors", self.index_paths, INDEX_COLUMNS)
         self._cache: OrderedDict[str, dict[str, Any] | None] = OrderedDict()
-        self._get_path = lru_cache(maxsize=4096)(self._find_path)
+        self._get_path = lru_cache(maxsize=4096)(lambda shard, role: get_verified_path(*self._shards[shard], role))
         self._open_features = lru_cache(maxsize=1024)(self._map_features)
         self._locate_members = lru_cache(maxsize=64)(self._group_members)
         self.encoder, self.dim = self._check_encoder()
@@ -358,9 +358,6 @@ class PriorStore:
         if row is None:
             raise GenerationError(f"prior {prior_id} is not in the store of {len(self)}; make it with generate-priors")
         return row
-
-    def _find_path(self, shard: int, role: str) -> Path:
-        return get_verified_path(*self._shards[shard], role)
 
     def _map_features(self, shard: int) -> npt.NDArray[np.float16]:
         features: npt.NDArray[np.float16] = np.load(

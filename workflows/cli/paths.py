@@ -75,10 +75,11 @@ def get_dataset_paths(dataset: str, data: UPath = DATA) -> DatasetPaths:
 
 
 def get_prior_store_path(encoder: str, data: UPath = DATA) -> UPath:
-    """Of all priors whose features an encoder made; holds one run for each time that some were missing.
+    """Return the folder of an encoder's priors; it holds one run for each time that priors were missing.
 
     Args:
         encoder: ``generation.priors.config.encoder_fingerprint``; features of two encoders do not compare.
+        data: folder of all datasets.
     """
     kind, _, digest = encoder.partition(":")
     name = digest[:16] if kind == "sha256" else encoder
@@ -93,5 +94,6 @@ def write_lines(path: Location, records: Iterable[Any]) -> None:
 
 
 def read_lines(path: Location) -> Iterator[dict[str, Any]]:
-    """The inverse of ``write_lines``; a text may hold what ``splitlines`` takes for the end of a line."""
+    """Read what ``write_lines`` wrote."""
+    # Not splitlines, since a text may hold its other ends of a line.
     return map(json.loads, filter(None, resolve_location(path).read_text(encoding="utf-8").split("\n")))

@@ -23,14 +23,14 @@ def save_prior_config(path: Location, config: PriorConfig) -> None:
 
 
 def find_prior_store_path(dataset: str, data: UPath = DATA) -> UPath:
-    """The store that a data set's priors lie in."""
+    """Return the folder of a dataset's prior store."""
     return get_prior_store_path(
         compute_encoder_fingerprint(load_prior_config(get_dataset_paths(dataset, data).prior_config)), data
     )
 
 
 def load_prior_config(path: Location) -> PriorConfig:
-    """What ``save_prior_config`` wrote; the miniature's where there is no such file.
+    """Read what ``save_prior_config`` wrote; if there is no such file, return the miniature's configuration.
 
     Raises:
         UserError: the file is damaged.

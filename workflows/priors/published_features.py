@@ -21,10 +21,11 @@ from shards.sources.transvg import make_query_id
 
 
 def count_rows(queries: UPath, dataset: str) -> dict[str, int]:
-    """Split to the number of rows of its split file; splits whose queries are not rows of one are left out.
+    """Return split to number of rows in its split file; splits from other files are left out.
 
     Args:
         queries: table of the queries that ``ingest`` read.
+        dataset: name of the dataset.
     """
     ids: dict[str, set[str]] = {}
     for record in read_query_table(queries):
@@ -74,7 +75,7 @@ class PublishedFeatures:
             raise SourceError(f"the files in {folder} have {sorted(dims)} features a row; take those of one encoder")
 
     def compute_fingerprint(self) -> str:
-        """Of the files' contents."""
+        """Hash the contents of the files."""
         return " ".join(f"{split}:{file.sha256[:16]}" for split, file in sorted(self._files.items()))
 
     def get_feature(self, query: str, split: str) -> tuple[str, npt.NDArray[np.float16]]:
@@ -83,9 +84,7 @@ class PublishedFeatures:
         return f"{self._files[split].sha256[:32]}-{row}", _load_features(self._files[split].path)[row]
 
 
-@cache
-def _load_features(path: Path) -> npt.NDArray[np.float16]:
-    return read_features(path)
+_load_features = cache(read_features)
 
 
 class GatherPublishedStage(MapStage[Item, SamplePriors]):
