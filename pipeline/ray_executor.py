@@ -209,7 +209,9 @@ class _Driver:
             self._complete_since = time.monotonic()
         lacking_s = time.monotonic() - self._complete_since
         if lacking_s > self._config.start_timeout_s:
-            names = ", ".join(f"{pool.name} ({_format_resources(pool.resources)})" for pool in lacking)
+            names = ", ".join(
+                f"{pool.name} ({pool.resources.num_cpus:g} CPU, {pool.resources.num_gpus:g} GPU)" for pool in lacking
+            )
             raise PipelineError(
                 f"no worker could be started within {self._config.start_timeout_s:g} s for {names}; "
                 f"has the cluster lost a node? {self._last_loss} Run the same command again to resume"
@@ -330,10 +332,6 @@ def _describe_shortage(needs: Sequence[Resources]) -> str:
         if needed > has.get(name, 0):
             return f"{needed:g} {name} in all, the Ray session has {has.get(name, 0):g}"
     return ""
-
-
-def _format_resources(resources: Resources) -> str:
-    return f"{resources.num_cpus:g} CPU, {resources.num_gpus:g} GPU"
 
 
 def _format_error(error: Exception) -> str:

@@ -158,17 +158,13 @@ class GatherStage(MapStage[Item, SamplePriors]):
     def process_item(self, item: Item) -> SamplePriors | Rejected:
         if missing := item.payload.get("missing"):
             return Rejected(key=item.key, reason="missing_prior", detail=", ".join(missing))
-        features = [self._read_feature(place) for place in item.payload["places"]]
+        places = (place.rsplit("/", 1) for place in item.payload["places"])
+        features = [self._open_features(shard)[int(row)] for shard, row in places]
         return SamplePriors(
             key=item.key,
             prior_ids=tuple(item.payload["prior_ids"]),
             features=np.stack(features) if features else np.zeros((0, 0), np.float16),
         )
-
-    def _read_feature(self, place: str) -> npt.NDArray[np.float16]:
-        shard, row = place.rsplit("/", 1)
-        feature: npt.NDArray[np.float16] = self._open_features(shard)[int(row)]
-        return feature
 
     def _map_features(self, shard: str) -> npt.NDArray[np.float16]:
         if shard not in self._shards:
