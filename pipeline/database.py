@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,6 @@ import duckdb
 import pyarrow as pa
 
 MEMORY_LIMIT_GB = 1.0
-_NO_PROGRESS = "SET enable_progress_bar = false"  # a setting of each connection
 
 
 def open_database(memory_limit_gb: float = MEMORY_LIMIT_GB) -> duckdb.DuckDBPyConnection:
@@ -33,8 +33,15 @@ def open_database(memory_limit_gb: float = MEMORY_LIMIT_GB) -> duckdb.DuckDBPyCo
             "preserve_insertion_order": "false",  # the default keeps more in memory
         },
     )
-    database.execute(_NO_PROGRESS)
+    _hide_progress(database)
     return database
+
+
+def _hide_progress(connection: duckdb.DuckDBPyConnection) -> None:
+    """Switch off the progress bar of a connection; each has its own."""
+    # In a notebook without ipywidgets there is no bar, and the setting is refused.
+    with contextlib.suppress(duckdb.InvalidInputException):
+        connection.execute("SET enable_progress_bar = false")
 
 
 def create_view(
@@ -78,7 +85,7 @@ def iterate_batches(
     Further queries may run meanwhile: each call has a connection of its own to the database.
     """
     with database.cursor() as cursor:
-        cursor.execute(_NO_PROGRESS)
+        _hide_progress(cursor)
         yield from cursor.sql(query, params=parameters).to_arrow_reader(batch_rows)
 
 
