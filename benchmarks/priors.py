@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from generation.models.text_to_image import RgbImage
+from generation.models.config import RgbImage
 from generation.priors.generator import PriorGenerator
 from workflows.cli.console import configure_library_logging
 from workflows.miniature.world.dataset import Combination, compose, list_combinations

@@ -34,8 +34,9 @@ from augmentation.composers.cutouts import CutoutFolder
 from augmentation.composers.pasted import PastedComposer, PastedConfig
 from augmentation.composers.prompted import PromptedComposer
 from augmentation.detection.attribute_classifier import AttributeClassifierConfig, AttributeClassifierStage
+from augmentation.detection.config import DetectorConfig
 from augmentation.detection.detected import DetectedScene
-from augmentation.detection.detector import Detector, DetectorConfig, DetectStage
+from augmentation.detection.detector import Detector, DetectStage
 from augmentation.detection.ground_truth import GroundTruthStage
 from augmentation.detection.matching import match_objects
 from augmentation.detection.scene_filters import SceneFilterConfig

@@ -47,10 +47,10 @@ from benchmarks.trainer_data import (
 from shards.reader import SampleReader
 from trainer.boxes import cxcywh_to_xyxy, iou
 from trainer.data.batch import BatchBuilder
+from trainer.data.config import AugmentationConfig, ProcessorConfig
 from trainer.data.dataset import Samples
-from trainer.data.processor import Processor, ProcessorConfig, load_tokenizer
+from trainer.data.processor import Processor, load_tokenizer
 from trainer.data.stream import TrainStream
-from trainer.data.transforms import AugmentationConfig
 from trainer.model.config import NetworkConfig, make_miniature_config, make_published_config
 from trainer.model.inputs import NetworkInputs, QueryInputs
 from trainer.model.network import GroundingNetwork

@@ -18,8 +18,9 @@ from torch.utils.data import Dataset
 from pipeline import Item, Job, PlanRow, Stage, run_job
 from shards.schema import Instance, Query, Sample
 from shards.writer import SampleSink
+from trainer.data.config import AugmentationConfig
 from trainer.data.processor import Processor
-from trainer.data.transforms import AugmentationConfig, transform_for_training
+from trainer.data.transforms import transform_for_training
 
 NUM_QUERIES = {2: 41, 3: 53, 4: 31, 5: 177, 6: 696, 7: 17, 8: 80, 9: 169, 10: 18, 11: 57, 12: 74, 13: 10, 14: 12}
 NUM_QUERIES |= {15: 28, 16: 4, 17: 11, 18: 4, 19: 3, 20: 5, 21: 3, 22: 1, 24: 3, 25: 1, 26: 1, 27: 1}

@@ -10,8 +10,7 @@ from tyro import MISSING
 from upath import UPath
 
 from trainer.config_file import convert_to_record, flatten_record, read_config, write_config
-from trainer.data.processor import ProcessorConfig
-from trainer.data.transforms import AugmentationConfig
+from trainer.data.config import AugmentationConfig, ProcessorConfig
 from trainer.errors import TrainerError
 from trainer.model.config import NetworkConfig, make_miniature_config, make_published_config
 from trainer.training.optimizer import OptimizationConfig

@@ -24,12 +24,14 @@ from typing import Any
 
 from upath import UPath
 
-from augmentation.composers.gligen import GligenConfig, LayoutComposer
+from augmentation.composers.gligen import LayoutComposer
+from augmentation.composers.gligen_config import GligenConfig
 from augmentation.composers.held_out import HeldOut
 from augmentation.composers.pasted import PastedComposer, PastedConfig, check_pasted, compute_pasted_fingerprint
 from augmentation.composers.prompted import PromptedComposer
 from augmentation.detection.attribute_classifier import AttributeClassifierConfig, AttributeClassifierStage
-from augmentation.detection.detector import Detector, DetectorConfig, DetectStage
+from augmentation.detection.config import DetectorConfig
+from augmentation.detection.detector import Detector, DetectStage
 from augmentation.detection.ground_truth import GroundTruthStage
 from augmentation.planning.quotas import QuotaConfig, Quotas, list_quota_keys
 from augmentation.planning.scene_spec import Composer
@@ -39,7 +41,7 @@ from augmentation.queries.labeling import LabelConfig, LabelStage
 from augmentation.queries.realizer import get_relation_types
 from augmentation.queries.templates import Style
 from generation.models.checkpoints import compute_fingerprint
-from generation.models.text_to_image import RenderConfig
+from generation.models.config import RenderConfig
 from generation.priors.config import PriorConfig, compute_encoder_fingerprint
 from pipeline import ExecutorConfig, Stage, write_atomic
 from workflows import generate_priors

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
 import diffusers
 import numpy as np
@@ -27,7 +27,8 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from augmentation.composers.composed import ComposedScene, RgbImage
-from augmentation.composers.layouts import LayoutConfig, sample_layout, sort_far_to_near
+from augmentation.composers.gligen_config import GligenConfig
+from augmentation.composers.layouts import sample_layout, sort_far_to_near
 from augmentation.errors import AugmentationError
 from augmentation.planning.scene_spec import SceneSpec
 from augmentation.relations.scene import SceneObject
@@ -39,67 +40,6 @@ from shards.boxes import Box
 
 MAX_OBJECTS = 30
 """Number of grounding tokens, as in training; unused ones hold a learned null token."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GligenConfig:
-    """GLIGEN checkpoint, sampling settings and layouts."""
-
-    checkpoint: str
-    """Hub id or local folder of a text-to-image GLIGEN in diffusers' format, which takes a phrase for each box."""
-
-    revision: str | None = None
-    """Branch, tag or commit on the hub; not for folders."""
-
-    num_inference_steps: int = 50
-    """Denoising steps."""
-
-    guidance_scale: float = 7.5
-    """Classifier-free guidance scale; 1 or less switches it off, and the negative prompt with it."""
-
-    grounded_share: float = 0.3
-    """Share of the steps that see the boxes, the first ones, in [0, 1]. Positions are settled early, and without boxes
-    the underlying text-to-image model renders better (scheduled sampling, tau in arXiv:2301.07093)."""
-
-    image_size_px: int = 512
-    """Side of the square image; a multiple of 8, the VAE's stride."""
-
-    batch_size: int = 4
-    """Number of images rendered at a time."""
-
-    layout: LayoutConfig = field(default_factory=LayoutConfig)
-    aspect_ratios: Mapping[str, float] = field(default_factory=dict)
-    """Width / height of the boxes by category, such as ``{"person": 0.4}``."""
-
-    max_aspect_ratio: float = 1.5
-    """Maximum width / height of the boxes of other categories, at least 1; its inverse is the minimum. A scene samples
-    one ratio per category."""
-
-    dtype: Literal["auto", "float64", "float32", "float16", "bfloat16"] = "auto"
-    """Precision of the weights; ``auto`` is float16 on a CUDA GPU and float32 elsewhere. float64 is for comparisons."""
-
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.image_size_px <= 0 or self.image_size_px % 8:
-            raise ValueError(
-                f"image_size_px must be a positive multiple of 8 (the VAE's stride), got {self.image_size_px}; "
-                f"try {max(8, self.image_size_px // 8 * 8)}"
-            )
-        if self.num_inference_steps < 1 or self.batch_size < 1:
-            raise ValueError(
-                "num_inference_steps and batch_size must be at least 1, "
-                f"got {self.num_inference_steps} and {self.batch_size}"
-            )
-        if self.guidance_scale < 0:
-            raise ValueError(f"guidance_scale must not be negative, got {self.guidance_scale}")
-        if not 0 <= self.grounded_share <= 1:
-            raise ValueError(f"grounded_share must lie in [0, 1], got {self.grounded_share}")
-        if self.max_aspect_ratio < 1 or any(ratio <= 0 for ratio in self.aspect_ratios.values()):
-            raise ValueError(
-                "max_aspect_ratio must be at least 1 and aspect_ratios positive, "
-                f"got {self.max_aspect_ratio} and {dict(self.aspect_ratios)}"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from augmentation.composers.composed import ComposedScene
 from augmentation.planning.scene_spec import SceneSpec
-from generation.models.text_to_image import RenderConfig, Renderer
+from generation.models.config import RenderConfig
+from generation.models.text_to_image import Renderer
 from pipeline import Item, Rejected, Resources, Stage
 
 

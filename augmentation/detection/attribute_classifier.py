@@ -19,7 +19,8 @@ from augmentation.composers.composed import RgbImage
 from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.relations.scene import NO_ATTRIBUTE
-from generation.models.image_encoder import EncoderConfig, ImageEncoder
+from generation.models.config import EncoderConfig
+from generation.models.image_encoder import ImageEncoder
 from generation.parsing.english import add_article
 from pipeline import Rejected, Resources, Stage
 from shards.boxes import Box

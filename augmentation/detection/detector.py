@@ -7,7 +7,6 @@ Grounding DINO) is prompted with them. The checkpoint's configuration decides wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -20,8 +19,9 @@ from transformers import (
 )
 
 from augmentation.composers.composed import ComposedScene, RgbImage
+from augmentation.detection.config import DetectorConfig
 from augmentation.detection.detected import DetectedScene, Detection
-from augmentation.detection.zero_shot import RawDetection, ZeroShotModel, check_prompt
+from augmentation.detection.zero_shot import RawDetection, ZeroShotModel
 from augmentation.errors import AugmentationError
 from augmentation.relations.scene import snap_to_grid
 from generation.models.checkpoints import resolve_device
@@ -31,63 +31,6 @@ from shards.boxes import Box, compute_area_px, iou
 
 _COCO_NAMES = {words.label: name for name, words in COCO_CATEGORIES.items() if words.label}
 """COCO's names by the labels of Pascal VOC, YOLO and RT-DETR that differ from them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectorConfig:
-    """Detector checkpoint and thresholds of its detections."""
-
-    checkpoint: str
-    """Hub id or local folder of an object detection model, or of a zero-shot one, with its processor."""
-
-    revision: str | None = None
-    """Branch, tag or commit on the hub."""
-
-    confident_score: float = 0.6
-    """Minimum score of a confident detection, in (0, 1]; its size must be within the limits, too."""
-
-    min_score: float = 0.25
-    """Minimum score of any detection; one between both scores makes the scene uncertain."""
-
-    nms_iou: float = 0.6
-    """Maximum IoU of two detections; above it only the better one stays, and a confident one of another category."""
-
-    min_area_share: float = 0.004
-    """Minimum area of a confident box, as a share of the image."""
-
-    max_area_share: float = 0.7
-    """Maximum area of a confident box, as a share of the image. Larger boxes often hold a group: they are uncertain if
-    their score is good, and dropped otherwise."""
-
-    class_names: Mapping[str, str] = field(default_factory=dict)
-    """Categories by the detector's labels, where they differ: ``{"cell phone": "phone"}``. Six of COCO's need no entry:
-    a detector's "sofa" counts as the category "couch", for example.
-
-    A zero-shot detector is prompted with these labels instead of the category; several may map to one.
-    """
-
-    prompt: str | None = None
-    """Prompt of a zero-shot detector, such as ``"a photo of a {category}"``; None takes that of its model family.
-    Other detectors ignore it.
-    """
-
-    device: str = "auto"
-    """Device of torch, or ``auto``: the first GPU, or the CPU without one."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.min_score <= self.confident_score <= 1:
-            raise ValueError(
-                f"0 < min_score <= confident_score <= 1 must hold, got {self.min_score} and {self.confident_score}"
-            )
-        if not 0 <= self.min_area_share < self.max_area_share <= 1:
-            raise ValueError(
-                "0 <= min_area_share < max_area_share <= 1 must hold, "
-                f"got {self.min_area_share} and {self.max_area_share}"
-            )
-        if not 0 < self.nms_iou <= 1:
-            raise ValueError(f"nms_iou must lie in (0, 1], got {self.nms_iou}")
-        if self.prompt is not None:
-            check_prompt(self.prompt)
 
 
 class _Model(Protocol):

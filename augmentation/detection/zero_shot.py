@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from string import Formatter
 from typing import Any
 
 import torch
@@ -23,18 +22,6 @@ from shards.boxes import Box
 
 RawDetection = tuple[Box, str, float]
 """Box in pixels (it may reach outside the image), category, score."""
-
-
-def check_prompt(prompt: str) -> None:
-    """Raise a ValueError unless there is one slot, ``{category}``."""
-    try:
-        slots = [slot for _, slot, _, _ in Formatter().parse(prompt) if slot is not None]
-    except ValueError as error:
-        raise ValueError(f"prompt {prompt!r} has unbalanced braces ({error})") from error
-    if slots != ["category"] or "{category}" not in prompt:
-        raise ValueError(
-            f"prompt must hold the slot {{category}} once and no other, got {prompt!r}; try 'a photo of a {{category}}'"
-        )
 
 
 class _ModelFamily(ABC):

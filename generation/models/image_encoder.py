@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,29 +14,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenize
 
 from generation.errors import GenerationError
 from generation.models.checkpoints import find_local_folder, resolve_device, resolve_dtype
-from generation.models.text_to_image import RgbImage
-
-Feature = npt.NDArray[np.float16]
-"""(dim,) array of length 1 up to rounding."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EncoderConfig:
-    """Checkpoint of an image encoder with a projection into a space shared with text."""
-
-    checkpoint: str = "openai/clip-vit-base-patch32"
-    """Hub id or local folder of a CLIP, or of its vision tower with projection, which gives no CLIP score."""
-
-    revision: str | None = None
-    batch_size: int = 32
-    """Number of images that are encoded at once."""
-
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "float32"
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+from generation.models.config import EncoderConfig, Feature, RgbImage
 
 
 class ImageEncoder:

@@ -6,7 +6,7 @@ import io
 
 from PIL import Image
 
-from generation.models.text_to_image import RgbImage
+from generation.models.config import RgbImage
 
 
 def encode_webp(image: RgbImage, quality: int | None) -> bytes:

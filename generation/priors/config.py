@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from generation.models.checkpoints import compute_fingerprint
-from generation.models.image_encoder import EncoderConfig
-from generation.models.text_to_image import RenderConfig
+from generation.models.config import EncoderConfig, RenderConfig
 from generation.priors.prompt import PromptConfig
 
 _ID_LENGTH = 32

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from generation.models.image_encoder import Feature
-from generation.models.text_to_image import RgbImage
+from generation.models.config import Feature, RgbImage
 
 
 @dataclass(frozen=True, kw_only=True)

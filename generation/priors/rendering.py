@@ -14,8 +14,9 @@ from functools import partial
 import numpy as np
 
 from generation.errors import GenerationError
+from generation.models.config import RgbImage
 from generation.models.image_encoder import ImageEncoder
-from generation.models.text_to_image import RenderedImage, Renderer, RgbImage
+from generation.models.text_to_image import RenderedImage, Renderer
 from generation.models.webp import encode_webp
 from generation.priors.config import PriorConfig
 from generation.priors.prior import GeneratedImages, Prior

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from generation.errors import GenerationError
-from generation.models.text_to_image import RgbImage
+from generation.models.config import RgbImage
 from generation.priors.prior import Prior
 from pipeline import (
     Item,

@@ -9,8 +9,9 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from generation.models.image_encoder import EncoderConfig, ImageEncoder
-from generation.models.text_to_image import RenderConfig, Renderer
+from generation.models.config import EncoderConfig, RenderConfig
+from generation.models.image_encoder import ImageEncoder
+from generation.models.text_to_image import Renderer
 from generation.parsing.attributes import AttributeParser
 from generation.priors.config import PriorConfig
 

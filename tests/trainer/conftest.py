@@ -20,7 +20,7 @@ from pipeline import Item, Job, PlanRow, Stage, run_job
 from shards.schema import Instance, Query, Sample
 from shards.writer import SampleSink
 from trainer.config import TrainConfig
-from trainer.data.transforms import AugmentationConfig
+from trainer.data.config import AugmentationConfig
 from trainer.model.config import BackboneConfig, NetworkConfig
 from trainer.training.optimizer import OptimizationConfig
 

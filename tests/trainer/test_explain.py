@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from trainer.data.processor import Processor, ProcessorConfig, load_tokenizer
+from trainer.data.config import ProcessorConfig
+from trainer.data.processor import Processor, load_tokenizer
 from trainer.explain import explain
 from trainer.model.config import NetworkConfig
 from trainer.model.network import GroundingNetwork

@@ -11,7 +11,8 @@ from PIL import Image
 
 from shards.reader import SampleReader
 from trainer.config import TrainConfig
-from trainer.data.processor import Processor, ProcessorConfig, load_tokenizer
+from trainer.data.config import ProcessorConfig
+from trainer.data.processor import Processor, load_tokenizer
 from trainer.errors import TrainerError
 from trainer.evaluate import EvaluateConfig, compute_scores_by_split, evaluate
 from trainer.model.config import NetworkConfig

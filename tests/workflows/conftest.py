@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from trainer.data.processor import Processor, ProcessorConfig, load_tokenizer
+from trainer.data.config import ProcessorConfig
+from trainer.data.processor import Processor, load_tokenizer
 from trainer.model.config import make_miniature_config
 from trainer.model.network import GroundingNetwork
 from workflows.miniature import WEIGHTS

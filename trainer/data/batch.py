@@ -10,15 +10,11 @@ import torch
 from torch import Tensor
 
 from shards.schema import Query, Sample
+from trainer.data.config import AugmentationConfig
 from trainer.data.dataset import Samples, decode_image
 from trainer.data.processor import Processor
 from trainer.data.sampler import QueryGroup
-from trainer.data.transforms import (
-    AugmentationConfig,
-    TransformedSample,
-    transform_for_evaluation,
-    transform_for_training,
-)
+from trainer.data.transforms import TransformedSample, transform_for_evaluation, transform_for_training
 from trainer.errors import TrainerError
 from trainer.model.inputs import NetworkInputs, QueryInputs
 

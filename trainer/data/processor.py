@@ -17,30 +17,9 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoTokenizer
 
+from trainer.data.config import ProcessorConfig
 from trainer.errors import TrainerError
 from trainer.model.inputs import NetworkInputs
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProcessorConfig:
-    """Settings for the preparation of images and queries."""
-
-    image_mean: tuple[float, float, float] = IMAGENET_MEAN
-    """Mean of each channel in 0..1, as in the backbone's training."""
-
-    image_std: tuple[float, float, float] = IMAGENET_STD
-    """Standard deviation of each channel, positive."""
-
-    max_tokens: int = 40
-    """Largest number of tokens of a query, at least 3; longer queries are cut."""
-
-    def __post_init__(self) -> None:
-        if self.max_tokens < 3:
-            raise ValueError(f"max_tokens must be at least 3 (two are special tokens), got {self.max_tokens}")
-        if min(self.image_std) <= 0:
-            raise ValueError(f"image_std must be positive, got {self.image_std}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,52 +15,12 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from trainer.boxes import iou, xyxy_to_cxcywh
+from trainer.data.config import AugmentationConfig
 from trainer.data.processor import center_on_canvas, fit_size, paste_on_canvas
 from trainer.data.spatial_words import has_position_word, swap_left_right
 
 CropBox = tuple[float, float, float, float]
 """Corners x1, y1, x2, y2 in pixels of the image."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AugmentationConfig:
-    """Augmentation of training images. Lengths are fractions of the canvas; on 640 px they are the published ones."""
-
-    long_sides: tuple[float, ...] = tuple(side / 640 for side in range(448, 641, 32))
-    """Lengths of the long side, in 0..1; one is drawn for each image."""
-
-    crop_probability: float = 0.5
-    """Probability of a crop, in 0..1."""
-
-    short_sides: tuple[float, ...] = (400 / 640, 500 / 640, 600 / 640)
-    """Lengths of the short side before a crop; one is drawn for each crop."""
-
-    crop_sides: tuple[float, float] = (384 / 640, 600 / 640)
-    """Smallest and largest side of a crop."""
-
-    min_crop_iou: float = 0.5
-    """Smallest IoU in 0..1 of each target with its part inside a crop."""
-
-    jitter: float = 0.4
-    """Largest change of brightness, contrast and saturation: a factor in 1 - jitter .. 1 + jitter."""
-
-    jitter_probability: float = 0.8
-    """Probability of the color jitter, in 0..1."""
-
-    flip_probability: float = 0.5
-    """Probability of mirroring the image, in 0..1."""
-
-    random_placement: bool = True
-    """Flag to place the image at random on the canvas; False: centered."""
-
-    def __post_init__(self) -> None:
-        for name in ("crop_probability", "min_crop_iou", "jitter", "jitter_probability", "flip_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in 0..1, got {getattr(self, name)}")
-        if not self.long_sides or not 0 < min(self.long_sides) <= max(self.long_sides) <= 1:
-            raise ValueError(f"long_sides must be fractions of the canvas in 0..1, got {self.long_sides}")
-        if not 0 < self.crop_sides[0] <= self.crop_sides[1]:
-            raise ValueError(f"crop_sides must be a smallest and a largest side, got {self.crop_sides}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,8 @@ import tyro
 from torch import Tensor
 from transformers import BertConfig
 
-from trainer.data.processor import Processor, ProcessorConfig, load_tokenizer
+from trainer.data.config import ProcessorConfig
+from trainer.data.processor import Processor, load_tokenizer
 from trainer.errors import TrainerError
 from trainer.model.config import NetworkConfig, make_published_config
 from trainer.model.network import GroundingNetwork

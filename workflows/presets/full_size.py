@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from generation.models.text_to_image import RenderConfig
+from generation.models.config import RenderConfig
 from generation.priors.config import PriorConfig
 from generation.priors.prompt import PHOTO_NEGATIVE_PROMPT, PHOTO_TEMPLATES, PromptConfig
 from workflows.presets import miniature

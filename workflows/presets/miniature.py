@@ -7,10 +7,9 @@ from pathlib import Path
 from augmentation.composers.blending import BlendConfig
 from augmentation.composers.layouts import LayoutConfig
 from augmentation.composers.pasted import PastedConfig
-from augmentation.detection.detector import DetectorConfig
+from augmentation.detection.config import DetectorConfig
 from augmentation.planning.vocabulary import VocabularyConfig
-from generation.models.image_encoder import EncoderConfig
-from generation.models.text_to_image import RenderConfig
+from generation.models.config import EncoderConfig, RenderConfig
 from generation.priors.config import PriorConfig
 from generation.priors.prompt import PromptConfig
 from workflows.miniature import WEIGHTS

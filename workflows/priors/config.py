@@ -7,8 +7,7 @@ from dataclasses import asdict
 
 from upath import UPath
 
-from generation.models.image_encoder import EncoderConfig
-from generation.models.text_to_image import RenderConfig
+from generation.models.config import EncoderConfig, RenderConfig
 from generation.priors.config import PriorConfig, compute_encoder_fingerprint
 from generation.priors.prompt import PromptConfig
 from pipeline import Location, write_atomic

@@ -8,7 +8,8 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from generation.models.image_encoder import EncoderConfig, ImageEncoder
+from generation.models.config import EncoderConfig
+from generation.models.image_encoder import ImageEncoder
 from generation.models.webp import encode_webp
 from generation.priors.prior import GeneratedImages, Prior
 from pipeline import Item, Rejected, Stage

@@ -24,7 +24,8 @@ from diffusers.pipelines.deprecated.stable_diffusion_gligen.pipeline_stable_diff
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from augmentation.composers.composed import ComposedScene
-from augmentation.composers.gligen import GligenConfig, Layout, LayoutComposer, LayoutRenderer, request_objects
+from augmentation.composers.gligen import Layout, LayoutComposer, LayoutRenderer, request_objects
+from augmentation.composers.gligen_config import GligenConfig
 from augmentation.composers.layouts import LayoutConfig
 from augmentation.errors import AugmentationError
 from augmentation.planning.scene_spec import SceneSpec

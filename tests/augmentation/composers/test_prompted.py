@@ -11,12 +11,14 @@ from rich.console import Console
 
 from augmentation.composers.composed import ComposedScene
 from augmentation.composers.prompted import PromptedComposer
-from augmentation.detection.detector import DetectorConfig, DetectStage
+from augmentation.detection.config import DetectorConfig
+from augmentation.detection.detector import DetectStage
 from augmentation.detection.scene_filters import SceneFilterConfig
 from augmentation.planning.scene_spec import make_scene_specs, make_uniform_requests
 from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.queries.labeling import LabelConfig, LabelStage
-from generation.models.text_to_image import RenderConfig, Renderer
+from generation.models.config import RenderConfig
+from generation.models.text_to_image import Renderer
 from pipeline import Item, Job, PlanRow, run_job
 from shards.reader import SampleReader
 from shards.writer import SampleSink

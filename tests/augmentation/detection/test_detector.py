@@ -12,8 +12,9 @@ import pytest
 from scene_examples import SPEC, THREE, make_detections, request_boxes
 
 from augmentation.composers.composed import ComposedScene
+from augmentation.detection.config import DetectorConfig
 from augmentation.detection.detected import DetectedScene
-from augmentation.detection.detector import Detector, DetectorConfig, DetectStage, remove_duplicates
+from augmentation.detection.detector import Detector, DetectStage, remove_duplicates
 from augmentation.errors import AugmentationError
 
 

@@ -33,7 +33,8 @@ from transformers import (
 )
 
 from augmentation.composers.composed import ComposedScene
-from augmentation.detection.detector import DetectedScene, Detection, Detector, DetectorConfig, DetectStage
+from augmentation.detection.config import DetectorConfig
+from augmentation.detection.detector import DetectedScene, Detection, Detector, DetectStage
 from augmentation.detection.zero_shot import ZeroShotModel
 from augmentation.errors import AugmentationError
 from augmentation.planning.scene_spec import SceneSpec

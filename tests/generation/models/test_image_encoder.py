@@ -9,7 +9,8 @@ import pytest
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from generation.errors import GenerationError
-from generation.models.image_encoder import EncoderConfig, ImageEncoder
+from generation.models.config import EncoderConfig
+from generation.models.image_encoder import ImageEncoder
 
 DIM = 12
 

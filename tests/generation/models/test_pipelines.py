@@ -24,7 +24,8 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from generation.errors import GenerationError
-from generation.models.text_to_image import RenderConfig, Renderer
+from generation.models.config import RenderConfig
+from generation.models.text_to_image import Renderer
 from generation.priors.config import PriorConfig, build_image_settings
 from generation.priors.rendering import PriorRenderer
 

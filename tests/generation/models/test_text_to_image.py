@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from generation.errors import GenerationError
-from generation.models.text_to_image import RenderConfig, Renderer
+from generation.models.config import RenderConfig
+from generation.models.text_to_image import Renderer
 from generation.priors.config import PriorConfig
 from generation.priors.seeds import compute_image_seed
 

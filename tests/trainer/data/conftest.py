@@ -9,10 +9,10 @@ import pytest
 
 from shards.reader import SampleReader
 from trainer.data.batch import BatchBuilder
+from trainer.data.config import AugmentationConfig, ProcessorConfig
 from trainer.data.dataset import Samples
-from trainer.data.processor import Processor, ProcessorConfig, load_tokenizer
+from trainer.data.processor import Processor, load_tokenizer
 from trainer.data.stream import TrainStream
-from trainer.data.transforms import AugmentationConfig
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from trainer.boxes import cxcywh_to_xyxy, iou
-from trainer.data.transforms import AugmentationConfig, sample_crop, transform_for_evaluation, transform_for_training
+from trainer.data.config import AugmentationConfig
+from trainer.data.transforms import sample_crop, transform_for_evaluation, transform_for_training
 
 BOX = (40.0, 10.0, 60.0, 30.0)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from trainer.config import TrainConfig
-from trainer.data.transforms import AugmentationConfig
+from trainer.data.config import AugmentationConfig
 from trainer.errors import TrainerError
 from trainer.model.state_dict import read_safetensors
 from trainer.train import train

@@ -15,8 +15,9 @@ from PIL import Image
 from torch import Tensor
 from transformers import ResNetConfig, RTDetrConfig, RTDetrForObjectDetection, RTDetrImageProcessor
 
+from augmentation.detection.config import DetectorConfig
 from augmentation.detection.detected import Detection
-from augmentation.detection.detector import Detector, DetectorConfig
+from augmentation.detection.detector import Detector
 from shards.boxes import Box, iou
 from workflows.miniature.models.captioned_images import to_images, to_tensor
 from workflows.miniature.models.training_loop import LoopConfig, train_model
