@@ -45,27 +45,16 @@ class Instance:
         return None if self.requested_box_xyxy is None else iou(self.box_xyxy, self.requested_box_xyxy)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the instance as JSON values."""
-        return {
-            "box_xyxy": list(self.box_xyxy),
-            "category": self.category,
-            "is_crowd": self.is_crowd,
-            "score": self.score,
-            "requested_box_xyxy": None if self.requested_box_xyxy is None else list(self.requested_box_xyxy),
-            "requested_iou": None if self.requested_iou is None else round(self.requested_iou, 4),
-        }
+        """Return the instance as JSON values, with its ``requested_iou``."""
+        requested_iou = self.requested_iou
+        return {**vars(self), "requested_iou": None if requested_iou is None else round(requested_iou, 4)}
 
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> Instance:
         """Return the instance of ``to_json``; ``requested_iou`` is computed again."""
         requested = record["requested_box_xyxy"]
-        return Instance(
-            box_xyxy=tuple(record["box_xyxy"]),
-            category=record["category"],
-            is_crowd=record["is_crowd"],
-            score=record["score"],
-            requested_box_xyxy=None if requested is None else tuple(requested),
-        )
+        boxes = {"box_xyxy": tuple(record["box_xyxy"]), "requested_box_xyxy": requested and tuple(requested)}
+        return Instance(category=record["category"], is_crowd=record["is_crowd"], score=record["score"], **boxes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +66,15 @@ class Query:
 
     text: str
     box_xyxy: Box
+    boxes_xyxy: tuple[Box, ...] = ()
+    """Boxes of the targets if there are several ("two men"), else empty; ``box_xyxy`` is then the smallest box around
+    them."""
+
     split: str
     """``train``, ``val``, ``testA``, ..."""
 
     source: str
     """Origin of the query: ``refcoco``, ``miniature``, ``prompted`` (a composer), ..."""
-
-    boxes_xyxy: tuple[Box, ...] = ()
-    """Boxes of the targets if there are several ("two men"), else empty; ``box_xyxy`` is then the smallest box around
-    them."""
 
     instance: int | None = None
     """Index of the target in the sample's instances; None if unknown."""
@@ -96,32 +85,13 @@ class Query:
 
     def to_json(self) -> dict[str, Any]:
         """Return the query as JSON values."""
-        return {
-            "query_id": self.query_id,
-            "text": self.text,
-            "box_xyxy": list(self.box_xyxy),
-            "boxes_xyxy": [list(box) for box in self.boxes_xyxy],
-            "split": self.split,
-            "source": self.source,
-            "instance": self.instance,
-            "prior_id": self.prior_id,
-            "program": None if self.program is None else dict(self.program),
-        }
+        return dict(vars(self))
 
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> Query:
         """Return the query of ``to_json``."""
-        return Query(
-            query_id=record["query_id"],
-            text=record["text"],
-            box_xyxy=tuple(record["box_xyxy"]),
-            boxes_xyxy=tuple(tuple(box) for box in record["boxes_xyxy"]),
-            split=record["split"],
-            source=record["source"],
-            instance=record["instance"],
-            prior_id=record["prior_id"],
-            program=record["program"],
-        )
+        boxes = tuple(map(tuple, record["boxes_xyxy"]))
+        return Query(**{**record, "box_xyxy": tuple(record["box_xyxy"]), "boxes_xyxy": boxes})
 
 
 def find_distractors(instances: Sequence[Instance], target: int | None) -> list[int] | None:
@@ -213,22 +183,16 @@ class Sample:
         Raises:
             SchemaError: for another schema version, a missing field or a broken rule.
         """
-        version = record.get("schema_version")
+        values = dict(record)
+        version = values.pop("schema_version", None)
         if version != SCHEMA_VERSION:
             raise SchemaError(
                 f"sample {record.get('key')!r} has schema version {version!r}, this code reads {SCHEMA_VERSION}; "
                 "make the shards again with this version"
             )
         try:
-            return Sample(
-                key=record["key"],
-                width=record["width"],
-                height=record["height"],
-                image_name=record["image_name"],
-                image=image,
-                instances=tuple(map(Instance.from_json, record["instances"])),
-                queries=tuple(map(Query.from_json, record["queries"])),
-                priors=priors,
-            )
+            values["instances"] = tuple(map(Instance.from_json, record["instances"]))
+            values["queries"] = tuple(map(Query.from_json, record["queries"]))
+            return Sample(**values, image=image, priors=priors)
         except (KeyError, TypeError) as error:
             raise SchemaError(f"sample {record.get('key')!r}: malformed record ({error!r})") from error

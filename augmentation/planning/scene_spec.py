@@ -64,15 +64,7 @@ class SceneSpec:
 
     def to_payload(self) -> dict[str, Any]:
         """Return JSON values for the row of a plan, without the key."""
-        return {
-            "category": self.category,
-            "count": self.count,
-            "attributes": dict(self.attributes),
-            "prompt": self.prompt,
-            "arrangement": self.arrangement,
-            "identical": self.identical,
-            "clutter": list(self.clutter),
-        }
+        return {name: value for name, value in vars(self).items() if name != "key"}
 
     @staticmethod
     def from_payload(key: str, payload: Mapping[str, Any]) -> SceneSpec:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import io
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -29,10 +29,10 @@ from augmentation.relations.types import get_relation_type
 from pipeline import (
     Item,
     Location,
+    MapStage,
     Rejected,
     Resources,
     SinkOutput,
-    Stage,
     get_verified_path,
     read_receipts,
 )
@@ -91,6 +91,10 @@ class SelectionDecision:
 
     reason: Reason | None = None
     detail: str = ""
+
+    def to_payload(self, run: str, number: int) -> dict[str, Any]:
+        """Return the payload of ``SelectStage``; ``number`` is the index of the sample in the run of that name."""
+        return {"run": run, "number": number, **{name: value for name, value in vars(self).items() if name != "key"}}
 
 
 def make_candidate(sample: Sample) -> Candidate:
@@ -263,32 +267,10 @@ def count_kept_queries(candidates: Iterable[Candidate], decisions: Iterable[Sele
     return Counter(query.quota_key for one in candidates for query in one.queries if query.query_id in kept)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SelectPayload:
-    """Row of the plan: location of a candidate, and the decision on it."""
-
-    run: str
-    """Name of the round's folder."""
-
-    number: int
-    """Index of the sample in that run."""
-
-    query_ids: Sequence[str] = field(default=())
-    reason: str | None = None
-    detail: str = ""
-
-    @staticmethod
-    def from_decision(run: str, number: int, decision: SelectionDecision) -> SelectPayload:
-        return SelectPayload(
-            run=run, number=number, query_ids=decision.query_ids, reason=decision.reason, detail=decision.detail
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "query_ids": list(self.query_ids)}
-
-
-class SelectStage(Stage[Item, Sample]):
+class SelectStage(MapStage[Item, Sample]):
     """Stage that reads each candidate from its round, with its selected queries; it rejects those with none.
+
+    Payload: ``SelectionDecision.to_payload``.
 
     Args:
         root: folder of the rounds.
@@ -302,18 +284,12 @@ class SelectStage(Stage[Item, Sample]):
     def setup(self) -> None:
         self._reader = cache(lambda run: SampleReader(self._root / run))
 
-    def process(self, items: list[Item]) -> list[Sample | Rejected]:
-        return list(self._read_selected(items))
-
-    def _read_selected(self, items: Iterable[Item]) -> Iterator[Sample | Rejected]:
-        for item in items:
-            row = SelectPayload(**item.payload)
-            if row.reason:
-                yield Rejected(key=item.key, reason=row.reason, detail=row.detail)
-                continue
-            sample = self._reader(row.run).read(row.number)
-            queries = tuple(query for query in sample.queries if query.query_id in row.query_ids)
-            yield replace(sample, queries=queries)
+    def process_item(self, item: Item) -> Sample | Rejected:
+        row = item.payload
+        if row["reason"]:
+            return Rejected(key=item.key, reason=row["reason"], detail=row["detail"])
+        sample: Sample = self._reader(row["run"]).read(row["number"])
+        return replace(sample, queries=tuple(query for query in sample.queries if query.query_id in row["query_ids"]))
 
 
 def count_reasons(decisions: Iterable[SelectionDecision]) -> Mapping[str, int]:

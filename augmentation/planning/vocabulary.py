@@ -6,13 +6,14 @@ vocabulary.prompt("cup", "three", {"color": "red"})    # "three red cups"
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from string import Formatter
 from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from augmentation.errors import AugmentationError
 from generation.parsing.english import NUMBER_WORDS
@@ -26,6 +27,8 @@ _SLOTS = ("quantifier", "attributes", "plural")
 @dataclass(frozen=True, kw_only=True)
 class VocabularyConfig:
     """Words of the prompts of scenes."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     categories: Mapping[str, str]
     """Plural by singular, such as ``{"cup": "cups"}``; the singular is the category of instances and queries."""
@@ -79,58 +82,15 @@ class VocabularyConfig:
             AugmentationError: the file is missing, is no such object, or breaks a rule.
         """
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            return TypeAdapter(VocabularyConfig).validate_json(path.read_bytes())
+        except OSError as error:
             raise AugmentationError(f"{path} cannot be read as a vocabulary ({error}); it must be JSON") from error
-        try:
-            return VocabularyConfig.from_json(record)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"])) or "vocabulary"
+            raise AugmentationError(f"{path}: {name}: {first['msg']}, got {str(first['input'])[:80]!r}") from error
         except AugmentationError as error:
             raise AugmentationError(f"{path}: {error}") from error
-
-    @staticmethod
-    def from_json(record: Any) -> VocabularyConfig:
-        """Parse a vocabulary from the JSON values of ``to_json``.
-
-        Raises:
-            AugmentationError: a field is unknown, missing, of another type, or breaks a rule.
-        """
-        known = [one.name for one in fields(VocabularyConfig)]
-        if not isinstance(record, dict) or "categories" not in record or not set(record) <= set(known):
-            got = sorted(record) if isinstance(record, dict) else type(record).__name__
-            raise AugmentationError(
-                f"a vocabulary is an object with categories and maybe {_format_list(known)}, got {got}"
-            )
-        values: dict[str, Any] = dict(record)
-        try:
-            if "attributes" in values:
-                values["attributes"] = {
-                    attribute: _parse_strings(words) for attribute, words in values["attributes"].items()
-                }
-            if "attribute_sets" in values:
-                values["attribute_sets"] = tuple(
-                    _parse_strings(attribute_names) for attribute_names in values["attribute_sets"]
-                )
-            if "quantifiers" in values:
-                values["quantifiers"] = _parse_strings(values["quantifiers"])
-            return VocabularyConfig(**values)
-        except (TypeError, AttributeError) as error:
-            raise AugmentationError(f"a field of the vocabulary has the wrong type ({error})") from error
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON values, for files and for the fingerprint of a plan."""
-        return {
-            "categories": dict(self.categories),
-            "quantifiers": list(self.quantifiers),
-            "attributes": {attribute: list(words) for attribute, words in self.attributes.items()},
-            "attribute_sets": [list(attribute_names) for attribute_names in self.attribute_sets],
-            "template": self.template,
-        }
-
-
-def _parse_strings(values: Any) -> tuple[str, ...]:
-    if isinstance(values, str) or not all(isinstance(value, str) for value in values):
-        raise TypeError(f"expected a list of words, got {values!r}")
-    return tuple(values)
 
 
 def _format_list(words: Any) -> str:

@@ -45,26 +45,17 @@ class SourceSample:
 
     def to_payload(self) -> dict[str, Any]:
         """Return JSON values for a plan, without the problems."""
-        return {
-            "key": self.key,
-            "split": self.split,
-            "image_name": self.image_name,
-            "instances": [instance.to_json() for instance in self.instances],
-            "queries": [query.to_json() for query in self.queries],
-            "size": self.size,
-        }
+        values = {name: value for name, value in vars(self).items() if name != "problems"}
+        instances, queries = map(Instance.to_json, self.instances), map(Query.to_json, self.queries)
+        return {**values, "instances": list(instances), "queries": list(queries)}
 
     @staticmethod
     def from_payload(payload: Mapping[str, Any]) -> SourceSample:
         """Return the sample of ``to_payload``."""
-        return SourceSample(
-            key=payload["key"],
-            split=payload["split"],
-            image_name=payload["image_name"],
-            instances=tuple(map(Instance.from_json, payload["instances"])),
-            queries=tuple(map(Query.from_json, payload["queries"])),
-            size=None if payload["size"] is None else (payload["size"][0], payload["size"][1]),
-        )
+        instances = tuple(map(Instance.from_json, payload["instances"]))
+        queries = tuple(map(Query.from_json, payload["queries"]))
+        size = payload["size"] and tuple(payload["size"])
+        return SourceSample(**{**payload, "instances": instances, "queries": queries, "size": size})
 
 
 _MAX_BASE_KEY_LENGTH = MAX_KEY_LENGTH - 8

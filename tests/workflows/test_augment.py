@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
     config = cutouts.MiniatureCutoutsConfig(cutouts=folder / "cutouts", backgrounds=folder / "backgrounds")
     cutouts.main(config)
-    (folder / "vocabulary.json").write_text(json.dumps(VocabularyConfig(**WORDS).to_json()))
+    (folder / "vocabulary.json").write_text(json.dumps(asdict(VocabularyConfig(**WORDS))))
     return folder
 
 
@@ -159,7 +159,7 @@ def test_another_configuration_is_refused_and_says_what_differs(inputs: Path, ex
 
 def test_rounds_end_when_every_cell_is_reached(inputs: Path, tmp_path: Path) -> None:
     words = {**WORDS, "categories": {"cup": "cups"}, "quantifiers": ("three",)}
-    (tmp_path / "cups.json").write_text(json.dumps(VocabularyConfig(**words).to_json()))
+    (tmp_path / "cups.json").write_text(json.dumps(asdict(VocabularyConfig(**words))))
     quotas = QuotaConfig(queries_per_quota=1)
     config = _config(
         inputs, tmp_path, num_scenes=600, skip_detector=True, quotas=quotas, vocabulary=tmp_path / "cups.json"

@@ -29,7 +29,6 @@ from augmentation.planning.selection import (
     CandidateSink,
     SelectionConfig,
     SelectionDecision,
-    SelectPayload,
     SelectStage,
     count_kept_queries,
     read_candidates,
@@ -90,7 +89,7 @@ class RoundsConfig:
         return {
             "version": ROUND_VERSION,
             "composers": [pipeline.composer for pipeline in self.pipelines],
-            "vocabulary": self.vocabulary.to_json(),
+            "vocabulary": asdict(self.vocabulary),
             "quotas": asdict(self.quotas.config),
             "relation_types": sorted({quota_key.relation_type for quota_key in self.quotas.quota_keys}),
             "selection": asdict(self.selection),
@@ -268,7 +267,7 @@ def _build_selection_rows(rounds: Rounds) -> list[PlanRow]:
     return [
         PlanRow(
             key=decision.key,
-            payload=SelectPayload.from_decision(*location, decision).to_json(),
+            payload=decision.to_payload(*location),
             group=rounds.config.split,
         )
         for location, decision in zip(locations, rounds.decisions, strict=True)

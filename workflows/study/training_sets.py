@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -237,7 +237,7 @@ def _make_scene_config(
         attribute_sets: sets of attributes that a prompt may contain together.
     """
     vocabulary = data.root / f"vocabulary-{dataset}.json"
-    write_atomic(vocabulary, json.dumps(replace(miniature.vocabulary(), attribute_sets=attribute_sets).to_json()))
+    write_atomic(vocabulary, json.dumps(asdict(replace(miniature.vocabulary(), attribute_sets=attribute_sets))))
     return augment.AugmentConfig(
         dataset=dataset,
         vocabulary=Path(str(vocabulary)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def _job(painter: Path, checkpoint: Path) -> Job:
     accepted = SceneFilterConfig(max_overlap=0.99, min_border_share=0)
     return Job(
         name="augment",
-        fingerprint={"vocabulary": VOCABULARY.to_json()},
+        fingerprint={"vocabulary": asdict(VOCABULARY)},
         inputs=lambda: (
             PlanRow(key=s.key, payload=s.to_payload())
             for s in make_scene_specs(VOCABULARY, make_uniform_requests(VOCABULARY, 40, 0), seed=0)

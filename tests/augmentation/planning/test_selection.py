@@ -21,7 +21,6 @@ from augmentation.planning.selection import (
     CandidateSink,
     SelectionConfig,
     SelectionDecision,
-    SelectPayload,
     SelectStage,
     compute_image_hash,
     count_kept_queries,
@@ -233,11 +232,11 @@ def test_the_stage_reads_a_sample_with_the_chosen_queries_or_says_why_it_is_drop
     ]
     stage = SelectStage(UPath(tmp_path))
     stage.setup()
-    kept = SelectPayload.from_decision("01-pasted", 2, SelectionDecision(key="s2", query_ids=("s2-1",)))
-    dropped = SelectPayload.from_decision(
-        "01-pasted", 0, SelectionDecision(key="s0", reason="quota_full", detail="side of 3 cup")
-    )
-    items = [Item(key=key, seed=0, payload=row.to_json()) for key, row in (("s2", kept), ("s0", dropped))]
+    decisions = {
+        2: SelectionDecision(key="s2", query_ids=("s2-1",)),
+        0: SelectionDecision(key="s0", reason="quota_full", detail="side of 3 cup"),
+    }
+    items = [Item(key=one.key, seed=0, payload=one.to_payload("01-pasted", i)) for i, one in decisions.items()]
     sample, rejected = stage.process(items)
     assert isinstance(sample, Sample)
     before = SampleReader(tmp_path / "01-pasted").read(2)

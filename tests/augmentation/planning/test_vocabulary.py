@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def test_a_template_wraps_the_prompt() -> None:
 def test_a_vocabulary_survives_a_json_file(tmp_path: Path) -> None:
     path = tmp_path / "vocabulary.json"
     vocabulary = VocabularyConfig(**CUPS)
-    path.write_text(json.dumps(vocabulary.to_json()))
+    path.write_text(json.dumps(asdict(vocabulary)))
     assert VocabularyConfig.from_file(path) == vocabulary
 
 
