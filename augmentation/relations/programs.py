@@ -9,6 +9,7 @@ This module holds the operators, their JSON records and their mirror images;
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias, cast, get_args
@@ -20,6 +21,26 @@ RegionName = Literal["left", "right", "top", "bottom", "middle"]
 Direction = Literal["left", "right", "above", "below", "front", "behind"]
 Measure = Literal["biggest", "smallest", "tallest", "shortest"]
 DepthPosition = Literal["front", "back"]
+
+_KNOWN_WORDS: Mapping[str, tuple[str, ...]] = {
+    "side": get_args(Side),
+    "region": get_args(RegionName),
+    "direction": get_args(Direction),
+    "measure": get_args(Measure),
+    "position": get_args(DepthPosition),
+}
+"""Permitted values by the name of the field."""
+
+
+class _Checked:
+    """Base of operators with words or ranks."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if name in _KNOWN_WORDS and value not in _KNOWN_WORDS[name]:
+                raise AugmentationError(f"{name} must be one of {', '.join(_KNOWN_WORDS[name])}, got {value!r}")
+            if name == "rank" and (not isinstance(value, int) or value < 1):
+                raise AugmentationError(f"rank counts from 1, got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,27 +60,20 @@ class WithAttribute:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extreme:
+class Extreme(_Checked):
     """The object of at least two that is clearly nearest to a side: "left cup"."""
 
     base: Program
     side: Side
 
-    def __post_init__(self) -> None:
-        _check_word("side", self.side, get_args(Side))
-
 
 @dataclass(frozen=True, kw_only=True)
-class Ordinal:
+class Ordinal(_Checked):
     """The ``rank``-th object from a side, all before it clearly in order: "second cup from the left"."""
 
     base: Program
     rank: int
     side: Side
-
-    def __post_init__(self) -> None:
-        _check_word("side", self.side, get_args(Side))
-        _check_rank(self.rank)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,50 +84,37 @@ class Middle:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Region:
+class Region(_Checked):
     """Objects in a part of the image, if every object of ``base`` is clearly in it or clearly not."""
 
     base: Program
     region: RegionName
 
-    def __post_init__(self) -> None:
-        _check_word("region", self.region, get_args(RegionName))
-
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class Line(_Checked):
     """Objects of the ``rank``-th row from the top or bottom, or column from the left or right."""
 
     base: Program
     rank: int
     side: Side
 
-    def __post_init__(self) -> None:
-        _check_word("side", self.side, get_args(Side))
-        _check_rank(self.rank)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Superlative:
+class Superlative(_Checked):
     """The object of at least two that is clearly bigger, smaller, taller or shorter than every other."""
 
     base: Program
     measure: Measure
 
-    def __post_init__(self) -> None:
-        _check_word("measure", self.measure, get_args(Measure))
-
 
 @dataclass(frozen=True, kw_only=True)
-class Beside:
+class Beside(_Checked):
     """Objects on one side of the single object that ``anchor`` selects, if none of ``base`` is borderline."""
 
     base: Program
     direction: Direction
     anchor: Program
-
-    def __post_init__(self) -> None:
-        _check_word("direction", self.direction, get_args(Direction))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +142,7 @@ class Between:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Depth:
+class Depth(_Checked):
     """The object of at least two that is clearly in front, or at the back, in a scene in perspective.
 
     The cue: of two objects of one category on one ground, the nearer one reaches lower in the image and is taller.
@@ -149,9 +150,6 @@ class Depth:
 
     base: Program
     position: DepthPosition
-
-    def __post_init__(self) -> None:
-        _check_word("position", self.position, get_args(DepthPosition))
 
 
 Program: TypeAlias = (
@@ -171,20 +169,10 @@ Program: TypeAlias = (
 )
 
 _OPERATORS: Mapping[str, type[Any]] = {
-    "category": Category,
-    "with_attribute": WithAttribute,
-    "extreme": Extreme,
-    "ordinal": Ordinal,
-    "middle": Middle,
-    "region": Region,
-    "line": Line,
-    "superlative": Superlative,
-    "beside": Beside,
-    "next_to": NextTo,
-    "nearest": Nearest,
-    "between": Between,
-    "depth": Depth,
+    re.sub(r"\B([A-Z])", r"_\1", operator.__name__).lower(): operator for operator in get_args(Program)
 }
+"""Operators by the name in their records: "with_attribute" for ``WithAttribute``."""
+
 _NAMES = {operator: name for name, operator in _OPERATORS.items()}
 _PROGRAM_FIELDS = frozenset({"base", "anchor", "ends"})
 """Names of the fields that hold programs."""
@@ -195,16 +183,6 @@ _MIRRORED_FIELDS = frozenset({"side", "region", "direction"})
 
 MAX_NESTING = 16
 """Maximum nesting of operators in a record."""
-
-
-def _check_word(what: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise AugmentationError(f"{what} must be one of {', '.join(known)}, got {value!r}")
-
-
-def _check_rank(rank: int) -> None:
-    if not isinstance(rank, int) or rank < 1:
-        raise AugmentationError(f"rank counts from 1, got {rank!r}")
 
 
 def to_json(program: Program) -> dict[str, Any]:
