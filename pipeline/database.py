@@ -7,11 +7,13 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import duckdb
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    import duckdb
 
 MEMORY_LIMIT_GB = 1.0
 
@@ -24,6 +26,8 @@ def open_database(memory_limit_gb: float = MEMORY_LIMIT_GB) -> duckdb.DuckDBPyCo
     Args:
         memory_limit_gb: memory of tables, sorts, joins and aggregates together, in 10^9 bytes.
     """
+    import duckdb
+
     spill = Path(tempfile.gettempdir()) / f"resvg.duckdb.{uuid4().hex[:12]}"  # DuckDB creates and removes it
     database = duckdb.connect(
         ":memory:",
@@ -39,6 +43,8 @@ def open_database(memory_limit_gb: float = MEMORY_LIMIT_GB) -> duckdb.DuckDBPyCo
 
 def _hide_progress(connection: duckdb.DuckDBPyConnection) -> None:
     """Switch off the progress bar of a connection; each has its own."""
+    import duckdb
+
     # In a notebook without ipywidgets there is no bar, and the setting is refused.
     with contextlib.suppress(duckdb.InvalidInputException):
         connection.execute("SET enable_progress_bar = false")

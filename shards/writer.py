@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import webdataset as wds
 
 from pipeline import Sink, SinkOutput
 from shards.query_table import QUERY_SCHEMA
@@ -88,6 +87,8 @@ def encode_npy(array: np.ndarray[tuple[int, ...], np.dtype[np.float16]]) -> byte
 
 def write_tar(file: io.BufferedWriter, groups: list[dict[str, bytes]]) -> None:
     """Write groups of members in order, with no clock, owner or mode of this machine in them."""
+    import webdataset as wds
+
     with wds.TarWriter(file, encoder=False, user="resvg", group="resvg", mode=0o644, mtime=0) as writer:
         writer.tarstream.format = tarfile.USTAR_FORMAT  # the same bytes for names this short, in half the time
         for members in groups:

@@ -15,11 +15,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 import tyro
-from accelerate import Accelerator, PartialState
 from rich.console import Console
 from rich.progress import Progress
 from upath import UPath
@@ -28,14 +26,15 @@ from pipeline import PipelineError
 from shards.errors import SchemaError
 from shards.reader import SampleReader
 from trainer.config_file import parse_overrides, read_config, split_config_option
-from trainer.data.dataset import Samples
-from trainer.data.processor import Processor
 from trainer.errors import TrainerError
-from trainer.evaluation.evaluator import Predictor, build_evaluation_stream, evaluate_all
 from trainer.evaluation.metrics import PredictionRecord, PriorMode, compute_scores
 from trainer.files import write_atomic
-from trainer.model.network import GroundingNetwork
-from trainer.training.error_messages import translate_errors
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from trainer.data.dataset import Samples
+    from trainer.evaluation.evaluator import Predictor
 
 PREDICTIONS = "predictions.jsonl"
 CONFIG_FILE = "evaluate_config.json"
@@ -84,6 +83,15 @@ def evaluate(config: EvaluateConfig) -> list[PredictionRecord]:
     Raises:
         TrainerError, SchemaError, PipelineError: the checkpoint or the data are missing, damaged or do not fit.
     """
+    import torch
+    from accelerate import Accelerator
+
+    from trainer.data.dataset import Samples
+    from trainer.data.processor import Processor
+    from trainer.evaluation.evaluator import Predictor
+    from trainer.model.network import GroundingNetwork
+    from trainer.training.error_messages import translate_errors
+
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     predictor = Predictor(
         network=GroundingNetwork.from_pretrained(config.checkpoint).to(accelerator.device),
@@ -107,6 +115,8 @@ def evaluate(config: EvaluateConfig) -> list[PredictionRecord]:
 def _evaluate_split(
     predictor: Predictor, samples: Samples, mode: PriorMode, config: EvaluateConfig, accelerator: Accelerator
 ) -> list[PredictionRecord]:
+    from trainer.evaluation.evaluator import build_evaluation_stream, evaluate_all
+
     stream = build_evaluation_stream(
         samples,
         predictor.network,
@@ -174,6 +184,8 @@ def main() -> None:
         records = evaluate(config)
     except (TrainerError, SchemaError, PipelineError) as error:
         sys.exit(f"error: {error}")
+    from accelerate import PartialState
+
     if PartialState().is_main_process:
         for mode, splits in compute_scores_by_split(records).items():
             for split, split_scores in splits.items():

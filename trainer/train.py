@@ -17,14 +17,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import tyro
-from accelerate import PartialState
 
 from pipeline import PipelineError
 from shards.errors import SchemaError
 from trainer.config import TrainConfig, make_miniature_recipe, make_published_recipe
 from trainer.config_file import parse_overrides, read_config, split_config_option
 from trainer.errors import TrainerError
-from trainer.training.loop import Trainer
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # loader processes are forked
 
@@ -39,6 +37,8 @@ def train(config: TrainConfig) -> dict[str, Any]:
     Raises:
         TrainerError: the configuration, the data or the machine must be changed; checkpoints are intact.
     """
+    from trainer.training.loop import Trainer
+
     return Trainer(config).run()
 
 
@@ -66,6 +66,8 @@ def main() -> None:
         finished = train(config)["finished"]
     except (TrainerError, SchemaError, PipelineError) as error:
         sys.exit(f"error: {error}")
+    from accelerate import PartialState
+
     if PartialState().is_main_process:
         saved = f"the network was saved to {config.output / 'best'}"
         print(saved if finished else "paused; to resume, run the same command again")

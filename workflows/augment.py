@@ -24,14 +24,12 @@ from typing import Any
 
 from upath import UPath
 
-from augmentation.composers.gligen import LayoutComposer
 from augmentation.composers.gligen_config import GligenConfig
 from augmentation.composers.held_out import HeldOut
 from augmentation.composers.pasted import PastedComposer, PastedConfig, check_pasted, compute_pasted_fingerprint
 from augmentation.composers.prompted import PromptedComposer
 from augmentation.detection.attribute_classifier import AttributeClassifierConfig, AttributeClassifierStage
 from augmentation.detection.config import DetectorConfig
-from augmentation.detection.detector import Detector, DetectStage
 from augmentation.detection.ground_truth import GroundTruthStage
 from augmentation.planning.quotas import QuotaConfig, Quotas, list_quota_keys
 from augmentation.planning.scene_spec import Composer
@@ -203,6 +201,8 @@ def _build_rounds_config(config: AugmentConfig, paths: DatasetPaths, prior: Prio
     else:
         vocabulary = miniature.vocabulary() if config.dataset == "miniature" else coco.vocabulary()
     if not config.skip_detector:
+        from augmentation.detection.detector import Detector
+
         Detector(replace(config.detector, device="cpu"), sorted(vocabulary.categories))  # the GPU is the workers'
     return RoundsConfig(
         root=paths.scene_rounds,
@@ -245,10 +245,12 @@ def _make_compose_stage(
     model_config = config.layout if composer == "layout" else config.render
     settings = {**asdict(model_config), "checkpoint": compute_fingerprint(model_config.checkpoint)}
     options: dict[str, Any] = {"negative_prompt": config.negative_prompt, "num_gpus": config.num_gpus}
-    stage = (
-        LayoutComposer(config.layout, **options) if composer == "layout" else PromptedComposer(config.render, **options)
-    )
-    return stage, {"rendered_by": settings, "negative_prompt": config.negative_prompt}
+    fingerprint = {"rendered_by": settings, "negative_prompt": config.negative_prompt}
+    if composer == "prompted":
+        return PromptedComposer(config.render, **options), fingerprint
+    from augmentation.composers.gligen import LayoutComposer
+
+    return LayoutComposer(config.layout, **options), fingerprint
 
 
 def _make_pasted_stage(config: AugmentConfig, vocabulary: VocabularyConfig) -> tuple[Stage[Any, Any], dict[str, Any]]:
@@ -276,6 +278,8 @@ def build_detection_stages(
     """Build the stages that detect objects and classify their attributes."""
     if config.skip_detector:
         return [GroundTruthStage(vocabulary, optional_attributes=config.attributes.optional_attributes)]
+    from augmentation.detection.detector import DetectStage
+
     return [
         DetectStage(config.detector, sorted(vocabulary.categories), num_gpus=config.num_gpus),
         AttributeClassifierStage(config.attributes, prior.encoder, vocabulary, num_gpus=config.num_gpus),

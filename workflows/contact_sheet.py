@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import duckdb
 from PIL import Image
 from upath import UPath
 
@@ -116,6 +115,8 @@ def select_rows(config: ContactSheetConfig) -> Selection:
         f"SELECT {fields} FROM matched m JOIN scores s USING (prior_id) "
         f"ORDER BY {orders[config.order]} LIMIT {config.num_priors}"
     )
+    import duckdb
+
     with open_database() as database:
         create_prior_views(database, parsed, find_prior_store_path(config.dataset, config.data))
         try:

@@ -14,9 +14,8 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import duckdb
 from upath import UPath
 
 from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint
@@ -32,6 +31,9 @@ from workflows.priors.join import create_prior_views, create_store_view
 from workflows.priors.pruning import report_stale
 from workflows.priors.query_parsing import Queries, QuerySource, parse_queries
 from workflows.reports.run_report import run_and_plot_job
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 @dataclass(frozen=True, kw_only=True)

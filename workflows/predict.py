@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 from upath import UPath
@@ -31,13 +31,14 @@ from generation.priors.prompt import build_prompt
 from generation.priors.store import PriorStore
 from pipeline import list_runs
 from shards.images import IMAGE_SUFFIXES
-from trainer.explain import explain
-from trainer.predict import Grounder, open_image
 from workflows.cli.console import UserError, print_path, run
 from workflows.cli.paths import DATA, get_prior_store_path
 from workflows.priors.config import load_prior_config
 from workflows.visualization.annotated_images import draw_named_boxes
 from workflows.visualization.attention_maps import draw_attention_overview
+
+if TYPE_CHECKING:
+    from trainer.predict import Grounder
 
 PriorOrigin = Literal["auto", "cached", "none"]
 
@@ -107,6 +108,8 @@ class PriorSource:
 def main(config: PredictConfig) -> None:
     """Print a JSON line for each image and query, and save the images with their boxes."""
     queries_by_image = read_queries(config)
+    from trainer.predict import Grounder
+
     grounder = Grounder.from_pretrained(config.checkpoint)
     uses_priors = config.prior != "none" and grounder.network.config.use_prior
     prior_config = load_prior_config(config.checkpoint.parent / "prior.json") if uses_priors else None
@@ -206,6 +209,9 @@ def predict_image(
     grounder: Grounder, priors: PriorSource | None, path: Path, queries: Sequence[str], config: PredictConfig
 ) -> Iterator[dict[str, Any]]:
     """Yield a record per query; the image is encoded once for all of them."""
+    from trainer.explain import explain
+    from trainer.predict import open_image
+
     image = open_image(path)
     started = time.monotonic()
     query_priors = [priors(query) if priors else QueryPrior(prompt="", origin="none") for query in queries]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from augmentation.composers.composed import ComposedScene
 from augmentation.planning.scene_spec import SceneSpec
 from generation.models.config import RenderConfig
-from generation.models.text_to_image import Renderer
 from pipeline import Item, Rejected, Resources, Stage
 
 
@@ -29,6 +28,8 @@ class PromptedComposer(Stage[Item, ComposedScene]):
         return "compose"
 
     def setup(self) -> None:
+        from generation.models.text_to_image import Renderer
+
         self._renderer = Renderer(self._config)
 
     def process(self, items: list[Item]) -> list[ComposedScene | Rejected]:

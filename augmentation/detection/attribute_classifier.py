@@ -20,7 +20,6 @@ from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.relations.scene import NO_ATTRIBUTE
 from generation.models.config import EncoderConfig
-from generation.models.image_encoder import ImageEncoder
 from generation.parsing.english import add_article
 from pipeline import Rejected, Resources, Stage
 from shards.boxes import Box
@@ -95,6 +94,8 @@ class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
         self.resources = Resources(num_cpus=1, num_gpus=num_gpus)
 
     def setup(self) -> None:
+        from generation.models.image_encoder import ImageEncoder
+
         self._encoder = ImageEncoder(self._encoder_config)
         combinations = list(product(*self._words.values()))
         captions = (

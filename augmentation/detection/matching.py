@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from augmentation.relations.scene import SceneObject
 from shards.boxes import iou
@@ -38,6 +37,8 @@ def match_objects(requested: Sequence[SceneObject], detections: Sequence[SceneOb
             for obj, detection in product(requested, detections)
         ]
     ).reshape(len(requested), len(detections))
+    from scipy.optimize import linear_sum_assignment
+
     rows, columns = linear_sum_assignment(overlaps, maximize=True)
     pairs = [
         Match(requested_index=int(row), detection_index=int(column), iou=float(overlaps[row, column]))

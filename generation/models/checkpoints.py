@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from generation.errors import GenerationError
+
+if TYPE_CHECKING:
+    import torch
 
 _MODEL_SUFFIXES = frozenset({".safetensors", ".bin", ".ckpt", ".pt", ".json", ".txt", ".model"})
 """Suffixes of the files that determine a model's output; model cards and images do not."""
@@ -50,6 +52,8 @@ def _compute_folder_fingerprint(folder: Path) -> str:
 
 def resolve_device(device: str) -> torch.device:
     """Return the device; ``auto`` is the first GPU (CUDA, then Apple's), or the CPU without one."""
+    import torch
+
     if device != "auto":
         return torch.device(device)
     if torch.cuda.is_available():
@@ -59,6 +63,8 @@ def resolve_device(device: str) -> torch.device:
 
 def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """Return the dtype; ``auto`` is half precision on a CUDA GPU and float32 elsewhere."""
+    import torch
+
     if dtype == "auto":
         return torch.float16 if device.type == "cuda" else torch.float32
     names = {"float64": torch.float64, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

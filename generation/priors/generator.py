@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from generation.models.image_encoder import ImageEncoder
 from generation.parsing.attributes import AttributeParser
 from generation.priors.config import PriorConfig, build_image_settings, compute_prior_id
 from generation.priors.prior import GeneratedImages, Prior
 from generation.priors.prompt import build_prompt
 from generation.priors.rendering import PriorRenderer
+
+if TYPE_CHECKING:
+    from generation.models.image_encoder import ImageEncoder
 
 
 class PriorGenerator:

@@ -10,18 +10,20 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from generation.errors import GenerationError
 from generation.models.config import RgbImage
-from generation.models.image_encoder import ImageEncoder
-from generation.models.text_to_image import RenderedImage, Renderer
 from generation.models.webp import encode_webp
 from generation.priors.config import PriorConfig
 from generation.priors.prior import GeneratedImages, Prior
 from generation.priors.seeds import compute_image_seed
 from pipeline import Item, Rejected, Resources, Stage
+
+if TYPE_CHECKING:
+    from generation.models.text_to_image import RenderedImage
 
 MIN_VAE_COSINE = 0.97
 """Minimum cosine of the features of an image that the small VAE and the checkpoint's own decode."""
@@ -42,6 +44,9 @@ class PriorRenderer:
 
     def __init__(self, config: PriorConfig, compress: Callable[[RgbImage], bytes] | None = None) -> None:
         self.config, self._compress = config, compress
+        from generation.models.image_encoder import ImageEncoder
+        from generation.models.text_to_image import Renderer
+
         self.renderer, self.encoder = Renderer(config.render), ImageEncoder(config.encoder)
         if config.min_clip_score > 0:
             self.encoder.encode_texts(["an image"])  # fails now without a text tower, not after a batch

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from shards.schema import Sample
 
@@ -38,6 +37,8 @@ class TransvgExport:
         Returns:
             Split to number of queries.
         """
+        import torch
+
         for split, rows in self._rows.items():
             torch.save(rows, folder / f"{self._name}_{split}.pth")
             if len(self._features[split]) == len(rows):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pickle
 import struct
 from pathlib import Path
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from shards.sources.errors import SourceError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def read_features(path: Path) -> npt.NDArray[np.float16]:
@@ -25,6 +27,8 @@ def read_features(path: Path) -> npt.NDArray[np.float16]:
     """
     if not path.is_file():
         raise SourceError(f"{path} does not exist")
+    import torch
+
     try:
         features = torch.load(path, map_location="cpu", weights_only=True)
     except _LOAD_ERRORS as error:
@@ -59,6 +63,8 @@ _LOAD_ERRORS = (
 
 def _is_table(features: object) -> TypeGuard[torch.Tensor]:
     """Return whether this is a dense table whose numbers are all stored: a view of a few could claim terabytes."""
+    import torch
+
     return (
         isinstance(features, torch.Tensor)
         and features.layout == torch.strided

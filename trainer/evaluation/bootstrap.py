@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 NUM_RESAMPLES = 2000
 CONFIDENCE_LEVEL = 0.95
@@ -67,6 +66,8 @@ def compute_intervals(values: npt.ArrayLike, clusters: Sequence[str], seed: int 
     means = table.mean(0)
     if len(counts) == 1:  # scipy needs two observations; a single image has no variance
         return [ConfidenceInterval(mean=float(mean), low=float(mean), high=float(mean)) for mean in means]
+    from scipy import stats
+
     interval = stats.bootstrap(
         (np.arange(len(counts)),),
         compute_means,

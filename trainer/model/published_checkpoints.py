@@ -14,20 +14,18 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 import tyro
-from torch import Tensor
-from transformers import BertConfig
 
 from trainer.data.config import ProcessorConfig
-from trainer.data.processor import Processor, load_tokenizer
 from trainer.errors import TrainerError
 from trainer.model.config import NetworkConfig, make_published_config
-from trainer.model.network import GroundingNetwork
-from trainer.model.position_encoding import compute_relative_sines
-from trainer.model.state_dict import load_strictly
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trainer.model.network import GroundingNetwork
 
 VERIFICATION_PREFIX = "trans_decoder.decoder.extra_encoder_layers.0."
 RENAMING_RULES = (
@@ -77,6 +75,8 @@ def load_published(network: GroundingNetwork, state: Mapping[str, Tensor], origi
     Raises:
         TrainerError: tensors are missing, unexpected or of another shape; lists them by published name.
     """
+    from trainer.model.state_dict import load_strictly
+
     own_names = {get_published_name(name): name for name in network.state_dict()}
     ignored = {
         name
@@ -89,6 +89,8 @@ def load_published(network: GroundingNetwork, state: Mapping[str, Tensor], origi
 
 def convert_to_published(network: GroundingNetwork) -> dict[str, Tensor]:
     """Return the network's tensors in the published layout, including the constants of the architecture."""
+    from trainer.model.position_encoding import compute_relative_sines
+
     state = {
         get_published_name(name): tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
     }
@@ -102,6 +104,8 @@ def read_pth(path: Path) -> dict[str, Tensor]:
     Raises:
         TrainerError: the file is missing, damaged, or holds more than tensors and plain settings.
     """
+    import torch
+
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -110,13 +114,15 @@ def read_pth(path: Path) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise TrainerError(f"checkpoint {path} is damaged or not a plain one of tensors ({error})") from error
     state = content.get("model", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise TrainerError(f"checkpoint {path} holds no dictionary of tensors, nor one under 'model'")
     return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
 
 
 def infer_published_config(state: Mapping[str, Tensor]) -> NetworkConfig:
     """Return the published sizes for BERT-base, with a prior branch if the checkpoint has one."""
+    from transformers import BertConfig
+
     prior = state.get(f"{PRIOR_PREFIX}0.weight")
     return replace(
         make_published_config(),
@@ -157,6 +163,9 @@ def import_published(config: ImportConfig) -> None:
     Raises:
         TrainerError: the file is damaged, or its tensors do not fit the published network.
     """
+    from trainer.data.processor import Processor, load_tokenizer
+    from trainer.model.network import GroundingNetwork
+
     state = read_pth(config.source)
     network = GroundingNetwork(infer_published_config(state))
     load_published(network, state, str(config.source))
@@ -170,6 +179,10 @@ def export_published(config: ExportConfig) -> None:
     Raises:
         TrainerError: the folder is missing or damaged.
     """
+    import torch
+
+    from trainer.model.network import GroundingNetwork
+
     torch.save({"model": convert_to_published(GroundingNetwork.from_pretrained(config.folder))}, config.destination)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
-from trainer.model.network import GroundingNetwork
+    from trainer.model.network import GroundingNetwork
 
 REFERENCE_QUERIES = 64
 """Queries of a step of the published recipe: 4 GPUs x 16."""
@@ -69,6 +70,8 @@ def build_optimizer(
     network: GroundingNetwork, config: OptimizationConfig, queries_per_step: int = REFERENCE_QUERIES
 ) -> torch.optim.AdamW:
     """Build AdamW over the trainable parameters, in two groups; ``initial_lr`` keeps each group's learning rate."""
+    import torch
+
     named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
     scale = compute_lr_scale(config, queries_per_step)
     rates = {False: config.learning_rate * scale, True: config.pretrained_learning_rate * scale}

@@ -18,10 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
-import torch
-
 from generation.priors.generator import PriorGenerator
-from trainer.predict import Grounder
 from workflows.app.answers import GroundingSession
 from workflows.cli.console import UserError, console, run
 from workflows.miniature.world.dataset import generate_refs, sample_scene
@@ -58,8 +55,11 @@ class AppConfig:
     def __post_init__(self) -> None:
         if not 0 < self.port < 65536:
             raise UserError(f"--port must be from 1 to 65535, got {self.port}")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise UserError("--device cuda needs a GPU, and PyTorch finds none; use --device cpu")
+        if self.device == "cuda":
+            import torch
+
+            if not torch.cuda.is_available():
+                raise UserError("--device cuda needs a GPU, and PyTorch finds none; use --device cpu")
 
 
 def main(config: AppConfig) -> None:
@@ -80,6 +80,8 @@ def main(config: AppConfig) -> None:
 
 def load_session(config: AppConfig) -> GroundingSession:
     """Load the network, and the prior generator if the network uses priors."""
+    from trainer.predict import Grounder
+
     grounder = Grounder.from_pretrained(config.checkpoint, config.device)
     if not (config.prior and grounder.network.config.use_prior):
         return GroundingSession(grounder)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from generation.parsing.attributes import AttributeParser
 from generation.priors.generator import PriorGenerator
 from generation.priors.prior import Prior
-from trainer.explain import Explanation, explain
-from trainer.predict import Grounder
+
+if TYPE_CHECKING:
+    from trainer.explain import Explanation
+    from trainer.predict import Grounder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,8 @@ class GroundingSession:
         Raises:
             EmptyQueryError: the query has neither a letter nor a digit.
         """
+        from trainer.explain import explain
+
         started = time.monotonic()
         prior = self._generator(query) if with_prior and self._generator else None
         attributes = prior.attributes if prior else self._parser.parse([query])[0].to_json()

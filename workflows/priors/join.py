@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 
@@ -34,6 +34,9 @@ from shards.schema import Sample
 from shards.sidecar import SamplePriors
 from shards.writer import INDEX_COLUMNS as SAMPLE_COLUMNS
 from workflows.priors.query_parsing import ParsedQueries
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import duckdb
 from upath import UPath
 
 from generation.priors.config import compute_encoder_fingerprint
@@ -28,6 +28,9 @@ from workflows.cli.console import UserError, console
 from workflows.cli.paths import get_dataset_paths, get_prior_store_path
 from workflows.priors.config import load_prior_config
 from workflows.priors.query_parsing import ParsedQueries, Queries, QuerySource, parse_queries
+
+if TYPE_CHECKING:
+    import duckdb
 
 MAX_LISTED = 10
 """Stale prompts that are listed; the others are counted."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from pipeline import Location, write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 """Colors of Okabe and Ito, which people with any color vision can distinguish."""
@@ -23,6 +24,9 @@ DPI = 130
 
 def new_figure(width_in: float, height_in: float, num_axes: int = 1, columns: int = 1) -> tuple[Figure, list[Any]]:
     """Return a figure with ``count`` axes in rows."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width_in, height_in), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     rows = -(-num_axes // columns)

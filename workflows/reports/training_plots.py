@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING, Any
 
 from workflows.reports.plot_style import new_figure, plot_curves, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def plot_learning(metrics: Path, path: Path) -> None:
@@ -20,6 +20,8 @@ def plot_learning(metrics: Path, path: Path) -> None:
 
 def make_learning_figure(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Plot the loss of each epoch and the accuracy on the validation split."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, (losses, accuracies) = new_figure(9, 3.4, 2, columns=2)
     trained = [(one["epoch"] + 1, one["loss"]) for one in history if "loss" in one]
     plot_curves(losses, {"loss": ([epoch for epoch, _ in trained], [loss for _, loss in trained])}, "epoch", "loss")

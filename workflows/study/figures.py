@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from trainer.evaluation.bootstrap import compute_intervals
 from trainer.evaluation.metrics import PredictionRecord
@@ -181,6 +180,8 @@ def summarize_seeds(values: Sequence[float]) -> dict[str, Any]:
     mean = float(np.mean(values))
     if len(values) < 2:
         return {"mean": mean, "low": None, "high": None, "num_seeds": 1}
+    from scipy.stats import t as student
+
     half = float(student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
     return {"mean": mean, "low": mean - half, "high": mean + half, "num_seeds": len(values)}
 

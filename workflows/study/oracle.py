@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 
 from generation.models.config import EncoderConfig
-from generation.models.image_encoder import ImageEncoder
 from generation.models.webp import encode_webp
 from generation.priors.prior import GeneratedImages, Prior
 from pipeline import Item, Rejected, Stage
@@ -58,6 +57,8 @@ class OracleStage(Stage[Item, Prior]):
         self._config = encoder
 
     def setup(self) -> None:
+        from generation.models.image_encoder import ImageEncoder
+
         self._encoder = ImageEncoder(self._config)
 
     def process(self, items: list[Item]) -> list[Prior | Rejected]:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from upath import UPath
 
@@ -233,6 +232,8 @@ def train_all(runner: TrialRunner, trials: Sequence[Trial], num_parallel: int) -
 
 def choose_parallelism(requested: int | None) -> tuple[int, int]:
     """Return the networks to train at once and the threads of each: one network a core, or one on an accelerator."""
+    import torch
+
     cores = len(os.sched_getaffinity(0))
     num_parallel = requested or (1 if torch.accelerator.is_available() else cores)
     return num_parallel, max(1, cores // num_parallel)

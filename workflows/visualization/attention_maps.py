@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
 from PIL import Image, ImageDraw
 
 from shards.tiles import PREDICTED, Box, make_sheet, make_tile
-from trainer.explain import Explanation, Map
 from workflows.visualization.annotated_images import draw_named_boxes, scale_box, shrink_image
 
-HEAT = colormaps["cividis"]
+if TYPE_CHECKING:
+    from trainer.explain import Explanation, Map
+
+HEAT = "cividis"
 """Color map that is readable with any color vision and in gray."""
 
 OPACITY = 0.65
@@ -67,17 +69,21 @@ def draw_attention_overview(image: Image.Image, explanation: Explanation) -> Ima
 
 def blend_heat_map(image: Image.Image, values: npt.NDArray[np.float32]) -> Image.Image:
     """Blend a gray image with a map, whose maximum is brightest, and a color scale at the bottom."""
+    from matplotlib import colormaps
+
     lowest, highest = float(values.min()), float(values.max())
     shares = (values - lowest) / (highest - lowest) if highest > lowest else np.zeros_like(values)
-    colors = Image.fromarray((HEAT(shares, bytes=True))[..., :3])
+    colors = Image.fromarray(colormaps[HEAT](shares, bytes=True)[..., :3])
     blended = Image.blend(image.convert("L").convert("RGB"), colors, OPACITY)
     _draw_scale(blended)
     return blended
 
 
 def _draw_scale(image: Image.Image) -> None:
+    from matplotlib import colormaps
+
     height = max(2, image.height // 40)
     draw = ImageDraw.Draw(image)
     for x in range(image.width):
-        red, green, blue = (round(255 * share) for share in HEAT(x / max(1, image.width - 1))[:3])
+        red, green, blue = (round(255 * share) for share in colormaps[HEAT](x / max(1, image.width - 1))[:3])
         draw.line((x, image.height - height, x, image.height), fill=(red, green, blue))
