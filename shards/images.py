@@ -60,8 +60,19 @@ def _open(file: IO[bytes], path: Location) -> Image.Image:
     with _translate_errors("unreadable_image", f"{path} is not a JPEG, PNG, WebP, BMP, GIF or TIFF"):
         image = Image.open(file, formats=IMAGE_FORMATS)
     if image.width * image.height > MAX_PIXELS:
-        raise ImageError("too_large_image", f"{path} has {image.width} x {image.height} pixels")
+        raise ImageError(
+            "too_large_image",
+            f"{path} has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}; make it smaller",
+        )
     return image
+
+
+@contextmanager
+def _decode(content: bytes, path: Location) -> Iterator[Image.Image]:
+    """Yield an opened image; an error in the block means that it does not decode."""
+    broken = _translate_errors("truncated_image", f"{path} does not decode to its end")
+    with _open(io.BytesIO(content), path) as image, broken:
+        yield image
 
 
 def get_fast_path(folder: Location) -> Location:
@@ -140,8 +151,7 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
         ImageError: the file is no image, has too many pixels, or is truncated.
     """
     content = path.read_bytes()
-    broken = _translate_errors("truncated_image", f"{path} does not decode to its end")
-    with _open(io.BytesIO(content), path) as image, broken:
+    with _decode(content, path) as image:
         orientation, size = _read_orientation(image), image.size
         is_plain = image.mode in ("RGB", "L") and "transparency" not in image.info
         is_jpeg = image.format in ("JPEG", "MPO")  # MPO: many phones append further images to a JPEG
@@ -152,11 +162,10 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
         if kept:
             return content, size
         upright = _convert_to_rgb(image if orientation == 1 else ImageOps.exif_transpose(image))
+        if not is_jpeg:
+            return encode_png(upright), upright.size
         buffer = io.BytesIO()
-        if is_jpeg:
-            upright.save(buffer, "JPEG", quality=JPEG_QUALITY)
-        else:
-            upright.save(buffer, "PNG")
+        upright.save(buffer, "JPEG", quality=JPEG_QUALITY)
         return buffer.getvalue(), upright.size
 
 
@@ -170,8 +179,7 @@ def decode_rgb_image(content: bytes, path: Location) -> Image.Image:
     Raises:
         ImageError: it is no image, has too many pixels, or is truncated.
     """
-    broken = _translate_errors("truncated_image", f"{path} does not decode to its end")
-    with _open(io.BytesIO(content), path) as image, broken:
+    with _decode(content, path) as image:
         image.load()
         return _convert_to_rgb(image if _read_orientation(image) == 1 else ImageOps.exif_transpose(image))
 
@@ -184,8 +192,7 @@ def read_rgba_image(path: Location) -> Image.Image:
     """
     with _translate_errors("unreadable_image", f"{path} cannot be read"):
         content = path.read_bytes()
-    broken = _translate_errors("truncated_image", f"{path} does not decode to its end")
-    with _open(io.BytesIO(content), path) as image, broken:
+    with _decode(content, path) as image:
         image.load()
         if image.mode not in ("RGBA", "LA", "PA") and "transparency" not in image.info:
             raise ImageError("no_transparency", f"{path} is {image.mode} without transparency; save it as RGBA")
@@ -211,3 +218,10 @@ def _convert_to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
+
+
+def encode_png(image: Image.Image) -> bytes:
+    """Encode an image losslessly as PNG."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +32,7 @@ from pipeline import (
     resolve_location,
 )
 from shards.errors import SchemaError
+from shards.writer import map_npy
 
 SIDECAR_SCHEMA = pa.schema([("key", pa.string()), ("prior_ids", pa.list_(pa.string()))])
 
@@ -116,8 +116,8 @@ class PriorSidecar:
             for row, (key, count) in enumerate(zip(table["key"].to_pylist(), counts, strict=True)):
                 self._places[key] = (shard, row, first)
                 first += count
-        self._read_ids = lru_cache(maxsize=16)(self._load_ids)
-        self._open_features = lru_cache(maxsize=1024)(self._map_features)
+        self._read_ids = lru_cache(maxsize=16)(lambda shard: pq.read_table(self._get_path(shard, "prior_index")))
+        self._open_features = lru_cache(maxsize=1024)(lambda shard: map_npy(self._get_path(shard, "priors")))
 
     def __contains__(self, key: str) -> bool:
         return key in self._places
@@ -125,14 +125,9 @@ class PriorSidecar:
     def read(self, key: str) -> SamplePriors:
         """Read the priors of a sample."""
         shard, row, first = self._places[key]
-        prior_ids = tuple(self._read_ids(shard)[row].as_py())
+        prior_ids = tuple(self._read_ids(shard)["prior_ids"][row].as_py())
         features = np.array(self._open_features(shard)[first : first + len(prior_ids)])  # (queries, dim), a copy
         return SamplePriors(key=key, prior_ids=prior_ids, features=features)
 
-    def _load_ids(self, shard: int) -> Any:
-        return pq.read_table(get_verified_path(self._run, self._receipts[shard], "prior_index"))["prior_ids"]
-
-    def _map_features(self, shard: int) -> npt.NDArray[np.float16]:
-        path = get_verified_path(self._run, self._receipts[shard], "priors")
-        features: npt.NDArray[np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return features
+    def _get_path(self, shard: int, role: str) -> Path:
+        return get_verified_path(self._run, self._receipts[shard], role)

@@ -85,6 +85,12 @@ def encode_npy(array: np.ndarray[tuple[int, ...], np.dtype[np.float16]]) -> byte
     return buffer.getvalue()
 
 
+def map_npy(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
+    """Map the features in an .npy file into memory."""
+    features: np.ndarray[tuple[int, ...], np.dtype[np.float16]] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return features
+
+
 def write_tar(file: io.BufferedWriter, groups: list[dict[str, bytes]]) -> None:
     """Write groups of members in order, with no clock, owner or mode of this machine in them."""
     import webdataset as wds

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import Progress
 from upath import UPath
@@ -142,7 +143,7 @@ def compute_scores_by_split(records: Sequence[PredictionRecord]) -> dict[str, di
 
 def write_predictions(folder: Path, records: Sequence[PredictionRecord]) -> None:
     """Write ``predictions.jsonl`` and ``scores.json``, each whole or not at all."""
-    write_atomic(folder / PREDICTIONS, "".join(json.dumps(record.to_json()) + "\n" for record in records))
+    write_atomic(folder / PREDICTIONS, "".join(json.dumps(vars(record)) + "\n" for record in records))
     write_atomic(folder / "scores.json", json.dumps(compute_scores_by_split(records), indent=1))
 
 
@@ -155,12 +156,14 @@ def read_predictions(folder: Path) -> list[PredictionRecord]:
     path = folder / PREDICTIONS
     if not path.is_file():
         raise TrainerError(f"{path} does not exist; evaluate a network into {folder} first")
-    records = []
+    records, adapter = [], TypeAdapter(PredictionRecord)
     for number, line in enumerate(path.read_text().splitlines(), 1):
         try:
-            records.append(PredictionRecord.from_json(json.loads(line), f"{path}, line {number},"))
-        except ValueError as error:
-            raise TrainerError(f"{path}, line {number}: {error}; evaluate the network again") from error
+            records.append(adapter.validate_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            rule = ": ".join([*map(str, first["loc"]), first["msg"]])
+            raise TrainerError(f"{path}, line {number}: {rule}; evaluate the network again") from error
     return records
 
 

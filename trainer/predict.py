@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from shards.images import MAX_PIXELS
+from shards.images import ImageError, decode_rgb_image
 from trainer.data.processor import Placement, Processor, center_on_canvas
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import map_boxes_to_image
@@ -159,19 +159,14 @@ class Grounder:
 
 
 def open_image(path: Path) -> Image.Image:
-    """Read the image in a file, upright by its EXIF orientation.
+    """Read the image in a file as ``make ingest`` does: upright by its EXIF orientation, transparent parts white.
 
     Raises:
         TrainerError: the file is missing, too large or not an image.
     """
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise TrainerError(
-                    f"{path} has {image.width} x {image.height} pixels, at most {MAX_PIXELS} are read; make it smaller"
-                )
-            return ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        return decode_rgb_image(path.read_bytes(), path)
+    except (OSError, ImageError) as error:
         raise TrainerError(f"{path} cannot be read as an image ({error})") from error
 
 

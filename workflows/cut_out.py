@@ -10,7 +10,6 @@ run the same command; existing cut-outs stay.
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +28,7 @@ from augmentation.composers.cutouts import format_cutout_name
 from augmentation.composers.held_out import HeldOut
 from generation.priors.store import PriorStore
 from pipeline import write_atomic
-from shards.images import ImageError, decode_rgb_image, resolve_image_path
+from shards.images import ImageError, encode_png, resolve_image_path
 from shards.sources.coco_polygons import PolygonAnnotation, PolygonImage, read_polygon_images
 from workflows.cli.console import UserError, console, print_path, run
 from workflows.cli.paths import DATA
@@ -169,7 +168,7 @@ def _cut_image(image: PolygonImage, config: CocoConfig, held_out: HeldOut, tally
         if isinstance(cutout, str):
             tally.excluded[cutout] += 1
         elif not tally.is_full(outline.category):
-            _write_png(_get_cutout_path(image, outline, config), cutout)
+            write_atomic(_get_cutout_path(image, outline, config), encode_png(cutout))
             tally.kept[outline.category] += 1
 
 
@@ -207,11 +206,7 @@ def _get_cutout_path(image: PolygonImage, outline: PolygonAnnotation, config: Co
 def _read_allowed_image(image: PolygonImage, folder: Path, held_out: HeldOut) -> Image.Image | str:
     """Read the image, or return why it cannot or must not be used."""
     try:
-        path = resolve_image_path(folder, image.name, allow_links=True)
-        content = path.read_bytes()
-        if reason := held_out.reason(image.name, content):
-            return reason
-        pixels = decode_rgb_image(content, path)
+        pixels = held_out.read_image(resolve_image_path(folder, image.name, allow_links=True))
     except ImageError as problem:
         return problem.rule
     return pixels if pixels.size == image.size else "other_size"
@@ -242,7 +237,7 @@ def _cut_out_prior(store: PriorStore, prior_id: str, category: str, config: Prio
     if isinstance(cutout, str):
         tally.excluded[cutout] += 1
         return
-    _write_png(path, cutout)
+    write_atomic(path, encode_png(cutout))
     tally.kept[category] += 1
 
 
@@ -255,14 +250,6 @@ def _find_category(attributes: Mapping[str, Any] | None, wanted: Sequence[str]) 
         return None
     names = (target.get("noun"), target.get("lemma"), (attributes or {}).get("category"))
     return next((name for name in names if name in wanted), None)
-
-
-def _write_png(path: Path, cutout: Image.Image) -> None:
-    """Write a PNG atomically."""
-    buffer = io.BytesIO()
-    cutout.save(buffer, "PNG")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, buffer.getvalue())
 
 
 if __name__ == "__main__":

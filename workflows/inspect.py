@@ -24,7 +24,7 @@ from rich.table import Table
 from upath import UPath
 
 from pipeline import write_atomic
-from shards.images import ImageError, read_image, resolve_image_path
+from shards.images import ImageError, encode_png, read_image, resolve_image_path
 from shards.schema import find_distractors
 from shards.sources.published_sizes import get_published_queries
 from shards.sources.sample import Problem, SourceSample
@@ -203,9 +203,7 @@ def draw_samples(config: InspectConfig, validation: ValidationResult, path: UPat
     if not tiles:
         console.print("no image is available, so samples.png was not written")
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        make_sheet(tiles, columns=8).save(file, "PNG")
+    write_atomic(path, encode_png(make_sheet(tiles, columns=8)))
     print_path(f"{len(tiles)} samples saved to", path)
 
 

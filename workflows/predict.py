@@ -31,6 +31,8 @@ from generation.priors.prompt import build_prompt
 from generation.priors.store import PriorStore
 from pipeline import list_runs
 from shards.images import IMAGE_SUFFIXES
+from shards.sources.errors import format_value
+from shards.sources.json_lines import read_json_lines
 from workflows.cli.console import UserError, print_path, run
 from workflows.cli.paths import DATA, get_prior_store_path
 from workflows.priors.config import load_prior_config
@@ -146,35 +148,20 @@ def read_query_file(folder: Path, queries: Path, option: str) -> Mapping[Path, S
         option: command line option of the folder, for messages.
 
     Raises:
-        UserError: a query is empty, or a file is missing or malformed; the message names the row.
+        UserError: a query is empty, or an image is missing; the message names the row.
+        SourceError: the file is missing or malformed; the message names the row.
     """
+    if not queries.is_file():
+        raise UserError(f'{queries} does not exist; it needs lines {{"image": "a.jpg", "query": "left cup"}}')
     result: dict[Path, list[str]] = defaultdict(list)
-    # Not splitlines: a query may contain characters that splitlines takes for the end of a line.
-    for number, line in enumerate(_read_text(queries).split("\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{queries}, line {number}"
-        try:
-            record = json.loads(line)
-            name, query = record["image"], record["query"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f'{where}: expected {{"image": "a.jpg", "query": "left cup"}}, got {line[:80]!r}'
-            ) from error
-        _check_query(query, where)
-        result[_resolve_image(folder, name, where, option)].append(query)
+    for where, _, record in read_json_lines(queries):
+        if not {"image", "query"} <= record.keys():
+            raise UserError(f'{where}: expected {{"image": "a.jpg", "query": "left cup"}}, got {format_value(record)}')
+        _check_query(record["query"], where)
+        result[_resolve_image(folder, record["image"], where, option)].append(record["query"])
     if not result:
         raise UserError(f"{queries} is empty; it needs a line per query")
     return result
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise UserError(f'{path} does not exist; it needs lines {{"image": "a.jpg", "query": "left cup"}}') from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from error
 
 
 def _check_query(query: Any, where: str) -> None:

@@ -15,7 +15,7 @@ from augmentation.composers.held_out import HeldOut
 from augmentation.errors import AugmentationError
 from shards.boxes import compute_area_px
 from shards.image_names import normalize_image_name
-from shards.images import IMAGE_SUFFIXES, ImageError, decode_rgb_image
+from shards.images import IMAGE_SUFFIXES
 from shards.sources.coco import CocoInstances
 
 _MIN_COLOR_SPREAD = 3.0
@@ -108,20 +108,6 @@ class Backgrounds:
                 return path
         free = [path for path in self.paths if self.is_free(path, unwanted)]
         return random.choice(free) if free else None
-
-    def read(self, path: Path) -> Image.Image:
-        """Read an image, upright, as RGB.
-
-        Raises:
-            ImageError: the file cannot be read, or is a held-out image under another name (``held_out_content``).
-        """
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ImageError("unreadable_image", f"{path} cannot be read ({error.strerror})") from error
-        if reason := self._held_out.reason(path.name, content):
-            raise ImageError(reason, f"{path} is an image of a validation or test split; take it out of the folder")
-        return decode_rgb_image(content, path)
 
 
 @dataclass(frozen=True, kw_only=True)

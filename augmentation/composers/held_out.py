@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from PIL import Image
+
+from pipeline import Location
 from shards.image_names import normalize_image_name
+from shards.images import ImageError, decode_rgb_image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,20 @@ class HeldOut:
         """Return why a file is held out, or None; it is read only if its size is that of a held-out image."""
         has_known_size = path.stat().st_size in self.sizes
         return self.reason(path.name, path.read_bytes() if has_known_size else None)
+
+    def read_image(self, path: Location) -> Image.Image:
+        """Read an image that is not held out, upright, as RGB.
+
+        Raises:
+            ImageError: the file cannot be read, or is a held-out image under another name (``held_out_content``).
+        """
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise ImageError("unreadable_image", f"{path} cannot be read ({error.strerror})") from error
+        if reason := self.reason(path.name, content):
+            raise ImageError(reason, f"{path} is an image of a validation or test split; take it out of the folder")
+        return decode_rgb_image(content, path)
 
     @property
     def fingerprint(self) -> str:

@@ -208,7 +208,7 @@ class PastedComposer(MapStage[Item, ComposedScene]):
             if path is None:
                 return Rejected(key=key, reason="no_background", detail=f"all hold one of {', '.join(unwanted)}")
             try:
-                background = crop_to_cover(self._backgrounds.read(path), size, random)
+                background = crop_to_cover(self._held_out.read_image(path), size, random)
             except ImageError as problem:
                 if problem.rule != "held_out_content":
                     return Rejected(key=key, reason="unreadable_background", detail=str(problem))

@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from string import Formatter
-from typing import Any
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing import Any, ClassVar
 
 from augmentation.errors import AugmentationError
 from generation.parsing.english import NUMBER_WORDS
@@ -28,7 +26,7 @@ _SLOTS = ("quantifier", "attributes", "plural")
 class VocabularyConfig:
     """Words of the prompts of scenes."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     categories: Mapping[str, str]
     """Plural by singular, such as ``{"cup": "cups"}``; the singular is the category of instances and queries."""
@@ -81,6 +79,8 @@ class VocabularyConfig:
         Raises:
             AugmentationError: the file is missing, is no such object, or breaks a rule.
         """
+        from pydantic import TypeAdapter, ValidationError
+
         try:
             return TypeAdapter(VocabularyConfig).validate_json(path.read_bytes())
         except OSError as error:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from PIL import Image
 
-from augmentation.composers.composed import RgbImage
 from augmentation.detection.detected import DetectedScene
 from augmentation.detection.matching import match_objects
 from augmentation.detection.scene_filters import SceneFilterConfig, find_rejection
@@ -19,6 +17,7 @@ from augmentation.queries.templates import Style
 from augmentation.relations.programs import to_json
 from augmentation.relations.scene import Scene
 from pipeline import MapStage, Rejected, Resources
+from shards.images import encode_png
 from shards.schema import Instance, Query, Sample
 
 
@@ -118,21 +117,12 @@ def make_sample(detected: DetectedScene, queries: Sequence[Query]) -> Sample:
         width=width,
         height=height,
         image_name=detected.key,
-        image=encode_png(detected.composed.image),
+        # Lossless, so that training sees the pixels that the detector saw. JPEG would add artifacts, which real images
+        # have once, to those of the text-to-image model's decoder.
+        image=encode_png(Image.fromarray(detected.composed.image)),
         instances=tuple(
             Instance(box_xyxy=obj.box_xyxy, category=obj.category, score=obj.score, requested_box_xyxy=requested.get(i))
             for i, obj in enumerate(detected.detections)
         ),
         queries=tuple(queries),
     )
-
-
-def encode_png(image: RgbImage) -> bytes:
-    """Encode an image losslessly as PNG.
-
-    Training then sees the pixels that the detector saw. Block artifacts of JPEG, which real images have once, are not
-    added to those of the text-to-image model's decoder.
-    """
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=6)
-    return buffer.getvalue()

@@ -12,7 +12,6 @@ A store is every delivered shard of every run below one folder. A later run adds
 
 from __future__ import annotations
 
-import io
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +24,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from generation.errors import GenerationError
 from generation.models.config import RgbImage
@@ -47,7 +45,8 @@ from pipeline import (
     resolve_location,
 )
 from shards.tar import locate_members
-from shards.writer import encode_npy, write_tar
+from shards.tiles import decode_image
+from shards.writer import encode_npy, map_npy, write_tar
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -227,7 +226,7 @@ class PriorStore:
         create_view(self._database, "priors", self.index_paths, INDEX_COLUMNS)
         self._cache: OrderedDict[str, dict[str, Any] | None] = OrderedDict()
         self._get_path = lru_cache(maxsize=4096)(lambda shard, role: get_verified_path(*self._shards[shard], role))
-        self._open_features = lru_cache(maxsize=1024)(self._map_features)
+        self._open_features = lru_cache(maxsize=1024)(lambda shard: map_npy(self._get_path(shard, "features")))
         self._locate_members = lru_cache(maxsize=64)(self._group_members)
         self.encoder, self.dim = self._check_encoder()
         """``encoder``: fingerprint of the model; ``dim``: length of a feature, 0 in an empty store."""
@@ -292,8 +291,7 @@ class PriorStore:
 
     def image(self, prior_id: str) -> RgbImage:
         """Return the first image, (height, width, 3)."""
-        with Image.open(io.BytesIO(self.read_encoded_image(prior_id))) as image:
-            return np.asarray(image.convert("RGB"))
+        return np.asarray(decode_image(self.read_encoded_image(prior_id)))
 
     def record(self, prior_id: str) -> dict[str, Any]:
         """Read prompt, attributes, settings, encoder and CLIP score."""
@@ -358,12 +356,6 @@ class PriorStore:
         if row is None:
             raise GenerationError(f"prior {prior_id} is not in the store of {len(self)}; make it with generate-priors")
         return row
-
-    def _map_features(self, shard: int) -> npt.NDArray[np.float16]:
-        features: npt.NDArray[np.float16] = np.load(
-            self._get_path(shard, "features"), mmap_mode="r", allow_pickle=False
-        )
-        return features
 
     def _group_members(self, shard: int) -> dict[str, dict[str, tuple[int, int]]]:
         """Return prior id to its members' names and spans."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class CocoInstances:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        coco = _load(path)
+        coco = load_instances(path, _drop_polygon)
         try:
             self._images = {image["id"]: image for image in coco["images"]}
             self._names = {category["id"]: str(category["name"]).lower() for category in coco["categories"]}
@@ -131,12 +131,16 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, (int, str))
 
 
-def _load(path: Path) -> Any:
-    """Load the file without polygons: they are nine tenths of it and would take gigabytes of memory."""
+def load_instances(path: Path, object_hook: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """Load an instances file; the hook drops or packs each polygon, since lists of them would take gigabytes.
+
+    Raises:
+        SourceError: the file is missing or no JSON.
+    """
     if not path.is_file():
         raise SourceError(f"{path} does not exist; it is COCO's file of all instances, get it with the annotations")
     try:
-        return json.loads(path.read_bytes(), object_hook=_drop_polygon)
+        return json.loads(path.read_bytes(), object_hook=object_hook)
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{path} is not a COCO instances file ({error}); get it again") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shards.sources.coco import load_instances
 from shards.sources.errors import SourceError
 from shards.sources.sample import parse_size
 
@@ -44,7 +44,7 @@ def read_polygon_images(path: Path) -> Iterator[PolygonImage]:
     Raises:
         SourceError: the file is missing or malformed.
     """
-    coco = _load(path)
+    coco = load_instances(path, _pack_record)
     try:
         names = {category["id"]: str(category["name"]).lower() for category in coco["categories"]}
         by_image: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
@@ -71,15 +71,6 @@ def _build_annotation(annotation: Mapping[str, Any], names: Mapping[Any, str]) -
         is_crowd=bool(annotation.get("iscrowd", 0)),
         coordinates=coordinates if isinstance(coordinates, tuple) else None,
     )
-
-
-def _load(path: Path) -> Any:
-    if not path.is_file():
-        raise SourceError(f"{path} does not exist; it is COCO's file of all instances, get it with the images")
-    try:
-        return json.loads(path.read_bytes(), object_hook=_pack_record)
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"{path} is not a COCO instances file ({error}); get it again") from error
 
 
 def _pack_record(record: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -85,23 +87,25 @@ def _request(kind: str, path: Path, *names: str) -> tuple[str, Any]:
             loader.stdin.write(json.dumps([kind, str(path.resolve()), *names]).encode() + b"\n")
             loader.stdin.flush()
             size_bytes = int.from_bytes(loader.stdout.read(8), "little")
-            return _decode_answer(loader.stdout.read(size_bytes))
+            with pause_garbage_collection():
+                outcome, value = marshal.loads(loader.stdout.read(size_bytes))
+            return outcome, value
         except BaseException:  # an answer that is left in the pipe would be taken for that of the next file
             loader.kill()
             _start_loader.cache_clear()
             raise
 
 
-def _decode_answer(content: bytes) -> tuple[str, Any]:
-    """Return the loader's answer; garbage collection in the middle of it would take ten times as long."""
-    is_collecting = gc.isenabled()
+@contextmanager
+def pause_garbage_collection() -> Iterator[None]:
+    """Pause the collector while millions of permanent objects are made; its visits would take ten times as long."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
-        outcome, value = marshal.loads(content)
+        yield
     finally:
-        if is_collecting:
+        if was_enabled:
             gc.enable()
-    return outcome, value
 
 
 @cache

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from upath import UPath
 
+from shards.sources.errors import SourceError
 from workflows.cli.console import UserError
 from workflows.predict import PredictConfig, list_images, main, read_queries
 
@@ -79,7 +80,7 @@ def test_maps_are_drawn_for_each_query(checkpoint: Path, photos: Path, tmp_path:
     ("line", "message"),
     [
         ('{"image": "a.png"}', "line 1: expected .* got"),
-        ("left cup", "line 1: expected"),
+        ("left cup", "line 1: a line is one JSON object"),
         ('{"image": "a.png", "query": " ?"}', "line 1: the query is empty"),
         ('{"image": "c.png", "query": "cup"}', "line 1: .*c.png does not exist"),
         ('{"image": "../../etc/passwd", "query": "cup"}', "line 1: .* is outside"),
@@ -90,7 +91,7 @@ def test_a_row_that_cannot_be_asked_is_named(
 ) -> None:
     queries = tmp_path / "queries.jsonl"
     queries.write_text(line + "\n")
-    with pytest.raises(UserError, match=message):
+    with pytest.raises((UserError, SourceError), match=message):
         read_queries(_config(checkpoint, tmp_path, image=photos, queries=queries))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
 from PIL import Image
 
+from shards import tiles
 from shards.reader import SampleReader
 from shards.schema import Sample
 from trainer.errors import TrainerError
@@ -75,8 +75,7 @@ def decode_image(sample: Sample) -> Image.Image:
         TrainerError: the image cannot be decoded; names the sample.
     """
     try:
-        with Image.open(io.BytesIO(sample.image)) as image:
-            return image.convert("RGB")
+        return tiles.decode_image(sample.image)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise TrainerError(
             f"sample {sample.key}: its image {sample.image_name} cannot be decoded ({error}); ingest it again"

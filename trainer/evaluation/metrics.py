@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
-
-from trainer.errors import TrainerError
 
 THRESHOLDS = tuple(percent / 100 for percent in range(50, 91, 5))
 """IoU thresholds; a prediction is correct if its IoU exceeds the threshold. The first gives Acc@0.5."""
@@ -17,7 +15,7 @@ PriorMode = Literal["own", "none", "shuffled"]
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionRecord:
-    """Prediction for one query, with its ground truth."""
+    """Prediction for one query, with its ground truth: a line of ``predictions.jsonl``."""
 
     key: str
     """Key of the sample."""
@@ -57,22 +55,6 @@ class PredictionRecord:
 
     priors: PriorMode = "own"
     """Prior mode of the prediction."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the record of a line of ``predictions.jsonl``."""
-        return asdict(self)
-
-    @staticmethod
-    def from_json(record: Any, origin: str) -> PredictionRecord:
-        """Build a prediction from a record of ``to_json``.
-
-        Raises:
-            TrainerError: the record has other keys; names ``origin``.
-        """
-        if not isinstance(record, dict) or record.keys() != {field.name for field in fields(PredictionRecord)}:
-            raise TrainerError(f"{origin} is not a prediction of this version; evaluate the network again")
-        boxes = {name: tuple(record[name]) for name in ("box_xyxy", "target_xyxy")}
-        return PredictionRecord(**{**record, **boxes})
 
 
 def compute_scores(records: Sequence[PredictionRecord]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import re
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from upath import UPath
 
 from pipeline import get_local_path
+from shards.sources.isolated import pause_garbage_collection
 from shards.sources.registry import AnnotationFormat, ReaderOptions, read_annotations
 from shards.sources.sample import SourceSample
 from shards.sources.table import Fields
@@ -87,25 +87,13 @@ def read(config: AnnotationsConfig) -> list[SourceSample]:
             instances=instances,
             fields=config.fields,
         )
-        with _pause_garbage_collection():
+        with pause_garbage_collection():
             return list(read_annotations(config.format, options))
 
 
 def validate_annotations(config: AnnotationsConfig, samples: list[SourceSample]) -> ValidationResult:
     """Check the samples against their images."""
     return validate_samples(samples, config.images, allow_links=config.allow_links)
-
-
-@contextmanager
-def _pause_garbage_collection() -> Iterator[None]:
-    """Pause the collector while millions of permanent objects are made, which it would visit repeatedly."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @contextmanager

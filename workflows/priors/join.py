@@ -33,6 +33,7 @@ from shards.reader import SampleReader
 from shards.schema import Sample
 from shards.sidecar import SamplePriors
 from shards.writer import INDEX_COLUMNS as SAMPLE_COLUMNS
+from shards.writer import map_npy
 from workflows.priors.query_parsing import ParsedQueries
 
 if TYPE_CHECKING:
@@ -175,11 +176,7 @@ class GatherStage(MapStage[Item, SamplePriors]):
                 f"shard {shard} of {self._store} is gone since this run was planned; "
                 "remove the packed run and run `make pack` again"
             )
-        run, receipt = self._shards[shard]
-        features: npt.NDArray[np.float16] = np.load(
-            get_verified_path(run, receipt, "features"), mmap_mode="r", allow_pickle=False
-        )
-        return features
+        return map_npy(get_verified_path(*self._shards[shard], "features"))
 
 
 class JoinStage(Stage[Item, Sample]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import defaultdict
 
 from PIL import Image
@@ -10,6 +9,7 @@ from upath import UPath
 
 from augmentation.detection.detected import decode_preview
 from pipeline import read_attachments, read_receipts, write_atomic
+from shards.images import encode_png
 from shards.tiles import PREDICTED, make_sheet, make_tile
 from workflows.cli.console import print_path
 from workflows.scenes.rounds import Rounds
@@ -26,9 +26,6 @@ def draw_rejected(rounds: Rounds, output: UPath, max_scenes: int) -> None:
                     image, boxes = decode_preview(row["attachment"])
                     of_reason.append(make_tile(image, row["detail"], [(box, PREDICTED) for box in boxes]))
     for name, of_reason in tiles.items():
-        content = io.BytesIO()
-        make_sheet(of_reason).save(content, "PNG")
-        output.mkdir(parents=True, exist_ok=True)
-        write_atomic(output / f"{name}.png", content.getvalue())
+        write_atomic(output / f"{name}.png", encode_png(make_sheet(of_reason)))
     if tiles:
         print_path("images of rejected scenes", output)

@@ -81,12 +81,6 @@ def label_scene(scene: WorldScene, image: Image.Image | None = None) -> LabeledI
     )
 
 
-def load_image(path: Path) -> Image.Image:
-    """Load an image into memory and close its file."""
-    with Image.open(path) as image:
-        return image.convert("RGB")
-
-
 def sample_world_scene(random: Random) -> LabeledImage:
     """Sample a scene of the dataset's kind or of the captioned images' kind, with all combinations possible."""
     if random.random() < 0.5:

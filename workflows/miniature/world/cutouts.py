@@ -7,7 +7,6 @@ File names state color and pattern. Combinations of the test splits alone are le
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -17,6 +16,7 @@ from PIL import Image
 
 from augmentation.composers.cutouts import format_cutout_name
 from pipeline import write_atomic
+from shards.images import encode_png
 from workflows.cli.console import print_path, run
 from workflows.miniature.world.dataset import list_combinations, list_held_out_combinations
 from workflows.miniature.world.drawing import BACKGROUNDS, draw_background, draw_sprite
@@ -58,9 +58,7 @@ def main(config: MiniatureCutoutsConfig) -> None:
     )
     for folder, images in ((config.cutouts, _iterate_cutouts(config)), (config.backgrounds, backgrounds)):
         for name, image in images:
-            buffer = io.BytesIO()
-            image.save(buffer, "PNG")
-            write_atomic(folder / name, buffer.getvalue())
+            write_atomic(folder / name, encode_png(image))
         print_path(f"{folder.name} saved to", folder)
 
 
