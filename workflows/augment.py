@@ -15,14 +15,13 @@ The priors of the queries use the configuration of the dataset's priors.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from upath import UPath
+import tyro
 
 from augmentation.composers.gligen_config import GligenConfig
 from augmentation.composers.held_out import HeldOut
@@ -44,7 +43,7 @@ from generation.priors.config import PriorConfig, compute_encoder_fingerprint
 from pipeline import ExecutorConfig, Stage, write_atomic
 from workflows import generate_priors
 from workflows.cli.console import Executor, UserError, console, print_path, run
-from workflows.cli.paths import DATA, DatasetPaths, get_dataset_paths
+from workflows.cli.paths import DatasetConfig, DatasetPaths
 from workflows.presets import coco, full_size, miniature
 from workflows.priors.config import load_prior_config
 from workflows.reports.query_statistics import compare_with_validation, print_words
@@ -65,11 +64,8 @@ GLIGEN = "masterful/gligen-1-4-generation-text-box"
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentConfig:
+class AugmentConfig(DatasetConfig):
     """Number and content of scenes, and the models that make and check them."""
-
-    dataset: str = "miniature"
-    """Dataset that the scenes extend; they are saved to ``<data>/<dataset>/scenes``."""
 
     composers: tuple[Composer, ...] = ("prompted",)
     """Composers, which share the scenes evenly. ``prompted``: a text-to-image model renders a prompt with category and
@@ -105,7 +101,6 @@ class AugmentConfig:
     """Maximum number of rejected scenes on the sheet of each composer and reason; 0 writes no sheets."""
 
     seed: int = 0
-    data: UPath = DATA
     scenes_per_shard: int = 128
     num_gpus: float = 0.0
     """GPUs of each worker that renders or detects."""
@@ -133,13 +128,7 @@ def make_default_config(arguments: list[str]) -> AugmentConfig:
 
     The style is the dataset's. Datasets other than the miniature world get full-size models.
     """
-    # Without abbreviations: --data is another option.
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
-    parser.add_argument("--dataset", default="miniature")
-    try:
-        name = parser.parse_known_args(arguments)[0].dataset
-    except argparse.ArgumentError:
-        name = "miniature"  # the parser of all options reports the error
+    name = tyro.cli(DatasetConfig, args=arguments, return_unknown_args=True, add_help=False)[0].dataset
     config = AugmentConfig(dataset=name, label=LabelConfig(style=STYLES.get(name, "refcoco")))
     if name == "miniature":
         return config
@@ -159,7 +148,7 @@ def main(config: AugmentConfig) -> None:
         generate_priors.GeneratePriorsConfig(
             dataset=config.dataset,
             source="scenes",
-            prior=load_prior_config(get_dataset_paths(config.dataset, config.data).prior_config),
+            prior=load_prior_config(config.paths.prior_config),
             data=config.data,
             num_gpus=config.num_gpus,
             executor=config.executor,
@@ -173,7 +162,7 @@ def make_scenes(config: AugmentConfig) -> None:
     Raises:
         UserError: no scene can be used.
     """
-    paths = get_dataset_paths(config.dataset, config.data)
+    paths = config.paths
     rounds = make_rounds(_build_rounds_config(config, paths, load_prior_config(paths.prior_config)))
     record = build_yield_record(rounds)
     write_atomic(paths.scene_rounds / "yield.json", json.dumps(record, indent=1))

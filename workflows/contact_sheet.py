@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from PIL import Image
-from upath import UPath
 
 from generation.priors.query_parsing import PARSED_COLUMNS, ParsedQuery
 from generation.priors.store import PriorStore
 from pipeline import ExecutorConfig, fetch_value, iterate_rows, open_database
 from shards.tiles import make_sheet, make_tile
 from workflows.cli.console import Executor, UserError, console, run
-from workflows.cli.paths import DATA, get_dataset_paths
+from workflows.cli.paths import DatasetConfig
 from workflows.priors.config import find_prior_store_path, load_prior_config
 from workflows.priors.join import create_prior_views
 from workflows.priors.query_parsing import Queries, QuerySource, parse_queries
@@ -29,14 +28,12 @@ CAPTION_LINES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContactSheetConfig:
+class ContactSheetConfig(DatasetConfig):
     """Priors of the sheet and its layout."""
 
-    dataset: str = "miniature"
     source: QuerySource = "samples"
     """Queries of ``samples``, which ``ingest`` read, or of the generated ``scenes``."""
 
-    data: UPath = DATA
     matching: str = ""
     """Regular expression that the queries match somewhere."""
 
@@ -102,7 +99,7 @@ def select_rows(config: ContactSheetConfig) -> Selection:
     Raises:
         UserError: ``matching`` uses syntax that the database does not support.
     """
-    prior = load_prior_config(get_dataset_paths(config.dataset, config.data).prior_config)
+    prior = load_prior_config(config.paths.prior_config)
     queries = Queries(dataset=config.dataset, source=config.source, data=config.data)
     parsed = parse_queries(queries, prior, config.executor)
     orders = {

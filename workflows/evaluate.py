@@ -31,7 +31,7 @@ from trainer.evaluate import CONFIG_FILE, EvaluateConfig, evaluate, read_predict
 from trainer.evaluation.metrics import PredictionRecord, PriorMode
 from workflows.cli.accelerate_launch import LaunchConfig, build_launch_command
 from workflows.cli.console import UserError, console, print_path, run
-from workflows.cli.paths import DATA, get_dataset_paths
+from workflows.cli.paths import DatasetConfig
 from workflows.reports.accuracy import build_report, format_interval, format_percent
 from workflows.reports.accuracy_plots import plot_report
 from workflows.reports.accuracy_tables import format_report
@@ -42,11 +42,8 @@ Reports = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateCommandConfig(LaunchConfig):
+class EvaluateCommandConfig(DatasetConfig, LaunchConfig):
     """Network and splits of an evaluation."""
-
-    dataset: str = "miniature"
-    """Name of the dataset, as in ``ingest``."""
 
     checkpoint: Path = Path("runs/miniature-both/best")
     """Folder that training has saved."""
@@ -56,9 +53,6 @@ class EvaluateCommandConfig(LaunchConfig):
 
     output: Path | None = None
     """Folder for the report; default ``evaluation`` beside the checkpoint."""
-
-    data: UPath = DATA
-    """Folder of all datasets."""
 
     priors: tuple[PriorMode, ...] = ("own", "none", "shuffled")
     """Prior modes; the report's tables are about the first."""
@@ -85,7 +79,7 @@ def evaluate_to(config: EvaluateCommandConfig, output: Path) -> dict[str, Any]:
     Raises:
         UserError: the data have no split but ``train``.
     """
-    samples = get_dataset_paths(config.dataset, config.data).evaluated
+    samples = config.paths.evaluated
     splits = config.splits or tuple(split for split in SampleReader(samples).splits if split != "train")
     if not splits:
         raise UserError(f"{samples} has only the split train; name the splits to evaluate on with --splits")

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal
 
 from rich.progress import track
-from upath import UPath
 
 from shards.exports.grounding import GroundingExport
 from shards.exports.transvg import TransvgExport
@@ -24,26 +23,23 @@ from shards.reader import SampleReader
 from shards.sources.transvg import XYWH_NAMES
 from shards.writer import get_image_extension
 from workflows.cli.console import UserError, console, print_path, run
-from workflows.cli.paths import DATA, get_dataset_paths
+from workflows.cli.paths import DatasetConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportConfig:
+class ExportConfig(DatasetConfig):
     """Run to export, its format and output folder."""
 
     output: Path
     """Folder that does not exist yet."""
 
     format: Literal["transvg", "grounding"]
-    dataset: str = "miniature"
     source: Literal["samples", "scenes", "packed-samples", "packed-scenes"] = "scenes"
     """Run of the dataset; the packed ones carry priors."""
 
     name: str = ""
     """Name that the trainer knows the dataset by. transvg: unc, unc+, gref or gref_umd, by default unc. grounding:
     ``dataset_name`` of the entries, by default the dataset."""
-
-    data: UPath = DATA
 
     def __post_init__(self) -> None:
         if self.format == "transvg" and (self.name or "unc") not in XYWH_NAMES:
@@ -56,7 +52,7 @@ def main(config: ExportConfig) -> None:
     """Write the folder completely or not at all."""
     if config.output.exists():
         raise UserError(f"{config.output} exists; pass a new folder as --output, or remove it")
-    reader = SampleReader(get_dataset_paths(config.dataset, config.data).root / config.source)
+    reader = SampleReader(config.paths.root / config.source)
     draft = config.output.with_name(f".{config.output.name}.{uuid.uuid4().hex[:8]}")
     try:
         counts = _write_export(config, reader, draft)

@@ -9,13 +9,13 @@ needed. How the priors are made is kept in ``prior.json`` beside the data set; l
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import tyro
 from upath import UPath
 
 from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint
@@ -23,7 +23,7 @@ from generation.priors.rendering import RenderStage
 from generation.priors.store import PriorSink, PriorStore
 from pipeline import ExecutorConfig, Job, PlanRow, iterate_rows, list_runs, open_database, open_plan, read_receipts
 from workflows.cli.console import Executor, console, print_path, run
-from workflows.cli.paths import DATA, get_dataset_paths, get_prior_store_path
+from workflows.cli.paths import DatasetConfig, get_prior_store_path
 from workflows.presets import miniature
 from workflows.presets.full_size import PRESETS
 from workflows.priors.config import save_prior_config
@@ -37,20 +37,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratePriorsConfig:
+class PresetConfig(DatasetConfig):
+    """Options that decide the defaults of the others."""
+
+    preset: Literal["miniature", "sd15", "sdxl", "lcm", "sd-turbo", "sdxl-turbo"] | None = None
+    """Defaults of the options of ``prior``; by default ``miniature`` for that dataset, and ``sd15`` for others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratePriorsConfig(PresetConfig):
     """Whose queries, and how their priors are made."""
 
-    dataset: str = "miniature"
     source: QuerySource = "samples"
     """``samples``: the queries that ``ingest`` read; ``scenes``: those of the generated scenes."""
-
-    preset: Literal["miniature", "sd15", "sdxl", "lcm", "sd-turbo", "sdxl-turbo"] = "miniature"
-    """What the options of ``prior`` start from; ``sd15`` for other data sets than the miniature."""
 
     prior: PriorConfig = field(default_factory=miniature.prior_config)
     """Wording, text-to-image model and image encoder; any local folder or hub id."""
 
-    data: UPath = DATA
     report_stale: bool = False
     """Say which priors of the store no query of any data set asks for any more, and change nothing."""
 
@@ -73,15 +76,8 @@ class GeneratePriorsConfig:
 
 def make_default_config(arguments: list[str]) -> GeneratePriorsConfig:
     """Return the defaults, with ``prior`` of the preset, or of the dataset, on the command line."""
-    # Without abbreviations: --data is another option.
-    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False, allow_abbrev=False)
-    parser.add_argument("--dataset", default="miniature")
-    parser.add_argument("--preset", choices=sorted(PRESETS))
-    try:
-        options = parser.parse_known_args(arguments)[0]
-        name: Any = options.preset or ("miniature" if options.dataset == "miniature" else "sd15")
-    except argparse.ArgumentError:
-        name = "miniature"  # the parser of all options says what is wrong
+    known, _ = tyro.cli(PresetConfig, args=arguments, return_unknown_args=True, add_help=False)
+    name = known.preset or ("miniature" if known.dataset == "miniature" else "sd15")
     return GeneratePriorsConfig(preset=name, prior=PRESETS[name]())
 
 
@@ -103,7 +99,7 @@ def main(config: GeneratePriorsConfig) -> None:
             )
         render_missing(config, settings, database)
     if config.source == "samples":
-        save_prior_config(get_dataset_paths(config.dataset, config.data).prior_config, config.prior)
+        save_prior_config(config.paths.prior_config, config.prior)
     if config.report_stale or config.prune:
         report_stale(encoder, config.data, config.executor, config.priors_per_shard if config.prune else None)
 

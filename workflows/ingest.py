@@ -25,7 +25,7 @@ from shards.sources.validation import ValidationResult
 from shards.writer import SampleSink
 from workflows.cli.annotation_options import AnnotationsConfig, read, validate_annotations
 from workflows.cli.console import Executor, UserError, console, print_path, run
-from workflows.cli.paths import DATA, get_dataset_paths, write_lines
+from workflows.cli.paths import write_lines
 from workflows.reports.run_report import run_and_plot_job
 
 
@@ -36,7 +36,6 @@ class IngestConfig(AnnotationsConfig):
     allow_missing_images: bool = False
     """Go on with the images that are there; otherwise missing ones stop the run before it begins."""
 
-    data: UPath = DATA
     samples_per_shard: int = 500
     executor: Executor = field(default_factory=ExecutorConfig)
 
@@ -48,7 +47,7 @@ class IngestConfig(AnnotationsConfig):
 
 def main(config: IngestConfig) -> None:
     """Read, screen, say what is missing, and write the shards."""
-    paths = get_dataset_paths(config.dataset, config.data)
+    paths = config.paths
     samples = read(config)
     validation = validate_annotations(config, samples)
     if not samples:

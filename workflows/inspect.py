@@ -32,7 +32,7 @@ from shards.sources.validation import ValidationResult, drop_invalid_boxes
 from shards.tiles import DISTRACTOR, TRUTH, decode_image, make_sheet, make_tile
 from workflows.cli.annotation_options import AnnotationsConfig, read, validate_annotations
 from workflows.cli.console import UserError, console, print_path, run
-from workflows.cli.paths import DATA, get_dataset_paths, write_lines
+from workflows.cli.paths import write_lines
 from workflows.reports import dataset_statistics
 
 
@@ -51,7 +51,6 @@ class InspectConfig(AnnotationsConfig):
     """Number of samples in ``samples.png``."""
 
     seed: int = 0
-    data: UPath = DATA
     output: UPath | None = None
     """Folder of the report; ``<data>/<dataset>/inspection`` by default."""
 
@@ -65,7 +64,7 @@ class InspectConfig(AnnotationsConfig):
 
 def main(config: InspectConfig) -> None:
     """Read and check the dataset, then print and write its figures."""
-    output = config.output or get_dataset_paths(config.dataset, config.data).root / "inspection"
+    output = config.output or config.paths.root / "inspection"
     samples = read(config)
     if not samples:
         raise UserError(f"{config.annotations} contains no query; check --format and --annotations")

@@ -26,7 +26,7 @@ from pipeline import ExecutorConfig, Item, Job, PlanRow, Sink, Stage, list_runs,
 from shards.sidecar import SidecarSink, describe_samples
 from shards.writer import SampleSink
 from workflows.cli.console import Executor, UserError, console, print_path, run
-from workflows.cli.paths import DATA, get_dataset_paths, get_prior_store_path
+from workflows.cli.paths import DatasetConfig, get_prior_store_path
 from workflows.priors.config import load_prior_config
 from workflows.priors.join import (
     GatherStage,
@@ -43,17 +43,15 @@ from workflows.reports.run_report import run_and_plot_job
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackConfig:
+class PackConfig(DatasetConfig):
     """Dataset to pack, and the form of the result."""
 
-    dataset: str = "miniature"
     self_contained: bool = False
     """Image and priors in the same shards, instead of shards of priors beside the samples; several times larger."""
 
     features: Path | None = None
     """Folder of ``<split>_fea.pth``, a row for each row of TransVG's split files, instead of generated priors."""
 
-    data: UPath = DATA
     samples_per_shard: int = 500
     executor: Executor = field(default_factory=ExecutorConfig)
 
@@ -66,7 +64,7 @@ class PackConfig:
 
 def main(config: PackConfig) -> None:
     """Pack the samples, and the scenes if there are any."""
-    paths = get_dataset_paths(config.dataset, config.data)
+    paths = config.paths
     if not paths.samples.is_dir():
         raise UserError(f"{paths.samples} does not exist; run `make ingest` for dataset {config.dataset!r} first")
     if config.features:
@@ -81,7 +79,7 @@ def main(config: PackConfig) -> None:
 
 def pack(config: PackConfig, source: QuerySource) -> None:
     """Pack one run of samples with generated priors."""
-    paths = get_dataset_paths(config.dataset, config.data)
+    paths = config.paths
     prior = load_prior_config(paths.prior_config)
     encoder = compute_encoder_fingerprint(prior)
     store, samples = get_prior_store_path(encoder, config.data), getattr(paths, source)
@@ -119,7 +117,7 @@ def pack_published(config: PackConfig, features: Path) -> None:
         UserError: the samples are not of TransVG's split files.
         SourceError: a split has no features, or not one for each row.
     """
-    paths = get_dataset_paths(config.dataset, config.data)
+    paths = config.paths
     counts = count_rows(paths.queries, config.dataset)
     with open_database() as database:
         create_sample_views(database, paths.samples)
@@ -176,7 +174,7 @@ def _run_pack_job(
         stages=[stage],
         sink=sink,
     )
-    paths = get_dataset_paths(config.dataset, config.data)
+    paths = config.paths
     output = paths.get_self_contained_run(source) if config.self_contained else paths.get_packed_run(source)
     if list_runs(output) and open_plan(output).settings.fingerprint != json.loads(json.dumps(job.fingerprint)):
         console.print(f"{output} was packed from other samples or priors; it is packed again")

@@ -23,7 +23,7 @@ from trainer.config import TrainConfig, claim_run_folder, make_miniature_recipe,
 from trainer.config_file import parse_overrides
 from workflows.cli.accelerate_launch import LaunchConfig, build_launch_command
 from workflows.cli.console import UserError, print_path, run
-from workflows.cli.paths import DATA, get_dataset_paths
+from workflows.cli.paths import DatasetConfig
 from workflows.miniature import WEIGHTS
 from workflows.miniature.models.pretrained_backbone import PretrainedVisualConfig
 from workflows.miniature.models.pretrained_backbone import main as pretrain_backbone
@@ -39,11 +39,8 @@ MINIATURE_STEPS = 3_100
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainCommandConfig(LaunchConfig):
+class TrainCommandConfig(DatasetConfig, LaunchConfig):
     """Data, variant and recipe of a training run."""
-
-    dataset: str = "miniature"
-    """Name of the dataset, as in ``ingest``."""
 
     variant: Variant = "both"
     """Training data: ``base`` needs only ``make ingest``, ``priors`` adds semantic priors, ``scenes`` adds generated
@@ -54,9 +51,6 @@ class TrainCommandConfig(LaunchConfig):
 
     output: Path | None = None
     """Folder of the run; default ``runs/<dataset>-<variant>``."""
-
-    data: UPath = DATA
-    """Folder of all datasets."""
 
     epochs: int | None = None
     """Length of the training in epochs; default the recipe's, for the miniature 3,100 steps."""
@@ -133,7 +127,7 @@ def find_training_data(config: TrainCommandConfig) -> list[UPath]:
     Raises:
         UserError: a run does not exist; names the command that makes it.
     """
-    paths = get_dataset_paths(config.dataset, config.data)
+    paths = config.paths
     if config.variant in ("priors", "both"):
         needed = {
             paths.get_packed_run("samples"): "generate-priors pack",
@@ -183,7 +177,7 @@ def main(config: TrainCommandConfig) -> None:
     folder = train_config.output
     path = claim_run_folder(train_config)  # by every machine, with the same bytes: none waits for another's file
     if config.machine_rank == 0:
-        prior = load_prior_config(get_dataset_paths(config.dataset, config.data).prior_config)
+        prior = load_prior_config(config.paths.prior_config)
         save_prior_config(folder / "prior.json", prior)
     command = [*build_launch_command(config), "-m", "trainer.train", "--config", str(path)]
     completed = subprocess.run(command, check=False)

@@ -18,16 +18,14 @@ from shards.sources.sample import SourceSample
 from shards.sources.table import Fields
 from shards.sources.validation import ValidationResult, validate_samples
 from workflows.cli.console import UserError
+from workflows.cli.paths import DatasetConfig
 
 MINIATURE = UPath("data/miniature/refer")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnnotationsConfig:
-    """Annotations and images of a dataset."""
-
-    dataset: str = "miniature"
-    """Name of the dataset; its runs are saved to ``<data>/<dataset>``."""
+class AnnotationsConfig(DatasetConfig):
+    """Annotations and images of a dataset; its runs are saved to ``<data>/<dataset>``."""
 
     format: AnnotationFormat = "refer"
     """Format of the annotations. refer: refs(<split by>).p and instances.json; transvg: <name>_<split>.pth; flickr30k:

@@ -1,4 +1,4 @@
-"""Where objects lie: one folder for each data set, one store of priors for each image encoder."""
+"""Paths of runs: one folder for each dataset, and one prior store for each image encoder."""
 
 from __future__ import annotations
 
@@ -15,44 +15,35 @@ from pipeline import Location, resolve_location, write_atomic
 DATA = UPath("data")
 
 
-@dataclass(frozen=True, kw_only=True)
 class DatasetPaths:
-    """The runs of one data set below ``data/<name>``."""
+    """Runs and files of one dataset.
 
-    root: UPath
+    Args:
+        root: folder of the dataset, or prefix of an object store.
+    """
 
-    @property
-    def samples(self) -> UPath:
+    def __init__(self, root: UPath) -> None:
+        self.root = root
+        self.samples = root / "samples"
         """Run of ``ingest``: annotated images."""
-        return self.root / "samples"
 
-    @property
-    def queries(self) -> UPath:
+        self.queries = root / "queries.parquet"
         """Parquet table of all queries that ``ingest`` read, also of those whose image is missing."""
-        return self.root / "queries.parquet"
 
-    @property
-    def problems(self) -> UPath:
-        """JSON lines of what ``ingest`` left out or clipped."""
-        return self.root / "problems.jsonl"
+        self.problems = root / "problems.jsonl"
+        """JSON lines of all that ``ingest`` excluded or clipped."""
 
-    @property
-    def scenes(self) -> UPath:
-        """Run of ``augment``: generated scenes, chosen from those of all rounds."""
-        return self.root / "scenes"
+        self.scenes = root / "scenes"
+        """Run of ``augment``: generated scenes, selected from those of all rounds."""
 
-    @property
-    def scene_rounds(self) -> UPath:
-        """A run of ``augment`` for each round and composer, and what became of all their scenes."""
-        return self.root / "scenes-rounds"
+        self.scene_rounds = root / "scenes-rounds"
+        """Runs of ``augment`` for each round and composer, and the yield of all their scenes."""
 
-    @property
-    def prior_config(self) -> UPath:
-        """JSON of how the priors of the data set are made."""
-        return self.root / "prior.json"
+        self.prior_config = root / "prior.json"
+        """JSON of the configuration of the dataset's priors."""
 
     def get_parsed_run(self, source: str) -> UPath:
-        """Run that reads attributes and prompts out of queries of the data set or of its scenes."""
+        """Return the run that parses the queries of the ``samples`` or ``scenes``."""
         return self.root / f"parsed-{source}"
 
     def get_packed_run(self, source: str) -> UPath:
@@ -65,13 +56,29 @@ class DatasetPaths:
 
     @property
     def evaluated(self) -> UPath:
-        """Samples to ask networks about: with priors where they are packed, else as they were read."""
+        """Return the samples that networks are evaluated on: with priors if they are packed."""
         run = self.get_packed_run("samples")
         return run if run.is_dir() else self.samples
 
 
+@dataclass(frozen=True, kw_only=True)
+class DatasetConfig:
+    """Dataset of a command."""
+
+    dataset: str = "miniature"
+    """Name of the dataset, whose runs are in ``<data>/<dataset>``."""
+
+    data: UPath = DATA
+    """Folder of all datasets and prior stores, or prefix of an object store."""
+
+    @property
+    def paths(self) -> DatasetPaths:
+        """Return the runs and files of the dataset."""
+        return get_dataset_paths(self.dataset, self.data)
+
+
 def get_dataset_paths(dataset: str, data: UPath = DATA) -> DatasetPaths:
-    return DatasetPaths(root=data / dataset)
+    return DatasetPaths(data / dataset)
 
 
 def get_prior_store_path(encoder: str, data: UPath = DATA) -> UPath:

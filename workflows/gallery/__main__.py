@@ -21,7 +21,7 @@ from upath import UPath
 from pipeline import list_runs, open_plan
 from trainer.evaluate import PREDICTIONS, read_predictions
 from workflows.cli.console import UserError, console, print_path, run
-from workflows.cli.paths import DATA, DatasetPaths, get_dataset_paths
+from workflows.cli.paths import DatasetConfig, DatasetPaths
 from workflows.gallery.entries import iterate_predictions, iterate_priors, iterate_rejected, iterate_samples
 from workflows.gallery.site import Entry, write_gallery
 from workflows.priors.config import find_prior_store_path
@@ -31,16 +31,12 @@ SAMPLES = {"ingest", "pack-samples", "pack-scenes", "scenes", "select-scenes"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class GalleryConfig:
+class GalleryConfig(DatasetConfig):
     """Runs of the gallery and its folder."""
 
     run: UPath | None = None
     """Run of samples or scenes, prior store, rounds of scenes, or evaluation; all runs of the dataset by default."""
 
-    dataset: str = "miniature"
-    """Dataset of the runs, and of the images of an evaluation."""
-
-    data: UPath = DATA
     evaluation: Path | None = None
     """Evaluation to show if you pass no ``run``; ``runs/<dataset>-both/evaluation`` by default."""
 
@@ -55,7 +51,7 @@ class GalleryConfig:
 
 def main(config: GalleryConfig) -> None:
     """Write the gallery and print its path."""
-    paths = get_dataset_paths(config.dataset, config.data)
+    paths = config.paths
     runs = [config.run] if config.run else list(_find_runs(config, paths))
     if not runs:
         raise UserError(f"{config.data} has no run of the dataset {config.dataset}; run `make demo`, or pass --run")

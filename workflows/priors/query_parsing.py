@@ -16,24 +16,17 @@ from generation.priors.query_parsing import ParsedQuery, ParsedSink, ParseStage,
 from pipeline import ExecutorConfig, Job, PlanRow, list_verified_paths, read_receipts, run_job
 from shards.query_table import read_query_table
 from workflows.cli.console import UserError
-from workflows.cli.paths import DATA, DatasetPaths, get_dataset_paths
+from workflows.cli.paths import DatasetConfig
 
 QuerySource = Literal["samples", "scenes"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Queries:
+class Queries(DatasetConfig):
     """Queries of one dataset, which stay on disk."""
 
-    dataset: str
     source: QuerySource = "samples"
     """Queries of ``samples``, which ``ingest`` read, or of the generated ``scenes``."""
-
-    data: UPath = DATA
-
-    @property
-    def paths(self) -> DatasetPaths:
-        return get_dataset_paths(self.dataset, self.data)
 
     def compute_sha256(self) -> str:
         """Compute a hash of the tables that hold the queries.
