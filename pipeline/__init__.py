@@ -10,7 +10,7 @@ Ray is imported only by a run with ``ExecutorConfig(executor="ray")``.
 from pipeline.database import create_view, fetch_value, iterate_rows, open_database
 from pipeline.errors import PipelineError, Preempted
 from pipeline.executor import ExecutorConfig
-from pipeline.plan import Plan, PlanRow, PlanSettings, ShardItems, open_plan, remove_run
+from pipeline.plan import Plan, PlanRow, PlanSettings, ShardItems, compute_rows_sha256, open_plan, remove_run
 from pipeline.progress import compute_recent_rate, format_duration, format_progress
 from pipeline.receipts import (
     PublishedFile,
@@ -57,6 +57,7 @@ __all__ = [
     "SinkOutput",
     "Stage",
     "compute_recent_rate",
+    "compute_rows_sha256",
     "compute_sha256",
     "create_view",
     "fetch_value",

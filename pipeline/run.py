@@ -18,7 +18,7 @@ from pipeline.commit import recover, remove_orphans
 from pipeline.errors import PipelineError, Preempted
 from pipeline.execution import execute
 from pipeline.executor import ExecutorConfig
-from pipeline.plan import PlanRow, PlanSettings, compute_rows_sha256, open_or_make_plan
+from pipeline.plan import PlanRow, PlanSettings, open_or_make_plan
 from pipeline.progress import ProgressView
 from pipeline.report import Report
 from pipeline.stage import Sink, Stage
@@ -31,15 +31,17 @@ class Job:
 
     name: str
     fingerprint: Mapping[str, Any]
-    """JSON values of all that decides the output: configuration, inputs, versions of code and models."""
+    """JSON values of all that decides the output: configuration, inputs (``compute_rows_sha256``), versions of code and
+    models."""
 
     inputs: Callable[[], Iterable[PlanRow]]
     """Function that returns the inputs, called once to make the plan; it may stream."""
 
-    items_per_shard: int
-    seed: int
     stages: Sequence[Stage[Any, Any]]
     sink: Sink[Any]
+    items_per_shard: int = 500
+    seed: int = 0
+    """Seed of the items' own seeds."""
 
     def __post_init__(self) -> None:
         names = [stage.name for stage in self.stages]
@@ -48,39 +50,6 @@ class Job:
         for stage in self.stages:
             if stage.batch_size < 1:
                 raise ValueError(f"stage {stage.name!r}: batch_size must be at least 1, got {stage.batch_size}")
-
-    @staticmethod
-    def from_rows(
-        name: str,
-        rows: Callable[[], Iterable[PlanRow]],
-        stages: Sequence[Stage[Any, Any]],
-        sink: Sink[Any],
-        *,
-        made_of: Mapping[str, Any],
-        items_per_shard: int = 500,
-        seed: int = 0,
-    ) -> Job:
-        """Return a job whose fingerprint holds a hash of its rows.
-
-        Args:
-            name: name of the job.
-            rows: gives the rows in order; called once for the hash, and once more if there is no plan yet.
-            made_of: JSON values of all else that decides the output: configuration, sources, versions, models.
-            stages: stages in order.
-            sink: writer of the shards.
-            items_per_shard: number of items of a full shard.
-            seed: seed of the items' own seeds.
-        """
-        fingerprint = {"rows": compute_rows_sha256(rows()), **made_of}
-        return Job(
-            name=name,
-            fingerprint=fingerprint,
-            inputs=rows,
-            items_per_shard=items_per_shard,
-            seed=seed,
-            stages=stages,
-            sink=sink,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

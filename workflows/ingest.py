@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from rich.markup import escape
 from upath import UPath
 
-from pipeline import ExecutorConfig, Job, PlanRow, read_ledger, read_receipts
+from pipeline import ExecutorConfig, Job, PlanRow, compute_rows_sha256, read_ledger, read_receipts
 from shards.query_table import write_query_table
 from shards.sources.load_images import LoadImageStage
 from shards.sources.sample import Problem, SourceSample
@@ -57,16 +57,19 @@ def main(config: IngestConfig) -> None:
     if not validation.samples:
         write_lines(paths.problems, validation.problems)
         raise UserError(f"no sample is left of {len(samples)}; {paths.problems} says why, one line each")
-    job = Job.from_rows(
-        "ingest",
-        lambda: (
-            PlanRow(key=sample.key, payload=sample.to_payload(), group=sample.split)
-            for sample in sorted(validation.samples, key=lambda s: s.split)
-        ),
-        [LoadImageStage(config.images)],
-        SampleSink(),
-        made_of={"dataset": config.dataset, "format": config.format},
+
+    def iterate_rows() -> Iterator[PlanRow]:
+        for sample in sorted(validation.samples, key=lambda sample: sample.split):
+            yield PlanRow(key=sample.key, payload=sample.to_payload(), group=sample.split)
+
+    source = {"dataset": config.dataset, "format": config.format}
+    job = Job(
+        name="ingest",
+        fingerprint={"rows": compute_rows_sha256(iterate_rows()), **source},
+        inputs=iterate_rows,
         items_per_shard=config.samples_per_shard,
+        stages=[LoadImageStage(config.images)],
+        sink=SampleSink(),
     )
     run_and_plot_job(job, paths.samples, config.executor)
     write_lines(paths.problems, [*validation.problems, *_iterate_broken_images(paths.samples, validation.samples)])

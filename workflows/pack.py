@@ -170,7 +170,6 @@ def _run_pack_job(
         fingerprint={**sources, **made_of},
         inputs=lambda: rows,
         items_per_shard=config.samples_per_shard,
-        seed=0,
         stages=[stage],
         sink=sink,
     )

@@ -139,7 +139,6 @@ def _make_copy_job(database: duckdb.DuckDBPyConnection, runs: Sequence[str], sha
         fingerprint={"kept": sha256},
         inputs=lambda: (PlanRow(key=row["prior_id"]) for row in iterate_rows(database, kept)),
         items_per_shard=priors_per_shard,
-        seed=0,
         stages=[CopyStage(runs)],
         sink=CopySink(),
     )

@@ -92,7 +92,6 @@ def parse_queries(queries: Queries, prior: PriorConfig, executor: ExecutorConfig
         fingerprint={"queries_and_settings": sha256},
         inputs=queries.iterate_rows,
         items_per_shard=5000,
-        seed=0,
         stages=[ParseStage(prior.prompt, settings)],
         sink=ParsedSink(),
     )

@@ -24,7 +24,7 @@ from upath import UPath
 from generation.models.checkpoints import compute_fingerprint
 from generation.priors.config import compute_encoder_fingerprint
 from generation.priors.store import PriorSink
-from pipeline import Job, MapStage, PlanRow, Stage, open_plan, run_job, write_atomic
+from pipeline import Job, MapStage, PlanRow, Sink, Stage, compute_rows_sha256, open_plan, run_job, write_atomic
 from shards.reader import SampleReader
 from shards.schema import Sample
 from shards.writer import SampleSink
@@ -138,9 +138,8 @@ def _make_oracle_store(data: StudyData, targets: Mapping[str, Combination]) -> U
         PlanRow(key=format_oracle_id(one), payload={"combination": list(one)}) for one in sorted(set(targets.values()))
     ]
     encoder = compute_encoder_fingerprint(prior)
-    _run_study_job(
-        data, "priors", rows, [OracleStage(prior.encoder)], PriorSink({}, encoder), store / "run", {"encoder": encoder}
-    )
+    sink = PriorSink({}, encoder)
+    _run_study_job(data, "priors", rows, [OracleStage(prior.encoder)], store / "run", {"encoder": encoder}, sink)
     return store
 
 
@@ -166,7 +165,7 @@ def _pack(
         "samples": open_plan(samples).plan_hash,
         "encoder": compute_encoder_fingerprint(miniature.prior_config()),
     }
-    _run_study_job(data, "pack-samples", list(rows), stages, SampleSink(), data.root / "packed" / name, sources)
+    _run_study_job(data, "pack-samples", list(rows), stages, data.root / "packed" / name, sources)
 
 
 def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[ExtraData], taken: Collection[int]) -> None:
@@ -213,7 +212,7 @@ def _pack_pseudo_q_scenes(data: StudyData, config: augment.AugmentConfig, run: U
         "encoder": compute_encoder_fingerprint(miniature.prior_config()),
     }
     sources = {"scenes": open_plan(run).plan_hash, "max_queries": max_queries, **models}
-    _run_study_job(data, "scenes", rows, stages, SampleSink(), data.root / "packed" / name, sources)
+    _run_study_job(data, "scenes", rows, stages, data.root / "packed" / name, sources)
 
 
 def _pack_real_images(data: StudyData, reader: SampleReader, taken: Collection[int], count: int) -> None:
@@ -278,7 +277,7 @@ def _make_matching_scenes(data: StudyData, config: augment.AugmentConfig, num_qu
     stages: list[Stage[Any, Any]] = [ReadStage(str(made.run)), SampleQueriesStage(max_queries)]
     sources = {"scenes": open_plan(made.run).plan_hash, "max_queries": max_queries}
     packed = data.root / "packed" / config.dataset
-    _run_study_job(data, "scenes", rows, stages, SampleSink(), packed, sources)
+    _run_study_job(data, "scenes", rows, stages, packed, sources)
     return packed
 
 
@@ -287,20 +286,11 @@ def _run_study_job(
     name: str,
     rows: Sequence[PlanRow],
     stages: Sequence[Stage[Any, Any]],
-    sink: Any,
     output: UPath,
     sources: Mapping[str, Any],
+    sink: Sink[Any] | None = None,
 ) -> None:
-    """Run a job over rows.
-
-    Args:
-        data: folders of the study.
-        name: name of the job.
-        rows: rows of the plan.
-        stages: stages of the job.
-        sink: sink of the job.
-        output: folder of the run.
-        sources: fingerprints of sources and models, which decide the output together with the rows.
-    """
-    job = Job.from_rows(name, lambda: rows, stages, sink, made_of=sources)
+    """Run a job over rows; ``sources`` are fingerprints of all else that decides its output, mostly samples."""
+    fingerprint = {"rows": compute_rows_sha256(rows), **sources}
+    job = Job(name=name, fingerprint=fingerprint, inputs=lambda: rows, stages=stages, sink=sink or SampleSink())
     run_job(job, output, data.executor)
