@@ -8,17 +8,14 @@ Differences are of the first network minus the second one, each with the prior m
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.markdown import Markdown
 
-from pipeline import write_atomic
 from trainer.evaluate import read_predictions
-from workflows.cli.console import console, print_path, run
+from workflows.cli.console import run, save_results
 from workflows.reports.accuracy import compare_evaluations
 from workflows.reports.accuracy_tables import format_comparison
 
@@ -40,12 +37,7 @@ def main(config: CompareConfig) -> None:
     comparison = compare_evaluations(*([one for one in some if one.priors == some[0].priors] for some in evaluations))
     names = (_get_run_name(config.first), _get_run_name(config.second))
     text = format_comparison(names, comparison)
-    output = config.output or config.first
-    output.mkdir(parents=True, exist_ok=True)
-    write_atomic(output / "comparison.json", json.dumps({"runs": names, "splits": comparison}, indent=1))
-    write_atomic(output / "comparison.md", text)
-    console.print(Markdown(text))
-    print_path("comparison saved to", output / "comparison.md")
+    save_results(config.output or config.first, "comparison", {"runs": names, "splits": comparison}, text)
 
 
 def _get_run_name(folder: Path) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Annotated, TypeVar
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import tyro
 from rich.console import Console
 
-from pipeline import ExecutorConfig, Location, Preempted
+from pipeline import ExecutorConfig, Location, Preempted, write_atomic
 
 Config = TypeVar("Config")
 
@@ -97,6 +99,16 @@ def configure_library_logging() -> None:
     for library in ("transformers", "diffusers"):
         if library in sys.modules:
             importlib.import_module(f"{library}.utils.logging").disable_progress_bar()
+
+
+def save_results(folder: Path, name: str, record: Mapping[str, Any], text: str) -> None:
+    """Save results as ``<name>.json`` and, in Markdown, as ``<name>.md``, and print the latter."""
+    from rich.markdown import Markdown
+
+    write_atomic(folder / f"{name}.json", json.dumps(record, indent=1))
+    write_atomic(folder / f"{name}.md", text)
+    console.print(Markdown(text))
+    print_path("results saved to", folder / f"{name}.md")
 
 
 def print_path(what: str, path: Location) -> None:

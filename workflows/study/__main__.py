@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.markdown import Markdown
 from upath import UPath
 
 from pipeline import ExecutorConfig, write_atomic
 from shards.reader import SampleReader
-from workflows.cli.console import Executor, UserError, console, print_path, run
+from workflows.cli.console import Executor, UserError, run, save_results
 from workflows.miniature import WEIGHTS
 from workflows.miniature.models.pretrained_backbone import PretrainedVisualConfig
 from workflows.miniature.models.pretrained_backbone import main as pretrain_backbone
@@ -209,12 +208,8 @@ def print_results(config: StudyConfig, finished: list[Trial], num_trials: int) -
         "extra_data": config.data.further({trial.variant for trial in finished}),
         **report(predictions, frozenset(json.loads((config.output / UNSEEN).read_text())), TEST),
     }
-    write_atomic(config.output / "results.json", json.dumps(record, indent=1))
-    text = format_markdown(record)
-    write_atomic(config.output / "results.md", text)
     plot_study(record, config.output)
-    console.print(Markdown(text))
-    print_path("results and plots saved to", config.output)
+    save_results(config.output, "results", record, format_markdown(record))
 
 
 if __name__ == "__main__":

@@ -12,21 +12,19 @@ miniature world. So the results show that everything runs on your images and que
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.markdown import Markdown
 from upath import UPath
 
-from pipeline import ExecutorConfig, Job, PlanRow, open_plan, run_job, write_atomic
+from pipeline import ExecutorConfig, Job, PlanRow, compute_rows_sha256, open_plan, run_job
 from shards.reader import SampleReader
 from shards.writer import SampleSink
 from trainer.evaluation.metrics import PredictionRecord
-from workflows.cli.console import Executor, UserError, console, print_path, run
+from workflows.cli.console import Executor, UserError, run, save_results
 from workflows.cli.paths import DATA, get_dataset_paths
 from workflows.miniature.models.pretrained_backbone import PretrainedVisualConfig
 from workflows.miniature.models.pretrained_backbone import main as pretrain_backbone
@@ -186,8 +184,14 @@ def _write_fold(
         PlanRow(key=entry.key, payload={"number": i, "split": split}, group=split)
         for i, (entry, split) in enumerate(zip(reader.index, splits, strict=True))
     ]
-    made_of = {"samples": open_plan(reader.run).plan_hash, "fold": f"{number} of {config.folds}"}
-    job = Job.from_rows("pack-samples", lambda: rows, [ReadStage(str(reader.run))], SampleSink(), made_of=made_of)
+    sources = {"samples": open_plan(reader.run).plan_hash, "fold": f"{number} of {config.folds}"}
+    job = Job(
+        name="pack-samples",
+        fingerprint={"rows": compute_rows_sha256(rows), **sources},
+        inputs=lambda: rows,
+        stages=[ReadStage(str(reader.run))],
+        sink=SampleSink(),
+    )
     run_job(job, output, config.executor)
 
 
@@ -204,11 +208,7 @@ def _print_results(config: CrossValidateConfig, trials: Sequence[Trial]) -> None
         "cost": compute_training_costs(trials, config.output),
         **report(predictions, (), ("val",)),
     }
-    write_atomic(config.output / "results.json", json.dumps(record, indent=1))
-    text = format_markdown(record)
-    write_atomic(config.output / "results.md", text)
-    console.print(Markdown(text))
-    print_path("results saved to", config.output)
+    save_results(config.output, "results", record, format_markdown(record))
 
 
 if __name__ == "__main__":

@@ -23,14 +23,8 @@ from trainer.model.backbone import ResNet
 from trainer.training.setup import build_network
 from workflows.cli.console import console
 from workflows.miniature import WEIGHTS
-from workflows.miniature.world.dataset import (
-    CANVASES_PX,
-    WorldScene,
-    compose,
-    list_combinations,
-    list_held_out_combinations,
-)
-from workflows.miniature.world.drawing import CATEGORIES, COLORS, PATTERNS
+from workflows.miniature.world.dataset import CANVASES_PX, compose, list_combinations, list_held_out_combinations
+from workflows.miniature.world.drawing import CATEGORIES, COLORS, PATTERNS, WorldScene
 
 if TYPE_CHECKING:
     from workflows.miniature.models.pretrained_backbone import PretrainedVisualConfig

@@ -21,8 +21,8 @@ from augmentation.detection.detector import Detector
 from shards.boxes import Box, iou
 from workflows.miniature.models.captioned_images import to_images, to_tensor
 from workflows.miniature.models.training_loop import LoopConfig, train_model
-from workflows.miniature.world.dataset import WorldScene, sample_captioned_image, sample_scene
-from workflows.miniature.world.drawing import CATEGORIES
+from workflows.miniature.world.dataset import sample_captioned_image, sample_scene
+from workflows.miniature.world.drawing import CATEGORIES, WorldScene
 
 INPUT_PX = 128
 BATCH = 16

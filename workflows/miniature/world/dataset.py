@@ -20,8 +20,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from PIL import Image
-
 from generation.parsing.english import NUMBER_WORDS, add_article
 from workflows.miniature.world.drawing import (
     BACKGROUNDS,
@@ -29,9 +27,9 @@ from workflows.miniature.world.drawing import (
     COLORS,
     PATTERNS,
     PLURALS,
+    WorldObject,
+    WorldScene,
     compute_object_size,
-    draw_background,
-    draw_sprite,
 )
 from workflows.miniature.world.expressions import generate_expressions
 
@@ -40,48 +38,6 @@ Combination = tuple[str, str, str]
 
 CANVASES_PX = ((96, 96), (112, 84), (84, 112))
 HELD_OUT_SHARE = 0.15
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorldObject:
-    """Drawn object."""
-
-    category: str
-    color: str
-    pattern: str
-    extent_px: int
-    """Geometric mean of width and height."""
-
-    x: int
-    y: int
-    """Top edge in pixels; ``x`` is the left edge."""
-
-    @property
-    def box_xyxy(self) -> tuple[float, float, float, float]:
-        width, height = compute_object_size(self.category, self.extent_px)
-        return (float(self.x), float(self.y), float(self.x + width), float(self.y + height))
-
-    @property
-    def combination(self) -> Combination:
-        return (self.category, self.color, self.pattern)
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorldScene:
-    """Size, background and objects of an image to draw."""
-
-    width: int
-    height: int
-    background_kind: int
-    horizon: float
-    objects: tuple[WorldObject, ...]
-
-    def draw(self) -> Image.Image:
-        image = draw_background(self.width, self.height, self.background_kind, self.horizon)
-        for obj in self.objects:
-            sprite_image = draw_sprite(obj.category, obj.color, obj.pattern, obj.extent_px)
-            image.paste(sprite_image, (obj.x, obj.y), sprite_image)
-        return image
 
 
 @cache

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
@@ -217,3 +218,46 @@ def draw_background(width: int, height: int, kind: int, horizon: float) -> Image
     if below != above:
         ImageDraw.Draw(image).rectangle((0, round(horizon * height), width, height), fill=below)
     return image
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldObject:
+    """Drawn object."""
+
+    category: str
+    color: str
+    pattern: str
+    extent_px: int
+    """Geometric mean of width and height."""
+
+    x: int
+    y: int
+    """Top edge in pixels; ``x`` is the left edge."""
+
+    @property
+    def box_xyxy(self) -> tuple[float, float, float, float]:
+        width, height = compute_object_size(self.category, self.extent_px)
+        return (float(self.x), float(self.y), float(self.x + width), float(self.y + height))
+
+    @property
+    def combination(self) -> tuple[str, str, str]:
+        """Return category, color and pattern."""
+        return (self.category, self.color, self.pattern)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldScene:
+    """Size, background and objects of an image to draw."""
+
+    width: int
+    height: int
+    background_kind: int
+    horizon: float
+    objects: tuple[WorldObject, ...]
+
+    def draw(self) -> Image.Image:
+        image = draw_background(self.width, self.height, self.background_kind, self.horizon)
+        for obj in self.objects:
+            sprite_image = draw_sprite(obj.category, obj.color, obj.pattern, obj.extent_px)
+            image.paste(sprite_image, (obj.x, obj.y), sprite_image)
+        return image

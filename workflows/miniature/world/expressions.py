@@ -9,38 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import combinations, pairwise
 from random import Random
-from typing import Protocol
 
 from generation.parsing.english import ORDINALS
-from shards.boxes import compute_area_px
+from shards.boxes import Box, compute_area_px
+from workflows.miniature.world.drawing import WorldScene
 
-Box = tuple[float, float, float, float]
 MAX_ORDINAL = 4
 MARGIN = 0.12
 """Minimal distance of centers along an axis, as a share of the image, for an expression about position."""
 
 
-class ObjectLike(Protocol):
-    @property
-    def category(self) -> str: ...
-    @property
-    def color(self) -> str: ...
-    @property
-    def pattern(self) -> str: ...
-    @property
-    def box_xyxy(self) -> Box: ...
-
-
-class SceneLike(Protocol):
-    @property
-    def width(self) -> int: ...
-    @property
-    def height(self) -> int: ...
-    @property
-    def objects(self) -> tuple[ObjectLike, ...]: ...
-
-
-def generate_expressions(scene: SceneLike, target: int, kinds: Iterable[str], random: Random) -> list[str]:
+def generate_expressions(scene: WorldScene, target: int, kinds: Iterable[str], random: Random) -> list[str]:
     """Generate different true expressions of the given kinds about the object ``target``, in random order."""
     makers = {
         "attribute": _describe_by_attribute,
@@ -56,7 +35,7 @@ def generate_expressions(scene: SceneLike, target: int, kinds: Iterable[str], ra
     return unique
 
 
-def _find_size_word(scene: SceneLike, target: int, among: list[int]) -> str:
+def _find_size_word(scene: WorldScene, target: int, among: list[int]) -> str:
     """Return "big" or "small" if the target's area differs from all others' by a factor of 2, else ""."""
     areas = {i: compute_area_px(scene.objects[i].box_xyxy) for i in among}
     others = [area for i, area in areas.items() if i != target]
@@ -71,18 +50,18 @@ def _compute_center(box: Box) -> tuple[float, float]:
     return ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
 
 
-def _find_distractors(scene: SceneLike, target: int) -> list[int]:
+def _find_distractors(scene: WorldScene, target: int) -> list[int]:
     category = scene.objects[target].category
     return [i for i, obj in enumerate(scene.objects) if obj.category == category and i != target]
 
 
-def _collect_attribute_words(scene: SceneLike, target: int, size: str) -> dict[str, str]:
+def _collect_attribute_words(scene: WorldScene, target: int, size: str) -> dict[str, str]:
     obj = scene.objects[target]
     words = {"size": size, "pattern": obj.pattern if obj.pattern != "plain" else "", "color": obj.color}
     return {kind: word for kind, word in words.items() if word}
 
 
-def _describe_by_attribute(scene: SceneLike, target: int, random: Random) -> list[str]:
+def _describe_by_attribute(scene: WorldScene, target: int, random: Random) -> list[str]:
     obj, distractors = scene.objects[target], _find_distractors(scene, target)
     all_indices = list(range(len(scene.objects)))
     size = _find_size_word(scene, target, [target, *distractors])
@@ -103,7 +82,7 @@ def _list_subsets(words: dict[str, str]) -> list[tuple[str, ...]]:
     return [chosen for n in range(1, len(words) + 1) for chosen in combinations(words, n)]
 
 
-def _is_distinct(scene: SceneLike, target: int, other: int, kinds: tuple[str, ...]) -> bool:
+def _is_distinct(scene: WorldScene, target: int, other: int, kinds: tuple[str, ...]) -> bool:
     """Return whether one of these attributes tells the target from the other object; size words always do."""
     a, b = scene.objects[target], scene.objects[other]
     return (
@@ -111,12 +90,12 @@ def _is_distinct(scene: SceneLike, target: int, other: int, kinds: tuple[str, ..
     )
 
 
-def _describe_by_position(scene: SceneLike, target: int, random: Random) -> list[str]:
+def _describe_by_position(scene: WorldScene, target: int, random: Random) -> list[str]:
     name = scene.objects[target].category
     return _describe_positions(scene, target, [target, *_find_distractors(scene, target)], name)
 
 
-def _describe_by_both(scene: SceneLike, target: int, random: Random) -> list[str]:
+def _describe_by_both(scene: WorldScene, target: int, random: Random) -> list[str]:
     """Describe a target by an attribute that several distractors share, then by its position among these."""
     texts = []
     obj, distractors = scene.objects[target], _find_distractors(scene, target)
@@ -129,7 +108,7 @@ def _describe_by_both(scene: SceneLike, target: int, random: Random) -> list[str
     return texts
 
 
-def _describe_positions(scene: SceneLike, target: int, among: list[int], name: str) -> list[str]:
+def _describe_positions(scene: WorldScene, target: int, among: list[int], name: str) -> list[str]:
     texts: list[str] = []
     for axis, length, low, high in ((0, scene.width, "left", "right"), (1, scene.height, "top", "bottom")):
         centers = sorted((_compute_center(scene.objects[i].box_xyxy)[axis], i) for i in among)
@@ -179,7 +158,7 @@ def _describe_ordinals(name: str, rank: int, count: int, axis: int, low: str, hi
     return texts
 
 
-def _describe_by_relation(scene: SceneLike, target: int, random: Random) -> list[str]:
+def _describe_by_relation(scene: WorldScene, target: int, random: Random) -> list[str]:
     """Describe a target relative to the only object of a category, if no distractor has the same relation."""
     texts = []
     distractors = _find_distractors(scene, target)
@@ -194,7 +173,7 @@ def _describe_by_relation(scene: SceneLike, target: int, random: Random) -> list
     return texts
 
 
-def _has_relation(scene: SceneLike, obj: int, anchor: int, relation: str, margin: float) -> bool:
+def _has_relation(scene: WorldScene, obj: int, anchor: int, relation: str, margin: float) -> bool:
     (x, y), (ax, ay) = _compute_center(scene.objects[obj].box_xyxy), _compute_center(scene.objects[anchor].box_xyxy)
     dx, dy = (x - ax) / scene.width, (y - ay) / scene.height
     return {"left of": -dx, "right of": dx, "above": -dy, "below": dy}[relation] > margin

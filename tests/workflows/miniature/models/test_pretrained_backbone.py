@@ -18,7 +18,7 @@ from workflows.miniature.models.backbone_training import (
     scale_output,
 )
 from workflows.miniature.models.pretrained_backbone import PretrainedVisualConfig, main
-from workflows.miniature.world.dataset import WorldObject, WorldScene
+from workflows.miniature.world.drawing import WorldObject, WorldScene
 
 
 def test_each_cell_under_a_thing_is_asked_what_it_is() -> None:

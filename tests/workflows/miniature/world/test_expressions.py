@@ -2,10 +2,7 @@ from __future__ import annotations
 
 from random import Random
 
-from workflows.miniature.world.dataset import (
-    WorldObject,
-    WorldScene,
-)
+from workflows.miniature.world.drawing import WorldObject, WorldScene
 from workflows.miniature.world.expressions import generate_expressions
 
 
