@@ -50,69 +50,38 @@ def _make_comparisons(question: str, first: str, second: str, *groups: str) -> t
 ON_VAL = ("val, positional", "val, not positional")
 """Groups of val, which has both kinds of queries about the same images; testA has one kind and testB the other."""
 
+_ALL, _PLAIN, _PSEUDO_Q = ("test", "testA", "testB", "ordinal"), "prompts without attributes", "Pseudo-Q's rules"
+_HARD, _COLORS = ("two or more distractors", "testA", "testB"), ("held-out colors", "other colors")
+_HELD_OUT = "base, colors held out"
+
 COMPARISONS = (
     *_make_comparisons("Do priors and scenes help?", "both", "base", "two or more distractors", "test"),
     *_make_comparisons("Where do priors help?", "priors", "base", "test", "unseen combinations", "seen combinations"),
-    *_make_comparisons("Where do scenes help?", "scenes", "base", "test", "testA", "testB", "ordinal", *ON_VAL),
+    *_make_comparisons("Where do scenes help?", "scenes", "base", *_ALL, *ON_VAL),
     *_make_comparisons("Do priors help in addition to scenes?", "both", "scenes", "test", "unseen combinations"),
     *_make_comparisons("Does it have to be the query's own prior?", "priors", "shuffled priors", "test"),
     *_make_comparisons("Would better priors help?", "oracle priors", "priors", "test"),
     *_make_comparisons(
-        "Do priors help with colors held out of training?",
-        "priors, colors held out",
-        "base, colors held out",
-        "held-out colors",
-        "other colors",
+        "Do priors help with colors held out of training?", "priors, colors held out", _HELD_OUT, *_COLORS
     ),
-    *_make_comparisons(
-        "Are programs better than Pseudo-Q's rules?",
-        "scenes",
-        "Pseudo-Q's rules",
-        "test",
-        "testA",
-        "testB",
-        "ordinal",
-        ON_VAL[0],
-    ),
-    *_make_comparisons(
-        "Are prompts without attributes better?",
-        "prompts without attributes",
-        "scenes",
-        "test",
-        "testA",
-        "testB",
-        "ordinal",
-    ),
-    *_make_comparisons(
-        "Do scenes of prompts without attributes help?",
-        "prompts without attributes",
-        "base",
-        "two or more distractors",
-        "testA",
-        "testB",
-    ),
+    *_make_comparisons("Are programs better than Pseudo-Q's rules?", "scenes", _PSEUDO_Q, *_ALL, ON_VAL[0]),
+    *_make_comparisons("Are prompts without attributes better?", _PLAIN, "scenes", *_ALL),
+    *_make_comparisons("Do scenes of prompts without attributes help?", _PLAIN, "base", *_HARD),
     *_make_comparisons(
         "Are programs better than Pseudo-Q's rules, for prompts without attributes?",
-        "prompts without attributes",
-        "prompts without attributes, Pseudo-Q's rules",
-        "test",
-        "testA",
-        "testB",
-        "ordinal",
+        _PLAIN,
+        f"{_PLAIN}, {_PSEUDO_Q}",
+        *_ALL,
         ON_VAL[0],
     ),
     *_make_comparisons("Are scenes better than real images?", "scenes", "more real images", "test", "testB"),
     *_make_comparisons(
-        "Are scenes of prompts without attributes better than real images?",
-        "prompts without attributes",
-        "more real images",
-        "test",
-        "testB",
+        "Are scenes of prompts without attributes better than real images?", _PLAIN, "more real images", "test", "testB"
     ),
     *_make_comparisons("Are pasted scenes better?", "pasted scenes", "scenes", "test", "ordinal"),
-    *_make_comparisons("Do pasted scenes help?", "pasted scenes", "base", "two or more distractors", "testA", "testB"),
+    *_make_comparisons("Do pasted scenes help?", "pasted scenes", "base", *_HARD),
     *_make_comparisons(
-        "Does limiting scenes to 25 % of an epoch help?", "scenes", "all scenes in each epoch", "test", "testA", "testB"
+        "Does limiting scenes to 25 % of an epoch help?", "scenes", "all scenes in each epoch", *_ALL[:3]
     ),
     *_make_comparisons(
         "Do priors and scenes help with four times the steps?",
@@ -124,9 +93,8 @@ COMPARISONS = (
     *_make_comparisons(
         "Do verifying priors help with colors held out of training?",
         "verifying priors, colors held out",
-        "base, colors held out",
-        "held-out colors",
-        "other colors",
+        _HELD_OUT,
+        *_COLORS,
     ),
     *_make_comparisons("Are verifying priors better?", "verifying priors", "priors", "test"),
     *_make_comparisons(
