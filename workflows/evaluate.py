@@ -125,7 +125,7 @@ def print_table(reports: Mapping[str, Reports]) -> None:
     ]
     table = Table(title="Acc@0.5 by distractors of the target's category; number of queries in brackets")
     left = ("network", "split", "priors")
-    for column in (*left, "Acc@0.5 (95 %)", "Acc@0.75", "mean IoU", *(f"{g} distractors" for g in present)):
+    for column in (*left, "Acc@0.5 (95 %)", "Acc@0.75", "mean IoU", *(f"distractors: {g}" for g in present)):
         table.add_column(column, justify="left" if column in left else "right")
     for name, report in reports.items():
         for split, figures in report.items():

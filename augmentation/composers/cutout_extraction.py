@@ -29,15 +29,15 @@ Counts = npt.NDArray[np.uint16]
 ExclusionReason = Literal[
     "crowd",
     "corrupt_polygon",
-    "outside_picture",
+    "outside_image",
     "zero_area",
     "too_small",
     "cut_off_by_border",
     "in_pieces",
     "touches_another",
     "thin",
-    "nothing_found",
-    "fills_the_picture",
+    "no_object",
+    "fills_the_image",
 ]
 """Reason for which an object is excluded."""
 
@@ -137,7 +137,7 @@ def find_polygon_problem(
         return "corrupt_polygon"
     x1, y1, x2, y2 = _compute_box(outline.coordinates)
     if min(x1, y1, size[0] - x2, size[1] - y2) < -_OUTSIDE_PX:
-        return "outside_picture"
+        return "outside_image"
     if sum(map(_compute_area, outline.coordinates)) < 1:
         return "zero_area"
     if math.sqrt((x2 - x1) * (y2 - y1)) < config.min_size_px:
@@ -268,12 +268,12 @@ def cut_single(image: Image.Image, config: CutoutConfig) -> Image.Image | Exclus
     small.thumbnail((config.grabcut_side_px, config.grabcut_side_px), Image.Resampling.BOX)
     opaque = _extract_foreground(np.asarray(small), config)
     if not opaque.any():
-        return "nothing_found"
+        return "no_object"
     share, piece = _find_largest_piece(opaque)
     if share < config.min_piece_share:
         return "in_pieces"
     if piece.mean() > config.max_image_share:
-        return "fills_the_picture"
+        return "fills_the_image"
     strip = _make_border_mask(piece.shape, config)
     if cv2.dilate(piece, np.ones((3, 3), np.uint8))[strip].any():
         return "cut_off_by_border"

@@ -233,7 +233,7 @@ def request_objects(spec: SceneSpec, seed: int, config: GligenConfig) -> tuple[S
     """Request the scene's objects and its clutter in a layout, far to near, without attributes."""
     objects, size = [spec.category] * spec.count + list(spec.clutter), config.image_size_px
     if len(objects) > MAX_OBJECTS:
-        return Rejected(key=spec.key, reason="too_many_things", detail=f"{len(objects)}, more than {MAX_OBJECTS}")
+        return Rejected(key=spec.key, reason="too_many_objects", detail=f"{len(objects)}, more than {MAX_OBJECTS}")
     random, max_log_ratio = Random(seed), math.log(config.max_aspect_ratio)
     ratios = {
         category: config.aspect_ratios.get(category, math.exp(random.uniform(-max_log_ratio, max_log_ratio)))

@@ -75,7 +75,7 @@ class LabelStage(MapStage[DetectedScene, Sample]):
         )
         if not verified:
             boxes = ", ".join(str(obj.box_xyxy) for obj in detected.detections if obj.category == detected.category)
-            return detected.reject("no_provable_query", f"{detected.category} at {boxes}")
+            return detected.reject("no_verified_query", f"{detected.category} at {boxes}")
         return make_sample(detected, [self._make_query(detected, i, query) for i, query in enumerate(verified)])
 
     def _make_query(self, detected: DetectedScene, number: int, query: VerifiedQuery) -> Query:

@@ -88,13 +88,13 @@ def test_every_scene_that_was_asked_for_is_accounted_for(made: Path) -> None:
 
 def test_the_yield_says_what_it_cost_and_how_far_each_cell_is(made: Path) -> None:
     record = _yield(made)
-    pasted, cells = record["composers"]["pasted"], record["cells"]
+    pasted, quotas = record["composers"]["pasted"], record["quotas"]
     assert pasted["accepted_per_second"] == pytest.approx(pasted["accepted"] / pasted["wall_seconds"], rel=0.05)
     assert 0.5 < pasted["requested_iou"] <= 1
     assert record["stopped"] == "budget spent"
-    assert cells["reached"] + len(cells["unreached"]) == cells["total"]
-    assert cells["total"] == 3 * (8 + 10)  # categories; families of two and of three objects
-    assert all(one["why"] for one in cells["unreached"])
+    assert quotas["reached"] + len(quotas["unreached"]) == quotas["total"]
+    assert quotas["total"] == 3 * (8 + 10)  # categories; families of two and of three objects
+    assert all(one["reason"] for one in quotas["unreached"])
 
 
 def test_rejected_scenes_are_shown_by_reason(made: Path) -> None:
@@ -167,7 +167,7 @@ def test_rounds_end_when_every_cell_is_reached(inputs: Path, tmp_path: Path) -> 
     augment.make_scenes(config)
     record = _yield(tmp_path)
     assert record["stopped"] == "every quota is reached" and record["scenes_requested"] < 600
-    assert record["selection"]["kept_queries"] == record["cells"]["total"] == record["cells"]["reached"] == 10
+    assert record["selection"]["kept_queries"] == record["quotas"]["total"] == record["quotas"]["reached"] == 10
     assert record["selection"]["quota_full"] > 0
 
 

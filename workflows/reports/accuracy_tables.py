@@ -65,7 +65,7 @@ def format_comparison(names: Sequence[str], comparison: Mapping[str, Mapping[str
             rows.append(
                 [
                     split,
-                    f"{group} distractors",
+                    f"distractors: {group}",
                     f"{group_figures['num_queries']:,}",
                     "",
                     "",

@@ -42,7 +42,7 @@ from workflows.reports.run_report import run_and_plot_job
 
 _FIRST_ROUND_SCENES = 256
 
-ROUND_VERSION = 2
+ROUND_VERSION = 3
 """Version of a round's plan and files; rounds of another version are refused."""
 
 

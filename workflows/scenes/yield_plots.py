@@ -20,7 +20,7 @@ def plot_yield(record: Record, folder: UPath) -> None:
     _plot_composers(funnels, folder / "yield.png", "scenes", decimals=0)
     times = {name: compute_time_shares(composer_record["work_seconds"]) for name, composer_record in composers.items()}
     _plot_composers(times, folder / "time.png", "working time by stage (%)", decimals=1)
-    plot_coverage(record["cells"]["by_relation_type_and_count"], folder / "coverage.png")
+    plot_coverage(record["quotas"]["by_relation_type_and_count"], folder / "coverage.png")
 
 
 def _count_composer_outcomes(composer_record: Record) -> dict[str, float]:

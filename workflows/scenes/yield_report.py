@@ -29,7 +29,7 @@ def build_yield_record(rounds: Rounds) -> dict[str, Any]:
             for name in composers
         },
         "selection": _count_selection(rounds.decisions),
-        "cells": _summarize_quotas(rounds.statuses, rounds.stopped or ""),
+        "quotas": _summarize_quotas(rounds.statuses, rounds.stopped or ""),
     }
 
 
@@ -84,8 +84,8 @@ def _summarize_quotas(statuses: Sequence[QuotaStatus], stopped: str) -> dict[str
                 "count": one.quota_key.count,
                 "category": one.quota_key.category,
                 "kept": one.kept,
-                "enough": one.min_queries,
-                "why": one.explain_shortfall(stopped),
+                "min_queries": one.min_queries,
+                "reason": one.explain_shortfall(stopped),
             }
             for one in statuses
             if not one.is_reached
@@ -109,8 +109,8 @@ def _count_reached(statuses: Sequence[QuotaStatus]) -> dict[str, int]:
 def print_yield(record: Mapping[str, Any]) -> None:
     """Print the record as tables."""
     console.print(_build_composer_table(record["composers"]))
-    console.print(_build_quota_table(record["cells"]["by_relation_type_and_count"]))
-    unreached = record["cells"]["unreached"]
+    console.print(_build_quota_table(record["quotas"]["by_relation_type_and_count"]))
+    unreached = record["quotas"]["unreached"]
     if unreached:
         console.print(f"{len(unreached):,} quotas are not reached ({record['stopped']}); by relation type:")
         for relation_type, count in Counter(one["relation_type"] for one in unreached).most_common():

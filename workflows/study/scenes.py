@@ -51,7 +51,7 @@ class PseudoQStage(MapStage[DetectedScene, Sample]):
         scene = build_scene(item, SceneFilterConfig().min_requested_iou)
         generated = generate_pseudo_queries(scene, item.category)
         if not generated:
-            return Rejected(key=item.key, reason="nothing_to_say")
+            return Rejected(key=item.key, reason="no_query")
         queries = [
             Query(
                 query_id=f"{item.key}-{number:02d}",

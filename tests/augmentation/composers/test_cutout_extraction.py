@@ -79,7 +79,7 @@ BAD_OUTLINES: list[tuple[PolygonAnnotation, str]] = [
     (_outline(SQUARE[:-1]), "corrupt_polygon"),
     (_outline((20, 20, 80, 80)), "corrupt_polygon"),
     (_outline((20, 20, float("nan"), 20, 80, 80)), "corrupt_polygon"),
-    (_outline((20, 20, 120, 20, 80, 80)), "outside_picture"),
+    (_outline((20, 20, 120, 20, 80, 80)), "outside_image"),
     (_outline((20, 20, 80, 80, 50, 50)), "zero_area"),
     (_outline((20, 20, 30, 20, 30, 30)), "too_small"),
     (_outline((0, 20, 80, 20, 80, 80)), "cut_off_by_border"),
@@ -171,7 +171,7 @@ def test_pictures_of_no_single_whole_thing_say_why(shapes: Any, reason: str) -> 
 
 
 def test_a_plain_picture_shows_nothing() -> None:
-    assert cut_single(Image.new("RGB", (64, 64), "white"), CutoutConfig()) == "nothing_found"
+    assert cut_single(Image.new("RGB", (64, 64), "white"), CutoutConfig()) == "no_object"
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def test_scenes_that_do_not_fit_are_rejected_and_the_others_drawn(gligen: Path) 
     assert isinstance(results[0], Rejected) and results[0].reason == "does_not_fit"
     assert "8 cup and 2 more as row on 32 x 32" in results[0].detail
     assert isinstance(results[1], ComposedScene) and len(results[1].requested) == 2
-    assert isinstance(results[2], Rejected) and results[2].reason == "too_many_things"
+    assert isinstance(results[2], Rejected) and results[2].reason == "too_many_objects"
 
 
 def test_a_picture_that_is_not_finite_is_rejected(gligen: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ GRID: tuple[Box, ...] = tuple((10.0 * i + 2, 20, 10.0 * i + 8, 30) for i in rang
             "(45, 35, 50, 40)",
         ),  # a part
         (make_detections(*THREE[:2], (80, 30, 99.5, 50)), "near_border", "(80, 30, 99.5, 50)"),
-        (make_detections((40, 30, 60, 50), (47.5, 37.5, 67.5, 57.5)), "no_provable_query", "cup at (40"),
+        (make_detections((40, 30, 60, 50), (47.5, 37.5, 67.5, 57.5)), "no_verified_query", "cup at (40"),
     ],
 )
 def test_an_unclear_scene_is_rejected_with_its_reason(

@@ -22,7 +22,7 @@ def test_the_yield_of_scenes_becomes_three_plots(tmp_path: Path) -> None:
     families = {"side": {"2": {"reached": 1, "total": 2}, "3": {"reached": 0, "total": 2}}, "line": {"4": None}}
     record = {
         "composers": {"prompted": composer, "pasted": composer},
-        "cells": {"by_relation_type_and_count": families},
+        "quotas": {"by_relation_type_and_count": families},
     }
     plot_yield(record, UPath(tmp_path))
     assert all(_is_drawn(tmp_path / f"{name}.png") for name in ("yield", "coverage", "time"))
