@@ -11,13 +11,18 @@ SIZE ?= full
 CASES ?= 10000
 ARGS ?=
 
-COMMANDS := inspect export generate-priors cut-out augment pack train evaluate app study
-.PHONY: $(COMMANDS) help setup format check test fuzz faults benchmark demo miniature miniature-models ingest compare \
-        gallery predict status cross-validate notebook docs clean
+MODULES := inspect export generate-priors cut-out augment pack train evaluate app study
+.PHONY: $(MODULES) help setup format check test fuzz faults benchmark demo miniature miniature-models ingest \
+        compare gallery predict status cross-validate notebook docs clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
+	@awk '/^##@/ { print "\n" substr($$0, 5) } /^[a-z-]+:.*## / { name = $$0; sub(/:.*/, "", name); sub(/.*## /, ""); \
+		printf "  %-18s%s\n", name, $$0 }' $(MAKEFILE_LIST)
 
+$(MODULES):
+	$(PYTHON_M) workflows.$(subst -,_,$@) $(ARGS)
+
+##@ Start here
 setup: .venv/installed ## create .venv with the tested versions of all dependencies
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
@@ -25,17 +30,72 @@ setup: .venv/installed ## create .venv with the tested versions of all dependenc
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
-format: setup ## format the code
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+demo: setup ## run the whole job on the miniature world: data, priors, scenes, two trainings (SIZE=smoke for a test)
+	$(PYTHON_M) workflows.demo --size $(SIZE) $(ARGS)
 
+predict: setup ## answer a query about an image: make predict IMAGE=photo.jpg QUERY="second cup from the left"
+	$(PYTHON_M) workflows.predict --image "$(IMAGE)" --query "$(QUERY)" $(ARGS)
+
+app: setup ## open a page to try a network: image and query in; box, prior and attention out
+
+##@ Steps, in their order
+miniature: setup ## draw the miniature dataset
+	$(PYTHON_M) workflows.miniature.world $(ARGS)
+
+MINIATURE := data/miniature/refer/miniature/instances.json
+$(MINIATURE): | setup
+	$(PYTHON_M) workflows.miniature.world
+
+inspect: setup ## check a dataset before you ingest it (ARGS as for ingest)
+
+ingest: setup $(if $(ARGS),,$(MINIATURE)) ## convert annotations and images to sample shards
+	$(PYTHON_M) workflows.ingest $(ARGS)
+
+generate-priors: setup ## render missing priors and save their features to the prior store
+cut-out: setup ## cut objects out of annotated images or priors, for pasted scenes
+augment: setup ## generate scenes with verified queries, and their priors
+pack: setup ## join samples with their priors for training
+train: setup ## train the grounding network with accelerate
+evaluate: setup ## measure the accuracy of a network, by kind of query and with other priors
+
+compare: setup ## compare two evaluations: make compare A=runs/miniature-both/evaluation B=runs/miniature-base/evaluation
+	$(PYTHON_M) workflows.compare $(A) $(B) $(ARGS)
+
+export: setup ## write samples or scenes in the formats of other trainers
+
+##@ Look at data and results
+gallery: setup ## write static HTML of samples, priors, scenes and predictions (RUN=folder for one run)
+	$(PYTHON_M) workflows.gallery $(if $(RUN),--run $(RUN)) $(ARGS)
+
+notebook: setup ## run docs/tour.ipynb and save it to runs/tour.ipynb (2 minutes)
+	mkdir -p runs
+	$(BIN)/jupyter execute --output="$(CURDIR)/runs/tour.ipynb" docs/tour.ipynb
+
+##@ Clusters: docs/scale.md shows the commands of Ray, Slurm and Kubernetes
+status: setup ## report the progress of a run, wherever it runs: make status RUN=data/miniature/scenes
+	$(PYTHON_M) workflows.status "$(RUN)" $(ARGS)
+
+##@ Measure
+study: setup ## train and compare all variants, controls, seeds and sizes (hours; ARGS="--smoke" for a test)
+
+cross-validate: setup ## cross-validate the variants on a few images of your own (ARGS="--dataset NAME", after pack)
+	$(PYTHON_M) workflows.study.cross_validate $(ARGS)
+
+benchmark: setup ## run one benchmark: make benchmark NAME=engine; without NAME, list them
+	$(PYTHON_M) benchmarks$(if $(NAME),.$(NAME)) $(ARGS)
+
+##@ Develop
 check: setup ## run ruff, mypy --strict and the import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: setup ## run all tests
+format: setup ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: setup ## run the tests
 	$(PYTHON_M) pytest $(ARGS)
 
 fuzz: setup ## read damaged annotation files, 10,000 per format (CASES=1000 for fewer)
@@ -44,60 +104,11 @@ fuzz: setup ## read damaged annotation files, 10,000 per format (CASES=1000 for 
 faults: setup ## interrupt a small job in every known way, resume it and compare the bytes (4 minutes)
 	$(BIN)/python tests/pipeline/faults.py $(ARGS)
 
-benchmark: setup ## run one benchmark: make benchmark NAME=engine; without NAME, list them
-	$(PYTHON_M) benchmarks$(if $(NAME),.$(NAME)) $(ARGS)
-
-demo: setup ## run the whole job on the miniature world: data, priors, scenes, two trainings (SIZE=smoke for a test)
-	$(PYTHON_M) workflows.demo --size $(SIZE) $(ARGS)
-
-miniature: setup ## draw the miniature dataset
-	$(PYTHON_M) workflows.miniature.world $(ARGS)
-
-MINIATURE := data/miniature/refer/miniature/instances.json
-$(MINIATURE): | setup
-	$(PYTHON_M) workflows.miniature.world
-
-ingest: setup $(if $(ARGS),,$(MINIATURE)) ## convert annotations and images to sample shards
-	$(PYTHON_M) workflows.ingest $(ARGS)
-
-$(COMMANDS):
-	$(PYTHON_M) workflows.$(subst -,_,$@) $(ARGS)
-
-inspect: setup ## check a dataset before you ingest it (ARGS as for ingest)
-export: setup ## write samples or scenes in the formats of other trainers
-generate-priors: setup ## render missing priors and save their features to the prior store
-cut-out: setup ## cut objects out of annotated images or priors, for pasted scenes
-augment: setup ## generate scenes with verified queries, and their priors
-pack: setup ## join samples with their priors for training
-train: setup ## train the grounding network with accelerate
-evaluate: setup ## measure the accuracy of a network, by kind of query and with other priors
-app: setup ## open a page to try a network: image and query in; box, prior and attention out
-study: setup ## train and compare all variants, controls, seeds and sizes (hours; ARGS="--smoke" for a test)
-
-compare: setup ## compare two evaluations: make compare A=runs/miniature-both/evaluation B=runs/miniature-base/evaluation
-	$(PYTHON_M) workflows.compare $(A) $(B) $(ARGS)
-
-gallery: setup ## write static HTML of samples, priors, scenes and predictions (RUN=folder for one run)
-	$(PYTHON_M) workflows.gallery $(if $(RUN),--run $(RUN)) $(ARGS)
-
-predict: setup ## answer a query: make predict IMAGE=photo.jpg QUERY="second cup from the left"
-	$(PYTHON_M) workflows.predict --image "$(IMAGE)" --query "$(QUERY)" $(ARGS)
-
-status: setup ## report the progress of a run from its receipts: make status RUN=data/miniature/scenes
-	$(PYTHON_M) workflows.status "$(RUN)" $(ARGS)
-
-cross-validate: setup ## cross-validate the variants on a few images of your own (ARGS="--dataset NAME", after pack)
-	$(PYTHON_M) workflows.study.cross_validate $(ARGS)
+docs: setup ## build the documentation site in runs/site; warnings are errors (while writing: .venv/bin/mkdocs serve)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 miniature-models: setup ## train the miniature CLIP, Stable Diffusion and detector (hours; resumable)
 	$(PYTHON_M) workflows.miniature.train_all $(ARGS)
-
-notebook: setup ## run docs/tour.ipynb and save it to runs/tour.ipynb (2 minutes)
-	mkdir -p runs
-	$(BIN)/jupyter execute --output="$(CURDIR)/runs/tour.ipynb" docs/tour.ipynb
-
-docs: setup ## build the documentation site in runs/site; warnings are errors (while writing: .venv/bin/mkdocs serve)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 clean: ## remove the results of runs and caches; keeps .venv
 	rm -rf data runs .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis

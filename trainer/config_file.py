@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-import tyro
 from pydantic import TypeAdapter, ValidationError
 
+from trainer.command_line import parse_options
 from trainer.errors import TrainerError
 from trainer.files import write_atomic
 
@@ -79,7 +79,7 @@ def parse_overrides(config: Config, arguments: Sequence[str], description: str |
     Raises:
         SystemExit: an option is unknown, or a value breaks a rule; tyro has printed the reason.
     """
-    return tyro.cli(type(config), default=config, args=list(arguments), description=description)
+    return parse_options(type(config), arguments, description, config)
 
 
 def split_config_option(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:

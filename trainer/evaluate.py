@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tyro
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import Progress
@@ -26,10 +25,11 @@ from upath import UPath
 from pipeline import PipelineError
 from shards.errors import SchemaError
 from shards.reader import SampleReader
+from trainer.command_line import parse_options
 from trainer.config_file import parse_overrides, read_config, split_config_option
 from trainer.errors import TrainerError
 from trainer.evaluation.metrics import PredictionRecord, PriorMode, compute_scores
-from trainer.files import write_atomic
+from trainer.files import check_checkpoint, write_atomic
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -84,6 +84,7 @@ def evaluate(config: EvaluateConfig) -> list[PredictionRecord]:
     Raises:
         TrainerError, SchemaError, PipelineError: the checkpoint or the data are missing, damaged or do not fit.
     """
+    check_checkpoint(config.checkpoint)
     import torch
     from accelerate import Accelerator
 
@@ -177,7 +178,7 @@ def parse_command_line(arguments: Sequence[str]) -> EvaluateConfig:
     path, options = split_config_option(arguments)
     if path is not None:
         return parse_overrides(read_config(EvaluateConfig, path), options, __doc__)
-    return tyro.cli(EvaluateConfig, args=options, description=__doc__)
+    return parse_options(EvaluateConfig, options, __doc__)
 
 
 def main() -> None:

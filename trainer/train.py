@@ -20,6 +20,7 @@ import tyro
 
 from pipeline import PipelineError
 from shards.errors import SchemaError
+from trainer.command_line import format_text, get_program, parse_options
 from trainer.config import TrainConfig, make_miniature_recipe, make_published_recipe
 from trainer.config_file import parse_overrides, read_config, split_config_option
 from trainer.errors import TrainerError
@@ -56,7 +57,11 @@ def parse_command_line(arguments: Sequence[str]) -> TrainConfig:
         "published": ("Recipe of the paper", make_published_recipe()),
         "miniature": ("Miniature network on the miniature world", make_miniature_recipe()),
     }
-    return tyro.extras.overridable_config_cli(recipes, args=options, description=__doc__)
+    if options and options[0] in recipes:
+        return parse_options(TrainConfig, options[1:], __doc__, recipes[options[0]][1])
+    return tyro.extras.overridable_config_cli(
+        recipes, args=options, description=format_text(__doc__ or ""), prog=get_program()
+    )
 
 
 def main() -> None:

@@ -101,7 +101,11 @@ class AugmentConfig(DatasetConfig):
     """Maximum number of rejected scenes on the sheet of each composer and reason; 0 writes no sheets."""
 
     seed: int = 0
+    """Seed of all random choices."""
+
     scenes_per_shard: int = 128
+    """Number of requested scenes of a shard, the unit of work."""
+
     num_gpus: float = 0.0
     """GPUs of each worker that renders or detects."""
 

@@ -25,7 +25,11 @@ class CompareConfig:
     """Two folders that ``evaluate`` wrote."""
 
     first: Annotated[Path, tyro.conf.Positional]
+    """Folder of the first evaluation, as ``evaluate`` writes it."""
+
     second: Annotated[Path, tyro.conf.Positional]
+    """Folder of the second evaluation, of the same queries."""
+
     output: Path | None = None
     """Folder for ``comparison.json`` and ``comparison.md``; the first evaluation's by default."""
 

@@ -47,11 +47,17 @@ class ContactSheetConfig(DatasetConfig):
     """Number of priors, at least 1; a prior is shown with the first of its queries."""
 
     columns: int = 8
+    """Number of columns of the sheet."""
+
     image_px: int = 160
     """Side of an image on the sheet, at least 32."""
 
     seed: int = 0
+    """Seed of the order ``random``."""
+
     output: Path = Path("contact-sheet.png")
+    """PNG file of the sheet."""
+
     executor: Executor = field(default_factory=ExecutorConfig)
 
     def __post_init__(self) -> None:

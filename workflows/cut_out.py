@@ -50,6 +50,8 @@ class SourceConfig:
     """Maximum number of cut-outs of a category, at least 1."""
 
     data: UPath = DATA
+    """Folder of all datasets and prior stores."""
+
     cut: CutoutConfig = field(default_factory=CutoutConfig)
 
     def __post_init__(self) -> None:

@@ -57,6 +57,8 @@ class DemoConfig:
     """Size and folder of the demo."""
 
     size: Literal["full", "smoke"] = "full"
+    """Size of the dataset and of the trainings; ``smoke`` only tests every step."""
+
     output: Path | None = None
     """Folder of ``data`` and ``runs``; by default the current one, and ``runs/demo-smoke`` for a smoke demo."""
 

@@ -34,6 +34,8 @@ class ExportConfig(DatasetConfig):
     """Folder that does not exist yet."""
 
     format: Literal["transvg", "grounding"]
+    """Format of the files, see above."""
+
     source: Literal["samples", "scenes", "packed-samples", "packed-scenes"] = "scenes"
     """Run of the dataset; the packed ones carry priors."""
 

@@ -64,6 +64,8 @@ class GeneratePriorsConfig(PresetConfig):
     """Draw at most so many prompts, to have a look before the long run."""
 
     priors_per_shard: int = 128
+    """Number of priors of a shard, the unit of work."""
+
     num_gpus: float = 0.0
     """GPUs of each worker that draws."""
 

@@ -37,6 +37,8 @@ class IngestConfig(AnnotationsConfig):
     """Go on with the images that are there; otherwise missing ones stop the run before it begins."""
 
     samples_per_shard: int = 500
+    """Number of samples of a shard, the unit of work."""
+
     executor: Executor = field(default_factory=ExecutorConfig)
 
     def __post_init__(self) -> None:

@@ -51,6 +51,8 @@ class InspectConfig(AnnotationsConfig):
     """Number of samples in ``samples.png``."""
 
     seed: int = 0
+    """Seed of the choice of samples in ``samples.png``."""
+
     output: UPath | None = None
     """Folder of the report; ``<data>/<dataset>/inspection`` by default."""
 

@@ -53,6 +53,8 @@ class PackConfig(DatasetConfig):
     """Folder of ``<split>_fea.pth``, a row for each row of TransVG's split files, instead of generated priors."""
 
     samples_per_shard: int = 500
+    """Number of samples of a shard, the unit of work."""
+
     executor: Executor = field(default_factory=ExecutorConfig)
 
     def __post_init__(self) -> None:

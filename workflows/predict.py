@@ -33,6 +33,7 @@ from pipeline import list_runs
 from shards.images import IMAGE_SUFFIXES
 from shards.sources.errors import format_value
 from shards.sources.json_lines import read_json_lines
+from trainer.files import check_checkpoint
 from workflows.cli.console import UserError, print_path, run
 from workflows.cli.paths import DATA, get_prior_store_path
 from workflows.priors.config import load_prior_config
@@ -59,7 +60,11 @@ class PredictConfig:
     """JSON lines with ``image``, a file below the folder ``--image``, and ``query``."""
 
     checkpoint: Path = Path("runs/miniature-both/best")
+    """Folder of a network that training has saved."""
+
     prior: PriorOrigin = "auto"
+    """Origin of the priors: ``auto``, ``cached`` or ``none``, see above."""
+
     maps: bool = False
     """Whether to save the verification score and each stage's attention and box: ``<image>.<number>.maps.png``."""
 
@@ -110,6 +115,7 @@ class PriorSource:
 def main(config: PredictConfig) -> None:
     """Print a JSON line for each image and query, and save the images with their boxes."""
     queries_by_image = read_queries(config)
+    check_checkpoint(config.checkpoint)
     from trainer.predict import Grounder
 
     grounder = Grounder.from_pretrained(config.checkpoint)
@@ -182,8 +188,10 @@ def list_images(path: Path) -> list[Path]:
     """Return the file, or the images of a folder by name.
 
     Raises:
-        UserError: the folder holds no image.
+        UserError: the path does not exist, or the folder holds no image.
     """
+    if not path.exists():
+        raise UserError(f"{path} does not exist; pass an image, or a folder of images, as --image")
     if not path.is_dir():
         return [path]
     result = sorted(one for one in path.iterdir() if one.suffix.lower() in IMAGE_SUFFIXES)

@@ -47,6 +47,7 @@ class GligenConfig:
     """Precision of the weights; ``auto`` is float16 on a CUDA GPU and float32 elsewhere. float64 is for comparisons."""
 
     device: str = "auto"
+    """Device of torch, or ``auto``: the first GPU, or the CPU without one."""
 
     def __post_init__(self) -> None:
         if self.image_size_px <= 0 or self.image_size_px % 8:

@@ -30,7 +30,11 @@ class LayoutConfig:
     """
 
     min_size: float = 0.08
+    """Minimum size of an object."""
+
     max_size: float = 0.42
+    """Maximum size of an object."""
+
     max_cover: float = 0.5
     """Maximum share of the image that the boxes cover together; many objects are smaller."""
 

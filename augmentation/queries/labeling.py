@@ -36,6 +36,7 @@ class LabelConfig:
     """Noise of box edges that queries must withstand, as a share of the box's size, in [0, 0.5)."""
 
     split: str = "train"
+    """Split of the scenes."""
 
     def __post_init__(self) -> None:
         if self.queries_per_relation_type < 1:

@@ -54,7 +54,10 @@ class RenderConfig:
     """
 
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """Precision of the weights; ``auto`` is float16 on a CUDA GPU and float32 elsewhere."""
+
     device: str = "auto"
+    """Device of torch, or ``auto``: the first GPU, or the CPU without one."""
 
     def __post_init__(self) -> None:
         if self.image_size_px <= 0 or self.image_size_px % 8:
@@ -78,11 +81,16 @@ class EncoderConfig:
     """Hub id or local folder of a CLIP, or of its vision tower with projection, which gives no CLIP score."""
 
     revision: str | None = None
+    """Branch, tag or commit on the hub; ignored for folders."""
+
     batch_size: int = 32
     """Number of images that are encoded at once."""
 
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "float32"
+    """Precision of the weights; ``auto`` is float16 on a CUDA GPU and float32 elsewhere."""
+
     device: str = "auto"
+    """Device of torch, or ``auto``: the first GPU, or the CPU without one."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:

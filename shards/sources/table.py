@@ -53,14 +53,26 @@ class Fields:
     """List of four numbers, or the names of four fields with commas between them: ``x1,y1,x2,y2``."""
 
     box_format: Literal["xyxy", "xywh"] = "xyxy"
+    """Meaning of the four numbers: two corners, or a corner, width and height."""
+
     one_based: bool = False
     """Boxes count pixels from 1 and, as xyxy, include the last one, as in MATLAB and Pascal VOC; off by default."""
 
     category: str = "category"
+    """Category of the target."""
+
     instances: str = "instances"
+    """Boxes of all objects of the category in the image, the target included."""
+
     split: str = "split"
+    """Split of the query."""
+
     id: str = "id"
+    """Name of the row."""
+
     size: str = "size"
+    """Width and height of the image."""
+
     annotation: str = "annotation"
     """COCO's annotation id of the target, by which all instances of the image are joined."""
 

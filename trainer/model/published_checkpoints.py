@@ -1,8 +1,8 @@
 """Import and export of checkpoints in the published layout (686 names, ``backbone.0.body.conv1.weight`` ...).
 
-python -m trainer.model.published_checkpoints import --source resvg.pth --folder grounder \\
+    python -m trainer.model.published_checkpoints import --source resvg.pth --folder grounder \\
         --tokenizer google-bert/bert-base-uncased
-python -m trainer.model.published_checkpoints export --folder grounder --destination resvg.pth
+    python -m trainer.model.published_checkpoints export --folder grounder --destination resvg.pth
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from trainer.command_line import format_text, get_program
 from trainer.data.config import ProcessorConfig
 from trainer.errors import TrainerError
 from trainer.model.config import NetworkConfig, make_published_config
@@ -134,7 +135,7 @@ def infer_published_config(state: Mapping[str, Tensor]) -> NetworkConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportConfig:
-    """Options of ``import``: a published checkpoint to a folder for ``Grounder.from_pretrained``."""
+    """Convert a published checkpoint to a folder for prediction."""
 
     source: Path
     """Checkpoint file (``.pth``) of ResVG or VLTVG with ResNet-50 and BERT-base."""
@@ -148,7 +149,7 @@ class ImportConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Options of ``export``: a trained folder to a ``.pth`` file of the published layout."""
+    """Convert a trained folder to a checkpoint of the published layout."""
 
     folder: Path
     """Folder that training has saved."""
@@ -189,7 +190,7 @@ def export_published(config: ExportConfig) -> None:
 def main() -> None:
     """Run the command line."""
     commands: dict[str, Callable[..., Any]] = {"import": ImportConfig, "export": ExportConfig}
-    config = tyro.extras.subcommand_cli_from_dict(commands, description=__doc__)
+    config = tyro.extras.subcommand_cli_from_dict(commands, description=format_text(__doc__ or ""), prog=get_program())
     try:
         import_published(config) if isinstance(config, ImportConfig) else export_published(config)
     except TrainerError as error:

@@ -19,6 +19,7 @@ from random import Random
 from typing import Literal
 
 from generation.priors.generator import PriorGenerator
+from trainer.files import check_checkpoint
 from workflows.app.answers import GroundingSession
 from workflows.cli.console import UserError, console, run
 from workflows.miniature.world.dataset import generate_refs, sample_scene
@@ -64,6 +65,7 @@ class AppConfig:
 
 def main(config: AppConfig) -> None:
     """Serve the page until interrupted."""
+    check_checkpoint(config.checkpoint)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         from workflows.app.page import build_page, serve

@@ -15,10 +15,11 @@ import tyro
 from rich.console import Console
 
 from pipeline import ExecutorConfig, Location, Preempted, write_atomic
+from trainer.command_line import parse_options
 
 Config = TypeVar("Config")
 
-Executor = Annotated[ExecutorConfig, tyro.conf.arg(name="")]
+Executor = Annotated[ExecutorConfig, tyro.conf.OmitArgPrefixes]
 """Executor options beside the command's own: ``--executor ray --workers 4``."""
 
 console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
@@ -63,9 +64,8 @@ def _parse_command_line(
 ) -> Config:
     """Parse the command line; the configuration checks its own values."""
     try:
-        if default is None:
-            return tyro.cli(config, description=description)
-        return tyro.cli(config, description=description, default=default(sys.argv[1:]))
+        arguments = sys.argv[1:]
+        return parse_options(config, arguments, description, default(arguments) if default else None)
     except ValueError as error:
         raise UserError(str(error)) from error
 

@@ -41,6 +41,8 @@ class GalleryConfig(DatasetConfig):
     """Evaluation to show if you pass no ``run``; ``runs/<dataset>-both/evaluation`` by default."""
 
     output: Path = Path("runs/gallery")
+    """Folder of the page, ``index.html``, and its images."""
+
     max_entries: int | None = None
     """Limit of entries per run."""
 

@@ -30,12 +30,20 @@ class MiniatureModelsConfig:
     """Number of captioned training images."""
 
     autoencoder_steps: int = 2_200
+    """Steps of the autoencoder."""
+
     clip_steps: int = 1_500
+    """Steps of CLIP, both towers together."""
+
     clip_sharpening_steps: int = 900
     """Steps of CLIP's vision tower alone, after ``clip_steps``."""
 
     unet_steps: int = 9_500
+    """Steps of Stable Diffusion's denoiser."""
+
     classifier_steps: int = 450
+    """Steps of the attribute classifier."""
+
     detector_steps: int = 4_500
     """Steps of the detector on world scenes, drawn and passed through the autoencoder."""
 
@@ -52,6 +60,7 @@ class MiniatureModelsConfig:
     """Number of single-object prompts of the evaluation."""
 
     threads: int = os.cpu_count() or 1
+    """Threads of torch; the default is the number of cores."""
 
 
 def main(config: MiniatureModelsConfig) -> None:

@@ -78,6 +78,8 @@ class StudyConfig:
     """Checkpoint of all networks' backbones; the default of ``make train`` by default."""
 
     output: Path = Path("runs/study")
+    """Folder of the networks and the results."""
+
     report: bool = False
     """Whether to report the finished networks only."""
 

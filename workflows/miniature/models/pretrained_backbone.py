@@ -27,10 +27,13 @@ class PretrainedVisualConfig:
     """Folder and length of the pretraining."""
 
     output: Path = Path("runs/miniature-backbone")
+    """Folder of the backbone and of its measured accuracy."""
+
     steps: int = 1500
     """Steps of 16 scenes each, at least 1; the default takes two minutes on two cores."""
 
     seed: int = 0
+    """Seed of the scenes and of the new layers."""
 
     def __post_init__(self) -> None:
         if self.steps < 1:

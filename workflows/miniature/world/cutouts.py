@@ -30,11 +30,16 @@ class MiniatureCutoutsConfig:
     """Folders and sizes of cut-outs and backgrounds."""
 
     cutouts: Path = Path("data/miniature/cutouts")
+    """Folder of the cut-outs."""
+
     backgrounds: Path = Path("data/miniature/backgrounds")
+    """Folder of the backgrounds."""
+
     extents_px: tuple[int, ...] = (28,)
     """Sizes of each object (geometric mean of width and height), one cut-out each."""
 
     background_px: tuple[int, int] = (112, 112)
+    """Width and height of the backgrounds, each at least 32."""
 
     def __post_init__(self) -> None:
         if not self.extents_px or min(self.extents_px) < 8 or min(self.background_px) < 32:

@@ -189,10 +189,13 @@ class WorldConfig:
     """Number of training scenes."""
 
     num_val: int = 250
+    """Number of validation scenes."""
+
     num_test: int = 400
     """Number of scenes in each of testA and testB."""
 
     seed: int = 7
+    """Seed of all scenes and queries."""
 
     def __post_init__(self) -> None:
         for name in ("num_train", "num_val", "num_test"):
