@@ -161,15 +161,13 @@ class PastedComposer(MapStage[Item, ComposedScene]):
         held_out: images that may be neither backgrounds nor sources of cut-outs.
     """
 
+    name = "compose"
+
     resources = Resources(num_cpus=1)
 
     def __init__(self, config: PastedConfig, held_out: HeldOut | None = None) -> None:
         self._config = config
         self._held_out = held_out or HeldOut()
-
-    @property
-    def name(self) -> str:
-        return "compose"
 
     def setup(self) -> None:
         self._cutouts = CutoutFolder(self._config.cutouts, self._held_out)

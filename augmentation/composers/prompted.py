@@ -17,15 +17,13 @@ class PromptedComposer(Stage[Item, ComposedScene]):
         num_gpus: GPUs of one worker.
     """
 
+    name = "compose"
+
     def __init__(self, config: RenderConfig, *, negative_prompt: str = "", num_gpus: float = 0.0) -> None:
         self._config = config
         self._negative_prompt = negative_prompt
         self.batch_size = config.batch_size
         self.resources = Resources(num_cpus=1, num_gpus=num_gpus)
-
-    @property
-    def name(self) -> str:
-        return "compose"
 
     def setup(self) -> None:
         from generation.models.text_to_image import Renderer

@@ -3,7 +3,7 @@
     Ordinal(base=Category(name="cup"), rank=2, side="right")                      # "second cup from the right"
     Nearest(base=Category(name="cup"), anchor=Category(name="ball"))              # "the cup closest to the ball"
 
-This module holds the operators, their JSON records and their mirror images;
+This module holds the operators and their JSON records;
 ``augmentation.relations.evaluator.evaluate_program`` evaluates a program on a scene.
 """
 
@@ -177,10 +177,6 @@ _NAMES = {operator: name for name, operator in _OPERATORS.items()}
 _PROGRAM_FIELDS = frozenset({"base", "anchor", "ends"})
 """Names of the fields that hold programs."""
 
-_MIRRORED: Mapping[str, str] = {"left": "right", "right": "left"}
-_MIRRORED_FIELDS = frozenset({"side", "region", "direction"})
-"""Names of the fields whose values a mirror swaps."""
-
 MAX_NESTING = 16
 """Maximum nesting of operators in a record."""
 
@@ -219,14 +215,3 @@ def _parse_record(record: Any, depth: int) -> Program:
     for part in _PROGRAM_FIELDS & expected:
         values[part] = _parse_record(values[part], depth - 1)
     return cast(Program, operator(**values))
-
-
-def flip(program: Program) -> Program:
-    """Return the program that selects in the mirrored scene what ``program`` selects in the scene."""
-    values = {field.name: getattr(program, field.name) for field in fields(program)}
-    for name, value in values.items():
-        if name in _PROGRAM_FIELDS:
-            values[name] = flip(value)
-        elif name in _MIRRORED_FIELDS:
-            values[name] = _MIRRORED.get(value, value)
-    return type(program)(**values)

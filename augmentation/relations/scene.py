@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from shards.boxes import Box, validate_box
 
@@ -49,13 +49,3 @@ class Scene:
     def __post_init__(self) -> None:
         for i, obj in enumerate(self.objects):
             validate_box(obj.box_xyxy, self.width, self.height, f"object {i} ({obj.category})")
-
-
-def flip_scene(scene: Scene) -> Scene:
-    """Return the mirror image of a scene, left and right swapped; objects keep their indices."""
-    flipped = (
-        replace(obj, box_xyxy=(scene.width - x2, y1, scene.width - x1, y2))
-        for obj in scene.objects
-        for x1, y1, x2, y2 in [obj.box_xyxy]
-    )
-    return replace(scene, objects=tuple(flipped))

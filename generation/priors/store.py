@@ -313,18 +313,6 @@ class PriorStore:
             members={name: self._read_content(row["file"], span) for name, span in spans.items()},
         )
 
-    def check_dim(self, dim: int) -> None:
-        """Refuse a network that reads features of another length.
-
-        Raises:
-            GenerationError: naming both lengths.
-        """
-        if dim != self.dim:
-            raise GenerationError(
-                f"the store's features have {self.dim} values ({self.encoder}), the network reads {dim}; "
-                f"set its prior size to {self.dim}, or encode with another model"
-            )
-
     def _check_encoder(self) -> tuple[str, int]:
         """Return the encoder of all runs, and the length of its features."""
         query = "SELECT encoder, min(file) AS file FROM priors GROUP BY encoder ORDER BY min(file)"

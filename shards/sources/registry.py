@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from shards.sources.errors import SourceError, format_value
 from shards.sources.flickr30k import read_flickr30k
@@ -23,7 +23,6 @@ from shards.sources.table import Fields, read_table
 from shards.sources.transvg import read_transvg
 
 AnnotationFormat = Literal["refer", "transvg", "flickr30k", "referit", "grounding", "odvg", "table"]
-FORMATS: tuple[AnnotationFormat, ...] = get_args(AnnotationFormat)
 FORMATS_WITH_INSTANCES = ("refer", "transvg", "grounding", "table")
 """Formats that name the annotations of COCO, by which all instances of an image are joined."""
 

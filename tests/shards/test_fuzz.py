@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ from shards.errors import SchemaError
 from shards.images import ImageError, read_image, read_upright_size
 from shards.sources.errors import SourceError
 from shards.sources.features import read_features
-from shards.sources.registry import FORMATS, read_annotations
+from shards.sources.registry import AnnotationFormat, read_annotations
 from shards.sources.sample import SourceSample
 from shards.sources.validation import validate_samples
 from shards.tar import iterate_members
@@ -110,7 +110,7 @@ def mutated(data: st.DataObject, path: Path, content: bytes) -> bytes:
 
 
 def test_every_format_is_fuzzed() -> None:
-    assert {format for format, _ in SOUND.values()} == set(FORMATS)
+    assert {format for format, _ in SOUND.values()} == set(get_args(AnnotationFormat))
 
 
 @pytest.mark.parametrize("name", SOUND)

@@ -49,9 +49,7 @@ def find_query_combinations(reader: SampleReader, world: WorldConfig) -> dict[st
 class OracleStage(Stage[Item, Prior]):
     """Stage that draws and encodes combinations of category, color and pattern; payload: ``combination``."""
 
-    @property
-    def name(self) -> str:
-        return "render"
+    name = "render"
 
     def __init__(self, encoder: EncoderConfig) -> None:
         self._config = encoder

@@ -43,9 +43,7 @@ class ReadSceneStage(MapStage[Item, ComposedScene]):
 class PseudoQStage(MapStage[DetectedScene, Sample]):
     """Stage that labels scenes by the rules of Pseudo-Q, ambiguous queries included."""
 
-    @property
-    def name(self) -> str:
-        return "label"
+    name = "label"
 
     def process_item(self, item: DetectedScene) -> Sample | Rejected:
         scene = build_scene(item, SceneFilterConfig().min_requested_iou)

@@ -26,12 +26,12 @@ from augmentation.relations.programs import (
     Region,
     Superlative,
     WithAttribute,
-    flip,
     to_json,
 )
 from augmentation.relations.scene import Scene, SceneObject
 from augmentation.relations.types import get_relation_type
 from generation.parsing.lexicon import LOCATION_WORDS
+from tests.augmentation.mirror import flip
 
 STYLES: tuple[Style, ...] = get_args(Style)
 

@@ -29,10 +29,10 @@ from augmentation.relations.programs import (
     Region,
     Superlative,
     WithAttribute,
-    flip,
     to_json,
 )
-from augmentation.relations.scene import Scene, SceneObject, flip_scene
+from augmentation.relations.scene import Scene, SceneObject
+from tests.augmentation.mirror import flip, flip_scene
 
 CUP = Category(name="cup")
 

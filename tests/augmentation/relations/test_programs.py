@@ -13,11 +13,11 @@ from augmentation.relations.programs import (
     Ordinal,
     Region,
     WithAttribute,
-    flip,
     from_json,
     to_json,
 )
-from augmentation.relations.scene import Scene, SceneObject, flip_scene
+from augmentation.relations.scene import Scene, SceneObject
+from tests.augmentation.mirror import flip, flip_scene
 
 CUP = Category(name="cup")
 

@@ -152,13 +152,6 @@ def test_a_missing_prior_is_named(root: Path) -> None:
         PriorStore.open(root).features(["0000"])
 
 
-def test_a_feature_length_that_the_network_does_not_read_is_refused(root: Path) -> None:
-    store = PriorStore.open(root)
-    store.check_dim(DIM)
-    with pytest.raises(GenerationError, match=r"have 12 values .* reads 512"):
-        store.check_dim(512)
-
-
 def test_two_encoders_do_not_mix(root: Path, prior_config: PriorConfig, checkpoints: Path, tmp_path: Path) -> None:
     other = tmp_path / "clip"
     shutil.copytree(checkpoints / "clip", other)
