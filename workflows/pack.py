@@ -19,10 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from upath import UPath
-
 from generation.priors.config import compute_encoder_fingerprint
-from pipeline import ExecutorConfig, Item, Job, PlanRow, Sink, Stage, list_runs, open_database, open_plan, remove_run
+from pipeline import ExecutorConfig, Item, Job, PlanRow, Stage, list_runs, open_database, open_plan, remove_run
 from shards.sidecar import SidecarSink, describe_samples
 from shards.writer import SampleSink
 from workflows.cli.console import Executor, UserError, console, print_path, run
@@ -95,21 +93,11 @@ def pack(config: PackConfig, source: QuerySource) -> None:
             "missing_priors": count_missing(database),  # pack again once they are there
         }
         if config.self_contained:
-            rows = (
-                PlanRow(
-                    key=sample.key,
-                    payload={
-                        "number": sample.number,
-                        "prior_ids": {q.query_id: q.prior_id or f"query {q.query_id}" for q in sample.queries},
-                    },
-                    group=sample.split,
-                )
-                for sample in iterate_joined(database)
-            )
-            _run_pack_job(config, source, samples, rows, JoinStage(samples, store), SampleSink(), made_of)
+            rows = map(make_join_row, iterate_joined(database))
+            _run_pack_job(config, source, rows, JoinStage(samples, store), made_of)
         else:
-            rows = (make_gather_row(sample) for sample in iterate_joined(database))
-            _run_pack_job(config, source, samples, rows, GatherStage(store), SidecarSink(), made_of)
+            rows = map(make_gather_row, iterate_joined(database))
+            _run_pack_job(config, source, rows, GatherStage(store), made_of)
 
 
 def pack_published(config: PackConfig, features: Path) -> None:
@@ -141,8 +129,13 @@ def pack_published(config: PackConfig, features: Path) -> None:
             for sample in iterate_joined(database)
         )
         made_of = {"features": published.compute_fingerprint()}
-        stage = GatherPublishedStage(published)
-        _run_pack_job(config, "samples", paths.samples, rows, stage, SidecarSink(), made_of)
+        _run_pack_job(config, "samples", rows, GatherPublishedStage(published), made_of)
+
+
+def make_join_row(sample: JoinedSample) -> PlanRow:
+    """Return the row of ``JoinStage`` for a sample."""
+    prior_ids = {query.query_id: query.prior_id or f"query {query.query_id}" for query in sample.queries}
+    return PlanRow(key=sample.key, payload={"number": sample.number, "prior_ids": prior_ids}, group=sample.split)
 
 
 def make_gather_row(sample: JoinedSample) -> PlanRow:
@@ -157,15 +150,10 @@ def make_gather_row(sample: JoinedSample) -> PlanRow:
 
 
 def _run_pack_job(
-    config: PackConfig,
-    source: QuerySource,
-    samples: UPath,
-    rows: Iterator[PlanRow],
-    stage: Stage[Item, Any],
-    sink: Sink[Any],
-    made_of: dict[str, Any],
+    config: PackConfig, source: QuerySource, rows: Iterator[PlanRow], stage: Stage[Item, Any], made_of: dict[str, Any]
 ) -> None:
     """Write one packed run. One that was made of other samples or priors is replaced, since it can be made again."""
+    paths, samples = config.paths, getattr(config.paths, source)
     sources = {"samples": open_plan(samples).plan_hash} if config.self_contained else describe_samples(samples)
     job = Job(
         name=f"pack-{source}",
@@ -173,9 +161,8 @@ def _run_pack_job(
         inputs=lambda: rows,
         items_per_shard=config.samples_per_shard,
         stages=[stage],
-        sink=sink,
+        sink=SampleSink() if config.self_contained else SidecarSink(),
     )
-    paths = config.paths
     output = paths.get_self_contained_run(source) if config.self_contained else paths.get_packed_run(source)
     if list_runs(output) and open_plan(output).settings.fingerprint != json.loads(json.dumps(job.fingerprint)):
         console.print(f"{output} was packed from other samples or priors; it is packed again")

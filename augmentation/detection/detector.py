@@ -7,7 +7,7 @@ Grounding DINO) is prompted with them. The checkpoint's configuration decides wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from transformers import (
@@ -31,17 +31,6 @@ from shards.boxes import Box, compute_area_px, iou
 
 _COCO_NAMES = {words.label: name for name, words in COCO_CATEGORIES.items() if words.label}
 """COCO's names by the labels of Pascal VOC, YOLO and RT-DETR that differ from them."""
-
-
-class _Model(Protocol):
-    """Interface of both kinds of checkpoints."""
-
-    @property
-    def names(self) -> list[str]:
-        """Return the categories that the model can detect, by our names."""
-
-    def detect(self, images: Sequence[RgbImage], min_score: float) -> list[list[RawDetection]]:
-        """Detect boxes in each image with a category and at least this score, in any order."""
 
 
 class Detector:
@@ -88,7 +77,7 @@ class Detector:
         return remove_duplicates(detections, self._config.nms_iou)
 
 
-def _load_model(config: DetectorConfig, categories: Sequence[str]) -> _Model:
+def _load_model(config: DetectorConfig, categories: Sequence[str]) -> ZeroShotModel | _ModelWithClasses:
     model_config = AutoConfig.from_pretrained(config.checkpoint, revision=config.revision)
     device = resolve_device(config.device)
     if type(model_config) in MODEL_FOR_ZERO_SHOT_OBJECT_DETECTION_MAPPING:

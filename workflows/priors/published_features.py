@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -37,14 +35,6 @@ def count_rows(queries: UPath, dataset: str) -> dict[str, int]:
     }
 
 
-@dataclass(frozen=True, kw_only=True)
-class _FeatureFile:
-    """One split's."""
-
-    path: Path
-    sha256: str
-
-
 class PublishedFeatures:
     """The feature files of some splits.
 
@@ -59,8 +49,9 @@ class PublishedFeatures:
 
     def __init__(self, folder: Path, dataset: str, num_rows: Mapping[str, int]) -> None:
         self.dataset = dataset
-        self._files: dict[str, _FeatureFile] = {}
-        dims: Counter[int] = Counter()
+        self._paths: dict[str, Path] = {}
+        self._sha256: dict[str, str] = {}
+        dims: set[int] = set()
         for split, count in num_rows.items():
             path = folder / f"{split}_fea.pth"
             features = read_features(path)
@@ -69,19 +60,19 @@ class PublishedFeatures:
                     f"{path} has {len(features):,} rows, split {split} of {dataset} has {count:,} queries; "
                     "features are bound row by row, so that only those of the same split file fit"
                 )
-            self._files[split] = _FeatureFile(path=path, sha256=compute_sha256(path))
-            dims[features.shape[1]] += 1
+            self._paths[split], self._sha256[split] = path, compute_sha256(path)
+            dims.add(features.shape[1])
         if len(dims) > 1:
             raise SourceError(f"the files in {folder} have {sorted(dims)} features a row; take those of one encoder")
 
     def compute_fingerprint(self) -> str:
         """Hash the contents of the files."""
-        return " ".join(f"{split}:{file.sha256[:16]}" for split, file in sorted(self._files.items()))
+        return " ".join(f"{split}:{sha256[:16]}" for split, sha256 in sorted(self._sha256.items()))
 
     def get_feature(self, query: str, split: str) -> tuple[str, npt.NDArray[np.float16]]:
         """(prior id, feature) of a query."""
         row = int(query.removeprefix(make_query_id(self.dataset, split, 0)[:-1]))
-        return f"{self._files[split].sha256[:32]}-{row}", _load_features(self._files[split].path)[row]
+        return f"{self._sha256[split][:32]}-{row}", _load_features(self._paths[split])[row]
 
 
 _load_features = cache(read_features)
