@@ -11,11 +11,15 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
+from upath import UPath
 
+from tests.workflows.transvg_rows import HERE, ROWS
 from trainer.data.config import ProcessorConfig
 from trainer.data.processor import Processor, load_tokenizer
 from trainer.model.config import make_miniature_config
 from trainer.model.network import GroundingNetwork
+from workflows import ingest
 from workflows.miniature import WEIGHTS
 
 
@@ -58,3 +62,23 @@ def page(browser: Any) -> Iterator[Any]:
 
 def _is_outside(url: str) -> bool:
     return not url.startswith(("file:", "data:", "blob:http://127.0.0.1:", "http://127.0.0.1:"))
+
+
+@pytest.fixture
+def transvg(tmp_path: Path) -> Path:
+    """Two images with three rows, ingested as data set unc."""
+    for name in ("a", "b"):
+        Image.new("RGB", (10, 8), "red").save(tmp_path / f"{name}.png")
+    torch.save(ROWS, tmp_path / "unc_val.pth")
+    ingest.main(
+        ingest.IngestConfig(
+            dataset="unc",
+            format="transvg",
+            split_by="unc",
+            annotations=UPath(tmp_path),
+            images=UPath(tmp_path),
+            data=UPath(tmp_path / "data"),
+            executor=HERE,
+        )
+    )
+    return tmp_path

@@ -10,28 +10,11 @@ from PIL import Image
 from upath import UPath
 
 from shards.reader import SampleReader
+from tests.workflows.toy_predictions import make_prediction
 from trainer.evaluate import write_predictions
 from trainer.evaluation.metrics import PredictionRecord
 from workflows import compare, evaluate, ingest
 from workflows.miniature.world.dataset import WorldConfig, write_dataset
-
-
-def _answer(number: int, iou: float, **changes: object) -> PredictionRecord:
-    values: dict[str, object] = {
-        "key": f"image-{number // 2}",
-        "query_id": str(number),
-        "text": "left cup",
-        "split": "val",
-        "source": "toy",
-        "num_distractors": 1,
-        "category": "cup",
-        "target_share": 0.03,
-        "box_xyxy": (0.0, 0.0, 9.0, 9.0),
-        "target_xyxy": (0.0, 0.0, 10.0, 10.0),
-        "iou": iou,
-        "any_iou": iou,
-    }
-    return PredictionRecord(**{**values, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +29,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> UPath:
 
 def _answers(samples: UPath, iou: float) -> Sequence[PredictionRecord]:
     return [
-        _answer(0, iou, key=sample.key, query_id=query.query_id, text=query.text, target_xyxy=query.box_xyxy)
+        make_prediction(0, iou, key=sample.key, query_id=query.query_id, text=query.text, target_xyxy=query.box_xyxy)
         for sample in SampleReader(samples, "val")
         for query in sample.queries
     ]

@@ -6,52 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from upath import UPath
 
-from pipeline import ExecutorConfig
 from shards.reader import SampleReader
 from shards.sources.features import read_features
 from shards.sources.grounding import read_grounding
 from shards.sources.transvg import read_transvg
 from shards.sources.validation import validate_samples
-from workflows import export, ingest, pack
+from tests.workflows.transvg_rows import pack_features
+from workflows import export
 from workflows.cli.console import UserError
-
-HERE = ExecutorConfig(isolate=False)
-
-
-ROWS = [
-    ("a.png", "1.pth", [0, 0, 4, 4], "left cup", []),
-    ("b.png", "2.pth", [1, 1, 5, 5], " ?! ", []),  # no words: the query is left out, its row still counts
-    ("a.png", "3.pth", [5.5, 0, 3, 4], "right cup", []),
-]
-
-
-@pytest.fixture
-def transvg(tmp_path: Path) -> Path:
-    """Two images with three rows, ingested as data set unc."""
-    for name in ("a", "b"):
-        Image.new("RGB", (10, 8), "red").save(tmp_path / f"{name}.png")
-    torch.save(ROWS, tmp_path / "unc_val.pth")
-    ingest.main(
-        ingest.IngestConfig(
-            dataset="unc",
-            format="transvg",
-            split_by="unc",
-            annotations=UPath(tmp_path),
-            images=UPath(tmp_path),
-            data=UPath(tmp_path / "data"),
-            executor=HERE,
-        )
-    )
-    return tmp_path
-
-
-def _pack(folder: Path, features: Path) -> SampleReader:
-    data = UPath(folder / "data")
-    pack.main(pack.PackConfig(dataset="unc", features=features, data=data, executor=HERE))
-    return SampleReader(data / "unc" / "packed-samples")
 
 
 def _export(folder: Path, **options: object) -> Path:
@@ -63,7 +27,7 @@ def _export(folder: Path, **options: object) -> Path:
 
 def test_samples_come_back_from_transvg_files_with_their_features(transvg: Path) -> None:
     torch.save(torch.arange(12.0).reshape(3, 4), transvg / "val_fea.pth")
-    (packed,) = _pack(transvg, transvg)
+    (packed,) = pack_features(transvg, transvg)
     output = _export(transvg, format="transvg", source="packed-samples")
     (back,) = validate_samples(read_transvg(output, "unc", "unc"), output / "images").samples
     assert [(q.text, q.box_xyxy) for q in back.queries] == [(q.text, q.box_xyxy) for q in packed.queries]

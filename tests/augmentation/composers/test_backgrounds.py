@@ -3,63 +3,22 @@
 from __future__ import annotations
 
 import json
-import pickle
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 from PIL import Image
 
 from augmentation.composers.backgrounds import crop_to_cover, is_gray
-from augmentation.composers.blending import BlendConfig
-from augmentation.composers.composed import ComposedScene
 from augmentation.composers.held_out import HeldOut
 from augmentation.composers.pasted import (
-    PastedComposer,
     PastedConfig,
     check_pasted,
 )
 from augmentation.errors import AugmentationError
-from augmentation.planning.scene_spec import SceneSpec
-from augmentation.planning.vocabulary import VocabularyConfig
-from pipeline import Item, Rejected
-
-PLAIN = BlendConfig(feather_px=0, lighting=0, cast=0, shadow=0, max_contrast=1)
-
-
-COLORS = {"red": (220, 30, 30), "blue": (30, 60, 220), "green": (30, 200, 60)}
-
-
-VOCABULARY = VocabularyConfig(categories={"cup": "cups", "ball": "balls"})
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> PastedConfig:
-    """Three cups of known colors, a ball, and four backgrounds, all of one color."""
-    for folder in ("cutouts/cup", "cutouts/ball", "backgrounds"):
-        (tmp_path / folder).mkdir(parents=True)
-    for color, rgb in COLORS.items():
-        Image.new("RGBA", (60, 60), (*rgb, 255)).save(tmp_path / f"cutouts/cup/color={color}_0001.png")
-    Image.new("RGBA", (60, 40), (250, 250, 40, 255)).save(tmp_path / "cutouts/ball/0001.png")
-    for number in range(4):
-        Image.new("RGB", (200, 150), (120, 160, 200 + number)).save(tmp_path / f"backgrounds/{number:012d}.jpg")
-    return PastedConfig(
-        cutouts=tmp_path / "cutouts", backgrounds=tmp_path / "backgrounds", sizes_px=((160, 120),), blend=PLAIN
-    )
-
-
-def _item(seed: int = 1, **changes: Any) -> Item:
-    values: dict[str, Any] = {"category": "cup", "count": 3, "attributes": {}, "prompt": "three cups", **changes}
-    spec = SceneSpec(key=f"scene-{seed}", **values)
-    return Item(key=spec.key, seed=seed, payload=spec.to_payload())
-
-
-def _composed(config: PastedConfig, *items: Item, held_out: HeldOut | None = None) -> list[ComposedScene | Rejected]:
-    stage: PastedComposer = pickle.loads(pickle.dumps(PastedComposer(config, held_out)))
-    stage.setup()
-    return stage.process(list(items))
+from pipeline import Rejected
+from tests.augmentation.composers.pasted_examples import VOCABULARY, compose, make_item
 
 
 def test_close_ups_are_no_backgrounds(config: PastedConfig, tmp_path: Path) -> None:
@@ -88,7 +47,7 @@ def test_grey_photographs_are_no_backgrounds(config: PastedConfig) -> None:
     assert is_gray(Image.new("L", (9, 9), 100).convert("RGB")) and not is_gray(Image.new("RGB", (9, 9), (90, 100, 99)))
     for path in config.backgrounds.iterdir():
         Image.new("L", (200, 150), 90).save(path)
-    (rejected,) = _composed(config, _item())
+    (rejected,) = compose(config, make_item())
     assert isinstance(rejected, Rejected) and rejected.reason == "no_background"
 
 

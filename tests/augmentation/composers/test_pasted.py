@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -13,12 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from augmentation.composers.blending import BlendConfig
 from augmentation.composers.composed import ComposedScene
 from augmentation.composers.cutouts import CutoutFolder
 from augmentation.composers.held_out import HeldOut
 from augmentation.composers.pasted import (
-    PastedComposer,
     PastedConfig,
     check_pasted,
     choose_cutouts,
@@ -28,51 +25,17 @@ from augmentation.errors import AugmentationError
 from augmentation.planning.scene_spec import SceneSpec
 from augmentation.planning.vocabulary import VocabularyConfig
 from pipeline import Item, Rejected
-
-PLAIN = BlendConfig(feather_px=0, lighting=0, cast=0, shadow=0, max_contrast=1)
-
-
-COLORS = {"red": (220, 30, 30), "blue": (30, 60, 220), "green": (30, 200, 60)}
-
-
-VOCABULARY = VocabularyConfig(categories={"cup": "cups", "ball": "balls"})
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> PastedConfig:
-    """Three cups of known colors, a ball, and four backgrounds, all of one color."""
-    for folder in ("cutouts/cup", "cutouts/ball", "backgrounds"):
-        (tmp_path / folder).mkdir(parents=True)
-    for color, rgb in COLORS.items():
-        Image.new("RGBA", (60, 60), (*rgb, 255)).save(tmp_path / f"cutouts/cup/color={color}_0001.png")
-    Image.new("RGBA", (60, 40), (250, 250, 40, 255)).save(tmp_path / "cutouts/ball/0001.png")
-    for number in range(4):
-        Image.new("RGB", (200, 150), (120, 160, 200 + number)).save(tmp_path / f"backgrounds/{number:012d}.jpg")
-    return PastedConfig(
-        cutouts=tmp_path / "cutouts", backgrounds=tmp_path / "backgrounds", sizes_px=((160, 120),), blend=PLAIN
-    )
-
-
-def _item(seed: int = 1, **changes: Any) -> Item:
-    values: dict[str, Any] = {"category": "cup", "count": 3, "attributes": {}, "prompt": "three cups", **changes}
-    spec = SceneSpec(key=f"scene-{seed}", **values)
-    return Item(key=spec.key, seed=seed, payload=spec.to_payload())
-
-
-def _composed(config: PastedConfig, *items: Item, held_out: HeldOut | None = None) -> list[ComposedScene | Rejected]:
-    stage: PastedComposer = pickle.loads(pickle.dumps(PastedComposer(config, held_out)))
-    stage.setup()
-    return stage.process(list(items))
+from tests.augmentation.composers.pasted_examples import COLORS, VOCABULARY, compose, make_item
 
 
 def _one(config: PastedConfig, item: Item) -> ComposedScene:
-    (composed,) = _composed(config, item)
+    (composed,) = compose(config, item)
     assert isinstance(composed, ComposedScene), composed
     return composed
 
 
 def test_a_scene_says_what_was_put_where(config: PastedConfig) -> None:
-    composed = _one(config, _item(clutter=("ball",), arrangement="row"))
+    composed = _one(config, make_item(clutter=("ball",), arrangement="row"))
     assert (composed.key, composed.seed, composed.composer) == ("scene-1", 1, "pasted")
     assert composed.image.shape == (120, 160, 3)
     assert sorted(one.category for one in composed.requested) == ["ball", "cup", "cup", "cup"]
@@ -83,7 +46,7 @@ def test_a_scene_says_what_was_put_where(config: PastedConfig) -> None:
 def test_boxes_are_those_of_the_pixels_that_are_to_be_seen(config: PastedConfig, arrangement: str) -> None:
     """Each cup has its own color, so its box can be measured in the image."""
     for seed in range(4):
-        composed = _one(config, _item(seed, arrangement=arrangement))
+        composed = _one(config, make_item(seed, arrangement=arrangement))
         for one in composed.requested:
             seen = (composed.image == COLORS[one.attributes["color"]]).all(2)
             rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
@@ -91,18 +54,20 @@ def test_boxes_are_those_of_the_pixels_that_are_to_be_seen(config: PastedConfig,
 
 
 def test_the_same_item_gives_the_same_bytes_whatever_comes_before(config: PastedConfig) -> None:
-    items = [_item(seed, arrangement=arrangement) for seed, arrangement in enumerate(("scatter", "depth", "grid"))]
-    together, alone = _composed(config, *items), [_composed(config, item)[0] for item in reversed(items)][::-1]
+    items = [make_item(seed, arrangement=arrangement) for seed, arrangement in enumerate(("scatter", "depth", "grid"))]
+    together, alone = compose(config, *items), [compose(config, item)[0] for item in reversed(items)][::-1]
     for one, two in zip(together, alone, strict=True):
         assert isinstance(one, ComposedScene) and isinstance(two, ComposedScene)
         assert one.requested == two.requested and one.image.tobytes() == two.image.tobytes()
-    other = _one(config, _item(99, arrangement="scatter"))
+    other = _one(config, make_item(99, arrangement="scatter"))
     assert other.image.tobytes() != together[0].image.tobytes()  # type: ignore[union-attr]
 
 
 def test_identical_things_are_one_cutout_of_one_size(config: PastedConfig) -> None:
     for arrangement in ("scatter", "row", "grid"):
-        composed = _one(replace(config, min_visible_share=1.0), _item(count=4, identical=True, arrangement=arrangement))
+        composed = _one(
+            replace(config, min_visible_share=1.0), make_item(count=4, identical=True, arrangement=arrangement)
+        )
         assert len({one.attributes["color"] for one in composed.requested}) == 1
         widths = [one.box_xyxy[2] - one.box_xyxy[0] for one in composed.requested]
         assert max(widths) - min(widths) <= 1  # boxes are rounded to pixels
@@ -118,10 +83,10 @@ def test_backgrounds_that_hold_the_category_are_not_drawn(config: PastedConfig, 
     """Images 0 and 1 show a cup, 2 a ball, 3 is not in the file, so only 2 is fit for cups alone."""
     instances = _instances(tmp_path, {0: "cup", 1: "cup", 2: "ball"})
     with_file = replace(config, instances=instances)
-    for composed in _composed(with_file, *map(_item, range(6))):
+    for composed in compose(with_file, *map(make_item, range(6))):
         assert isinstance(composed, ComposedScene)
         assert composed.image[0, 0].tolist() == pytest.approx([120, 160, 202], abs=2)
-    (rejected,) = _composed(with_file, _item(clutter=("ball",)))
+    (rejected,) = compose(with_file, make_item(clutter=("ball",)))
     assert isinstance(rejected, Rejected)
     assert (rejected.reason, rejected.detail) == ("no_background", "all hold one of ball, cup")
     assert check_pasted(with_file, VOCABULARY, HeldOut()).excluded == {"not_in_instances": 1}
@@ -179,7 +144,7 @@ def test_held_out_photographs_are_no_backgrounds_by_name_or_by_content(config: P
     )
     inputs = check_pasted(config, VOCABULARY, held_out)
     assert (inputs.backgrounds, inputs.excluded) == (2, {"held_out_name": 1, "held_out_content": 1})
-    for composed in _composed(config, *map(_item, range(8)), held_out=held_out):
+    for composed in compose(config, *map(make_item, range(8)), held_out=held_out):
         assert isinstance(composed, ComposedScene)
     everything = HeldOut.from_images(names=[f"{number:012d}" for number in range(4)])
     with pytest.raises(AugmentationError, match=r"may be used \(4 held_out_name\); give images of no validation"):
@@ -189,19 +154,19 @@ def test_held_out_photographs_are_no_backgrounds_by_name_or_by_content(config: P
 def test_a_broken_cutout_or_background_is_named_in_a_counted_rejection(config: PastedConfig) -> None:
     ball = config.cutouts / "ball" / "0001.png"
     ball.write_bytes(ball.read_bytes()[:40])
-    rejected, composed = _composed(config, _item(1, category="ball", count=2), _item(2))
+    rejected, composed = compose(config, make_item(1, category="ball", count=2), make_item(2))
     assert isinstance(rejected, Rejected) and isinstance(composed, ComposedScene)
     assert rejected.reason == "unreadable_cutout" and str(ball) in rejected.detail
     for path in config.backgrounds.iterdir():
         path.write_bytes(b"no image")
-    (rejected,) = _composed(config, _item(1))
+    (rejected,) = compose(config, make_item(1))
     assert isinstance(rejected, Rejected)
     assert rejected.reason == "unreadable_background" and str(config.backgrounds) in rejected.detail
 
 
 def test_a_scene_that_does_not_fit_is_counted(config: PastedConfig) -> None:
     Image.new("RGBA", (800, 40), (200, 30, 30, 255)).save(config.cutouts / "ball" / "0001.png")
-    (rejected,) = _composed(config, _item(category="ball", count=8, arrangement="row"))
+    (rejected,) = compose(config, make_item(category="ball", count=8, arrangement="row"))
     assert isinstance(rejected, Rejected)
     assert (rejected.reason, rejected.detail) == ("does_not_fit", "8 ball and 0 more as row on (160, 120)")
 
@@ -209,7 +174,7 @@ def test_a_scene_that_does_not_fit_is_counted(config: PastedConfig) -> None:
 def test_a_cutout_is_not_blown_up_beyond_the_limit(config: PastedConfig) -> None:
     for path in (config.cutouts / "cup").iterdir():
         Image.open(path).resize((20, 20)).save(path)
-    composed = _one(config, _item(count=2, arrangement="row"))
+    composed = _one(config, make_item(count=2, arrangement="row"))
     assert max(one.box_xyxy[2] - one.box_xyxy[0] for one in composed.requested) <= 30
 
 

@@ -4,28 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from trainer.evaluation.metrics import PredictionRecord
+from tests.workflows.toy_predictions import make_prediction
 from workflows.cli.console import UserError
 from workflows.reports.accuracy import build_report, compare_evaluations, find_word_kinds
 from workflows.reports.accuracy_tables import format_report
-
-
-def _answer(number: int, iou: float, **changes: object) -> PredictionRecord:
-    values: dict[str, object] = {
-        "key": f"image-{number // 2}",
-        "query_id": str(number),
-        "text": "left cup",
-        "split": "val",
-        "source": "toy",
-        "num_distractors": 1,
-        "category": "cup",
-        "target_share": 0.03,
-        "box_xyxy": (0.0, 0.0, 9.0, 9.0),
-        "target_xyxy": (0.0, 0.0, 10.0, 10.0),
-        "iou": iou,
-        "any_iou": iou,
-    }
-    return PredictionRecord(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def test_queries_are_told_apart_by_what_they_speak_of() -> None:
@@ -43,10 +25,12 @@ def test_queries_are_told_apart_by_what_they_speak_of() -> None:
 
 def test_a_report_has_accuracy_by_each_grouping() -> None:
     answers = [
-        _answer(0, 0.9),
-        _answer(1, 0.2, text="red cup", num_distractors=3, target_share=0.3),
-        _answer(2, 0.8, text="the big red cup that is next to the green dog", num_distractors=None, category=""),
-        _answer(3, 0.6, split="test"),
+        make_prediction(0, 0.9),
+        make_prediction(1, 0.2, text="red cup", num_distractors=3, target_share=0.3),
+        make_prediction(
+            2, 0.8, text="the big red cup that is next to the green dog", num_distractors=None, category=""
+        ),
+        make_prediction(3, 0.6, split="test"),
     ]
     report = build_report(answers)
     val = report["val"]
@@ -67,13 +51,13 @@ def test_a_report_has_accuracy_by_each_grouping() -> None:
 
 
 def test_queries_of_several_things_are_scored_by_both_protocols() -> None:
-    report = build_report([_answer(0, 0.3, any_iou=0.9), _answer(1, 0.7)])["val"]
+    report = build_report([make_prediction(0, 0.3, any_iou=0.9), make_prediction(1, 0.7)])["val"]
     assert report["accuracy"]["0.50"] == 0.5 and report["any_box"]["accuracy"]["0.50"] == 1
 
 
 def test_ways_of_giving_priors_are_compared_on_the_same_queries() -> None:
-    true = [_answer(i, 0.9) for i in range(40)]
-    without = [_answer(i, 0.9 if i % 4 else 0.1, priors="none") for i in range(40)]
+    true = [make_prediction(i, 0.9) for i in range(40)]
+    without = [make_prediction(i, 0.9 if i % 4 else 0.1, priors="none") for i in range(40)]
     report = build_report([*true, *without])
     gain = report["val"]["other_priors"]["none"]["difference"]["0.50"]
     assert gain["mean"] == pytest.approx(0.25) and 0 < gain["low"] < 0.25 < gain["high"]
@@ -81,7 +65,7 @@ def test_ways_of_giving_priors_are_compared_on_the_same_queries() -> None:
 
 
 def test_two_runs_are_compared_by_distractors_too() -> None:
-    first = [_answer(i, 0.9, num_distractors=i % 2) for i in range(20)]
+    first = [make_prediction(i, 0.9, num_distractors=i % 2) for i in range(20)]
     second = [replace(one, iou=0.1 if one.num_distractors else 0.9) for one in first]
     found = compare_evaluations(first, second)["val"]
     assert found["difference"]["0.50"]["mean"] == pytest.approx(0.5)

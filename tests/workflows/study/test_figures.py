@@ -1,35 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from trainer.evaluation.metrics import PredictionRecord
+from tests.workflows.study.toy_predictions import make_predictions
 from workflows.study.__main__ import TEST
 from workflows.study.figures import COMPARISONS, compute_difference, make_groups, summarize_seeds
 from workflows.study.variants import VARIANTS_BY_NAME
-
-
-def _judged(right: Sequence[bool], distractors: int = 2) -> list[PredictionRecord]:
-    """Two queries an image, of which those that are right have an IoU of 0.8."""
-    return [
-        PredictionRecord(
-            key=f"image-{i // 2}",
-            query_id=f"q{i}",
-            text="left cup" if i % 2 else "red cup",
-            split="testA" if i < 4 else "testB",
-            source="miniature",
-            num_distractors=distractors,
-            category="cup",
-            target_share=0.1,
-            box_xyxy=(0, 0, 1, 1),
-            target_xyxy=(0, 0, 1, 1),
-            iou=0.8 if one else 0.1,
-            any_iou=0.8 if one else 0.1,
-        )
-        for i, one in enumerate(right)
-    ]
 
 
 def test_a_mean_over_seeds_has_students_interval() -> None:
@@ -42,11 +20,11 @@ def test_a_mean_over_seeds_has_students_interval() -> None:
 
 def test_differences_are_paired_by_query_and_by_seed() -> None:
     answers = {
-        (500, "both", 0): _judged([True, True, True, False, True, False]),
-        (500, "base", 0): _judged([False, True, False, False, True, False]),
-        (500, "both", 1): _judged([True, True, True, True, True, True]),
-        (500, "base", 1): _judged([True, True, True, True, True, False]),
-        (500, "base", 2): _judged([False] * 6),
+        (500, "both", 0): make_predictions([True, True, True, False, True, False]),
+        (500, "base", 0): make_predictions([False, True, False, False, True, False]),
+        (500, "both", 1): make_predictions([True, True, True, True, True, True]),
+        (500, "base", 1): make_predictions([True, True, True, True, True, False]),
+        (500, "base", 2): make_predictions([False] * 6),
     }
     everything = next(one for one in make_groups(answers[500, "both", 0], (), TEST) if one.name == "test")
     found = compute_difference(answers, 500, "both", "base", everything)
@@ -58,7 +36,10 @@ def test_differences_are_paired_by_query_and_by_seed() -> None:
 
 
 def test_groups_say_which_queries_a_comparison_is_about() -> None:
-    judged = [*_judged([True] * 6), replace(_judged([True])[0], split="val", query_id="v", text="second cup from left")]
+    judged = [
+        *make_predictions([True] * 6),
+        replace(make_predictions([True])[0], split="val", query_id="v", text="second cup from left"),
+    ]
     judged.append(replace(judged[-1], query_id="w", text="red cup"))
     judged[0] = replace(judged[0], text="purple cup", num_distractors=1)
     judged[4] = replace(judged[4], text="third cup from the right")
@@ -74,7 +55,7 @@ def test_groups_say_which_queries_a_comparison_is_about() -> None:
 
 
 def test_comparisons_name_existing_variants_and_groups() -> None:
-    names = {one.name for one in make_groups(_judged([True] * 6), (), TEST)}
+    names = {one.name for one in make_groups(make_predictions([True] * 6), (), TEST)}
     for one in COMPARISONS:
         assert one.first in VARIANTS_BY_NAME and one.second in VARIANTS_BY_NAME and one.group in names
     compared = {name for one in COMPARISONS for name in (one.first, one.second)}

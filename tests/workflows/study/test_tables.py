@@ -1,42 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
-from trainer.evaluation.metrics import PredictionRecord
+from tests.workflows.study.toy_predictions import make_predictions
 from workflows.study.__main__ import TEST
 from workflows.study.figures import report
 from workflows.study.tables import format_markdown
 
 
-def _judged(right: Sequence[bool], distractors: int = 2) -> list[PredictionRecord]:
-    """Two queries an image, of which those that are right have an IoU of 0.8."""
-    return [
-        PredictionRecord(
-            key=f"image-{i // 2}",
-            query_id=f"q{i}",
-            text="left cup" if i % 2 else "red cup",
-            split="testA" if i < 4 else "testB",
-            source="miniature",
-            num_distractors=distractors,
-            category="cup",
-            target_share=0.1,
-            box_xyxy=(0, 0, 1, 1),
-            target_xyxy=(0, 0, 1, 1),
-            iou=0.8 if one else 0.1,
-            any_iou=0.8 if one else 0.1,
-        )
-        for i, one in enumerate(right)
-    ]
-
-
 def test_the_report_has_levels_and_differences_and_becomes_a_table() -> None:
     with_priors, without = [True, True, False, True, True, False], [False, True, False, True, True, False]
     modes = {
-        (500, variant, seed): {"own": _judged(with_priors), "none": _judged(without)}
+        (500, variant, seed): {"own": make_predictions(with_priors), "none": make_predictions(without)}
         if variant == "both"
-        else {"none": _judged(without)}
+        else {"none": make_predictions(without)}
         for variant in ("base", "both")
         for seed in (0, 1)
     }
