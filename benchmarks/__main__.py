@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-for path in sorted(Path(__file__).parent.glob("*.py")):
+for path in sorted(Path(__file__).parent.rglob("*.py")):
     source = path.read_text()
     if '__name__ == "__main__"' in source and path.name != "__main__.py":
         summary = (ast.get_docstring(ast.parse(source)) or "").splitlines()[0]

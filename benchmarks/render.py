@@ -37,7 +37,6 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from generation.models.webp import encode_webp
-from generation.parsing.attributes import AttributeParser
 from generation.parsing.normalization import is_empty
 from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint, compute_prior_id
 from generation.priors.prior import Prior
@@ -70,7 +69,8 @@ def main() -> None:
     configure_library_logging()
     with tempfile.TemporaryDirectory() as name:
         config = _apply_options(
-            _make_full_size_config(Path(name)) if options.full_size else miniature.prior_config(), options
+            _make_full_size_config(Path(name), options.dtype) if options.full_size else miniature.prior_config(),
+            options,
         )
         figures = _measure_speed(config, options, Path(name))
     _show(figures)
@@ -275,53 +275,31 @@ def _count_prompts(path: Path | None) -> tuple[int, int]:
     """Count queries and different prompts of a split; 1 and 1 without a split."""
     if path is None:
         return 1, 1
+    from generation.parsing.attributes import AttributeParser  # imports spaCy
+
     queries = [str(row[3]) for row in read_pickle(path) if not is_empty(str(row[3]))]
     config = miniature.prior_config().prompt
     wording = replace(config, garments_mean_wearers=True)
     return len(queries), len({build_prompt(one, wording).text for one in AttributeParser().parse(queries)})
 
 
-def _make_full_size_config(folder: Path) -> PriorConfig:
+def _make_full_size_config(folder: Path, dtype: str) -> PriorConfig:
     """Save Stable Diffusion 1.5 and CLIP ViT-B/32 with random weights, and return their configuration."""
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    from workflows.presets.random_weights import save_clip, save_stable_diffusion
 
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    tokenizer = CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=77)
-    special = {"bos_token_id": 52, "eos_token_id": 53, "pad_token_id": 53}
-    text = CLIPTextConfig(
-        hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, **special
-    )
-    StableDiffusionPipeline(
-        vae=AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512),
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            layers_per_block=2,
-            latent_channels=4,
-        ),
-        text_encoder=CLIPTextModel(text),
-        tokenizer=tokenizer,
-        unet=UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8),
-        scheduler=DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    ).save_pretrained(folder / "stable-diffusion")
-    CLIPModel(CLIPConfig(text_config=special)).save_pretrained(folder / "clip")
-    tokenizer.save_pretrained(folder / "clip")
-    CLIPImageProcessor().save_pretrained(folder / "clip")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     config = miniature.prior_config()
     render = replace(
         config.render,
-        checkpoint=str(folder / "stable-diffusion"),
+        checkpoint=str(save_stable_diffusion(folder / "stable-diffusion", getattr(torch, dtype), device)),
         num_inference_steps=20,
         guidance_scale=7.5,
         image_size_px=512,
         batch_size=16,
     )
-    return replace(config, render=render, encoder=replace(config.encoder, checkpoint=str(folder / "clip")))
+    return replace(
+        config, render=render, encoder=replace(config.encoder, checkpoint=str(save_clip(folder / "clip", device)))
+    )
 
 
 def _describe_machine() -> str:

@@ -1,0 +1,1 @@
+"""Speed of the full-size models on one GPU, part by part."""

@@ -1,0 +1,36 @@
+"""The benchmark of a GPU runs on a CPU with miniature models, keeps each figure at once, and survives a failed part."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.gpu import __main__ as command
+from benchmarks.gpu import detection
+
+
+def run_parts(monkeypatch: pytest.MonkeyPatch, output: Path, *parts: str) -> dict[str, dict[str, object]]:
+    arguments = ["benchmarks.gpu", "--smoke", "--rounds", "1", "--output", str(output), "--parts", *parts]
+    monkeypatch.setattr(sys, "argv", arguments)
+    command.main()
+    return json.loads(output.read_text())  # type: ignore[no-any-return]
+
+
+def test_parts_run_with_miniature_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    figures = run_parts(monkeypatch, tmp_path / "gpu.json", "evaluation", "detection")
+    assert figures["evaluation"]["float32"]["min IoU of both predictions"] > 0.999  # type: ignore[index]
+    assert figures["detection"]["CLIP, batch 8"]["images_per_s"] > 0  # type: ignore[index]
+
+
+def test_a_failed_part_is_recorded_and_the_next_one_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(record: object) -> None:
+        raise RuntimeError("no kernel image")
+
+    monkeypatch.setitem(command.PARTS, "detection", fail)
+    monkeypatch.setitem(command.PARTS, "sdxl", detection.measure_detection)
+    figures = run_parts(monkeypatch, tmp_path / "gpu.json", "detection", "sdxl")
+    assert figures["detection"]["failed"] == "RuntimeError: no kernel image"
+    assert "detector, batch 8" in figures["detection"]
