@@ -34,7 +34,7 @@ from workflows.study.training import TrialRunner, choose_parallelism, train_all
 from workflows.study.training_sets import prepare_data
 from workflows.study.trials import Trial, compute_training_costs, list_trials, read_trial_predictions
 from workflows.study.variants import VARIANTS, VARIANTS_BY_NAME, Variant
-from workflows.study.world import StudyData
+from workflows.study.world import EVALUATED_SPLITS, StudyData
 
 UNSEEN = "unseen.json"
 TEST = ("testA", "testB")
@@ -173,10 +173,13 @@ def main(config: StudyConfig) -> None:
     """Make the data, train the missing networks, and report."""
     if config.smoke:
         config = smoke(config)
-    trials = config.trials
+    data, trials = config.data, config.trials
     num_parallel, num_threads = choose_parallelism(config.num_parallel)
     runner = TrialRunner(
-        data=config.data,
+        samples=data.samples,
+        extra=data.extra,
+        pretrained_visual=data.pretrained_visual,
+        evaluated_splits=EVALUATED_SPLITS,
         output=config.output,
         steps=config.steps,
         trainer_args=config.trainer_args,
@@ -185,8 +188,8 @@ def main(config: StudyConfig) -> None:
     if not config.report:
         if config.pretrained_visual is None:
             pretrain_backbone(PretrainedVisualConfig())
-        prepare_data(config.data, trials)
-        targets = find_query_combinations(SampleReader(config.data.paths.samples), config.data.world)
+        prepare_data(data, trials)
+        targets = find_query_combinations(SampleReader(data.paths.samples), data.world)
         held_out = list_held_out_combinations()
         unseen = sorted(query for query, combination in targets.items() if combination in held_out)
         write_atomic(config.output / UNSEEN, json.dumps(unseen))

@@ -96,35 +96,6 @@ class CrossValidateConfig:
         return [variant for variant in RUNNABLE if variant.name in self.variants]
 
 
-@dataclass(frozen=True, kw_only=True)
-class FoldData:
-    """Paths of the data: a run of samples for each fold, with that fold as ``val`` and the others as ``train``."""
-
-    root: UPath
-    """Folder of the folds."""
-
-    scenes: UPath
-    """Packed scenes."""
-
-    pretrained_visual: Path
-    """Detector that initializes the backbone."""
-
-    evaluated_splits: Sequence[str] = ("val",)
-    """Splits that the networks are evaluated on."""
-
-    def samples(self, trial: Trial) -> UPath:
-        """Return the samples of a trial; its seed is the number of the fold."""
-        return self.fold(trial.seed)
-
-    def fold(self, number: int) -> UPath:
-        """Return the samples of a fold."""
-        return self.root / f"fold-{number}"
-
-    def extra(self, variant: Variant) -> UPath | None:
-        """Return the scenes, if the variant trains on them."""
-        return self.scenes if variant.extra else None
-
-
 def main(config: CrossValidateConfig) -> None:
     """Write the folds, train the missing networks, and report."""
     samples = get_dataset_paths(config.dataset, config.data).get_packed_run("samples")
@@ -139,14 +110,10 @@ def main(config: CrossValidateConfig) -> None:
         raise UserError(f"{samples} has {len(reader)} images, too few for {config.folds} folds; use fewer --folds")
     if config.pretrained_visual is None:
         pretrain_backbone(PretrainedVisualConfig())
-    fold_data = FoldData(
-        root=UPath(config.output / "data"),
-        scenes=config.scenes,
-        pretrained_visual=config.pretrained_visual or PretrainedVisualConfig().output,
-    )
+    folds = [UPath(config.output / "data" / f"fold-{number}") for number in range(config.folds)]
     fold_of = assign_folds([reader.record(i)["image_name"] for i in range(len(reader))], config.folds)
-    for number in range(config.folds):
-        _write_fold(config, reader, fold_of, fold_data.fold(number), number)
+    for number, folder in enumerate(folds):
+        _write_fold(config, reader, fold_of, folder, number)
     num_queries = sum(entry.num_queries for entry in reader.index)
     size = num_queries - num_queries // config.folds  # of a training, approximately
     trials = [
@@ -155,7 +122,10 @@ def main(config: CrossValidateConfig) -> None:
     num_parallel, num_threads = choose_parallelism(config.num_parallel)
     priors = reader.read(0).priors
     runner = TrialRunner(
-        data=fold_data,
+        samples=lambda trial: folds[trial.seed],
+        extra=lambda variant: config.scenes if variant.extra else None,
+        pretrained_visual=config.pretrained_visual or PretrainedVisualConfig().output,
+        evaluated_splits=("val",),
         output=config.output,
         steps=config.steps,
         prior_dim=None if priors is None else priors.shape[1],

@@ -10,12 +10,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from upath import UPath
@@ -36,30 +36,21 @@ TEXT_ENCODER = WEIGHTS / "bert"
 """Folder of the tokenizer and the size of the text encoder, which starts from random weights."""
 
 
-class TrialData(Protocol):
-    """Paths of a study's data."""
-
-    @property
-    def pretrained_visual(self) -> Path:
-        """Detector that initializes the backbone of all networks."""
-
-    @property
-    def evaluated_splits(self) -> Sequence[str]:
-        """Splits that the networks are evaluated on."""
-
-    def samples(self, trial: Trial) -> UPath:
-        """Return the real samples with priors, of training and of evaluation."""
-
-    def extra(self, variant: Variant) -> UPath | None:
-        """Return the extra training data of a variant; None without any."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class TrialRunner:
     """Runner of trainings and evaluations."""
 
-    data: TrialData
-    """Paths of the data."""
+    samples: Callable[[Trial], UPath]
+    """Function that returns the real samples with priors, of training and of evaluation."""
+
+    extra: Callable[[Variant], UPath | None]
+    """Function that returns the extra training data of a variant; None without any."""
+
+    pretrained_visual: Path
+    """Detector that initializes the backbone of all networks."""
+
+    evaluated_splits: tuple[str, ...]
+    """Splits that the networks are evaluated on."""
 
     output: Path
     """Folder of the study."""
@@ -142,9 +133,9 @@ class TrialRunner:
     def build_train_config(self, trial: Trial) -> TrainConfig:
         """Return the configuration of a training; the last step's weights count, no split chooses any."""
         variant = trial.variant
-        extra = self.data.extra(variant)
+        extra = self.extra(variant)
         recipe = make_miniature_recipe(
-            trial.folder(self.output) / "run", (self.data.samples(trial), *([extra] if extra else []))
+            trial.folder(self.output) / "run", (self.samples(trial), *([extra] if extra else []))
         )
         network = replace(
             recipe.network,
@@ -161,7 +152,7 @@ class TrialRunner:
             seed=trial.seed,
             max_synthetic_fraction=variant.max_extra_fraction if extra else None,
             text_encoder=str(TEXT_ENCODER),
-            pretrained_visual=self.data.pretrained_visual,
+            pretrained_visual=self.pretrained_visual,
             validate_split=None,
             tracker="none",
         )
@@ -171,8 +162,8 @@ class TrialRunner:
         """Return the configuration of an evaluation."""
         return EvaluateConfig(
             checkpoint=trial.folder(self.output) / "run" / "best",
-            data=self.data.samples(trial),
-            splits=tuple(self.data.evaluated_splits),
+            data=self.samples(trial),
+            splits=self.evaluated_splits,
             output=trial.folder(self.output),
             priors=("own", "none", "shuffled") if trial.variant.priors else ("own",),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,10 +67,6 @@ class StudyData:
         num_train = round(max(self.sizes) / QUERIES_PER_IMAGE) + round(EXPECTED_YIELD * self.num_scenes)
         refer = Path(str(self.root)) / "refer"
         return WorldConfig(output=refer, num_train=num_train, num_val=self.num_val, num_test=self.num_test)
-
-    @property
-    def evaluated_splits(self) -> Sequence[str]:
-        return EVALUATED_SPLITS
 
     def samples(self, trial: Trial) -> UPath:
         return self.root / "packed" / f"{trial.size}-{trial.variant.training_set}"
