@@ -10,6 +10,17 @@ Ray is imported only by a run with ``ExecutorConfig(executor="ray")``.
 from pipeline.database import create_view, fetch_value, iterate_rows, open_database
 from pipeline.errors import PipelineError, Preempted
 from pipeline.executor import ExecutorConfig
+from pipeline.limits import (
+    LimitedConfig,
+    NotNegativeFloat,
+    NotNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    PositiveShare,
+    Range,
+    Share,
+    ShareBelowOne,
+)
 from pipeline.plan import Plan, PlanRow, PlanSettings, ShardItems, compute_rows_sha256, open_plan, remove_run
 from pipeline.progress import compute_recent_rate, format_duration, format_progress
 from pipeline.receipts import (
@@ -39,20 +50,29 @@ __all__ = [
     "ExecutorConfig",
     "Item",
     "Job",
+    "LimitedConfig",
     "Limits",
     "Location",
     "MapStage",
+    "NotNegativeFloat",
+    "NotNegativeInt",
     "PipelineError",
     "Plan",
     "PlanRow",
     "PlanSettings",
+    "PositiveFloat",
+    "PositiveInt",
+    "PositiveShare",
     "Preempted",
     "PublishedFile",
+    "Range",
     "Receipt",
     "Rejected",
     "Report",
     "Resources",
     "ShardItems",
+    "Share",
+    "ShareBelowOne",
     "Sink",
     "SinkOutput",
     "Stage",

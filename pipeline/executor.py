@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline.limits import NotNegativeInt, PositiveFloat, PositiveInt
 from pipeline.worker import WorkerLimits
 
 
@@ -16,7 +17,7 @@ class ExecutorConfig(WorkerLimits):
     executor: Literal["inline", "ray"] = "inline"
     """Place of the work: ``inline``, one worker process on this machine, or ``ray``, a pool of actors per stage."""
 
-    workers: int = 1
+    workers: PositiveInt = 1
     """Maximum number of Ray actors of each stage, and of the sink."""
 
     ray_address: str | None = None
@@ -25,30 +26,20 @@ class ExecutorConfig(WorkerLimits):
     working_dir: Path | None = None
     """Checkout to copy to the nodes of a cluster; by default they must have it under the same path."""
 
-    max_restarts: int = 2
+    max_restarts: NotNegativeInt = 2
     """Number of times that a shard is tried again after its Ray worker or node died; then the run stops."""
 
-    max_shards_in_flight: int | None = None
+    max_shards_in_flight: PositiveInt | None = None
     """Maximum number of shards on Ray that are begun and not committed; it bounds memory, whatever the size of the job.
     By default two for each worker of each stage and of the sink: one in work and one waiting."""
 
-    start_timeout_s: float = 300.0
+    start_timeout_s: PositiveFloat = 300.0
     """Seconds to wait until a cluster has room for one worker of each stage."""
 
-    grace_s: float = 20.0
+    grace_s: PositiveFloat = 20.0
     """Seconds that the shards in flight may take to finish after SIGTERM; then they are given up."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_shards_in_flight is not None and self.max_shards_in_flight < 1:
-            raise ValueError(f"max_shards_in_flight must be at least 1, got {self.max_shards_in_flight}")
-        if self.workers < 1:
-            raise ValueError(f"workers must be at least 1, got {self.workers}")
-        if self.max_restarts < 0:
-            raise ValueError(f"max_restarts must be at least 0, got {self.max_restarts}")
-        if self.grace_s <= 0 or self.start_timeout_s <= 0:
-            raise ValueError(
-                f"grace_s and start_timeout_s must be positive, got {self.grace_s} and {self.start_timeout_s}"
-            )
         if self.executor == "inline" and (self.workers > 1 or self.ray_address):
             raise ValueError("the inline executor has one worker and no cluster; choose --executor ray")

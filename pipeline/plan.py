@@ -23,6 +23,7 @@ from upath import UPath
 
 from pipeline.database import create_view, open_database
 from pipeline.errors import PipelineError
+from pipeline.limits import LimitedConfig, PositiveInt
 from pipeline.stage import Item
 from pipeline.storage import (
     Location,
@@ -58,7 +59,7 @@ class PlanRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanSettings:
+class PlanSettings(LimitedConfig):
     """Settings that decide a run's bytes. They never change in a run folder."""
 
     name: str
@@ -66,11 +67,7 @@ class PlanSettings:
     """Configuration, inputs, code and models, as JSON values."""
 
     seed: int
-    items_per_shard: int
-
-    def __post_init__(self) -> None:
-        if self.items_per_shard < 1:
-            raise ValueError(f"items_per_shard must be at least 1, got {self.items_per_shard}")
+    items_per_shard: PositiveInt
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values, as a plan read from disk has them (tuples become lists)."""

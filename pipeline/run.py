@@ -18,6 +18,7 @@ from pipeline.commit import recover, remove_orphans
 from pipeline.errors import PipelineError, Preempted
 from pipeline.execution import execute
 from pipeline.executor import ExecutorConfig
+from pipeline.limits import LimitedConfig, Share
 from pipeline.plan import PlanRow, PlanSettings, open_or_make_plan
 from pipeline.progress import ProgressView
 from pipeline.report import Report
@@ -53,18 +54,14 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class Limits(LimitedConfig):
     """Limits at which a run stops."""
 
-    max_failure_rate: float = 0.05
+    max_failure_rate: Share = 0.05
     """Maximum share of failed items, 0 to 1; rejected items do not count."""
 
     min_attempted: int = 100
     """Number of attempted items from which on the limit applies; at the end it always does."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.max_failure_rate <= 1:
-            raise ValueError(f"max_failure_rate must lie in 0..1, got {self.max_failure_rate}")
 
 
 def run_job(

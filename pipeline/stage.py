@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
+from pipeline.limits import LimitedConfig, NotNegativeFloat
+
 
 @runtime_checkable
 class Keyed(Protocol):
@@ -52,17 +54,13 @@ class Rejected:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resources:
+class Resources(LimitedConfig):
     """CPUs and GPUs of one worker of a stage."""
 
-    num_cpus: float = 1.0
+    num_cpus: NotNegativeFloat = 1.0
     """Number of CPUs, at least 0; use fractions for stages that mostly wait."""
 
-    num_gpus: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.num_cpus < 0 or self.num_gpus < 0:
-            raise ValueError(f"resources must not be negative, got {self}")
+    num_gpus: NotNegativeFloat = 0.0
 
 
 In = TypeVar("In", bound=Keyed)

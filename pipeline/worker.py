@@ -26,6 +26,7 @@ import cloudpickle
 import psutil
 
 from pipeline.errors import PipelineError
+from pipeline.limits import LimitedConfig, PositiveFloat, PositiveInt
 from pipeline.stage import Keyed, Rejected, Sink, SinkOutput, Stage
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -39,27 +40,21 @@ POLL_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerLimits:
+class WorkerLimits(LimitedConfig):
     """Limits of a worker process and of its batches."""
 
     isolate: bool = True
     """Stages run in a child process. Turn it off to debug them; then no limit applies, and their crash ends the run."""
 
-    batch_time_limit_s: float = 600.0
+    batch_time_limit_s: PositiveFloat = 600.0
     """Seconds that a batch may take; then its slow items are quarantined. Loading of weights is not timed."""
 
-    memory_limit_gb: float | None = None
+    memory_limit_gb: PositiveFloat | None = None
     """Memory that a worker process may hold, in gigabytes (10^9 bytes); no limit by default."""
 
-    threads: int = 1
+    threads: PositiveInt = 1
     """Threads of numerical libraries in each worker process. Rounding, and with it the bytes, depends on it: resume a
     run with the same number."""
-
-    def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise ValueError(f"threads must be at least 1, got {self.threads}")
-        if self.batch_time_limit_s <= 0 or (self.memory_limit_gb is not None and self.memory_limit_gb <= 0):
-            raise ValueError("batch_time_limit_s and memory_limit_gb must be positive")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from tyro import MISSING
 from upath import UPath
 
+from pipeline import LimitedConfig, PositiveInt, Range, Share
 from trainer.config_file import convert_to_record, flatten_record, read_config, write_config
 from trainer.data.config import AugmentationConfig, ProcessorConfig
 from trainer.errors import TrainerError
@@ -38,7 +39,7 @@ CHANGEABLE_FIELDS = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(LimitedConfig):
     """Configuration of a training run; the defaults are the published recipe."""
 
     output: Path
@@ -78,17 +79,17 @@ class TrainConfig:
     optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
     """Learning rates and their schedule."""
 
-    epochs: int = 90
+    epochs: PositiveInt = 90
     """Length of the training in epochs, at least 1."""
 
-    steps: int | None = None
+    steps: PositiveInt | None = None
     """Length of the training in steps, instead of ``epochs``. The last epoch ends early, and schedules span the steps.
     A run resumes only with the same number, because an epoch that ended early is not continued."""
 
-    batch_images: int = 64
+    batch_images: PositiveInt = 64
     """Images of a step over all processes; a multiple of the number of processes."""
 
-    max_queries: int = 1
+    max_queries: PositiveInt = 1
     """Largest number of queries about one image in a step; 1 is the published recipe, 4 costs little more time."""
 
     verification_loss_weight: float = 0.0
@@ -98,7 +99,7 @@ class TrainConfig:
     """Weight of ``compute_prior_loss``; default 0, as in the published recipe. Needs
     ``network.use_prior_verification``."""
 
-    gradient_accumulation_steps: int = 1
+    gradient_accumulation_steps: PositiveInt = 1
     """Parts of a step that are computed one after another to save memory; the result stays the same."""
 
     mixing_ratios: tuple[float, ...] = ()
@@ -115,17 +116,17 @@ class TrainConfig:
     compile: bool = False
     """Flag to compile the network's parts (torch.compile): minutes at the start, then faster steps."""
 
-    ema_decay: float | None = None
+    ema_decay: Annotated[float, Range(0, 1, low_open=True, high_open=True)] | None = None
     """Decay of the exponential moving average of the weights, between 0 and 1, such as 0.9998. The average is validated
     and saved. Default None: no average."""
 
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
     """Tracker of losses, scores and images, in ``output/log``; ``wandb`` needs ``pip install wandb``."""
 
-    prior_dropout: float = 0.0
+    prior_dropout: Share = 0.0
     """Probability in 0..1 that a query loses its prior, to train a network that also works without priors."""
 
-    validate_every_epochs: int = 1
+    validate_every_epochs: PositiveInt = 1
     """Epochs from one validation to the next, at least 1; the last epoch is always validated."""
 
     validate_batch_images: int = 32
@@ -143,7 +144,7 @@ class TrainConfig:
     stop_after_steps: int | None = None
     """Number of steps of this call, for machines with time limits: training saves, stops, and can be resumed."""
 
-    log_every_steps: int = 50
+    log_every_steps: PositiveInt = 50
     """Steps from one log line to the next, at least 1."""
 
     resume: Literal["auto", "never"] = "auto"
@@ -153,21 +154,7 @@ class TrainConfig:
     """Seed of weights, order, augmentation and dropout."""
 
     def __post_init__(self) -> None:
-        positive = (
-            "epochs",
-            "batch_images",
-            "max_queries",
-            "gradient_accumulation_steps",
-            "validate_every_epochs",
-            "log_every_steps",
-        )
-        for name in positive:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.steps is not None and self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
-        if not 0 <= self.prior_dropout <= 1:
-            raise ValueError(f"prior_dropout must lie in 0..1, got {self.prior_dropout}")
+        super().__post_init__()
         if self.prior_loss_weight and not self.network.use_prior_verification:
             raise ValueError(
                 f"prior_loss_weight {self.prior_loss_weight} needs a network with use_prior_verification; "
@@ -185,8 +172,6 @@ class TrainConfig:
                 f"max_synthetic_fraction must lie between 0 and 1, and instead of mixing_ratios, "
                 f"got {self.max_synthetic_fraction}"
             )
-        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise ValueError(f"ema_decay must lie between 0 and 1, such as 0.9998, got {self.ema_decay}")
 
     def describe_training(self) -> dict[str, Any]:
         """Return the fields that decide the trained weights, with dotted names, as JSON values."""

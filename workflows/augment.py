@@ -40,7 +40,7 @@ from augmentation.queries.templates import Style
 from generation.models.checkpoints import compute_fingerprint
 from generation.models.config import RenderConfig
 from generation.priors.config import PriorConfig, compute_encoder_fingerprint
-from pipeline import ExecutorConfig, Stage, write_atomic
+from pipeline import ExecutorConfig, NotNegativeInt, PositiveInt, Stage, write_atomic
 from workflows import generate_priors
 from workflows.cli.console import Executor, UserError, console, print_path, run
 from workflows.cli.paths import DatasetConfig, DatasetPaths
@@ -71,7 +71,7 @@ class AugmentConfig(DatasetConfig):
     """Composers, which share the scenes evenly. ``prompted``: a text-to-image model renders a prompt with category and
     count. ``layout``: GLIGEN renders objects in boxes. ``pasted``: cut-outs are pasted onto images."""
 
-    num_scenes: int = 900
+    num_scenes: PositiveInt = 900
     """Maximum number of requested scenes, at least 1. To add scenes, run the same command with a larger number."""
 
     vocabulary: Path | None = None
@@ -97,7 +97,7 @@ class AugmentConfig(DatasetConfig):
     label: LabelConfig = field(default_factory=LabelConfig)
     """Limits of usable scenes, and style of their queries; by default the dataset's style."""
 
-    num_rejected_images: int = 12
+    num_rejected_images: NotNegativeInt = 12
     """Maximum number of rejected scenes on the sheet of each composer and reason; 0 writes no sheets."""
 
     seed: int = 0
@@ -112,8 +112,7 @@ class AugmentConfig(DatasetConfig):
     executor: Executor = field(default_factory=ExecutorConfig)
 
     def __post_init__(self) -> None:
-        if self.num_scenes < 1:
-            raise ValueError(f"num_scenes must be at least 1, got {self.num_scenes}; it is the budget of scenes")
+        super().__post_init__()
         if not self.composers or len(set(self.composers)) < len(self.composers):
             raise ValueError(
                 f"composers must name at least one, and each once, got {' '.join(self.composers) or 'none'}"
@@ -123,8 +122,6 @@ class AugmentConfig(DatasetConfig):
                 f"skip_detector needs the composer pasted alone, got {' '.join(self.composers)}; "
                 "use --composers pasted, or leave --skip-detector out"
             )
-        if self.num_rejected_images < 0:
-            raise ValueError(f"num_rejected_images must be at least 0, got {self.num_rejected_images}")
 
 
 def make_default_config(arguments: list[str]) -> AugmentConfig:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from PIL import Image
 
 from generation.priors.query_parsing import PARSED_COLUMNS, ParsedQuery
 from generation.priors.store import PriorStore
-from pipeline import ExecutorConfig, fetch_value, iterate_rows, open_database
+from pipeline import ExecutorConfig, PositiveInt, Range, fetch_value, iterate_rows, open_database
 from shards.tiles import make_sheet, make_tile
 from workflows.cli.console import Executor, UserError, console, run
 from workflows.cli.paths import DatasetConfig
@@ -43,13 +43,13 @@ class ContactSheetConfig(DatasetConfig):
     order: Literal["random", "worst", "best"] = "random"
     """Order of the priors; ``worst`` and ``best`` are by CLIP score."""
 
-    num_priors: int = 48
+    num_priors: PositiveInt = 48
     """Number of priors, at least 1; a prior is shown with the first of its queries."""
 
-    columns: int = 8
+    columns: PositiveInt = 8
     """Number of columns of the sheet."""
 
-    image_px: int = 160
+    image_px: Annotated[int, Range(32)] = 160
     """Side of an image on the sheet, at least 32."""
 
     seed: int = 0
@@ -61,8 +61,7 @@ class ContactSheetConfig(DatasetConfig):
     executor: Executor = field(default_factory=ExecutorConfig)
 
     def __post_init__(self) -> None:
-        if min(self.num_priors, self.columns) < 1 or self.image_px < 32:
-            raise UserError("--num-priors and --columns must be at least 1, --image-px at least 32")
+        super().__post_init__()
         try:
             re.compile(self.matching)
         except re.error as error:

@@ -27,7 +27,7 @@ from augmentation.composers.cutout_extraction import CutoutConfig, cut_polygons,
 from augmentation.composers.cutouts import format_cutout_name
 from augmentation.composers.held_out import HeldOut
 from generation.priors.store import PriorStore
-from pipeline import write_atomic
+from pipeline import LimitedConfig, PositiveInt, write_atomic
 from shards.images import ImageError, encode_png, resolve_image_path
 from shards.sources.coco_polygons import PolygonAnnotation, PolygonImage, read_polygon_images
 from workflows.cli.console import UserError, console, print_path, run
@@ -37,7 +37,7 @@ from workflows.scenes.held_out import find_held_out_images
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceConfig:
+class SourceConfig(LimitedConfig):
     """Options of both sources."""
 
     output: Path
@@ -46,17 +46,13 @@ class SourceConfig:
     categories: tuple[str, ...] = ()
     """Categories to cut out; with ``coco``, none means all."""
 
-    max_per_category: int = 300
+    max_per_category: PositiveInt = 300
     """Maximum number of cut-outs of a category, at least 1."""
 
     data: UPath = DATA
     """Folder of all datasets and prior stores."""
 
     cut: CutoutConfig = field(default_factory=CutoutConfig)
-
-    def __post_init__(self) -> None:
-        if self.max_per_category < 1:
-            raise ValueError(f"max_per_category must be at least 1, got {self.max_per_category}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,6 +44,7 @@ class ExportConfig(DatasetConfig):
     ``dataset_name`` of the entries, by default the dataset."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.format == "transvg" and (self.name or "unc") not in XYWH_NAMES:
             raise ValueError(
                 f"name must be one of {', '.join(XYWH_NAMES)}, the names that TransVG knows, got {self.name!r}"

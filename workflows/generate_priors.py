@@ -21,7 +21,17 @@ from upath import UPath
 from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint
 from generation.priors.rendering import RenderStage
 from generation.priors.store import PriorSink, PriorStore
-from pipeline import ExecutorConfig, Job, PlanRow, iterate_rows, list_runs, open_database, open_plan, read_receipts
+from pipeline import (
+    ExecutorConfig,
+    Job,
+    PlanRow,
+    PositiveInt,
+    iterate_rows,
+    list_runs,
+    open_database,
+    open_plan,
+    read_receipts,
+)
 from workflows.cli.console import Executor, console, print_path, run
 from workflows.cli.paths import DatasetConfig, get_prior_store_path
 from workflows.presets import miniature
@@ -60,20 +70,16 @@ class GeneratePriorsConfig(PresetConfig):
     prune: bool = False
     """Remove those, after the missing ones are drawn."""
 
-    limit: int | None = None
+    limit: PositiveInt | None = None
     """Draw at most so many prompts, to have a look before the long run."""
 
-    priors_per_shard: int = 128
+    priors_per_shard: PositiveInt = 128
     """Number of priors of a shard, the unit of work."""
 
     num_gpus: float = 0.0
     """GPUs of each worker that draws."""
 
     executor: Executor = field(default_factory=ExecutorConfig)
-
-    def __post_init__(self) -> None:
-        if self.priors_per_shard < 1 or (self.limit is not None and self.limit < 1):
-            raise ValueError("priors_per_shard and limit must be at least 1")
 
 
 def make_default_config(arguments: list[str]) -> GeneratePriorsConfig:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from rich.markup import escape
 from upath import UPath
 
-from pipeline import ExecutorConfig, Job, PlanRow, compute_rows_sha256, read_ledger, read_receipts
+from pipeline import ExecutorConfig, Job, PlanRow, PositiveInt, compute_rows_sha256, read_ledger, read_receipts
 from shards.query_table import write_query_table
 from shards.sources.load_images import LoadImageStage
 from shards.sources.sample import Problem, SourceSample
@@ -36,15 +36,10 @@ class IngestConfig(AnnotationsConfig):
     allow_missing_images: bool = False
     """Go on with the images that are there; otherwise missing ones stop the run before it begins."""
 
-    samples_per_shard: int = 500
+    samples_per_shard: PositiveInt = 500
     """Number of samples of a shard, the unit of work."""
 
     executor: Executor = field(default_factory=ExecutorConfig)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.samples_per_shard < 1:
-            raise ValueError(f"samples_per_shard must be at least 1, got {self.samples_per_shard}")
 
 
 def main(config: IngestConfig) -> None:

@@ -23,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 from upath import UPath
 
-from pipeline import write_atomic
+from pipeline import NotNegativeInt, write_atomic
 from shards.images import ImageError, encode_png, read_image, resolve_image_path
 from shards.schema import find_distractors
 from shards.sources.published_sizes import get_published_queries
@@ -47,7 +47,7 @@ class InspectConfig(AnnotationsConfig):
     """Images that the dataset must not contain: a text file with one name per line, or a folder, which is also compared
     by content."""
 
-    num_images: int = 32
+    num_images: NotNegativeInt = 32
     """Number of samples in ``samples.png``."""
 
     seed: int = 0
@@ -58,8 +58,6 @@ class InspectConfig(AnnotationsConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_images < 0:
-            raise ValueError(f"num_images must be at least 0, got {self.num_images}")
         if self.against and not self.against.exists():
             raise ValueError(f"{self.against} does not exist; give a list of names or a folder of images")
 

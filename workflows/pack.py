@@ -20,7 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from generation.priors.config import compute_encoder_fingerprint
-from pipeline import ExecutorConfig, Item, Job, PlanRow, Stage, list_runs, open_database, open_plan, remove_run
+from pipeline import (
+    ExecutorConfig,
+    Item,
+    Job,
+    PlanRow,
+    PositiveInt,
+    Stage,
+    list_runs,
+    open_database,
+    open_plan,
+    remove_run,
+)
 from shards.sidecar import SidecarSink, describe_samples
 from shards.writer import SampleSink
 from workflows.cli.console import Executor, UserError, console, print_path, run
@@ -50,16 +61,15 @@ class PackConfig(DatasetConfig):
     features: Path | None = None
     """Folder of ``<split>_fea.pth``, a row for each row of TransVG's split files, instead of generated priors."""
 
-    samples_per_shard: int = 500
+    samples_per_shard: PositiveInt = 500
     """Number of samples of a shard, the unit of work."""
 
     executor: Executor = field(default_factory=ExecutorConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.self_contained and self.features:
             raise ValueError("self_contained packs generated priors; leave out either --self-contained or --features")
-        if self.samples_per_shard < 1:
-            raise ValueError(f"samples_per_shard must be at least 1, got {self.samples_per_shard}")
 
 
 def main(config: PackConfig) -> None:

@@ -20,6 +20,9 @@ from rich.table import Table
 from upath import UPath
 
 from pipeline import (
+    LimitedConfig,
+    PositiveFloat,
+    PositiveInt,
     Receipt,
     Report,
     compute_recent_rate,
@@ -29,13 +32,13 @@ from pipeline import (
     read_ledger,
     read_receipts,
 )
-from workflows.cli.console import UserError, run
+from workflows.cli.console import run
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StatusConfig:
+class StatusConfig(LimitedConfig):
     """Run and details of the report."""
 
     run: Annotated[UPath, tyro.conf.Positional]
@@ -47,15 +50,11 @@ class StatusConfig:
     rejected: bool = False
     """Whether to list the rejected samples with stage, reason and detail."""
 
-    limit: int = 100
+    limit: PositiveInt = 100
     """Limit of listed samples, at least 1."""
 
-    watch_s: float | None = None
+    watch_s: PositiveFloat | None = None
     """Interval of repeated reports in seconds, until the run is finished; None reports once."""
-
-    def __post_init__(self) -> None:
-        if self.limit < 1 or (self.watch_s is not None and self.watch_s <= 0):
-            raise UserError("--limit and --watch-s must be positive")
 
 
 def main(config: StatusConfig) -> None:

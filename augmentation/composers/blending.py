@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image, ImageFilter
 
 from augmentation.composers.composed import RgbImage
 from augmentation.composers.cutouts import OPAQUE_ALPHA
+from pipeline import LimitedConfig, NotNegativeFloat, Range, Share
 from shards.boxes import Box
 
 Pixels = npt.NDArray[np.float32]
@@ -23,39 +25,29 @@ _LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlendConfig:
+class BlendConfig(LimitedConfig):
     """Strength of blending; the limits keep a red cup red and a white one white."""
 
-    feather_px: float = 0.8
+    feather_px: NotNegativeFloat = 0.8
     """Softness of edges in pixels, which also removes rests of the old background. 0 leaves edges as they are."""
 
-    lighting: float = 0.5
+    lighting: Share = 0.5
     """Share of the difference in brightness and contrast that is compensated, in [0, 1]."""
 
-    max_shift: float = 28.0
+    max_shift: NotNegativeFloat = 28.0
     """Maximum change of brightness, of 255."""
 
-    max_contrast: float = 1.25
+    max_contrast: Annotated[float, Range(1)] = 1.25
     """Maximum factor of contrast, and inverse of the minimum."""
 
-    cast: float = 0.3
+    cast: Share = 0.3
     """Share of the surroundings' difference in hue that objects take on, in [0, 1]."""
 
-    max_cast: float = 8.0
+    max_cast: NotNegativeFloat = 8.0
     """Maximum change of one color channel by the cast, of 255."""
 
-    shadow: float = 0.45
+    shadow: Share = 0.45
     """Darkness of the soft shadow under objects on a ground, in [0, 1]."""
-
-    def __post_init__(self) -> None:
-        for name in ("lighting", "cast", "shadow"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        if min(self.feather_px, self.max_shift, self.max_cast) < 0 or self.max_contrast < 1:
-            raise ValueError(
-                "feather_px, max_shift and max_cast must not be negative and max_contrast at least 1, "
-                f"got {self.feather_px}, {self.max_shift}, {self.max_cast} and {self.max_contrast}"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

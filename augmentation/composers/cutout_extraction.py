@@ -9,7 +9,7 @@ import math
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from augmentation.composers.cutouts import OPAQUE_ALPHA
+from pipeline import LimitedConfig, NotNegativeFloat, Range, Share
 from shards.boxes import Box
 from shards.sources.coco_polygons import PolygonAnnotation, PolygonImage
 
@@ -53,53 +54,44 @@ _NEAR_PX = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class CutoutConfig:
+class CutoutConfig(LimitedConfig):
     """Limits of usable cut-outs."""
 
     min_size_px: int = 56
     """Minimum geometric mean of width and height; smaller cut-outs would be enlarged."""
 
-    min_border_px: float = 2.0
+    min_border_px: NotNegativeFloat = 2.0
     """Minimum distance from the border of the image; nearer objects are cut off by it."""
 
-    min_fill: float = 0.25
+    min_fill: Share = 0.25
     """Minimum share of its box that an object fills; one that fills less is mostly hidden, or a frame."""
 
-    min_piece_share: float = 0.97
+    min_piece_share: Share = 0.97
     """Minimum share of an object in its largest piece; an object in several pieces is partly hidden."""
 
-    max_shared_edge: float = 0.12
+    max_shared_edge: Share = 0.12
     """Maximum share of the edge along another annotated object; one of both hides the other."""
 
-    max_shared_area: float = 0.02
+    max_shared_area: Share = 0.02
     """Maximum share of an object that others cover, such as cups on a table; they would be cut out with it."""
 
     max_side_px: int = 512
     """Maximum side of a cut-out; larger ones are scaled down."""
 
-    grabcut_side_px: int = 256
+    grabcut_side_px: Annotated[int, Range(32)] = 256
     """Maximum side of an image for GrabCut, whose time grows with the pixels."""
 
-    border_share: float = 0.04
+    border_share: Annotated[float, Range(0, 0.5, low_open=True, high_open=True)] = 0.04
     """Width of the border that GrabCut takes as background, as a share of the image's sides."""
 
-    max_image_share: float = 0.75
+    max_image_share: Share = 0.75
     """Maximum share of the image that an object covers; a larger one has no background around it."""
 
     def __post_init__(self) -> None:
-        for name in ("min_fill", "min_piece_share", "max_shared_edge", "max_shared_area", "max_image_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        super().__post_init__()
         if not 1 <= self.min_size_px <= self.max_side_px:
             raise ValueError(
                 f"1 <= min_size_px <= max_side_px must hold, got {self.min_size_px} and {self.max_side_px}"
-            )
-        if not 0 < self.border_share < 0.5:
-            raise ValueError(f"border_share must lie in (0, 0.5), got {self.border_share}; the object is inside")
-        if self.grabcut_side_px < 32 or self.min_border_px < 0:
-            raise ValueError(
-                f"grabcut_side_px must be at least 32 and min_border_px not negative, "
-                f"got {self.grabcut_side_px} and {self.min_border_px}"
             )
 
 

@@ -11,8 +11,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Annotated
 
 from augmentation.planning.scene_spec import Arrangement
+from pipeline import LimitedConfig, NotNegativeFloat, PositiveInt, PositiveShare, Range, ShareBelowOne
 from shards.boxes import Box, compute_overlap_share
 
 _SHRINK = 0.94
@@ -23,7 +25,7 @@ _MAX_PLACE_TRIES = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayoutConfig:
+class LayoutConfig(LimitedConfig):
     """Sizes and distances of objects.
 
     An object's size is the geometric mean of its box's width and height, as a share of that of the image.
@@ -35,56 +37,40 @@ class LayoutConfig:
     max_size: float = 0.42
     """Maximum size of an object."""
 
-    max_cover: float = 0.5
+    max_cover: PositiveShare = 0.5
     """Maximum share of the image that the boxes cover together; many objects are smaller."""
 
-    size_spread: float = 0.4
+    size_spread: ShareBelowOne = 0.4
     """Spread of sizes in ``scatter``, relative to their mean, in [0, 1)."""
 
-    size_jitter: float = 0.1
+    size_jitter: ShareBelowOne = 0.1
     """Spread of sizes in ``row``, ``column``, ``grid`` and ``cluster``, in [0, 1)."""
 
-    jitter: float = 0.12
+    jitter: Annotated[float, Range(0, 0.5, high_open=True)] = 0.12
     """Maximum offset from the line in ``row``, ``column`` and ``grid``, as a share of the size, in [0, 0.5)."""
 
-    gap: float = 0.1
+    gap: NotNegativeFloat = 0.1
     """Minimum distance of neighbors in ``row``, ``column``, ``grid`` and ``cluster``, as a share of the size."""
 
-    max_overlap: float = 0.15
+    max_overlap: ShareBelowOne = 0.15
     """Maximum share of the smaller of two boxes in the other, for ``scatter`` and ``depth``, in [0, 1)."""
 
-    max_depth: float = 3.0
+    max_depth: Annotated[float, Range(1.2)] = 3.0
     """Maximum ratio of the nearest object's size to the farthest one's, for ``depth``."""
 
-    border_share: float = 0.03
+    border_share: Annotated[float, Range(0, 0.5, high_open=True)] = 0.03
     """Minimum distance from the border, as a share of the image's width and height."""
 
-    max_tries: int = 50
+    max_tries: PositiveInt = 50
     """Maximum number of tries for a layout."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 < self.min_size <= self.max_size < 1:
             raise ValueError(
                 f"0 < min_size <= max_size < 1 must hold, got {self.min_size} and {self.max_size}; "
                 "both are shares of the image"
             )
-        if not 0 < self.max_cover <= 1:
-            raise ValueError(f"max_cover must lie in (0, 1], got {self.max_cover}")
-        for name, upper in (
-            ("size_spread", 1),
-            ("size_jitter", 1),
-            ("jitter", 0.5),
-            ("max_overlap", 1),
-            ("border_share", 0.5),
-        ):
-            if not 0 <= getattr(self, name) < upper:
-                raise ValueError(f"{name} must lie in [0, {upper}), got {getattr(self, name)}")
-        if self.gap < 0:
-            raise ValueError(f"gap must not be negative, got {self.gap}; objects in a row do not overlap")
-        if self.max_depth < 1.2:
-            raise ValueError(f"max_depth must be at least 1.2, got {self.max_depth}; less cannot be seen")
-        if self.max_tries < 1:
-            raise ValueError(f"max_tries must be at least 1, got {self.max_tries}")
 
 
 def sample_layout(

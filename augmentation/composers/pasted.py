@@ -34,7 +34,7 @@ from augmentation.errors import AugmentationError
 from augmentation.planning.scene_spec import SceneSpec
 from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.relations.scene import SceneObject
-from pipeline import Item, MapStage, Rejected, Resources
+from pipeline import Item, LimitedConfig, MapStage, PositiveFloat, PositiveInt, PositiveShare, Rejected, Resources
 from shards.images import ImageError
 
 _GROUND = frozenset({"row", "depth"})
@@ -42,7 +42,7 @@ _GROUND = frozenset({"row", "depth"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class PastedConfig:
+class PastedConfig(LimitedConfig):
     """Folders of cut-outs and backgrounds, and settings of pasting."""
 
     cutouts: Path
@@ -57,33 +57,24 @@ class PastedConfig:
     sizes_px: tuple[tuple[int, int], ...] = ((480, 360),)
     """Sizes (width, height) of the images; each scene samples one."""
 
-    max_object_share: float = 0.5
+    max_object_share: PositiveShare = 0.5
     """Maximum share of a background that one annotated object covers, in (0, 1]; 1 allows close-ups."""
 
     layout: LayoutConfig = field(default_factory=LayoutConfig)
     blend: BlendConfig = field(default_factory=BlendConfig)
-    max_enlargement: float = 1.5
+    max_enlargement: PositiveFloat = 1.5
     """Maximum enlargement of a cut-out, unless ``layout.min_size`` needs more; larger ones look blurred."""
 
-    min_visible_share: float = 0.7
+    min_visible_share: PositiveShare = 0.7
     """Minimum visible share of each object, in (0, 1]."""
 
-    max_tries: int = 12
+    max_tries: PositiveInt = 12
     """Maximum number of layouts and of backgrounds tried for a scene."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.sizes_px or any(min(size) < 32 for size in self.sizes_px):
             raise ValueError(f"sizes_px must name sizes of at least 32 x 32, got {self.sizes_px}")
-        if self.max_enlargement <= 0:
-            raise ValueError(f"max_enlargement must be positive, got {self.max_enlargement}")
-        if not 0 < self.min_visible_share <= 1:
-            raise ValueError(
-                f"min_visible_share must lie in (0, 1], got {self.min_visible_share}; 1 requires all of an object"
-            )
-        if not 0 < self.max_object_share <= 1:
-            raise ValueError(f"max_object_share must lie in (0, 1], got {self.max_object_share}; 1 takes every image")
-        if self.max_tries < 1:
-            raise ValueError(f"max_tries must be at least 1, got {self.max_tries}")
 
 
 @dataclass(frozen=True, kw_only=True)

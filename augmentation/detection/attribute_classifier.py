@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.relations.scene import NO_ATTRIBUTE
 from generation.models.config import EncoderConfig
 from generation.parsing.english import add_article
-from pipeline import Rejected, Resources, Stage
+from pipeline import LimitedConfig, Range, Rejected, Resources, ShareBelowOne, Stage
 from shards.boxes import Box
 
 OPTIONAL_ATTRIBUTES = ("pattern",)
@@ -31,14 +32,14 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttributeClassifierConfig:
+class AttributeClassifierConfig(LimitedConfig):
     """Thresholds for CLIP's categories and attributes."""
 
-    min_probability: float = 0.9
+    min_probability: Annotated[float, Range(0.5, 1, low_open=True)] = 0.9
     """Minimum probability of the captions with an attribute among those of the category, in (0.5, 1], at CLIP's own
     temperature; below it the attribute is unknown."""
 
-    min_category_probability: float = 0.05
+    min_category_probability: ShareBelowOne = 0.05
     """Minimum probability of the captions of the detected category among all captions, in [0, 1); below it the scene is
     rejected. 0 disables the check. The default is low, since similar categories share the probability."""
 
@@ -52,12 +53,7 @@ class AttributeClassifierConfig:
     """Attributes that an object may lack."""
 
     def __post_init__(self) -> None:
-        if not 0.5 < self.min_probability <= 1:
-            raise ValueError(f"min_probability must lie in (0.5, 1], got {self.min_probability}")
-        if not 0 <= self.min_category_probability < 1:
-            raise ValueError(
-                f"min_category_probability must lie in [0, 1), got {self.min_category_probability}; 0 disables it"
-            )
+        super().__post_init__()
         if not self.margins or min(self.margins) < 0:
             raise ValueError(f"margins must be one or more numbers of at least 0, got {self.margins}")
 

@@ -13,12 +13,12 @@ from itertools import combinations
 
 from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.detection.matching import match_objects
-from pipeline import Rejected
+from pipeline import LimitedConfig, Rejected, ShareBelowOne
 from shards.boxes import Box, compute_overlap_share
 
 
 @dataclass(frozen=True, kw_only=True)
-class SceneFilterConfig:
+class SceneFilterConfig(LimitedConfig):
     """Limits of usable scenes."""
 
     min_objects: int = 2
@@ -27,25 +27,23 @@ class SceneFilterConfig:
     max_objects: int = 8
     """Maximum number of objects of the scene's category."""
 
-    max_overlap: float = 0.4
+    max_overlap: ShareBelowOne = 0.4
     """Maximum share of the smaller of two boxes that lies in the other, in [0, 1). Above it, both may be one
     object, or an object and a part of it."""
 
-    min_border_share: float = 0.01
+    min_border_share: ShareBelowOne = 0.01
     """Minimum distance of the category's objects from the border, as a share of the image's extent."""
 
-    min_requested_iou: float = 0.75
+    min_requested_iou: ShareBelowOne = 0.75
     """Minimum IoU of a detection with its requested object to be in place, in [0, 1). Every pasted object must be in
     place. A scene is in perspective only if all objects of its category are in place."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 2 <= self.min_objects <= self.max_objects:
             raise ValueError(
                 f"2 <= min_objects <= max_objects must hold, got {self.min_objects} and {self.max_objects}"
             )
-        for name in ("max_overlap", "min_border_share", "min_requested_iou"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
 
 
 def find_rejection(detected: DetectedScene, config: SceneFilterConfig) -> Rejected | None:

@@ -25,6 +25,7 @@ from augmentation.planning.scene_spec import (
 )
 from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig
 from augmentation.relations.types import MIN_OBJECTS, RelationType
+from pipeline import LimitedConfig, PositiveInt, ShareBelowOne
 
 SERVED_RELATION_TYPES: Mapping[Arrangement, frozenset[RelationType]] = {
     "scatter": frozenset({"size", "region", "near", "attribute", "beside"}),
@@ -62,24 +63,17 @@ class QuotaKey:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuotaConfig:
+class QuotaConfig(LimitedConfig):
     """Targets of the quotas."""
 
-    queries_per_quota: int = 8
+    queries_per_quota: PositiveInt = 8
     """Number of queries that each quota takes."""
 
-    tolerance: float = 0.15
+    tolerance: ShareBelowOne = 0.15
     """Maximum share of missing queries of a reached quota, in [0, 1)."""
 
-    max_queries_per_object: int = 2
+    max_queries_per_object: PositiveInt = 2
     """Maximum number of queries for one object."""
-
-    def __post_init__(self) -> None:
-        for name in ("queries_per_quota", "max_queries_per_object"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 <= self.tolerance < 1:
-            raise ValueError(f"tolerance must lie in [0, 1), got {self.tolerance}; 0 requires every query")
 
     @property
     def min_queries(self) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import imagehash
 import numpy as np
@@ -28,8 +28,10 @@ from augmentation.planning.quotas import QuotaConfig, QuotaKey
 from augmentation.relations.types import get_relation_type
 from pipeline import (
     Item,
+    LimitedConfig,
     Location,
     MapStage,
+    Range,
     Rejected,
     Resources,
     SinkOutput,
@@ -44,18 +46,14 @@ Reason = Literal["near_duplicate", "quota_full"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelectionConfig:
+class SelectionConfig(LimitedConfig):
     """Threshold of near-duplicate images."""
 
-    max_distance: int = 2
+    max_distance: Annotated[int, Range(-1, 64, high_open=True)] = 2
     """Maximum number of differing bits, of 64, in the perceptual hashes of near-duplicates; -1 keeps even copies.
 
     Among 1,492 different pasted scenes of the miniature world, which are similar, 1 counts as a copy at 2 bits and 7 at
     4. At 2 bits, 99 % of JPEG copies (quality 90) and 98 % of copies that are 5 % brighter are detected."""
-
-    def __post_init__(self) -> None:
-        if not -1 <= self.max_distance < 64:
-            raise ValueError(f"max_distance must lie in [-1, 64), got {self.max_distance}; a hash has 64 bits")
 
 
 @dataclass(frozen=True, kw_only=True)

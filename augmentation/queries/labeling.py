@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from PIL import Image
 
@@ -16,33 +17,27 @@ from augmentation.queries.realizer import PhraseRealizer
 from augmentation.queries.templates import Style
 from augmentation.relations.programs import to_json
 from augmentation.relations.scene import Scene
-from pipeline import MapStage, Rejected, Resources
+from pipeline import LimitedConfig, MapStage, PositiveInt, Range, Rejected, Resources
 from shards.images import encode_png
 from shards.schema import Instance, Query, Sample
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelConfig:
+class LabelConfig(LimitedConfig):
     """Limits of usable scenes, and number and style of their queries."""
 
     scene_filter: SceneFilterConfig = field(default_factory=SceneFilterConfig)
     style: Style = "refcoco"
     """Dataset whose style the queries follow; ``refcoco+`` has no location words."""
 
-    queries_per_relation_type: int = 1
+    queries_per_relation_type: PositiveInt = 1
     """Maximum number of candidate queries for each object and relation type; the selection chooses among them."""
 
-    box_noise: float = BOX_NOISE
+    box_noise: Annotated[float, Range(0, 0.5, high_open=True)] = BOX_NOISE
     """Noise of box edges that queries must withstand, as a share of the box's size, in [0, 0.5)."""
 
     split: str = "train"
     """Split of the scenes."""
-
-    def __post_init__(self) -> None:
-        if self.queries_per_relation_type < 1:
-            raise ValueError(f"queries_per_relation_type must be at least 1, got {self.queries_per_relation_type}")
-        if not 0 <= self.box_noise < 0.5:
-            raise ValueError(f"box_noise must lie in [0, 0.5), got {self.box_noise}; at 0.5 a box may vanish")
 
 
 class LabelStage(MapStage[DetectedScene, Sample]):

@@ -10,43 +10,35 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from generation.models.checkpoints import compute_fingerprint
 from generation.models.config import EncoderConfig, RenderConfig
 from generation.priors.prompt import PromptConfig
+from pipeline import LimitedConfig, PositiveInt, Range
 
 _ID_LENGTH = 32
 """Number of hexadecimal digits: 128 bits, so that even 10^12 prompts do not collide."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorConfig:
+class PriorConfig(LimitedConfig):
     """Configuration of prompts, rendering and encoding."""
 
     render: RenderConfig
     prompt: PromptConfig = field(default_factory=PromptConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    num_images: int = 1
+    num_images: PositiveInt = 1
     """Number of images of each prompt, at least 1; their features are averaged."""
 
     seed: int = 0
     """Seed of the noise, combined with the prompt and the number of the image."""
 
-    min_clip_score: float = 0.0
+    min_clip_score: Annotated[float, Range(0, 100, high_open=True)] = 0.0
     """Minimum CLIP score (100 times the cosine), below which a prompt is rendered again; 0 disables it."""
 
-    max_retries: int = 3
+    max_retries: PositiveInt = 3
     """Maximum number of renderings after the first; the best one is kept."""
-
-    def __post_init__(self) -> None:
-        if self.num_images < 1:
-            raise ValueError(f"num_images must be at least 1, got {self.num_images}")
-        if not 0 <= self.min_clip_score < 100 or self.max_retries < 1:
-            raise ValueError(
-                f"min_clip_score must be 0 to 100 (20 to 30 suits CLIP) and max_retries at least 1, "
-                f"got {self.min_clip_score} and {self.max_retries}"
-            )
 
 
 def build_image_settings(config: PriorConfig) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def test_executor_settings_are_checked() -> None:
         ExecutorConfig(executor="inline", workers=2)
     with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
         ExecutorConfig(executor="ray", workers=0)
-    with pytest.raises(ValueError, match="batch_time_limit_s and memory_limit_gb must be positive"):
+    with pytest.raises(ValueError, match="batch_time_limit_s must be positive, got 0"):
         ExecutorConfig(batch_time_limit_s=0)
 
 

@@ -5,7 +5,6 @@ from upath import UPath
 
 from pipeline import ExecutorConfig, Item, Job, Limits, MapStage, PlanRow, Rejected, Sink, SinkOutput, run_job
 from workflows import status
-from workflows.cli.console import UserError
 
 
 class HalveStage(MapStage[Item, Item]):
@@ -68,5 +67,5 @@ def test_failures_are_listed_with_stage_reason_and_detail(run: UPath, capsys: py
 
 
 def test_limits_are_checked(run: UPath) -> None:
-    with pytest.raises(UserError, match="must be positive"):
+    with pytest.raises(ValueError, match="limit must be at least 1, got 0"):
         status.StatusConfig(run=run, limit=0)

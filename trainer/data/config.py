@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from pipeline import LimitedConfig, Range, Share
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProcessorConfig:
+class ProcessorConfig(LimitedConfig):
     """Settings for the preparation of images and queries."""
 
     image_mean: tuple[float, float, float] = IMAGENET_MEAN
@@ -17,24 +20,23 @@ class ProcessorConfig:
     image_std: tuple[float, float, float] = IMAGENET_STD
     """Standard deviation of each channel, positive."""
 
-    max_tokens: int = 40
+    max_tokens: Annotated[int, Range(3)] = 40
     """Largest number of tokens of a query, at least 3; longer queries are cut."""
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 3:
-            raise ValueError(f"max_tokens must be at least 3 (two are special tokens), got {self.max_tokens}")
+        super().__post_init__()
         if min(self.image_std) <= 0:
             raise ValueError(f"image_std must be positive, got {self.image_std}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentationConfig:
+class AugmentationConfig(LimitedConfig):
     """Augmentation of training images. Lengths are fractions of the canvas; on 640 px they are the published ones."""
 
     long_sides: tuple[float, ...] = tuple(side / 640 for side in range(448, 641, 32))
     """Lengths of the long side, in 0..1; one is drawn for each image."""
 
-    crop_probability: float = 0.5
+    crop_probability: Share = 0.5
     """Probability of a crop, in 0..1."""
 
     short_sides: tuple[float, ...] = (400 / 640, 500 / 640, 600 / 640)
@@ -43,25 +45,23 @@ class AugmentationConfig:
     crop_sides: tuple[float, float] = (384 / 640, 600 / 640)
     """Smallest and largest side of a crop."""
 
-    min_crop_iou: float = 0.5
+    min_crop_iou: Share = 0.5
     """Smallest IoU in 0..1 of each target with its part inside a crop."""
 
-    jitter: float = 0.4
+    jitter: Share = 0.4
     """Largest change of brightness, contrast and saturation: a factor in 1 - jitter .. 1 + jitter."""
 
-    jitter_probability: float = 0.8
+    jitter_probability: Share = 0.8
     """Probability of the color jitter, in 0..1."""
 
-    flip_probability: float = 0.5
+    flip_probability: Share = 0.5
     """Probability of mirroring the image, in 0..1."""
 
     random_placement: bool = True
     """Flag to place the image at random on the canvas; False: centered."""
 
     def __post_init__(self) -> None:
-        for name in ("crop_probability", "min_crop_iou", "jitter", "jitter_probability", "flip_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in 0..1, got {getattr(self, name)}")
+        super().__post_init__()
         if not self.long_sides or not 0 < min(self.long_sides) <= max(self.long_sides) <= 1:
             raise ValueError(f"long_sides must be fractions of the canvas in 0..1, got {self.long_sides}")
         if not 0 < self.crop_sides[0] <= self.crop_sides[1]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from pipeline import LimitedConfig, PositiveInt
 from workflows.cli.console import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchConfig:
+class LaunchConfig(LimitedConfig):
     """Number and place of the processes."""
 
-    num_processes: int = 1
+    num_processes: PositiveInt = 1
     """Number of processes on each machine, one for each GPU."""
 
-    num_machines: int = 1
+    num_machines: PositiveInt = 1
     """Number of machines; run the command on each of them, with a shared output folder."""
 
     machine_rank: int = 0
@@ -25,11 +26,9 @@ class LaunchConfig:
     """Host and port of machine 0, as ``host:port``."""
 
     def __post_init__(self) -> None:
-        if self.num_processes < 1 or self.num_machines < 1 or not 0 <= self.machine_rank < self.num_machines:
-            raise UserError(
-                f"num_processes and num_machines must be at least 1 and machine_rank below num_machines, got "
-                f"{self.num_processes}, {self.num_machines} and {self.machine_rank}"
-            )
+        super().__post_init__()
+        if not 0 <= self.machine_rank < self.num_machines:
+            raise UserError(f"machine_rank must be below num_machines {self.num_machines}, got {self.machine_rank}")
         host, _, port = self.main_address.rpartition(":")
         if not host or not port.isdigit():
             raise UserError(f"main_address must be host:port, got {self.main_address!r}")

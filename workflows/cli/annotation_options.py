@@ -57,6 +57,7 @@ class AnnotationsConfig(DatasetConfig):
     """Whether images may be symbolic links to files outside the folder."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.dataset):
             raise ValueError(
                 f"dataset names a folder, so it must consist of letters, digits, '.', '_', '+' and '-', got "

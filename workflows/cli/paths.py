@@ -10,7 +10,7 @@ from typing import Any
 
 from upath import UPath
 
-from pipeline import Location, resolve_location, write_atomic
+from pipeline import LimitedConfig, Location, resolve_location, write_atomic
 
 DATA = UPath("data")
 
@@ -62,7 +62,7 @@ class DatasetPaths:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetConfig:
+class DatasetConfig(LimitedConfig):
     """Dataset of a command."""
 
     dataset: str = "miniature"

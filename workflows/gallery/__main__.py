@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.progress import track
 from upath import UPath
 
-from pipeline import list_runs, open_plan
+from pipeline import PositiveInt, list_runs, open_plan
 from trainer.evaluate import PREDICTIONS, read_predictions
 from workflows.cli.console import UserError, console, print_path, run
 from workflows.cli.paths import DatasetConfig, DatasetPaths
@@ -43,12 +43,8 @@ class GalleryConfig(DatasetConfig):
     output: Path = Path("runs/gallery")
     """Folder of the page, ``index.html``, and its images."""
 
-    max_entries: int | None = None
+    max_entries: PositiveInt | None = None
     """Limit of entries per run."""
-
-    def __post_init__(self) -> None:
-        if self.max_entries is not None and self.max_entries < 1:
-            raise ValueError(f"max_entries must be at least 1, got {self.max_entries}")
 
 
 def main(config: GalleryConfig) -> None:

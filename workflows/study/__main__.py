@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import tyro
 from upath import UPath
 
-from pipeline import ExecutorConfig, write_atomic
+from pipeline import ExecutorConfig, LimitedConfig, NotNegativeInt, PositiveInt, write_atomic
 from shards.reader import SampleReader
 from workflows.cli.console import Executor, UserError, run, save_results
 from workflows.miniature import WEIGHTS
@@ -41,28 +41,28 @@ TEST = ("testA", "testB")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyConfig:
+class StudyConfig(LimitedConfig):
     """Variants, sizes and lengths of the study."""
 
     sizes: tuple[int, ...] = (500, 2000, 8000)
     """Numbers of training queries, each at least 1 and all different."""
 
-    num_seeds: int = 5
+    num_seeds: PositiveInt = 5
     """Trainings per size of the main variants and of those with ``all_seeds``, at least 1."""
 
     control_size: int = 2000
     """Size of the variants without ``all_sizes``; one of ``sizes``."""
 
-    num_control_seeds: int = 3
+    num_control_seeds: NotNegativeInt = 3
     """Trainings per size of the other variants; 0 leaves them out."""
 
     variants: tuple[str, ...] = tuple(variant.name for variant in VARIANTS)
     """Names of the variants to train."""
 
-    steps: int = 2000
+    steps: PositiveInt = 2000
     """Steps of a training, times the variant's ``steps_factor``."""
 
-    num_scenes: int = 3000
+    num_scenes: PositiveInt = 3000
     """Number of scenes to request; about a third of them is accepted and selected."""
 
     num_val: int = 250
@@ -71,7 +71,7 @@ class StudyConfig:
     num_test: int = 400
     """Images of each of testA and testB."""
 
-    num_parallel: int | None = None
+    num_parallel: PositiveInt | None = None
     """Networks to train at once; by default one per core, or one on an accelerator."""
 
     pretrained_visual: Path | None = None
@@ -91,15 +91,11 @@ class StudyConfig:
     """Options of ``trainer.train`` for all variants."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.sizes) < 1:
+            raise UserError(f"sizes must be at least 1, got {self.sizes}")
         if unknown := set(self.variants) - VARIANTS_BY_NAME.keys():
             raise UserError(f"unknown variants {sorted(unknown)}; choose from {', '.join(VARIANTS_BY_NAME)}")
-        if (
-            min(*self.sizes, self.num_seeds, self.steps, self.num_scenes, self.num_parallel or 1) < 1
-            or self.num_control_seeds < 0
-        ):
-            raise UserError(
-                "sizes, num_seeds, steps, num_scenes and num_parallel must be at least 1, num_control_seeds at least 0"
-            )
         for name in ("sizes", "variants"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise UserError(f"{name} must all be different, got {getattr(self, name)}")

@@ -20,7 +20,17 @@ from typing import Annotated
 import tyro
 from upath import UPath
 
-from pipeline import ExecutorConfig, Job, PlanRow, compute_rows_sha256, open_plan, run_job
+from pipeline import (
+    ExecutorConfig,
+    Job,
+    LimitedConfig,
+    PlanRow,
+    PositiveInt,
+    Range,
+    compute_rows_sha256,
+    open_plan,
+    run_job,
+)
 from shards.reader import SampleReader
 from shards.writer import SampleSink
 from trainer.evaluation.metrics import PredictionRecord
@@ -44,7 +54,7 @@ RUNNABLE = tuple(
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossValidateConfig:
+class CrossValidateConfig(LimitedConfig):
     """Dataset, variants and length of the trainings."""
 
     dataset: str
@@ -53,16 +63,16 @@ class CrossValidateConfig:
     scenes: UPath = get_dataset_paths("miniature").get_packed_run("scenes")
     """Packed scenes with priors of the same image encoder."""
 
-    folds: int = 5
+    folds: Annotated[int, Range(2)] = 5
     """Number of folds, at least 2."""
 
     variants: tuple[str, ...] = tuple(variant.name for variant in RUNNABLE if variant.is_main)
     """Names of the variants."""
 
-    steps: int = 500
+    steps: PositiveInt = 500
     """Steps of a training, at least 1."""
 
-    num_parallel: int | None = None
+    num_parallel: PositiveInt | None = None
     """Networks to train at once; default one for each core, or one on an accelerator."""
 
     pretrained_visual: Path | None = None
@@ -81,14 +91,10 @@ class CrossValidateConfig:
     """Options of ``trainer.train`` for all variants alike, after ``--``."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         known = [variant.name for variant in RUNNABLE]
         if unknown := set(self.variants) - set(known):
             raise UserError(f"unknown variants {sorted(unknown)}; choose from {', '.join(known)}")
-        if self.folds < 2 or min(self.steps, self.num_parallel or 1) < 1:
-            raise UserError(
-                f"folds must be at least 2, steps and num_parallel at least 1, got {self.folds}, {self.steps} and "
-                f"{self.num_parallel}"
-            )
 
     @property
     def selected_variants(self) -> list[Variant]:

@@ -252,11 +252,11 @@ def test_missing_folders_are_refused(gligen: Path, tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"image_size_px": 100}, "try 96"),
-        ({"num_inference_steps": 0}, "got 0 and 3"),
-        ({"guidance_scale": -1.0}, "guidance_scale must not be negative"),
+        ({"num_inference_steps": 0}, "num_inference_steps must be at least 1, got 0"),
+        ({"guidance_scale": -1.0}, "guidance_scale must be at least 0, got -1"),
         ({"grounded_share": 1.1}, r"grounded_share must lie in \[0, 1\], got 1.1"),
         ({"max_aspect_ratio": 0.9}, "got 0.9"),
-        ({"aspect_ratios": {"cup": 0.0}}, "aspect_ratios positive"),
+        ({"aspect_ratios": {"cup": 0.0}}, "aspect_ratios must be positive"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -176,7 +176,7 @@ def test_an_aspect_ratio_is_positive_and_finite(ratio: float) -> None:
         ({"max_cover": 0.0}, r"max_cover must lie in \(0, 1\]"),
         ({"border_share": 0.5}, r"border_share must lie in \[0, 0.5\)"),
         ({"size_spread": 1.0}, "size_spread must lie in"),
-        ({"gap": -0.1}, "gap must not be negative"),
+        ({"gap": -0.1}, "gap must be at least 0"),
         ({"max_depth": 1.0}, "max_depth must be at least 1.2"),
         ({"max_tries": 0}, "tries must be at least 1"),
     ],

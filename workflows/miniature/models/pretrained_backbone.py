@@ -16,28 +16,24 @@ from pathlib import Path
 
 from upath import UPath
 
-from pipeline import write_atomic
+from pipeline import LimitedConfig, PositiveInt, write_atomic
 from workflows.cli.console import UserError, print_path, run
 
 MEASURED = "measured.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainedVisualConfig:
+class PretrainedVisualConfig(LimitedConfig):
     """Folder and length of the pretraining."""
 
     output: Path = Path("runs/miniature-backbone")
     """Folder of the backbone and of its measured accuracy."""
 
-    steps: int = 1500
+    steps: PositiveInt = 1500
     """Steps of 16 scenes each, at least 1; the default takes two minutes on two cores."""
 
     seed: int = 0
     """Seed of the scenes and of the new layers."""
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
 
 
 def main(config: PretrainedVisualConfig) -> None:

@@ -21,6 +21,7 @@ from random import Random
 from typing import Any
 
 from generation.parsing.english import NUMBER_WORDS, add_article
+from pipeline import LimitedConfig, PositiveInt
 from workflows.miniature.world.drawing import (
     BACKGROUNDS,
     CATEGORIES,
@@ -179,28 +180,23 @@ def sample_scene(split: str, random: Random) -> WorldScene:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorldConfig:
+class WorldConfig(LimitedConfig):
     """Size and seed of the dataset."""
 
     output: Path = Path("data/miniature/refer")
     """Folder of ``miniature/refs(miniature).p``, ``miniature/instances.json`` and ``images/``."""
 
-    num_train: int = 2000
+    num_train: PositiveInt = 2000
     """Number of training scenes."""
 
-    num_val: int = 250
+    num_val: PositiveInt = 250
     """Number of validation scenes."""
 
-    num_test: int = 400
+    num_test: PositiveInt = 400
     """Number of scenes in each of testA and testB."""
 
     seed: int = 7
     """Seed of all scenes and queries."""
-
-    def __post_init__(self) -> None:
-        for name in ("num_train", "num_val", "num_test"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 def write_dataset(config: WorldConfig) -> dict[str, int]:
