@@ -12,16 +12,15 @@ with both, and controls. All have the same number of steps, except those with a 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from upath import UPath
 
-from pipeline import ExecutorConfig, LimitedConfig, NotNegativeInt, PositiveInt, write_atomic
+from pipeline import NotNegativeInt, PositiveInt, write_atomic
 from shards.reader import SampleReader
-from workflows.cli.console import Executor, UserError, run, save_results
+from workflows.cli.console import UserError, run, save_results
 from workflows.miniature import WEIGHTS
 from workflows.miniature.models.pretrained_backbone import PretrainedVisualConfig
 from workflows.miniature.models.pretrained_backbone import main as pretrain_backbone
@@ -41,11 +40,8 @@ TEST = ("testA", "testB")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyConfig(LimitedConfig):
+class StudyConfig(StudyData):
     """Variants, sizes and lengths of the study."""
-
-    sizes: tuple[int, ...] = (500, 2000, 8000)
-    """Numbers of training queries, each at least 1 and all different."""
 
     num_seeds: PositiveInt = 5
     """Trainings per size of the main variants and of those with ``all_seeds``, at least 1."""
@@ -62,23 +58,11 @@ class StudyConfig(LimitedConfig):
     steps: PositiveInt = 2000
     """Steps of a training, times the variant's ``steps_factor``."""
 
-    num_scenes: PositiveInt = 3000
-    """Number of scenes to request; about a third of them is accepted and selected."""
-
-    num_val: int = 250
-    """Images of val."""
-
-    num_test: int = 400
-    """Images of each of testA and testB."""
-
     num_parallel: PositiveInt | None = None
     """Networks to train at once; by default one per core, or one on an accelerator."""
 
     pretrained_visual: Path | None = None
     """Checkpoint of all networks' backbones; the default of ``make train`` by default."""
-
-    output: Path = Path("runs/study")
-    """Folder of the networks and the results."""
 
     report: bool = False
     """Whether to report the finished networks only."""
@@ -86,7 +70,6 @@ class StudyConfig(LimitedConfig):
     smoke: bool = False
     """Whether to run everything in its smallest size."""
 
-    executor: Executor = field(default_factory=ExecutorConfig)
     trainer_args: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Options of ``trainer.train`` for all variants."""
 
@@ -134,18 +117,6 @@ class StudyConfig(LimitedConfig):
             "variants": [asdict(variant) for variant in self.selected_variants]
         }
 
-    @property
-    def data(self) -> StudyData:
-        return StudyData(
-            root=UPath(self.output / "data"),
-            sizes=self.sizes,
-            num_scenes=self.num_scenes,
-            num_val=self.num_val,
-            num_test=self.num_test,
-            pretrained_visual=self.pretrained_visual or PretrainedVisualConfig().output,
-            executor=self.executor,
-        )
-
 
 def smoke(config: StudyConfig) -> StudyConfig:
     """Return the smallest study with all of its parts."""
@@ -169,12 +140,12 @@ def main(config: StudyConfig) -> None:
     """Make the data, train the missing networks, and report."""
     if config.smoke:
         config = smoke(config)
-    data, trials = config.data, config.trials
+    trials = config.trials
     num_parallel, num_threads = choose_parallelism(config.num_parallel)
     runner = TrialRunner(
-        samples=data.samples,
-        extra=data.extra,
-        pretrained_visual=data.pretrained_visual,
+        samples=config.samples,
+        extra=config.extra,
+        pretrained_visual=config.pretrained_visual or PretrainedVisualConfig().output,
         evaluated_splits=EVALUATED_SPLITS,
         output=config.output,
         steps=config.steps,
@@ -184,8 +155,8 @@ def main(config: StudyConfig) -> None:
     if not config.report:
         if config.pretrained_visual is None:
             pretrain_backbone(PretrainedVisualConfig())
-        prepare_data(data, trials)
-        targets = find_query_combinations(SampleReader(data.paths.samples), data.world)
+        prepare_data(config, trials)
+        targets = find_query_combinations(SampleReader(config.paths.samples), config.world)
         held_out = list_held_out_combinations()
         unseen = sorted(query for query, combination in targets.items() if combination in held_out)
         write_atomic(config.output / UNSEEN, json.dumps(unseen))
@@ -205,8 +176,8 @@ def print_results(config: StudyConfig, finished: list[Trial], num_trials: int) -
         "study": config.describe_settings(),
         "steps": config.steps,
         "cost": compute_training_costs(finished, config.output),
-        "data_seconds": config.data.sum_stage_seconds(),
-        "extra_data": config.data.further({trial.variant for trial in finished}),
+        "data_seconds": config.sum_stage_seconds(),
+        "extra_data": config.further({trial.variant for trial in finished}),
         **report(predictions, frozenset(json.loads((config.output / UNSEEN).read_text())), TEST),
     }
     plot_study(record, config.output)

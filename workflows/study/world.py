@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from upath import UPath
 
 from augmentation.planning.quotas import QuotaConfig
-from pipeline import ExecutorConfig, write_atomic
+from pipeline import ExecutorConfig, LimitedConfig, PositiveInt, write_atomic
 from shards.reader import SampleReader
 from workflows import generate_priors, ingest
-from workflows.cli.console import UserError
+from workflows.cli.console import Executor, UserError
 from workflows.cli.paths import DatasetPaths, get_dataset_paths
 from workflows.miniature.world.dataset import WorldConfig, write_dataset
 from workflows.priors.query_parsing import QuerySource
@@ -35,22 +35,30 @@ EVALUATED_SPLITS = ("val", "testA", "testB")
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyData:
-    """Folders and sizes of the study's data."""
+class StudyData(LimitedConfig):
+    """Sizes and folders of the study's data."""
 
-    root: UPath
-    sizes: tuple[int, ...]
-    """Numbers of training queries."""
+    sizes: tuple[int, ...] = (500, 2000, 8000)
+    """Numbers of training queries, each at least 1 and all different."""
 
-    num_scenes: int
-    """Number of scenes to request."""
+    num_scenes: PositiveInt = 3000
+    """Number of scenes to request; about a third of them is accepted and selected."""
 
-    num_val: int
-    num_test: int
-    pretrained_visual: Path
-    """Checkpoint of all networks' backbones."""
+    num_val: int = 250
+    """Images of val."""
 
-    executor: ExecutorConfig
+    num_test: int = 400
+    """Images of each of testA and testB."""
+
+    output: Path = Path("runs/study")
+    """Folder of the data, the networks and the results."""
+
+    executor: Executor = field(default_factory=ExecutorConfig)
+
+    @property
+    def root(self) -> UPath:
+        """Return the folder of the data."""
+        return UPath(self.output / "data")
 
     @property
     def paths(self) -> DatasetPaths:

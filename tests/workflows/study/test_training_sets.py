@@ -52,8 +52,8 @@ def test_the_study_refuses_the_world_of_another_one_and_may_be_moved(tmp_path: P
     config = StudyConfig(
         output=tmp_path / "here", sizes=(8,), control_size=8, num_scenes=1, num_val=1, num_test=1, variants=("base",)
     )
-    prepare_data(config.data, [])
+    prepare_data(config, [])
     with pytest.raises(UserError, match=r"has the data of another study .* choose another --output"):
-        prepare_data(replace(config, num_test=2).data, [])
+        prepare_data(replace(config, num_test=2), [])
     shutil.copytree(tmp_path / "here", tmp_path / "there")
-    prepare_data(replace(config, output=tmp_path / "there").data, [])
+    prepare_data(replace(config, output=tmp_path / "there"), [])
