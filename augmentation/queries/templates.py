@@ -1,5 +1,7 @@
 """Phrase templates by the style of a dataset.
 
+Words in brackets are optional: "{noun} on [the ]{side}" stands for two templates, first without them.
+
 Slots: ``noun`` ("red cup"), ``a_noun`` ("a red cup"), ``side``, ``nth``, ``line`` ("top row"), ``most`` ("biggest"),
 ``anchor`` ("ball", "striped one"), ``ends`` ("balls").
 """
@@ -58,11 +60,25 @@ class PhraseTemplates:
     front: tuple[str, ...] = ()
     back: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        for name, value in list(vars(self).items()):
+            if isinstance(value, tuple):
+                object.__setattr__(self, name, _expand(*value))
+
+
+def _expand(*templates: str) -> tuple[str, ...]:
+    """Write out the optional words, in the order of the templates."""
+    expanded: list[str] = []
+    for template in templates:
+        before, bracket, rest = template.partition("[")
+        optional, _, after = rest.partition("]")
+        expanded += _expand(before + after, before + optional + after) if bracket else [template]
+    return tuple(expanded)
+
 
 def _make_short_side_templates(side: str) -> tuple[str, ...]:
-    return (
-        f"{{noun}} {side} of {{anchor}}",
-        f"{{noun}} {side} of the {{anchor}}",
+    return _expand(
+        f"{{noun}} {side} of [the ]{{anchor}}",
         f"{{noun}} to {side} of {{anchor}}",
         f"{{noun}} to the {side} of the {{anchor}}",
     )
@@ -79,10 +95,7 @@ def _make_long_side_templates(side: str) -> tuple[str, ...]:
 
 
 def _make_short_templates(relation: str) -> tuple[str, ...]:
-    return (
-        f"{{noun}} {relation} {{anchor}}",
-        f"{{noun}} {relation} the {{anchor}}",
-    )
+    return _expand(f"{{noun}} {relation} [the ]{{anchor}}")
 
 
 def _make_long_templates(relation: str) -> tuple[str, ...]:
@@ -101,64 +114,34 @@ _REFCOCO_PLUS = PhraseTemplates(
     superlative=("{most} {noun}", "the {most} {noun}"),
     next_to=(*_make_short_templates("next to"), *_make_short_templates("beside")),
     nearest=(*_make_short_templates("closest to"), *_make_short_templates("nearest to")),
-    between=(
-        "{noun} between {ends}",
-        "{noun} between the {ends}",
-        "{noun} between the two {ends}",
-        "{noun} between 2 {ends}",
-    ),
+    between=("{noun} between [the ]{ends}", "{noun} between the two {ends}", "{noun} between 2 {ends}"),
 )
 
 _REFCOCO = PhraseTemplates(
     brevity=2.5,
     noun_only=_REFCOCO_PLUS.noun_only,
     horizontal_extreme=("{side} {noun}", "the {side} {noun}", "{side}most {noun}", "{noun} furthest {side}"),
-    horizontal_side=(
-        "{noun} {side}",
-        "{noun} on {side}",
-        "{noun} on the {side}",
-        "the {noun} on the {side}",
-        "{noun} to the {side}",
-    ),
+    horizontal_side=("{noun} {side}", "{noun} on [the ]{side}", "the {noun} on the {side}", "{noun} to the {side}"),
     vertical_extreme=("{side} {noun}", "the {side} {noun}", "{side}most {noun}"),
     vertical_side=("{noun} at {side}", "{noun} at the {side}", "{noun} on the {side}", "the {noun} at the {side}"),
-    far_side=(
-        "far {side} {noun}",
-        "{noun} far {side}",
-        "{noun} on far {side}",
-        "{noun} on the far {side}",
-    ),
-    ordinal=(
-        "{nth} {noun} from {side}",
-        "{nth} {noun} from the {side}",
-        "{noun} {nth} from {side}",
-        "{noun} {nth} from the {side}",
-        "{nth} from {side} {noun}",
-    ),
+    far_side=("far {side} {noun}", "{noun} far {side}", "{noun} on [the ]far {side}"),
+    ordinal=("{nth} {noun} from [the ]{side}", "{noun} {nth} from [the ]{side}", "{nth} from {side} {noun}"),
     middle=(
         "middle {noun}",
         "center {noun}",
-        "{noun} in middle",
-        "{noun} in the middle",
+        "{noun} in [the ]middle",
         "the {noun} in the middle",
-        "{noun} in center",
-        "{noun} in the center",
+        "{noun} in [the ]center",
     ),
     in_middle=(
         "middle {noun}",
         "center {noun}",
-        "{noun} in middle",
-        "{noun} in the middle",
+        "{noun} in [the ]middle",
         "{noun} in center",
         "{noun} in the middle of the image",
         "{noun} in center of image",
     ),
-    on_side=(
-        "{side} side {noun}",
-        "{noun} on {side} side",
-        "{noun} on the {side} side",
-        "{noun} on the {side} side of the image",
-    ),
+    on_side=("{side} side {noun}", "{noun} on [the ]{side} side", "{noun} on the {side} side of the image"),
     in_half=(
         "{noun} in {side} half",
         "{noun} in the {side} half of the image",
@@ -170,26 +153,16 @@ _REFCOCO = PhraseTemplates(
         "the {side} {noun}",
         "{noun} in {side}",
         "{noun} on the {side}",
-        "{noun} in {side} corner",
-        "{noun} in the {side} corner",
+        "{noun} in [the ]{side} corner",
     ),
-    end_of_line=(
-        "{side} {noun} in {line}",
-        "{side} {noun} in the {line}",
-        "{side}most {noun} in {line}",
-        "the {side}most {noun} in the {line}",
-    ),
+    end_of_line=("{side} {noun} in [the ]{line}", "{side}most {noun} in {line}", "the {side}most {noun} in the {line}"),
     ordinal_in_line=(
         "{nth} {noun} from {side} in {line}",
         "{nth} {noun} from the {side} in the {line}",
     ),
     middle_of_line=("middle {noun} in {line}", "the middle {noun} in the {line}"),
     superlative=_REFCOCO_PLUS.superlative,
-    superlative_on_side=(
-        "{most} {noun} on {side}",
-        "{most} {noun} on the {side}",
-        "the {most} {noun} on the {side} side",
-    ),
+    superlative_on_side=("{most} {noun} on [the ]{side}", "the {most} {noun} on the {side} side"),
     beside={
         "left": _make_short_side_templates("left"),
         "right": _make_short_side_templates("right"),
@@ -204,8 +177,7 @@ _REFCOCO = PhraseTemplates(
     front=(
         "front {noun}",
         "the front {noun}",
-        "{noun} in front",
-        "{noun} in the front",
+        "{noun} in [the ]front",
         "closest {noun}",
         "the closest {noun}",
         "{noun} closest to us",
@@ -213,8 +185,7 @@ _REFCOCO = PhraseTemplates(
     back=(
         "back {noun}",
         "the back {noun}",
-        "{noun} in back",
-        "{noun} in the back",
+        "{noun} in [the ]back",
         "furthest {noun}",
         "{noun} furthest away",
         "{noun} in the background",
@@ -225,8 +196,7 @@ _REFCOCOG = PhraseTemplates(
     brevity=0,
     noun_only=("the {noun}", "{a_noun}", "the {noun} in the image", "{a_noun} in this image", "{noun}"),
     horizontal_extreme=(
-        "the {side}most {noun}",
-        "the {side}most {noun} in the image",
+        "the {side}most {noun}[ in the image]",
         "the {noun} that is furthest to the {side}",
         "{a_noun} that is furthest to the {side}",
     ),
@@ -237,8 +207,7 @@ _REFCOCOG = PhraseTemplates(
         "{noun} on the {side} in the image",
     ),
     vertical_extreme=(
-        "the {side}most {noun}",
-        "the {side}most {noun} in the image",
+        "the {side}most {noun}[ in the image]",
         "the {noun} that is at the very {side}",
     ),
     vertical_side=("the {noun} at the {side}", "{a_noun} at the {side}", "{noun} at the {side} in the image"),
@@ -269,8 +238,7 @@ _REFCOCOG = PhraseTemplates(
         "{noun} in the middle of the image",
     ),
     on_side=(
-        "the {noun} on the {side} side",
-        "the {noun} on the {side} side of the image",
+        "the {noun} on the {side} side[ of the image]",
         "{a_noun} on the {side} side of the image",
         "the {noun} that is on the {side} side",
         "{noun} on the {side} hand side of the image",
@@ -304,15 +272,13 @@ _REFCOCOG = PhraseTemplates(
         "middle {noun} in the {line}",
     ),
     superlative=(
-        "the {most} {noun}",
-        "the {most} {noun} in the image",
+        "the {most} {noun}[ in the image]",
         "the {noun} that is the {most}",
         "{a_noun} that is the {most} of all",
         "{most} {noun} in the image",
     ),
     superlative_on_side=(
-        "the {most} {noun} on the {side}",
-        "the {most} {noun} on the {side} side of the image",
+        "the {most} {noun} on the {side}[ side of the image]",
         "{most} {noun} on the {side} side of the image",
     ),
     beside={
