@@ -238,10 +238,8 @@ class Yields:
         self._quota_keys: dict[str, list[QuotaKey]] = defaultdict(list)
         for quota_key in quota_keys:
             self._quota_keys[quota_key.category].append(quota_key)
-        self._own, self._pooled = (
-            defaultdict[_RequestKey, _ObservedYield](_ObservedYield),
-            defaultdict[_RequestKey, _ObservedYield](_ObservedYield),
-        )
+        self._own = defaultdict[_RequestKey, _ObservedYield](_ObservedYield)
+        self._pooled = defaultdict[_RequestKey, _ObservedYield](_ObservedYield)
         for outcome in outcomes:
             request = outcome.request
             self._own[outcome.composer, request].add(outcome)

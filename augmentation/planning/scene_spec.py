@@ -90,11 +90,8 @@ def make_uniform_requests(
     """
     if num_scenes < 1:
         raise AugmentationError(f"num_scenes must be at least 1, got {num_scenes}")
-    category_quantifiers, arrangements, requests = (
-        vocabulary.category_quantifiers,
-        get_arrangements(composer),
-        list[SceneRequest](),
-    )
+    category_quantifiers, arrangements = vocabulary.category_quantifiers, get_arrangements(composer)
+    requests: list[SceneRequest] = []
     for index in range(num_scenes):
         in_turn, offset = divmod(index, len(category_quantifiers))
         if offset == 0:

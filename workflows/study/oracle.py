@@ -79,9 +79,7 @@ class OracleStage(Stage[Item, Prior]):
 
 
 def _render_combination(category: str, color: str, pattern: str) -> Image.Image:
-    image, obj = (
-        Image.new("RGB", (IMAGE_PX, IMAGE_PX), BACKGROUND),
-        draw_sprite(category, color, pattern, EXTENT_PX),
-    )
+    image = Image.new("RGB", (IMAGE_PX, IMAGE_PX), BACKGROUND)
+    obj = draw_sprite(category, color, pattern, EXTENT_PX)
     image.paste(obj, ((IMAGE_PX - obj.width) // 2, (IMAGE_PX - obj.height) // 2), obj)
     return image
