@@ -54,3 +54,22 @@ def giou(a: Tensor, b: Tensor) -> Tensor:
     value, union = _compute_iou_and_union(a, b)
     hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).prod(-1)
     return value - (hull - union) / hull
+
+
+def mask_covered_cells(boxes: Tensor, num_features: int) -> Tensor:
+    """Mask the cells of a square grid on the canvas that boxes cover, at least one for each.
+
+    Args:
+        boxes: (queries, 4) cxcywh as fractions of the canvas.
+        num_features: number of cells, a square number.
+
+    Returns:
+        (queries, num_features) bool, True = the cell's center is inside, or the cell holds the middle of the box.
+    """
+    grid = round(num_features**0.5)
+    centers = (torch.arange(grid, device=boxes.device) + 0.5) / grid
+    corners = cxcywh_to_xyxy(boxes)
+    low, high = corners[:, :2, None], corners[:, 2:, None]  # (queries, 2, 1)
+    inside = (centers >= low) & (centers <= high) | ((centers - (low + high) / 2).abs() <= 0.5 / grid)
+    cells: Tensor = (inside[:, 1, :, None] & inside[:, 0, None, :]).flatten(1)  # rows, then columns
+    return cells

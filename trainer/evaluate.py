@@ -88,6 +88,7 @@ def evaluate(config: EvaluateConfig) -> list[PredictionRecord]:
     import torch
     from accelerate import Accelerator
 
+    from trainer.confidence import Calibration
     from trainer.data.dataset import Samples
     from trainer.data.processor import Processor
     from trainer.evaluation.evaluator import Predictor
@@ -98,6 +99,7 @@ def evaluate(config: EvaluateConfig) -> list[PredictionRecord]:
     predictor = Predictor(
         network=GroundingNetwork.from_pretrained(config.checkpoint).to(accelerator.device),
         processor=Processor.from_pretrained(config.checkpoint),
+        calibration=Calibration.from_pretrained(config.checkpoint),
     )
     modes: tuple[PriorMode, ...] = config.priors if predictor.network.config.use_prior else ("none",)
     samples = {split: Samples([SampleReader(config.data, split)]) for split in config.splits}

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from trainer.data.processor import Placement
 from trainer.model.decoder import DecoderStage
-from trainer.predict import Grounder, Prediction, PriorInput, build_predictions
+from trainer.predict import Grounder, Prediction, PriorInput
 
 Map = npt.NDArray[np.float32]
 
@@ -74,7 +74,7 @@ def explain(grounder: Grounder, query: str, prior: PriorInput | None = None) -> 
         output = grounder.compute_output([query], None if prior is None else [prior])
     score = output.scores[0].float().masked_fill(output.padding[0], 0.0)  # (grid * grid,)
     return Explanation(
-        prediction=build_predictions([query], output.boxes, encoded.image.size, network.config.image_size_px)[0],
+        prediction=grounder.build_predictions([query], output)[0],
         verification=score.view(grid, grid).cpu().numpy(),
         attention=torch.stack(attention)[:, 0].view(-1, grid, grid).float().cpu().numpy(),
         placement=encoded.placement,

@@ -8,7 +8,7 @@ print(grounder.predict("second cup from the left").box_xyxy)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from shards.images import ImageError, decode_rgb_image
+from trainer.confidence import UNCALIBRATED, Calibration
 from trainer.data.processor import Placement, Processor, center_on_canvas
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import map_boxes_to_image
@@ -45,6 +46,25 @@ class Prediction:
     stages_xyxy: tuple[tuple[float, float, float, float], ...]
     """Boxes of all decoder stages; the last one is ``box_xyxy``."""
 
+    score: float
+    """Probability that the box is right, 0..1; see ``trainer.confidence``."""
+
+    presence: float | None
+    """Probability that the object is in the image, 0..1; None if training has not calibrated the network."""
+
+    @property
+    def is_probably_absent(self) -> bool:
+        """Return whether the image probably does not contain the object."""
+        return self.presence is not None and self.presence < 0.5
+
+    def describe_confidence(self) -> str:
+        """Return the score as a percentage, or ``probably not in this image``."""
+        return "probably not in this image" if self.is_probably_absent else f"{self.score:.0%}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedImage:
@@ -63,8 +83,10 @@ class EncodedImage:
 class Grounder:
     """Predictor with a trained network: ``set_image`` once, ``predict`` many times."""
 
-    def __init__(self, network: GroundingNetwork, processor: Processor) -> None:
-        self.network, self.processor = network.eval(), processor
+    def __init__(
+        self, network: GroundingNetwork, processor: Processor, calibration: Calibration = UNCALIBRATED
+    ) -> None:
+        self.network, self.processor, self.calibration = network.eval(), processor, calibration
         self._encoded: EncodedImage | None = None
 
     @staticmethod
@@ -75,7 +97,8 @@ class Grounder:
             TrainerError: the folder is missing, damaged or of another kind.
         """
         path = Path(folder)
-        return Grounder(GroundingNetwork.from_pretrained(path).to(device), Processor.from_pretrained(path))
+        network = GroundingNetwork.from_pretrained(path).to(device)
+        return Grounder(network, Processor.from_pretrained(path), Calibration.from_pretrained(path))
 
     @property
     def encoded(self) -> EncodedImage:
@@ -120,8 +143,7 @@ class Grounder:
         Raises:
             TrainerError: no image is set, a query is empty, or the priors do not fit the network.
         """
-        boxes = self.compute_output(queries, priors).boxes
-        return build_predictions(queries, boxes, self.encoded.image.size, self.network.config.image_size_px)
+        return self.build_predictions(queries, self.compute_output(queries, priors))
 
     @torch.no_grad()
     def compute_output(
@@ -136,6 +158,24 @@ class Grounder:
         query_image = torch.zeros(len(queries), dtype=torch.long)
         inputs = QueryInputs(token_ids, token_mask, query_image, prior, prior_mask)
         return self.network.predict(features, inputs.to(features.tokens.device))
+
+    def build_predictions(self, queries: Sequence[str], output: GroundingOutput) -> list[Prediction]:
+        """Map the network's output for queries about the image of ``set_image`` back to that image."""
+        boxes = output.boxes.cpu().double()  # (stages, queries, 4)
+        size = self.encoded.image.size
+        on_image = map_boxes_to_image(boxes.flatten(0, 1), size, self.network.config.image_size_px).view(*boxes.shape)
+        scores, presences = self.calibration.compute_confidence(output)
+        stages = [[(x1, y1, x2, y2) for x1, y1, x2, y2 in rows] for rows in on_image.transpose(0, 1).tolist()]
+        return [
+            Prediction(query=query, box_xyxy=rows[-1], stages_xyxy=tuple(rows), score=score, presence=presence)
+            for query, rows, score, presence in zip(
+                queries,
+                stages,
+                scores.tolist(),
+                [None] * len(queries) if presences is None else presences.tolist(),
+                strict=True,
+            )
+        ]
 
     def _stack_priors(
         self, queries: Sequence[str], priors: Sequence[PriorInput | None] | None
@@ -168,20 +208,3 @@ def open_image(path: Path) -> Image.Image:
         return decode_rgb_image(path.read_bytes(), path)
     except (OSError, ImageError) as error:
         raise TrainerError(f"{path} cannot be read as an image ({error})") from error
-
-
-def build_predictions(queries: Sequence[str], boxes: Tensor, size: tuple[int, int], canvas_px: int) -> list[Prediction]:
-    """Map the network's boxes back to an image.
-
-    Args:
-        queries: queries about the image.
-        boxes: (stages, queries, 4) cxcywh as fractions of the canvas.
-        size: width and height of the image in pixels.
-        canvas_px: side of the canvas in pixels.
-    """
-    on_image = map_boxes_to_image(boxes.cpu().double().flatten(0, 1), size, canvas_px).view(*boxes.shape)
-    predictions = []
-    for query, rows in zip(queries, on_image.transpose(0, 1).tolist(), strict=True):
-        stages = tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in rows)
-        predictions.append(Prediction(query=query, box_xyxy=stages[-1], stages_xyxy=stages))
-    return predictions

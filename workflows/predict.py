@@ -214,15 +214,15 @@ def predict_image(
     grounder.set_image(image)
     result = grounder.predict_all(queries, [prior.feature for prior in query_priors])
     seconds = {"priors": round(prior_s, 3), "network": round(time.monotonic() - started, 3)}
-    draw_named_boxes(image, [(one.box_xyxy, one.query) for one in result]).save(
-        config.output / f"{path.name}.predicted.png"
-    )
+    named = [(one.box_xyxy, f"{one.query}: {one.describe_confidence()}") for one in result]
+    draw_named_boxes(image, named).save(config.output / f"{path.name}.predicted.png")
     for number, (query, prior) in enumerate(zip(queries, query_priors, strict=True) if config.maps else ()):
         sheet = draw_attention_overview(image, explain(grounder, query, prior.feature))
         sheet.save(config.output / f"{path.name}.{number}.maps.png")
     for prediction, prior in zip(result, query_priors, strict=True):
         box = [round(value, 1) for value in prediction.box_xyxy]
-        known = {"image": str(path), "query": prediction.query, "box_xyxy": box}
+        known = {"image": str(path), "query": prediction.query, "box_xyxy": box, "score": round(prediction.score, 3)}
+        known["presence"] = None if prediction.presence is None else round(prediction.presence, 3)
         yield {**known, "prior": prior.origin, "prompt": prior.prompt or None, "seconds_of_image": seconds}
 
 

@@ -41,6 +41,9 @@ class EvaluationQuery:
     position: tuple[int, int]
     """Position (sample, query) in the data."""
 
+    image_categories: frozenset[str]
+    """Categories of all objects of the image; empty if unknown."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
@@ -174,6 +177,7 @@ def _collect_ground_truth(read: Sequence[Sample], groups: Sequence[QueryGroup]) 
             category="" if query.instance is None else sample.instances[query.instance].category,
             query=query,
             position=(group.sample, i),
+            image_categories=frozenset(instance.category for instance in sample.instances if instance.category),
         )
         for sample, group in zip(read, groups, strict=True)
         for i, query in ((i, sample.queries[i]) for i in group.queries)

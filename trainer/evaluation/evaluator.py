@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,16 +13,29 @@ from torch import Tensor
 
 from shards.boxes import compute_area_px
 from trainer.boxes import cxcywh_to_xyxy, iou
+from trainer.confidence import UNFITTED, Calibration
 from trainer.data.batch import Batch, BatchBuilder, EvaluationQuery
 from trainer.data.dataset import Samples
 from trainer.data.processor import Processor, fit_placement
 from trainer.data.sampler import shuffle_priors
 from trainer.data.stream import EvaluationStream
 from trainer.evaluation.metrics import PredictionRecord, PriorMode
-from trainer.model.network import GroundingNetwork, GroundingOutput
+from trainer.model.inputs import QueryInputs
+from trainer.model.network import GroundingNetwork, ImageFeatures
 
 PositionedPrediction = tuple[tuple[int, int], PredictionRecord]
 """Position (sample, query) in the data, and the prediction."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPrediction:
+    """Predictions for the queries of a batch."""
+
+    boxes: Tensor
+    """Boxes (queries, 4) float32 of the last stage, cxcywh as fractions of the canvas."""
+
+    confidences: list[dict[str, float]]
+    """``score``, ``presence`` and ``absent_presence`` of each query, as far as known; see ``PredictionRecord``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +48,45 @@ class Predictor:
     processor: Processor
     """Processor of the network."""
 
+    calibration: Calibration = UNFITTED
+    """Calibration of the confidences."""
+
     @torch.no_grad()
-    def predict_boxes(self, batch: Batch) -> Tensor:
-        """Predict the boxes (queries, 4) float32 of the last stage, cxcywh as fractions of the canvas."""
-        output: GroundingOutput = self.network(self.processor.normalize_inputs(batch.inputs))
-        return output.boxes[-1]
+    def predict(self, batch: Batch) -> BatchPrediction:
+        """Predict the boxes of a batch with their confidence, and the confidence of queries about wrong images."""
+        inputs = self.processor.normalize_inputs(batch.inputs)
+        image = self.network.encode_images(inputs.images, inputs.padding)
+        output = self.network.predict(image, inputs.queries)
+        score, presence = self.calibration.compute_confidence(output)
+        confidences = [{"score": value} for value in score.tolist()]
+        if presence is not None:
+            for i, value in enumerate(presence.tolist()):
+                confidences[i]["presence"] = value
+            for i, value in self._predict_absent(image, inputs.queries, batch.ground_truth):
+                confidences[i]["absent_presence"] = value
+        return BatchPrediction(boxes=output.boxes[-1].float().cpu(), confidences=confidences)
+
+    def _predict_absent(
+        self, image: ImageFeatures, queries: QueryInputs, ground_truth: Sequence[EvaluationQuery]
+    ) -> list[tuple[int, float]]:
+        """Return the presence of queries about the next image of the batch that lacks their category."""
+        numbers = queries.query_image.tolist()
+        categories = {number: one.image_categories for number, one in zip(numbers, ground_truth, strict=True)}
+        pairs = []
+        for i, (own, one) in enumerate(zip(numbers, ground_truth, strict=True)):
+            others = sorted(categories, key=lambda number: (number <= own, number))
+            lacking = (n for n in others if n != own and categories[n] and one.category not in categories[n])
+            if one.category and (number := next(lacking, None)) is not None:
+                pairs.append((i, number))
+        if not pairs:
+            return []
+        rows, images = torch.tensor(pairs, device=queries.query_image.device).T
+        asked = QueryInputs(*(None if tensor is None else tensor[rows] for tensor in queries))  # type: ignore[arg-type]
+        _, presence = self.calibration.compute_confidence(
+            self.network.predict(image, asked._replace(query_image=images))
+        )
+        assert presence is not None
+        return [(i, value) for (i, _), value in zip(pairs, presence.tolist(), strict=True)]
 
 
 def build_evaluation_stream(
@@ -91,7 +138,9 @@ def map_boxes_to_image(boxes: Tensor, size: tuple[int, int], canvas_px: int) -> 
     return boxes_xyxy.clamp(min=0).minimum(boxes_xyxy.new_tensor([*size, *size]))
 
 
-def score_prediction(ground_truth: EvaluationQuery, box: Tensor, canvas_px: int, priors: PriorMode) -> PredictionRecord:
+def score_prediction(
+    ground_truth: EvaluationQuery, box: Tensor, confidence: dict[str, float], canvas_px: int, priors: PriorMode
+) -> PredictionRecord:
     """Compare a predicted box (4,), cxcywh as fractions of the canvas, with the ground truth."""
     query = ground_truth.query
     results = map_boxes_to_image(box[None].double(), ground_truth.size, canvas_px)
@@ -111,6 +160,7 @@ def score_prediction(ground_truth: EvaluationQuery, box: Tensor, canvas_px: int,
         iou=float(overlaps[0]),
         any_iou=float(overlaps[1:].max() if query.boxes_xyxy else overlaps[0]),
         priors=priors,
+        **confidence,
     )
 
 
@@ -140,10 +190,10 @@ def evaluate_all(
     results: list[PositionedPrediction] = []
     for batch in stream:
         with accelerator.autocast():
-            boxes = predictor.predict_boxes(batch.to(accelerator.device)).float().cpu()
+            predicted = predictor.predict(batch.to(accelerator.device))
         results += [
-            (a.position, score_prediction(a, box, canvas_px, priors))
-            for a, box in zip(batch.ground_truth, boxes, strict=True)
+            (one.position, score_prediction(one, box, confidence, canvas_px, priors))
+            for one, box, confidence in zip(batch.ground_truth, predicted.boxes, predicted.confidences, strict=True)
         ]
         on_batch()
     predictor.network.train(was_training)

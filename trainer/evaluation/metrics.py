@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from scipy.stats import rankdata
+
 THRESHOLDS = tuple(percent / 100 for percent in range(50, 91, 5))
 """IoU thresholds; a prediction is correct if its IoU exceeds the threshold. The first gives Acc@0.5."""
 
@@ -53,8 +55,29 @@ class PredictionRecord:
     any_iou: float
     """Largest IoU with one of several targets (Flickr30k's any-box protocol); else ``iou``."""
 
+    score: float | None = None
+    """Probability that the box is right; see ``trainer.confidence``."""
+
+    presence: float | None = None
+    """Probability that the object is in the image; None without a calibration."""
+
+    absent_presence: float | None = None
+    """``presence`` of this query about another image, without an object of its category; None without such an image."""
+
     priors: PriorMode = "own"
     """Prior mode of the prediction."""
+
+
+def compute_auroc(positive: Sequence[float], negative: Sequence[float]) -> float | None:
+    """Compute the area under the ROC curve: the share of pairs with the larger value in ``positive``, ties half.
+
+    Returns:
+        0..1, 0.5 by chance; None if either is empty.
+    """
+    if not positive or not negative:
+        return None
+    ranks = rankdata([*positive, *negative])[: len(positive)]
+    return float((ranks.sum() - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative)))
 
 
 def compute_scores(records: Sequence[PredictionRecord]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any, cast
 import torch
 from torch.optim.swa_utils import AveragedModel
 
+from trainer.confidence import Calibration
 from trainer.data.processor import Processor
 from trainer.errors import TrainerError
 from trainer.model.network import GroundingNetwork
@@ -52,6 +53,9 @@ class Checkpoint:
     processor: Processor
     """Processor of the network."""
 
+    calibration: Calibration
+    """Calibration of the network's confidences, of the last validation of these weights."""
+
     optimizer: torch.optim.Optimizer
     """Optimizer of the network."""
 
@@ -75,6 +79,7 @@ class Checkpoint:
         network = cast(GroundingNetwork, self.average.module) if self.average else self.network
         network.save_pretrained(partial)
         self.processor.save_pretrained(partial)
+        self.calibration.save_pretrained(partial)
         averaged = {"weights": self.network.state_dict(), "average": self.average.state_dict()} if self.average else {}
         state = {
             **averaged,

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from trainer.confidence import UNCALIBRATED, Calibration, fit_calibration
 from trainer.config import TrainConfig, claim_run_folder
 from trainer.data.batch import Batch
 from trainer.errors import TrainerError
@@ -133,7 +134,7 @@ class Trainer:
             self._report(figures, wait_s, time.monotonic() - waited_since)
             ended, paused = progress.step == num_steps, steps_left == 0
             if not ended and (paused or progress.step % self.config.save_every_steps == 0):
-                self._save(is_best=False)
+                self._save(UNCALIBRATED, is_best=False)
             if ended or paused:
                 break
             waited_since = time.monotonic()
@@ -217,11 +218,12 @@ class Trainer:
         progress, config = self.progress, self.config
         record: dict[str, Any] = {"epoch": progress.epoch, "loss": self.progress_bar.pop_mean_loss()}
         last = progress.epoch + 1 == self.num_epochs
-        is_best = self.validation is None
+        is_best, calibration = self.validation is None, UNCALIBRATED
         if self.validation and (last or (progress.epoch + 1) % config.validate_every_epochs == 0):
             network = cast(GroundingNetwork, self.average.module) if self.average else self.network
             predictor = Predictor(network=network, processor=self.processor)
             predictions = evaluate_all(predictor, self.validation, self.accelerator)
+            calibration = fit_calibration(predictions)
             record["validation"] = metrics = compute_scores(predictions)
             score = metrics["accuracy"]["0.50"]
             self.accelerator.log({"accuracy": score, "mean_iou": metrics["mean_iou"]}, step=self._global_step)
@@ -231,13 +233,14 @@ class Trainer:
         progress.history.append(record)
         progress.epoch, progress.step = progress.epoch + 1, 0
         self.progress_bar.show_epoch(record)
-        self._save(is_best=is_best)
+        self._save(calibration, is_best=is_best)
 
-    def _save(self, *, is_best: bool) -> None:
+    def _save(self, calibration: Calibration, *, is_best: bool) -> None:
         if self.accelerator.is_main_process:
             checkpoint = Checkpoint(
                 network=self.network,
                 processor=self.processor,
+                calibration=calibration,
                 optimizer=getattr(self.optimizer, "optimizer", self.optimizer),  # without accelerate's wrapper
                 progress=self.progress,
                 average=self.average,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trainer.boxes import cxcywh_to_xyxy, giou
+from trainer.boxes import cxcywh_to_xyxy, giou, mask_covered_cells
 from trainer.model.prior_verification import AppearanceEmbeddings
 
 L1_WEIGHT, GIOU_WEIGHT = 5.0, 2.0
@@ -48,7 +48,7 @@ def compute_verification_loss(scores: Tensor, padding: Tensor, targets: Tensor) 
     Returns:
         (queries,)
     """
-    inside = _mask_target_cells(targets, scores.shape[1])
+    inside = mask_covered_cells(targets, scores.shape[1])
     visible = scores.float().masked_fill(padding, 0.0)
     share = (visible * inside).sum(1) / visible.sum(1)
     return -share.clamp(min=1e-6).log()
@@ -72,7 +72,7 @@ def compute_prior_loss(
     Returns:
         (queries,), 0 for a query without a prior.
     """
-    inside = _mask_target_cells(targets, appearance.image.shape[1]).to(appearance.image.dtype)
+    inside = mask_covered_cells(targets, appearance.image.shape[1]).to(appearance.image.dtype)
     regions = F.normalize((appearance.image * inside[..., None]).sum(1), dim=-1)
     logits = (appearance.prior @ regions.T).float() / TEMPERATURE
     excluded = _mask_equal_pairs(prior, query_image, targets) | ~prior_mask | ~prior_mask[:, None]
@@ -89,23 +89,6 @@ def _mask_equal_pairs(prior: Tensor, query_image: Tensor, targets: Tensor) -> Te
     same_image = query_image[:, None] == query_image
     same_box = (targets[:, None] - targets).abs().amax(-1) < 1e-4
     return (unit @ unit.T > MIN_EQUAL_COSINE) | (same_image & same_box)
-
-
-def _mask_target_cells(targets: Tensor, num_features: int) -> Tensor:
-    """Mask the cells (queries, features) of a square grid under the targets, at least one for each."""
-    grid = round(num_features**0.5)
-    centers = (torch.arange(grid, device=targets.device) + 0.5) / grid
-    corners = cxcywh_to_xyxy(targets)
-    low, high = corners[:, :2], corners[:, 2:]
-    columns, rows = (_mask_covered_cells(centers, low[:, i], high[:, i], 0.5 / grid) for i in (0, 1))
-    return (rows[:, :, None] & columns[:, None, :]).flatten(1)
-
-
-def _mask_covered_cells(centers: Tensor, low: Tensor, high: Tensor, half: float) -> Tensor:
-    """Mask cells (queries, grid) with their center in low .. high, or with the middle of low .. high inside."""
-    middle = (low + high)[:, None] / 2
-    within = (centers >= low[:, None]) & (centers <= high[:, None])
-    return within | ((centers - middle).abs() <= half)
 
 
 def compute_box_losses(boxes: Tensor, targets: Tensor) -> BoxLosses:

@@ -102,8 +102,10 @@ def _format_outputs(answer: Answer) -> tuple[Any, ...]:
     network_views = make_views(answer.image, answer.explanation)[1:]
     image = shrink_image(answer.image, MAX_SHOWN_PX)
     return (
-        draw_named_boxes(image, [(scale_box(prediction.box_xyxy, answer.image, image), "")]),
-        f"Box (x1, y1, x2, y2) in pixels: **{box}**  \n{timings}{fit}",
+        draw_named_boxes(
+            image, [(scale_box(prediction.box_xyxy, answer.image, image), prediction.describe_confidence())]
+        ),
+        f"Box (x1, y1, x2, y2) in pixels: **{box}**; {prediction.describe_confidence()}  \n{timings}{fit}",
         None if prior is None else draw_named_boxes(Image.fromarray(prior.image), []),
         "" if prior is None else prior.prompt,
         answer.attributes,

@@ -16,7 +16,7 @@ import numpy as np
 from generation.parsing.attributes import AttributeParser, Attributes
 from generation.parsing.normalization import is_empty
 from trainer.evaluation.bootstrap import ConfidenceInterval, compute_intervals
-from trainer.evaluation.metrics import THRESHOLDS, PredictionRecord, compute_scores
+from trainer.evaluation.metrics import THRESHOLDS, PredictionRecord, compute_auroc, compute_scores
 from workflows.cli.console import UserError
 from workflows.reports.distractors import DISTRACTOR_GROUPS, get_distractor_group
 
@@ -80,6 +80,7 @@ def _build_split_report(records: Sequence[PredictionRecord], kinds: Kinds) -> di
     first, *remaining = modes
     own = modes[first]
     report = {**summarize_records(own), "priors": first, "by": _summarize_groups(own, kinds)}
+    report["confidence"] = summarize_confidence(own)
     if any(one.any_iou != one.iou for one in own):
         report["any_box"] = summarize_records(own, any_box=True)
     report["other_priors"] = {
@@ -106,6 +107,30 @@ def summarize_records(records: Sequence[PredictionRecord], any_box: bool = False
         "accuracy": {name: means[name] for name in names[:-1]},
         "mean_iou": means["mean_iou"],
         "intervals": {name: [one.low, one.high] for name, one in zip(names, summaries, strict=True)},
+    }
+
+
+def summarize_confidence(records: Sequence[PredictionRecord]) -> dict[str, Any]:
+    """Compute how well confidence tells right from wrong boxes, and objects that are there from absent ones.
+
+    Returns:
+        ``score_auroc`` and ``presence_auroc``, None without examples of both; ``num_absent``, the number of queries
+        about an image without an object of their category; ``risk_coverage``, Acc@0.5 of the surest tenth, two tenths
+        and so on of the queries.
+    """
+    scored = sorted((one for one in records if one.score is not None), key=lambda one: -(one.score or 0.0))
+    correct = [one.iou > THRESHOLDS[0] for one in scored]
+    scores = [(one.score or 0.0, is_correct) for one, is_correct in zip(scored, correct, strict=True)]
+    absent = [one.absent_presence for one in records if one.absent_presence is not None]
+    curve = {}
+    for tenths in range(1, 11):
+        count = -(-len(correct) * tenths // 10)
+        curve[f"{tenths / 10:.1f}"] = sum(correct[:count]) / count if count else None
+    return {
+        "score_auroc": compute_auroc([v for v, right in scores if right], [v for v, right in scores if not right]),
+        "presence_auroc": compute_auroc([one.presence for one in records if one.presence is not None], absent),
+        "num_absent": len(absent),
+        "risk_coverage": curve,
     }
 
 

@@ -13,8 +13,9 @@ Report = Mapping[str, Mapping[str, Any]]
 
 
 def plot_report(report: Report, folder: Path) -> None:
-    """Write ``thresholds.png`` and ``groups.png``, and ``priors.png`` if several prior modes were evaluated."""
+    """Write ``thresholds.png``, ``groups.png`` and ``confidence.png``, and ``priors.png`` of several prior modes."""
     plot_thresholds(report, folder / "thresholds.png")
+    plot_confidence(report, folder / "confidence.png")
     plot_groups(report, folder / "groups.png")
     if any(figures["other_priors"] for figures in report.values()):
         plot_priors(report, folder / "priors.png")
@@ -28,6 +29,20 @@ def plot_thresholds(report: Report, path: Path) -> None:
         thresholds = [float(threshold) for threshold in figures["accuracy"]]
         lines[split] = (thresholds, [100 * value for value in figures["accuracy"].values()])
     plot_curves(axes, lines, "IoU threshold", "accuracy (%)")
+    axes.set_ylim(0, 100)
+    save_figure(figure, path)
+
+
+def plot_confidence(report: Report, path: Path) -> None:
+    """Plot Acc@0.5 of the surest queries against their share."""
+    figure, (axes,) = new_figure(5, 3.4)
+    lines = {}
+    for split, figures in report.items():
+        curve = {
+            float(share): value for share, value in figures["confidence"]["risk_coverage"].items() if value is not None
+        }
+        lines[split] = ([100 * share for share in curve], [100 * value for value in curve.values()])
+    plot_curves(axes, lines, "queries with the highest scores (%)", "Acc@0.5 (%)")
     axes.set_ylim(0, 100)
     save_figure(figure, path)
 

@@ -30,6 +30,9 @@ def format_report(report: Mapping[str, Mapping[str, Any]]) -> str:
     thresholds = list(next(iter(report.values()))["accuracy"])
     rows = ([split, *(format_percent(f["accuracy"][t]) for t in thresholds)] for split, f in report.items())
     lines += ["", "## Accuracy by IoU threshold", "", *_format_table(("split", *thresholds), rows)]
+    lines += ["", "## Confidence", ""]
+    lines += ["AUROC: 50 is chance, 100 is perfect. Acc@0.5 of the queries with the highest scores.", ""]
+    lines += _format_confidence(report)
     if any(figures["other_priors"] for figures in report.values()):
         lines += ["", "## Effect of the priors", ""]
         lines += ["Gain of each query's own prior; * marks a paired interval that excludes zero.", ""]
@@ -41,6 +44,18 @@ def format_report(report: Mapping[str, Mapping[str, Any]]) -> str:
                 rows = ([label, f"{f['num_queries']:,}", *_format_scores(f)] for label, f in groups.items())
                 lines += [*_format_table((grouping, "queries", *HEAD), rows), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _format_confidence(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    head = ("split", "AUROC of the score", "AUROC of the presence", "absent", "surest 20 %", "surest 50 %", "all")
+    rows = []
+    for split, figures in report.items():
+        confidence = figures["confidence"]
+        values = [confidence["score_auroc"], confidence["presence_auroc"]]
+        accuracies = [confidence["risk_coverage"][coverage] for coverage in ("0.2", "0.5", "1.0")]
+        cells = ["" if value is None else format_percent(value) for value in (*values, *accuracies)]
+        rows.append([split, *cells[:2], f"{confidence['num_absent']:,}", *cells[2:]])
+    return _format_table(head, rows)
 
 
 def _format_prior_modes(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
