@@ -12,7 +12,7 @@ CASES ?= 10000
 ARGS ?=
 
 MODULES := inspect export generate-priors cut-out augment pack train evaluate app study
-.PHONY: $(MODULES) help setup format check test fuzz faults benchmark demo miniature miniature-models ingest \
+.PHONY: $(MODULES) help setup format check test test-all fuzz faults benchmark demo miniature miniature-models ingest \
         compare gallery predict status cross-validate notebook docs clean
 
 help: ## list the targets
@@ -95,8 +95,17 @@ format: setup ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: setup ## run the tests
-	$(PYTHON_M) pytest $(ARGS)
+# One thread for each process; the tests of a file stay together, since they share what they made. Files come in their own
+# order: by their number of tests, the longest ones, of few tests, would come last, on one core.
+test test-all: export OMP_NUM_THREADS = 1
+PYTEST := $(PYTHON_M) pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --durations 10
+
+test: setup ## run the tests in parallel, without the slow ones (5 minutes on two cores)
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: setup ## run all tests, also the slow ones: on Ray, in a browser, the commands of the docs (25 minutes)
+	$(PYTEST) $(ARGS)
+
 
 fuzz: setup ## read damaged annotation files, 10,000 per format (CASES=1000 for fewer)
 	FUZZ_CASES=$(CASES) $(PYTHON_M) pytest tests/shards/test_fuzz.py $(ARGS)

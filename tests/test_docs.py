@@ -166,10 +166,12 @@ def test_there_are_commands() -> None:
     assert len(EVERY) > 60 and {command.page for command in EVERY} > {"README.md", "docs/datasets.md", "docs/faq.md"}
 
 
+@pytest.mark.slow
 def test_every_command_does_what_the_page_says_or_names_what_is_missing(newcomer: Newcomer) -> None:
     assert not newcomer.wrong, "\n".join(newcomer.wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
 def test_pieces_of_python_run(page: str, newcomer: Newcomer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(newcomer.folder)
@@ -190,6 +192,7 @@ def test_make_knows_every_target_that_a_page_names() -> None:
             assert target in targets, f"{page} names make {target}"
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_loads_nothing_from_other_servers(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="the extra docs is not installed")
     command = [shutil.which("mkdocs", path=Path(sys.executable).parent) or "mkdocs", "build", "--strict"]

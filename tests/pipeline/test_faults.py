@@ -1,4 +1,4 @@
-"""The fault matrix as tests; ``make faults`` runs all of it, here the slow ones on Ray are a choice."""
+"""The fault matrix as tests; ``make faults`` runs all of it, here those on Ray are a choice."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +8,8 @@ import psutil
 import pytest
 from loopback import s3_server, until
 
-SLOW = {name for name in faults.ON_RAY if "half a tar" not in name and "node" not in name and "SIGTERM" not in name}
-NAMES = [name for name in {**faults.INLINE, **faults.ON_RAY, **faults.ON_S3} if name not in SLOW]
+ON_RAY = [name for name in faults.ON_RAY if "half a tar" in name or "node" in name or "SIGTERM" in name]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in (*ON_RAY, *faults.ON_S3)]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*faults.INLINE, *SLOW])
 def test_after_a_fault_the_same_command_loses_doubles_and_changes_nothing(
     server: None, tmp_path: Path, reference: Path, name: str
 ) -> None:

@@ -61,6 +61,7 @@ def test_ray_delivers_the_same_bytes_as_this_process(
     assert {receipt.summary["checkout"] for receipt in read_receipts(tmp_path)} == {checkout}
 
 
+@pytest.mark.slow
 def test_a_run_begun_in_this_process_is_finished_by_three_workers(
     ray_here: None, tmp_path: Path, reference: dict[tuple[str, str], str]
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_run_begun_in_this_process_is_finished_by_three_workers(
     assert delivered(tmp_path) == reference
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", ["pipeline.commit.publish_file", "pipeline.commit.create"])
 def test_a_worker_that_dies_once_is_replaced_and_nothing_is_lost(
     ray_here: None, tmp_path: Path, reference: dict[tuple[str, str], str], function: str
@@ -84,6 +86,7 @@ def test_a_worker_that_dies_once_is_replaced_and_nothing_is_lost(
     assert delivered(tmp_path / "run") == reference
 
 
+@pytest.mark.slow
 def test_a_shard_whose_worker_dies_again_and_again_stops_the_run_with_one_line(ray_here: None, tmp_path: Path) -> None:
     killer = Killer(function="pipeline.commit.publish_file", fragment="even-00001", mark=tmp_path / "no" / "folder")
     with pytest.raises(
@@ -116,6 +119,7 @@ def test_each_actor_loads_its_stage_once(ray_here: None, tmp_path: Path) -> None
     assert 1 <= len(list(loads.iterdir())) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "limit"), [(2, 2), (None, 6)])
 def test_shards_in_flight_are_bounded_whatever_the_size_of_the_job(
     ray_here: None, tmp_path: Path, given: int | None, limit: int

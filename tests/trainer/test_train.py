@@ -19,6 +19,8 @@ from trainer.train import train
 from trainer.training.optimizer import OptimizationConfig
 from workflows.cli.accelerate_launch import LaunchConfig, build_launch_command
 
+pytestmark = pytest.mark.slow
+
 MakeRun = Callable[..., Path]
 
 

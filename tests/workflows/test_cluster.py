@@ -124,6 +124,7 @@ def test_shellcheck_has_nothing_to_say(script: Path) -> None:
     assert checked.returncode == 0, checked.stdout
 
 
+@pytest.mark.slow
 def test_a_slurm_job_runs_on_the_nodes_of_its_allocation(slurm: dict[str, str], tmp_path: Path) -> None:
     # A worker of the stage needs 1 CPU, the sink's half a CPU more: one node of 1 CPU would not do.
     job = submit("generate.sbatch", slurm, "slow_job", str(tmp_path / "run"))
@@ -133,6 +134,7 @@ def test_a_slurm_job_runs_on_the_nodes_of_its_allocation(slurm: dict[str, str], 
     assert not (tmp_path / "requeued").exists()
 
 
+@pytest.mark.slow
 def test_a_slurm_job_passes_the_failure_of_its_command_on(slurm: dict[str, str], tmp_path: Path) -> None:
     job = submit("generate.sbatch", slurm, "slow_job", str(tmp_path / "run"), "--fail")
     output = job.communicate(timeout=180)[0]
@@ -140,6 +142,7 @@ def test_a_slurm_job_passes_the_failure_of_its_command_on(slurm: dict[str, str],
     assert "as asked for" in output
 
 
+@pytest.mark.slow
 def test_a_preempted_slurm_job_finishes_what_it_began_and_is_queued_again(
     slurm: dict[str, str], tmp_path: Path
 ) -> None:
@@ -156,6 +159,7 @@ def test_a_preempted_slurm_job_finishes_what_it_began_and_is_queued_again(
     assert 1 <= len(read_receipts(run, allow_partial=True)) < 20
 
 
+@pytest.mark.slow
 def test_a_slurm_job_preempted_before_its_command_began_is_queued_again(slurm: dict[str, str], tmp_path: Path) -> None:
     job = submit("generate.sbatch", slurm, "slow_job", str(tmp_path / "run"))
     deadline = time.monotonic() + 60
@@ -174,6 +178,7 @@ def test_a_slurm_job_without_a_command_says_how_it_is_used(slurm: dict[str, str]
     assert job.returncode == 2
 
 
+@pytest.mark.slow
 def test_two_machines_train_one_network(slurm: dict[str, str], tmp_path: Path) -> None:
     data, here = UPath(tmp_path / "data"), ExecutorConfig(isolate=False)
     write_dataset(WorldConfig(output=tmp_path / "refer", num_train=6, num_val=2, num_test=2))

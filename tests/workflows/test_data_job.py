@@ -23,6 +23,8 @@ from workflows.miniature.world.dataset import WorldConfig, write_dataset
 from workflows.presets import miniature
 from workflows.priors.config import find_prior_store_path, load_prior_config
 
+pytestmark = pytest.mark.slow
+
 HERE = ExecutorConfig(isolate=False)
 
 

@@ -7,6 +7,7 @@ import pytest
 TOUR = Path(__file__).resolve().parents[2] / "docs" / "tour.ipynb"
 
 
+@pytest.mark.slow
 def test_the_tour_runs_from_top_to_bottom(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     nbformat = pytest.importorskip("nbformat", reason="the extra notebook is not installed")
     nbclient = pytest.importorskip("nbclient", reason="the extra notebook is not installed")

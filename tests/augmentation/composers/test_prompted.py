@@ -20,7 +20,7 @@ from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.queries.labeling import LabelConfig, LabelStage
 from generation.models.config import RenderConfig
 from generation.models.text_to_image import Renderer
-from pipeline import Item, Job, PlanRow, run_job
+from pipeline import ExecutorConfig, Item, Job, PlanRow, run_job
 from shards.reader import SampleReader
 from shards.writer import SampleSink
 
@@ -81,7 +81,10 @@ def test_a_run_counts_every_scene_and_gives_the_same_samples_again(
     painter: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
     runs = [tmp_path / "one", tmp_path / "two"]
-    reports = [run_job(_job(painter, checkpoint), run, console=Console(file=StringIO())) for run in runs]
+    reports = [
+        run_job(_job(painter, checkpoint), run, ExecutorConfig(isolate=isolate), console=Console(file=StringIO()))
+        for run, isolate in zip(runs, (True, False), strict=True)
+    ]
     for report in reports:
         assert report.attempted == 40 == report.accepted + report.rejected.total()
         assert not report.failed and report.accepted

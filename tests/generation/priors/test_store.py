@@ -46,8 +46,8 @@ def root(prior_config: PriorConfig, tmp_path_factory: pytest.TempPathFactory) ->
     """A store of two runs: three priors, then one more."""
     folder = tmp_path_factory.mktemp("priors")
     config = replace(prior_config, num_images=2)
-    run_job(_job(config, PROMPTS[:3], None), folder / "0001", ExecutorConfig(executor="inline"))
-    run_job(_job(config, PROMPTS[3:4], None), folder / "0002", ExecutorConfig(executor="inline"))
+    run_job(_job(config, PROMPTS[:3], None), folder / "0001", ExecutorConfig(isolate=False))
+    run_job(_job(config, PROMPTS[3:4], None), folder / "0002", ExecutorConfig(isolate=False))
     return folder
 
 

@@ -47,6 +47,7 @@ def address(checkpoint: Path) -> Iterator[str]:
         blocks.close()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_an_example_is_answered_by_a_click(page: Any, address: str) -> None:
     page.goto(address)
@@ -56,6 +57,7 @@ def test_an_example_is_answered_by_a_click(page: Any, address: str) -> None:
     assert page.get_by_text("verification score", exact=True).is_visible()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_an_uploaded_image_is_answered_on_a_phone(page: Any, address: str, photo: Path) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
@@ -76,6 +78,7 @@ def test_an_uploaded_image_is_answered_on_a_phone(page: Any, address: str, photo
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize(
     ("content", "told"),

@@ -110,6 +110,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
         server.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize("way", ["file", "http"])
 def test_the_page_filters_searches_pages_and_points(served: tuple[Path, str], page: Any, way: str) -> None:

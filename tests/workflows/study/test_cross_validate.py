@@ -36,6 +36,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> UPath:
     return data
 
 
+@pytest.mark.slow
 def test_cross_validation_asks_every_query_of_a_network_that_has_not_seen_its_image(
     data: UPath, tmp_path: Path
 ) -> None:
@@ -79,6 +80,7 @@ def test_samples_of_one_image_are_in_one_fold() -> None:
     assert sorted(dict(zip("abacdb", folds, strict=True)).values()) == [0, 0, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_says_why_and_where(data: UPath, tmp_path: Path) -> None:
     config = CrossValidateConfig(
         dataset="miniature",
@@ -92,6 +94,7 @@ def test_a_training_that_fails_says_why_and_where(data: UPath, tmp_path: Path) -
         main(config)
 
 
+@pytest.mark.slow
 def test_a_cross_validation_that_cannot_be_is_refused(data: UPath, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"unknown variants \['oracle priors'\]"):
         CrossValidateConfig(dataset="miniature", variants=("oracle priors",))
@@ -103,6 +106,7 @@ def test_a_cross_validation_that_cannot_be_is_refused(data: UPath, tmp_path: Pat
         main(CrossValidateConfig(dataset="miniature", data=data, output=tmp_path, folds=12, variants=("base",)))
 
 
+@pytest.mark.slow
 def test_a_network_that_is_being_trained_is_left_alone(data: UPath, tmp_path: Path) -> None:
     config = CrossValidateConfig(
         dataset="miniature",

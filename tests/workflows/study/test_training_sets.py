@@ -48,6 +48,7 @@ def test_withheld_words_leave_training_with_their_priors_and_stay_in_test() -> N
     assert [rows[one.text] for one in fewer.queries] == fewer.priors.tolist()
 
 
+@pytest.mark.slow
 def test_the_study_refuses_the_world_of_another_one_and_may_be_moved(tmp_path: Path) -> None:
     config = StudyConfig(
         output=tmp_path / "here", sizes=(8,), control_size=8, num_scenes=1, num_val=1, num_test=1, variants=("base",)
