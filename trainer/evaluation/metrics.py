@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from scipy.stats import rankdata
-
 THRESHOLDS = tuple(percent / 100 for percent in range(50, 91, 5))
 """IoU thresholds; a prediction is correct if its IoU exceeds the threshold. The first gives Acc@0.5."""
 
@@ -76,6 +74,8 @@ def compute_auroc(positive: Sequence[float], negative: Sequence[float]) -> float
     """
     if not positive or not negative:
         return None
+    from scipy.stats import rankdata
+
     ranks = rankdata([*positive, *negative])[: len(positive)]
     return float((ranks.sum() - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative)))
 
