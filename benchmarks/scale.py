@@ -27,7 +27,7 @@ from shards.query_table import QUERY_COLUMNS
 from shards.writer import INDEX_COLUMNS as SAMPLE_COLUMNS
 from workflows.generate_priors import iterate_missing, select_missing
 from workflows.pack import make_gather_row
-from workflows.priors.join import count_missing, create_stored_view, iterate_joined
+from workflows.priors.join import count_missing, create_index_view, iterate_joined, join_samples
 
 QUERIES_PER_SAMPLE = 4
 PROMPTS_PER_QUERY = 0.29
@@ -54,8 +54,10 @@ def write_tables(folder: Path, num_queries: int) -> Figures:
     with open_database() as database:
         for name, (query, count) in {**tables, "index": (index, num_prompts)}.items():
             (folder / name).mkdir(parents=True)
-            for number, start in enumerate(range(0, count, ROWS_PER_FILE)):
-                rows = f"{query} FROM range({start}, {min(count, start + ROWS_PER_FILE)})"
+            # As in a run of samples, file N of the queries holds those of the samples in file N.
+            rows_per_file = ROWS_PER_FILE // QUERIES_PER_SAMPLE if name == "samples" else ROWS_PER_FILE
+            for number, start in enumerate(range(0, count, rows_per_file)):
+                rows = f"{query} FROM range({start}, {min(count, start + rows_per_file)})"
                 path = folder / name / f"{number:06d}.parquet"
                 database.execute(f"COPY ({rows}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)").fetchall()
     return {"mb": round(sum(path.stat().st_size for path in folder.rglob("*.parquet")) / 1e6)}
@@ -71,7 +73,7 @@ def measure_generate_priors(folder: Path) -> Figures:
     imports_mb, started = get_peak_mb(), time.perf_counter()
     with open_database() as database:
         create_view(database, "parsed", list_tables(folder / "parsed"), PARSED_COLUMNS)
-        create_stored_view(database, [], [])
+        create_index_view(database, [], [])
         sha256 = select_missing(database, None)
         selected_s = time.perf_counter() - started
         return _run(
@@ -98,7 +100,8 @@ def measure_pack(folder: Path) -> Figures:
         create_view(database, "queries", list_tables(folder / "queries"), QUERY_COLUMNS)
         create_view(database, "parsed", list_tables(folder / "parsed"), PARSED_COLUMNS)
         index = list_tables(folder / "index")
-        create_stored_view(database, index, [f"0123456789abcdef/{number:05d}" for number in range(len(index))])
+        create_index_view(database, index, [f"0123456789abcdef/{number:05d}" for number in range(len(index))])
+        join_samples(database)
         num_missing = count_missing(database)
         selected_s = time.perf_counter() - started
         return _run(

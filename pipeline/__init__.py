@@ -7,7 +7,16 @@ This is the public face of the package; other packages import from here alone::
 Ray is imported only by a run with ``ExecutorConfig(executor="ray")``.
 """
 
-from pipeline.database import create_view, fetch_value, iterate_rows, open_database
+from pipeline.database import (
+    ROWS_PER_PART,
+    count_distinct,
+    count_parts,
+    create_view,
+    divide_by_hash,
+    fetch_value,
+    iterate_rows,
+    open_database,
+)
 from pipeline.errors import PipelineError, Preempted
 from pipeline.executor import ExecutorConfig
 from pipeline.limits import (
@@ -47,6 +56,7 @@ from pipeline.storage import (
 )
 
 __all__ = [
+    "ROWS_PER_PART",
     "ExecutorConfig",
     "Item",
     "Job",
@@ -79,7 +89,10 @@ __all__ = [
     "compute_recent_rate",
     "compute_rows_sha256",
     "compute_sha256",
+    "count_distinct",
+    "count_parts",
     "create_view",
+    "divide_by_hash",
     "fetch_value",
     "format_duration",
     "format_progress",

@@ -15,7 +15,10 @@ import pyarrow as pa
 if TYPE_CHECKING:
     import duckdb
 
-MEMORY_LIMIT_GB = 1.0
+MEMORY_LIMIT_GB = 0.5
+
+ROWS_PER_PART = 2_000_000
+"""Maximum number of rows that are joined, grouped or sorted at once, so that any number of rows fits the limit."""
 
 
 def open_database(memory_limit_gb: float = MEMORY_LIMIT_GB) -> duckdb.DuckDBPyConnection:
@@ -34,6 +37,7 @@ def open_database(memory_limit_gb: float = MEMORY_LIMIT_GB) -> duckdb.DuckDBPyCo
         config={
             "memory_limit": f"{memory_limit_gb * 1e9:.0f}B",
             "temp_directory": str(spill),
+            "threads": "2",  # each needs memory of its own, and the limit must suffice on any machine
             "preserve_insertion_order": "false",  # the default keeps more in memory
         },
     )
@@ -93,6 +97,24 @@ def iterate_batches(
     with database.cursor() as cursor:
         _hide_progress(cursor)
         yield from cursor.sql(query, params=parameters).to_arrow_reader(batch_rows)
+
+
+def count_parts(database: duckdb.DuckDBPyConnection, table: str) -> int:
+    """Return the number of parts, at least 1, into which ``ROWS_PER_PART`` divides the rows of a table or view."""
+    return -(-int(fetch_value(database, f"SELECT count(*) FROM {table}")) // ROWS_PER_PART) or 1
+
+
+def divide_by_hash(database: duckdb.DuckDBPyConnection, table: str, column: str) -> list[str]:
+    """Return SQL conditions that divide a table or view into parts; rows with the same value are in the same part."""
+    # DuckDB spills joins and aggregates, but fails where they exceed the memory limit too far.
+    num_parts = count_parts(database, table)
+    return [f"hash({column}) % {num_parts} = {part}" for part in range(num_parts)]
+
+
+def count_distinct(database: duckdb.DuckDBPyConnection, table: str, column: str) -> int:
+    """Return the number of different values in a column of a table or view."""
+    parts = divide_by_hash(database, table, column)
+    return sum(fetch_value(database, f"SELECT count(DISTINCT {column}) FROM {table} WHERE {part}") for part in parts)
 
 
 def fetch_value(database: duckdb.DuckDBPyConnection, query: str) -> Any:

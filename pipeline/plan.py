@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
 
-from pipeline.database import create_view, open_database
+from pipeline.database import create_view, divide_by_hash, open_database
 from pipeline.errors import PipelineError
 from pipeline.limits import LimitedConfig, PositiveInt
 from pipeline.stage import Item
@@ -264,9 +264,13 @@ def _refuse_repeated_keys(items: Path) -> None:
     """Raise an error if the file of items holds a key more than once; name the key."""
     with open_database() as database:
         create_view(database, "items", [str(items)], {"key": "VARCHAR"})
-        query = "SELECT key, count(*) FROM items GROUP BY key HAVING count(*) > 1 ORDER BY count(*) DESC, key LIMIT 1"
-        for key, count in database.execute(query).fetchall():
-            raise PipelineError(f"keys must be unique, {key!r} comes {count} times")
+        for part in divide_by_hash(database, "items", "key"):
+            query = (
+                f"SELECT key, count(*) FROM items WHERE {part} GROUP BY key HAVING count(*) > 1 "
+                "ORDER BY count(*) DESC, key LIMIT 1"
+            )
+            for key, count in database.execute(query).fetchall():
+                raise PipelineError(f"keys must be unique, {key!r} comes {count} times")
 
 
 def _split_into_shards(rows: Iterable[PlanRow], items_per_shard: int) -> Iterator[tuple[str, list[PlanRow]]]:

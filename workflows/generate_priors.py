@@ -26,6 +26,8 @@ from pipeline import (
     Job,
     PlanRow,
     PositiveInt,
+    count_distinct,
+    count_parts,
     iterate_rows,
     list_runs,
     open_database,
@@ -98,8 +100,9 @@ def main(config: GeneratePriorsConfig) -> None:
     encoder = compute_encoder_fingerprint(config.prior)
     with open_database() as database:
         create_prior_views(database, parsed, get_prior_store_path(encoder, config.data))
-        counts = "SELECT count(*), count(DISTINCT prior_id), count(*) FILTER (shortened) FROM parsed"
-        ((num_queries, num_priors, num_shortened),) = database.execute(counts).fetchall()
+        counts = "SELECT count(*), count(*) FILTER (shortened) FROM parsed"
+        ((num_queries, num_shortened),) = database.execute(counts).fetchall()
+        num_priors = count_distinct(database, "parsed", "prior_id")
         console.print(f"{num_queries:,} queries need {num_priors:,} different images")
         if num_shortened:
             console.print(
@@ -148,23 +151,46 @@ def select_missing(database: duckdb.DuckDBPyConnection, limit: int | None) -> st
         64 hex digits; None if nothing is missing.
     """
     database.execute(
-        "CREATE OR REPLACE TABLE missing AS SELECT p.prior_id, p.prompt, p.attributes FROM parsed p JOIN "
-        "(SELECT prior_id, min((file << 32) | position) AS first FROM parsed ANTI JOIN stored USING (prior_id) "
-        f"GROUP BY prior_id ORDER BY prior_id LIMIT {'ALL' if limit is None else limit}) "
-        "ON (p.file << 32) | p.position = first"
+        "CREATE OR REPLACE TABLE missing (part BIGINT, prior_id VARCHAR, prompt VARCHAR, attributes VARCHAR)"
     )
     digest, count = hashlib.sha256(), 0
-    for row in iterate_rows(database, "SELECT prior_id FROM missing ORDER BY prior_id"):
-        digest.update(row["prior_id"].encode())
-        count += 1
+    num_parts = count_parts(database, "parsed")
+    for part in range(num_parts):
+        if limit is not None and count >= limit:
+            break
+        in_part = _format_range(part, num_parts)
+        database.execute(
+            "CREATE OR REPLACE TABLE first_queries AS "
+            f"SELECT prior_id, min((file << 32) | position) AS first FROM parsed WHERE {in_part} GROUP BY prior_id"
+        )
+        database.execute(
+            "CREATE OR REPLACE TABLE first_missing AS SELECT first FROM first_queries "
+            f"ANTI JOIN (SELECT prior_id FROM store_index WHERE {in_part}) USING (prior_id)"
+            + (f" ORDER BY prior_id LIMIT {limit - count}" if limit is not None else "")
+        )
+        database.execute(
+            f"INSERT INTO missing SELECT {part}, prior_id, prompt, attributes "
+            "FROM parsed JOIN first_missing ON (file << 32) | position = first"
+        )
+        for row in iterate_rows(database, f"SELECT prior_id FROM missing WHERE part = {part} ORDER BY prior_id"):
+            digest.update(row["prior_id"].encode())
+            count += 1
     return digest.hexdigest() if count else None
+
+
+def _format_range(part: int, num_parts: int) -> str:
+    """Return the SQL condition of one of several equal ranges of prior ids, which are hexadecimal digits of a hash."""
+    lower, upper = (f"{edge * 16**8 // num_parts:08x}" for edge in (part, part + 1))
+    return f"prior_id >= '{lower}'" + (f" AND prior_id < '{upper}'" if part + 1 < num_parts else "")
 
 
 def iterate_missing(database: duckdb.DuckDBPyConnection) -> Iterator[PlanRow]:
     """Yield a row for each prior of ``select_missing``, in the order of their ids."""
-    for row in iterate_rows(database, "SELECT prior_id, prompt, attributes FROM missing ORDER BY prior_id"):
-        payload = {"prompt": row["prompt"], "attributes": json.loads(row["attributes"])}
-        yield PlanRow(key=row["prior_id"], payload=payload)
+    for part in range(count_parts(database, "parsed")):
+        query = f"SELECT prior_id, prompt, attributes FROM missing WHERE part = {part} ORDER BY prior_id"
+        for row in iterate_rows(database, query):
+            payload = {"prompt": row["prompt"], "attributes": json.loads(row["attributes"])}
+            yield PlanRow(key=row["prior_id"], payload=payload)
 
 
 def find_interrupted(root: UPath, request: dict[str, Any]) -> list[tuple[UPath, dict[str, Any]]]:

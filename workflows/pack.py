@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from generation.priors.config import compute_encoder_fingerprint
+from generation.priors.query_parsing import PARSED_COLUMNS
 from pipeline import (
     ExecutorConfig,
     Item,
@@ -27,6 +28,7 @@ from pipeline import (
     PlanRow,
     PositiveInt,
     Stage,
+    create_view,
     list_runs,
     open_database,
     open_plan,
@@ -42,9 +44,11 @@ from workflows.priors.join import (
     JoinedSample,
     JoinStage,
     count_missing,
+    create_index_view,
     create_prior_views,
     create_sample_views,
     iterate_joined,
+    join_samples,
 )
 from workflows.priors.published_features import GatherPublishedStage, PublishedFeatures, count_rows
 from workflows.priors.query_parsing import Queries, QuerySource, parse_queries
@@ -97,6 +101,7 @@ def pack(config: PackConfig, source: QuerySource) -> None:
     with open_database() as database:
         create_sample_views(database, samples)
         create_prior_views(database, parsed, store)
+        join_samples(database)
         made_of = {
             "encoder": encoder,
             "parsed_sha256": parsed.sha256,
@@ -130,6 +135,9 @@ def pack_published(config: PackConfig, features: Path) -> None:
                 "features are bound; run `make ingest` with --format transvg"
             )
         published = PublishedFeatures(features, config.dataset, {split: counts[split] for split in splits})
+        create_view(database, "parsed", [], PARSED_COLUMNS)  # no priors: the features are bound to rows
+        create_index_view(database, [], [])
+        join_samples(database)
         rows = (
             PlanRow(
                 key=sample.key,

@@ -35,8 +35,9 @@ from pipeline import (
     Receipt,
     Sink,
     SinkOutput,
+    count_distinct,
     create_view,
-    fetch_value,
+    divide_by_hash,
     get_verified_path,
     iterate_rows,
     list_runs,
@@ -244,7 +245,7 @@ class PriorStore:
         return PriorStore(*runs)
 
     def __len__(self) -> int:
-        return int(fetch_value(self._database, "SELECT count(DISTINCT prior_id) FROM priors"))
+        return count_distinct(self._database, "priors", "prior_id")
 
     def __contains__(self, prior_id: object) -> bool:
         return isinstance(prior_id, str) and self._find_rows([prior_id])[prior_id] is not None
@@ -280,9 +281,12 @@ class PriorStore:
 
     def compute_mean_clip_score(self) -> float | None:
         """Compute the mean over all priors that have a score; None if none has."""
-        first = "SELECT arg_min(clip_score, (file, position)) AS clip_score FROM priors GROUP BY prior_id"
-        mean: float | None = fetch_value(self._database, f"SELECT avg(clip_score) FROM ({first})")
-        return mean
+        total, count = 0.0, 0
+        for part in divide_by_hash(self._database, "priors", "prior_id"):
+            first = f"SELECT arg_min(clip_score, (file, position)) AS s FROM priors WHERE {part} GROUP BY prior_id"
+            scores = self._database.execute(f"SELECT coalesce(sum(s), 0), count(s) FROM ({first})").fetchall()
+            total, count = total + scores[0][0], count + scores[0][1]
+        return total / count if count else None
 
     def read_encoded_image(self, prior_id: str) -> bytes:
         """Read the first image, WebP."""

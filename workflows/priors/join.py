@@ -6,14 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.parquet as pq
 
 from generation.priors.query_parsing import PARSED_COLUMNS
 from generation.priors.store import INDEX_COLUMNS, PriorStore, list_store_shards
 from pipeline import (
+    ROWS_PER_PART,
     Item,
     Location,
     MapStage,
@@ -77,20 +79,20 @@ def create_sample_views(database: duckdb.DuckDBPyConnection, samples: Location) 
 
 
 def create_prior_views(database: duckdb.DuckDBPyConnection, parsed: ParsedQueries, store: Location) -> None:
-    """Name the parsed queries, ``parsed``, and the store's priors with their places, ``stored``."""
+    """Name the parsed queries, ``parsed``, and the priors of a store, ``store_index``."""
     create_view(database, "parsed", parsed.list_paths(), PARSED_COLUMNS)
     create_store_view(database, store)
 
 
 def create_store_view(database: duckdb.DuckDBPyConnection, store: Location) -> None:
-    """Name the priors of a store, ``stored``: id, shard (``run/shard id``) and row of the first that has the id."""
+    """Name the priors of a store, ``store_index``, and its shards, ``store_shards``: name (``run/shard id``), file."""
     shards = list_store_shards(list_runs(store))
     paths = [str(get_verified_path(run, receipt, "index")) for run, receipt in shards]
-    create_stored_view(database, paths, [f"{resolve_location(run).name}/{r.shard_id}" for run, r in shards])
+    create_index_view(database, paths, [f"{resolve_location(run).name}/{r.shard_id}" for run, r in shards])
 
 
-def create_stored_view(database: duckdb.DuckDBPyConnection, paths: Sequence[str], names: Sequence[str]) -> None:
-    """Name the priors of index files, ``stored``; ``names`` are those of their shards."""
+def create_index_view(database: duckdb.DuckDBPyConnection, paths: Sequence[str], names: Sequence[str]) -> None:
+    """Name the priors of index files, ``store_index``, and their shards, ``store_shards``."""
     create_view(database, "store_index", paths, INDEX_COLUMNS)
     database.execute("CREATE OR REPLACE TABLE store_shards (shard VARCHAR, file BIGINT)")
     if names:
@@ -98,37 +100,68 @@ def create_stored_view(database: duckdb.DuckDBPyConnection, paths: Sequence[str]
             "INSERT INTO store_shards SELECT unnest($names), unnest(range($count))",
             {"names": names, "count": len(names)},
         )
+
+
+def join_samples(database: duckdb.DuckDBPyConnection) -> None:
+    """Put the queries of all samples into a table, ``joined``, in parts; a sample without queries has one row.
+
+    Args:
+        database: has the views of ``create_sample_views`` and ``create_prior_views``.
+    """
+    # DuckDB fails if a join of two large tables exceeds the memory limit too far. Here one side is a part of the
+    # queries, which fits, and the other streams.
     database.execute(
-        "CREATE OR REPLACE VIEW stored AS SELECT prior_id, shard, first & 4294967295 AS row FROM "
-        "(SELECT prior_id, min((file << 32) | position) AS first FROM store_index GROUP BY prior_id) "
-        "JOIN store_shards ON file = first >> 32"
+        "CREATE OR REPLACE TABLE joined (part BIGINT, key VARCHAR, split VARCHAR, query_id VARCHAR, "
+        "query_split VARCHAR, prior_id VARCHAR, place BIGINT, sample_file BIGINT, sample_position BIGINT, "
+        "query_file BIGINT, query_position BIGINT)"
     )
+    for part, files in enumerate(_divide_files(database)):
+        create_view(database, "part_samples", [samples for samples, _ in files], SAMPLE_COLUMNS)
+        create_view(database, "part_queries", [queries for _, queries in files], QUERY_COLUMNS)
+        database.execute(
+            "CREATE OR REPLACE TABLE part AS SELECT s.key, s.split, q.query_id, q.split AS query_split, "
+            "s.file AS sample_file, s.position AS sample_position, q.file AS query_file, q.position AS query_position "
+            "FROM part_samples s LEFT JOIN part_queries q ON q.sample = s.key"
+        )
+        database.execute(
+            "CREATE OR REPLACE TABLE parsed_part AS "
+            "SELECT part.*, p.prior_id FROM part LEFT JOIN parsed p ON p.key = part.query_id"
+        )
+        database.execute(
+            "CREATE OR REPLACE TABLE places AS SELECT prior_id, min((file << 32) | position) AS place "
+            "FROM store_index SEMI JOIN parsed_part USING (prior_id) GROUP BY prior_id"
+        )
+        database.execute(
+            "INSERT INTO joined BY NAME SELECT $part AS part, * FROM parsed_part LEFT JOIN places USING (prior_id)",
+            {"part": part},
+        )
+
+
+def _divide_files(database: duckdb.DuckDBPyConnection) -> Iterator[list[tuple[str, str]]]:
+    """Yield the files of samples and of their queries in lists of at most ``ROWS_PER_PART`` queries, or one pair."""
+    pairs = "SELECT s.path, q.path FROM samples_files s JOIN queries_files q USING (number) ORDER BY number"
+    files: list[tuple[str, str]] = []
+    num_queries = 0
+    for samples, queries in database.execute(pairs).fetchall():
+        num_rows = pq.read_metadata(queries).num_rows
+        if files and num_queries + num_rows > ROWS_PER_PART:
+            yield files
+            files, num_queries = [], 0
+        files.append((samples, queries))
+        num_queries += num_rows
+    if files:
+        yield files
 
 
 def count_missing(database: duckdb.DuckDBPyConnection) -> int:
-    """Return the number of queries whose prior the store lacks."""
-    count: int = fetch_value(
-        database,
-        "SELECT count(*) FROM queries q LEFT JOIN parsed p ON p.key = q.query_id "
-        "LEFT JOIN stored t ON t.prior_id = p.prior_id WHERE t.prior_id IS NULL",
-    )
+    """Return the number of queries of ``join_samples`` whose prior the store lacks."""
+    count: int = fetch_value(database, "SELECT count(*) FROM joined WHERE query_id IS NOT NULL AND place IS NULL")
     return count
 
 
 def iterate_joined(database: duckdb.DuckDBPyConnection) -> Iterator[JoinedSample]:
-    """Yield the samples in the order of their run, joined with what the views above name.
-
-    If there is no view ``parsed``, queries have no priors.
-    """
-    has_priors = database.execute("SELECT count(*) FROM duckdb_views() WHERE view_name = 'parsed'").fetchall() == [(1,)]
-    priors = "LEFT JOIN parsed p ON p.key = q.query_id LEFT JOIN stored t ON t.prior_id = p.prior_id"
-    columns = "p.prior_id, t.shard || '/' || t.row AS place" if has_priors else "NULL AS prior_id, NULL AS place"
-    query = (
-        f"SELECT s.key, s.split, q.query_id, q.split AS query_split, {columns} "
-        f"FROM samples s LEFT JOIN queries q ON q.sample = s.key {priors if has_priors else ''} "
-        "ORDER BY s.file, s.position, q.file, q.position"
-    )
-    groups = groupby(iterate_rows(database, query), key=lambda row: (row["key"], row["split"]))
+    """Yield the samples of ``join_samples`` in the order of their run."""
+    groups = groupby(_iterate_parts(database), key=lambda row: (row["key"], row["split"]))
     for number, ((key, split), rows) in enumerate(groups):
         queries = tuple(
             JoinedQuery(
@@ -138,6 +171,16 @@ def iterate_joined(database: duckdb.DuckDBPyConnection) -> Iterator[JoinedSample
             if row["query_id"] is not None
         )
         yield JoinedSample(number=number, key=key, split=split, queries=queries)
+
+
+def _iterate_parts(database: duckdb.DuckDBPyConnection) -> Iterator[dict[str, Any]]:
+    query = (
+        "SELECT key, split, query_id, query_split, prior_id, shard || '/' || (place & 4294967295) AS place "
+        "FROM joined LEFT JOIN store_shards ON file = place >> 32 WHERE part = $part "
+        "ORDER BY sample_file, sample_position, query_file, query_position"
+    )
+    for part in range(fetch_value(database, "SELECT coalesce(max(part) + 1, 0) FROM joined")):
+        yield from iterate_rows(database, query, {"part": part})
 
 
 class GatherStage(MapStage[Item, SamplePriors]):
