@@ -6,9 +6,9 @@ Boxes are ``xyxy`` in pixels of the stored image: float, 0-based, right and bott
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from shards.boxes import Box, compute_enclosing_box, iou, validate_box
 from shards.errors import SchemaError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 MAX_KEY_LENGTH = 88
 """Maximum characters of a key: a member's name in a tar has 100 bytes, and ``.priors.npy`` follows the key."""
@@ -94,26 +94,6 @@ class Query:
         return Query(**{**record, "box_xyxy": tuple(record["box_xyxy"]), "boxes_xyxy": boxes})
 
 
-def find_distractors(instances: Sequence[Instance], target: int | None) -> list[int] | None:
-    """Find the other instances of the target's category; crowds do not count.
-
-    Args:
-        instances: all instances of the image.
-        target: index of the target; None if unknown.
-
-    Returns:
-        Indices in ``instances``; None if the target or its category is unknown.
-    """
-    if target is None or not instances[target].category:
-        return None
-    category = instances[target].category
-    return [
-        i
-        for i, instance in enumerate(instances)
-        if i != target and instance.category == category and not instance.is_crowd
-    ]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Sample:
     """An image with its instances and queries; valid by construction."""
@@ -130,6 +110,9 @@ class Sample:
     """Encoded image: JPEG or PNG, upright, RGB or grayscale."""
 
     instances: tuple[Instance, ...]
+    has_all_instances: bool = True
+    """Whether ``instances`` are all objects of their categories in the image; False: at least the targets."""
+
     queries: tuple[Query, ...]
     priors: npt.NDArray[np.float16] | None = field(default=None, repr=False, compare=False)
     """(queries, dim) features, in the order of ``queries``; None until packed."""
@@ -160,8 +143,8 @@ class Sample:
             raise SchemaError(f"{where}: instance {query.instance} of {len(self.instances)} does not exist")
 
     def count_distractors(self, query: Query) -> int | None:
-        """Count the other instances of the target's category; None if the category is unknown."""
-        distractors = find_distractors(self.instances, query.instance)
+        """Count the other instances of the target's category; None if they are unknown."""
+        distractors = find_distractors(self, query)
         return None if distractors is None else len(distractors)
 
     def to_json(self) -> dict[str, Any]:
@@ -173,6 +156,7 @@ class Sample:
             "height": self.height,
             "image_name": self.image_name,
             "instances": [instance.to_json() for instance in self.instances],
+            "has_all_instances": self.has_all_instances,
             "queries": [query.to_json() for query in self.queries],
         }
 
@@ -196,3 +180,31 @@ class Sample:
             return Sample(**values, image=image, priors=priors)
         except (KeyError, TypeError) as error:
             raise SchemaError(f"sample {record.get('key')!r}: malformed record ({error!r})") from error
+
+
+class AnnotatedImage(Protocol):
+    """Instances of an image, and whether they are complete."""
+
+    @property
+    def instances(self) -> tuple[Instance, ...]: ...
+
+    @property
+    def has_all_instances(self) -> bool: ...
+
+
+def find_distractors(sample: AnnotatedImage, query: Query) -> list[int] | None:
+    """Find the other instances of the target's category; crowds do not count.
+
+    Returns:
+        Indices in the sample's instances; None if the target, its category or some of its instances are unknown.
+    """
+    if query.instance is None or not sample.has_all_instances:
+        return None
+    category = sample.instances[query.instance].category
+    if not category:
+        return None
+    return [
+        i
+        for i, instance in enumerate(sample.instances)
+        if i != query.instance and instance.category == category and not instance.is_crowd
+    ]

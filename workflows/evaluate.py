@@ -26,7 +26,7 @@ from upath import UPath
 
 from pipeline import write_atomic
 from shards.reader import SampleReader
-from trainer.config_file import write_config
+from trainer.config_file import read_config, write_config
 from trainer.evaluate import CONFIG_FILE, EvaluateConfig, evaluate, read_predictions
 from trainer.evaluation.metrics import PredictionRecord, PriorMode
 from workflows.cli.accelerate_launch import LaunchConfig, build_launch_command
@@ -45,14 +45,15 @@ Reports = Mapping[str, Mapping[str, Any]]
 class EvaluateCommandConfig(DatasetConfig, LaunchConfig):
     """Network and splits of an evaluation."""
 
-    checkpoint: Path = Path("runs/miniature-both/best")
-    """Folder that training has saved."""
+    checkpoint: Path | None = None
+    """Folder that training has saved; default ``runs/<dataset>-both/best``."""
 
     splits: tuple[str, ...] = ()
     """Splits; default all but ``train``."""
 
     output: Path | None = None
-    """Folder for the report; default ``evaluation`` beside the checkpoint."""
+    """Folder for the report; default ``evaluation`` beside the checkpoint. It must not hold another network's or
+    dataset's."""
 
     priors: tuple[PriorMode, ...] = ("own", "none", "shuffled")
     """Prior modes; the report's tables are about the first."""
@@ -63,13 +64,27 @@ class EvaluateCommandConfig(DatasetConfig, LaunchConfig):
     num_workers: int = 0
     """Background processes that build batches, for each process; 0 builds them in between."""
 
+    def find_checkpoint(self) -> Path:
+        """Return the checkpoint; by default the network of the dataset with priors and scenes.
+
+        Raises:
+            UserError: there is none; lists the others.
+        """
+        if self.checkpoint or (checkpoint := Path("runs") / f"{self.dataset}-both" / "best").exists():
+            return self.checkpoint or checkpoint
+        others = ", ".join(sorted(map(str, Path("runs").glob("*/best"))))
+        raise UserError(
+            f"{checkpoint} does not exist; train it by `make train`, or pass --checkpoint ({others or 'none yet'})"
+        )
+
 
 def main(config: EvaluateCommandConfig) -> None:
     """Evaluate, write the report and print its table."""
-    output = config.output or config.checkpoint.parent / "evaluation"
+    network = config.find_checkpoint().parent
+    output = config.output or network / "evaluation"
     report = evaluate_to(config, output)
     if config.machine_rank == 0:
-        print_table({config.checkpoint.parent.name: report})
+        print_table({network.name: report})
         print_path("the report, with plots and images", output)
 
 
@@ -77,20 +92,22 @@ def evaluate_to(config: EvaluateCommandConfig, output: Path) -> dict[str, Any]:
     """Evaluate, write the report, and return the contents of ``report.json`` by split.
 
     Raises:
-        UserError: the data have no split but ``train``.
+        UserError: the data have no split but ``train``, or the folder holds another network's or dataset's evaluation.
     """
     samples = config.paths.evaluated
     splits = config.splits or tuple(split for split in SampleReader(samples).splits if split != "train")
     if not splits:
         raise UserError(f"{samples} has only the split train; name the splits to evaluate on with --splits")
     run_evaluation(config, samples, splits, output)
-    return write_report(samples, read_predictions(output), output) if config.machine_rank == 0 else {}
+    if config.machine_rank:
+        return {}
+    return write_report(samples, read_predictions(output), output, f"Network {config.find_checkpoint()} on {samples}.")
 
 
 def run_evaluation(config: EvaluateCommandConfig, samples: UPath, splits: Sequence[str], output: Path) -> None:
     """Evaluate the network and write its predictions, in this process or in several."""
     evaluate_config = EvaluateConfig(
-        checkpoint=config.checkpoint,
+        checkpoint=config.find_checkpoint(),
         data=samples,
         splits=tuple(splits),
         output=output,
@@ -98,6 +115,7 @@ def run_evaluation(config: EvaluateCommandConfig, samples: UPath, splits: Sequen
         batch_images=config.batch_images,
         num_workers=config.num_workers,
     )
+    _refuse_other_evaluation(evaluate_config, output)
     write_config(evaluate_config, output / CONFIG_FILE)
     if config.num_processes * config.num_machines == 1:
         evaluate(evaluate_config)
@@ -108,11 +126,32 @@ def run_evaluation(config: EvaluateCommandConfig, samples: UPath, splits: Sequen
         sys.exit(completed.returncode)
 
 
-def write_report(samples: UPath, records: Sequence[PredictionRecord], output: Path) -> dict[str, Any]:
-    """Write the report of predictions with its tables, plots and images, and return it."""
+def _refuse_other_evaluation(config: EvaluateConfig, output: Path) -> None:
+    """Raise an error if the folder holds the evaluation of another network or dataset."""
+    if not (output / CONFIG_FILE).is_file():
+        return
+    before = read_config(EvaluateConfig, output / CONFIG_FILE)
+    if (before.checkpoint, str(before.data.parent)) != (config.checkpoint, str(config.data.parent)):
+        raise UserError(
+            f"{output} holds the evaluation of {before.checkpoint} on {before.data}, not of {config.checkpoint} on "
+            f"{config.data}; pass another --output, or remove that folder"
+        )
+
+
+def write_report(
+    samples: UPath, records: Sequence[PredictionRecord], output: Path, subject: str = ""
+) -> dict[str, Any]:
+    """Write the report of predictions with its tables, plots and images, and return it.
+
+    Args:
+        samples: run of the samples.
+        records: predictions.
+        output: folder of the report.
+        subject: sentence that names network and data.
+    """
     report = build_report(records)
     write_atomic(output / "report.json", json.dumps(report, indent=1))
-    write_atomic(output / "report.md", format_report(report))
+    write_atomic(output / "report.md", format_report(report, subject))
     plot_report(report, output)
     draw_sheets(samples, [record for record in records if record.priors == records[0].priors], output)
     return report

@@ -149,6 +149,10 @@ def print_figures(dataset: str, figures: Mapping[str, Any]) -> None:
     )
     groups = (f"{group} {_format_percent(count / num_queries)}" for group, count in figures["distractors"].items())
     console.print(f"distractors of the target's category: {', '.join(groups)}")
+    if figures["distractors"].get("unknown"):
+        console.print(
+            "they are unknown without all objects of the target's category: give instances (docs/datasets.md)"
+        )
     _print_words(figures["words"], figures["box_sizes"])
     _print_leaks(figures["shared_images"], figures["same_content"])
 
@@ -195,7 +199,7 @@ def draw_samples(config: InspectConfig, validation: ValidationResult, path: UPat
             )
         except ImageError:
             continue
-        distractors = find_distractors(sample.instances, query.instance) or []
+        distractors = find_distractors(sample, query) or []
         boxes = [(sample.instances[i].box_xyxy, DISTRACTOR) for i in distractors]
         targets = [(box, TRUTH) for box in query.boxes_xyxy or (query.box_xyxy,)]
         tiles.append(make_tile(decode_image(content), query.text, [*boxes, *targets]))

@@ -36,5 +36,6 @@ class LoadImageStage(MapStage[Item, Sample]):
             image_name=source.image_name,
             image=content,
             instances=source.instances,
+            has_all_instances=source.has_all_instances,
             queries=source.queries,
         )

@@ -37,6 +37,9 @@ class SourceSample:
 
     instances: tuple[Instance, ...]
     queries: tuple[Query, ...]
+    has_all_instances: bool = True
+    """Whether ``instances`` are all objects of their categories in the image; False: at least the targets."""
+
     size: tuple[int, int] | None = field(default=None)
     """(width, height) in pixels; None if the annotations do not give it."""
 

@@ -250,6 +250,7 @@ def _build_sample(image: str, split: str, rows: list[_Row], dataset: str, coco: 
         split=split,
         image_name=image,
         instances=tuple(instances),
+        has_all_instances=coco_image is not None or all(row["instances"] for _, _, row in rows),
         queries=tuple(queries),
         size=coco_image.size if coco_image else _parse_size(first["size"], where),
     )

@@ -11,9 +11,11 @@ from upath import UPath
 
 from shards.reader import SampleReader
 from tests.workflows.toy_predictions import make_prediction
-from trainer.evaluate import write_predictions
+from trainer.config_file import read_config, write_config
+from trainer.evaluate import CONFIG_FILE, EvaluateConfig, write_predictions
 from trainer.evaluation.metrics import PredictionRecord
 from workflows import compare, evaluate, ingest
+from workflows.cli.console import UserError
 from workflows.miniature.world.dataset import WorldConfig, write_dataset
 
 
@@ -38,13 +40,35 @@ def _answers(samples: UPath, iou: float) -> Sequence[PredictionRecord]:
 def test_a_report_is_written_with_tables_plots_and_images(samples: UPath, tmp_path: Path) -> None:
     answers = _answers(samples, 0.7)
     without = [replace(one, iou=0.2, priors="none") for one in answers]
-    report = evaluate.write_report(samples, [*answers, *without], tmp_path)
+    report = evaluate.write_report(samples, [*answers, *without], tmp_path, "Network a on b.")
     assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(report))
-    assert (tmp_path / "report.md").read_text().startswith("# Evaluation\n")
+    assert (tmp_path / "report.md").read_text().startswith("# Evaluation\n\nNetwork a on b. In percent")
     for name in ("thresholds", "groups", "priors", "worst", "random"):
         with Image.open(tmp_path / f"{name}.png") as image:
             assert min(image.size) > 200
     evaluate.print_table({"network": report})
+
+
+def test_the_network_of_the_dataset_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = evaluate.EvaluateCommandConfig(dataset="mine")
+    Path("runs/miniature-both/best").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"runs/mine-both/best does not exist.*\(runs/miniature-both/best\)"):
+        config.find_checkpoint()
+    Path("runs/mine-both/best").mkdir(parents=True)
+    assert config.find_checkpoint() == Path("runs/mine-both/best")
+
+
+def test_an_evaluation_on_another_dataset_is_not_overwritten(tmp_path: Path) -> None:
+    checkpoint, output = tmp_path / "runs" / "best", tmp_path / "runs" / "evaluation"
+    before = EvaluateConfig(
+        checkpoint=checkpoint, data=UPath(tmp_path / "miniature" / "samples"), splits=("val",), output=output
+    )
+    write_config(before, output / CONFIG_FILE)
+    config = evaluate.EvaluateCommandConfig(checkpoint=checkpoint, dataset="mine", data=UPath(tmp_path))
+    with pytest.raises(UserError, match=r"holds the evaluation of .* on .*miniature/samples, not of .*mine/samples"):
+        evaluate.run_evaluation(config, UPath(tmp_path / "mine" / "samples"), ("val",), output)
+    assert read_config(EvaluateConfig, output / CONFIG_FILE) == before
 
 
 def test_compare_reads_two_folders(samples: UPath, tmp_path: Path) -> None:

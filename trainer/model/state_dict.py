@@ -69,5 +69,8 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def write_safetensors(state: Mapping[str, Tensor], path: Path) -> None:
-    """Write tensors to a safetensors file, moved to the CPU."""
+    """Write tensors to a safetensors file, moved to the CPU, with the permissions of other new files."""
+    path.touch()  # safetensors makes its files readable by their owner only
+    mode = path.stat().st_mode
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, path, {"format": "pt"})
+    path.chmod(mode)

@@ -52,7 +52,7 @@ def main(config: GalleryConfig) -> None:
     paths = config.paths
     runs = [config.run] if config.run else list(_find_runs(config, paths))
     if not runs:
-        raise UserError(f"{config.data} has no run of the dataset {config.dataset}; run `make demo`, or pass --run")
+        raise UserError(f"{config.data} has no run of the dataset {config.dataset}; ingest it first, or pass --run")
     entries = chain.from_iterable(islice(_iterate_entries(one, paths), config.max_entries) for one in runs)
     title = f"{config.run or config.dataset}"
     tracked = track(entries, "drawing thumbnails", console=console, transient=True, total=None)
@@ -64,6 +64,8 @@ def main(config: GalleryConfig) -> None:
 def _find_runs(config: GalleryConfig, paths: DatasetPaths) -> Iterator[UPath]:
     """Yield the existing runs of a dataset in the order of the pipeline."""
     samples = paths.evaluated
+    if not list_runs(samples) and not list_runs(paths.scenes):
+        return  # the prior store of other datasets shows nothing of this one
     yield from (
         one for one in (samples, find_prior_store_path(config.dataset, config.data), paths.scenes) if list_runs(one)
     )
@@ -86,9 +88,8 @@ def _iterate_entries(folder: UPath, paths: DatasetPaths) -> Iterator[Entry]:
         return iterate_rejected(folder)
     names = {open_plan(one).settings.name for one in list_runs(folder)}
     if names == {"priors"}:
-        return iterate_priors(
-            folder, [one for source in ("samples", "scenes") if list_runs(one := paths.get_packed_run(source))]
-        )
+        parsed = [run for source in ("samples", "scenes") for run in list_runs(paths.get_parsed_run(source))]
+        return iterate_priors(folder, parsed, only_shared=bool(parsed))
     if len(names) == 1 and names <= SAMPLES:
         return iterate_samples(folder)
     raise UserError(

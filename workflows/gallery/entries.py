@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
+import pyarrow.parquet as pq
 from upath import UPath
 
 from generation.priors.store import PriorStore
-from pipeline import list_runs, read_ledger, read_receipts
+from pipeline import list_runs, list_verified_paths, read_ledger, read_receipts
 from shards.reader import SampleReader
 from shards.schema import Sample
 from trainer.evaluation.metrics import PredictionRecord
@@ -82,15 +84,18 @@ def _read_reasons(rounds: UPath) -> dict[str, tuple[str, str, str]]:
     }
 
 
-def iterate_priors(store: UPath, packed: Sequence[UPath] = ()) -> Iterator[Entry]:
+def iterate_priors(store: UPath, parsed: Sequence[UPath] = (), only_shared: bool = False) -> Iterator[Entry]:
     """Yield an entry per prior with its queries, attributes, prompt, image and CLIP score.
 
     Args:
         store: prior store.
-        packed: runs of samples whose queries share the priors.
+        parsed: runs of parsed queries that share the priors.
+        only_shared: skip priors that none of these queries has.
     """
-    priors, queries_by_prior = PriorStore.open(store), _find_queries(packed)
+    priors, queries_by_prior = PriorStore.open(store), _find_queries(parsed)
     for prior_id in priors:
+        if only_shared and prior_id not in queries_by_prior:
+            continue
         record = priors.record(prior_id)
         attributes = record.get("attributes") or {}
         queries, score = queries_by_prior.get(prior_id, []), priors.clip_score(prior_id)
@@ -112,15 +117,12 @@ def iterate_priors(store: UPath, packed: Sequence[UPath] = ()) -> Iterator[Entry
         )
 
 
-def _find_queries(packed: Sequence[UPath]) -> dict[str, list[str]]:
+def _find_queries(parsed: Sequence[UPath]) -> dict[str, list[str]]:
     """Return the different queries of each prior, by prior id."""
     texts_by_prior: dict[str, dict[str, None]] = defaultdict(dict)
-    for run in packed:
-        reader = SampleReader(run)
-        for i in range(len(reader)):
-            for query in reader.record(i)["queries"]:
-                if query["prior_id"]:
-                    texts_by_prior[query["prior_id"]][query["text"]] = None
+    for path in chain.from_iterable(list_verified_paths(run, "queries") for run in parsed):
+        for row in pq.read_table(path, columns=["prior_id", "text"]).to_pylist():
+            texts_by_prior[row["prior_id"]][row["text"]] = None
     return {prior_id: list(texts) for prior_id, texts in texts_by_prior.items()}
 
 

@@ -10,9 +10,9 @@ from workflows.reports.accuracy import format_difference, format_interval, forma
 HEAD = ("Acc@0.5", "Acc@0.75", "Acc@0.9", "mean IoU")
 
 
-def format_report(report: Mapping[str, Mapping[str, Any]]) -> str:
+def format_report(report: Mapping[str, Mapping[str, Any]], subject: str = "") -> str:
     """Format all splits: overall, by thresholds, by prior modes and by groups of queries."""
-    lines = ["# Evaluation", "", "In percent, with 95 % bootstrap intervals over images.", ""]
+    lines = ["# Evaluation", "", f"{subject} In percent, with 95 % bootstrap intervals over images.".strip(), ""]
     rows: Iterable[Sequence[str]] = (
         [split, f"{f['num_queries']:,}", f"{f['num_images']:,}", f["priors"], *_format_scores(f)]
         for split, f in report.items()

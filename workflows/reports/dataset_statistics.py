@@ -81,7 +81,7 @@ def count_duplicates(samples: Iterable[SourceSample]) -> dict[str, int]:
 
 def count_by_distractors(samples: Iterable[SourceSample]) -> dict[str, int]:
     """Count queries by the number of other instances of the target's category, without crowds."""
-    distractors = (find_distractors(sample.instances, query.instance) for sample in samples for query in sample.queries)
+    distractors = (find_distractors(sample, query) for sample in samples for query in sample.queries)
     totals = Counter(get_distractor_group(None if found is None else len(found)) for found in distractors)
     return {group: totals[group] for group in DISTRACTOR_GROUPS if totals[group]}
 

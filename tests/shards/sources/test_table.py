@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from shards.schema import find_distractors
 from shards.sources.errors import SourceError
 from shards.sources.registry import ReaderOptions, read_annotations
 from shards.sources.table import Fields, read_table
@@ -33,6 +34,22 @@ def test_own_annotations_join_queries_of_an_image(tmp_path: Path) -> None:
     assert [i.box_xyxy for i in first.instances] == [(0, 0, 4, 4), (5, 0, 9, 4)]
     assert [q.instance for q in first.queries] == [0, 1]
     assert (second.split, second.queries[0].instance) == ("test", None)
+
+
+def test_distractors_are_unknown_unless_every_row_lists_all_objects(tmp_path: Path) -> None:
+    boxes = [[0, 0, 4, 4], [5, 0, 9, 4], [10, 0, 14, 4]]
+    left = {"query": "left cup", "box": boxes[0], "category": "cup"}
+    right = {"query": "right cup", "box": boxes[2], "category": "cup"}
+    path = _lines(
+        tmp_path / "own.jsonl",
+        {"image": "a.png", **left, "instances": boxes},
+        {"image": "b.png", **left},
+        {"image": "b.png", **right},
+        {"image": "c.png", **left, "instances": boxes},
+        {"image": "c.png", **right},
+    )
+    found = [[find_distractors(sample, query) for query in sample.queries] for sample in read_table(path, "own")]
+    assert found == [[[1, 2]], [None, None], [None, None]]
 
 
 def test_own_annotations_with_other_field_names_are_read_by_them(tmp_path: Path) -> None:

@@ -39,6 +39,14 @@ def test_a_run_folder_is_not_continued_with_another_configuration(run: Path, tin
         train(replace(config, resume="never"))
 
 
+def test_others_may_read_the_files_of_a_checkpoint(run: Path, tiny_config: MakeConfig, tmp_path: Path) -> None:
+    config = tiny_config(train=(run,), epochs=1, validate_split=None)
+    train(config)
+    (tmp_path / "new").touch()
+    modes = {path.name: path.stat().st_mode for path in (config.output / "last").iterdir() if path.is_file()}
+    assert set(modes.values()) == {(tmp_path / "new").stat().st_mode}, modes
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_spares_its_checkpoint(run: Path, tiny_config: MakeConfig) -> None:
     config = tiny_config(train=(run,), epochs=3, validate_split=None)
     train(replace(config, stop_after_steps=2))

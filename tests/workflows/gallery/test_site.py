@@ -150,3 +150,30 @@ def test_the_page_filters_searches_pages_and_points(served: tuple[Path, str], pa
     assert page.locator("dialog[open] .mark b").inner_text() == "cup"
     page.keyboard.press("Escape")
     assert page.locator("dialog[open]").count() == 0
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_marks_of_an_enlarged_image_lie_on_their_objects(tmp_path: Path, page: Any, width: int) -> None:
+    sizes = {"wide": (160, 60), "square": (90, 90), "tall": (50, 140)}
+    entries = [
+        _entry(
+            i,
+            image=_image("red", size),
+            marks=(Mark(box_xyxy=(0.25 * size[0], 0.5 * size[1], 0.75 * size[0], size[1]), role="truth"),),
+        )
+        for i, size in enumerate(sizes.values())
+    ]
+    write_gallery(entries, tmp_path / "gallery", "cups")
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto((tmp_path / "gallery" / "index.html").as_uri())
+    for i, (image_width, image_height) in enumerate(sizes.values()):
+        page.locator("article .image").nth(i).click()
+        image, mark = (page.locator(f"dialog[open] {one}").bounding_box() for one in ("img", ".mark"))
+        assert image["width"] / image["height"] == pytest.approx(image_width / image_height, rel=0.02)
+        assert mark["x"] == pytest.approx(image["x"] + 0.25 * image["width"], abs=1)
+        assert mark["y"] == pytest.approx(image["y"] + 0.5 * image["height"], abs=1)
+        assert mark["width"] == pytest.approx(0.5 * image["width"], abs=1)
+        assert mark["height"] == pytest.approx(0.5 * image["height"], abs=1)
+        assert image["height"] <= 0.7 * 800
+        page.keyboard.press("Escape")

@@ -181,6 +181,8 @@ const gallery = (() => {
       return mark;
     });
     image.append(...marks);
+    if (maxLines === Infinity)  // as wide as the image that fits, since marks are percents of this element
+      image.style.width = `min(100%, calc(64vh * ${one.size[0] / one.size[1]}))`;
     const lines = one.lines.slice(0, maxLines).map(([text, note, meant]) => line(article, marks, text, note, meant));
     if (one.lines.length > maxLines)
       lines.push(made("li", { textContent: `and ${one.lines.length - maxLines} more`, onclick: () => enlarge(one) }));
