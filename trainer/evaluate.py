@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
@@ -65,6 +65,9 @@ class EvaluateConfig:
     batch_images: int = 32
     """Images of a batch of one process."""
 
+    mixed_precision: Literal["no", "bf16"] = "no"
+    """Precision of the network; ``bf16`` is faster on GPUs, and boxes move by about a thousandth of the image."""
+
     num_workers: int = 0
     """Background processes that build batches, for each process; 0 builds them in between."""
 
@@ -95,7 +98,7 @@ def evaluate(config: EvaluateConfig) -> list[PredictionRecord]:
     from trainer.model.network import GroundingNetwork
     from trainer.training.error_messages import translate_errors
 
-    accelerator = Accelerator(cpu=not torch.accelerator.is_available())
+    accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=config.mixed_precision)
     predictor = Predictor(
         network=GroundingNetwork.from_pretrained(config.checkpoint).to(accelerator.device),
         processor=Processor.from_pretrained(config.checkpoint),

@@ -77,7 +77,7 @@ def explain(grounder: Grounder, query: str, prior: PriorInput | None = None) -> 
         prediction=grounder.build_predictions([query], output)[0],
         verification=score.view(grid, grid).cpu().numpy(),
         attention=torch.stack(attention)[:, 0].view(-1, grid, grid).float().cpu().numpy(),
-        placement=encoded.placement,
+        placement=encoded.placements[0],
         canvas_px=network.config.image_size_px,
     )
 

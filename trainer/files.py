@@ -1,10 +1,11 @@
-"""Files that are written whole or not at all, and the check of a checkpoint's folder."""
+"""Files that are written whole or not at all, and checks of paths before torch is loaded."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from shards.images import IMAGE_SUFFIXES
 from trainer.errors import TrainerError
 
 
@@ -26,3 +27,21 @@ def check_checkpoint(folder: Path) -> None:
         best = folder / "best"
         remedy = f"give {best}" if (best / "config.json").is_file() else "give a folder that training has saved"
         raise TrainerError(f"{folder} holds no trained network: config.json does not exist; {remedy}")
+
+
+def list_images(path: Path) -> list[Path]:
+    """Return the file, or the images of a folder by name.
+
+    Raises:
+        TrainerError: the path does not exist, or the folder holds no image.
+    """
+    if not path.exists():
+        raise TrainerError(f"{path} does not exist; pass an image, or a folder of images")
+    if not path.is_dir():
+        return [path]
+    result = sorted(one for one in path.iterdir() if one.suffix.lower() in IMAGE_SUFFIXES)
+    if not result:
+        raise TrainerError(
+            f"{path} contains no image; file names must end in one of {', '.join(sorted(IMAGE_SUFFIXES))}"
+        )
+    return result

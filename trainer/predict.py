@@ -2,15 +2,18 @@
 
 grounder = Grounder.from_pretrained("runs/refcoco/best")
 grounder.set_image("photo.jpg")
-print(grounder.predict("second cup from the left").box_xyxy)
+prediction = grounder.predict("second cup from the left")
+print(prediction.box_xyxy, prediction.score)
+prediction.save("answer.png")
+grounder.predict_images("photos", ["dog", "left dog"])         # both queries about every image of a folder
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +22,20 @@ from PIL import Image
 from torch import Tensor
 
 from shards.images import ImageError, decode_rgb_image
+from shards.tiles import PREDICTED, draw_boxes
 from trainer.confidence import UNCALIBRATED, Calibration
 from trainer.data.processor import Placement, Processor, center_on_canvas
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import map_boxes_to_image
+from trainer.files import list_images
 from trainer.model.inputs import QueryInputs
 from trainer.model.network import GroundingNetwork, GroundingOutput, ImageFeatures
 
 Feature = npt.NDArray[Any]
 """Feature of a prior (prior_dim,), of any float type."""
+
+ImageInput = Image.Image | npt.NDArray[np.uint8] | Path | str
+"""Image: of PIL, an array (height, width, 3) or (height, width), or a file."""
 
 PriorInput = Feature | Callable[[str], Feature]
 """Prior of a query, or a function from the query to its prior."""
@@ -52,6 +60,9 @@ class Prediction:
     presence: float | None
     """Probability that the object is in the image, 0..1; None if training has not calibrated the network."""
 
+    image: Image.Image = field(repr=False, compare=False)
+    """Image in RGB."""
+
     @property
     def is_probably_absent(self) -> bool:
         """Return whether the image probably does not contain the object."""
@@ -62,46 +73,81 @@ class Prediction:
         return "probably not in this image" if self.is_probably_absent else f"{self.score:.0%}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self)
+        """Return the fields as JSON values, without the image."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "image"}
+
+    def plot(self) -> Image.Image:
+        """Return the image with the box, the query and the confidence."""
+        shown, width_px = self.image.copy(), max(2, max(self.image.size) // 160)
+        label = f"{self.query}: {self.describe_confidence()}"
+        draw_boxes(shown, [(self.box_xyxy, PREDICTED, label)], width_px=width_px)
+        return shown
+
+    def save(self, path: Path | str) -> None:
+        """Save ``plot`` to an image file."""
+        self.plot().save(path)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodedImage:
-    """An image and its features."""
+class EncodedImages:
+    """Images and their features."""
 
-    image: Image.Image
-    """Image in RGB."""
+    images: list[Image.Image]
+    """Images in RGB."""
 
     features: ImageFeatures
-    """Features of the image, a batch of one."""
+    """Features of the images, in their order."""
 
-    placement: Placement
-    """Place of the image on the network's canvas."""
+    placements: list[Placement]
+    """Places of the images on the network's canvas."""
 
 
 class Grounder:
-    """Predictor with a trained network: ``set_image`` once, ``predict`` many times."""
+    """Predictor with a trained network: ``set_image`` once, ``predict`` many times.
+
+    Args:
+        network: network, on its device.
+        processor: its processor.
+        calibration: calibration of its confidences.
+        mixed_precision: ``bf16`` computes in bfloat16 where that is safe, faster on GPUs.
+    """
 
     def __init__(
-        self, network: GroundingNetwork, processor: Processor, calibration: Calibration = UNCALIBRATED
+        self,
+        network: GroundingNetwork,
+        processor: Processor,
+        calibration: Calibration = UNCALIBRATED,
+        mixed_precision: Literal["no", "bf16"] = "no",
     ) -> None:
         self.network, self.processor, self.calibration = network.eval(), processor, calibration
-        self._encoded: EncodedImage | None = None
+        self.device = next(network.parameters()).device
+        self._uses_bf16 = mixed_precision == "bf16"
+        self._encoded: EncodedImages | None = None
 
     @staticmethod
-    def from_pretrained(folder: Path | str, device: str = "cpu") -> Grounder:
+    def from_pretrained(
+        folder: Path | str, device: str = "auto", mixed_precision: Literal["no", "bf16"] = "no"
+    ) -> Grounder:
         """Load a folder that training has saved, such as ``runs/refcoco/best``.
 
+        Args:
+            folder: checkpoint.
+            device: device of torch, or ``auto``: the GPU, or the CPU without one.
+            mixed_precision: see ``Grounder``.
+
         Raises:
-            TrainerError: the folder is missing, damaged or of another kind.
+            TrainerError: the folder is missing, damaged or of another kind, or there is no such device.
         """
         path = Path(folder)
-        network = GroundingNetwork.from_pretrained(path).to(device)
-        return Grounder(network, Processor.from_pretrained(path), Calibration.from_pretrained(path))
+        network = GroundingNetwork.from_pretrained(path)
+        try:
+            network = network.to(find_device(device))
+        except (RuntimeError, AssertionError) as error:
+            raise TrainerError(f"device {device!r} cannot be used ({error}); try cpu or auto") from error
+        return Grounder(network, Processor.from_pretrained(path), Calibration.from_pretrained(path), mixed_precision)
 
     @property
-    def encoded(self) -> EncodedImage:
+    def encoded(self) -> EncodedImages:
         """Image of the last ``set_image``.
 
         Raises:
@@ -111,21 +157,15 @@ class Grounder:
             raise TrainerError("no image is set; call set_image before predict")
         return self._encoded
 
-    @torch.no_grad()
-    def set_image(self, image: Image.Image | Path | str) -> None:
-        """Encode an image, or the image in a file. The same image again costs nothing.
+    def set_image(self, image: ImageInput) -> None:
+        """Encode an image. The same image again costs nothing.
 
         Raises:
-            TrainerError: the file is missing, too large or not an image.
+            TrainerError: the file is missing, too large or not an image, or an array has another shape or type.
         """
-        rgb = (image if isinstance(image, Image.Image) else open_image(Path(image))).convert("RGB")
-        if self._encoded is not None and self._encoded.image == rgb:
-            return
-        device = next(self.network.parameters()).device
-        canvas, padding, placement = center_on_canvas(rgb, self.network.config.image_size_px)
-        images, padding = canvas[None].to(device), padding[None].to(device)
-        features = self.network.encode_images(self.processor.normalize(images, padding), padding)
-        self._encoded = EncodedImage(image=rgb, features=features, placement=placement)
+        rgb = load_image(image)
+        if self._encoded is None or self._encoded.images != [rgb]:
+            self._encoded = self._encode([rgb])
 
     def predict(self, query: str, prior: PriorInput | None = None) -> Prediction:
         """Predict the box of one query in the image of ``set_image``; see ``predict_all``."""
@@ -145,37 +185,88 @@ class Grounder:
         """
         return self.build_predictions(queries, self.compute_output(queries, priors))
 
-    @torch.no_grad()
+    def predict_images(
+        self, images: Path | str | Sequence[ImageInput], queries: Sequence[str], batch_images: int = 16
+    ) -> Iterator[list[Prediction]]:
+        """Yield the predictions of all queries about each image, without priors.
+
+        Args:
+            images: images, or a folder of images, taken by name.
+            queries: one or more queries.
+            batch_images: number of images that are encoded together.
+
+        Raises:
+            TrainerError: an image cannot be read, the folder has none, or a query is empty.
+        """
+        found = list_images(Path(images)) if isinstance(images, str | Path) else images
+        for start in range(0, len(found), batch_images):
+            encoded = self._encode([load_image(image) for image in found[start : start + batch_images]])
+            count = len(encoded.images)
+            output = self._compute_output(encoded, list(queries) * count, None, len(queries))
+            predictions = self._build_predictions(encoded, list(queries) * count, output, len(queries))
+            yield from (predictions[i * len(queries) : (i + 1) * len(queries)] for i in range(count))
+
     def compute_output(
         self, queries: Sequence[str], priors: Sequence[PriorInput | None] | None = None
     ) -> GroundingOutput:
         """Return the network's output for queries about the image of ``set_image``; see ``predict_all``."""
-        features = self.encoded.features
+        return self._compute_output(self.encoded, queries, priors, len(queries))
+
+    def build_predictions(self, queries: Sequence[str], output: GroundingOutput) -> list[Prediction]:
+        """Map the network's output for queries about the image of ``set_image`` back to that image."""
+        return self._build_predictions(self.encoded, queries, output, len(queries))
+
+    @torch.no_grad()
+    def _encode(self, images: list[Image.Image]) -> EncodedImages:
+        placed = [center_on_canvas(image, self.network.config.image_size_px) for image in images]
+        canvas = torch.stack([one[0] for one in placed]).to(self.device)
+        padding = torch.stack([one[1] for one in placed]).to(self.device)
+        with self._autocast():
+            features = self.network.encode_images(self.processor.normalize(canvas, padding), padding)
+        return EncodedImages(images=images, features=features, placements=[one[2] for one in placed])
+
+    @torch.no_grad()
+    def _compute_output(
+        self,
+        encoded: EncodedImages,
+        queries: Sequence[str],
+        priors: Sequence[PriorInput | None] | None,
+        num_queries: int,
+    ) -> GroundingOutput:
+        """Return the output for queries, of which each image has ``num_queries``."""
         if not queries or not all(query.strip() for query in queries):
             raise TrainerError(f"queries must not be empty, got {list(queries)!r}")
         token_ids, token_mask = self.processor.tokenize(queries)
         prior, prior_mask = self._stack_priors(queries, priors)
-        query_image = torch.zeros(len(queries), dtype=torch.long)
+        query_image = torch.arange(len(encoded.images)).repeat_interleave(num_queries)
         inputs = QueryInputs(token_ids, token_mask, query_image, prior, prior_mask)
-        return self.network.predict(features, inputs.to(features.tokens.device))
+        with self._autocast():
+            return self.network.predict(encoded.features, inputs.to(self.device))
 
-    def build_predictions(self, queries: Sequence[str], output: GroundingOutput) -> list[Prediction]:
-        """Map the network's output for queries about the image of ``set_image`` back to that image."""
+    def _build_predictions(
+        self, encoded: EncodedImages, queries: Sequence[str], output: GroundingOutput, num_queries: int
+    ) -> list[Prediction]:
         boxes = output.boxes.cpu().double()  # (stages, queries, 4)
-        size = self.encoded.image.size
-        on_image = map_boxes_to_image(boxes.flatten(0, 1), size, self.network.config.image_size_px).view(*boxes.shape)
         scores, presences = self.calibration.compute_confidence(output)
-        stages = [[(x1, y1, x2, y2) for x1, y1, x2, y2 in rows] for rows in on_image.transpose(0, 1).tolist()]
-        return [
-            Prediction(query=query, box_xyxy=rows[-1], stages_xyxy=tuple(rows), score=score, presence=presence)
-            for query, rows, score, presence in zip(
-                queries,
-                stages,
-                scores.tolist(),
-                [None] * len(queries) if presences is None else presences.tolist(),
-                strict=True,
+        predictions = []
+        for i, query in enumerate(queries):
+            image = encoded.images[i // num_queries]
+            rows = map_boxes_to_image(boxes[:, i], image.size, self.network.config.image_size_px).tolist()
+            stages = tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in rows)
+            predictions.append(
+                Prediction(
+                    query=query,
+                    box_xyxy=stages[-1],
+                    stages_xyxy=stages,
+                    score=float(scores[i]),
+                    presence=None if presences is None else float(presences[i]),
+                    image=image,
+                )
             )
-        ]
+        return predictions
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._uses_bf16)
 
     def _stack_priors(
         self, queries: Sequence[str], priors: Sequence[PriorInput | None] | None
@@ -198,12 +289,41 @@ class Grounder:
         return torch.from_numpy(np.stack(rows).astype(np.float32)), mask
 
 
+def find_device(device: str) -> torch.device:
+    """Return a device by name; ``auto`` is the GPU, or the CPU without one."""
+    if device != "auto":
+        return torch.device(device)
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def load_image(image: ImageInput) -> Image.Image:
+    """Return an image as RGB.
+
+    Raises:
+        TrainerError: the file is missing, too large or not an image, or an array has another shape or type.
+    """
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    if isinstance(image, str | Path):
+        return open_image(Path(image))
+    if not isinstance(image, np.ndarray):
+        raise TrainerError(f"an image is a PIL image, an array or a path, got {type(image).__name__}")
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise TrainerError(
+            "an array must be uint8 of (height, width, 3) in RGB, or (height, width), "
+            f"got {image.dtype} of {image.shape}"
+        )
+    return Image.fromarray(image).convert("RGB")
+
+
 def open_image(path: Path) -> Image.Image:
     """Read the image in a file as ``make ingest`` does: upright by its EXIF orientation, transparent parts white.
 
     Raises:
         TrainerError: the file is missing, too large or not an image.
     """
+    if not path.exists():
+        raise TrainerError(f"{path} does not exist; pass an image")
     try:
         return decode_rgb_image(path.read_bytes(), path)
     except (OSError, ImageError) as error:

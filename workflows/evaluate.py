@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.table import Table
 from upath import UPath
@@ -60,6 +60,9 @@ class EvaluateCommandConfig(DatasetConfig, LaunchConfig):
 
     batch_images: int = 32
     """Images of a batch of one process."""
+
+    mixed_precision: Literal["no", "bf16"] = "no"
+    """Precision of the network; ``bf16`` is faster on GPUs."""
 
     num_workers: int = 0
     """Background processes that build batches, for each process; 0 builds them in between."""
@@ -113,6 +116,7 @@ def run_evaluation(config: EvaluateCommandConfig, samples: UPath, splits: Sequen
         output=output,
         priors=config.priors,
         batch_images=config.batch_images,
+        mixed_precision=config.mixed_precision,
         num_workers=config.num_workers,
     )
     _refuse_other_evaluation(evaluate_config, output)

@@ -30,10 +30,9 @@ from generation.priors.generator import PriorGenerator
 from generation.priors.prompt import build_prompt
 from generation.priors.store import PriorStore
 from pipeline import list_runs
-from shards.images import IMAGE_SUFFIXES
 from shards.sources.errors import format_value
 from shards.sources.json_lines import read_json_lines
-from trainer.files import check_checkpoint
+from trainer.files import check_checkpoint, list_images
 from workflows.cli.console import UserError, print_path, run
 from workflows.cli.paths import DATA, get_prior_store_path
 from workflows.priors.config import load_prior_config
@@ -70,6 +69,12 @@ class PredictConfig:
 
     data: UPath = DATA
     """Folder of the prior store."""
+
+    device: str = "auto"
+    """Device of the network: ``cpu``, ``cuda``, or ``auto``, the GPU, or the CPU without one."""
+
+    mixed_precision: Literal["no", "bf16"] = "no"
+    """Precision of the network; ``bf16`` is faster on GPUs."""
 
     output: Path = Path("runs/predictions")
     """Folder for the annotated images and ``predictions.jsonl``."""
@@ -118,7 +123,7 @@ def main(config: PredictConfig) -> None:
     check_checkpoint(config.checkpoint)
     from trainer.predict import Grounder
 
-    grounder = Grounder.from_pretrained(config.checkpoint)
+    grounder = Grounder.from_pretrained(config.checkpoint, config.device, config.mixed_precision)
     uses_priors = config.prior != "none" and grounder.network.config.use_prior
     prior_config = load_prior_config(config.checkpoint.parent / "prior.json") if uses_priors else None
     priors = PriorSource(prior_config, config.prior, config.data) if prior_config else None
@@ -182,22 +187,6 @@ def _resolve_image(folder: Path, name: Any, where: str, option: str) -> Path:
     if not path.is_file():
         raise UserError(f"{where}: {path} does not exist; {option} is the folder of the images")
     return path
-
-
-def list_images(path: Path) -> list[Path]:
-    """Return the file, or the images of a folder by name.
-
-    Raises:
-        UserError: the path does not exist, or the folder holds no image.
-    """
-    if not path.exists():
-        raise UserError(f"{path} does not exist; pass an image, or a folder of images, as --image")
-    if not path.is_dir():
-        return [path]
-    result = sorted(one for one in path.iterdir() if one.suffix.lower() in IMAGE_SUFFIXES)
-    if not result:
-        raise UserError(f"{path} contains no image; file names must end in one of {', '.join(sorted(IMAGE_SUFFIXES))}")
-    return result
 
 
 def predict_image(

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from shards.reader import SampleReader
+from trainer.confidence import Calibration, LogisticCurve
 from trainer.config import TrainConfig
 from trainer.data.config import ProcessorConfig
 from trainer.data.processor import Processor, load_tokenizer
@@ -85,4 +86,78 @@ def test_an_image_with_many_queries_is_encoded_once(tiny_network: NetworkConfig,
     grounder.set_image(red.copy())
     assert len(encoded) == 1
     grounder.set_image(blue)
-    assert len(encoded) == 2 and grounder.encoded.image == blue
+    assert len(encoded) == 2 and grounder.encoded.images == [blue]
+
+
+@pytest.fixture
+def grounder(tiny_network: NetworkConfig, text_encoder: str) -> Grounder:
+    torch.manual_seed(0)
+    network = GroundingNetwork(choose_text_encoder(tiny_network, text_encoder))
+    return Grounder(network, Processor(ProcessorConfig(), load_tokenizer(text_encoder)))
+
+
+def test_images_of_a_folder_are_answered_in_batches(grounder: Grounder, tmp_path: Path) -> None:
+    sizes = {"a.png": (60, 30), "b.png": (20, 50), "c.png": (40, 40)}
+    for name, size in sizes.items():
+        Image.new("RGB", size, "red").save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    queries = ["red square", "left square"]
+    found = list(grounder.predict_images(tmp_path, queries, batch_images=2))
+    assert [[one.query for one in some] for some in found] == [queries] * 3
+    for predictions, name in zip(found, sizes, strict=True):
+        grounder.set_image(tmp_path / name)
+        for prediction, expected in zip(predictions, grounder.predict_all(queries), strict=True):
+            assert prediction.image.size == sizes[name]
+            assert prediction.box_xyxy == pytest.approx(expected.box_xyxy, abs=1e-3)
+            assert prediction.score == pytest.approx(expected.score, abs=1e-5)
+
+
+def test_images_are_paths_arrays_or_of_pil(grounder: Grounder, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    images = [pixels, Image.fromarray(pixels), tmp_path / "a.png", str(tmp_path / "a.png")]
+    found = [some[0] for some in grounder.predict_images(images, ["red square"], batch_images=1)]
+    assert all(one == found[0] for one in found)
+    for wrong, rule in (
+        (pixels.astype(np.float32), "must be uint8"),
+        (pixels[..., :2], r"got uint8 of \(30, 60, 2\)"),
+        ([pixels], "got list"),
+        (tmp_path / "b.png", "does not exist"),
+    ):
+        with pytest.raises(TrainerError, match=rule):
+            grounder.set_image(wrong)  # type: ignore[arg-type]
+
+
+def test_a_prediction_is_drawn_saved_and_written_as_json(grounder: Grounder, tmp_path: Path) -> None:
+    image = Image.new("RGB", (60, 30), "white")
+    grounder.set_image(image)
+    prediction = grounder.predict("red square")
+    record = json.loads(json.dumps(prediction.to_dict()))
+    assert record["query"] == "red square" and record["presence"] is None and 0 <= record["score"] <= 1
+    assert set(record) == {"query", "box_xyxy", "stages_xyxy", "score", "presence"}
+    prediction.save(tmp_path / "answer.png")
+    with Image.open(tmp_path / "answer.png") as saved:
+        assert saved.size == image.size and saved.convert("RGB").getcolors(9999) != image.getcolors()
+    assert image.getcolors() == [(1800, (255, 255, 255))]  # the image itself is untouched
+
+
+def test_an_object_that_is_probably_absent_is_said_to_be(grounder: Grounder) -> None:
+    grounder.set_image(Image.new("RGB", (60, 30), "red"))
+    for intercept, words in ((-40.0, "probably not in this image"), (40.0, "%")):
+        grounder.calibration = Calibration(presence=LogisticCurve(intercept=intercept))
+        assert words in grounder.predict("red square").describe_confidence()
+
+
+def test_bf16_gives_nearly_the_same_boxes(grounder: Grounder) -> None:
+    half = Grounder(grounder.network, grounder.processor, mixed_precision="bf16")
+    image = Image.effect_noise((60, 40), 90)
+    (expected,), (found,) = (next(iter(one.predict_images([image], ["red square"]))) for one in (grounder, half))
+    assert found.box_xyxy == pytest.approx(expected.box_xyxy, abs=1.5) and found != expected
+
+
+def test_an_absent_device_is_named(tmp_path: Path, grounder: Grounder) -> None:
+    grounder.network.save_pretrained(tmp_path)
+    grounder.processor.save_pretrained(tmp_path)
+    assert Grounder.from_pretrained(tmp_path).device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(TrainerError, match="device 'nonsense' cannot be used"):
+        Grounder.from_pretrained(tmp_path, device="nonsense")

@@ -9,8 +9,9 @@ from PIL import Image
 from upath import UPath
 
 from shards.sources.errors import SourceError
+from trainer.errors import TrainerError
 from workflows.cli.console import UserError
-from workflows.predict import PredictConfig, list_images, main, read_queries
+from workflows.predict import PredictConfig, main, read_queries
 
 
 @pytest.fixture
@@ -101,5 +102,7 @@ def test_queries_and_images_must_be_there(checkpoint: Path, photos: Path, tmp_pa
     with pytest.raises(UserError, match="the query is empty"):
         read_queries(_config(checkpoint, tmp_path, image=photos, query=("  ",)))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="contains no image"):
-        list_images(tmp_path / "empty")
+    with pytest.raises(TrainerError, match="contains no image"):
+        read_queries(_config(checkpoint, tmp_path, image=tmp_path / "empty", query=("dog",)))
+    with pytest.raises(TrainerError, match="does not exist; pass an image"):
+        read_queries(_config(checkpoint, tmp_path, image=tmp_path / "absent", query=("dog",)))

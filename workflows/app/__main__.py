@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Literal
 
 from generation.priors.generator import PriorGenerator
 from trainer.files import check_checkpoint
@@ -44,8 +43,8 @@ class AppConfig:
     """Folder of example images with ``queries.jsonl`` (``{"image": "a.jpg", "query": "left cup"}``); scenes of the
     miniature world by default."""
 
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Device of the network; ``prior.json`` names that of the text-to-image model."""
+    device: str = "auto"
+    """Device of the network: ``cpu``, ``cuda``, or ``auto``; ``prior.json`` names that of the text-to-image model."""
 
     host: str = "127.0.0.1"
     """Address to serve at; ``0.0.0.0`` allows other machines, without a password."""
@@ -56,11 +55,6 @@ class AppConfig:
     def __post_init__(self) -> None:
         if not 0 < self.port < 65536:
             raise UserError(f"--port must be from 1 to 65535, got {self.port}")
-        if self.device == "cuda":
-            import torch
-
-            if not torch.cuda.is_available():
-                raise UserError("--device cuda needs a GPU, and PyTorch finds none; use --device cpu")
 
 
 def main(config: AppConfig) -> None:
