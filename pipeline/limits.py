@@ -36,6 +36,7 @@ PositiveFloat = Annotated[float, Range(0, low_open=True)]
 NotNegativeFloat = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 PositiveShare = Annotated[float, Range(0, 1, low_open=True)]
+OpenShare = Annotated[float, Range(0, 1, low_open=True, high_open=True)]
 ShareBelowOne = Annotated[float, Range(0, 1, high_open=True)]
 
 

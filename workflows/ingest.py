@@ -95,6 +95,8 @@ def print_report(samples: list[SourceSample], validation: ValidationResult, prob
     queries = Counter(query.split for sample in samples for query in sample.queries)
     counts = escape(", ".join(f"{split} {count:,}" for split, count in sorted(queries.items())))
     console.print(f"read {queries.total():,} queries on {len({s.image_name for s in samples}):,} images ({counts})")
+    if "train" in queries and "val" not in queries:
+        console.print("there is no split val, which `make train` needs; hold images out with --val-share 0.1")
     for rule in sorted({problem.rule for problem in validation.problems}):
         console.print(
             f"  {rule}: {validation.count(rule):,} times, {validation.count_queries(rule):,} queries; listed "

@@ -138,6 +138,8 @@ def print_figures(dataset: str, figures: Mapping[str, Any]) -> None:
             escape(split), f"{counts['queries']:,}", published_text, f"{counts['refs']:,}", f"{counts['images']:,}"
         )
     console.print(table)
+    if "train" in figures["splits"] and "val" not in figures["splits"]:
+        console.print("there is no split val, which `make train` needs; hold images out with --val-share 0.1")
     num_queries = sum(counts["queries"] for counts in figures["splits"].values())
     console.print(f"available images: {figures['available_images']:,}")
     for rule, counts in figures["problems"].items():

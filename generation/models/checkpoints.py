@@ -33,6 +33,15 @@ def find_local_folder(checkpoint: str) -> Path | None:
     return None
 
 
+def suggest_download(checkpoint: str) -> str:
+    """Return the remedy if a hub id could not be loaded because the hub was not reached; empty for a folder."""
+    if find_local_folder(checkpoint) is not None:
+        return ""
+    return (
+        f". If this machine cannot reach the hub, run `hf download {checkpoint}` on one that can, and copy its HF_HOME"
+    )
+
+
 def compute_fingerprint(checkpoint: str, revision: str | None = None) -> str:
     """Compute a model's fingerprint: ``sha256:...`` over the files of a folder, or ``id@revision`` of the hub."""
     folder = find_local_folder(checkpoint)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer, CLIPVisionModelWithProjection
 
 from generation.errors import GenerationError
-from generation.models.checkpoints import find_local_folder, resolve_device, resolve_dtype
+from generation.models.checkpoints import find_local_folder, resolve_device, resolve_dtype, suggest_download
 from generation.models.config import EncoderConfig, Feature, RgbImage
 
 
@@ -122,6 +122,7 @@ def _load_encoder(config: EncoderConfig) -> tuple[Any, Any, Any]:
         raise GenerationError(
             f"{config.checkpoint} is no CLIP of transformers ({str(error).splitlines()[0]}); give a folder with "
             "config.json, preprocessor_config.json and a tokenizer, or a hub id such as openai/clip-vit-base-patch32"
+            f"{suggest_download(config.checkpoint)}"
         ) from error
     if not hasattr(model, "get_image_features") or not hasattr(model.config, "projection_dim"):
         raise GenerationError(

@@ -25,7 +25,7 @@ from diffusers.utils.logging import disable_progress_bar
 from torch import Tensor
 
 from generation.errors import GenerationError
-from generation.models.checkpoints import find_local_folder, resolve_device, resolve_dtype
+from generation.models.checkpoints import find_local_folder, resolve_device, resolve_dtype, suggest_download
 from generation.models.config import RenderConfig, RgbImage
 
 logger = logging.getLogger(__name__)
@@ -236,7 +236,7 @@ def _load_pipeline(config: RenderConfig, dtype: torch.dtype) -> Any:
     except (OSError, ValueError, KeyError) as error:
         raise GenerationError(
             f"{config.checkpoint} is no text-to-image pipeline of diffusers ({str(error).splitlines()[0]}); "
-            "give a folder with model_index.json, or the hub id of one"
+            f"give a folder with model_index.json, or the hub id of one{suggest_download(config.checkpoint)}"
         ) from error
     if config.scheduler is not None:
         scheduler: Any = getattr(diffusers, config.scheduler, None)
@@ -258,7 +258,7 @@ def _load_vae(checkpoint: str, own: Any, dtype: torch.dtype) -> Any:
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise GenerationError(
             f"{checkpoint} is no VAE of diffusers ({str(error).splitlines()[0]}); give a folder with config.json, or a "
-            "hub id such as madebyollin/taesd"
+            f"hub id such as madebyollin/taesd{suggest_download(checkpoint)}"
         ) from error
     if channels != own.config.latent_channels:
         raise GenerationError(

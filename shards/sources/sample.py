@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shards.boxes import Box
@@ -126,3 +126,23 @@ def parse_size(width: Any, height: Any, where: str) -> tuple[int, int]:
         raise SourceError(
             f"{where}: width and height are whole numbers, got {format_value(width)} and {format_value(height)}"
         ) from error
+
+
+def hold_out_images(samples: Iterable[SourceSample], share: float) -> list[SourceSample]:
+    """Move the training samples of about this share of the images to the split ``val``; a hash of the name decides."""
+    return [
+        replace(
+            sample,
+            key=re.sub(r"train\Z", "val", sample.key),
+            split="val",
+            queries=tuple(replace(query, split="val") for query in sample.queries),
+        )
+        if sample.split == "train" and _compute_fraction(sample.image_name) < share
+        else sample
+        for sample in samples
+    ]
+
+
+def _compute_fraction(name: str) -> float:
+    """Compute a number in 0..1 from a name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from upath import UPath
 
 from shards.query_table import read_query_table
 from shards.reader import SampleReader
@@ -47,3 +50,42 @@ def test_missing_images_stop_ingest_unless_allowed(world: Path, tmp_path: Path) 
     ingest.main(_config(world, tmp_path / "whole"))
     partial, whole = (SampleReader(tmp_path / name / "miniature/samples") for name in ("data", "whole"))
     assert len(partial) == len(whole) - 1
+
+
+def _write_table(folder: Path, num_images: int, *splits: str) -> ingest.IngestConfig:
+    (folder / "images").mkdir(parents=True)
+    lines = []
+    for i in range(num_images):
+        Image.new("RGB", (20, 10), (i, 0, 0)).save(folder / "images" / f"{i}.png")
+        row = {"image": f"{i}.png", "query": "left cup", "box": [0, 0, 9, 9], "split": splits[i % len(splits)]}
+        lines += [json.dumps(row) + "\n"] * 2
+    (folder / "mine.jsonl").write_text("".join(lines))
+    return ingest.IngestConfig(
+        dataset="mine",
+        format="table",
+        annotations=UPath(folder / "mine.jsonl"),
+        images=UPath(folder / "images"),
+        data=UPath(folder / "data"),
+    )
+
+
+def test_images_are_held_out_for_validation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = _write_table(tmp_path / "one", 60, "train", "train", "test")
+    ingest.main(config)
+    assert "hold images out with --val-share 0.1" in " ".join(capsys.readouterr().err.split())
+    names: dict[str, set[str]] = {}
+    for folder, count in (("two", 60), ("three", 90)):
+        config = replace(_write_table(tmp_path / folder, count, "train", "train", "test"), val_share=0.25)
+        ingest.main(config)
+        samples = list(SampleReader(config.paths.samples))
+        held_out = {sample.image_name for sample in samples if sample.queries[0].split == "val"}
+        assert 0.1 < len(held_out) / (count * 2 / 3) < 0.4
+        assert all(sample.key.endswith(sample.queries[0].split) and len(sample.queries) == 2 for sample in samples)
+        assert sum(sample.queries[0].split == "test" for sample in samples) == count / 3
+        names[folder] = held_out
+    assert names["two"] <= names["three"]  # further images move none of the others
+    config = replace(_write_table(tmp_path / "four", 6, "train", "val"), val_share=0.5)
+    with pytest.raises(UserError, match="already has a split val; omit --val-share"):
+        ingest.main(config)
+    with pytest.raises(ValueError, match=r"val_share must lie in \(0, 1\), got 1"):
+        replace(config, val_share=1.0)

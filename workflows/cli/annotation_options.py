@@ -11,10 +11,10 @@ from pathlib import Path
 
 from upath import UPath
 
-from pipeline import get_local_path
+from pipeline import OpenShare, get_local_path
 from shards.sources.isolated import pause_garbage_collection
 from shards.sources.registry import AnnotationFormat, ReaderOptions, read_annotations
-from shards.sources.sample import SourceSample
+from shards.sources.sample import SourceSample, hold_out_images
 from shards.sources.table import Fields
 from shards.sources.validation import ValidationResult, validate_samples
 from workflows.cli.console import UserError
@@ -46,6 +46,10 @@ class AnnotationsConfig(DatasetConfig):
     split: str = "train"
     """Split of the queries that name none; for grounding, odvg and table."""
 
+    val_share: OpenShare | None = None
+    """Share of the training images to hold out as split ``val``, for annotations without one, such as 0.1. An image's
+    name decides, so new images move no other ones."""
+
     instances: UPath | None = None
     """COCO file of all objects (instances_train2014.json), joined by annotation id; for refer, transvg, grounding and
     table."""
@@ -71,7 +75,8 @@ def read(config: AnnotationsConfig) -> list[SourceSample]:
     """Read the annotations in the reader's order.
 
     Raises:
-        UserError: the folder of images does not exist; checked first, since annotations can take a minute.
+        UserError: the folder of images does not exist, which is checked first, since annotations can take a minute; or
+            the annotations have a split val, beside ``val_share``.
     """
     if not config.images.is_dir():
         raise UserError(f"{config.images} is not a folder; pass the folder of the images as --images")
@@ -87,7 +92,12 @@ def read(config: AnnotationsConfig) -> list[SourceSample]:
             fields=config.fields,
         )
         with pause_garbage_collection():
-            return list(read_annotations(config.format, options))
+            samples = list(read_annotations(config.format, options))
+    if config.val_share is None:
+        return samples
+    if any(sample.split == "val" for sample in samples):
+        raise UserError(f"{config.annotations} already has a split val; omit --val-share")
+    return hold_out_images(samples, config.val_share)
 
 
 def validate_annotations(config: AnnotationsConfig, samples: list[SourceSample]) -> ValidationResult:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from generation.errors import GenerationError
-from generation.models.checkpoints import compute_fingerprint
+from generation.models.checkpoints import compute_fingerprint, suggest_download
 
 
 def test_a_fingerprint_changes_with_one_byte_of_the_weights_and_not_with_the_folder(tmp_path: Path) -> None:
@@ -26,3 +26,8 @@ def test_a_hub_id_is_its_own_fingerprint_with_the_revision() -> None:
 def test_a_path_without_a_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(GenerationError, match=r"no checkpoint folder .*nowhere"):
         compute_fingerprint(str(tmp_path / "nowhere"))
+
+
+def test_the_download_is_named_for_hub_ids_alone(tmp_path: Path) -> None:
+    assert "run `hf download openai/clip-vit-base-patch32`" in suggest_download("openai/clip-vit-base-patch32")
+    assert suggest_download(str(tmp_path)) == ""
