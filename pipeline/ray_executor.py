@@ -269,6 +269,19 @@ class _Driver:
         self._pools[0].queue.append(_Call(call.shard_id, None))
 
 
+def _start_ray(init_options: dict[str, Any]) -> None:
+    """Start or join Ray; a local node that is not up after Ray's fixed 30 seconds gets two more tries."""
+    for tries_left in (2, 1, 0):
+        try:
+            ray.init(**init_options, log_to_driver=False, logging_level=logging.ERROR)
+        except Exception as error:  # Ray raises it without a class of its own
+            if not tries_left or "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+        else:
+            return
+
+
 @contextmanager
 def open_ray_session(config: ExecutorConfig, needs: Sequence[Resources]) -> Iterator[None]:
     """Open a Ray session that can hold all pools; it ends with the block, unless it was open before."""
@@ -289,7 +302,7 @@ def open_ray_session(config: ExecutorConfig, needs: Sequence[Resources]) -> Iter
     _refuse_silent_address(config.ray_address)
     try:
         on_sigterm = signal.getsignal(signal.SIGTERM)
-        ray.init(**init_options, runtime_env=runtime_env, log_to_driver=False, logging_level=logging.ERROR)
+        _start_ray({**init_options, "runtime_env": runtime_env})
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise PipelineError(
             f"no Ray session at address {init_options['address']!r}: {_format_error(error)}; check it with "

@@ -289,7 +289,7 @@ def node_killed(trial: Trial) -> None:
         job = ["--sample", "slow", "--times", "6", "--marks", str(marks), "--workers", "3", "--ray-address", "auto"]
         command = [sys.executable, toy_job.__file__, str(trial.run), *job]
         submitted = cluster.submit(command)
-        until(lambda: len(read_quietly(trial.run)) >= 1, 120)
+        until(lambda: len(read_quietly(trial.run)) >= 1, 300)
         cluster.kill_second_node()
         started = time.monotonic()
         output = submitted.communicate(timeout=240)[0]

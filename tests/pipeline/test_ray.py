@@ -21,6 +21,7 @@ from toy_job import (
 )
 
 import pipeline
+from pipeline import ray_executor
 from pipeline.errors import PipelineError
 from pipeline.executor import ExecutorConfig
 from pipeline.receipts import read_receipts
@@ -140,3 +141,23 @@ def test_more_gpus_than_there_are_is_refused_at_once(ray_here: None, tmp_path: P
     greedy.resources = Resources(num_gpus=64)
     with pytest.raises(PipelineError, match="one worker of each stage needs 64 GPU in all, the Ray session has 0"):
         run_job(toy_job(stages=[greedy]), tmp_path, on_ray(1))
+
+
+def test_a_local_ray_that_starts_too_slowly_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[str] = []
+
+    def start(**_: object) -> None:
+        tries.append("init")
+        if len(tries) < 3:
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray_executor.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray_executor.ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray_executor.ray, "init", start)
+    with ray_executor.open_ray_session(ExecutorConfig(executor="ray"), []):
+        assert len(tries) == 3
+    tries[:] = []
+    monkeypatch.setattr(ray_executor.ray, "init", lambda **_: tries.append("init") or 1 / 0)
+    with pytest.raises(ZeroDivisionError), ray_executor.open_ray_session(ExecutorConfig(executor="ray"), []):
+        pass
+    assert len(tries) == 1
