@@ -7,9 +7,12 @@ BIN := .venv/bin
 PYTHON_M := $(BIN)/python -m
 RUN ?=
 NAME ?=
-SIZE ?= full
+SIZE ?= short
 CASES ?= 10000
 ARGS ?=
+
+# What the demo needs: without the extras for developers, unless they are installed
+RUNTIME := $(if $(wildcard .venv/installed),setup,.venv/runtime)
 
 MODULES := inspect export generate-priors cut-out augment pack train evaluate app study
 .PHONY: $(MODULES) help setup format check test test-all fuzz faults benchmark demo miniature miniature-models ingest \
@@ -24,13 +27,14 @@ $(MODULES):
 
 ##@ Start here
 setup: .venv/installed ## create .venv with the tested versions of all dependencies
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: EXTRAS := [dev]
+.venv/installed .venv/runtime: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".$(EXTRAS)"
 	touch $@
 
-demo: setup ## run the whole job on the miniature world: data, priors, scenes, two trainings (SIZE=smoke for a test)
+demo: $(RUNTIME) ## run the whole job on the miniature world in minutes, up to a page of results (SIZE=smoke, SIZE=full)
 	$(PYTHON_M) workflows.demo --size $(SIZE) $(ARGS)
 
 predict: setup ## answer a query about an image: make predict IMAGE=photo.jpg QUERY="second cup from the left"

@@ -97,6 +97,9 @@ class AugmentConfig(DatasetConfig):
     label: LabelConfig = field(default_factory=LabelConfig)
     """Limits of usable scenes, and style of their queries; by default the dataset's style."""
 
+    priors: bool = True
+    """Flag to render the priors of the scenes' queries; ``generate-priors --source scenes`` also does."""
+
     num_rejected_images: NotNegativeInt = 12
     """Maximum number of rejected scenes on the sheet of each composer and reason; 0 writes no sheets."""
 
@@ -145,6 +148,8 @@ def make_default_config(arguments: list[str]) -> AugmentConfig:
 def main(config: AugmentConfig) -> None:
     """Make the scenes, then the priors of their queries."""
     make_scenes(config)
+    if not config.priors:
+        return
     generate_priors.main(
         generate_priors.GeneratePriorsConfig(
             dataset=config.dataset,

@@ -24,9 +24,7 @@ from trainer.config_file import parse_overrides
 from workflows.cli.accelerate_launch import LaunchConfig, build_launch_command
 from workflows.cli.console import UserError, print_path, run
 from workflows.cli.paths import DatasetConfig
-from workflows.miniature import WEIGHTS
-from workflows.miniature.models.pretrained_backbone import PretrainedVisualConfig
-from workflows.miniature.models.pretrained_backbone import main as pretrain_backbone
+from workflows.miniature import BACKBONE, WEIGHTS
 from workflows.presets.published import DETR_WEIGHTS
 from workflows.priors.config import load_prior_config, save_prior_config
 from workflows.reports.training_plots import plot_learning
@@ -60,8 +58,8 @@ class TrainCommandConfig(DatasetConfig, LaunchConfig):
     quarter made networks worse (docs/study.md)."""
 
     pretrained_visual: Path | None = None
-    """Detector that initializes the backbone. The default of the miniature recipe is pretrained on object appearance
-    by this command, if it is missing."""
+    """Detector that initializes the backbone. The default of the miniature recipe is part of the miniature models, and
+    was pretrained on object appearance."""
 
     detr_weights: Path | None = None
     """Folder of VLTVG's files (``detr-r50-unc.pth``, ...) for the recipe ``published``. The file for the dataset is
@@ -151,7 +149,7 @@ def find_pretrained_weights(config: TrainCommandConfig) -> Path | None:
     if config.detr_weights is not None:
         return _find_detr_weights(config.detr_weights, config)
     if config.pretrained_visual is None and config.chosen_recipe == "miniature" and not config.random_weights:
-        return PretrainedVisualConfig().output
+        return BACKBONE
     return config.pretrained_visual
 
 
@@ -172,8 +170,6 @@ def _find_detr_weights(folder: Path, config: TrainCommandConfig) -> Path:
 def main(config: TrainCommandConfig) -> None:
     """Write the configuration, launch the trainer, and pass its exit status on."""
     train_config = build_train_config(config)
-    if train_config.pretrained_visual == PretrainedVisualConfig().output:
-        pretrain_backbone(PretrainedVisualConfig())
     folder = train_config.output
     path = claim_run_folder(train_config)  # by every machine, with the same bytes: none waits for another's file
     if config.machine_rank == 0:

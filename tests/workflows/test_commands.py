@@ -12,7 +12,7 @@ COMMANDS = {
     "pack": "PackConfig",
     "train": "TrainCommandConfig",
     "evaluate": "EvaluateCommandConfig",
-    "demo": "DemoConfig",
+    "demo.__main__": "DemoConfig",
     "miniature.train_all": "MiniatureModelsConfig",
 }
 
@@ -25,4 +25,4 @@ def test_a_command_has_a_help_and_runs_without_options(name: str, capsys: pytest
     with pytest.raises(SystemExit) as exit_info:
         tyro.cli(config, args=["--help"], description=module.__doc__)
     assert exit_info.value.code == 0
-    assert "--data" in capsys.readouterr().out or name in ("demo", "miniature.train_all")
+    assert "--data" in capsys.readouterr().out or name in ("demo.__main__", "miniature.train_all")

@@ -62,7 +62,7 @@ class StudyConfig(StudyData):
     """Networks to train at once; by default one per core, or one on an accelerator."""
 
     pretrained_visual: Path | None = None
-    """Checkpoint of all networks' backbones; the default of ``make train`` by default."""
+    """Checkpoint of all networks' backbones; by default one that the study pretrains in ``runs/miniature-backbone``."""
 
     report: bool = False
     """Whether to report the finished networks only."""

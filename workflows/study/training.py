@@ -7,15 +7,11 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from upath import UPath
@@ -27,6 +23,7 @@ from trainer.config import TrainConfig, claim_run_folder, make_miniature_recipe
 from trainer.config_file import parse_overrides, write_config
 from trainer.evaluate import EvaluateConfig
 from workflows.cli.console import UserError, console
+from workflows.cli.processes import ProcessGroup
 from workflows.miniature import WEIGHTS
 from workflows.study.trials import TRIAL_FILE, Trial
 from workflows.study.variants import Variant
@@ -67,14 +64,11 @@ class TrialRunner:
     num_threads: int = 1
     """Threads of each network's process."""
 
-    _processes: set[subprocess.Popen[bytes]] = field(default_factory=set)
-    _stopped: threading.Event = field(default_factory=threading.Event)
+    _processes: ProcessGroup = field(default_factory=ProcessGroup)
 
     def stop(self) -> None:
         """End the running processes and start no more; the same trials resume from their checkpoints."""
-        self._stopped.set()
-        for process in list(self._processes):
-            _terminate(process)
+        self._processes.stop()
 
     def run(self, trial: Trial) -> None:
         """Train and evaluate a network, unless that is done; both write to the trial's ``log.txt``.
@@ -94,10 +88,12 @@ class TrialRunner:
                     ) from error
                 is_resumed = (folder / "run" / "last").exists()
                 train_file = claim_run_folder(self.build_train_config(trial))
-                seconds = self._run_command(trial, log, "trainer.train", train_file)
+                train_command = ("trainer.train", "--config", str(train_file))
+                seconds = self._processes.run(str(trial), train_command, log, self.num_threads)
                 evaluate_file = folder / evaluate.CONFIG_FILE
                 write_config(self.build_evaluate_config(trial), evaluate_file)
-                self._run_command(trial, log, "trainer.evaluate", evaluate_file)
+                evaluate_command = ("trainer.evaluate", "--config", str(evaluate_file))
+                self._processes.run(str(trial), evaluate_command, log, self.num_threads)
             cost = {"cpu_seconds": None if is_resumed else round(seconds, 1), "num_threads": self.num_threads}
             write_atomic(folder / TRIAL_FILE, json.dumps({**self.describe_training(trial), **cost}, indent=1))
         shutil.rmtree(folder / "run", ignore_errors=True)
@@ -167,35 +163,6 @@ class TrialRunner:
             output=trial.folder(self.output),
             priors=("own", "none", "shuffled") if trial.variant.priors else ("own",),
         )
-
-    def _run_command(self, trial: Trial, log: BinaryIO, module: str, config: Path) -> float:
-        """Run a module with a configuration file, and return its CPU seconds, which depend less on other load."""
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.num_threads)}
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, "--config", str(config)],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-        )
-        self._processes.add(process)
-        if self._stopped.is_set():
-            _terminate(process)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        self._processes.discard(process)
-        if status:
-            last_line = Path(log.name).read_text(errors="replace").strip().splitlines()[-1:]
-            raise UserError(
-                f"{trial} ended with status {process.returncode}: {' '.join(last_line)} ({log.name}); "
-                "fix the cause and run the same command to resume"
-            )
-        return used.ru_utime + used.ru_stime
-
-
-def _terminate(process: subprocess.Popen[bytes]) -> None:
-    """Send SIGTERM, without ``Popen``: its methods would wait for the process, as its thread already does."""
-    with suppress(ProcessLookupError):
-        os.kill(process.pid, signal.SIGTERM)
 
 
 def train_all(runner: TrialRunner, trials: Sequence[Trial], num_parallel: int) -> None:

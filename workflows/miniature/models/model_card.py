@@ -17,6 +17,7 @@ colors, three patterns and counts up to five. Do not use them for real images.
 | `stable-diffusion/` | `StableDiffusionPipeline` (64 px, v-prediction, DDIM) | UNet {unet:,}, VAE {autoencoder:,} |
 | `clip/` | `CLIPModel` (64 px, 128 dimensions); its text tower is Stable Diffusion's | {clip:,} |
 | `detector/` | `RTDetrForObjectDetection` (128 px, a `ResNetConfig` backbone) | {detector:,} |
+| `backbone/` | backbone of the grounding network, pretrained on category, color and pattern | 227,168 |
 | `bert/` | configuration and WordPiece vocabulary only; the trainer initializes the weights at random | |
 | `attribute_classifier.safetensors` | `AttributeClassifier`, for measurements only | {attribute_classifier:,} |
 

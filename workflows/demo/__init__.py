@@ -1,0 +1,1 @@
+"""The whole job on the miniature world in minutes: data, two networks, one page."""
