@@ -37,8 +37,8 @@ setup: .venv/installed ## create .venv with the tested versions of all dependenc
 demo: $(RUNTIME) ## run the whole job on the miniature world in minutes, up to a page of results (SIZE=smoke, SIZE=full)
 	$(PYTHON_M) workflows.demo --size $(SIZE) $(ARGS)
 
-predict: setup ## answer a query about an image: make predict IMAGE=photo.jpg QUERY="second cup from the left"
-	$(PYTHON_M) workflows.predict --image "$(IMAGE)" --query "$(QUERY)" $(ARGS)
+predict: $(RUNTIME) ## answer a query about an image, or an example: make predict IMAGE=photo.jpg QUERY="second cup from the left"
+	$(PYTHON_M) workflows.predict $(if $(IMAGE),--image "$(IMAGE)") $(if $(QUERY),--query "$(QUERY)") $(ARGS)
 
 app: setup ## open a page to try a network: image and query in; box, prior and attention out
 
@@ -120,7 +120,7 @@ faults: setup ## interrupt a small job in every known way, resume it and compare
 docs: setup ## build the documentation site in runs/site; warnings are errors (while writing: .venv/bin/mkdocs serve)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-miniature-models: setup ## train the miniature CLIP, Stable Diffusion and detector (hours; resumable)
+miniature-models: setup ## train the miniature models: CLIP, Stable Diffusion, detector, grounding network (hours; resumable)
 	$(PYTHON_M) workflows.miniature.train_all $(ARGS)
 
 clean: ## remove the results of runs and caches; keeps .venv

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.resources import files
 from pathlib import Path
 
 from shards.images import IMAGE_SUFFIXES
@@ -15,6 +16,18 @@ def write_atomic(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
+
+
+SHIPPED = {"miniature": "workflows.miniature"}
+"""Packages with a network in their folder ``weights/grounder``, by the name of the network."""
+
+
+def find_checkpoint(checkpoint: Path | str) -> Path:
+    """Return the folder of a network: that of a shipped one by its name, or else the folder itself."""
+    package = SHIPPED.get(str(checkpoint))
+    if package is None or Path(checkpoint).exists():
+        return Path(checkpoint)
+    return Path(str(files(package))) / "weights" / "grounder"
 
 
 def check_checkpoint(folder: Path) -> None:

@@ -27,7 +27,7 @@ from trainer.confidence import UNCALIBRATED, Calibration
 from trainer.data.processor import Placement, Processor, center_on_canvas
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import map_boxes_to_image
-from trainer.files import list_images
+from trainer.files import find_checkpoint, list_images
 from trainer.model.inputs import QueryInputs
 from trainer.model.network import GroundingNetwork, GroundingOutput, ImageFeatures
 
@@ -128,17 +128,17 @@ class Grounder:
     def from_pretrained(
         folder: Path | str, device: str = "auto", mixed_precision: Literal["no", "bf16"] = "no"
     ) -> Grounder:
-        """Load a folder that training has saved, such as ``runs/refcoco/best``.
+        """Load a folder that training has saved, such as ``runs/refcoco/best``, or the shipped network.
 
         Args:
-            folder: checkpoint.
+            folder: checkpoint, or ``miniature``, the network of the miniature world.
             device: device of torch, or ``auto``: the GPU, or the CPU without one.
             mixed_precision: see ``Grounder``.
 
         Raises:
             TrainerError: the folder is missing, damaged or of another kind, or there is no such device.
         """
-        path = Path(folder)
+        path = find_checkpoint(folder)
         network = GroundingNetwork.from_pretrained(path)
         try:
             network = network.to(find_device(device))

@@ -1,5 +1,6 @@
 """Predict boxes for queries: JSON lines, and the images with their boxes.
 
+    make predict                                                           # an example
     make predict IMAGE=photo.jpg QUERY="second cup from the left"
     python -m workflows.predict --image photo.jpg --query "left cup" "the red one" --prior none --maps
     python -m workflows.predict --image photos --query "dog"               # every image of a folder
@@ -32,9 +33,10 @@ from generation.priors.store import PriorStore
 from pipeline import list_runs
 from shards.sources.errors import format_value
 from shards.sources.json_lines import read_json_lines
-from trainer.files import check_checkpoint, list_images
+from trainer.files import check_checkpoint, find_checkpoint, list_images
 from workflows.cli.console import UserError, print_path, run
 from workflows.cli.paths import DATA, get_prior_store_path
+from workflows.miniature import EXAMPLE_IMAGE, EXAMPLE_QUERY
 from workflows.priors.config import load_prior_config
 from workflows.visualization.annotated_images import draw_named_boxes
 from workflows.visualization.attention_maps import draw_attention_overview
@@ -49,17 +51,17 @@ PriorOrigin = Literal["auto", "cached", "none"]
 class PredictConfig:
     """Images, queries and network."""
 
-    image: Path
-    """Image, or folder of images."""
+    image: Path = EXAMPLE_IMAGE
+    """Image, or folder of images; by default an example of the miniature world."""
 
     query: tuple[str, ...] = ()
-    """Queries about each image."""
+    """Queries about each image; by default one about the example."""
 
     queries: Path | None = None
     """JSON lines with ``image``, a file below the folder ``--image``, and ``query``."""
 
-    checkpoint: Path = Path("runs/miniature-both/best")
-    """Folder of a network that training has saved."""
+    checkpoint: Path = Path("miniature")
+    """Folder of a network that training has saved, or ``miniature``, the shipped network of the miniature world."""
 
     prior: PriorOrigin = "auto"
     """Origin of the priors: ``auto``, ``cached`` or ``none``, see above."""
@@ -80,8 +82,14 @@ class PredictConfig:
     """Folder for the annotated images and ``predictions.jsonl``."""
 
     def __post_init__(self) -> None:
-        if bool(self.query) == bool(self.queries):
+        if bool(self.chosen_query) == bool(self.queries):
             raise UserError("pass either --query or --queries, not both")
+
+    @property
+    def chosen_query(self) -> tuple[str, ...]:
+        """Queries that were given, or that about the example."""
+        is_example = self.image == EXAMPLE_IMAGE and not self.queries
+        return self.query or ((EXAMPLE_QUERY,) if is_example else ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,12 +128,13 @@ class PriorSource:
 def main(config: PredictConfig) -> None:
     """Print a JSON line for each image and query, and save the images with their boxes."""
     queries_by_image = read_queries(config)
-    check_checkpoint(config.checkpoint)
+    checkpoint = find_checkpoint(config.checkpoint)
+    check_checkpoint(checkpoint)
     from trainer.predict import Grounder
 
-    grounder = Grounder.from_pretrained(config.checkpoint, config.device, config.mixed_precision)
+    grounder = Grounder.from_pretrained(checkpoint, config.device, config.mixed_precision)
     uses_priors = config.prior != "none" and grounder.network.config.use_prior
-    prior_config = load_prior_config(config.checkpoint.parent / "prior.json") if uses_priors else None
+    prior_config = load_prior_config(checkpoint.parent / "prior.json") if uses_priors else None
     priors = PriorSource(prior_config, config.prior, config.data) if prior_config else None
     config.output.mkdir(parents=True, exist_ok=True)
     with (config.output / "predictions.jsonl").open("w", encoding="utf-8") as lines:
@@ -145,9 +154,9 @@ def read_queries(config: PredictConfig) -> Mapping[Path, Sequence[str]]:
     """
     if config.queries is not None:
         return read_query_file(config.image, config.queries, "--image")
-    for query in config.query:
+    for query in config.chosen_query:
         _check_query(query, "--query")
-    return dict.fromkeys(list_images(config.image), config.query)
+    return dict.fromkeys(list_images(config.image), config.chosen_query)
 
 
 def read_query_file(folder: Path, queries: Path, option: str) -> Mapping[Path, Sequence[str]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 
 from generation.priors.generator import PriorGenerator
-from trainer.files import check_checkpoint
+from trainer.files import check_checkpoint, find_checkpoint
 from workflows.app.answers import GroundingSession
 from workflows.cli.console import UserError, console, run
 from workflows.miniature.world.dataset import generate_refs, sample_scene
@@ -33,8 +33,9 @@ Example = tuple[Path, str]
 class AppConfig:
     """Network and address of the page."""
 
-    checkpoint: Path = Path("runs/miniature-both/best")
-    """Checkpoint folder of the network; ``prior.json`` beside it describes the priors."""
+    checkpoint: Path = Path("miniature")
+    """Checkpoint folder of the network; ``prior.json`` beside it describes the priors. ``miniature`` is the shipped
+    network of the miniature world."""
 
     prior: bool = True
     """Whether a prior is rendered for each query; ``--no-prior`` leaves the text-to-image model unloaded."""
@@ -59,7 +60,7 @@ class AppConfig:
 
 def main(config: AppConfig) -> None:
     """Serve the page until interrupted."""
-    check_checkpoint(config.checkpoint)
+    check_checkpoint(find_checkpoint(config.checkpoint))
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         from workflows.app.page import build_page, serve
@@ -81,7 +82,7 @@ def load_session(config: AppConfig) -> GroundingSession:
     grounder = Grounder.from_pretrained(config.checkpoint, config.device)
     if not (config.prior and grounder.network.config.use_prior):
         return GroundingSession(grounder)
-    prior_config = load_prior_config(config.checkpoint.parent / "prior.json")
+    prior_config = load_prior_config(find_checkpoint(config.checkpoint).parent / "prior.json")
     return GroundingSession(grounder, PriorGenerator(prior_config))
 
 

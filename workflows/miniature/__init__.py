@@ -7,3 +7,6 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 BACKBONE = WEIGHTS / "backbone"
 """Folder of the backbone from which the miniature network starts."""
+
+EXAMPLE_IMAGE, EXAMPLE_QUERY = Path(__file__).parent / "example.png", "second star from the bottom"
+"""Image of the miniature world, and a query about it."""

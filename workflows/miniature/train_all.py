@@ -1,4 +1,4 @@
-"""Train the miniature CLIP, Stable Diffusion and detector, and save them with their model card.
+"""Train the miniature CLIP, Stable Diffusion, detector and grounding network, and save them with their model cards.
 
     make miniature-models
 
@@ -65,9 +65,11 @@ class MiniatureModelsConfig:
 
 def main(config: MiniatureModelsConfig) -> None:
     """Train the missing models, evaluate them and save everything."""
+    from workflows.miniature import grounder
     from workflows.miniature.models.model_training import train_models
 
     train_models(config)
+    grounder.main(grounder.GrounderConfig(work=config.work / "grounder", output=config.output))
 
 
 if __name__ == "__main__":
