@@ -92,6 +92,10 @@ def test_the_closing_lines_name_a_gain() -> None:
     )
 
 
+def test_what_to_try_after_a_full_demo_is_a_short_one() -> None:
+    assert describe_result(_make_groups(0.2, 0.15, 0.25), "full")[2].startswith("Try make demo, with fewer")
+
+
 def test_the_closing_lines_name_a_loss() -> None:
     shown, look_at, following = describe_result(_make_groups(-0.1, -0.15, -0.05))
     assert shown.startswith("Generated data harms: with two or more distractors, 30.0 % of 1,200")
@@ -107,4 +111,4 @@ def test_the_closing_lines_of_a_tie_claim_no_effect() -> None:
 
 
 def test_the_closing_lines_of_untrained_networks_claim_nothing() -> None:
-    assert "ignore the figures" in describe_result(_make_groups(0.2, 0.15, 0.25), is_trained=False)[0]
+    assert "ignore the figures" in describe_result(_make_groups(0.2, 0.15, 0.25), "smoke")[0]

@@ -14,7 +14,6 @@ import json
 import resource
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from rich.table import Table
 
@@ -22,7 +21,7 @@ from pipeline import write_atomic
 from workflows.cli.console import console, print_path, run
 from workflows.demo.page import write_page
 from workflows.demo.plan import NETWORKS, SIZES, list_steps
-from workflows.demo.result import Group, compare_groups, describe_result, list_cells
+from workflows.demo.result import Group, Size, compare_groups, describe_result, list_cells
 from workflows.demo.steps import run_steps
 
 
@@ -30,7 +29,7 @@ from workflows.demo.steps import run_steps
 class DemoConfig:
     """Size and folder of the demo."""
 
-    size: Literal["short", "full", "smoke"] = "short"
+    size: Size = "short"
     """Number of images, scenes and steps; ``smoke`` only tests every step."""
 
     seed: int = 0
@@ -46,7 +45,7 @@ def main(config: DemoConfig) -> None:
     output, size = config.output or Path("runs") / default, SIZES[config.size]
     seconds = run_steps(list(list_steps(output, size, config.seed)), output)
     groups = compare_groups(*(output / name / "evaluation" for name in NETWORKS))
-    closing = describe_result(groups, is_trained=config.size != "smoke")
+    closing = describe_result(groups, config.size)
     peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     summary = {
         "size": config.size,

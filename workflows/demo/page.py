@@ -48,11 +48,12 @@ th:first-child, td:first-child {{ text-align: left; }}
 .card {{ width: 20rem; }}
 .card img {{ max-width: 100%; image-rendering: pixelated; }}
 .steps .card {{ width: 14.5rem; }}
-.steps td, .steps th {{ text-align: left; padding: 0.1rem 0.4rem; }}
+.steps td, .steps th {{ white-space: normal; text-align: left; padding: 0.1rem 0.4rem; }}
 .pair {{ display: flex; gap: 0.5rem; }}
 .pair figure {{ flex: 1; }}
 figure {{ margin: 0; }}
 figcaption, .note {{ font-size: 0.85rem; color: #555; }}
+td:last-child {{ white-space: nowrap; }}
 code {{ font-size: 0.8rem; overflow-wrap: anywhere; }}
 </style>
 </head>

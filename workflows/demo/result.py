@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from trainer.evaluate import read_predictions
 from trainer.evaluation.bootstrap import ConfidenceInterval
@@ -12,6 +13,9 @@ from trainer.evaluation.metrics import PredictionRecord, compute_scores
 from workflows.reports.accuracy import compute_paired_difference, format_difference, format_percent
 
 TEST = ("testA", "testB")
+Size = Literal["short", "full", "smoke"]
+"""Size of the demo; the networks of ``smoke`` are too small to be useful."""
+
 SEVERAL = "two or more distractors"
 
 ANOTHER_SEED = 'make demo ARGS="--seed 1 --output runs/demo-1"'
@@ -76,14 +80,14 @@ def list_cells(groups: Sequence[Group]) -> tuple[tuple[str, ...], list[tuple[str
     return head, rows
 
 
-def describe_result(groups: Sequence[Group], *, is_trained: bool = True) -> tuple[str, str, str]:
+def describe_result(groups: Sequence[Group], size: Size = "short") -> tuple[str, str, str]:
     """Say what the table shows, what to look at, and what to try next.
 
     Args:
         groups: rows of the table; the row of several distractors counts, or else the first.
-        is_trained: False if the networks are too small to be useful.
+        size: size of the demo.
     """
-    if not is_trained:
+    if size == "smoke":
         return (
             "These networks have hardly been trained: ignore the figures.",
             "Look at the page: it has a part for every step.",
@@ -101,7 +105,9 @@ def describe_result(groups: Sequence[Group], *, is_trained: bool = True) -> tupl
         return (
             f"Generated data helps: {shown}.",
             look_at,
-            "Try make demo SIZE=full: with thousands of training queries the gain shrinks.",
+            "Try make demo SIZE=full: with thousands of training queries the gain shrinks."
+            if size == "short"
+            else "Try make demo, with fewer training queries: the gain grows.",
         )
     if group.difference.high < 0:
         return (

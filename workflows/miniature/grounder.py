@@ -106,10 +106,14 @@ def save_in_half_precision(source: Path, output: Path) -> None:
 def format_card(records: Sequence[PredictionRecord]) -> str:
     """Format the model card of predictions."""
     kinds = find_word_kinds(one.text for one in records)
-    groups = {**GROUPS, "ordinals (second from the left)": lambda one: "ordinal" in kinds[one.text]}
+
+    def has_ordinal(one: PredictionRecord) -> bool:
+        return "ordinal" in kinds[one.text]
+
+    groups = {**GROUPS, "ordinals (second from the left)": has_ordinal}
     rows = []
     for name, is_member in groups.items():
-        if members := [one for one in records if is_member(one)]:  # type: ignore[no-untyped-call]
+        if members := [one for one in records if is_member(one)]:
             figures = summarize_records(members)
             cells = (format_interval(figures, "0.50"), format_interval(figures, "mean_iou"))
             rows.append(f"| {name} | {len(members):,} | {cells[0]} | {cells[1]} |")
