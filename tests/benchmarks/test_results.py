@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
-from workflows.reports.accuracy_tables import format_comparison, format_report
+from workflows.demo.result import GROUPS, Group
 from workflows.study.figures import COMPARISONS
 from workflows.study.tables import format_markdown
 from workflows.study.variants import VARIANTS
@@ -23,8 +23,8 @@ def test_the_study_s_tables_are_those_of_its_figures() -> None:
         assert row["question"] == questions[row["first"], row["second"], row["group"]]
 
 
-def test_the_demo_s_reports_become_tables() -> None:
-    reports = json.loads((RESULTS / "demo.json").read_text())["reports"]
-    assert all("| testA | 1,341 | 392 |" in format_report(report) for report in reports.values())
-    comparison = json.loads((RESULTS / "demo-comparison.json").read_text())
-    assert "| testB | all | 1,197 |" in format_comparison(comparison["runs"], comparison["splits"])
+def test_the_demo_s_groups_are_those_of_its_code() -> None:
+    for runs in json.loads((RESULTS / "demo.json").read_text())["groups_by_seed"].values():
+        for groups in runs.values():
+            assert {group["name"] for group in groups} <= set(GROUPS)
+            assert all(set(group) == {field.name for field in fields(Group)} for group in groups)
