@@ -29,7 +29,7 @@ def test_the_full_demo_and_the_single_steps_share_their_defaults() -> None:
 def test_both_networks_train_as_long_from_the_same_weights_and_seed() -> None:
     base, both = (lane[0] for lane in list(list_steps(Path("demo"), SIZES["short"], seed=3))[-1].lanes)
     assert [one.replace("both", "base") for one in both] == list(base)
-    assert "--steps 2000 --seed 3" in shlex.join(base)
+    assert "--steps 3000 --seed 3" in shlex.join(base)
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """Run the whole job on the miniature world: images, priors, scenes, two networks, and one page with the results.
 
-    make demo                # about 8 minutes on two cores, the installation included
-    make demo SIZE=smoke     # a test of every step; the networks are too small to be useful
+    make demo                # 7 minutes on two cores, the installation included
+    make demo SIZE=smoke     # a test of every step in a minute; the networks are too small to be useful
     make demo SIZE=full      # thousands of training queries
 
 Two networks train as many steps: one without generated data, one with priors and scenes. To resume the demo, run it
