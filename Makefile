@@ -107,7 +107,7 @@ PYTEST := $(PYTHON_M) pytest -n auto --maxprocesses 8 --dist loadfile --no-loads
 test: setup ## run the tests in parallel, without the slow ones (5 minutes on two cores)
 	$(PYTEST) -m "not slow" $(ARGS)
 
-test-all: setup ## run all tests, also the slow ones: on Ray, in a browser, the commands of the docs (25 minutes)
+test-all: setup ## run all tests, also the slow ones: on Ray, in a browser, the commands of the docs (17 minutes)
 	$(PYTEST) $(ARGS)
 
 

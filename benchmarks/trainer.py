@@ -22,7 +22,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -55,6 +57,7 @@ from trainer.model.config import NetworkConfig, make_miniature_config, make_publ
 from trainer.model.inputs import NetworkInputs, QueryInputs
 from trainer.model.network import GroundingNetwork
 from trainer.training.losses import compute_box_losses
+from trainer.training.optimizer import OptimizationConfig, build_optimizer
 from workflows.cli.console import configure_library_logging
 from workflows.miniature import WEIGHTS
 
@@ -277,44 +280,61 @@ def compute_accuracy(boxes: Tensor, targets: Tensor) -> float:
     return float((iou(cxcywh_to_xyxy(boxes.double()), cxcywh_to_xyxy(targets.double())) > 0.5).double().mean())
 
 
+class TrainingSteps:
+    """Training steps of both networks with equally many queries: ours with four queries an image, and with one.
+
+    The plain network has AdamW as PyTorch offers it, ours that of the trainer.
+    """
+
+    def __init__(self, network: GroundingNetwork, num_queries: int, device: torch.device) -> None:
+        self.network, self.device = network.train(), device
+        self.plain = make_plain_network(network).to(device).train()
+        batch = make_query_batch(network.config, 2 * num_queries, device)
+        counts = torch.bincount(batch.query_image).tolist()
+        enough = [i for i, count in enumerate(counts) if count >= 4][: num_queries // 4]
+        singles = batch.select_images(range(num_queries), 1)
+        fours = stack_batches([batch.select_images(range(i, i + 1), 4) for i in enough])
+        self.queries = {"plain": singles, "ours, k = 4": fours, "ours, k = 1": singles}
+        self._plain_optimizer = torch.optim.AdamW([p for p in self.plain.parameters() if p.requires_grad], lr=1e-6)
+        self._optimizer = build_optimizer(network, OptimizationConfig(learning_rate=1e-6))
+
+    def run(
+        self,
+        kind: str,
+        half: Callable[[], AbstractContextManager[Any]],
+        watch: Callable[[str], AbstractContextManager[Any]] = contextlib.nullcontext,
+    ) -> None:
+        """Run a step.
+
+        Args:
+            kind: key of ``queries``.
+            half: returns the precision of the forward pass.
+            watch: returns the context of each part of the step, by its name.
+        """
+        queries, is_plain = self.queries[kind], kind == "plain"
+        with watch("forward"), half():
+            boxes = predict_plain(self.plain, queries) if is_plain else predict_ours(self.network, queries)
+        with watch("loss"):
+            loss = compute_box_losses(boxes, queries.targets).per_query.mean()
+        with watch("backward"):
+            loss.backward()
+        optimizer = self._plain_optimizer if is_plain else self._optimizer
+        with watch("optimizer"):
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def measure_rates(self, half: Callable[[], AbstractContextManager[Any]], rounds: int) -> dict[str, Any]:
+        """Measure steps of each kind, in turn."""
+        ways = {kind: partial(self.run, kind, half) for kind in self.queries}
+        num_queries = {kind: len(queries.targets) for kind, queries in self.queries.items()}
+        return compute_rates(measure_in_turn(ways, rounds, self.device), num_queries, "plain")
+
+
 def measure_training(network: GroundingNetwork, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Measure steps of equally many queries: ours of batch / 4 images with four each, and of batch images with one."""
-    network.train()
-    plain = make_plain_network(network).to(device).train()
-    batch = options.batch
-    all_queries = make_query_batch(network.config, 2 * batch, device)
-    image_numbers = [i for i in range(2 * batch) if int((all_queries.query_image == i).sum()) >= 4][:batch]
-    singles = all_queries.select_images(range(batch), 1)
-    fours = stack_batches([all_queries.select_images(range(i, i + 1), 4) for i in image_numbers[: batch // 4]])
-    optimizers = {
-        name: torch.optim.AdamW([p for p in one.parameters() if p.requires_grad], lr=1e-6)
-        for name, one in (("plain", plain), ("ours", network))
-    }
-
-    def make_step(name: str, answer: Callable[[QueryBatch], Tensor], queries: QueryBatch) -> Callable[[], None]:
-        def run() -> None:
-            with use_half_precision(options, device):
-                boxes = answer(queries)
-            compute_box_losses(boxes, queries.targets).per_query.mean().backward()
-            optimizers[name].step()
-            optimizers[name].zero_grad(set_to_none=True)
-
-        return run
-
-    def ours(queries: QueryBatch) -> Tensor:
-        return predict_ours(network, queries)
-
-    ways = {
-        "plain": make_step("plain", lambda queries: predict_plain(plain, queries), singles),
-        "ours, k = 4": make_step("ours", ours, fours),
-        "ours, k = 1": make_step("ours", ours, singles),
-    }
-    seconds = measure_in_turn(ways, options.rounds, device)
-    sizes = {"plain": singles, "ours, k = 4": fours, "ours, k = 1": singles}
-    return {
-        "queries of a step": batch,
-        **compute_rates(seconds, {name: len(of.targets) for name, of in sizes.items()}, "plain"),
-    }
+    """Measure steps of ``options.batch`` queries."""
+    steps = TrainingSteps(network, options.batch, device)
+    rates = steps.measure_rates(partial(use_half_precision, options, device), options.rounds)
+    return {"queries of a step": options.batch, **rates}
 
 
 def stack_batches(parts: list[QueryBatch]) -> QueryBatch:

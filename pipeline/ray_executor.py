@@ -270,14 +270,20 @@ class _Driver:
 
 
 def _start_ray(init_options: dict[str, Any]) -> None:
-    """Start or join Ray; a local node that is not up after Ray's fixed 30 seconds gets two more tries."""
+    """Start or join Ray; a local node that is not up after Ray's fixed 30 seconds gets two more tries.
+
+    Raises:
+        RuntimeError: it is not up after the last one.
+    """
     for tries_left in (2, 1, 0):
         try:
             ray.init(**init_options, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # Ray raises it without a class of its own
-            if not tries_left or "timed out during startup" not in str(error):
+            if "timed out during startup" not in str(error):
                 raise
             ray.shutdown()
+            if not tries_left:
+                raise RuntimeError(str(error)) from error
         else:
             return
 

@@ -82,7 +82,7 @@ class Calibration:
         """
         path = folder / CALIBRATION_FILE
         if not path.exists():
-            return Calibration()
+            return UNCALIBRATED
         try:
             return TypeAdapter(Calibration).validate_json(path.read_bytes())
         except ValidationError as error:
@@ -90,6 +90,7 @@ class Calibration:
 
 
 UNCALIBRATED = Calibration()
+"""Calibration of a network that was not validated."""
 
 UNFITTED = Calibration(presence=LogisticCurve())
 """Calibration of predictions that ``fit_calibration`` takes."""

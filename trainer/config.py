@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from tyro import MISSING
 from upath import UPath
 
-from pipeline import LimitedConfig, PositiveInt, Range, Share
+from pipeline import LimitedConfig, OpenShare, PositiveInt, Share
 from trainer.config_file import convert_to_record, flatten_record, read_config, write_config
 from trainer.data.config import AugmentationConfig, ProcessorConfig
 from trainer.errors import TrainerError
@@ -116,7 +116,7 @@ class TrainConfig(LimitedConfig):
     compile: bool = False
     """Flag to compile the network's parts (torch.compile): minutes at the start, then faster steps."""
 
-    ema_decay: Annotated[float, Range(0, 1, low_open=True, high_open=True)] | None = None
+    ema_decay: OpenShare | None = None
     """Decay of the exponential moving average of the weights, between 0 and 1, such as 0.9998. The average is validated
     and saved. Default None: no average."""
 

@@ -24,7 +24,7 @@ from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.detection.zero_shot import RawDetection, ZeroShotModel
 from augmentation.errors import AugmentationError
 from augmentation.relations.scene import snap_to_grid
-from generation.models.checkpoints import resolve_device
+from generation.models.checkpoints import resolve_device, suggest_download
 from generation.parsing.coco_categories import COCO_CATEGORIES
 from pipeline import Rejected, Resources, Stage
 from shards.boxes import Box, compute_area_px, iou
@@ -53,6 +53,7 @@ class Detector:
             raise AugmentationError(
                 f"{config.checkpoint} cannot be loaded as a detector with its processor ({error}); give the folder or "
                 "hub id of an AutoModelForObjectDetection or AutoModelForZeroShotObjectDetection checkpoint"
+                f"{suggest_download(config.checkpoint)}"
             ) from error
 
     @property

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import numpy as np
 
-from augmentation.detection.detector import Detector, DetectorConfig
+from augmentation.detection.config import DetectorConfig
+from augmentation.detection.detector import Detector
 from benchmarks.gpu.record import Record, measure_seconds, watch_gpu
-from generation.models.image_encoder import EncoderConfig, ImageEncoder
+from generation.models.config import EncoderConfig, RgbImage
+from generation.models.image_encoder import ImageEncoder
 from workflows.presets import miniature, random_weights
 
 
@@ -17,23 +21,22 @@ def measure_detection(record: Record) -> None:
     side_px = 64 if record.smoke else 512
     images = list(np.random.default_rng(0).integers(0, 256, (64, side_px, side_px, 3), dtype=np.uint8))
     if record.smoke:
-        config, encoder = (
-            miniature.detector_config(),
-            EncoderConfig(checkpoint=miniature.prior_config().encoder.checkpoint),
-        )
+        config, encoder = miniature.detector_config(), miniature.prior_config().encoder
     else:
         config = DetectorConfig(checkpoint=str(random_weights.save_rtdetr(record.folder / "rtdetr", record.device)))
         clip = record.folder / "clip"
         if not clip.exists():
             random_weights.save_clip(clip, record.device)
         encoder = EncoderConfig(checkpoint=str(clip))
-    detector, clip_encoder = Detector(config), ImageEncoder(encoder)
-    for name, run in (("detector", detector.detect), ("CLIP", clip_encoder.encode_images)):
+    parts: dict[str, Callable[[list[RgbImage]], object]] = {
+        "detector": Detector(config).detect,
+        "CLIP": ImageEncoder(encoder).encode_images,
+    }
+    for name, run in parts.items():
         for batch_size in (8,) if record.smoke else (8, 16, 32, 64):
-            batch = images[:batch_size]
-            run(batch)  # type: ignore[operator]
+            work = partial(run, images[:batch_size])
+            work()
             with watch_gpu() as gpu:
-                seconds = median(measure_seconds(lambda: run(batch)) for _ in range(min(record.rounds, 6)))  # type: ignore[operator]  # noqa: B023
-            record.add(
-                "detection", f"{name}, batch {batch_size}", {"images_per_s": round(batch_size / seconds, 1), **gpu}
-            )
+                seconds = median(measure_seconds(work) for _ in range(min(record.rounds, 6)))
+            rate = round(batch_size / seconds, 1)
+            record.add("detection", f"{name}, batch {batch_size}", {"images_per_s": rate, **gpu})

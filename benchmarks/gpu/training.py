@@ -6,38 +6,31 @@ import argparse
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import torch
+from upath import UPath
 
 from benchmarks.gpu.record import Record, Stopwatch, measure_seconds, profile_kernels, watch_gpu
-from benchmarks.plain_network import make_plain_network
-from benchmarks.trainer import (
-    QueryBatch,
-    compute_rates,
-    make_query_batch,
-    measure_evaluation,
-    measure_in_turn,
-    new_network,
-    predict_ours,
-    predict_plain,
-    stack_batches,
-)
+from benchmarks.trainer import TrainingSteps, measure_evaluation, new_network
 from benchmarks.trainer_data import PRIOR_DIM, write_shards
 from trainer.config import TrainConfig, make_miniature_recipe, make_published_recipe
 from trainer.model.network import GroundingNetwork
 from trainer.training.loop import Trainer
-from trainer.training.losses import compute_box_losses
-from trainer.training.optimizer import OptimizationConfig, build_optimizer
 from workflows.presets import random_weights
 
+Precision = Callable[[], contextlib.AbstractContextManager[Any]]
+"""Function that returns the context of a forward pass."""
+
+OURS = ("ours, k = 4", "ours, k = 1")
 PRECISIONS = ("float32", "float32, TF32 products", "bf16")
 
 
 @contextlib.contextmanager
-def use_precision(name: str, device: torch.device) -> Iterator[Callable[[], Any]]:
+def use_precision(name: str, device: torch.device) -> Iterator[Precision]:
     """Yield a function that returns the context of a forward pass in this precision."""
     previous = torch.get_float32_matmul_precision()
     if "TF32" in name:
@@ -48,59 +41,14 @@ def use_precision(name: str, device: torch.device) -> Iterator[Callable[[], Any]
         torch.set_float32_matmul_precision(previous)
 
 
-class Steps:
-    """Training steps of both networks with the same number of queries."""
+class Steps(TrainingSteps):
+    """Training steps with the milliseconds and the memory of their parts."""
 
     def __init__(self, record: Record) -> None:
-        self.device = record.device
-        num_queries = 8 if record.smoke else 64
-        self.network = new_network("miniature" if record.smoke else "published").to(record.device).use_channels_last()
-        self.plain = make_plain_network(self.network).to(record.device).train()
-        self.network.train()
-        batch = make_query_batch(self.network.config, 2 * num_queries, record.device)
-        counts = torch.bincount(batch.query_image).tolist()
-        enough = [i for i, count in enumerate(counts) if count >= 4][: num_queries // 4]
-        self.singles = batch.select_images(range(num_queries), 1)
-        self.fours = stack_batches([batch.select_images(range(i, i + 1), 4) for i in enough])
-        self.optimizers = {
-            "plain": torch.optim.AdamW([p for p in self.plain.parameters() if p.requires_grad], lr=1e-6),
-            "ours": build_optimizer(self.network, OptimizationConfig(learning_rate=1e-6)),
-        }
+        network = new_network("miniature" if record.smoke else "published").to(record.device).use_channels_last()
+        super().__init__(network, 8 if record.smoke else 64, record.device)
 
-    def make_ways(self, half: Callable[[], Any]) -> dict[str, Callable[[], None]]:
-        """Return a function for a step of each kind."""
-        return {
-            "plain": lambda: self._run_step("plain", self._predict_plain, self.singles, half),
-            "ours, k = 4": lambda: self._run_step("ours", self._predict_ours, self.fours, half),
-            "ours, k = 1": lambda: self._run_step("ours", self._predict_ours, self.singles, half),
-        }
-
-    def _predict_plain(self, queries: QueryBatch) -> torch.Tensor:
-        return predict_plain(self.plain, queries)
-
-    def _predict_ours(self, queries: QueryBatch) -> torch.Tensor:
-        return predict_ours(self.network, queries)
-
-    def _run_step(
-        self,
-        name: str,
-        predict: Callable[[QueryBatch], torch.Tensor],
-        queries: QueryBatch,
-        half: Callable[[], Any],
-        stopwatch: Stopwatch | None = None,
-    ) -> None:
-        watch = stopwatch.time if stopwatch else lambda _: contextlib.nullcontext()
-        with watch("forward"), half():
-            boxes = predict(queries)
-        with watch("loss"):
-            loss = compute_box_losses(boxes, queries.targets).per_query.mean()
-        with watch("backward"):
-            loss.backward()
-        with watch("optimizer"):
-            self.optimizers[name].step()
-            self.optimizers[name].zero_grad(set_to_none=True)
-
-    def measure_parts(self, half: Callable[[], Any], queries: QueryBatch) -> dict[str, float]:
+    def measure_parts(self, kind: str, half: Precision) -> dict[str, float]:
         """Measure milliseconds of a step of ours: of each part's forward pass, loss, backward pass, optimizer."""
         stopwatch, handles, pending = Stopwatch(), [], []
         for part in ("backbone", "encoder", "text", "verification", "decoder"):
@@ -115,57 +63,53 @@ class Steps:
             module = getattr(self.network, part)
             handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
         for _ in range(5):
-            self._run_step("ours", self._predict_ours, queries, half, stopwatch)
+            self.run(kind, half, stopwatch.time)
         for handle in handles:
             handle.remove()
         return {name: round(median(values), 2) for name, values in stopwatch.pop_ms().items()}
 
-    def measure_memory(self, half: Callable[[], Any]) -> dict[str, float]:
-        """Measure the peak memory of a step over that before it, in MB per query."""
-        if self.device.type != "cuda":
-            return {}
+    def measure_memory(self, half: Precision) -> dict[str, float]:
+        """Measure the peak memory of a step over that before it, in MB per query; empty without a GPU."""
         figures = {}
-        for name, way in self.make_ways(half).items():
-            way()
+        for kind, queries in self.queries.items() if self.device.type == "cuda" else ():
+            self.run(kind, half)
             torch.cuda.synchronize()
             before = torch.cuda.memory_allocated()
             torch.cuda.reset_peak_memory_stats()
-            way()
-            figures[name] = round((torch.cuda.max_memory_allocated() - before) / len(self.singles.targets) / 1e6, 1)
+            self.run(kind, half)
+            figures[kind] = round((torch.cuda.max_memory_allocated() - before) / len(queries.targets) / 1e6, 1)
         return figures
+
+    def add_figures(self, record: Record, name: str, half: Precision) -> None:
+        """Measure everything in one precision."""
+        record.add("training", name, self.measure_rates(half, record.rounds))
+        record.add("training", f"{name}: peak MB per query", self.measure_memory(half))
+        for kind in OURS:
+            record.add("training", f"{name}: ms of a step, {kind}", self.measure_parts(kind, half))
 
 
 def measure_training_speed(record: Record) -> None:
-    """Measure steps of both networks in each precision, in turn."""
+    """Measure steps of both networks in each precision."""
     steps = Steps(record)
-    num_queries = dict.fromkeys(("plain", "ours, k = 4", "ours, k = 1"), len(steps.singles.targets))
     for precision in PRECISIONS:
         with use_precision(precision, record.device) as half:
-            seconds = measure_in_turn(steps.make_ways(half), record.rounds, record.device)
-            record.add("training", precision, compute_rates(seconds, num_queries, "plain"))
-            record.add("training", f"{precision}: peak MB per query", steps.measure_memory(half))
-            for name, queries in (("k = 4", steps.fours), ("k = 1", steps.singles)):
-                record.add("training", f"{precision}: ms of a step, {name}", steps.measure_parts(half, queries))
+            steps.add_figures(record, precision, half)
 
 
 def measure_compiled_training_speed(record: Record) -> None:
     """Measure steps of ours, compiled, beside the plain network, in bf16."""
     steps = Steps(record)
-    num_queries = dict.fromkeys(("plain", "ours, k = 4", "ours, k = 1"), len(steps.singles.targets))
     with use_precision("bf16", record.device) as half:
         steps.network.compile_parts()
-        ways = steps.make_ways(half)
-        for name in ("ours, k = 4", "ours, k = 1"):
-            record.add("training", f"first compiled step_s, {name}", round(measure_seconds(ways[name]), 1))
+        for kind in OURS:
+            seconds = measure_seconds(partial(steps.run, kind, half))
+            record.add("training", f"first compiled step_s, {kind}", round(seconds, 1))
         if not record.rounds:
             return
-        seconds = measure_in_turn(ways, record.rounds, record.device)
-        record.add("training", "bf16 compiled", compute_rates(seconds, num_queries, "plain"))
-        record.add("training", "bf16 compiled: peak MB per query", steps.measure_memory(half))
-        for name, queries in (("k = 4", steps.fours), ("k = 1", steps.singles)):
-            record.add("training", f"bf16 compiled: ms of a step, {name}", steps.measure_parts(half, queries))
+        steps.add_figures(record, "bf16 compiled", half)
         if not record.smoke:
-            record.add("training", "profile, bf16 compiled, k = 4", profile_kernels(ways["ours, k = 4"], 20))
+            profiled = profile_kernels(partial(steps.run, "ours, k = 4", half), 20)
+            record.add("training", "profile, bf16 compiled, k = 4", profiled)
 
 
 def profile_training(record: Record) -> None:
@@ -174,15 +118,15 @@ def profile_training(record: Record) -> None:
         return
     steps = Steps(record)
     with use_precision("bf16", record.device) as half:
-        for name, way in steps.make_ways(half).items():
-            record.add("training", f"profile, bf16, {name}", profile_kernels(way))
+        for kind in steps.queries:
+            record.add("training", f"profile, bf16, {kind}", profile_kernels(partial(steps.run, kind, half)))
 
 
 def measure_evaluation_speed(record: Record) -> None:
     """Measure both networks with the same images in a call, at the queries per image of RefCOCO's validation split."""
     for bf16 in (False, True):
         options = argparse.Namespace(
-            num_images=4 if record.smoke else 64, rounds=min(record.rounds, 4), bf16=bf16, compile=False, images=None
+            num_images=4 if record.smoke else 64, rounds=min(record.rounds, 4), bf16=bf16, compile=False
         )
         network: GroundingNetwork = new_network("miniature" if record.smoke else "published")
         network = network.to(record.device).use_channels_last()
@@ -207,7 +151,7 @@ def measure_loading(record: Record) -> None:
     recipe = make_miniature_recipe if record.smoke else make_published_recipe
     num_steps = 6 if record.smoke else 40
     for num_workers in (0, 2) if record.smoke else (4, 8, 14):
-        base = recipe(output=record.folder / f"training-{num_workers}", train=(run,))  # type: ignore[arg-type]
+        base = recipe(output=record.folder / f"training-{num_workers}", train=(UPath(run),))
         config: TrainConfig = replace(
             base,
             network=replace(base.network, prior_dim=PRIOR_DIM),

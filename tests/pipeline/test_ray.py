@@ -146,16 +146,28 @@ def test_more_gpus_than_there_are_is_refused_at_once(ray_here: None, tmp_path: P
 def test_a_local_ray_that_starts_too_slowly_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     tries: list[str] = []
 
-    def start(**_: object) -> None:
+    def start_never(**_: object) -> None:
         tries.append("init")
-        if len(tries) < 3:
-            raise Exception("The current node timed out during startup.")
+        raise Exception("The current node timed out during startup.")
+
+    def start(**_: object) -> None:
+        if len(tries) < 2:
+            start_never()
+        tries.append("init")
 
     monkeypatch.setattr(ray_executor.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray_executor.ray, "shutdown", lambda: None)
     monkeypatch.setattr(ray_executor.ray, "init", start)
     with ray_executor.open_ray_session(ExecutorConfig(executor="ray"), []):
         assert len(tries) == 3
+    tries[:] = []
+    monkeypatch.setattr(ray_executor.ray, "init", start_never)
+    with (
+        pytest.raises(PipelineError, match=r"no Ray session at address 'local': .*timed out during startup"),
+        ray_executor.open_ray_session(ExecutorConfig(executor="ray"), []),
+    ):
+        pass
+    assert len(tries) == 3
     tries[:] = []
     monkeypatch.setattr(ray_executor.ray, "init", lambda **_: tries.append("init") or 1 / 0)
     with pytest.raises(ZeroDivisionError), ray_executor.open_ray_session(ExecutorConfig(executor="ray"), []):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from shards.reader import SampleReader
+from tests.workflows.toy_predictions import make_prediction
 from trainer.confidence import UNCALIBRATED, UNFITTED, Calibration, LogisticCurve, fit_calibration
 from trainer.data.batch import BatchBuilder
 from trainer.data.config import ProcessorConfig
@@ -19,26 +20,12 @@ from trainer.data.processor import Processor, load_tokenizer
 from trainer.data.sampler import QueryGroup
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import Predictor
-from trainer.evaluation.metrics import PredictionRecord, compute_auroc
+from trainer.evaluation.metrics import compute_auroc
 from trainer.model.config import NetworkConfig
 from trainer.model.network import GroundingNetwork, GroundingOutput
 from trainer.model.pretrained import choose_text_encoder
 
 LEFT_HALF = torch.tensor([[[0.25, 0.5, 0.5, 1.0]]])  # (stages, queries, 4)
-RECORD = PredictionRecord(
-    key="a",
-    query_id="a-0",
-    text="left cup",
-    split="val",
-    source="toy",
-    num_distractors=1,
-    category="cup",
-    target_share=0.1,
-    box_xyxy=(0, 0, 1, 1),
-    target_xyxy=(0, 0, 1, 1),
-    iou=1.0,
-    any_iou=1.0,
-)
 
 
 def make_output(scores: list[float], padding: list[bool]) -> GroundingOutput:
@@ -69,7 +56,7 @@ def test_fitted_curves_predict_how_often_boxes_are_right() -> None:
     right = random.random(4000) < 1 / (1 + np.exp(-(2 * log_odds - 1)))
     shares = 1 / (1 + np.exp(-log_odds))
     records = [
-        replace(RECORD, score=float(share), iou=float(is_right), presence=0.8, absent_presence=0.3)
+        make_prediction(0, float(is_right), score=float(share), presence=0.8, absent_presence=0.3)
         for share, is_right in zip(shares, right, strict=True)
     ]
     fitted = fit_calibration(records)
@@ -80,13 +67,13 @@ def test_fitted_curves_predict_how_often_boxes_are_right() -> None:
 
 
 def test_too_few_examples_leave_the_default() -> None:
-    records = [replace(RECORD, score=0.5, iou=float(i % 2), presence=0.5) for i in range(8)]
+    records = [make_prediction(i, float(i % 2), score=0.5, presence=0.5) for i in range(8)]
     assert fit_calibration(records) == UNCALIBRATED
     assert fit_calibration([]) == UNCALIBRATED
 
 
 def test_a_curve_that_would_fall_is_not_used() -> None:
-    records = [replace(RECORD, score=0.9 if i % 2 else 0.1, iou=float(not i % 2)) for i in range(100)]
+    records = [make_prediction(i, float(not i % 2), score=0.9 if i % 2 else 0.1) for i in range(100)]
     assert fit_calibration(records) == UNCALIBRATED
 
 

@@ -42,7 +42,7 @@ class EvaluationQuery:
     """Position (sample, query) in the data."""
 
     image_categories: frozenset[str]
-    """Categories of all objects of the image; empty if unknown."""
+    """Categories of the image's objects; empty if some of these may be missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +177,9 @@ def _collect_ground_truth(read: Sequence[Sample], groups: Sequence[QueryGroup]) 
             category="" if query.instance is None else sample.instances[query.instance].category,
             query=query,
             position=(group.sample, i),
-            image_categories=frozenset(instance.category for instance in sample.instances if instance.category),
+            image_categories=frozenset(
+                instance.category for instance in sample.instances if instance.category and sample.has_all_instances
+            ),
         )
         for sample, group in zip(read, groups, strict=True)
         for i, query in ((i, sample.queries[i]) for i in group.queries)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from pipeline import Preempted
 from workflows.cli.console import UserError
 
 
@@ -63,3 +64,12 @@ def _terminate(process: subprocess.Popen[bytes]) -> None:
     """Send SIGTERM, without ``Popen``: its methods would wait for the process, as its thread already does."""
     with suppress(ProcessLookupError):
         os.kill(process.pid, signal.SIGTERM)
+
+
+def stop_at_sigterm() -> None:
+    """Let SIGTERM raise ``Preempted`` in the main thread from now on."""
+
+    def raise_preempted(number: int, frame: object) -> None:
+        raise Preempted("stopped by SIGTERM; to resume, run the same command again")
+
+    signal.signal(signal.SIGTERM, raise_preempted)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from upath import UPath
 from generation.parsing.attributes import AttributeParser, Attributes
 from generation.priors.store import PriorStore
 from pipeline import write_atomic
+from shards.images import encode_png
 from shards.reader import SampleReader
 from shards.schema import Sample
 from shards.tiles import PREDICTED, TRUTH, Box, Color, decode_image, make_tile
@@ -197,9 +197,7 @@ def _draw(sample: Sample, boxes: Iterable[tuple[Box, Color]]) -> Image.Image:
 
 def _format_image(image: Image.Image, caption: str) -> str:
     """Return a figure that holds the image as a PNG file."""
-    content = io.BytesIO()
-    image.save(content, format="png")
-    source = f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
+    source = f"data:image/png;base64,{base64.b64encode(encode_png(image)).decode()}"
     return f'<figure><img src="{source}" alt=""><figcaption>{html.escape(caption)}</figcaption></figure>'
 
 

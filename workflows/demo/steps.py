@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -16,9 +15,9 @@ from typing import Any
 
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from pipeline import Preempted, write_atomic
+from pipeline import write_atomic
 from workflows.cli.console import console
-from workflows.cli.processes import ProcessGroup
+from workflows.cli.processes import ProcessGroup, stop_at_sigterm
 
 RECORD = "steps.json"
 
@@ -54,7 +53,7 @@ def run_steps(steps: Sequence[Step], output: Path) -> dict[str, float]:
     former: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     minutes = sum(step.expected_s for step in steps) / 60
     console.print(f"{len(steps)} steps, about {minutes:.0f} minutes on two idle cores; their output: {output / 'log'}")
-    signal.signal(signal.SIGTERM, _raise_preempted)
+    stop_at_sigterm()
     done: dict[str, Any] = {}
     for number, step in enumerate(steps, 1):
         label, commands = f"{number}/{len(steps)} {step.name}", [[*map(list, lane)] for lane in step.lanes]
@@ -94,7 +93,3 @@ def _run_lanes(step: Step, logs: Path) -> None:
         except BaseException:
             processes.stop()
             raise
-
-
-def _raise_preempted(number: int, frame: object) -> None:
-    raise Preempted("stopped by SIGTERM; to resume, run the same command again")

@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import shutil
-import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
@@ -17,13 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from upath import UPath
 
 from generation.models.checkpoints import compute_fingerprint
-from pipeline import Preempted, open_plan, write_atomic
+from pipeline import open_plan, write_atomic
 from trainer import evaluate
 from trainer.config import TrainConfig, claim_run_folder, make_miniature_recipe
 from trainer.config_file import parse_overrides, write_config
 from trainer.evaluate import EvaluateConfig
 from workflows.cli.console import UserError, console
-from workflows.cli.processes import ProcessGroup
+from workflows.cli.processes import ProcessGroup, stop_at_sigterm
 from workflows.miniature import WEIGHTS
 from workflows.study.trials import TRIAL_FILE, Trial
 from workflows.study.variants import Variant
@@ -172,7 +171,7 @@ def train_all(runner: TrialRunner, trials: Sequence[Trial], num_parallel: int) -
         UserError: a trial failed; the others are ended.
         Preempted: SIGTERM arrived; all trials are ended.
     """
-    signal.signal(signal.SIGTERM, _raise_preempted)
+    stop_at_sigterm()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with ThreadPoolExecutor(num_parallel) as pool, Progress(*columns, console=console) as bar:
         task = bar.add_task(f"networks, {num_parallel} at once", total=len(trials))
@@ -195,7 +194,3 @@ def choose_parallelism(requested: int | None) -> tuple[int, int]:
     cores = len(os.sched_getaffinity(0))
     num_parallel = requested or (1 if torch.accelerator.is_available() else cores)
     return num_parallel, max(1, cores // num_parallel)
-
-
-def _raise_preempted(number: int, frame: object) -> None:
-    raise Preempted("stopped by SIGTERM; to resume, run the same command again")

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
-from trainer.data.batch import Batch
+from tests.shards.toy_samples import make_sample
+from trainer.data.batch import Batch, _collect_ground_truth
+from trainer.data.sampler import QueryGroup
 from trainer.data.stream import TrainStream
 
 MakeRun = Callable[..., Path]
@@ -25,3 +28,10 @@ def test_priors_are_dropped_as_often_as_asked(stream: TrainStream) -> None:
 
     assert given(0.0) == 1 and given(1.0) == 0
     assert 0.3 < given(0.5) < 0.7
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_the_categories_of_an_image_are_unknown_unless_all_its_objects_are_annotated(complete: bool) -> None:
+    sample = make_sample(has_all_instances=complete)
+    for one in _collect_ground_truth([sample], [QueryGroup(sample=0, queries=(0,))]):
+        assert bool(one.image_categories) is complete
