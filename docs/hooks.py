@@ -6,6 +6,7 @@ MkDocs calls ``on_files`` and ``on_page_markdown``. Nothing is written into the 
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 from pathlib import Path
 
@@ -20,6 +21,7 @@ SOURCES = {
     "clusters/kuberay.md": "workflows/cluster/kuberay.md",
     "clusters/ray_job.md": "workflows/cluster/ray_job.md",
     "miniature-models.md": "workflows/miniature/weights/README.md",
+    "miniature-grounder.md": "workflows/miniature/weights/grounder/README.md",
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
     **{
@@ -41,10 +43,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Point links to files of the checkout at the pages of the site."""
-    if page.file.src_uri in SOURCES:  # files elsewhere link from the root of the checkout
+    own_source = SOURCES.get(page.file.src_uri)
+    if own_source:  # files elsewhere link from the root of the checkout
         markdown = markdown.replace("](docs/", "](")
     for target, source in SOURCES.items():
-        for path in (f"../{source}", source):
+        paths = [f"../{source}", source]
+        if own_source:
+            paths.append(os.path.relpath(source, os.path.dirname(own_source)))
+        for path in paths:
             markdown = markdown.replace(f"]({path})", f"]({target})")
     return markdown
 
