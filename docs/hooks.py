@@ -49,7 +49,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     for target, source in SOURCES.items():
         paths = [f"../{source}", source]
         if own_source:
-            paths.append(os.path.relpath(source, os.path.dirname(own_source)))
+            paths.append(os.path.relpath(source, Path(own_source).parent))
         for path in paths:
             markdown = markdown.replace(f"]({path})", f"]({target})")
     return markdown

@@ -39,6 +39,9 @@ class ExecutorConfig(WorkerLimits):
     grace_s: PositiveFloat = 20.0
     """Seconds that the shards in flight may take to finish after SIGTERM; then they are given up."""
 
+    replace: bool = False
+    """Flag to remove a run that was made of other inputs or settings, and to start again; by default it is refused."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.executor == "inline" and (self.workers > 1 or self.ray_address):

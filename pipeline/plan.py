@@ -42,6 +42,7 @@ SCHEMA_VERSION = 2
 _ITEMS = pa.schema([("key", pa.string()), ("payload", pa.string())])
 _NOTHING = type("Nothing", (), {"__repr__": lambda self: "nothing"})()
 _GROUP = re.compile(r"[A-Za-z0-9_-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,13 +142,18 @@ def open_or_make_plan(run: Location, settings: PlanSettings, rows: Iterable[Plan
     if not (run / "plan" / "plan.json").exists():
         _publish_plan(run, settings, rows)
     plan = open_plan(run)
-    if changed := _list_differences(plan.settings.to_json(), settings.to_json()):
+    if changed := list_changes(plan, settings):
         raise PipelineError(
-            f"{run} was planned with other settings: {'; '.join(changed)}. "
-            f"Choose another output folder, restore those settings, or remove {run} to start again"
+            f"{run} was planned with other settings: {'; '.join(changed)}. Run the same command with --replace to "
+            "remove that run and start again, or restore those settings"
         )
     get_verified_items(plan)
     return plan
+
+
+def list_changes(plan: Plan, settings: PlanSettings) -> list[str]:
+    """Return ``render.steps: 20 in the plan, 50 now`` for each value that differs from that in the plan."""
+    return _list_differences(plan.settings.to_json(), settings.to_json())
 
 
 def remove_run(run: Location) -> None:
@@ -300,11 +306,12 @@ def _format_payload(row: PlanRow) -> str:
 
 
 def _list_differences(planned: Any, now: Any, where: str = "") -> list[str]:
-    """Return ``render.steps: 20 in the plan, 50 now`` for each leaf that differs."""
     if planned == now:
         return []
     if isinstance(planned, dict) and isinstance(now, dict):
         keys = [*planned, *(key for key in now if key not in planned)]
         pairs = [(key, planned.get(key, _NOTHING), now.get(key, _NOTHING)) for key in keys]
         return [line for key, a, b in pairs for line in _list_differences(a, b, f"{where}.{key}".lstrip("."))]
+    if all(isinstance(value, str) and _SHA256.fullmatch(value) for value in (planned, now)):
+        return [f"{where} (a SHA-256 of content) differs"]
     return [f"{where}: {planned!r} in the plan, {now!r} now"]

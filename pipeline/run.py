@@ -19,7 +19,7 @@ from pipeline.errors import PipelineError, Preempted
 from pipeline.execution import execute
 from pipeline.executor import ExecutorConfig
 from pipeline.limits import LimitedConfig, Share
-from pipeline.plan import PlanRow, PlanSettings, open_or_make_plan
+from pipeline.plan import PlanRow, PlanSettings, list_changes, open_or_make_plan, open_plan, remove_run
 from pipeline.progress import ProgressView
 from pipeline.report import Report
 from pipeline.stage import Sink, Stage
@@ -91,10 +91,12 @@ def run_job(
     """
     console, limits, started = console or Console(stderr=True), limits or Limits(), time.monotonic()
     executor, run = executor or ExecutorConfig(), resolve_location(output)
+    settings = PlanSettings(
+        name=job.name, fingerprint=job.fingerprint, seed=job.seed, items_per_shard=job.items_per_shard
+    )
+    if executor.replace:
+        _remove_other_run(run, settings, console)
     with _lock_run(run), _watch_sigterm(job.name, executor.grace_s) as is_stopping:
-        settings = PlanSettings(
-            name=job.name, fingerprint=job.fingerprint, seed=job.seed, items_per_shard=job.items_per_shard
-        )
         plan = open_or_make_plan(run, settings, _iterate_rows(job))
         report, done = Report.from_plan(plan), recover(plan)
         for receipt in done:
@@ -124,6 +126,17 @@ def run_job(
 def _iterate_rows(job: Job) -> Iterator[PlanRow]:
     """Yield the inputs; call ``inputs`` at the first row only, since a resumed run reads none."""
     yield from job.inputs()
+
+
+def _remove_other_run(run: UPath, settings: PlanSettings, console: Console) -> None:
+    """Remove the run in the folder if it was planned with other settings."""
+    with _lock_run(run):  # not while another process works there
+        changes = list_changes(open_plan(run), settings) if (run / "plan" / "plan.json").exists() else []
+        if changes:
+            remove_run(run)
+    if changes:
+        message = f"{settings.name}: removed {run} and starts again ({'; '.join(changes)})"
+        console.print(message, soft_wrap=True, highlight=False, markup=False)
 
 
 def _check_failures(report: Report, limits: Limits) -> None:

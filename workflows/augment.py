@@ -169,6 +169,11 @@ def make_scenes(config: AugmentConfig) -> None:
         UserError: no scene can be used.
     """
     paths = config.paths
+    if not paths.samples.exists():
+        console.print(
+            f"the dataset {config.dataset} was not ingested: its own images cannot be excluded as test images, and the "
+            "scenes' queries are not compared with its own"
+        )
     rounds = make_rounds(_build_rounds_config(config, paths, load_prior_config(paths.prior_config)))
     record = build_yield_record(rounds)
     write_atomic(paths.scene_rounds / "yield.json", json.dumps(record, indent=1))

@@ -29,6 +29,7 @@ from shards.reader import SampleReader
 from trainer.config_file import read_config, write_config
 from trainer.evaluate import CONFIG_FILE, EvaluateConfig, evaluate, read_predictions
 from trainer.evaluation.metrics import PredictionRecord, PriorMode
+from trainer.files import find_checkpoint
 from workflows.cli.accelerate_launch import LaunchConfig, build_launch_command
 from workflows.cli.console import UserError, console, print_path, run
 from workflows.cli.paths import DatasetConfig
@@ -46,14 +47,14 @@ class EvaluateCommandConfig(DatasetConfig, LaunchConfig):
     """Network and splits of an evaluation."""
 
     checkpoint: Path | None = None
-    """Folder that training has saved; default ``runs/<dataset>-both/best``."""
+    """Folder that training has saved, or ``miniature`` for the shipped network; default ``runs/<dataset>-both/best``."""
 
     splits: tuple[str, ...] = ()
     """Splits; default all but ``train``."""
 
     output: Path | None = None
-    """Folder for the report; default ``evaluation`` beside the checkpoint. It must not hold another network's or
-    dataset's."""
+    """Folder for the report; default ``evaluation`` beside the checkpoint, for a shipped network
+    ``runs/<name>/evaluation``. It must not hold another network's or dataset's."""
 
     priors: tuple[PriorMode, ...] = ("own", "none", "shuffled")
     """Prior modes; the report's tables are about the first."""
@@ -73,8 +74,10 @@ class EvaluateCommandConfig(DatasetConfig, LaunchConfig):
         Raises:
             UserError: there is none; lists the others.
         """
-        if self.checkpoint or (checkpoint := Path("runs") / f"{self.dataset}-both" / "best").exists():
-            return self.checkpoint or checkpoint
+        if self.checkpoint:
+            return find_checkpoint(self.checkpoint)
+        if (checkpoint := Path("runs") / f"{self.dataset}-both" / "best").exists():
+            return checkpoint
         others = ", ".join(sorted(map(str, Path("runs").glob("*/best"))))
         raise UserError(
             f"{checkpoint} does not exist; train it by `make train`, or pass --checkpoint ({others or 'none yet'})"
@@ -83,7 +86,9 @@ class EvaluateCommandConfig(DatasetConfig, LaunchConfig):
 
 def main(config: EvaluateCommandConfig) -> None:
     """Evaluate, write the report and print its table."""
-    network = config.find_checkpoint().parent
+    checkpoint = config.find_checkpoint()
+    is_shipped = config.checkpoint not in (None, checkpoint)
+    network = Path("runs") / str(config.checkpoint) if is_shipped else checkpoint.parent
     output = config.output or network / "evaluation"
     report = evaluate_to(config, output)
     if config.machine_rank == 0:
@@ -97,7 +102,7 @@ def evaluate_to(config: EvaluateCommandConfig, output: Path) -> dict[str, Any]:
     Raises:
         UserError: the data have no split but ``train``, or the folder holds another network's or dataset's evaluation.
     """
-    samples = config.paths.evaluated
+    samples = config.check_exists(config.paths.evaluated, "ingest")
     splits = config.splits or tuple(split for split in SampleReader(samples).splits if split != "train")
     if not splits:
         raise UserError(f"{samples} has only the split train; name the splits to evaluate on with --splits")

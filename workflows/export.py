@@ -55,7 +55,9 @@ def main(config: ExportConfig) -> None:
     """Write the folder completely or not at all."""
     if config.output.exists():
         raise UserError(f"{config.output} exists; pass a new folder as --output, or remove it")
-    reader = SampleReader(config.paths.root / config.source)
+    targets = {"samples": "ingest", "scenes": "augment", "packed-samples": "generate-priors pack"}
+    run_targets = targets.get(config.source, "augment pack")
+    reader = SampleReader(config.check_exists(config.paths.root / config.source, run_targets))
     draft = config.output.with_name(f".{config.output.name}.{uuid.uuid4().hex[:8]}")
     try:
         counts = _write_export(config, reader, draft)

@@ -59,7 +59,8 @@ def main(config: IngestConfig) -> None:
         for sample in sorted(validation.samples, key=lambda sample: sample.split):
             yield PlanRow(key=sample.key, payload=sample.to_payload(), group=sample.split)
 
-    source = {"dataset": config.dataset, "format": config.format}
+    num_queries = Counter(query.split for sample in validation.samples for query in sample.queries)
+    source = {"dataset": config.dataset, "format": config.format, "num_queries": dict(sorted(num_queries.items()))}
     job = Job(
         name="ingest",
         fingerprint={"rows": compute_rows_sha256(iterate_rows()), **source},

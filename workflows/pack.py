@@ -13,9 +13,8 @@ the prior store: for other trainers, and for streaming from object stores.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,8 @@ from pipeline import (
     PositiveInt,
     Stage,
     create_view,
-    list_runs,
     open_database,
     open_plan,
-    remove_run,
 )
 from shards.sidecar import SidecarSink, describe_samples
 from shards.writer import SampleSink
@@ -79,8 +76,7 @@ class PackConfig(DatasetConfig):
 def main(config: PackConfig) -> None:
     """Pack the samples, and the scenes if there are any."""
     paths = config.paths
-    if not paths.samples.is_dir():
-        raise UserError(f"{paths.samples} does not exist; run `make ingest` for dataset {config.dataset!r} first")
+    config.check_exists(paths.samples, "ingest")
     if config.features:
         pack_published(config, config.features)
     else:
@@ -182,10 +178,7 @@ def _run_pack_job(
         sink=SampleSink() if config.self_contained else SidecarSink(),
     )
     output = paths.get_self_contained_run(source) if config.self_contained else paths.get_packed_run(source)
-    if list_runs(output) and open_plan(output).settings.fingerprint != json.loads(json.dumps(job.fingerprint)):
-        console.print(f"{output} was packed from other samples or priors; it is packed again")
-        remove_run(output)
-    run_and_plot_job(job, output, config.executor)
+    run_and_plot_job(job, output, replace(config.executor, replace=True))
     print_path(f"the {source} with their priors", output)
 
 

@@ -134,10 +134,8 @@ def find_training_data(config: TrainCommandConfig) -> list[UPath]:
     else:
         needed = {paths.samples: "ingest", paths.scenes: "augment"}
     train = list(needed)[: 2 if config.variant in ("scenes", "both") else 1]
-    for folder in train:
-        if not folder.is_dir():
-            raise UserError(f"{folder} does not exist; run `make {needed[folder]}` for {config.dataset!r} first")
-    return train
+    config.check_exists(paths.samples, "ingest")
+    return [config.check_exists(folder, needed[folder]) for folder in train]
 
 
 def find_pretrained_weights(config: TrainCommandConfig) -> Path | None:

@@ -59,9 +59,19 @@ def test_a_plan_of_another_fingerprint_is_refused_and_says_what_differs(tmp_path
         open_or_make_plan(tmp_path, other, rows(30))
     assert (
         "fingerprint.render.steps: 20 in the plan, 50 now; fingerprint.model: 'a' in the plan, nothing now; "
-        "fingerprint.lora: nothing in the plan, 'b' now; seed: 7 in the plan, 8 now. Choose another output folder"
+        "fingerprint.lora: nothing in the plan, 'b' now; seed: 7 in the plan, 8 now. "
+        "Run the same command with --replace to remove that run"
     ) in str(error.value)
     assert (tmp_path / "plan" / "plan.json").read_bytes() == before
+
+
+def test_a_digest_that_differs_is_named_without_its_digits(tmp_path: Path) -> None:
+    settings = [PlanSettings(name="toy", fingerprint={"rows": c * 64}, seed=0, items_per_shard=6) for c in "ab"]
+    open_or_make_plan(tmp_path, settings[0], rows(4))
+    with pytest.raises(
+        PipelineError, match=r"other settings: fingerprint\.rows \(a SHA-256 of content\) differs\. Run"
+    ):
+        open_or_make_plan(tmp_path, settings[1], rows(4))
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,19 @@ def test_a_report_adds_up_the_time_of_the_calls_that_delivered_shards(tmp_path: 
     assert second.estimated_seconds == pytest.approx(second.wall_seconds * 6 / 7)
 
 
+def test_a_run_of_other_settings_is_replaced_on_request_and_one_of_the_same_resumed(
+    tmp_path: Path, reference: dict[tuple[str, str], str]
+) -> None:
+    run_job(toy_job(seed=8), tmp_path)
+    with pytest.raises(PipelineError, match=r"seed: 8 in the plan, 7 now\. Run the same command with --replace"):
+        run_job(toy_job(), tmp_path)
+    output = io.StringIO()
+    run_job(toy_job(), tmp_path, ExecutorConfig(replace=True), console=Console(file=output, width=500))
+    assert f"removed {tmp_path} and starts again (seed: 8 in the plan, 7 now)" in output.getvalue()
+    assert delivered(tmp_path) == reference
+    assert run_job(toy_job(), tmp_path, ExecutorConfig(replace=True)).timed_shards == 6  # nothing was done again
+
+
 def test_only_shards_without_a_receipt_run_again_and_inputs_are_not_read(tmp_path: Path) -> None:
     worked_on = []
 
@@ -79,7 +92,7 @@ def test_a_run_of_another_fingerprint_refuses_and_says_what_differs(
     tmp_path: Path, reference: dict[tuple[str, str], str]
 ) -> None:
     run_job(toy_job(), tmp_path)
-    with pytest.raises(PipelineError, match=r"fingerprint\.square\.power: 2 in the plan, 3 now\. Choose another"):
+    with pytest.raises(PipelineError, match=r"fingerprint\.square\.power: 2 in the plan, 3 now\. Run the same"):
         run_job(toy_job(fingerprint={"square": {"power": 3}, "numbers": 30}), tmp_path)
     assert delivered(tmp_path) == reference
 

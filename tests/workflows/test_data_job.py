@@ -125,7 +125,7 @@ def test_a_damaged_prior_configuration_is_refused(tmp_path: Path) -> None:
 
 
 def test_packing_before_priors_says_what_to_run(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="run `make ingest`"):
+    with pytest.raises(UserError, match="run `make ingest"):
         pack.main(pack.PackConfig(data=tmp_path))
 
 

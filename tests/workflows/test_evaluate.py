@@ -59,6 +59,18 @@ def test_the_network_of_the_dataset_is_the_default(tmp_path: Path, monkeypatch: 
     assert config.find_checkpoint() == Path("runs/mine-both/best")
 
 
+def test_the_shipped_network_is_evaluated_by_its_name(
+    samples: UPath, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = evaluate.EvaluateCommandConfig(
+        checkpoint=Path("miniature"), data=samples.parent.parent, splits=("val",), priors=("none",)
+    )
+    evaluate.main(config)
+    report = json.loads(Path("runs/miniature/evaluation/report.json").read_text())
+    assert report["val"]["accuracy"]["0.50"] > 0.3  # trained: random boxes are right for a few of a hundred queries
+
+
 def test_an_evaluation_on_another_dataset_is_not_overwritten(tmp_path: Path) -> None:
     checkpoint, output = tmp_path / "runs" / "best", tmp_path / "runs" / "evaluation"
     before = EvaluateConfig(

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from upath import UPath
 
+from pipeline import PipelineError
 from shards.query_table import read_query_table
 from shards.reader import SampleReader
 from workflows import ingest
@@ -53,7 +54,7 @@ def test_missing_images_stop_ingest_unless_allowed(world: Path, tmp_path: Path) 
 
 
 def _write_table(folder: Path, num_images: int, *splits: str) -> ingest.IngestConfig:
-    (folder / "images").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
     lines = []
     for i in range(num_images):
         Image.new("RGB", (20, 10), (i, 0, 0)).save(folder / "images" / f"{i}.png")
@@ -89,3 +90,12 @@ def test_images_are_held_out_for_validation(tmp_path: Path, capsys: pytest.Captu
         ingest.main(config)
     with pytest.raises(ValueError, match=r"val_share must lie in \(0, 1\), got 1"):
         replace(config, val_share=1.0)
+
+
+def test_changed_annotations_are_named_and_ingested_again_on_request(tmp_path: Path) -> None:
+    ingest.main(_write_table(tmp_path, 9, "train", "test"))
+    config = _write_table(tmp_path, 9, "train", "val", "test")
+    with pytest.raises(PipelineError, match=r"num_queries\.train: 10 in the plan, 6 now; .*\.val: nothing .*--replace"):
+        ingest.main(config)
+    ingest.main(replace(config, executor=replace(config.executor, replace=True)))
+    assert set(SampleReader(config.paths.samples).splits) == {"train", "val", "test"}

@@ -43,7 +43,8 @@ def test_an_arm_asks_for_what_it_is_trained_on_and_for_no_more(tmp_path: Path) -
     for variant, folders_of_arm in needs.items():
         for source in folders_of_arm:
             if not (tmp_path / "mine" / source).is_dir():
-                with pytest.raises(UserError, match=f"{source} does not exist; run `make .*{made[source]}` for 'mine'"):
+                command = f'run `make .*{made[source]} ARGS="--dataset mine'
+                with pytest.raises(UserError, match=f"{source} does not exist; {command}"):
                     build_train_config(
                         TrainCommandConfig(dataset="mine", variant=variant, recipe="miniature", data=data)
                     )

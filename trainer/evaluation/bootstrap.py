@@ -39,13 +39,17 @@ class ConfidenceInterval:
         return self.low > 0 or self.high < 0
 
 
-def compute_intervals(values: npt.ArrayLike, clusters: Sequence[str], seed: int = 0) -> list[ConfidenceInterval]:
+def compute_intervals(
+    values: npt.ArrayLike, clusters: Sequence[str], seed: int = 0, *, are_shares: bool = False
+) -> list[ConfidenceInterval]:
     """Compute the mean of each column with its 95 % interval, by percentile bootstrap over clusters.
 
     Args:
         values: (n, columns), or (n,) for one column; n is at least 1.
         clusters: (n,) image of each row.
         seed: seed of the draws.
+        are_shares: whether the values lie in 0..1. A column of zeros alone or of ones alone, where resampling finds no
+            variance, then has Wilson's interval (1927) of as many observations as clusters.
 
     Returns:
         One interval for each column.
@@ -64,6 +68,12 @@ def compute_intervals(values: npt.ArrayLike, clusters: Sequence[str], seed: int 
         return means
 
     means = table.mean(0)
+    if are_shares and any(is_constant := ((table == 0).all(0) | (table == 1).all(0))):
+        varied = iter(compute_intervals(table[:, ~is_constant], clusters, seed) if not all(is_constant) else ())
+        return [
+            _compute_wilson_interval(mean, len(counts)) if constant else next(varied)
+            for mean, constant in zip(means, is_constant, strict=True)
+        ]
     if len(counts) == 1:  # scipy needs two observations; a single image has no variance
         return [ConfidenceInterval(mean=float(mean), low=float(mean), high=float(mean)) for mean in means]
     from scipy import stats
@@ -82,3 +92,11 @@ def compute_intervals(values: npt.ArrayLike, clusters: Sequence[str], seed: int 
         ConfidenceInterval(mean=float(mean), low=float(low), high=float(high))
         for mean, low, high in zip(means, interval.low, interval.high, strict=True)
     ]
+
+
+def _compute_wilson_interval(share: float, count: int) -> ConfidenceInterval:
+    """Compute the interval of a share of 0 or 1 of ``count`` observations."""
+    from scipy import stats
+
+    interval = stats.binomtest(round(share * count), count).proportion_ci(CONFIDENCE_LEVEL, method="wilson")
+    return ConfidenceInterval(mean=share, low=float(interval.low), high=float(interval.high))

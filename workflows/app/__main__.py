@@ -22,11 +22,16 @@ from trainer.files import check_checkpoint, find_checkpoint
 from workflows.app.answers import GroundingSession
 from workflows.cli.console import UserError, console, run
 from workflows.miniature.world.dataset import generate_refs, sample_scene
+from workflows.miniature.world.drawing import CATEGORIES
 from workflows.predict import read_query_file
 from workflows.priors.config import load_prior_config
 
 Example = tuple[Path, str]
 """Image and a query about it."""
+
+MINIATURE_NOTE = (
+    f"This network knows only drawings of the miniature world ({', '.join(CATEGORIES)}); do not use it for photographs."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +75,7 @@ def main(config: AppConfig) -> None:
         raise UserError('the page needs gradio; install it: .venv/bin/pip install -e ".[app]"') from error
     session = load_session(config)
     with open_examples(config.examples) as examples:
-        blocks = build_page(session, examples)
+        blocks = build_page(session, examples, MINIATURE_NOTE if str(config.checkpoint) == "miniature" else "")
         console.print(f"[green]page served at:[/] {serve(blocks, config.host, config.port)}  (stop with Ctrl-C)")
         blocks.block_thread()
 

@@ -30,10 +30,20 @@ CACHE_TIMES_S = (3600, 86400)
 MAX_LETTERS, MAX_WAITING, MAX_FILE_SIZE = 1000, 16, "50mb"
 
 
-def build_page(session: GroundingSession, examples: Sequence[tuple[Path, str]]) -> Any:
-    """Build the page as ``gr.Blocks``."""
+class RefusedQueryError(Exception):
+    """Query without an answer; the message is one line for the page."""
+
+
+def build_page(session: GroundingSession, examples: Sequence[tuple[Path, str]], note: str = "") -> Any:
+    """Build the page as ``gr.Blocks``.
+
+    Args:
+        session: network that answers.
+        examples: images with queries.
+        note: what the network knows.
+    """
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=CACHE_TIMES_S) as blocks:
-        gr.Markdown(f"# {TITLE}\n{ABOUT}")
+        gr.Markdown(f"# {TITLE}\n{ABOUT} {note}")
         with gr.Row():
             with gr.Column():
                 image = gr.Image(type="filepath", label="image", sources=["upload", "clipboard"], height=320)
@@ -58,7 +68,11 @@ def build_page(session: GroundingSession, examples: Sequence[tuple[Path, str]]) 
         inputs, outputs = [image, query, with_prior], [boxed_image, summary, prior, prompt, attributes, maps]
 
         def answer(path: str | None, text: str, draw: bool) -> tuple[Any, ...]:
-            return _format_outputs(_predict_answer(session, path, text, draw))
+            try:
+                return _format_outputs(_predict_answer(session, path, text, draw))
+            except RefusedQueryError as error:  # one warning; an error would cover each output
+                gr.Warning(html.escape(str(error)))
+                return (None,) * len(outputs)
 
         gr.on([find.click, query.submit], answer, inputs, outputs, api_name="ground")
         if examples:
@@ -71,25 +85,21 @@ def _predict_answer(session: GroundingSession, path: str | None, query: str, wit
     """Answer the query of the page.
 
     Raises:
-        gr.Error: one line for the page; faults of the machine are only written to the server's log.
+        RefusedQueryError: input is missing or wrong; faults of the machine are only written to the server's log.
     """
     if path is None:
-        raise _make_error("there is no image yet; upload one, or choose an example")
+        raise RefusedQueryError("there is no image yet; upload one, or choose an example")
     if len(query) > MAX_LETTERS:
-        raise _make_error(f"a query may have at most {MAX_LETTERS} letters, got {len(query)}; shorten it")
+        raise RefusedQueryError(f"a query may have at most {MAX_LETTERS} letters, got {len(query)}; shorten it")
     try:
         return session(open_image(Path(path)), query, with_prior)
     except EmptyQueryError:
-        raise _make_error('the query is empty; describe an object: "second cup from the left"') from None
+        raise RefusedQueryError('the query is empty; describe an object: "second cup from the left"') from None
     except TrainerError as error:
-        raise _make_error(str(error).replace(path, "the image")) from error
+        raise RefusedQueryError(str(error).replace(path, "the image")) from error
     except get_user_errors() as error:
         console.print(f"error: {error}", soft_wrap=True, markup=False)
-        raise _make_error("the prediction failed; see the log of the server") from error
-
-
-def _make_error(text: str) -> gr.Error:
-    return gr.Error(html.escape(text), print_exception=False)
+        raise RefusedQueryError("the prediction failed; see the log of the server") from error
 
 
 def _format_outputs(answer: Answer) -> tuple[Any, ...]:
@@ -97,15 +107,13 @@ def _format_outputs(answer: Answer) -> tuple[Any, ...]:
     prediction, prior = answer.explanation.prediction, answer.prior
     box = ", ".join(f"{value:.1f}" for value in prediction.box_xyxy)
     timings = f"prior {answer.prior_s:.2f} s, network {answer.network_s:.2f} s"
-    score = prior.clip_score if prior else None
-    fit = "" if score is None else f"; CLIP score of the prior {score:.0f}"
     network_views = make_views(answer.image, answer.explanation)[1:]
     image = shrink_image(answer.image, MAX_SHOWN_PX)
     return (
         draw_named_boxes(
             image, [(scale_box(prediction.box_xyxy, answer.image, image), prediction.describe_confidence())]
         ),
-        f"Box (x1, y1, x2, y2) in pixels: **{box}**; {prediction.describe_confidence()}  \n{timings}{fit}",
+        f"Box (x1, y1, x2, y2) in pixels: **{box}**; {prediction.describe_confidence()}  \n{timings}",
         None if prior is None else draw_named_boxes(Image.fromarray(prior.image), []),
         "" if prior is None else prior.prompt,
         answer.attributes,

@@ -11,6 +11,7 @@ from typing import Any
 from upath import UPath
 
 from pipeline import LimitedConfig, Location, resolve_location, write_atomic
+from workflows.cli.console import UserError
 
 DATA = UPath("data")
 
@@ -75,6 +76,27 @@ class DatasetConfig(LimitedConfig):
     def paths(self) -> DatasetPaths:
         """Return the runs and files of the dataset."""
         return get_dataset_paths(self.dataset, self.data)
+
+    def check_exists(self, path: UPath, targets: str) -> UPath:
+        """Return the path of a run or file of the dataset.
+
+        Args:
+            path: path.
+            targets: targets of ``make`` that write it.
+
+        Raises:
+            UserError: it does not exist; names the command, and the datasets that there are.
+        """
+        if path.exists():
+            return path
+        arguments = "" if self.dataset == "miniature" else f' ARGS="--dataset {self.dataset}"'
+        if targets == "ingest" and arguments:
+            arguments = f' ARGS="--dataset {self.dataset} --format ... --annotations ... --images ..."'
+        names = sorted(run.parent.name for run in self.data.glob("*/samples")) if self.data.is_dir() else []
+        raise UserError(
+            f"{path} does not exist; run `make {targets}{arguments}` first "
+            f"(datasets in {self.data}: {', '.join(names) or 'none'})"
+        )
 
 
 def get_dataset_paths(dataset: str, data: UPath = DATA) -> DatasetPaths:

@@ -15,7 +15,6 @@ from generation.priors.config import PriorConfig, build_image_settings
 from generation.priors.query_parsing import ParsedQuery, ParsedSink, ParseStage, compute_parser_fingerprint
 from pipeline import ExecutorConfig, Job, PlanRow, list_verified_paths, read_receipts, run_job
 from shards.query_table import read_query_table
-from workflows.cli.console import UserError
 from workflows.cli.paths import DatasetConfig
 
 QuerySource = Literal["samples", "scenes"]
@@ -38,12 +37,8 @@ class Queries(DatasetConfig):
             receipts = read_receipts(self.paths.scenes)
             hashes = [file.sha256 for receipt in receipts for role, file in receipt.files.items() if role == "queries"]
             return hashlib.sha256("".join(hashes).encode()).hexdigest()
-        if not self.paths.queries.is_file():
-            raise UserError(
-                f"{self.paths.queries} does not exist; run `make ingest` for dataset {self.dataset!r} first"
-            )
         digest = hashlib.sha256()
-        with self.paths.queries.open("rb") as file:
+        with self.check_exists(self.paths.queries, "ingest").open("rb") as file:
             while part := file.read(1 << 20):
                 digest.update(part)
         return digest.hexdigest()

@@ -98,7 +98,7 @@ def summarize_records(records: Sequence[PredictionRecord], any_box: bool = False
     """
     overlaps = np.array([one.any_iou if any_box else one.iou for one in records])
     columns = np.column_stack([*(overlaps > threshold for threshold in THRESHOLDS), overlaps])
-    summaries = compute_intervals(columns, [one.key for one in records])
+    summaries = compute_intervals(columns, [one.key for one in records], are_shares=True)
     names = [*(f"{threshold:.2f}" for threshold in THRESHOLDS), "mean_iou"]
     means = {name: one.mean for name, one in zip(names, summaries, strict=True)}
     return {

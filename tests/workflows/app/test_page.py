@@ -69,6 +69,7 @@ def test_an_uploaded_image_is_answered_on_a_phone(page: Any, address: str, photo
     query.fill(" ")
     predict.click()
     page.get_by_text("the query is empty").wait_for()
+    assert page.get_by_text("Error", exact=True).count() == 0  # the warning alone, and no badge over each output
     query.fill(HOSTILE)
     page.get_by_label("use a prior").uncheck()
     predict.click()
