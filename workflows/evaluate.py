@@ -47,7 +47,7 @@ class EvaluateCommandConfig(DatasetConfig, LaunchConfig):
     """Network and splits of an evaluation."""
 
     checkpoint: Path | None = None
-    """Folder that training has saved, or ``miniature`` for the shipped network; default ``runs/<dataset>-both/best``."""
+    """Folder that training has saved, or ``miniature``, the shipped network; default ``runs/<dataset>-both/best``."""
 
     splits: tuple[str, ...] = ()
     """Splits; default all but ``train``."""

@@ -114,7 +114,7 @@ def build_train_config(config: TrainCommandConfig) -> TrainConfig:
     if not is_miniature and train_config.pretrained_visual is None and not config.random_weights:
         raise UserError(
             "the published recipe starts from a pretrained detector, whose layers it freezes at first; give "
-            "--detr-weights FOLDER or --pretrained-visual, or --random-weights for random weights"
+            "--detr-weights FOLDER or --pretrained-visual FILE (docs/faq.md links DETR-R50), or --random-weights"
         )
     return train_config
 

@@ -36,6 +36,7 @@ def test_shares_without_variance_have_the_interval_of_wilson() -> None:
     rows = np.column_stack([np.zeros(20), np.arange(20) % 3 == 0, np.ones(20)])
     none, some, all_right = compute_intervals(rows, images, are_shares=True)
     assert (none.mean, none.low) == (0, pytest.approx(0)) and none.high == pytest.approx(0.2775, abs=1e-4)
-    assert (all_right.mean, all_right.high) == (1, pytest.approx(1)) and all_right.low == pytest.approx(0.7225, abs=1e-4)
+    assert (all_right.mean, all_right.high) == (1, pytest.approx(1))
+    assert all_right.low == pytest.approx(0.7225, abs=1e-4)
     assert some == compute_intervals(rows, images)[1]
     assert compute_intervals(rows, images)[0].high == 0  # a difference of zero has no such interval
