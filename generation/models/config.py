@@ -47,7 +47,11 @@ class RenderConfig:
     """
 
     compile: bool = False
-    """Compilation of the denoiser: takes minutes at the start, then steps are faster on a GPU; off by default."""
+    """Compilation of the denoiser and of the VAE's decoder; off by default.
+
+    It takes one or two minutes at the start of each worker, then a GPU renders faster. Batches are filled up to
+    ``batch_size``, since another number of images would be compiled again.
+    """
 
     safety_checker: bool = False
     """Use of the checkpoint's own filter, which makes images black and counts them; off, as priors are never shown.

@@ -4,6 +4,8 @@
 
 An image depends only on its prompt, its seed and the configuration, since each image has its own random generator on
 the CPU. The batch and the worker do not matter, up to the rounding of batched arithmetic.
+
+The device starts a batch before the host takes the images of the last one, so that it does not wait for the host.
 """
 
 from __future__ import annotations
@@ -12,12 +14,10 @@ import inspect
 import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import diffusers
-import numpy as np
-import numpy.typing as npt
 import torch
 from diffusers import AutoModel, AutoPipelineForText2Image, DiffusionPipeline
 from diffusers.schedulers.scheduling_utils import SchedulerMixin
@@ -40,6 +40,28 @@ class RenderedImage:
     """The safety checker made the image black."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StartedImages:
+    """Images that the device may still be rendering; the host waits for them in ``wait``."""
+
+    prompts: Sequence[str]
+    seeds: Sequence[int]
+    nsfw_filtered: Sequence[bool]
+    pixels: Tensor = field(repr=False)
+    """(N, height, width, 3) uint8 on the host; undefined where an image has NaN."""
+
+    finite: Tensor
+    """(N,) bool on the host; false where an image has NaN."""
+
+    copied: torch.cuda.Event | None
+    """Event after the copies to the host; None without a GPU."""
+
+    def wait(self) -> None:
+        """Wait until ``pixels`` and ``finite`` are there."""
+        if self.copied is not None:
+            self.copied.synchronize()
+
+
 class Renderer:
     """Text-to-image pipeline.
 
@@ -59,8 +81,9 @@ class Renderer:
         if device.type == "cuda":
             _use_channels_last(self._pipeline)
         if config.compile:
-            name = "unet" if getattr(self._pipeline, "unet", None) is not None else "transformer"
-            setattr(self._pipeline, name, torch.compile(getattr(self._pipeline, name)))
+            (getattr(self._pipeline, "unet", None) or self._pipeline.transformer).compile()
+            if config.small_vae is None:
+                _compile_decoder(self._pipeline)
         self._embeddings: OrderedDict[tuple[str, str], tuple[Tensor | None, ...]] = OrderedDict()
 
     def use_small_vae(self) -> None:
@@ -72,6 +95,8 @@ class Renderer:
         self._pipeline.vae = _load_vae(str(self.config.small_vae), self._pipeline.vae, self._dtype)
         if self._pipeline.device.type == "cuda":
             _use_channels_last(self._pipeline)
+        if self.config.compile:
+            _compile_decoder(self._pipeline)
 
     def render(self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str = "") -> list[RgbImage]:
         """Render one image for each prompt with its seed.
@@ -87,30 +112,49 @@ class Renderer:
         """Yield the images of ``render`` in batches, each with a multiple of ``multiple_of`` images."""
         if len(prompts) != len(seeds):
             raise ValueError(f"{len(prompts)} prompts need as many seeds, got {len(seeds)}")
-        done = 0
+        done, waiting = 0, None
         while done < len(prompts):
             size = max(multiple_of, self.batch_size // multiple_of * multiple_of)
             batch = slice(done, done + size)
-            yield self._render_batch(prompts[batch], seeds[batch], negative_prompt)
-            done += size
+            started = self._start_batch(prompts[batch], seeds[batch], negative_prompt, size)
+            if waiting is not None:
+                yield self._finish_batch(waiting, negative_prompt)
+            done, waiting = done + size, started
+        if waiting is not None:
+            yield self._finish_batch(waiting, negative_prompt)
 
-    def _render_batch(self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str) -> list[RenderedImage]:
-        """Render a batch in parts that fit the memory; images with NaN are rendered again in float32."""
-        result: list[RenderedImage] = []
-        while len(result) < len(prompts):
-            part = slice(len(result), len(result) + self.batch_size)
+    def _start_batch(
+        self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str, size: int
+    ) -> list[_StartedImages]:
+        """Start a batch of at most ``size`` images in parts that fit the memory."""
+        result: list[_StartedImages] = []
+        done = 0
+        while done < len(prompts):
+            part = slice(done, done + self.batch_size)
+            # Compiled models would be compiled again for each other number of images.
+            num_images = min(size, self.batch_size) if self.config.compile else 0
             try:
-                values, nsfw_filtered = self._run_pipeline(prompts[part], seeds[part], negative_prompt)
+                result.append(self._run_pipeline(prompts[part], seeds[part], negative_prompt, num_images))
             except torch.OutOfMemoryError as error:
                 self._reduce_batch_size(error)
                 continue
-            bad = [i for i in range(len(values)) if not np.isfinite(values[i]).all()]
+            done += len(result[-1].prompts)
+        return result
+
+    def _finish_batch(self, started: Sequence[_StartedImages], negative_prompt: str) -> list[RenderedImage]:
+        """Wait for the images of a batch; render those with NaN again in float32."""
+        result: list[RenderedImage] = []
+        for part in started:
+            part.wait()
+            images: list[RgbImage] = list(part.pixels.numpy().copy())  # pinned memory is scarce
+            bad = [i for i, finite in enumerate(part.finite.tolist()) if not finite]
             if bad:
-                values[bad] = self._render_in_float32(
-                    [prompts[part][i] for i in bad], [seeds[part][i] for i in bad], negative_prompt
+                again = self._render_in_float32(
+                    [part.prompts[i] for i in bad], [part.seeds[i] for i in bad], negative_prompt
                 )
-            images = (values * 255).round().astype(np.uint8)
-            result += [RenderedImage(image, black) for image, black in zip(images, nsfw_filtered, strict=True)]
+                for i, image in zip(bad, again, strict=True):
+                    images[i] = image
+            result += [RenderedImage(image, black) for image, black in zip(images, part.nsfw_filtered, strict=True)]
         return result
 
     def _reduce_batch_size(self, error: torch.OutOfMemoryError) -> None:
@@ -123,10 +167,8 @@ class Renderer:
         self.batch_size = max(1, self.batch_size // 2)
         logger.warning("out of memory: rendering %d images at once from now on", self.batch_size)
 
-    def _render_in_float32(
-        self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str
-    ) -> npt.NDArray[np.float32]:
-        """Render images that overflow half precision, (N, height, width, 3)."""
+    def _render_in_float32(self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str) -> list[RgbImage]:
+        """Render images that overflow half precision."""
         if self._dtype == torch.float32:
             raise GenerationError(
                 f"{self.config.checkpoint} rendered NaN in float32 for {prompts[0]!r}; its weights may be damaged"
@@ -136,37 +178,47 @@ class Renderer:
         self._embeddings.clear()
         self._pipeline.to(torch.float32)
         try:
-            parts = [
-                self._run_pipeline([prompt], [seed], negative_prompt)[0]
-                for prompt, seed in zip(prompts, seeds, strict=True)
-            ]
+            with torch.compiler.set_stance("force_eager"):  # compiling for a few images takes longer
+                parts = [
+                    self._run_pipeline([prompt], [seed], negative_prompt)
+                    for prompt, seed in zip(prompts, seeds, strict=True)
+                ]
+            return [image.image for image in self._finish_batch(parts, negative_prompt)]
         finally:
             self._dtype = half
             self._embeddings.clear()
             self._pipeline.to(half)
-        values = np.concatenate(parts)
-        if not np.isfinite(values).all():
-            raise GenerationError(
-                f"{self.config.checkpoint} rendered NaN in float32 for {prompts[0]!r}; its weights may be damaged"
-            )
-        return values
 
     @torch.inference_mode()
     def _run_pipeline(
-        self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str
-    ) -> tuple[npt.NDArray[np.float32], list[bool]]:
-        """Return (N, height, width, 3) values in 0..1 or NaN, and whether the safety checker made each image black."""
+        self, prompts: Sequence[str], seeds: Sequence[int], negative_prompt: str, min_images: int = 0
+    ) -> _StartedImages:
+        """Start the images of prompts; at least ``min_images`` are rendered, and those beyond the prompts dropped."""
+        num_images, missing = len(prompts), max(0, min_images - len(prompts))
         output = self._pipeline(
-            **self._build_text_arguments(prompts, negative_prompt),
+            **self._build_text_arguments([*prompts, *[prompts[-1]] * missing], negative_prompt),
             height=self.config.image_size_px,
             width=self.config.image_size_px,
             num_inference_steps=self.config.num_inference_steps,
             guidance_scale=self.config.guidance_scale,
-            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
-            output_type="np",
+            generator=[torch.Generator("cpu").manual_seed(seed) for seed in [*seeds, *[seeds[-1]] * missing]],
+            output_type="pt" if hasattr(self._pipeline, "image_processor") else "np",
         )
-        flags = getattr(output, "nsfw_content_detected", None) or [False] * len(prompts)
-        return output.images, [bool(flag) for flag in flags]
+        flags = getattr(output, "nsfw_content_detected", None) or [False] * num_images
+        if isinstance(output.images, Tensor):
+            values = output.images[:num_images].permute(0, 2, 3, 1)  # (N, height, width, 3)
+        else:
+            values = torch.from_numpy(output.images[:num_images])
+        on_gpu = values.is_cuda
+        pixels = (values.float() * 255).round().to(torch.uint8)
+        return _StartedImages(
+            prompts=prompts,
+            seeds=seeds,
+            nsfw_filtered=[bool(flag) for flag in flags[:num_images]],
+            pixels=pixels.contiguous().to("cpu", non_blocking=on_gpu),
+            finite=values.isfinite().flatten(1).all(1).to("cpu", non_blocking=on_gpu),
+            copied=torch.cuda.current_stream(values.device).record_event() if on_gpu else None,
+        )
 
     def _build_text_arguments(self, prompts: Sequence[str], negative_prompt: str) -> dict[str, Any]:
         """Build the pipeline's text arguments: cached embeddings if the pipeline takes them, else the prompts."""
@@ -220,6 +272,13 @@ def _use_channels_last(pipeline: Any) -> None:
     for part in (getattr(pipeline, "unet", None), getattr(pipeline, "vae", None)):
         if part is not None:
             part.to(memory_format=torch.channels_last)
+
+
+def _compile_decoder(pipeline: Any) -> None:
+    """Compile the decoder of the VAE, if the pipeline has one."""
+    decoder = getattr(getattr(pipeline, "vae", None), "decoder", None)
+    if decoder is not None:
+        decoder.compile()
 
 
 def _load_pipeline(config: RenderConfig, dtype: torch.dtype) -> Any:

@@ -1,12 +1,13 @@
 """Rendering of priors: renders prompts, scores the images by CLIP, renders poor ones again and keeps the best.
 
-The encoder works on one batch while the next one is rendered. The images of a prompt depend only on the prompt and the
-configuration, so batch, worker and order do not change a prior.
+While a batch is rendered, one thread encodes the images of the last one, and others compress them. The images of a
+prompt depend only on the prompt and the configuration, so batch, worker and order do not change a prior.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from generation.errors import GenerationError
-from generation.models.config import RgbImage
+from generation.models.config import Feature, RgbImage
 from generation.models.webp import encode_webp
 from generation.priors.config import PriorConfig
 from generation.priors.prior import GeneratedImages, Prior
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 MIN_VAE_COSINE = 0.97
 """Minimum cosine of the features of an image that the small VAE and the checkpoint's own decode."""
 
+_MAX_COMPRESSORS = 8
+"""Threads that compress: enough for the host to keep up with a GPU that renders 100 images of 512 px a second."""
+
 _VAE_PROMPTS = ("a red cup", "a man in a blue shirt", "a black and white dog", "a wooden chair")
 
 
@@ -36,7 +40,7 @@ class PriorRenderer:
 
     Args:
         config: checkpoints, seed and minimum CLIP score.
-        compress: function that encodes an image as a file, in parallel with rendering.
+        compress: function that encodes an image as a file; several threads call it while others are rendered.
 
     Raises:
         GenerationError: a checkpoint has the wrong type, or ``min_clip_score`` needs an encoder of text.
@@ -71,7 +75,7 @@ class PriorRenderer:
         Raises:
             GenerationError: an image has NaN even in float32, or memory is too small for one image.
         """
-        generated = list(self._render_round(prompts, 0))
+        generated = self._render_round(prompts, 0)
         for attempt in range(1, self.config.max_retries + 1):
             scores = [100.0 if result.clip_score is None else result.clip_score for result in generated]
             poor = [i for i, score in enumerate(scores) if score < self.config.min_clip_score]
@@ -84,31 +88,29 @@ class PriorRenderer:
                 )
         return generated
 
-    def _render_round(self, prompts: Sequence[str], attempt: int) -> Iterator[GeneratedImages]:
-        """Render every prompt once; encode a batch while the next one is rendered."""
+    def _render_round(self, prompts: Sequence[str], attempt: int) -> list[GeneratedImages]:
+        """Render every prompt once; encode and compress a batch while the next one is rendered."""
         num_images, config = self.config.num_images, self.config
         numbers = range(attempt * num_images, (attempt + 1) * num_images)
         seeds = [compute_image_seed(prompt, config.seed, number) for prompt in prompts for number in numbers]
         repeated = [prompt for prompt in prompts for _ in numbers]
-        iterate_batches = self.renderer.iterate_batches(
-            repeated, seeds, config.prompt.negative_prompt, multiple_of=num_images
-        )
-        done = 0
-        with ThreadPoolExecutor(1) as executor:
-            pending: list[Future[list[GeneratedImages]]] = []
-            for batch in iterate_batches:
-                count = len(batch) // num_images
-                pending.append(executor.submit(self._encode_batch, prompts[done : done + count], batch))
-                done += count
-                if len(pending) > 1:
-                    yield from pending.pop(0).result()
-            for future in pending:
-                yield from future.result()
-
-    def _encode_batch(self, prompts: Sequence[str], rendered: Sequence[RenderedImage]) -> list[GeneratedImages]:
-        num_images = self.config.num_images
-        groups = [rendered[i * num_images : (i + 1) * num_images] for i in range(len(prompts))]
-        encoded = self.encoder.encode([[result.image for result in group] for group in groups], prompts)
+        batches = self.renderer.iterate_batches(repeated, seeds, config.prompt.negative_prompt, multiple_of=num_images)
+        rendered: list[list[RenderedImage]] = []  # (prompts, images)
+        encoded: list[Future[list[tuple[Feature, float | None]]]] = []  # (batches,)
+        compressed: list[list[Future[bytes]]] = []  # (prompts, images)
+        num_compressors = min(_MAX_COMPRESSORS, len(os.sched_getaffinity(0)))
+        with ThreadPoolExecutor(1) as encoder, ThreadPoolExecutor(num_compressors) as compressor:
+            for batch in batches:
+                groups = [batch[i : i + num_images] for i in range(0, len(batch), num_images)]
+                images = [[result.image for result in group] for group in groups]
+                texts = prompts[len(rendered) : len(rendered) + len(groups)]
+                encoded.append(encoder.submit(self.encoder.encode, images, texts))
+                compressed += [
+                    [compressor.submit(self._compress, image) for image in group] if self._compress else []
+                    for group in images
+                ]
+                rendered += groups
+        features = [pair for future in encoded for pair in future.result()]
         return [
             GeneratedImages(
                 prompt=prompt,
@@ -116,9 +118,9 @@ class PriorRenderer:
                 feature=feature,
                 clip_score=score,
                 nsfw_filtered=sum(result.nsfw_filtered for result in group),
-                compressed=tuple(self._compress(result.image) for result in group) if self._compress else (),
+                compressed=tuple(future.result() for future in files),
             )
-            for prompt, group, (feature, score) in zip(prompts, groups, encoded, strict=True)
+            for prompt, group, (feature, score), files in zip(prompts, rendered, features, compressed, strict=True)
         ]
 
 
@@ -136,7 +138,10 @@ class RenderStage(Stage[Item, Prior]):
         if webp_quality is not None and not 1 <= webp_quality <= 100:
             raise ValueError(f"webp_quality must be 1 to 100, or None for lossless, got {webp_quality}")
         self.config, self.webp_quality = config, webp_quality
-        self.batch_size = max(1, 4 * config.render.batch_size // config.num_images)
+        # The GPU waits at the end of a call for the files of its last batch. Batches of few steps are short, so that a
+        # call has more of them; it stays far from the time limit of a call, also on a slow GPU.
+        num_batches = max(4, min(16, 160 // config.render.num_inference_steps))
+        self.batch_size = max(1, num_batches * config.render.batch_size // config.num_images)
         self.resources = Resources(num_cpus=1.0, num_gpus=num_gpus)
 
     def setup(self) -> None:

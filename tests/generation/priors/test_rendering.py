@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from threading import Barrier
 
 import pytest
 
+from generation.models.config import RgbImage
 from generation.priors.config import PriorConfig
 from generation.priors.prior import Prior
 from generation.priors.rendering import PriorRenderer, RenderStage
@@ -33,6 +36,34 @@ def test_the_draw_stage_takes_its_seed_from_the_prompt_not_from_the_item(prior_c
     assert len(first.generated.compressed) == 2
     assert first.generated.compressed[0] != first.generated.compressed[1]
     assert first.generated.compressed[1] == second.generated.compressed[1]
+
+
+def test_several_threads_compress_and_the_files_stay_in_order(
+    prior_config: PriorConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    pair = Barrier(2, timeout=60)
+
+    def compress(image: RgbImage) -> bytes:
+        pair.wait()  # a single thread would wait for ever
+        return image.tobytes()
+
+    renderer = PriorRenderer(replace(prior_config, num_images=2), compress)
+    generated = renderer.generate_images(PROMPTS)
+    assert [result.prompt for result in generated] == PROMPTS
+    assert all(len(result.images) == 2 for result in generated)
+    for result in generated:
+        assert result.compressed == tuple(image.tobytes() for image in result.images)
+    plain = PriorRenderer(prior_config).generate_images(PROMPTS)
+    assert all(result.compressed == () for result in plain)
+
+
+@pytest.mark.parametrize(("num_inference_steps", "num_batches"), [(1, 16), (20, 8), (50, 4)])
+def test_a_call_of_the_stage_has_more_batches_if_they_have_few_steps(
+    prior_config: PriorConfig, num_inference_steps: int, num_batches: int
+) -> None:
+    render = replace(prior_config.render, batch_size=4, num_inference_steps=num_inference_steps)
+    assert RenderStage(replace(prior_config, render=render, num_images=2)).batch_size == num_batches * 4 // 2
 
 
 # -- the gate, memory and precision ----------------------------------------------------------------------------------
