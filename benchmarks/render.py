@@ -247,13 +247,13 @@ def _measure_model_share(drawer: PriorRenderer, work: Callable[[], object]) -> f
         return call_timed
 
     denoiser, vae = _get_denoiser(pipeline), pipeline.vae
-    originals = denoiser.forward, vae.decode
-    denoiser.forward, vae.decode = add_timer(originals[0]), add_timer(originals[1])
+    compiled, decode = denoiser._compiled_call_impl, vae.decode
+    denoiser._compiled_call_impl, vae.decode = add_timer(compiled or denoiser._call_impl), add_timer(decode)
     try:
         whole = _measure_seconds(work)
         return spent[0] / whole
     finally:
-        denoiser.forward, vae.decode = originals
+        denoiser._compiled_call_impl, vae.decode = compiled, decode
 
 
 def _count_flops(drawer: PriorRenderer, prompt: str) -> int:

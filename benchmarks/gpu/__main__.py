@@ -28,6 +28,7 @@ PARTS = {
     "priors": priors.measure_stable_diffusion,
     "priors-compiled": priors.measure_stable_diffusion_compiled,
     "turbo": priors.measure_sd_turbo,
+    "formats": priors.measure_memory_formats,
     "training": training.measure_training_speed,
     "training-compiled": training.measure_compiled_training_speed,
     "profile": training.profile_training,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from benchmarks.gpu.record import (
 )
 from benchmarks.render import Loop, Ours
 from generation.models.image_encoder import EncoderConfig
-from generation.models.text_to_image import RenderConfig
+from generation.models.text_to_image import RenderConfig, Renderer
 from generation.models.webp import encode_webp
 from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint, compute_prior_id
 from generation.priors.rendering import PriorRenderer, RenderStage
@@ -71,24 +71,44 @@ def measure_stable_diffusion_compiled(record: Record) -> None:
     record.add("priors", "best practice", {"images_per_s": round(len(prompts) / seconds, 3), **gpu})
     del practice, renderer
     torch.cuda.empty_cache()
-    _measure_run(record, "priors", "run with shards, compiled", config, 256)
+    _measure_run(record, "priors", "run with shards, compiled", config, 128)
 
 
 def measure_sd_turbo(record: Record) -> None:
-    """Measure SD-Turbo with one step, not compiled and compiled, and what the host does for each image."""
+    """Measure SD-Turbo with one step, compiled and not, and what the host does for each image."""
     config = _make_config(record, "turbo")
-    for name, compiled in (("ours", False), ("ours, compiled", True))[0 if record.rounds else 1 :]:
-        config = replace(config, render=replace(config.render, compile=compiled))
-        renderer = PriorRenderer(config, partial(encode_webp, quality=90))
-        record.add("turbo", f"{name}: first batch_s", round(_warm_up(config, renderer), 1))
-        if not record.rounds:
-            return
-        _measure_ours(record, "turbo", name, config, renderer, 10)
-        _measure_milliseconds(record, "turbo", f"milliseconds, {name}", config, renderer)
+    compiled = replace(config, render=replace(config.render, compile=True))
+    renderer = _measure_sd_turbo(record, "ours, compiled", compiled)
+    if not record.rounds:
+        return
     _measure_host(record, renderer)
     del renderer
     torch.cuda.empty_cache()
-    _measure_run(record, "turbo", "run with shards, compiled", config, 768)
+    _measure_run(record, "turbo", "run with shards, compiled", compiled, 768, priors_per_shard=256)
+    _measure_sd_turbo(record, "ours", config)
+
+
+def _measure_sd_turbo(record: Record, name: str, config: PriorConfig) -> PriorRenderer:
+    renderer = PriorRenderer(config, partial(encode_webp, quality=90))
+    record.add("turbo", f"{name}: first batch_s", round(_warm_up(config, renderer), 1))
+    if record.rounds:
+        _measure_ours(record, "turbo", name, config, renderer, 10)
+        _measure_milliseconds(record, "turbo", f"milliseconds, {name}", config, renderer)
+    return renderer
+
+
+def measure_memory_formats(record: Record) -> None:
+    """Measure a step of SD 1.5's UNet and a decode of its VAE in each memory format, not compiled."""
+    config = _make_config(record, "sd15")
+    renderer = Renderer(config.render)
+    for name, memory_format in (("channels-last", torch.channels_last), ("contiguous", torch.contiguous_format)):
+        for model in (renderer._pipeline.unet, renderer._pipeline.vae):
+            model.to(memory_format=memory_format)
+        figures: dict[str, float] = {}
+        for part, run in _make_passes(record, config, renderer).items():
+            run()
+            figures[f"{part}, ms"] = round(1000 * median(measure_seconds(run) for _ in range(5)), 2)
+        record.add("formats", name, figures)
 
 
 def measure_sdxl_unet(record: Record) -> None:
@@ -129,6 +149,7 @@ class BestPractice:
         self.pipeline: Any = AutoPipelineForText2Image.from_pipe(ours)
         self.pipeline.set_progress_bar_config(disable=True)
 
+    @torch.inference_mode()  # as ours; without it, the compiled models would be compiled again
     def __call__(self, prompts: Sequence[str]) -> None:
         render = self.config.render
         for start in range(0, len(prompts), render.batch_size):
@@ -210,16 +231,9 @@ def _measure_milliseconds(
 ) -> dict[str, float]:
     """Measure milliseconds on the device of a step of the UNet, of the VAE and of CLIP, for one batch."""
     stopwatch, pipeline = Stopwatch(), renderer.renderer._pipeline
-    pending: list[Any] = []
-
-    def enter(*_: Any) -> None:
-        pending.append(stopwatch.time("UNet step"))
-        pending[-1].__enter__()
-
-    def leave(*_: Any) -> None:
-        pending.pop().__exit__(None, None, None)
-
-    hooks = [pipeline.unet.register_forward_pre_hook(enter), pipeline.unet.register_forward_hook(leave)]
+    unet = pipeline.unet
+    compiled = unet._compiled_call_impl
+    unet._compiled_call_impl = stopwatch.wrap("UNet step", compiled or unet._call_impl)  # outside of compiled code
     decode = pipeline.vae.decode
     pipeline.vae.decode = stopwatch.wrap("VAE", decode)
     prompts = make_prompts(config.render.batch_size)
@@ -227,9 +241,7 @@ def _measure_milliseconds(
     stopwatch.pop_ms()
     wall_s = measure_seconds(lambda: renderer.renderer.render(prompts, range(len(prompts))))
     spent = stopwatch.pop_ms()
-    for hook in hooks:
-        hook.remove()
-    pipeline.vae.decode = decode
+    unet._compiled_call_impl, pipeline.vae.decode = compiled, decode
     encode_ms = 1000 * median(measure_seconds(lambda: renderer.encoder.encode_images(images)) for _ in range(3))
     figures = {
         "batch": len(prompts),
@@ -246,7 +258,23 @@ def _measure_milliseconds(
 def _measure_parts(record: Record, part: str, config: PriorConfig, renderer: PriorRenderer) -> None:
     """Measure milliseconds, achieved TFLOP/s beside a matrix product's, and the longest kernels of a step."""
     figures = _measure_milliseconds(record, part, "milliseconds", config, renderer)
-    pipeline, render = renderer.renderer._pipeline, config.render
+    passes = _make_passes(record, config, renderer.renderer)
+    flops = {}
+    for name, run in passes.items():
+        with FlopCounterMode(display=False) as counter:
+            run()
+        flops[name] = counter.get_total_flops()
+    rates = {name: round(count / figures[name] / 1e9, 1) for name, count in flops.items()}
+    matmul = measure_matmul_tflops(getattr(torch, config.render.dtype), record.device)
+    record.add(part, "TFLOP/s", {**rates, "matmul": matmul})
+    if not record.smoke:
+        record.add(part, "profile of a UNet step", profile_kernels(passes["UNet step"]))
+        record.add(part, "profile of the VAE", profile_kernels(passes["VAE"]))
+
+
+def _make_passes(record: Record, config: PriorConfig, renderer: Renderer) -> dict[str, Callable[[], None]]:
+    """Return a step of the UNet with guidance, and a decode of the VAE, for one batch of random latents."""
+    pipeline, render = renderer._pipeline, config.render
     dtype = getattr(torch, render.dtype)
     side = render.image_size_px // 8
     rows = 2 * render.batch_size
@@ -255,22 +283,13 @@ def _measure_parts(record: Record, part: str, config: PriorConfig, renderer: Pri
 
     @torch.inference_mode()
     def run_step() -> None:
-        pipeline.unet(latents.contiguous(memory_format=torch.channels_last), 500, encoder_hidden_states=text)
+        pipeline.unet(latents, 500, encoder_hidden_states=text)
 
     @torch.inference_mode()
     def decode() -> None:
         pipeline.vae.decode(latents[: render.batch_size])
 
-    flops = {}
-    for name, run in (("UNet step", run_step), ("VAE", decode)):
-        with FlopCounterMode(display=False) as counter:
-            run()
-        flops[name] = counter.get_total_flops()
-    rates = {name: round(count / figures[name] / 1e9, 1) for name, count in flops.items()}
-    record.add(part, "TFLOP/s", {**rates, "matmul": measure_matmul_tflops(dtype, record.device)})
-    if not record.smoke:
-        record.add(part, "profile of a UNet step", profile_kernels(run_step))
-        record.add(part, "profile of the VAE", profile_kernels(decode))
+    return {"UNet step": run_step, "VAE": decode}
 
 
 def _measure_host(record: Record, renderer: PriorRenderer) -> None:
@@ -284,7 +303,9 @@ def _measure_host(record: Record, renderer: PriorRenderer) -> None:
     record.add("turbo", "host", figures)
 
 
-def _measure_run(record: Record, part: str, name: str, config: PriorConfig, num_prompts: int) -> None:
+def _measure_run(
+    record: Record, part: str, name: str, config: PriorConfig, num_prompts: int, priors_per_shard: int = 128
+) -> None:
     """Measure prompts to committed shards as in ``make generate-priors``: a worker process, receipts, flushed files."""
     prompts = make_prompts(8 if record.smoke else num_prompts)
     settings = build_image_settings(config)
@@ -294,7 +315,7 @@ def _measure_run(record: Record, part: str, name: str, config: PriorConfig, num_
         name="priors",
         fingerprint={},
         inputs=lambda: rows,
-        items_per_shard=128,
+        items_per_shard=priors_per_shard,
         seed=0,
         stages=[WarmRenderStage(config, mark)],
         sink=PriorSink(settings, compute_encoder_fingerprint(config)),

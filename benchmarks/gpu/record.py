@@ -36,9 +36,12 @@ class Record:
     figures: dict[str, Any] = field(default_factory=dict)
 
     def add(self, part: str, name: str, values: Any) -> None:
-        """Add figures and write the file."""
+        """Add figures, write the file, and print them in one line, without the longest kernels of a profile."""
         self.figures.setdefault(part, {})[name] = values
-        console.print(f"[{time.monotonic() - self.started:5.0f} s] {part}: {name}: {values}", markup=False)
+        shown = (
+            {key: value for key, value in values.items() if key != "longest"} if isinstance(values, dict) else values
+        )
+        console.print(f"[{time.monotonic() - self.started:5.0f} s] {part}: {name}: {shown}", markup=False)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_suffix(".partial")
         partial.write_text(json.dumps({"machine": describe_machine(), **self.figures}, indent=1) + "\n")
