@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,12 +111,19 @@ class GroundingNetwork(nn.Module):
         self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
-    def compile_parts(self) -> None:
-        """Compile each part by itself; parameter names stay, and the numbers of queries and words may change."""
-        for image_part in (self.backbone, self.encoder):
-            image_part.compile()
-        for query_part in (self.text, self.verification, self.decoder):
-            query_part.compile(dynamic=True)
+    def compile_parts(self, backend: str = "inductor") -> None:
+        """Compile what repeats: blocks and layers of one kind share their code, so each kind is compiled once.
+
+        Parameter names stay. The first other number of images, queries or words compiles again, for any number.
+        """
+        # A kind of block or layer has variants: eight shapes of blocks, each for training and evaluation.
+        torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+        compile_code = partial(torch.compile, backend=backend)
+        self.backbone.compute_stem = compile_code(self.backbone.compute_stem)  # type: ignore[method-assign]
+        layers = [*chain(*self.backbone.stages), *self.encoder.layers, *self.text.find_layers(), *self.decoder.layers]
+        for part in (*layers, self.verification, self.prior_verification, self.box_head):
+            if part is not None:
+                part.forward = compile_code(part.forward)
 
     def encode_images(self, images: Tensor, padding_mask: Tensor) -> ImageFeatures:
         """Encode images, independently of any query.

@@ -45,6 +45,22 @@ class TextEncoder(nn.Module):
         if pooler is not None:
             pooler.requires_grad_(False)  # its output is not used
 
+    def find_layers(self) -> list[nn.Module]:
+        """Return the encoder's layers, without the hooks of ``transformers`` within them, which break compiled graphs.
+
+        These hooks record attention weights, which nobody uses; those on the layers themselves record hidden states.
+        An encoder that keeps its layers in no list has none.
+        """
+        with torch.no_grad():  # transformers adds its hooks in the first call
+            self.model(
+                input_ids=torch.zeros(1, 1, dtype=torch.int64, device=self.projection.weight.device),
+                output_hidden_states=True,
+            )
+        layers = list(next((module for module in self.model.modules() if isinstance(module, nn.ModuleList)), []))
+        for inner in (module for layer in layers for module in layer.modules() if module is not layer):
+            inner._forward_hooks.clear()
+        return layers
+
     def forward(self, token_ids: Tensor, token_mask: Tensor, frozen: bool = False) -> Tensor:
         """Encode queries.
 
@@ -57,7 +73,17 @@ class TextEncoder(nn.Module):
             (queries, length, width)
         """
         with torch.no_grad() if frozen else nullcontext():
-            output = self.model(input_ids=token_ids, attention_mask=token_mask.long(), output_hidden_states=True)
+            output = self.model(input_ids=token_ids, attention_mask=self._expand(token_mask), output_hidden_states=True)
             words = torch.stack(output.hidden_states[-self.num_layers :]).mean(0)
         result: Tensor = self.projection(words)
         return result
+
+    def _expand(self, token_mask: Tensor) -> Tensor:
+        """Return the attention mask. BERT's is ready for use: from others, transformers reads whether all are tokens.
+
+        A GPU would have to finish its work before that answer.
+        """
+        config = self.model.config
+        if config.model_type == "bert" and config._attn_implementation == "sdpa":  # type: ignore[union-attr]
+            return token_mask[:, None, None, :]
+        return token_mask.long()

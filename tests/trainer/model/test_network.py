@@ -107,6 +107,39 @@ def test_frozen_parts_get_no_gradients_and_the_rest_does(network: GroundingNetwo
     assert all(p.grad is None for p in network.text.model.parameters())
 
 
+def test_compiled_parts_give_the_same_gradients_and_share_their_code(network: GroundingNetwork) -> None:
+    deeper = replace(network.config, num_encoder_layers=3, num_stages=4)
+    network = GroundingNetwork(replace(deeper, backbone=replace(deeper.backbone, depths=(2, 3, 1))))
+    network.use_channels_last()
+    counters, num_graphs = torch._dynamo.utils.counters, []
+
+    def compute_gradients(num_queries: int, num_words: int) -> dict[str, torch.Tensor]:
+        inputs = _make_inputs([0, 0, 1, 0])
+        ids, mask, query_image, prior, _ = inputs.queries
+        assert prior is not None
+        words = (ids[:num_queries, :num_words].clone(), mask[:num_queries, :num_words].clone())
+        queries = QueryInputs(*words, query_image[:num_queries], prior[:num_queries])
+        network.zero_grad()
+        boxes = network(inputs._replace(queries=queries)).boxes
+        compute_box_losses(boxes, torch.full((num_queries, 4), 0.4)).per_query.mean().backward()
+        num_graphs.append(counters["stats"]["unique_graphs"])
+        return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
+
+    sizes = ((4, 5), (3, 4), (2, 3))
+    expected = [compute_gradients(*size) for size in sizes]
+    torch._dynamo.reset()
+    counters.clear()
+    num_graphs.clear()
+    network.compile_parts("aot_eager")
+    for size, gradients in zip(sizes, expected, strict=True):
+        for name, gradient in compute_gradients(*size).items():
+            torch.testing.assert_close(gradient, gradients[name], atol=2e-5, rtol=1e-4, msg=name)
+    # Four kinds of blocks, stem, and a layer of the visual encoder. The layer of the text encoder, verification, the
+    # decoder's stage and the box head are compiled once more, for any number of queries and words.
+    assert num_graphs == [10, 14, 14]
+    assert not counters["graph_break"]
+
+
 def test_a_saved_network_comes_back_the_same(network: GroundingNetwork, tmp_path: Path) -> None:
     network.save_pretrained(tmp_path)
     again = GroundingNetwork.from_pretrained(tmp_path)
