@@ -54,17 +54,20 @@ def build_page(session: GroundingSession, examples: Sequence[tuple[Path, str]], 
                     session.generates_priors, label="use a prior", interactive=session.generates_priors
                 )
                 find = gr.Button("Predict", variant="primary")
+                example_list = None
+                if examples:
+                    rows = [[str(path), text] for path, text in examples]
+                    example_list = gr.Examples(rows, [image, query], label="examples", examples_per_page=4)
             with gr.Column():
                 boxed_image = gr.Image(label="prediction", height=320, buttons=["download", "fullscreen"])
                 summary = gr.Markdown()
-        with gr.Row():
-            with gr.Column():
-                prior = gr.Image(label="prior", height=240, buttons=["download"])
-                prompt = gr.Textbox(label="prompt of the prior", interactive=False)
-                attributes = gr.JSON(label="attributes of the query")
-            with gr.Column():
-                gr.Markdown("Verification score, attention of each stage (brighter is more) and its box")
-                maps = gr.Gallery(show_label=False, columns=2, height="auto", object_fit="contain")
+                with gr.Row():
+                    prior = gr.Image(label="prior", height=240, buttons=["download"])
+                    prompt = gr.Textbox(label="prompt of the prior", interactive=False)
+        gr.Markdown("Verification score, attention of each stage (brighter is more) and its box")
+        maps = gr.Gallery(show_label=False, columns=4, height="auto", object_fit="contain")
+        with gr.Accordion("attributes of the query", open=False):
+            attributes = gr.JSON(show_label=False)
         inputs, outputs = [image, query, with_prior], [boxed_image, summary, prior, prompt, attributes, maps]
 
         def answer(path: str | None, text: str, draw: bool) -> tuple[Any, ...]:
@@ -75,8 +78,7 @@ def build_page(session: GroundingSession, examples: Sequence[tuple[Path, str]], 
                 return (None,) * len(outputs)
 
         gr.on([find.click, query.submit], answer, inputs, outputs, api_name="ground")
-        if examples:
-            example_list = gr.Examples([[str(path), text] for path, text in examples], [image, query], label="examples")
+        if example_list:
             example_list.load_input_event.success(answer, inputs, outputs, api_visibility="private")
     return blocks
 
@@ -113,7 +115,7 @@ def _format_outputs(answer: Answer) -> tuple[Any, ...]:
         draw_named_boxes(
             image, [(scale_box(prediction.box_xyxy, answer.image, image), prediction.describe_confidence())]
         ),
-        f"Box (x1, y1, x2, y2) in pixels: **{box}**; {prediction.describe_confidence()}  \n{timings}",
+        f"Box (x1, y1, x2, y2) in pixels: **{box}**  \nconfidence: **{prediction.describe_confidence()}**; {timings}",
         None if prior is None else draw_named_boxes(Image.fromarray(prior.image), []),
         "" if prior is None else prior.prompt,
         answer.attributes,

@@ -52,7 +52,7 @@ def run_steps(steps: Sequence[Step], output: Path) -> dict[str, float]:
     path = output / RECORD
     former: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     minutes = sum(step.expected_s for step in steps) / 60
-    console.print(f"{len(steps)} steps, about {minutes:.0f} minutes on two idle cores; their output: {output / 'log'}")
+    console.print(f"{len(steps)} steps, about {minutes:.0f} min on two idle cores; their output: {output / 'log'}")
     stop_at_sigterm()
     done: dict[str, Any] = {}
     for number, step in enumerate(steps, 1):

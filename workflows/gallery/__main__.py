@@ -54,7 +54,7 @@ def main(config: GalleryConfig) -> None:
     if not runs:
         raise UserError(f"{config.data} has no run of the dataset {config.dataset}; ingest it first, or pass --run")
     entries = chain.from_iterable(islice(_iterate_entries(one, paths), config.max_entries) for one in runs)
-    title = f"{config.run or config.dataset}"
+    title = f"Gallery of {config.run or config.dataset}"
     tracked = track(entries, "drawing thumbnails", console=console, transient=True, total=None)
     total = write_gallery(tracked, config.output, title)
     console.print(f"{total:,} entries")

@@ -113,7 +113,7 @@ def iterate_priors(store: UPath, parsed: Sequence[UPath] = (), only_shared: bool
                 *((Line(text=more),) if more else ()),
             ),
             choices={"kind": ["prior"], "category": [category] if category else []},
-            numbers={"score": score, "count": len(queries) or None},
+            numbers={"clip": score, "count": len(queries) or None},
         )
 
 
@@ -155,7 +155,7 @@ def iterate_predictions(records: Sequence[PredictionRecord], run: UPath) -> Iter
             lines=(
                 Line(text=query.text, note=format_program(query.program), marks=(0,)),
                 *(
-                    Line(text=f"IoU {one.iou:.2f}, priors: {one.priors}", marks=(i,))
+                    Line(text=f"predicted box: IoU {one.iou:.2f}, priors: {one.priors}", marks=(i,))
                     for i, one in enumerate(answers, 1)
                 ),
             ),

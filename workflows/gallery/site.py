@@ -24,7 +24,7 @@ SITE = Path(__file__).parent / "static"
 THUMBNAIL_PX = 384
 PER_FILE, PER_INDEX = 50, 5000
 CHOICES = ("kind", "split", "category", "relation", "reason")
-RANGES = ("count", "score", "iou")
+RANGES = ("count", "score", "clip", "iou")
 
 Role = Literal["object", "truth", "predicted", "other"]
 

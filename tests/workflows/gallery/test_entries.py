@@ -79,5 +79,8 @@ def test_predictions_are_found_by_iou_and_show_each_way_of_giving_priors(data: U
     entries = list(iterate_predictions(answers, place / "samples"))
     assert len(entries) == len(sample.queries)
     assert [mark.role for mark in entries[0].marks] == ["truth", "predicted", "other"]
-    assert [line.text for line in entries[0].lines[1:]] == ["IoU 0.75, priors: own", "IoU 0.25, priors: none"]
+    assert [line.text for line in entries[0].lines[1:]] == [
+        "predicted box: IoU 0.75, priors: own",
+        "predicted box: IoU 0.25, priors: none",
+    ]
     assert entries[0].numbers["iou"] == 0.75

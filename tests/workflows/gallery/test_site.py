@@ -126,8 +126,10 @@ def test_the_page_filters_searches_pages_and_points(served: tuple[Path, str], pa
     found.get_by_text("67 of 200", exact=True).wait_for()
     page.locator("#count-min").fill("5")
     found.get_by_text("13 of 200", exact=True).wait_for()
+    page.locator("#count-min").fill("6")
+    page.get_by_text("No image matches these filters").wait_for()
     page.locator("#clear").click()
-    page.locator("#sort").select_option(label="Score, highest first")
+    page.locator("#sort").select_option(label="Detection score, highest first")
     assert page.locator("article img").first.get_attribute("alt") == "entry-00199"
     page.keyboard.press("Tab")
     page.locator("h1").click()
@@ -148,8 +150,15 @@ def test_the_page_filters_searches_pages_and_points(served: tuple[Path, str], pa
     assert page.locator("html").get_attribute("data-theme") != before
     page.locator("article .image").first.press("Enter")
     assert page.locator("dialog[open] .mark b").inner_text() == "cup"
+    page.keyboard.press("ArrowRight")
+    page.locator("dialog[open] img[alt='entry-00178']").wait_for()
+    page.keyboard.press("ArrowLeft")
+    page.locator("dialog[open] img[alt='entry-00179']").wait_for()
     page.keyboard.press("Escape")
     assert page.locator("dialog[open]").count() == 0
+    page.evaluate("location.hash = 'count-min=5&sort=-score'")
+    found.get_by_text("40 of 200", exact=True).wait_for()
+    assert page.locator("#text").input_value() == "" and page.locator("#sort").input_value() == "-score"
 
 
 @pytest.mark.browser

@@ -11,12 +11,12 @@ const gallery = (() => {
     one.append(...children);
     return one;
   };
-  let head = null, shown = [], loaded = 0, page = 0, timer = 0;
+  let head = null, shown = [], loaded = 0, page = 0, timer = 0, enlarged = 0;
   const columns = {}, items = new Map(), waiting = new Map(), controls = new Map();
   const CHOICES = ["kind", "split", "category", "relation", "reason"];
-  const RANGES = ["count", "score", "iou"];
+  const RANGES = ["count", "score", "clip", "iou"];
   const NAMES = { kind: "Kind", split: "Split", category: "Category", relation: "Relation", reason: "Rejected because",
-    count: "Count", score: "Score", iou: "IoU" };
+    count: "Objects of the category", score: "Detection score", clip: "CLIP score", iou: "IoU" };
 
   function script(path) {
     return new Promise((resolve, reject) => {
@@ -68,7 +68,7 @@ const gallery = (() => {
       const range = head.ranges[name];
       if (!range) continue;
       const pair = [0, 1].map((i) => made("input", { type: "number", step: name === "count" ? 1 : "any", oninput: typed,
-        id: `${name}-${i ? "max" : "min"}`, placeholder: range[i], ariaLabel: `${NAMES[name]}, ${i ? "at most" : "at least"}` }));
+        id: `${name}-${i ? "max" : "min"}`, placeholder: +range[i].toFixed(2), ariaLabel: `${NAMES[name]}, ${i ? "at most" : "at least"}` }));
       form.append(made("label", { textContent: NAMES[name] + " " }, made("span", { className: "range" }, ...pair)));
       controls.set(name, pair);
     }
@@ -121,11 +121,12 @@ const gallery = (() => {
   }
   function changed() { choose(); }
   function typed() { clearTimeout(timer); timer = setTimeout(choose, 120); }
-  function clear() {
+  function clearControls() {
     at("text").value = "";
+    page = 0;
     for (const control of controls.values()) for (const one of [control].flat()) one.value = "";
-    choose();
   }
+  function clear() { clearControls(); choose(); }
 
   /* The address holds the page's state, so that you can share it. */
   function toAddress() {
@@ -149,7 +150,8 @@ const gallery = (() => {
   function draw() {
     page = Math.min(page, numPages() - 1);
     const some = shown.slice(page * PER_PAGE, (page + 1) * PER_PAGE);
-    at("grid").replaceChildren(...some.map(tile));
+    at("grid").replaceChildren(...(some.length ? some.map((i, place) => tile(i, place)) : [made("p", {
+      textContent: loaded < head.total ? "loading …" : "No image matches these filters; press Clear." })]));
     at("page").value = page + 1;
     at("page").max = numPages();
     at("pages").textContent = `of ${numPages().toLocaleString()}`;
@@ -166,12 +168,12 @@ const gallery = (() => {
     }
     return items.get(number)[i % head.perFile];
   }
-  function tile(i) {
+  function tile(i, place) {
     const article = made("article", { ariaLabel: "loading" });
-    item(i).then((one) => dress(article, one, LINES)).catch((error) => { article.textContent = `${error.message} is missing`; });
+    item(i).then((one) => dress(article, one, LINES, place)).catch((error) => { article.textContent = `${error.message} is missing`; });
     return article;
   }
-  function dress(article, one, maxLines) {
+  function dress(article, one, maxLines, place) {
     const image = made("div", { className: "image" });
     image.append(made("img", { src: one.image, alt: one.key, width: one.size[0], height: one.size[1], loading: "lazy" }));
     const marks = one.marks.map(([x1, y1, x2, y2, role, label]) => {
@@ -185,15 +187,15 @@ const gallery = (() => {
       image.style.width = `min(100%, calc(64vh * ${one.size[0] / one.size[1]}))`;
     const lines = one.lines.slice(0, maxLines).map(([text, note, meant]) => line(article, marks, text, note, meant));
     if (one.lines.length > maxLines)
-      lines.push(made("li", { textContent: `and ${one.lines.length - maxLines} more`, onclick: () => enlarge(one) }));
+      lines.push(made("li", { textContent: `and ${one.lines.length - maxLines} more`, onclick: () => enlarge(one, place) }));
     article.ariaLabel = `${one.facts}: ${one.lines[0]?.[0] ?? one.key}`;
     article.replaceChildren(image, made("p", { className: "facts", textContent: one.facts }), made("ul", {}, ...lines));
     if (maxLines !== Infinity) {
       image.tabIndex = 0;
       image.role = "button";
       image.ariaLabel = `Enlarge ${one.key}`;
-      image.onclick = () => enlarge(one);
-      image.onkeydown = (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); enlarge(one); } };
+      image.onclick = () => enlarge(one, place);
+      image.onkeydown = (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); enlarge(one, place); } };
     }
   }
   function line(article, marks, text, note, meant) {
@@ -212,11 +214,16 @@ const gallery = (() => {
     one.onclick = () => point(true);
     return one;
   }
-  function enlarge(one) {
+  function enlarge(one, place) {
     const large = at("large"), article = made("article");
+    enlarged = place;
     dress(article, one, Infinity);
     large.replaceChildren(made("button", { type: "button", textContent: "Close", onclick: () => large.close() }), article);
-    large.showModal();
+    if (!large.open) large.showModal();
+  }
+  async function enlargeNext(by) {
+    const place = enlarged + by, i = shown[page * PER_PAGE + place];
+    if (place >= 0 && place < PER_PAGE && i !== undefined) enlarge(await item(i), place);
   }
 
   /* Pages, keys, dark and light. */
@@ -239,10 +246,13 @@ const gallery = (() => {
     at("keys").hidden = !at("keys").hidden;
     at("help").ariaExpanded = String(!at("keys").hidden);
   };
+  addEventListener("hashchange", () => { clearControls(); fromAddress(); choose(false); });  // a link that you pasted
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     if (event.key === "Escape" && event.target === at("text")) { at("text").value = ""; choose(); at("text").blur(); }
-    if (event.target.closest("input, select, textarea, dialog")) return;
+    if (at("large").open && event.key === "ArrowLeft") enlargeNext(-1);
+    if (at("large").open && event.key === "ArrowRight") enlargeNext(1);
+    if (at("large").open || event.target.closest("input, select, textarea")) return;
     if (event.key === "/") { event.preventDefault(); at("text").focus(); }
     if (event.key === "ArrowLeft") turn(-1);
     if (event.key === "ArrowRight") turn(1);
