@@ -28,11 +28,13 @@ from pipeline import (
     compute_recent_rate,
     format_duration,
     format_progress,
+    list_runs,
     open_plan,
     read_ledger,
     read_receipts,
+    resolve_location,
 )
-from workflows.cli.console import run
+from workflows.cli.console import UserError, run
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
@@ -58,7 +60,13 @@ class StatusConfig(LimitedConfig):
 
 
 def main(config: StatusConfig) -> None:
-    """Report once, or until the run is finished."""
+    """Report once, or until the run is finished.
+
+    Raises:
+        UserError: the folder is no run, but contains some; names them.
+    """
+    if (runs := list_runs(config.run)) and resolve_location(config.run) not in runs:
+        raise UserError(f"{config.run} is not a run; pass one of {', '.join(map(str, runs))}")
     while True:
         receipts = read_receipts(config.run, allow_partial=True)
         report = build_report(config.run, receipts)

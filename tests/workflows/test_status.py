@@ -5,6 +5,7 @@ from upath import UPath
 
 from pipeline import ExecutorConfig, Item, Job, Limits, MapStage, PlanRow, Rejected, Sink, SinkOutput, run_job
 from workflows import status
+from workflows.cli.console import UserError
 
 
 class HalveStage(MapStage[Item, Item]):
@@ -64,6 +65,11 @@ def test_failures_are_listed_with_stage_reason_and_detail(run: UPath, capsys: py
     status.main(status.StatusConfig(run=run, rejected=True, limit=2))
     told = capsys.readouterr().out
     assert "n1" in told and "n3" in told and "n5 " not in told and "3 more; raise --limit" in told
+
+
+def test_a_folder_of_runs_is_refused_and_its_runs_are_named(run: UPath) -> None:
+    with pytest.raises(UserError, match=r"is not a run; pass one of .*/run$"):
+        status.main(status.StatusConfig(run=run.parent))
 
 
 def test_limits_are_checked(run: UPath) -> None:
