@@ -77,6 +77,7 @@ def watch_gpu() -> Iterator[dict[str, float]]:
     figures: dict[str, float] = {}
     if not torch.cuda.is_available():
         yield figures
+        figures.pop("since", None)
         return
     import pynvml
 
