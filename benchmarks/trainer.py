@@ -21,10 +21,10 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -81,10 +81,11 @@ class QueryBatch:
     prior: Tensor
     targets: Tensor
 
-    def trim_tokens(self) -> tuple[Tensor, Tensor]:
-        """Trim tokens to the longest query."""
+    @cached_property
+    def trimmed_tokens(self) -> tuple[Tensor, Tensor]:
+        """Tokens trimmed to the longest query, once: a GPU would have to finish its work before its length is read."""
         longest = int(self.token_mask.sum(1).max())
-        return self.token_ids[:, :longest], self.token_mask[:, :longest]
+        return self.token_ids[:, :longest].contiguous(), self.token_mask[:, :longest].contiguous()
 
     def select_images(self, image_range: range, max_queries: int | None = None) -> QueryBatch:
         """Select some images with their queries, or with the first ones of each."""
@@ -190,7 +191,7 @@ def describe_precision(options: argparse.Namespace) -> str:
 
 
 def predict_ours(network: GroundingNetwork, queries: QueryBatch) -> Tensor:
-    token_ids, token_mask = queries.trim_tokens()
+    token_ids, token_mask = queries.trimmed_tokens
     query_inputs = QueryInputs(token_ids, token_mask, queries.query_image, queries.prior)
     return network(NetworkInputs(queries.images, queries.padding, query_inputs)).boxes
 
@@ -280,6 +281,10 @@ def compute_accuracy(boxes: Tensor, targets: Tensor) -> float:
     return float((iou(cxcywh_to_xyxy(boxes.double()), cxcywh_to_xyxy(targets.double())) > 0.5).double().mean())
 
 
+KINDS = ("plain", "ours, k = 4", "ours, k = 1")
+"""Kinds of training steps."""
+
+
 class TrainingSteps:
     """Training steps of both networks with equally many queries: ours with four queries an image, and with one.
 
@@ -294,7 +299,7 @@ class TrainingSteps:
         enough = [i for i, count in enumerate(counts) if count >= 4][: num_queries // 4]
         singles = batch.select_images(range(num_queries), 1)
         fours = stack_batches([batch.select_images(range(i, i + 1), 4) for i in enough])
-        self.queries = {"plain": singles, "ours, k = 4": fours, "ours, k = 1": singles}
+        self.queries = dict(zip(KINDS, (singles, fours, singles), strict=True))
         self._plain_optimizer = torch.optim.AdamW([p for p in self.plain.parameters() if p.requires_grad], lr=1e-6)
         self._optimizer = build_optimizer(network, OptimizationConfig(learning_rate=1e-6))
 
@@ -323,10 +328,18 @@ class TrainingSteps:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
-    def measure_rates(self, half: Callable[[], AbstractContextManager[Any]], rounds: int) -> dict[str, Any]:
-        """Measure steps of each kind, in turn."""
-        ways = {kind: partial(self.run, kind, half) for kind in self.queries}
-        num_queries = {kind: len(queries.targets) for kind, queries in self.queries.items()}
+    def measure_rates(
+        self, half: Callable[[], AbstractContextManager[Any]], rounds: int, kinds: Sequence[str] = KINDS
+    ) -> dict[str, Any]:
+        """Measure steps of each kind, in turn; on a GPU four at a time, so that they overlap as in training."""
+        num_steps = 4 if self.device.type == "cuda" else 1
+
+        def run_steps(kind: str) -> None:
+            for _ in range(num_steps):
+                self.run(kind, half)
+
+        ways = {kind: partial(run_steps, kind) for kind in kinds}
+        num_queries = {kind: num_steps * len(self.queries[kind].targets) for kind in kinds}
         return compute_rates(measure_in_turn(ways, rounds, self.device), num_queries, "plain")
 
 

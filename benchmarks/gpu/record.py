@@ -8,6 +8,7 @@ import os
 import platform
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,6 +149,20 @@ def measure_matmul_tflops(dtype: torch.dtype, device: torch.device) -> float:
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     seconds = sorted(measure_seconds(lambda: a @ b) for _ in range(13))[6]
     return round(2 * side**3 / seconds / 1e12, 1)
+
+
+def find_host_waits(work: Callable[[], object]) -> list[str]:
+    """Find the lines of code, one string for each wait, where the host waits for the GPU."""
+    work()
+    synchronize()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            work()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    return [f"{Path(one.filename).name}:{one.lineno}" for one in caught if "synchronizing" in str(one.message)]
 
 
 def profile_kernels(work: Callable[[], object], num_rows: int = 14) -> dict[str, Any]:

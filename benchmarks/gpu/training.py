@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import median
@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from upath import UPath
 
-from benchmarks.gpu.record import Record, Stopwatch, measure_seconds, profile_kernels, watch_gpu
-from benchmarks.trainer import TrainingSteps, measure_evaluation, new_network
+from benchmarks.gpu.record import Record, Stopwatch, find_host_waits, measure_seconds, profile_kernels, watch_gpu
+from benchmarks.trainer import KINDS, TrainingSteps, measure_evaluation, new_network
 from benchmarks.trainer_data import PRIOR_DIM, write_shards
 from trainer.config import TrainConfig, make_miniature_recipe, make_published_recipe
 from trainer.model.network import GroundingNetwork
@@ -25,7 +25,6 @@ from workflows.presets import random_weights
 Precision = Callable[[], contextlib.AbstractContextManager[Any]]
 """Function that returns the context of a forward pass."""
 
-OURS = ("ours, k = 4", "ours, k = 1")
 PRECISIONS = ("float32", "float32, TF32 products", "bf16")
 
 
@@ -68,23 +67,25 @@ class Steps(TrainingSteps):
             handle.remove()
         return {name: round(median(values), 2) for name, values in stopwatch.pop_ms().items()}
 
-    def measure_memory(self, half: Precision) -> dict[str, float]:
+    def measure_memory(self, half: Precision, kinds: Sequence[str]) -> dict[str, float]:
         """Measure the peak memory of a step over that before it, in MB per query; empty without a GPU."""
         figures = {}
-        for kind, queries in self.queries.items() if self.device.type == "cuda" else ():
+        for kind in kinds if self.device.type == "cuda" else ():
             self.run(kind, half)
             torch.cuda.synchronize()
             before = torch.cuda.memory_allocated()
             torch.cuda.reset_peak_memory_stats()
             self.run(kind, half)
-            figures[kind] = round((torch.cuda.max_memory_allocated() - before) / len(queries.targets) / 1e6, 1)
+            figures[kind] = round(
+                (torch.cuda.max_memory_allocated() - before) / len(self.queries[kind].targets) / 1e6, 1
+            )
         return figures
 
-    def add_figures(self, record: Record, name: str, half: Precision) -> None:
+    def add_figures(self, record: Record, name: str, half: Precision, kinds: Sequence[str] = KINDS) -> None:
         """Measure everything in one precision."""
-        record.add("training", name, self.measure_rates(half, record.rounds))
-        record.add("training", f"{name}: peak MB per query", self.measure_memory(half))
-        for kind in OURS:
+        record.add("training", name, self.measure_rates(half, record.rounds, kinds))
+        record.add("training", f"{name}: peak MB per query", self.measure_memory(half, kinds))
+        for kind in kinds[1:]:
             record.add("training", f"{name}: ms of a step, {kind}", self.measure_parts(kind, half))
 
 
@@ -97,19 +98,17 @@ def measure_training_speed(record: Record) -> None:
 
 
 def measure_compiled_training_speed(record: Record) -> None:
-    """Measure steps of ours, compiled, beside the plain network, in bf16."""
+    """Measure steps of ours, compiled, beside the plain network, in bf16; one kind after the other."""
     steps = Steps(record)
     with use_precision("bf16", record.device) as half:
         steps.network.compile_parts()
-        for kind in OURS:
-            seconds = measure_seconds(partial(steps.run, kind, half))
-            record.add("training", f"first compiled step_s, {kind}", round(seconds, 1))
-        if not record.rounds:
-            return
-        steps.add_figures(record, "bf16 compiled", half)
-        if not record.smoke:
-            profiled = profile_kernels(partial(steps.run, "ours, k = 4", half), 20)
-            record.add("training", "profile, bf16 compiled, k = 4", profiled)
+        for kind in KINDS[1:]:
+            step = partial(steps.run, kind, half)
+            record.add("training", f"first compiled step_s, {kind}", round(measure_seconds(step), 1))
+            if record.rounds:
+                steps.add_figures(record, f"bf16 compiled, {kind}", half, (KINDS[0], kind))
+            if record.rounds and not record.smoke:
+                record.add("training", f"profile, bf16 compiled, {kind}", profile_kernels(step, 30))
 
 
 def profile_training(record: Record) -> None:
@@ -118,8 +117,10 @@ def profile_training(record: Record) -> None:
         return
     steps = Steps(record)
     with use_precision("bf16", record.device) as half:
-        for kind in steps.queries:
-            record.add("training", f"profile, bf16, {kind}", profile_kernels(partial(steps.run, kind, half)))
+        for kind in KINDS:
+            step = partial(steps.run, kind, half)
+            record.add("training", f"waits of the host in a step, {kind}", find_host_waits(step))
+            record.add("training", f"profile, bf16, {kind}", profile_kernels(step, 30))
 
 
 def measure_evaluation_speed(record: Record) -> None:

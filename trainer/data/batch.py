@@ -65,6 +65,10 @@ class Batch:
         """Return the batch with its tensors on ``device``."""
         return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device, non_blocking=True))
 
+    def pin_memory(self) -> Batch:
+        """Return the batch in pinned memory, from which a GPU copies beside its work; ``DataLoader`` calls this."""
+        return replace(self, inputs=self.inputs.convert(Tensor.pin_memory), targets=self.targets.pin_memory())
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchBuilder:

@@ -113,7 +113,10 @@ class Processor:
         Returns:
             (images, 3, size, size) float32, zero on padding.
         """
-        mean, std = (images.new_tensor(v, dtype=torch.float32) for v in (self.config.image_mean, self.config.image_std))
+        mean, std = (
+            torch.stack([images.new_full((), value, dtype=torch.float32) for value in values])  # not from main memory
+            for values in (self.config.image_mean, self.config.image_std)
+        )
         pixels = (images.float() / 255 - mean[:, None, None]) / std[:, None, None]
         return pixels.masked_fill_(padding[:, None], 0.0)
 

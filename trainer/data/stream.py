@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline import PipelineError
@@ -144,6 +145,7 @@ def _iterate_in_background(make: Callable[[int], T], steps: Sequence[int], num_w
         batch_size=None,
         sampler=cast(Any, steps),
         num_workers=num_workers,
+        pin_memory=torch.cuda.is_available(),
         **options,
     )
     for item in loader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -26,11 +27,13 @@ class QueryInputs(NamedTuple):
     prior_mask: Tensor | None = None
     """Mask (queries,) bool, False = the query has no prior; None if every query has one."""
 
+    def convert(self, function: Callable[[Tensor], Tensor]) -> QueryInputs:
+        """Return the inputs with ``function`` applied to each tensor."""
+        return QueryInputs(*(None if tensor is None else function(tensor) for tensor in self))  # type: ignore[arg-type]
+
     def to(self, device: torch.device) -> QueryInputs:
         """Return the inputs on ``device``."""
-        required = (tensor.to(device, non_blocking=True) for tensor in self[:3])
-        priors = (None if tensor is None else tensor.to(device, non_blocking=True) for tensor in self[3:])
-        return QueryInputs(*required, *priors)
+        return self.convert(lambda tensor: tensor.to(device, non_blocking=True))
 
 
 class NetworkInputs(NamedTuple):
@@ -45,7 +48,10 @@ class NetworkInputs(NamedTuple):
     queries: QueryInputs
     """Queries about the images."""
 
+    def convert(self, function: Callable[[Tensor], Tensor]) -> NetworkInputs:
+        """Return the inputs with ``function`` applied to each tensor."""
+        return NetworkInputs(function(self.images), function(self.padding), self.queries.convert(function))
+
     def to(self, device: torch.device) -> NetworkInputs:
         """Return the inputs on ``device``."""
-        images, padding = (tensor.to(device, non_blocking=True) for tensor in self[:2])
-        return NetworkInputs(images, padding, self.queries.to(device))
+        return self.convert(lambda tensor: tensor.to(device, non_blocking=True))

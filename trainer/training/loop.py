@@ -30,6 +30,7 @@ from trainer.model.pretrained import LoadReport
 from trainer.model.state_dict import format_names, load_strictly, read_safetensors
 from trainer.training.checkpoint import Checkpoint, TrainingState, read_state
 from trainer.training.error_messages import translate_errors
+from trainer.training.figures import StepFigures
 from trainer.training.losses import compute_box_losses, compute_prior_loss, compute_verification_loss
 from trainer.training.optimizer import build_optimizer, compute_lr_factor, set_learning_rates
 from trainer.training.progress_bar import ProgressBar
@@ -63,6 +64,9 @@ class Trainer:
         self.validation = build_validation_stream(config, self.network, self.processor, self.accelerator)
         self.optimizer = build_optimizer(self.network, config.optimization, config.batch_images * config.max_queries)
         self.progress = TrainingState()
+        self._pending: tuple[StepFigures, float, float] | None = None
+        """Figures of the last step, its wait for data and its duration in seconds, until they are reported."""
+
         state = self._resume()
         self.model, self.optimizer = self.accelerator.prepare(self.network, self.optimizer)
         self.average: AveragedModel | None = None
@@ -108,8 +112,8 @@ class Trainer:
         self.accelerator.end_training()
         return self._write_metrics()
 
-    def _describe_progress(self) -> str:
-        place = f"at epoch {self.progress.epoch}, step {self.progress.step}"
+    def _describe_progress(self, step: int | None = None) -> str:
+        place = f"at epoch {self.progress.epoch}, step {self.progress.step if step is None else step}"
         return f"{place}, and {self.config.output / 'last'} is intact"
 
     def _suggest_memory_savings(self) -> str:
@@ -129,11 +133,15 @@ class Trainer:
         for parts in self.stream.iterate_epoch(progress.epoch, progress.step):
             wait_s = time.monotonic() - waited_since
             figures = self._run_step(parts)
+            self._report_pending()  # figures of the step before, while the device computes this one
             progress.step += 1
             steps_left -= 1
-            self._report(figures, wait_s, time.monotonic() - waited_since)
+            self._pending = (figures, wait_s, time.monotonic() - waited_since)
             ended, paused = progress.step == num_steps, steps_left == 0
-            if not ended and (paused or progress.step % self.config.save_every_steps == 0):
+            saves = not ended and (paused or progress.step % self.config.save_every_steps == 0)
+            if ended or saves:
+                self._report_pending()
+            if saves:
                 self._save(UNCALIBRATED, is_best=False)
             if ended or paused:
                 break
@@ -142,18 +150,14 @@ class Trainer:
             self._end_epoch()
         return steps_left
 
-    def _run_step(self, parts: Sequence[Batch]) -> dict[str, float]:
-        """Update the weights once, by the mean loss over the queries of all parts and processes.
-
-        Raises:
-            TrainerError: the loss is not a number.
-        """
+    def _run_step(self, parts: Sequence[Batch]) -> StepFigures:
+        """Update the weights once, by the mean loss over the queries of all parts and processes."""
         number, accelerator = self._global_step, self.accelerator
         factor = compute_lr_factor(self.config.optimization, number, self.stream.num_steps, self.total_steps)
         set_learning_rates(self.optimizer, factor)
         torch.manual_seed((self.config.seed * 1_000_003 + number) * 1_009 + accelerator.process_index)
-        counted = torch.tensor(float(sum(len(part.targets) for part in parts if part.counts)))
-        num_queries: Tensor = accelerator.reduce(counted.to(accelerator.device), "sum")
+        counted = float(sum(len(part.targets) for part in parts if part.counts))
+        num_queries: Tensor = accelerator.reduce(torch.full((), counted, device=accelerator.device), "sum")
         summed: dict[str, Tensor] = {}
         for part in parts:
             with nullcontext() if part is parts[-1] else accelerator.no_sync(self.model):
@@ -168,13 +172,9 @@ class Trainer:
         if self.average:
             self.average.update_parameters(self.network)
         sums: Tensor = accelerator.reduce(torch.stack(list(summed.values())), "sum")
-        figures = dict(zip(summed, (sums / num_queries).tolist(), strict=True))
-        if not math.isfinite(value := figures["loss"]):
-            raise TrainerError(
-                f"the loss is {value} {self._describe_progress()}; lower the learning rate, or train without bf16"
-            )
-        rate = float(self.optimizer.param_groups[0]["lr"])
-        return {**figures, "grad_norm": float(norm), "learning_rate": rate, "num_queries": num_queries.item()}
+        means = dict(zip(summed, sums / num_queries, strict=True))
+        figures = {**means, "grad_norm": norm, "num_queries": num_queries}
+        return StepFigures.copy_from(figures, learning_rate=float(self.optimizer.param_groups[0]["lr"]))
 
     def _compute_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Compute losses (queries,): the total as ``loss``, and its unweighted parts, the last stage's for boxes."""
@@ -205,6 +205,23 @@ class Trainer:
     @property
     def _global_step(self) -> int:
         return self.progress.epoch * self.stream.num_steps + self.progress.step
+
+    def _report_pending(self) -> None:
+        """Report the last step, if that has not been done; ``progress`` is behind it.
+
+        Raises:
+            TrainerError: the loss is not a number.
+        """
+        if self._pending is None:
+            return
+        (pending, wait_s, step_s), self._pending = self._pending, None
+        figures = pending.read()
+        if not math.isfinite(value := figures["loss"]):
+            raise TrainerError(
+                f"the loss is {value} {self._describe_progress(self.progress.step - 1)}; lower the learning rate, or "
+                "train without bf16"
+            )
+        self._report(figures, wait_s, step_s)
 
     def _report(self, figures: dict[str, float], wait_s: float, step_s: float) -> None:
         self.progress_bar.show_step(self.progress, figures)

@@ -96,6 +96,35 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     assert train(parts)["finished"]  # nothing is left to do
 
 
+def test_figures_that_are_read_later_are_those_of_their_step(
+    run: Path, tiny_config: MakeConfig, tmp_path: Path
+) -> None:
+    reported: dict[int, list[tuple[int, float, float]]] = {1: [], 2: []}
+
+    class WatchedTrainer(Trainer):
+        def _report(self, figures: dict[str, float], wait_s: float, step_s: float) -> None:
+            kept = (self._global_step, figures["loss"], figures["learning_rate"])
+            reported[self.config.save_every_steps].append(kept)
+            super()._report(figures, wait_s, step_s)
+
+    optimization = OptimizationConfig(max_grad_norm=1.0, freeze_epochs=0, warmup_steps=5)
+    for save_every_steps in reported:  # before a save, no figures are left
+        WatchedTrainer(
+            tiny_config(
+                train=(run,),
+                output=tmp_path / str(save_every_steps),
+                batch_images=2,
+                steps=5,
+                validate_split=None,
+                save_every_steps=save_every_steps,
+                optimization=optimization,
+            )
+        ).run()
+    assert reported[1] == reported[2]
+    assert [number for number, *_ in reported[2]] == [1, 2, 3, 4, 5]  # three steps an epoch
+    assert len({rate for *_, rate in reported[2]}) == 5
+
+
 def test_a_length_in_steps_cuts_the_last_epoch_also_of_a_resumed_run(
     run: Path, tiny_config: MakeConfig, tmp_path: Path
 ) -> None:
