@@ -30,6 +30,15 @@ def test_priors_are_dropped_as_often_as_asked(stream: TrainStream) -> None:
     assert 0.3 < given(0.5) < 0.7
 
 
+def test_a_batch_is_pinned_with_all_its_tensors(stream: TrainStream, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = _batches(stream, 0)[0]
+    pinned: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
+    batch.pin_memory()
+    expected = [*batch.inputs[:2], *batch.inputs.queries, batch.targets]
+    assert [id(tensor) for tensor in pinned] == [id(tensor) for tensor in expected]
+
+
 @pytest.mark.parametrize("complete", [True, False])
 def test_the_categories_of_an_image_are_unknown_unless_all_its_objects_are_annotated(complete: bool) -> None:
     sample = make_sample(has_all_instances=complete)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainer.config import TrainConfig
 from trainer.data.config import AugmentationConfig
@@ -94,6 +97,24 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     expected, found = _weights(whole.output), _weights(parts.output)
     assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
     assert train(parts)["finished"]  # nothing is left to do
+
+
+def test_a_step_reads_no_tensor_on_the_host(run: Path, tiny_config: MakeConfig) -> None:
+    class CountReads(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if function.overloadpacket in (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero):
+                reads.append("".join(traceback.format_stack(limit=6)))
+            return function(*args, **kwargs or {})
+
+    reads: list[str] = []
+    config = tiny_config(train=(run,), validate_split=None, verification_loss_weight=1.0)
+    network = replace(config.network, use_prior_verification=True)
+    trainer = Trainer(replace(config, network=network, prior_loss_weight=1.0))
+    parts = next(trainer.stream.iterate_epoch(0))
+    trainer._run_step(parts)  # the optimizer makes its state
+    with CountReads():
+        trainer._run_step(parts)
+    assert not reads, reads[0]
 
 
 def test_figures_that_are_read_later_are_those_of_their_step(
