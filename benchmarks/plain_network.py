@@ -219,6 +219,8 @@ class PlainNetwork(nn.Module):
     ) -> Tensor:
         """Return (stages, queries, 4) from (queries, 3, size, size), (queries, 40) tokens and (queries, prior_dim)."""
         features = self.input_projection(self.backbone(images))
+        if not self.config.mask_padding:
+            padding_mask = torch.zeros_like(padding_mask)
         padding = compute_grid_padding(padding_mask, *features.shape[-2:])
         positions = compute_grid_positions(padding, self.config.width)
         padding, tokens = padding.flatten(1), features.flatten(2).transpose(1, 2)

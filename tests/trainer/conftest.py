@@ -137,6 +137,7 @@ def tiny_network() -> NetworkConfig:
         num_stages=2,
         num_text_layers=2,
         add_position_to_features=True,
+        mask_padding=True,
         prior_dim=PRIOR_DIM,
         dropout=0.1,
     )

@@ -10,9 +10,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from trainer.data.config import ProcessorConfig
+from trainer.data.processor import Processor
+from trainer.data.transforms import transform_for_evaluation
 from trainer.errors import TrainerError
 from trainer.model.inputs import NetworkInputs, QueryInputs
 from trainer.model.network import GroundingNetwork
@@ -50,7 +55,8 @@ def state(shapes: dict[str, list[int]]) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def network(state: dict[str, torch.Tensor]) -> Any:
-    config = infer_published_config(state)
+    """The published network, but with padding masked, as the reference numbers were computed."""
+    config = replace(infer_published_config(state), mask_padding=True)
     text = {**config.text, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     network = GroundingNetwork(replace(config, dropout=0.0, text=text))
     load_published(network, state, "the recipe")
@@ -107,6 +113,31 @@ def _gradient_norms(network: GroundingNetwork) -> dict[str, float]:
             module = get_published_name(name).split(".")[0]
             squares[module] = squares.get(module, 0.0) + float(parameter.grad.double().square().sum())
     return {module: square**0.5 for module, square in squares.items()}
+
+
+def test_an_imported_network_sees_padding_as_the_published_loader_gives_it(
+    network: GroundingNetwork, state: dict[str, torch.Tensor]
+) -> None:
+    """From an image of 4:3 to boxes: the published loader marks no padding, and the reference then gets an empty mask."""
+    assert not infer_published_config(state).mask_padding
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels).resize((400, 300))
+    whole = torch.tensor([[0.0, 0.0, 400.0, 300.0]])
+    sample = transform_for_evaluation(image, whole, ["left cup"], network.config.image_size_px)
+    assert sample.padding.float().mean() == 0.25
+    _, _, token_ids, token_mask, prior = _recipe().inputs()
+    queries = QueryInputs(token_ids[:1], token_mask[:1], torch.tensor([0]), prior[:1])
+    images = Processor(ProcessorConfig(), None).normalize(sample.canvas[None], sample.padding[None])
+    padding, none = sample.padding[None], torch.zeros_like(sample.padding[None])
+    with torch.no_grad():
+        expected, masked = (network(NetworkInputs(images, mask, queries)).boxes[-1] for mask in (none, padding))
+        config, network.config = network.config, replace(network.config, mask_padding=False)
+        try:
+            found = network(NetworkInputs(images, padding, queries)).boxes[-1]
+        finally:
+            network.config = config
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    assert (masked - expected).abs().max() > 1e-3
 
 
 def test_the_text_may_be_trimmed_to_its_longest(network: GroundingNetwork) -> None:

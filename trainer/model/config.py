@@ -75,6 +75,10 @@ class NetworkConfig:
     queries and keys, since DETR's pretrained encoder passes them on. An encoder from random weights learns many times
     faster with this flag."""
 
+    mask_padding: bool = False
+    """Flag to hide the padding around images from attention and positions, as DETR does. The loaders of the published
+    networks mark no padding: borders of the mean color take part everywhere, and positions run over the whole canvas."""
+
     num_text_layers: int = 4
     """Number of last layers of the text encoder; their outputs are averaged."""
 
@@ -141,6 +145,11 @@ class NetworkConfig:
                 f"{origin} is not the configuration of a grounding network: model_type {kind!r} (must be 'resvg'), "
                 f"unknown fields {sorted(unknown)}; give a folder that training has saved"
             )
+        if "mask_padding" not in values:
+            raise TrainerError(
+                f"{origin} does not say whether padding is masked (mask_padding); an earlier version wrote it. Add "
+                '"mask_padding": true if this project trained the network, or import a published checkpoint again'
+            )
         try:
             backbone = dict(values.pop("backbone"))
             for name in ("widths", "depths"):
@@ -168,6 +177,7 @@ def make_miniature_config() -> NetworkConfig:
         num_encoder_layers=2,
         num_stages=3,
         add_position_to_features=True,
+        mask_padding=True,
         num_text_layers=2,
         prior_dim=128,
         dropout=0.0,

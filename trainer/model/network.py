@@ -130,7 +130,8 @@ class GroundingNetwork(nn.Module):
 
         Args:
             images: (images, 3, size, size) float, normalized, zero on padding.
-            padding_mask: (images, size, size) bool, True = padding; the rest is one rectangle.
+            padding_mask: (images, size, size) bool, True = padding; the rest is one rectangle. Without
+                ``mask_padding``, the network takes the padding for a part of the image.
 
         Raises:
             ValueError: the images are not of the configured size.
@@ -138,6 +139,8 @@ class GroundingNetwork(nn.Module):
         size = self.config.image_size_px
         if images.shape[-2:] != (size, size):
             raise ValueError(f"images must be {size} x {size} (image_size_px), got {tuple(images.shape[-2:])}")
+        if not self.config.mask_padding:
+            padding_mask = torch.zeros_like(padding_mask)
         with torch.no_grad() if self.frozen else nullcontext():
             features = self.backbone(images, self.gradient_checkpointing)
             features = self.input_projection(features)  # (images, width, grid, grid)

@@ -160,6 +160,29 @@ def test_a_damaged_or_foreign_folder_is_refused(network: GroundingNetwork, tmp_p
         GroundingNetwork.from_pretrained(tmp_path)
 
 
+def test_padding_counts_as_image_if_it_is_not_masked(network: GroundingNetwork) -> None:
+    inputs = _make_inputs([0, 0, 1, 1])
+    everything_is_image = inputs._replace(padding=torch.zeros_like(inputs.padding))
+    network.eval()
+    with torch.no_grad():
+        expected, masked = network(everything_is_image).boxes, network(inputs).boxes
+        network.config = replace(network.config, mask_padding=False)
+        found = network(inputs)
+    torch.testing.assert_close(found.boxes, expected, atol=0, rtol=0)
+    assert not found.padding.any() and (masked - expected).abs().max() > 1e-4
+
+
+def test_a_folder_that_does_not_say_whether_padding_is_masked_is_refused(
+    network: GroundingNetwork, tmp_path: Path
+) -> None:
+    network.save_pretrained(tmp_path)
+    config = network.config.to_json()
+    del config["mask_padding"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(TrainerError, match=r'config\.json does not say whether padding is masked .* "mask_padding": true'):
+        GroundingNetwork.from_pretrained(tmp_path)
+
+
 def test_a_checkpoint_of_another_size_names_both_shapes(network: GroundingNetwork, tmp_path: Path) -> None:
     network.save_pretrained(tmp_path)
     config = {**network.config.to_json(), "prior_dim": 7}
