@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import IO
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from pipeline import Location, resolve_location
 
@@ -22,6 +22,17 @@ JPEG_QUALITY = 95
 _ORIENTATION = 0x0112
 _TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
 """Values of EXIF's orientation that swap width and height."""
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""Operation by EXIF's orientation. ``ImageOps.exif_transpose`` also rewrites EXIF, and fails at values out of range."""
 
 
 class ImageError(Exception):
@@ -152,16 +163,16 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
     """
     content = path.read_bytes()
     with _decode(content, path) as image:
-        orientation, size = _read_orientation(image), image.size
+        size = image.size
         is_plain = image.mode in ("RGB", "L") and "transparency" not in image.info
         is_jpeg = image.format in ("JPEG", "MPO")  # MPO: many phones append further images to a JPEG
-        kept = (is_jpeg or image.format == "PNG") and is_plain and orientation == 1
+        kept = (is_jpeg or image.format == "PNG") and is_plain and _read_orientation(image) == 1
         if kept:
             image.draft("L", (1, 1))  # still reads a JPEG to its end, in gray and at an eighth of its size
         image.load()
         if kept:
             return content, size
-        upright = _convert_to_rgb(image if orientation == 1 else ImageOps.exif_transpose(image))
+        upright = convert_to_upright_rgb(image)
         if not is_jpeg:
             return encode_png(upright), upright.size
         buffer = io.BytesIO()
@@ -169,7 +180,7 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
         return buffer.getvalue(), upright.size
 
 
-def decode_rgb_image(content: bytes, path: Location) -> Image.Image:
+def decode_rgb_image(content: bytes, path: Location = "the image") -> Image.Image:
     """Decode an image to upright RGB; transparent parts become white.
 
     Args:
@@ -180,8 +191,7 @@ def decode_rgb_image(content: bytes, path: Location) -> Image.Image:
         ImageError: it is no image, has too many pixels, or is truncated.
     """
     with _decode(content, path) as image:
-        image.load()
-        return _convert_to_rgb(image if _read_orientation(image) == 1 else ImageOps.exif_transpose(image))
+        return convert_to_upright_rgb(image)
 
 
 def read_rgba_image(path: Location) -> Image.Image:
@@ -207,8 +217,14 @@ def _read_orientation(image: Image.Image) -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def _convert_to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB; transparent parts become white."""
+def convert_to_upright_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image of any mode and EXIF orientation to upright RGB, in a copy.
+
+    16-bit grayscale is scaled to 8 bits, and transparent parts become white.
+    """
+    image.load()
+    operation = _UPRIGHT.get(_read_orientation(image))
+    image = image if operation is None else image.transpose(operation)
     if image.mode.startswith("I") or image.mode == "F":
         brightest = image.convert("F").getextrema()[1]
         scale = 255 / 65535 if isinstance(brightest, float) and brightest > 255 else 1.0

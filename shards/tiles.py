@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from textwrap import wrap
 
@@ -17,12 +16,6 @@ TILE_PX = 200
 LINE_PX, GAP_PX = 15, 6
 CHARACTERS_PER_PX = 0.165
 TRUTH, PREDICTED, DISTRACTOR = (0, 150, 60), (255, 0, 90), (240, 160, 0)
-
-
-def decode_image(content: bytes) -> Image.Image:
-    """Return an encoded image as RGB."""
-    with Image.open(io.BytesIO(content)) as image:
-        return image.convert("RGB")
 
 
 def draw_boxes(

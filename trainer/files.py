@@ -52,7 +52,8 @@ def list_images(path: Path) -> list[Path]:
         raise TrainerError(f"{path} does not exist; pass an image, or a folder of images")
     if not path.is_dir():
         return [path]
-    result = sorted(one for one in path.iterdir() if one.suffix.lower() in IMAGE_SUFFIXES)
+    names = (one for one in path.iterdir() if not one.name.startswith("."))  # such as ._a.png of macOS
+    result = sorted(one for one in names if one.suffix.lower() in IMAGE_SUFFIXES)
     if not result:
         raise TrainerError(
             f"{path} contains no image; file names must end in one of {', '.join(sorted(IMAGE_SUFFIXES))}"

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from shards.images import ImageError, decode_rgb_image
+from shards.images import ImageError, convert_to_upright_rgb, decode_rgb_image
 from shards.tiles import PREDICTED, draw_boxes
 from trainer.confidence import UNCALIBRATED, Calibration
 from trainer.data.processor import Placement, Processor, center_on_canvas
@@ -303,7 +303,7 @@ def load_image(image: ImageInput) -> Image.Image:
         TrainerError: the file is missing, too large or not an image, or an array has another shape or type.
     """
     if isinstance(image, Image.Image):
-        return image.convert("RGB")
+        return convert_to_upright_rgb(image)
     if isinstance(image, str | Path):
         return open_image(Path(image))
     if not isinstance(image, np.ndarray):

@@ -24,12 +24,12 @@ from rich.table import Table
 from upath import UPath
 
 from pipeline import NotNegativeInt, write_atomic
-from shards.images import ImageError, encode_png, read_image, resolve_image_path
+from shards.images import ImageError, decode_rgb_image, encode_png, read_image, resolve_image_path
 from shards.schema import find_distractors
 from shards.sources.published_sizes import get_published_queries
 from shards.sources.sample import Problem, SourceSample
 from shards.sources.validation import ValidationResult, drop_invalid_boxes
-from shards.tiles import DISTRACTOR, TRUTH, decode_image, make_sheet, make_tile
+from shards.tiles import DISTRACTOR, TRUTH, make_sheet, make_tile
 from workflows.cli.annotation_options import AnnotationsConfig, read, validate_annotations
 from workflows.cli.console import UserError, console, print_path, run
 from workflows.cli.paths import write_lines
@@ -204,7 +204,7 @@ def draw_samples(config: InspectConfig, validation: ValidationResult, path: UPat
         distractors = find_distractors(sample, query) or []
         boxes = [(sample.instances[i].box_xyxy, DISTRACTOR) for i in distractors]
         targets = [(box, TRUTH) for box in query.boxes_xyxy or (query.box_xyxy,)]
-        tiles.append(make_tile(decode_image(content), query.text, [*boxes, *targets]))
+        tiles.append(make_tile(decode_rgb_image(content), query.text, [*boxes, *targets]))
     if not tiles:
         console.print("no image is available, so samples.png was not written")
         return

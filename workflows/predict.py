@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ from generation.priors.store import PriorStore
 from pipeline import list_runs
 from shards.sources.errors import format_value
 from shards.sources.json_lines import read_json_lines
+from trainer.errors import TrainerError
 from trainer.files import check_checkpoint, find_checkpoint, list_images
 from workflows.cli.console import UserError, print_path, run
 from workflows.cli.paths import DATA, get_prior_store_path
@@ -126,7 +127,11 @@ class PriorSource:
 
 
 def main(config: PredictConfig) -> None:
-    """Print a JSON line for each image and query, and save the images with their boxes."""
+    """Print a JSON line for each image and query, and save the images with their boxes.
+
+    Raises:
+        UserError: an image cannot be read; the other images are answered.
+    """
     queries_by_image = read_queries(config)
     checkpoint = find_checkpoint(config.checkpoint)
     check_checkpoint(checkpoint)
@@ -137,13 +142,25 @@ def main(config: PredictConfig) -> None:
     prior_config = load_prior_config(checkpoint.parent / "prior.json") if uses_priors else None
     priors = PriorSource(prior_config, config.prior, config.data) if prior_config else None
     config.output.mkdir(parents=True, exist_ok=True)
+    failed: list[TrainerError] = []
     with (config.output / "predictions.jsonl").open("w", encoding="utf-8") as lines:
         for image, queries in queries_by_image.items():
-            for record in predict_image(grounder, priors, image, queries, config):
+            records: Iterable[dict[str, Any]]
+            try:
+                records = predict_image(grounder, priors, image, queries, config)
+            except TrainerError as error:
+                failed.append(error)
+                records = [{"image": str(image), "query": query, "error": str(error)} for query in queries]
+            for record in records:
                 line = json.dumps(record, ensure_ascii=False)
                 print(line)
                 lines.write(line + "\n")
-    print_path("annotated images and predictions saved to", config.output)
+    if len(failed) < len(queries_by_image):
+        print_path("annotated images and predictions saved to", config.output)
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(queries_by_image)} images have no answer, see predictions.jsonl: {failed[0]}"
+        )
 
 
 def read_queries(config: PredictConfig) -> Mapping[Path, Sequence[str]]:
@@ -200,8 +217,12 @@ def _resolve_image(folder: Path, name: Any, where: str, option: str) -> Path:
 
 def predict_image(
     grounder: Grounder, priors: PriorSource | None, path: Path, queries: Sequence[str], config: PredictConfig
-) -> Iterator[dict[str, Any]]:
-    """Yield a record per query; the image is encoded once for all of them."""
+) -> list[dict[str, Any]]:
+    """Return a record per query; the image is encoded once for all of them.
+
+    Raises:
+        TrainerError: the image cannot be read.
+    """
     from trainer.explain import explain
     from trainer.predict import open_image
 
@@ -213,15 +234,27 @@ def predict_image(
     result = grounder.predict_all(queries, [prior.feature for prior in query_priors])
     seconds = {"priors": round(prior_s, 3), "network": round(time.monotonic() - started, 3)}
     named = [(one.box_xyxy, f"{one.query}: {one.describe_confidence()}") for one in result]
-    draw_named_boxes(image, named).save(config.output / f"{path.name}.predicted.png")
+    drawing = config.output / (
+        path.name if path == config.image else path.resolve().relative_to(config.image.resolve())
+    )
+    drawing.parent.mkdir(parents=True, exist_ok=True)  # images of the same name lie in folders of their own
+    draw_named_boxes(image, named).save(drawing.with_name(f"{path.name}.predicted.png"))
     for number, (query, prior) in enumerate(zip(queries, query_priors, strict=True) if config.maps else ()):
         sheet = draw_attention_overview(image, explain(grounder, query, prior.feature))
-        sheet.save(config.output / f"{path.name}.{number}.maps.png")
-    for prediction, prior in zip(result, query_priors, strict=True):
-        box = [round(value, 1) for value in prediction.box_xyxy]
-        known = {"image": str(path), "query": prediction.query, "box_xyxy": box, "score": round(prediction.score, 3)}
-        known["presence"] = None if prediction.presence is None else round(prediction.presence, 3)
-        yield {**known, "prior": prior.origin, "prompt": prior.prompt or None, "seconds_of_image": seconds}
+        sheet.save(drawing.with_name(f"{path.name}.{number}.maps.png"))
+    return [
+        {
+            "image": str(path),
+            "query": prediction.query,
+            "box_xyxy": [round(value, 1) for value in prediction.box_xyxy],
+            "score": round(prediction.score, 3),
+            "presence": None if prediction.presence is None else round(prediction.presence, 3),
+            "prior": prior.origin,
+            "prompt": prior.prompt or None,
+            "seconds_of_image": seconds,
+        }
+        for prediction, prior in zip(result, query_priors, strict=True)
+    ]
 
 
 if __name__ == "__main__":

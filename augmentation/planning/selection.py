@@ -8,7 +8,6 @@ Selection is deterministic: the same candidates give the same decisions.
 
 from __future__ import annotations
 
-import io
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 from upath import UPath
 
 from augmentation.planning.quotas import QuotaConfig, QuotaKey
@@ -38,6 +36,7 @@ from pipeline import (
     get_verified_path,
     read_receipts,
 )
+from shards.images import decode_rgb_image
 from shards.reader import SampleReader
 from shards.schema import Query, Sample
 from shards.writer import SampleSink
@@ -182,8 +181,7 @@ def compute_image_hash(content: bytes) -> int:
 
     Each bit tells whether one of the lowest 8 x 8 frequencies is above their median.
     """
-    with Image.open(io.BytesIO(content)) as image:
-        return int(str(imagehash.phash(image)), 16)
+    return int(str(imagehash.phash(decode_rgb_image(content))), 16)
 
 
 def select(

@@ -45,8 +45,8 @@ from pipeline import (
     read_receipts,
     resolve_location,
 )
+from shards.images import decode_rgb_image
 from shards.tar import locate_members
-from shards.tiles import decode_image
 from shards.writer import encode_npy, map_npy, write_tar
 
 INDEX_SCHEMA = pa.schema(
@@ -295,7 +295,7 @@ class PriorStore:
 
     def image(self, prior_id: str) -> RgbImage:
         """Return the first image, (height, width, 3)."""
-        return np.asarray(decode_image(self.read_encoded_image(prior_id)))
+        return np.asarray(decode_rgb_image(self.read_encoded_image(prior_id)))
 
     def record(self, prior_id: str) -> dict[str, Any]:
         """Read prompt, attributes, settings, encoder and CLIP score."""

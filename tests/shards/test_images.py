@@ -7,10 +7,12 @@ import struct
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import IFDRational
 
-from shards.images import ImageError, read_image, read_upright_size
+from shards.images import ImageError, convert_to_upright_rgb, decode_rgb_image, read_image, read_upright_size
 
 
 def test_images_of_phones_are_kept_byte_for_byte(tmp_path: Path) -> None:
@@ -33,6 +35,29 @@ def test_transparency_becomes_white_and_cmyk_keeps_its_color(tmp_path: Path) -> 
     with Image.open(io.BytesIO(content)) as image:
         red, green, blue = image.getpixel((0, 0))  # type: ignore[misc]
         assert (image.mode, red > 200, green < 60, blue < 60) == ("RGB", True, True, True)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_turns_images_upright_even_beside_values_that_cannot_be_written(tmp_path: Path, orientation: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x829A] = IFDRational(1, 3)  # exposure time
+    content = exif.tobytes().replace(struct.pack("<II", 1, 3), struct.pack("<iI", -1, 0))  # as some cameras write it
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=content, quality=100)
+    plain = Image.Exif()
+    plain[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "b.jpg", exif=plain, quality=100)
+    with Image.open(tmp_path / "b.jpg") as image:
+        expected = ImageOps.exif_transpose(image).convert("RGB")
+    found, size = read_image(tmp_path / "a.jpg")
+    assert size == expected.size == read_upright_size(tmp_path / "a.jpg")
+    with Image.open(io.BytesIO(found)) as image:
+        assert image.getexif().get(0x0112, 1) == 1
+    decoded = decode_rgb_image((tmp_path / "a.jpg").read_bytes())
+    np.testing.assert_array_equal(np.asarray(decoded), np.asarray(expected))
+    with Image.open(tmp_path / "a.jpg") as image:
+        np.testing.assert_array_equal(np.asarray(convert_to_upright_rgb(image)), np.asarray(expected))
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def _gradient_norms(network: GroundingNetwork) -> dict[str, float]:
 def test_an_imported_network_sees_padding_as_the_published_loader_gives_it(
     network: GroundingNetwork, state: dict[str, torch.Tensor]
 ) -> None:
-    """From an image of 4:3 to boxes: the published loader marks no padding, and the reference then gets an empty mask."""
+    """From an image of 4:3 to boxes: the published loader marks no padding, so the mask of the reference is empty."""
     assert not infer_published_config(state).mask_padding
     pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     image = Image.fromarray(pixels).resize((400, 300))

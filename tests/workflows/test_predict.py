@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,32 @@ def test_a_prior_is_drawn_or_left_out_and_changes_the_answer(checkpoint: Path, p
         assert set(line["seconds_of_image"]) == {"priors", "network"}
         boxes[mode] = line["box_xyxy"]
     assert boxes["auto"] != boxes["cached"]
+
+
+def test_a_damaged_image_among_others_is_listed_and_the_others_answered(
+    checkpoint: Path, photos: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(photos, tmp_path / "some")
+    (folder / "aa.png").write_bytes(b"\x89PNG\r\n\x1a\nhalf")
+    (folder / "._a.png").write_bytes(b"macOS")
+    config = _config(checkpoint, tmp_path, image=folder, query=("cup",), prior="none")
+    with pytest.raises(UserError, match=r"1 of 3 images have no answer, see predictions\.jsonl: .*aa\.png"):
+        main(config)
+    answers = {Path(line["image"]).name: line.get("box_xyxy", line.get("error")) for line in _lines(tmp_path)}
+    assert list(answers) == ["a.png", "aa.png", "b.jpg"] and "cannot be read" in answers["aa.png"]
+    assert len(answers["a.png"]) == len(answers["b.jpg"]) == 4
+
+
+def test_images_of_one_name_in_two_folders_have_a_drawing_each(checkpoint: Path, photos: Path, tmp_path: Path) -> None:
+    for name, photo in (("left", "a.png"), ("right", "b.jpg")):
+        (tmp_path / "some" / name).mkdir(parents=True)
+        shutil.copy(photos / photo, tmp_path / "some" / name / "frame.png")
+    queries = tmp_path / "queries.jsonl"
+    rows = [json.dumps({"image": f"{name}/frame.png", "query": "cup"}) for name in ("left", "right")]
+    queries.write_text("\ufeff" + "\n".join(rows), encoding="utf-8")  # with the mark of editors of Windows
+    main(_config(checkpoint, tmp_path, image=tmp_path / "some", queries=queries, prior="none"))
+    left, right = ((tmp_path / "output" / name / "frame.png.predicted.png").read_bytes() for name in ("left", "right"))
+    assert left != right
 
 
 def test_maps_are_drawn_for_each_query(checkpoint: Path, photos: Path, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ class NetworkConfig:
 
     mask_padding: bool = False
     """Flag to hide the padding around images from attention and positions, as DETR does. The loaders of the published
-    networks mark no padding: borders of the mean color take part everywhere, and positions run over the whole canvas."""
+    networks mark no padding: borders of the mean color take part everywhere, positions run over the whole canvas."""
 
     num_text_layers: int = 4
     """Number of last layers of the text encoder; their outputs are averaged."""

@@ -14,10 +14,10 @@ from upath import UPath
 from generation.parsing.attributes import AttributeParser, Attributes
 from generation.priors.store import PriorStore
 from pipeline import write_atomic
-from shards.images import encode_png
+from shards.images import decode_rgb_image, encode_png
 from shards.reader import SampleReader
 from shards.schema import Sample
-from shards.tiles import PREDICTED, TRUTH, Box, Color, decode_image, make_tile
+from shards.tiles import PREDICTED, TRUTH, Box, Color, make_tile
 from trainer.evaluate import read_predictions
 from trainer.evaluation.metrics import THRESHOLDS, PredictionRecord
 from workflows.cli.paths import get_dataset_paths
@@ -163,7 +163,7 @@ def _list_words(value: Any) -> list[str]:
 def _format_scene(scene: Sample) -> str:
     """Show a scene with some of its queries, their targets and programs."""
     queries = _select_spread(scene.queries, QUERIES_PER_SCENE)[0]
-    image = draw_named_boxes(decode_image(scene.image), [(query.box_xyxy, "") for query in queries])
+    image = draw_named_boxes(decode_rgb_image(scene.image), [(query.box_xyxy, "") for query in queries])
     items = "".join(
         f'<li><span style="color: {color}">■</span> {html.escape(query.text)}<br>'
         f"<code>{html.escape(format_program(query.program))}</code></li>"
@@ -192,7 +192,7 @@ def _format_answers(
 
 
 def _draw(sample: Sample, boxes: Iterable[tuple[Box, Color]]) -> Image.Image:
-    return make_tile(decode_image(sample.image), "", boxes, num_lines=0)
+    return make_tile(decode_rgb_image(sample.image), "", boxes, num_lines=0)
 
 
 def _format_image(image: Image.Image, caption: str) -> str:

@@ -7,7 +7,6 @@ of ``PER_FILE`` entries, which the page loads when they become visible. So 100,0
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from shards.boxes import Box
+from shards.images import decode_rgb_image
 
 SITE = Path(__file__).parent / "static"
 THUMBNAIL_PX = 384
@@ -153,12 +153,12 @@ def _write_thumbnail(content: bytes, folder: Path) -> tuple[str, tuple[int, int]
         File name, (width, height) of the thumbnail, and factors from pixels of the image to shares of it.
     """
     name = f"{hashlib.sha256(content).hexdigest()[:20]}.webp"
-    with Image.open(io.BytesIO(content)) as image:
-        width, height = image.size
-        zoom = min(1.0, THUMBNAIL_PX / max(image.size))
-        size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
-        if not (folder / name).exists():
-            image.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(folder / name, "WEBP", quality=82)
+    image = decode_rgb_image(content)
+    width, height = image.size
+    zoom = min(1.0, THUMBNAIL_PX / max(image.size))
+    size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
+    if not (folder / name).exists():
+        image.resize(size, Image.Resampling.LANCZOS).save(folder / name, "WEBP", quality=82)
     return name, size, (1 / width, 1 / height, 1 / width, 1 / height)
 
 

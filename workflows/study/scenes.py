@@ -13,9 +13,9 @@ from augmentation.detection.scene_filters import SceneFilterConfig
 from augmentation.planning.scene_spec import SceneSpec
 from augmentation.queries.labeling import build_scene, make_sample
 from pipeline import Item, Location, MapStage, Rejected, ShardItems, list_runs, open_plan, resolve_location
+from shards.images import decode_rgb_image
 from shards.reader import SampleReader
 from shards.schema import Query, Sample
-from shards.tiles import decode_image
 from workflows.study.pseudo_q import generate_pseudo_queries
 
 
@@ -35,7 +35,7 @@ class ReadSceneStage(MapStage[Item, ComposedScene]):
         self._reader = SampleReader(resolve_location(self._scenes))
 
     def process_item(self, item: Item) -> ComposedScene:
-        image = np.asarray(decode_image(self._reader.read(item.payload["number"]).image))
+        image = np.asarray(decode_rgb_image(self._reader.read(item.payload["number"]).image))
         spec = SceneSpec.from_payload(item.key, item.payload["spec"])
         return ComposedScene(key=item.key, seed=item.seed, spec=spec, composer="pseudo-q", image=image)
 

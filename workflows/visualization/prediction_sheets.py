@@ -9,8 +9,9 @@ from random import Random
 from PIL import Image
 from upath import UPath
 
+from shards.images import decode_rgb_image
 from shards.reader import SampleReader
-from shards.tiles import PREDICTED, TRUTH, decode_image, make_sheet, make_tile
+from shards.tiles import PREDICTED, TRUTH, make_sheet, make_tile
 from trainer.evaluation.metrics import PredictionRecord
 
 NUM_IMAGES = 32
@@ -40,6 +41,6 @@ def make_prediction_tiles(samples: UPath, records: Sequence[PredictionRecord]) -
     tiles = []
     for one in records:
         boxes = [(one.target_xyxy, TRUTH), (one.box_xyxy, PREDICTED)]
-        image = decode_image(reader.read(number[one.key]).image)
+        image = decode_rgb_image(reader.read(number[one.key]).image)
         tiles.append(make_tile(image, f"{one.text}\nIoU {one.iou:.2f}", boxes))
     return tiles

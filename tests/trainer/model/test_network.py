@@ -179,7 +179,9 @@ def test_a_folder_that_does_not_say_whether_padding_is_masked_is_refused(
     config = network.config.to_json()
     del config["mask_padding"]
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(TrainerError, match=r'config\.json does not say whether padding is masked .* "mask_padding": true'):
+    with pytest.raises(
+        TrainerError, match=r'config\.json does not say whether padding is masked .* "mask_padding": true'
+    ):
         GroundingNetwork.from_pretrained(tmp_path)
 
 

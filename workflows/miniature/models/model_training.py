@@ -19,7 +19,7 @@ from transformers import (
     RTDetrForObjectDetection,
 )
 
-from shards.tiles import decode_image
+from shards.images import decode_rgb_image
 from workflows.miniature.models import clip as clips
 from workflows.miniature.models import detector as detection
 from workflows.miniature.models import diffusion
@@ -84,7 +84,7 @@ def train_on_generated(
         for i, image in enumerate(diffusion.draw(pipeline, captions, seed=50_000)):
             image.save(folder / f"{i:05d}.png")
         (folder / "done").touch()
-    images = [decode_image((folder / f"{i:05d}.png").read_bytes()) for i in range(config.num_generated)]
+    images = [decode_rgb_image((folder / f"{i:05d}.png").read_bytes()) for i in range(config.num_generated)]
     agreed = []
     for image, caption, detections in zip(images, captions, detection.detect_objects(teacher, images), strict=True):
         if detections and all(f.is_confident for f in detections) and len(detections) == count_objects(image):
