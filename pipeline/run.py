@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import signal
 import threading
 import time
@@ -23,7 +22,7 @@ from pipeline.plan import PlanRow, PlanSettings, list_changes, open_or_make_plan
 from pipeline.progress import ProgressView
 from pipeline.report import Report
 from pipeline.stage import Sink, Stage
-from pipeline.storage import Location, get_local_path, resolve_location
+from pipeline.storage import Location, get_local_path, lock_descriptor, resolve_location
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,16 +192,7 @@ def _lock_run(run: UPath) -> Iterator[None]:
         for folder in ("shards", "attempts", "receipts"):
             (here / folder).mkdir(parents=True, exist_ok=True)
         with (here / ".lock").open("w") as lock:
-            _lock_descriptor(lock.fileno(), run)
+            lock_descriptor(lock.fileno(), run)
             yield
     except OSError as error:
         raise PipelineError(f"run {run} stopped: {error}; fix the cause and run the same command again") from error
-
-
-def _lock_descriptor(descriptor: int, run: UPath) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise PipelineError(f"another process is running into {run}; wait for it or stop it") from error
-    except OSError:
-        pass  # a file system without locks

@@ -6,6 +6,7 @@ overwrites: it uses a hard link or a conditional put. One listing names all file
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -178,6 +179,20 @@ def fetch_local_copy(path: UPath, sha256: str) -> Path:
         finally:
             draft.unlink(missing_ok=True)
     return copy
+
+
+def lock_descriptor(descriptor: int, folder: Location) -> None:
+    """Lock an open file until it is closed, so that no other process works in its folder.
+
+    Raises:
+        PipelineError: another process has the lock.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise PipelineError(f"another process is running into {folder}; wait for it or stop it") from error
+    except OSError:
+        pass  # a file system without locks
 
 
 def sync(path: Path) -> None:

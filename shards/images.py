@@ -67,7 +67,7 @@ def _translate_errors(rule: str, message: str) -> Iterator[None]:
         raise ImageError(rule, f"{message} ({error})") from error
 
 
-def _open(file: IO[bytes], path: Location) -> Image.Image:
+def _open(file: IO[bytes], path: Location | str) -> Image.Image:
     with _translate_errors("unreadable_image", f"{path} is not a JPEG, PNG, WebP, BMP, GIF or TIFF"):
         image = Image.open(file, formats=IMAGE_FORMATS)
     if image.width * image.height > MAX_PIXELS:
@@ -79,7 +79,7 @@ def _open(file: IO[bytes], path: Location) -> Image.Image:
 
 
 @contextmanager
-def _decode(content: bytes, path: Location) -> Iterator[Image.Image]:
+def _decode(content: bytes, path: Location | str) -> Iterator[Image.Image]:
     """Yield an opened image; an error in the block means that it does not decode."""
     broken = _translate_errors("truncated_image", f"{path} does not decode to its end")
     with _open(io.BytesIO(content), path) as image, broken:
@@ -180,7 +180,7 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
         return buffer.getvalue(), upright.size
 
 
-def decode_rgb_image(content: bytes, path: Location = "the image") -> Image.Image:
+def decode_rgb_image(content: bytes, path: Location | str = "the image") -> Image.Image:
     """Decode an image to upright RGB; transparent parts become white.
 
     Args:

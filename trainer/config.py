@@ -192,8 +192,14 @@ def claim_run_folder(config: TrainConfig, write: bool = True) -> Path:
     Raises:
         TrainerError: the folder holds a run with another configuration, or ``resume`` is never.
     """
-    path = config.output / CONFIG_FILE
-    if (config.output / "last").exists():
+    path, last = config.output / CONFIG_FILE, config.output / "last"
+    if last.is_symlink() != last.exists():  # the link leads nowhere, or it is no link
+        raise TrainerError(
+            f"{last} must be a link to a checkpoint folder beside it, got "
+            f"{'a link to ' + str(last.readlink()) if last.is_symlink() else 'a folder'}; restore the link "
+            f"(`ln -sfn checkpoint-... {last}`), or remove {config.output} to start again"
+        )
+    if last.exists():
         if config.resume == "never":
             raise TrainerError(f"{config.output} already holds a run; give another output, or --resume auto to resume")
         check_same_training(read_config(TrainConfig, path), config)

@@ -27,7 +27,7 @@ from shards.errors import SchemaError
 from shards.reader import SampleReader
 from trainer.command_line import parse_options
 from trainer.config_file import parse_overrides, read_config, split_config_option
-from trainer.errors import TrainerError
+from trainer.errors import TrainerError, exit_with_error
 from trainer.evaluation.metrics import PredictionRecord, PriorMode, compute_scores
 from trainer.files import check_checkpoint, write_atomic
 
@@ -192,7 +192,7 @@ def main() -> None:
         config = parse_command_line(sys.argv[1:])
         records = evaluate(config)
     except (TrainerError, SchemaError, PipelineError) as error:
-        sys.exit(f"error: {error}")
+        exit_with_error(error)
     from accelerate import PartialState
 
     if PartialState().is_main_process:

@@ -23,7 +23,7 @@ from shards.errors import SchemaError
 from trainer.command_line import format_text, get_program, parse_options
 from trainer.config import TrainConfig, make_miniature_recipe, make_published_recipe
 from trainer.config_file import parse_overrides, read_config, split_config_option
-from trainer.errors import TrainerError
+from trainer.errors import TrainerError, exit_with_error
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # loader processes are forked
 
@@ -70,7 +70,7 @@ def main() -> None:
         config = parse_command_line(sys.argv[1:])
         finished = train(config)["finished"]
     except (TrainerError, SchemaError, PipelineError) as error:
-        sys.exit(f"error: {error}")
+        exit_with_error(error)
     from accelerate import PartialState
 
     if PartialState().is_main_process:

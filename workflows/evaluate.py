@@ -14,8 +14,6 @@ The folder ``evaluation`` beside the checkpoint then holds
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +28,7 @@ from trainer.config_file import read_config, write_config
 from trainer.evaluate import CONFIG_FILE, EvaluateConfig, evaluate, read_predictions
 from trainer.evaluation.metrics import PredictionRecord, PriorMode
 from trainer.files import find_checkpoint
-from workflows.cli.accelerate_launch import LaunchConfig, build_launch_command
+from workflows.cli.accelerate_launch import LaunchConfig, launch
 from workflows.cli.console import UserError, console, print_path, run
 from workflows.cli.paths import DatasetConfig
 from workflows.reports.accuracy import build_report, format_interval, format_percent
@@ -129,10 +127,7 @@ def run_evaluation(config: EvaluateCommandConfig, samples: UPath, splits: Sequen
     if config.num_processes * config.num_machines == 1:
         evaluate(evaluate_config)
         return
-    command = [*build_launch_command(config), "-m", "trainer.evaluate", "--config", str(output / CONFIG_FILE)]
-    completed = subprocess.run(command, check=False)
-    if completed.returncode:
-        sys.exit(completed.returncode)
+    launch(config, ["-m", "trainer.evaluate", "--config", str(output / CONFIG_FILE)])
 
 
 def _refuse_other_evaluation(config: EvaluateConfig, output: Path) -> None:

@@ -10,8 +10,6 @@ run's folder then holds the whole configuration, ``train_config.json``. To resum
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,7 +19,7 @@ from upath import UPath
 
 from trainer.config import TrainConfig, claim_run_folder, make_miniature_recipe, make_published_recipe
 from trainer.config_file import parse_overrides
-from workflows.cli.accelerate_launch import LaunchConfig, build_launch_command
+from workflows.cli.accelerate_launch import LaunchConfig, launch
 from workflows.cli.console import UserError, print_path, run
 from workflows.cli.paths import DatasetConfig
 from workflows.miniature import BACKBONE, WEIGHTS
@@ -173,12 +171,11 @@ def main(config: TrainCommandConfig) -> None:
     if config.machine_rank == 0:
         prior = load_prior_config(config.paths.prior_config)
         save_prior_config(folder / "prior.json", prior)
-    command = [*build_launch_command(config), "-m", "trainer.train", "--config", str(path)]
-    completed = subprocess.run(command, check=False)
-    if config.machine_rank == 0 and (folder / "metrics.json").is_file():
-        plot_learning(folder / "metrics.json", folder / "learning.png")
-    if completed.returncode:
-        sys.exit(completed.returncode)
+    try:
+        launch(config, ["-m", "trainer.train", "--config", str(path)])
+    finally:
+        if config.machine_rank == 0 and (folder / "metrics.json").is_file():
+            plot_learning(folder / "metrics.json", folder / "learning.png")
     print_path("the trained network", folder / "best")
 
 

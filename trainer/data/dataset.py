@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from PIL import Image
 
-from shards import tiles
+from shards.images import ImageError, decode_rgb_image
 from shards.reader import SampleReader
 from shards.schema import Sample
 from trainer.errors import TrainerError
@@ -75,8 +75,8 @@ def decode_image(sample: Sample) -> Image.Image:
         TrainerError: the image cannot be decoded; names the sample.
     """
     try:
-        return tiles.decode_image(sample.image)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        return decode_rgb_image(sample.image)
+    except ImageError as error:
         raise TrainerError(
             f"sample {sample.key}: its image {sample.image_name} cannot be decoded ({error}); ingest it again"
         ) from error

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ import tyro
 
 from trainer.command_line import format_text, get_program
 from trainer.data.config import ProcessorConfig
-from trainer.errors import TrainerError
+from trainer.errors import TrainerError, exit_with_error
 from trainer.model.config import NetworkConfig, make_published_config
 
 if TYPE_CHECKING:
@@ -194,7 +193,7 @@ def main() -> None:
     try:
         import_published(config) if isinstance(config, ImportConfig) else export_published(config)
     except TrainerError as error:
-        sys.exit(f"error: {error}")
+        exit_with_error(error)
 
 
 if __name__ == "__main__":

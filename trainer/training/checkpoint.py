@@ -7,6 +7,7 @@ Both are folders for ``Grounder.from_pretrained``. Resuming also reads ``trainin
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import pickle
 import shutil
@@ -15,14 +16,22 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch.optim.swa_utils import AveragedModel
 
+from pipeline import compute_sha256
 from trainer.confidence import Calibration
 from trainer.data.processor import Processor
 from trainer.errors import TrainerError
 from trainer.model.network import GroundingNetwork
 
 STATE_FILE = "training_state.pt"
+STATE_VERSION = 2
+HASH_FILE = "sha256.json"
+HASHED_FILES = ("model.safetensors", STATE_FILE)
+MIN_FREE_BYTES = 1 << 20
+"""Free space below which an error of writing is that of a full disk."""
+
 LINKS = ("last", "best")
 
 
@@ -35,6 +44,9 @@ class TrainingState:
 
     step: int = 0
     """Next step within the epoch, from 0."""
+
+    summed_loss: float = 0.0
+    """Sum of the losses of the epoch's steps so far."""
 
     best_score: float | None = None
     """Best Acc@0.5 of all validations; None before the first."""
@@ -76,19 +88,16 @@ class Checkpoint:
         folder = next(candidate for candidate in candidates if not candidate.exists())
         partial = output / ".checkpoint.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        network = cast(GroundingNetwork, self.average.module) if self.average else self.network
-        network.save_pretrained(partial)
-        self.processor.save_pretrained(partial)
-        self.calibration.save_pretrained(partial)
-        averaged = {"weights": self.network.state_dict(), "average": self.average.state_dict()} if self.average else {}
-        state = {
-            **averaged,
-            "optimizer": self.optimizer.state_dict(),
-            "progress": self.progress.__dict__,
-            "num_queries": self.num_queries,
-        }
-        torch.save(state, partial / STATE_FILE)
-        _flush(partial)
+        try:
+            self._write(partial)
+        except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own
+            shutil.rmtree(partial, ignore_errors=True)
+            if isinstance(error, RuntimeError) and shutil.disk_usage(output).free > MIN_FREE_BYTES:
+                raise
+            raise TrainerError(
+                f"the checkpoint cannot be written to {output} ({str(error).splitlines()[0]}); free some space and run "
+                "the same command again. The last checkpoint is intact"
+            ) from error
         partial.rename(folder)
         # "best" first: a run that dies in between repeats the epoch and makes both links again.
         for link in ("best", "last") if is_best else ("last",):
@@ -100,19 +109,56 @@ class Checkpoint:
         for unused in {path.resolve() for path in output.glob("checkpoint-*")} - used:
             shutil.rmtree(unused)
 
+    def _write(self, folder: Path) -> None:
+        """Write all files, and the hash of each."""
+        network = cast(GroundingNetwork, self.average.module) if self.average else self.network
+        network.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+        self.calibration.save_pretrained(folder)
+        averaged = {"weights": self.network.state_dict(), "average": self.average.state_dict()} if self.average else {}
+        state = {
+            **averaged,
+            "optimizer": self.optimizer.state_dict(),
+            "progress": self.progress.__dict__,
+            "num_queries": self.num_queries,
+            "version": STATE_VERSION,
+        }
+        torch.save(state, folder / STATE_FILE)
+        hashes = {name: compute_sha256(folder / name) for name in HASHED_FILES}
+        (folder / HASH_FILE).write_text(json.dumps(hashes, indent=1))
+        _flush(folder)
+
 
 def read_state(output: Path) -> dict[str, Any]:
     """Read the state of ``output/last``: optimizer, progress, and both weights if they are averaged.
 
     Raises:
-        TrainerError: the state is damaged.
+        TrainerError: a file of the checkpoint is missing or damaged, or another version wrote it.
     """
     path = output / "last" / STATE_FILE
+    _check_hashes(output / "last")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise TrainerError(f"{path} cannot be resumed from ({error}); train in a new output folder") from error
+    if state.get("version") != STATE_VERSION:
+        raise TrainerError(
+            f"{path} has version {state.get('version')}, this code resumes version {STATE_VERSION}; train in a new "
+            "output folder, or with the code that began the run"
+        )
     return state
+
+
+def _check_hashes(folder: Path) -> None:
+    """Check that the files have the content that was written."""
+    path = folder / HASH_FILE
+    if not path.is_file():
+        return  # read_state says that another version wrote the checkpoint
+    for name, sha256 in json.loads(path.read_text()).items():
+        if not (folder / name).is_file() or compute_sha256(folder / name) != sha256:
+            raise TrainerError(
+                f"{folder / name} is missing or not as it was written; restore it, or train in a new output folder"
+            )
 
 
 def _flush(folder: Path) -> None:

@@ -10,14 +10,15 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from pipeline import lock_descriptor
 from trainer.confidence import UNCALIBRATED, Calibration, fit_calibration
 from trainer.config import TrainConfig, claim_run_folder
 from trainer.data.batch import Batch
@@ -101,16 +102,28 @@ class Trainer:
         """Train the remaining epochs, and return the contents of ``metrics.json``.
 
         Raises:
-            TrainerError: memory ran out, a background process died, or the loss is not a number.
+            TrainerError: memory ran out, a background process died, the disk is full, or the loss is not a number.
+            PipelineError: another process trains into the folder.
         """
         config, progress = self.config, self.progress
         steps_left = config.stop_after_steps or sys.maxsize
         start_tracker(self.accelerator, config)
-        with self.progress_bar, translate_errors(self._describe_progress, self._suggest_memory_savings()):
+        hint = self._suggest_memory_savings()
+        with self._lock_folder(), self.progress_bar, translate_errors(self._describe_progress, hint):
             while progress.epoch < self.num_epochs and steps_left > 0:
                 steps_left = self._run_epoch(steps_left)
         self.accelerator.end_training()
         return self._write_metrics()
+
+    @contextmanager
+    def _lock_folder(self) -> Iterator[None]:
+        """Keep other trainings out of the folder of the run."""
+        if not self.accelerator.is_main_process:
+            yield
+            return
+        with (self.config.output / ".lock").open("w") as lock:
+            lock_descriptor(lock.fileno(), self.config.output)
+            yield
 
     def _describe_progress(self, step: int | None = None) -> str:
         place = f"at epoch {self.progress.epoch}, step {self.progress.step if step is None else step}"
@@ -224,6 +237,7 @@ class Trainer:
         self._report(figures, wait_s, step_s)
 
     def _report(self, figures: dict[str, float], wait_s: float, step_s: float) -> None:
+        self.progress.summed_loss += figures["loss"]
         self.progress_bar.show_step(self.progress, figures)
         if self._global_step % self.config.log_every_steps == 0:
             pace = {"data_wait_s": wait_s, "step_s": step_s, "queries_per_s": figures["num_queries"] / step_s}
@@ -233,7 +247,7 @@ class Trainer:
     def _end_epoch(self) -> None:
         """Validate, record the epoch, and save it as ``last`` and, if it has the best score, as ``best``."""
         progress, config = self.progress, self.config
-        record: dict[str, Any] = {"epoch": progress.epoch, "loss": self.progress_bar.pop_mean_loss()}
+        record: dict[str, Any] = {"epoch": progress.epoch, "loss": progress.summed_loss / progress.step}
         last = progress.epoch + 1 == self.num_epochs
         is_best, calibration = self.validation is None, UNCALIBRATED
         if self.validation and (last or (progress.epoch + 1) % config.validate_every_epochs == 0):
@@ -248,7 +262,7 @@ class Trainer:
             is_best = progress.best_score is None or score > progress.best_score
             progress.best_score = score if is_best else progress.best_score
         progress.history.append(record)
-        progress.epoch, progress.step = progress.epoch + 1, 0
+        progress.epoch, progress.step, progress.summed_loss = progress.epoch + 1, 0, 0.0
         self.progress_bar.show_epoch(record)
         self._save(calibration, is_best=is_best)
 

@@ -20,7 +20,6 @@ class ProgressBar:
         self._console = Console(stderr=True, highlight=False, quiet=not is_main)
         self._steps_per_epoch, self._log_every = steps_per_epoch, log_every_steps
         self._epochs, self._total = -(-total_steps // steps_per_epoch), total_steps
-        self._losses: list[float] = []
         self._started, self._first = time.monotonic(), -1
         self._bars = Bars(
             TextColumn("{task.description}"),
@@ -50,19 +49,12 @@ class ProgressBar:
         """Show the loss of a step, the pace and the time left."""
         done = progress.epoch * self._steps_per_epoch + progress.step
         self._first = done - 1 if self._first < 0 else self._first
-        self._losses.append(figures["loss"])
         text = f"epoch {progress.epoch + 1}/{self._epochs} loss {figures['loss']:.3f}"
         self._bars.update(self._bar, completed=done, description=text)
         if not self._console.is_terminal and done % self._log_every == 0:
             pace = (time.monotonic() - self._started) / (done - self._first)
             left = pace * (self._total - done) / 60
             self._console.print(f"step {done:,}/{self._total:,}, {text}, {pace:.2f} s/step, {left:.1f} min left")
-
-    def pop_mean_loss(self) -> float | None:
-        """Return the mean loss of the steps since the last call, None without steps, and start over."""
-        mean = sum(self._losses) / len(self._losses) if self._losses else None
-        self._losses = []
-        return mean
 
     def show_epoch(self, record: dict[str, Any]) -> None:
         """Print the mean loss and the validation scores of an epoch."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline import LimitedConfig, PositiveInt
+from trainer.errors import ERROR_FILE
 from workflows.cli.console import UserError
 
 
@@ -45,3 +51,20 @@ def build_launch_command(config: LaunchConfig) -> list[str]:
         launch += ["--multi_gpu", "--machine_rank", str(config.machine_rank)]
         launch += ["--main_process_ip", host, "--main_process_port", port]
     return launch
+
+
+def launch(config: LaunchConfig, arguments: Sequence[str]) -> None:
+    """Run Python with these arguments on all processes, and wait for them.
+
+    Raises:
+        UserError: a process ended with an error that the user can fix.
+        SystemExit: a process failed otherwise, with its status.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        error = Path(folder) / "error"
+        environment = {**os.environ, ERROR_FILE: str(error)}
+        completed = subprocess.run([*build_launch_command(config), *arguments], check=False, env=environment)
+        if error.is_file():
+            raise UserError(error.read_text())
+    if completed.returncode:
+        sys.exit(completed.returncode)

@@ -90,10 +90,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
 ) -> None:
     whole = tiny_config(train=(run,), output=tmp_path / "whole", batch_images=2, epochs=2)
     parts = replace(whole, output=tmp_path / "parts", stop_after_steps=2)  # three steps an epoch
-    train(whole)
+    losses = [record["loss"] for record in train(whole)["history"]]
     assert not train(parts)["finished"]
     assert not train(parts)["finished"]
-    assert train(replace(parts, num_workers=1))["finished"]
+    finished = train(replace(parts, num_workers=1))
+    assert finished["finished"] and [record["loss"] for record in finished["history"]] == losses
     expected, found = _weights(whole.output), _weights(parts.output)
     assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
     assert train(parts)["finished"]  # nothing is left to do
