@@ -10,6 +10,7 @@ whose box breaks a rule, are listed in ``problems.jsonl``. docs/datasets.md has 
 
 from __future__ import annotations
 
+import glob
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,13 +18,14 @@ from dataclasses import dataclass, field
 from rich.markup import escape
 from upath import UPath
 
-from pipeline import ExecutorConfig, Job, PlanRow, PositiveInt, compute_rows_sha256, read_ledger, read_receipts
+from pipeline import ExecutorConfig, Job, PlanRow, PositiveInt, Share, compute_rows_sha256, read_ledger, read_receipts
 from shards.query_table import write_query_table
 from shards.sources.load_images import LoadImageStage
 from shards.sources.sample import Problem, SourceSample
+from shards.sources.screening import Screening, screen_dataset
 from shards.sources.validation import ValidationResult
 from shards.writer import SampleSink
-from workflows.cli.annotation_options import AnnotationsConfig, read, validate_annotations
+from workflows.cli.annotation_options import DEFAULT_MAX_DROPPED, AnnotationsConfig, read, validate_annotations
 from workflows.cli.console import Executor, UserError, console, print_path, run
 from workflows.cli.paths import write_lines
 from workflows.reports.run_report import run_and_plot_job
@@ -35,6 +37,10 @@ class IngestConfig(AnnotationsConfig):
 
     allow_missing_images: bool = False
     """Go on with the images that are there; otherwise missing ones stop the run before it begins."""
+
+    max_dropped: Share = DEFAULT_MAX_DROPPED
+    """Largest share of the queries that may be left out for their box or text, or for a damaged image, 0 to 1. More of
+    them stop the run before it begins, since their boxes are probably read in a wrong way."""
 
     samples_per_shard: PositiveInt = 500
     """Number of samples of a shard, the unit of work."""
@@ -51,6 +57,7 @@ def main(config: IngestConfig) -> None:
         raise UserError(f"{config.annotations} holds no query")
     print_report(samples, validation, paths.problems)
     _stop_if_missing(validation, config, paths.problems)
+    _stop_if_unusable(screen_dataset(samples, validation, config.table_box_format), validation, config)
     if not validation.samples:
         write_lines(paths.problems, validation.problems)
         raise UserError(f"no sample is left of {len(samples)}; {paths.problems} says why, one line each")
@@ -105,14 +112,38 @@ def print_report(samples: list[SourceSample], validation: ValidationResult, prob
         )
 
 
+def _stop_if_unusable(screening: Screening, validation: ValidationResult, config: IngestConfig) -> None:
+    """Raise an error if the dataset as a whole was read in a wrong way; print what only looks like it."""
+    fault = screening.find_fault(config.max_dropped)
+    if not fault:
+        for cause in screening.causes:
+            console.print(f"[yellow]warning:[/] {escape(cause)}")
+        return
+    write_lines(config.paths.problems, validation.problems)
+    if screening.is_fractional:
+        raise UserError(f"{config.annotations}: {fault}")
+    raise UserError(
+        f"{config.annotations}: {fault}; all are listed in {config.paths.problems}. Correct the file, or allow it with "
+        "--max-dropped 1"
+    )
+
+
 def _stop_if_missing(validation: ValidationResult, config: IngestConfig, problems: UPath) -> None:
     missing = [problem for problem in validation.problems if problem.rule == "missing_image"]
     if missing and not config.allow_missing_images:
         write_lines(problems, validation.problems)
         raise UserError(
             f"{len(missing):,} images are not in {config.images} (the first is {missing[0].image}); all are "
-            f"listed in {problems}. Complete the folder, or go on without them with --allow-missing-images"
+            f"listed in {problems}. {_describe_found(config.images, missing[0].image)}Complete the folder, or go on "
+            "without them with --allow-missing-images"
         )
+
+
+def _describe_found(images: UPath, name: str) -> str:
+    """Say where an image of the same name lies, if it is in another folder."""
+    base_name = name.replace("\\", "/").rpartition("/")[2]
+    found = next(images.rglob(glob.escape(base_name)), None) if base_name else None
+    return f"{found} has the same name: correct the paths of the annotations, or --images. " if found else ""
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,9 +28,10 @@ from shards.images import ImageError, decode_rgb_image, encode_png, read_image, 
 from shards.schema import find_distractors
 from shards.sources.published_sizes import get_published_queries
 from shards.sources.sample import Problem, SourceSample
+from shards.sources.screening import Screening, screen_dataset
 from shards.sources.validation import ValidationResult, drop_invalid_boxes
 from shards.tiles import DISTRACTOR, TRUTH, make_sheet, make_tile
-from workflows.cli.annotation_options import AnnotationsConfig, read, validate_annotations
+from workflows.cli.annotation_options import DEFAULT_MAX_DROPPED, AnnotationsConfig, read, validate_annotations
 from workflows.cli.console import UserError, console, print_path, run
 from workflows.cli.paths import write_lines
 from workflows.reports import dataset_statistics
@@ -82,9 +83,8 @@ def find_problems(samples: list[SourceSample], validation: ValidationResult) -> 
     """Return all problems; those of boxes and words also if the image is missing but its size is known."""
     of_queries = ("bad_box", "bad_instance", "clipped_box", "empty_query")
     problems = [problem for problem in validation.problems if problem.rule not in of_queries]
-    size_of = {sample.key: sample.size for sample in validation.samples}
     for sample in samples:
-        if size := size_of.get(sample.key, sample.size):
+        if size := validation.sizes.get(sample.image_name, sample.size):
             drop_invalid_boxes(sample, size, problems)
     return problems
 
@@ -105,21 +105,23 @@ def compute_figures(
     config: InspectConfig, samples: list[SourceSample], validation: ValidationResult, problems: list[Problem]
 ) -> dict[str, Any]:
     """Return all figures, as in ``inspection.json``."""
-    names = [sample.image_name for sample in validation.samples]
+    names = list(validation.sizes)
+    sized = [replace(sample, size=validation.sizes.get(sample.image_name, sample.size)) for sample in samples]
     folder = UPath(config.against) if config.against and config.against.is_dir() else None
     against = dataset_statistics.read_image_list(config.against) if config.against else []
     return {
         "splits": dataset_statistics.count_splits(
             samples, get_published_queries(config.dataset, config.format, config.split_by)
         ),
-        "available_images": len(set(names)),
+        "available_images": len(names),
+        "screening": vars(screen_dataset(samples, validation, config.table_box_format)),
         "problems": dataset_statistics.count_problems(problems),
         "duplicates": dataset_statistics.count_duplicates(samples),
         "distractors": dataset_statistics.count_by_distractors(samples),
         "words": dataset_statistics.compute_word_statistics(
             query.text for sample in samples for query in sample.queries
         ),
-        "box_sizes": dataset_statistics.summarize_box_sizes(samples),
+        "box_sizes": dataset_statistics.summarize_box_sizes(sized),
         "shared_images": dataset_statistics.count_shared_images(samples, against),
         "same_content": dataset_statistics.find_same_content(names, config.images, folder),
     }
@@ -144,6 +146,9 @@ def print_figures(dataset: str, figures: Mapping[str, Any]) -> None:
     console.print(f"available images: {figures['available_images']:,}")
     for rule, counts in figures["problems"].items():
         console.print(f"  {rule}: {counts['times']:,} times, {counts['queries']:,} queries")
+    screening = Screening(**figures["screening"])
+    if fault := screening.find_fault(DEFAULT_MAX_DROPPED) or "; ".join(screening.causes):
+        console.print(f"[yellow]the dataset as a whole:[/] {escape(fault)}")
     duplicates = figures["duplicates"]
     console.print(
         f"duplicates: {duplicates['same_words_same_target']:,} queries repeat another one about the same object; "

@@ -132,7 +132,7 @@ def _read_annotations(instances: Path) -> dict[str, _BackgroundAnnotations]:
             / (image.size[0] * image.size[1]),
         )
         for image in CocoInstances(instances)
-        if min(image.size) > 0
+        if image.size and min(image.size) > 0 and not image.faults  # an object that is left out may be of any category
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from shards.boxes import Box, compute_enclosing_box
 from shards.schema import Query
-from shards.sources.coco import CocoImage, CocoInstances
+from shards.sources.coco import CocoImage, CocoInstances, index_by_id, normalize_id
 from shards.sources.errors import SourceError
 from shards.sources.files import infer_splits, list_files
 from shards.sources.sample import (
@@ -66,27 +66,33 @@ def _read_file(path: Path, dataset: str, split: str, coco: CocoInstances | None)
             queries=tuple(
                 query
                 for entry in entries
-                for query in _build_queries(entry, annotations.get(entry["id"], []), coco_image, dataset, split, path)
+                for query in _build_queries(
+                    entry, annotations.get(normalize_id(entry["id"]), []), coco_image, dataset, split, path
+                )
             ),
-            problems=tuple(
-                Problem(rule="no_box", image=name, num_queries=1, detail=entry["caption"])
-                for entry in entries
-                if entry["id"] not in annotations
+            problems=(
+                *(coco_image.problems if coco_image else ()),
+                *(
+                    Problem(rule="no_box", image=name, num_queries=1, detail=entry["caption"])
+                    for entry in entries
+                    if normalize_id(entry["id"]) not in annotations
+                ),
             ),
         )
 
 
 def _load(path: Path) -> tuple[list[Mapping[str, Any]], Mapping[Any, list[Mapping[str, Any]]]]:
-    """Load the entries, and the annotations by image id."""
+    """Load the entries, and the annotations by ``normalize_id`` of their image."""
     try:
         content = json.loads(path.read_bytes())
         images: list[Mapping[str, Any]] = list(content["images"])
         annotations: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
-        for annotation in content["annotations"]:
-            _ = (annotation["id"], annotation["bbox"])
-            annotations[annotation["image_id"]].append(annotation)
+        index_by_id(images, f"{path}, images")
+        for annotation in index_by_id(content["annotations"], f"{path}, annotations").values():
+            _ = annotation["bbox"]
+            annotations[normalize_id(annotation["image_id"])].append(annotation)
         for number, image in enumerate(images):
-            _ = (hash(image["id"]), image["width"], image["height"])
+            _ = (image["width"], image["height"])
             if not isinstance(image["file_name"], str) or not isinstance(image["caption"], str):
                 raise SourceError(f"{path}, image {number}: file_name and caption must be text")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -100,7 +106,7 @@ def _find_coco_image(
     annotations: Mapping[Any, list[Mapping[str, Any]]],
     path: Path,
 ) -> CocoImage | None:
-    first = next((a for entry in entries for a in annotations.get(entry["id"], [])), None)
+    first = next((a for entry in entries for a in annotations.get(normalize_id(entry["id"]), [])), None)
     if coco is None or first is None:
         return None
     return coco.find_image(first.get("original_id"), f"{path}, annotation {first['id']}")

@@ -1,13 +1,17 @@
-"""JSON lines: one object a line; empty lines are skipped."""
+"""JSON lines: one object a line; empty lines are skipped. A file may also be one JSON array of objects."""
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from shards.sources.errors import SourceError, format_value
+
+MAX_BLANK_BYTES = 1024
+"""Bytes in which an array must begin."""
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -17,6 +21,10 @@ def read_json_lines(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
         SourceError: naming the file and the line.
     """
     with path.open("rb") as file:
+        if file.read(MAX_BLANK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()[:1] == b"[":
+            yield from _read_array(path)
+            return
+        file.seek(0)
         for number, line in enumerate(file, start=1):
             where = f"{path}, line {number}"
             try:
@@ -28,3 +36,15 @@ def read_json_lines(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
                 raise SourceError(f"{where}: a line is a JSON object, got {format_value(record)}")
             if record is not None:
                 yield where, str(number), record
+
+
+def _read_array(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    try:
+        records = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path}: not one JSON array, nor one JSON object a line, in UTF-8 ({error})") from error
+    for number, record in enumerate(records, start=1):
+        where = f"{path}, entry {number}"
+        if not isinstance(record, dict):
+            raise SourceError(f"{where}: an entry is a JSON object, got {format_value(record)}")
+        yield where, str(number), record

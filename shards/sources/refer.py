@@ -54,6 +54,7 @@ def read_refer(folder: Path, split_by: str, dataset: str, instances: Path | None
             image_name=image.name,
             size=image.size,
             instances=image.instances,
+            problems=image.problems,
             queries=tuple(
                 query for where, ref in members for query in _build_queries(ref, image, split, dataset, where)
             ),
@@ -71,9 +72,7 @@ def _check_ref(ref: Any, where: str) -> None:
 
 
 def _build_queries(ref: Mapping[str, Any], image: CocoImage, split: str, dataset: str, where: str) -> list[Query]:
-    if ref["ann_id"] not in image.position:
-        raise SourceError(f"{where}: annotation {ref['ann_id']} is not among those of image {ref['image_id']}")
-    target = image.position[ref["ann_id"]]
+    target = image.find_instance(ref["ann_id"], where)
     suffix = "" if split == ref["split"] else f"-{split}"
     queries = []
     for i, sentence in enumerate(ref["sentences"]):

@@ -14,7 +14,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -36,7 +36,7 @@ MAX_ROWS_PER_IMAGE = 2_000
 
 _Row = tuple[str, str, dict[str, Any]]
 _OPTIONAL_NAMES = ("category", "instances", "split", "id", "size", "annotation")
-SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,8 @@ class Fields:
     box: str = "box"
     """List of four numbers, or the names of four fields with commas between them: ``x1,y1,x2,y2``."""
 
-    box_format: Literal["xyxy", "xywh"] = "xyxy"
-    """Meaning of the four numbers: two corners, or a corner, width and height."""
+    box_format: Literal["xyxy", "xywh", "cxcywh"] = "xyxy"
+    """Meaning of the four numbers: two corners; a corner, width and height; or the center, width and height."""
 
     one_based: bool = False
     """Boxes count pixels from 1 and, as xyxy, include the last one, as in MATLAB and Pascal VOC; off by default."""
@@ -134,11 +134,11 @@ def _read_rows(path: Path, named: Fields, split: str) -> Iterator[tuple[str, str
             for where, row, record in _read_parquet(part, named):
                 split_field = {named.split: splits[part]} if splits else {}
                 yield where, f"{number}-{row}", {**record, **split_field}
-    elif path.suffix == ".parquet":
+    elif path.suffix.lower() == ".parquet":
         yield from _read_parquet(path, named)
-    elif path.suffix == ".csv":
+    elif path.suffix.lower() in (".csv", ".tsv"):
         yield from _read_csv(path)
-    elif path.suffix in (".jsonl", ".json"):
+    elif path.suffix.lower() in (".jsonl", ".json"):
         yield from read_json_lines(path)
     else:
         raise SourceError(f"{path} is no supported table; the name must end in {', '.join(SUFFIXES)}")
@@ -146,8 +146,11 @@ def _read_rows(path: Path, named: Fields, split: str) -> Iterator[tuple[str, str
 
 def _read_csv(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     with path.open("rb") as file:
+        head = file.readline().decode("utf-8-sig", errors="replace")
+        file.seek(0)
         lines = (line.decode("utf-8" if number else "utf-8-sig") for number, line in enumerate(file))
-        reader = csv.DictReader(lines, strict=True)
+        # The separator of the first line: a comma, or a semicolon or tab, as spreadsheets write in some languages.
+        reader = csv.DictReader(lines, strict=True, delimiter=max(",;\t", key=head.count))
         try:
             for record in reader:
                 where = f"{path}, line {reader.line_num}"
@@ -205,7 +208,7 @@ def _parse_row(record: Mapping[str, Any], named: Fields, where: str) -> dict[str
     optional = {field.name: record.get(getattr(named, field.name)) for field in _OPTIONAL}
     return {
         **optional,
-        "image": strip_annotation_id(image),
+        "image": strip_annotation_id(str(PurePosixPath(image))),  # "./a.jpg" is "a.jpg"
         "queries": queries,
         "box": _convert_to_xyxy(box, named, where),
         "instances": [_convert_to_xyxy(values, named, where) for values in boxes or ()],
@@ -219,7 +222,9 @@ def _convert_to_xyxy(values: Any, named: Fields, where: str) -> Box:
     """Convert a box to 0-based xyxy with exclusive right and bottom."""
     x1, y1, x2, y2 = parse_box(values, where)
     first = 1 if named.one_based else 0
-    if named.box_format == "xywh":
+    if named.box_format == "cxcywh":
+        x1, y1 = x1 - x2 / 2, y1 - y2 / 2
+    if named.box_format != "xyxy":
         x2, y2 = x1 - first + x2, y1 - first + y2
     return (x1 - first, y1 - first, x2, y2)
 
@@ -250,6 +255,7 @@ def _build_sample(image: str, split: str, rows: list[_Row], dataset: str, coco: 
         split=split,
         image_name=image,
         instances=tuple(instances),
+        problems=coco_image.problems if coco_image else (),
         has_all_instances=coco_image is not None or all(row["instances"] for _, _, row in rows),
         queries=tuple(queries),
         size=coco_image.size if coco_image else _parse_size(first["size"], where),

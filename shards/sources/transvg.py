@@ -91,6 +91,7 @@ def _read_split(path: Path, split: str, name: str, dataset: str, coco: CocoInsta
             split=split,
             image_name=image,
             instances=present[image].instances if image in present else (),
+            problems=present[image].problems if image in present else (),
             queries=tuple(queries),
             size=present[image].size if image in present else None,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +23,8 @@ class ValidationResult:
 
     samples: list[SourceSample] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """(width, height) of each image that is present, by its name."""
 
     def count(self, rule: str) -> int:
         """Count the problems of a rule."""
@@ -31,6 +33,14 @@ class ValidationResult:
     def count_queries(self, rule: str) -> int:
         """Count the queries with problems of a rule."""
         return sum(problem.num_queries for problem in self.problems if problem.rule == rule)
+
+
+def read_windows_names(samples: Iterable[SourceSample], images: Location) -> Iterator[SourceSample]:
+    """Yield the samples; a backslash in the name of an image separates folders, unless there is such a file."""
+    root = get_fast_path(images)
+    for sample in samples:
+        is_windows = "\\" in sample.image_name and not (root / sample.image_name).is_file()
+        yield replace(sample, image_name=sample.image_name.replace("\\", "/")) if is_windows else sample
 
 
 def validate_samples(
@@ -47,26 +57,30 @@ def validate_samples(
     root = get_fast_path(images)
     for sample in samples:
         result.problems.extend(sample.problems)
-        checked = _validate_sample(sample, root, allow_links, result.problems)
+        checked = _validate_sample(sample, root, allow_links, result)
         if checked is not None:
             result.samples.append(checked)
     return result
 
 
 def _validate_sample(
-    sample: SourceSample, root: Location, allow_links: bool, problems: list[Problem]
+    sample: SourceSample, root: Location, allow_links: bool, result: ValidationResult
 ) -> SourceSample | None:
     if not sample.queries:
+        if not sample.problems:
+            detail = "the annotations have no query about this image"
+            result.problems.append(Problem(rule="no_query", image=sample.image_name, num_queries=0, detail=detail))
         return None
     try:
         size = read_upright_size(resolve_image_path(root, sample.image_name, allow_links=allow_links))
+        result.sizes[sample.image_name] = size
         if sample.size is not None and size != sample.size:
             raise ImageError("other_size", f"annotated {sample.size}, the file is {size}")
     except ImageError as error:
         count = len(sample.queries)
-        problems.append(Problem(rule=error.rule, image=sample.image_name, num_queries=count, detail=str(error)))
+        result.problems.append(Problem(rule=error.rule, image=sample.image_name, num_queries=count, detail=str(error)))
         return None
-    return drop_invalid_boxes(replace(sample, size=size), size, problems)
+    return drop_invalid_boxes(replace(sample, size=size), size, result.problems)
 
 
 def drop_invalid_boxes(sample: SourceSample, size: tuple[int, int], problems: list[Problem]) -> SourceSample | None:

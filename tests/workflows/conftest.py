@@ -72,6 +72,7 @@ def transvg(tmp_path: Path) -> Path:
     torch.save(ROWS, tmp_path / "unc_val.pth")
     ingest.main(
         ingest.IngestConfig(
+            max_dropped=1.0,
             dataset="unc",
             format="transvg",
             split_by="unc",

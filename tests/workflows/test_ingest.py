@@ -99,3 +99,29 @@ def test_changed_annotations_are_named_and_ingested_again_on_request(tmp_path: P
         ingest.main(config)
     ingest.main(replace(config, executor=replace(config.executor, replace=True)))
     assert set(SampleReader(config.paths.samples).splits) == {"train", "val", "test"}
+
+
+def test_a_dataset_whose_boxes_are_read_wrongly_is_refused(tmp_path: Path) -> None:
+    config = _write_table(tmp_path, 12, "train", "val")
+    lines = [json.loads(line) for line in (tmp_path / "mine.jsonl").read_text().splitlines()]
+    for number, line in enumerate(lines):
+        line["box"] = [6, 3, 4 + number % 9, 2 + number % 5]  # x, y, width, height
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(UserError, match=r"queries \(.* %\) are left out, .*: try --fields\.box-format xywh; "):
+        ingest.main(config)
+    assert not config.paths.samples.exists() and config.paths.problems.read_text().count("bad_box") > 5
+    ingest.main(replace(config, fields=replace(config.fields, box_format="xywh")))
+    assert sum(len(sample.queries) for sample in SampleReader(config.paths.samples)) == 24
+
+
+def test_names_of_windows_are_read_and_images_elsewhere_are_pointed_at(tmp_path: Path) -> None:
+    config = _write_table(tmp_path, 4, "train", "val")
+    (tmp_path / "images" / "new").mkdir()
+    for path in (tmp_path / "images").glob("*.png"):
+        path.rename(path.parent / "new" / path.name)
+    text = (tmp_path / "mine.jsonl").read_text()
+    with pytest.raises(UserError, match=r"images/new/0\.png has the same name: correct the paths"):
+        ingest.main(config)
+    (tmp_path / "mine.jsonl").write_text(text.replace('"image": "', '"image": "new\\\\'))
+    ingest.main(config)
+    assert {sample.image_name for sample in SampleReader(config.paths.samples)} == {f"new/{i}.png" for i in range(4)}

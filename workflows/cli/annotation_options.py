@@ -16,11 +16,13 @@ from shards.sources.isolated import pause_garbage_collection
 from shards.sources.registry import AnnotationFormat, ReaderOptions, read_annotations
 from shards.sources.sample import SourceSample, hold_out_images
 from shards.sources.table import Fields
-from shards.sources.validation import ValidationResult, validate_samples
+from shards.sources.validation import ValidationResult, read_windows_names, validate_samples
 from workflows.cli.console import UserError
 from workflows.cli.paths import DatasetConfig
 
 MINIATURE = UPath("data/miniature/refer")
+DEFAULT_MAX_DROPPED = 0.05
+"""Default limit of the share of queries that are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,11 @@ class AnnotationsConfig(DatasetConfig):
     allow_links: bool = False
     """Whether images may be symbolic links to files outside the folder."""
 
+    @property
+    def table_box_format(self) -> str | None:
+        """Format of the boxes of a table; None for other annotations, whose format decides it."""
+        return self.fields.box_format if self.format == "table" else None
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", self.dataset):
@@ -92,7 +99,7 @@ def read(config: AnnotationsConfig) -> list[SourceSample]:
             fields=config.fields,
         )
         with pause_garbage_collection():
-            samples = list(read_annotations(config.format, options))
+            samples = list(read_windows_names(read_annotations(config.format, options), config.images))
     if config.val_share is None:
         return samples
     if any(sample.split == "val" for sample in samples):

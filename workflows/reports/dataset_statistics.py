@@ -117,6 +117,7 @@ def _compute_distinct_n(texts: Sequence[list[str]], n: int) -> float:
 def summarize_box_sizes(samples: Iterable[SourceSample]) -> dict[str, float]:
     """Compute the targets' shares of their images, if the size is known, and COCO's three classes of area."""
     areas = [(compute_area_px(q.box_xyxy), s.size) for s in samples for q in s.queries]
+    areas = [(area, size) for area, size in areas if area > 0]  # others are problems of their own
     if not areas:
         return {}
     shares = [area / (size[0] * size[1]) for area, size in areas if size and min(size) > 0]

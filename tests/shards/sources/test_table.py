@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -50,6 +50,35 @@ def test_distractors_are_unknown_unless_every_row_lists_all_objects(tmp_path: Pa
     )
     found = [[find_distractors(sample, query) for query in sample.queries] for sample in read_table(path, "own")]
     assert found == [[[1, 2]], [None, None], [None, None]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("own.csv", 'image,query,box\na.png,left cup,"[0, 0, 4, 4]"\n'),
+        ("own.csv", "\ufeffimage;query;box\r\na.png;left cup;[0, 0, 4, 4]\r\n"),
+        ("OWN.CSV", "image;query;box\n./a.png;left cup;[0, 0, 4, 4]\n"),
+        ("own.tsv", "image\tquery\tbox\na.png\tleft cup\t[0, 0, 4, 4]\n"),
+        ("own.json", '[{"image": "a.png", "query": "left cup", "box": [0, 0, 4, 4]}]'),
+        ("own.JSON", '\ufeff\n [\n{"image": "a.png", "query": "left cup",\n "box": [0, 0, 4, 4]}]'),
+        ("own.jsonl", '\ufeff{"image": "a.png", "query": "left cup", "box": [0, 0, 4, 4]}\n'),
+    ],
+)
+def test_dialects_of_spreadsheets_and_annotation_tools_are_read(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    (sample,) = read_table(tmp_path / name, "own")
+    assert (sample.image_name, sample.queries[0].text) == ("a.png", "left cup")
+    assert sample.queries[0].box_xyxy == (0, 0, 4, 4)
+
+
+@pytest.mark.parametrize(("box_format", "box"), [("xywh", [1, 2, 4, 6]), ("cxcywh", [3, 5, 4, 6])])
+@pytest.mark.parametrize("one_based", [False, True])
+def test_boxes_may_be_a_corner_or_the_center_with_a_size(
+    tmp_path: Path, box_format: Literal["xywh", "cxcywh"], box: list[float], one_based: bool
+) -> None:
+    path = _lines(tmp_path / "own.jsonl", {"image": "a.png", "query": "cup", "box": box})
+    (sample,) = read_table(path, "own", fields=Fields(box_format=box_format, one_based=one_based))
+    assert sample.queries[0].box_xyxy == ((0, 1, 4, 7) if one_based else (1, 2, 5, 8))
 
 
 def test_own_annotations_with_other_field_names_are_read_by_them(tmp_path: Path) -> None:
@@ -116,7 +145,7 @@ def test_a_box_can_stand_in_four_columns(tmp_path: Path) -> None:
         ("own.csv", b"image,query,box\na.png,cup,far left\n", r"line 2: a box is four numbers, got 'far left'"),
         ("own.csv", b"image,query,box\na.png,\xff\xfe,1\n", r"own\.csv, line \d.*UTF-8"),
         ("own.parquet", b"PAR1 and then nothing", r"own\.parquet, row 0: not a Parquet file"),
-        ("own.xlsx", b"PK", r"must end in \.jsonl, \.json, \.csv, \.parquet"),
+        ("own.xlsx", b"PK", r"must end in \.jsonl, \.json, \.csv, \.tsv, \.parquet"),
     ],
 )
 def test_a_broken_table_is_named_with_its_row(tmp_path: Path, name: str, content: bytes, message: str) -> None:
