@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
@@ -61,34 +61,41 @@ class GeneratePriorsConfig(PresetConfig):
     """Whose queries, and how their priors are made."""
 
     source: QuerySource = "samples"
-    """``samples``: the queries that ``ingest`` read; ``scenes``: those of the generated scenes."""
+    """Origin of the queries: ``samples``, which ``ingest`` read, or the generated ``scenes``."""
 
     prior: PriorConfig = field(default_factory=miniature.prior_config)
-    """Wording, text-to-image model and image encoder; any local folder or hub id."""
+    """Wording, text-to-image model and image encoder, by local folder or hub id."""
 
     report_stale: bool = False
-    """Say which priors of the store no query of any data set asks for any more, and change nothing."""
+    """Flag to report the stored priors that no query of any dataset uses; nothing is changed."""
 
     prune: bool = False
-    """Remove those, after the missing ones are drawn."""
+    """Flag to remove those priors, after the missing ones are rendered."""
 
     limit: PositiveInt | None = None
-    """Draw at most so many prompts, to have a look before the long run."""
+    """Maximum number of prompts that this command renders, to look at some before the long run. If it is interrupted,
+    the same command resumes the same prompts."""
 
     priors_per_shard: PositiveInt = 128
     """Number of priors of a shard, the unit of work."""
 
     num_gpus: float = 0.0
-    """GPUs of each worker that draws."""
+    """Number of GPUs of each worker that renders."""
 
     executor: Executor = field(default_factory=ExecutorConfig)
 
 
 def make_default_config(arguments: list[str]) -> GeneratePriorsConfig:
-    """Return the defaults, with ``prior`` of the preset, or of the dataset, on the command line."""
+    """Return the defaults, with ``prior`` of the preset, or of the dataset, on the command line.
+
+    Flickr30k Entities boxes garments; in the other datasets a query that names a garment alone means its wearer.
+    """
     known, _ = tyro.cli(PresetConfig, args=arguments, return_unknown_args=True, add_help=False)
     name = known.preset or ("miniature" if known.dataset == "miniature" else "sd15")
-    return GeneratePriorsConfig(preset=name, prior=PRESETS[name]())
+    prior = PRESETS[name]()
+    if known.dataset.startswith("flickr30k"):
+        prior = replace(prior, prompt=replace(prior.prompt, garments_mean_wearers=False))
+    return GeneratePriorsConfig(preset=name, prior=prior)
 
 
 def main(config: GeneratePriorsConfig) -> None:
@@ -129,6 +136,9 @@ def render_missing(config: GeneratePriorsConfig, settings: dict[str, Any], datab
     for run_folder, fingerprint in find_interrupted(root, request):
         run_and_plot_job(make_prior_job(config, settings, fingerprint, list), run_folder, config.executor)
         create_store_view(database, root)
+        if config.limit:
+            print_path("the interrupted run is finished, and --limit reached; the prior store", root)
+            return
     sha256 = select_missing(database, config.limit)
     if sha256 is None:
         print_path("nothing is missing: the prior store", root)

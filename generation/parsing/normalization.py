@@ -6,7 +6,17 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from generation.parsing.lexicon import ANIMALS, BODY_PARTS, COLORS, GARMENTS, JOINED, OBJECT_NOUNS, PEOPLE
+from generation.parsing.lexicon import (
+    ANIMALS,
+    BODY_PARTS,
+    CARRIED,
+    COLORS,
+    GARMENTS,
+    JOINED,
+    OBJECT_NOUNS,
+    PEOPLE,
+    RIDDEN,
+)
 
 
 def is_empty(text: str) -> bool:
@@ -27,7 +37,7 @@ def normalize_text(text: str) -> str:
 
 
 def separate_possessives(text: str) -> str:
-    """Write the possessive of a part or garment as a word: "man hand", "elephant trunk", "catchers vest"."""
+    """Write a possessive as a word: "man hand", "elephant trunk", "catchers vest", "girls umbrella"."""
     return _OWNED.sub(r"\1 's ", text.replace("'s", " 's"))
 
 
@@ -68,5 +78,6 @@ _REPLACEMENTS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
 
 _OWNED = re.compile(
     rf"\b({'|'.join(sorted(PEOPLE | ANIMALS))})"
-    rf"(?:s? (?=(?:{'|'.join(sorted(BODY_PARTS))})\b)|s (?=(?:{'|'.join(sorted(GARMENTS))})\b))"
+    rf"(?:s? (?=(?:(?:left|right) )?(?:{'|'.join(sorted(BODY_PARTS))})\b)"
+    rf"|s (?=(?:{'|'.join(sorted(GARMENTS | CARRIED | RIDDEN))})\b))"
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from generation.parsing import lexicon as lex
+from generation.parsing.spelling import is_english
 from generation.parsing.tokens import KNOWN_NOUNS, LIVING, MODIFIERS, NEVER_NOUNS, Word, is_noun
 
 
@@ -144,9 +145,11 @@ def _add_modifier(noun_phrase: NounPhrase, word: Word) -> NounPhrase:
 
 def make_noun_phrase(modifiers: NounPhrase, word: Word) -> NounPhrase:
     """Make a noun phrase of a noun and the modifiers before it."""
-    lemma = _find_singular(word)
-    plural = lemma != word.text and (word.text.endswith("s") or word.text in lex.PLURALS)
-    return replace(modifiers, surface=word.surface, lemma=lemma, noun=word.text, plural=plural)
+    lemma, noun = _find_singular(word), word.text
+    if modifiers.count and modifiers.count > 1 and noun in _IRREGULAR_PLURALS:  # "two woman"
+        noun = _IRREGULAR_PLURALS[noun]
+    plural = lemma != noun and (noun.endswith("s") or noun in lex.PLURALS or _is_plural_of_man(noun))
+    return replace(modifiers, surface=word.surface, lemma=lemma, noun=noun, plural=plural)
 
 
 def _extend_compound(noun_phrase: NounPhrase, modifiers: NounPhrase, word: Word) -> NounPhrase:
@@ -161,6 +164,14 @@ def _extend_compound(noun_phrase: NounPhrase, modifiers: NounPhrase, word: Word)
     )
 
 
+_IRREGULAR_PLURALS = {lex.IRREGULAR[plural]: plural for plural in lex.PLURALS if plural != "people"}
+
+
+def _is_plural_of_man(text: str) -> bool:
+    """Return whether a word is a plural such as "fishermen"; "specimen" is none."""
+    return text.endswith("men") and is_english(f"{text[:-3]}man")
+
+
 def _find_singular(word: Word) -> str:
     """Find the singular: spaCy's lemma, except for known words without a singular ("glasses", "pants", "bus")."""
     text = word.text.rstrip("_")
@@ -168,6 +179,8 @@ def _find_singular(word: Word) -> str:
         return lex.IRREGULAR[text]
     if text in lex.SAME_IN_SINGULAR:
         return text
+    if _is_plural_of_man(text):
+        return f"{text[:-3]}man"
     if text not in KNOWN_NOUNS:
         known = next((one for one in (text[:-1], text[:-2]) if text.endswith("s") and one in KNOWN_NOUNS), "")
         return known or (word.lemma if word.pos in ("NOUN", "PROPN") else text)

@@ -27,11 +27,16 @@ def correct_spelling(word: str) -> str:
         return lex.SPELLING[word]
     if len(word) < MIN_LETTERS or not word.isascii() or not word.isalpha() or word in _build_vocabulary():
         return word
-    if word in _load_english() or word.removesuffix("s") in _load_english():
+    if is_english(word) or is_english(word.removesuffix("s")):
         return word
     edits = 2 if len(word) >= LONG_WORD_LETTERS else 1
     suggestions = _build_speller().lookup(word, Verbosity.CLOSEST, max_edit_distance=edits)
     return _split_compound(word) or next((one.term for one in suggestions if one.term[0] == word[0]), word)
+
+
+def is_english(word: str) -> bool:
+    """Return whether a dictionary of English has the word."""
+    return word in _load_english()
 
 
 def _split_compound(word: str) -> str:

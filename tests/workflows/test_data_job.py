@@ -113,6 +113,19 @@ def test_an_interrupted_run_of_the_store_is_finished_not_begun_again(data: Path,
     assert again[0].to_bytes() == whole[0]
 
 
+def test_a_limited_run_that_was_interrupted_renders_no_more_than_its_limit(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    refer = data / "refer"
+    ingest.main(ingest.IngestConfig(annotations=refer / "miniature", images=refer / "images", data=folder))
+    config = replace(_priors(folder), limit=6)
+    generate_priors.main(config)
+    (run,) = (path.parent.parent for path in (folder / "priors").glob("*/*/plan/plan.json"))
+    max((run / "receipts").glob("*.json")).unlink()  # as if killed before the last shard
+    generate_priors.main(config)
+    assert [path.parent.parent for path in (folder / "priors").glob("*/*/plan/plan.json")] == [run]
+    assert len(PriorStore.open(find_prior_store_path("miniature", UPath(folder)))) == 6
+
+
 def test_later_steps_make_priors_as_generate_priors_did(data: Path) -> None:
     assert load_prior_config(data / "miniature" / "prior.json") == _prior()
     assert load_prior_config(data / "nothing.json") == miniature.prior_config()

@@ -138,6 +138,18 @@ PROMPTS = {
     "white pants, left": "a person in white pants",
     "the horse with the white mane": "a horse with a white mane",
     "bus on the right, red and white": "a red and white bus",
+    "two boys": "two boys",
+    "several boys on the left": "several boys",
+    "bottom row of girls": "a row of girls",
+    "two woman": "two women",
+    "2 man": "two men",
+    "two fishermen": "two fishermen",
+    "specimen on the left": "a specimen",
+    "left giraf": "a giraffe",
+    "girls umbrella": "a girl's umbrella",
+    "boys shirt": "a boy in a shirt",
+    "the guys left hand": "a man with a hand",
+    "small childs kite": "a small child's kite",
 }
 
 
