@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.boxes import cxcywh_to_xyxy, giou, iou, xyxy_to_cxcywh
+from trainer.boxes import cxcywh_to_xyxy, giou, iou, mask_covered_cells, xyxy_to_cxcywh
 
 
 def test_boxes_survive_the_change_of_form() -> None:
@@ -20,3 +20,16 @@ def test_iou_of_boxes_that_share_a_third_is_a_third() -> None:
 def test_giou_of_boxes_with_a_gap_of_their_size_is_minus_a_third() -> None:
     # 2 x 2 boxes with a gap of 2: no overlap, hull 6 x 2 of which 4 is empty
     assert giou(torch.tensor([0.0, 0, 2, 2]), torch.tensor([4.0, 0, 6, 2])).item() == pytest.approx(-1 / 3)
+
+
+def test_boxes_apart_on_both_axes_do_not_overlap() -> None:
+    near, far = torch.tensor([0.0, 0, 2, 2]), torch.tensor([3.0, 3, 5, 5])
+    assert iou(near, far).item() == 0
+    assert giou(near, far).item() == pytest.approx(-17 / 25)  # hull 5 x 5, of which 8 are boxes
+
+
+def test_a_box_smaller_than_a_cell_covers_the_cell_of_its_middle() -> None:
+    small = torch.tensor([[0.4, 0.9, 0.02, 0.02]])  # between the centers of a grid of 4 x 4
+    assert mask_covered_cells(small, 16).nonzero()[:, 1].tolist() == [13]  # row 3, column 1
+    whole = torch.tensor([[0.5, 0.5, 1.0, 1.0]])
+    assert mask_covered_cells(whole, 16).all()

@@ -14,6 +14,10 @@ from generation.parsing.location import extract_location
         ("cup to the left of the ball", "cup @left_of the ball", (), ()),
         ("bottom right corner cup", ", cup", ("bottom", "right", "corner"), ()),
         ("cup at 3 o'clock", "cup ,", ("3 o'clock",), ()),
+        ("man with his back", "man with his back_", (), ()),  # a part of him
+        ("man in back", "man ,", ("back",), ()),
+        ("cup right above the ball", "cup above the ball", (), ()),  # directly above it
+        ("cup on the right above the ball", "cup , above the ball", ("right",), ()),
     ],
 )
 def test_location_words_leave_a_plain_noun_phrase(

@@ -30,6 +30,15 @@ def test_priors_are_dropped_as_often_as_asked(stream: TrainStream) -> None:
     assert 0.3 < given(0.5) < 0.7
 
 
+def test_the_random_choices_of_an_image_differ_between_epochs(stream: TrainStream) -> None:
+    def transform(epoch: int) -> Batch:
+        return stream.batch_builder.build_batch(stream.samples, [QueryGroup(sample=0, queries=(0,))], epoch)
+
+    assert torch.equal(transform(0).inputs.images, transform(0).inputs.images)
+    different = {transform(epoch).targets.numpy().tobytes() for epoch in range(6)}
+    assert len(different) > 3  # mirrored, cropped or placed elsewhere
+
+
 def test_a_batch_is_pinned_with_all_its_tensors(stream: TrainStream, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = _batches(stream, 0)[0]
     pinned: list[torch.Tensor] = []

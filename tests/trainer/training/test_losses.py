@@ -26,6 +26,14 @@ def test_the_attention_loss_is_minus_the_log_of_the_share_on_the_target() -> Non
     torch.testing.assert_close(loss, -torch.tensor([0.75]).log())
 
 
+def test_the_attention_loss_of_a_target_between_the_cells_is_that_of_the_cell_it_lies_in() -> None:
+    scores = torch.tensor([[3.0, 1.0, 2.0, 2.0]])
+    loss = compute_verification_loss(
+        scores, torch.zeros(1, 4, dtype=torch.bool), torch.tensor([[0.1, 0.1, 0.02, 0.02]])
+    )
+    torch.testing.assert_close(loss, -torch.tensor([3 / 8]).log())
+
+
 NORTH, SOUTH, EAST = [0.0, 1.0], [0.0, -1.0], [1.0, 0.0]
 
 

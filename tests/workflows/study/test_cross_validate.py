@@ -90,7 +90,7 @@ def test_a_training_that_fails_says_why_and_where(data: UPath, tmp_path: Path) -
         pretrained_visual=tmp_path / "none",
         output=tmp_path,
     )
-    with pytest.raises(UserError, match=r"base, .* ended with status 1: .*none.*log\.txt"):
+    with pytest.raises(UserError, match=r"base, .* ended with status 2: .*none.*log\.txt"):
         main(config)
 
 
