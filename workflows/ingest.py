@@ -132,18 +132,14 @@ def _stop_if_missing(validation: ValidationResult, config: IngestConfig, problem
     missing = [problem for problem in validation.problems if problem.rule == "missing_image"]
     if missing and not config.allow_missing_images:
         write_lines(problems, validation.problems)
+        name = missing[0].image.replace("\\", "/").rpartition("/")[2]
+        found = next(config.images.rglob(glob.escape(name)), None) if name else None
+        hint = f"{found} has the same name: correct the paths of the annotations, or --images. " if found else ""
         raise UserError(
             f"{len(missing):,} images are not in {config.images} (the first is {missing[0].image}); all are "
-            f"listed in {problems}. {_describe_found(config.images, missing[0].image)}Complete the folder, or go on "
+            f"listed in {problems}. {hint}Complete the folder, or go on "
             "without them with --allow-missing-images"
         )
-
-
-def _describe_found(images: UPath, name: str) -> str:
-    """Say where an image of the same name lies, if it is in another folder."""
-    base_name = name.replace("\\", "/").rpartition("/")[2]
-    found = next(images.rglob(glob.escape(base_name)), None) if base_name else None
-    return f"{found} has the same name: correct the paths of the annotations, or --images. " if found else ""
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from generation.priors.prompt import build_prompt
 from generation.priors.store import PriorStore
 from pipeline import list_runs
 from shards.sources.errors import format_value
-from shards.sources.json_lines import read_json_lines
+from shards.sources.files import read_json_lines
 from trainer.errors import TrainerError
 from trainer.files import check_checkpoint, find_checkpoint, list_images
 from workflows.cli.console import UserError, print_path, run

@@ -19,8 +19,7 @@ from typing import Any
 from shards.boxes import Box, compute_enclosing_box
 from shards.schema import Instance, Query
 from shards.sources.errors import SourceError, format_value
-from shards.sources.files import infer_splits, list_files
-from shards.sources.json_lines import read_json_lines
+from shards.sources.files import infer_splits, list_files, read_json_lines
 from shards.sources.sample import SourceSample, make_image_key, parse_box, parse_size, strip_annotation_id
 
 

@@ -6,7 +6,7 @@ Single boxes of a wrong reading can be valid by chance. All boxes together show 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +18,21 @@ from shards.sources.validation import ROUNDING_PX, ValidationResult
 Boxes = npt.NDArray[np.float64]
 """Boxes (n, 4)."""
 
+MIN_LARGE_IMAGES = 20
+"""Minimum number of boxes in large images that show that all of them end at 1,000."""
+
 MIN_BOXES = 4
 """Minimum number of boxes that show a wrong reading."""
 
 MIN_VALID_SHARE = 0.98
 """Minimum share of boxes that another reading makes valid, and maximum share of this one, for a hint."""
+
+_TO_XYXY: Mapping[str, Boxes] = {
+    "xyxy": np.eye(4),
+    "xywh": np.array([[1, 0, 0, 0], [0, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 1]], np.float64),
+    "cxcywh": np.array([[1, 0, -0.5, 0], [0, 1, 0, -0.5], [1, 0, 0.5, 0], [0, 1, 0, 0.5]], np.float64),
+}
+"""Matrix from the four numbers of a format to xyxy."""
 
 DROPPING_RULES = frozenset({"bad_box", "empty_query", "other_size", "unreadable_image", "truncated_image"})
 """Rules of queries that are left out although their image is present."""
@@ -99,26 +109,23 @@ def _find_causes(boxes: Boxes, sizes: Boxes, box_format: str | None, is_fraction
         yield "all boxes lie within 0..1: they look like fractions of the image; multiply them by its width and height"
         return
     if _compute_valid_share(boxes, sizes) >= MIN_VALID_SHARE:
-        if _look_like_thousandths(boxes, sizes):
+        is_large = (sizes > 1250).all(axis=1)
+        ends = boxes[is_large].max(initial=0)
+        if is_large.sum() >= MIN_LARGE_IMAGES and 900 < ends <= 1000:
             yield (
                 "no box reaches beyond 1,000 px, although images do: they look like thousandths of the image; if they "
                 "are, multiply them by its width and height over 1,000"
             )
         return
-    values = boxes if box_format is None else _WRITERS[box_format](boxes)
+    values = boxes
     if box_format is not None:
-        for name, read in _READERS.items():
-            if name != box_format and _compute_valid_share(read(values), sizes) >= MIN_VALID_SHARE:
+        values = boxes @ np.linalg.inv(_TO_XYXY[box_format]).T
+        for name, matrix in _TO_XYXY.items():
+            if name != box_format and _compute_valid_share(values @ matrix.T, sizes) >= MIN_VALID_SHARE:
                 yield f"read as {name}, the boxes would be valid: try --fields.box-format {name}"
     scaled = values / 1000 * np.tile(sizes, 2)
     if (np.abs(values) <= 1000).all() and _compute_valid_share(scaled, sizes) >= MIN_VALID_SHARE:
         yield "as thousandths of the image, the boxes would be valid: multiply them by its width and height over 1,000"
-
-
-def _look_like_thousandths(boxes: Boxes, sizes: Boxes) -> bool:
-    """Return whether boxes of many large images all end at 1,000."""
-    is_large = (sizes > 1250).all(axis=1)
-    return is_large.sum() >= 20 and bool((boxes[is_large] <= 1000).all()) and bool((boxes[is_large] > 900).any())
 
 
 def _compute_valid_share(boxes: Boxes, sizes: Boxes) -> float:
@@ -126,31 +133,3 @@ def _compute_valid_share(boxes: Boxes, sizes: Boxes) -> float:
     low, high = boxes[:, :2], boxes[:, 2:]
     is_valid = (low < high) & (low >= -ROUNDING_PX) & (high <= sizes + ROUNDING_PX)
     return float(is_valid.all(axis=1).mean())
-
-
-def _read_xywh(values: Boxes) -> Boxes:
-    return np.concatenate([values[:, :2], values[:, :2] + values[:, 2:]], axis=1)
-
-
-def _read_cxcywh(values: Boxes) -> Boxes:
-    return np.concatenate([values[:, :2] - values[:, 2:] / 2, values[:, :2] + values[:, 2:] / 2], axis=1)
-
-
-def _write_xywh(boxes: Boxes) -> Boxes:
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-
-
-def _write_cxcywh(boxes: Boxes) -> Boxes:
-    return np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
-
-
-_READERS: Mapping[str, Callable[[Boxes], Boxes]] = {
-    "xyxy": lambda values: values,
-    "xywh": _read_xywh,
-    "cxcywh": _read_cxcywh,
-}
-_WRITERS: Mapping[str, Callable[[Boxes], Boxes]] = {
-    "xyxy": lambda boxes: boxes,
-    "xywh": _write_xywh,
-    "cxcywh": _write_cxcywh,
-}

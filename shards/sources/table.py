@@ -24,8 +24,7 @@ from shards.boxes import Box, iou
 from shards.schema import Instance, Query
 from shards.sources.coco import CocoInstances
 from shards.sources.errors import SourceError, format_value
-from shards.sources.files import infer_splits
-from shards.sources.json_lines import read_json_lines
+from shards.sources.files import infer_splits, read_json_lines
 from shards.sources.sample import SourceSample, make_image_key, parse_box, parse_size, strip_annotation_id
 
 SAME_OBJECT_IOU = 0.5
