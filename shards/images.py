@@ -169,8 +169,7 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
         kept = (is_jpeg or image.format == "PNG") and is_plain and _read_orientation(image) == 1
         if kept:
             image.draft("L", (1, 1))  # still reads a JPEG to its end, in gray and at an eighth of its size
-        image.load()
-        if kept:
+            image.load()
             return content, size
         upright = convert_to_upright_rgb(image)
         if not is_jpeg:
@@ -222,8 +221,8 @@ def convert_to_upright_rgb(image: Image.Image) -> Image.Image:
 
     16-bit grayscale is scaled to 8 bits, and transparent parts become white.
     """
+    operation = _UPRIGHT.get(_read_orientation(image))  # before the pixels, as in read_upright_size
     image.load()
-    operation = _UPRIGHT.get(_read_orientation(image))
     image = image if operation is None else image.transpose(operation)
     if image.mode.startswith("I") or image.mode == "F":
         brightest = image.convert("F").getextrema()[1]

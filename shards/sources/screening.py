@@ -34,7 +34,10 @@ _TO_XYXY: Mapping[str, Boxes] = {
 }
 """Matrix from the four numbers of a format to xyxy."""
 
-DROPPING_RULES = frozenset({"bad_box", "empty_query", "other_size", "unreadable_image", "truncated_image"})
+ABSENCE_RULES = frozenset({"missing_image", "outside_images"})
+"""Rules of images that are not there; their queries do not count."""
+
+DROPPING_RULES = frozenset({"bad_box", "empty_query", "other_size", "unreadable_image", "too_large_image"})
 """Rules of queries that are left out although their image is present."""
 
 
@@ -86,8 +89,10 @@ def screen_dataset(
         box_format: format that the boxes were read in, ``xyxy``, ``xywh`` or ``cxcywh``; None if the file format
             decides it.
     """
-    present = [sample for sample in samples if sample.image_name in validation.sizes]
+    absent = {problem.image for problem in validation.problems if problem.rule in ABSENCE_RULES}
+    present = [sample for sample in samples if sample.image_name not in absent]
     read = Counter(query.split for sample in present for query in sample.queries)
+    present = [sample for sample in present if sample.image_name in validation.sizes]  # without those of damaged images
     left = Counter(query.split for sample in validation.samples for query in sample.queries)
     boxes = np.array([query.box_xyxy for sample in present for query in sample.queries], np.float64).reshape(-1, 4)
     sizes = np.array(

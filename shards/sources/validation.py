@@ -80,7 +80,9 @@ def _validate_sample(
         count = len(sample.queries)
         result.problems.append(Problem(rule=error.rule, image=sample.image_name, num_queries=count, detail=str(error)))
         return None
-    return drop_invalid_boxes(replace(sample, size=size), size, result.problems)
+    # The reader left such objects out, so distractors cannot be counted.
+    is_complete = sample.has_all_instances and all(problem.rule != "bad_instance" for problem in sample.problems)
+    return drop_invalid_boxes(replace(sample, size=size, has_all_instances=is_complete), size, result.problems)
 
 
 def drop_invalid_boxes(sample: SourceSample, size: tuple[int, int], problems: list[Problem]) -> SourceSample | None:

@@ -60,6 +60,24 @@ def test_exif_turns_images_upright_even_beside_values_that_cannot_be_written(tmp
         np.testing.assert_array_equal(np.asarray(convert_to_upright_rgb(image)), np.asarray(expected))
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_png_with_its_exif_behind_the_pixels_lies_the_same_way_everywhere(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "a.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new(mode, (24, 16), "red").save(path)
+    chunk = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    png = path.read_bytes()
+    end = png.index(b"IEND") - 4
+    late = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    path.write_bytes(png[:end] + late + png[end:])
+    with Image.open(path) as image:
+        image.load()
+        assert image.getexif()[0x0112] == 6
+    stored, size = read_image(path)
+    assert size == read_upright_size(path) == decode_rgb_image(stored).size == decode_rgb_image(path.read_bytes()).size
+
+
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     header = b"IHDR" + struct.pack(">II", 20_000, 20_000) + bytes([8, 2, 0, 0, 0])  # 1.2 GB once unpacked
     chunks = [header, b"IDAT" + zlib.compress(bytes(30_001))]

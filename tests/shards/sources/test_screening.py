@@ -7,7 +7,7 @@ import pytest
 
 from shards.boxes import Box
 from shards.schema import Query
-from shards.sources.sample import SourceSample
+from shards.sources.sample import Problem, SourceSample
 from shards.sources.screening import Screening, screen_dataset
 from shards.sources.validation import ValidationResult, drop_invalid_boxes
 
@@ -84,3 +84,28 @@ def test_a_split_without_a_query_left_is_a_fault(corners: np.ndarray) -> None:
     assert screening.find_fault(0.05) == "no query is left of the split val"
     assert screening.find_fault(1.0) is None
     assert screening.dropped_share == 0.05
+
+
+def test_damaged_images_count_and_missing_ones_do_not() -> None:
+    samples = [
+        SourceSample(
+            key=str(number),
+            split="train",
+            image_name=f"{number}.jpg",
+            instances=(),
+            queries=(Query(query_id=str(number), text="cup", box_xyxy=(0, 0, 4, 4), split="train", source="mine"),),
+        )
+        for number in range(10)
+    ]
+    rules = ["unreadable_image"] * 3 + ["missing_image"] * 5
+    validation = ValidationResult(
+        samples=samples[8:],
+        problems=[Problem(rule=rule, image=f"{i}.jpg", num_queries=1) for i, rule in enumerate(rules)],
+        sizes={"8.jpg": SIZE, "9.jpg": SIZE},
+    )
+    screening = screen_dataset(samples, validation)
+    assert (screening.num_queries, screening.num_dropped, screening.dropped_share) == (5, 3, 0.6)
+    nothing_left = ValidationResult(problems=validation.problems[:3])
+    assert screen_dataset(samples[:3], nothing_left).find_fault(0.05) == (
+        "3 of 3 queries (100.0 %) are left out, more than 5 %; no query is left of the split train"
+    )

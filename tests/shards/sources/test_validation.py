@@ -94,3 +94,18 @@ def test_an_empty_query_is_counted_whatever_the_table(tmp_path: Path) -> None:
 def test_a_name_longer_than_file_systems_allow_is_missing(tmp_path: Path) -> None:
     path = _lines(tmp_path / "own.jsonl", {"image": "a" * 300 + ".png", "query": "cup", "box": [0, 0, 4, 4]})
     assert validate_samples(read_table(path, "own"), tmp_path).count("missing_image") == 1
+
+
+def test_distractors_are_unknown_where_an_object_was_left_out(tmp_path: Path) -> None:
+    folder = write_refer(tmp_path)
+    instances = json.loads((folder / "instances.json").read_text())
+    images = tmp_path / "pixels"
+    images.mkdir()
+    Image.new("RGB", (10, 8)).save(images / instances["images"][0]["file_name"])
+    row = {"image": "photo.png", "query": "cup", "box": [5, 2, 10, 8], "annotation": 12}
+    for bbox, is_complete in ((instances["annotations"][0]["bbox"], True), (None, False)):
+        instances["annotations"][0]["bbox"] = bbox
+        (folder / "instances.json").write_text(json.dumps(instances))
+        samples = read_table(_lines(tmp_path / "own.jsonl", row), "own", instances=folder / "instances.json")
+        (sample,) = validate_samples(samples, images).samples
+        assert sample.has_all_instances is is_complete
