@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import socket
+import tempfile
 import threading
 import time
 import traceback
@@ -35,6 +36,12 @@ from pipeline.worker import StageHost, build_python_path
 SINK_RESOURCES = Resources(num_cpus=0.5)
 PATIENCE_S = 5.0
 """Seconds that a pool may be without actors before the other pools make room for it."""
+
+MAX_TEMP_LENGTH = 36
+"""Maximum length of a temporary folder for Ray: its sockets' paths are 70 longer, and Linux allows 107 characters."""
+
+SHORT_TEMP_FOLDER = "/tmp/ray"
+"""Ray's folder instead of one below a longer temporary folder, such as a batch system's; Ray's own default."""
 
 # Patterns of .gitignore: the slash excludes only the top folders, not packages named data.
 EXCLUDED_PATHS = [".git", ".venv", "/data", "/runs", "**/__pycache__"]
@@ -305,15 +312,17 @@ def open_ray_session(config: ExecutorConfig, needs: Sequence[Resources]) -> Iter
         num_cpus = 1 + math.ceil(config.workers * sum(need.num_cpus for need in needs))
         init_options = {"address": "local", "_node_ip_address": "127.0.0.1", "num_cpus": num_cpus}
         init_options |= {"include_dashboard": False}
+        if "RAY_TMPDIR" not in os.environ and len(tempfile.gettempdir()) > MAX_TEMP_LENGTH:
+            init_options |= {"_temp_dir": SHORT_TEMP_FOLDER}
     _refuse_silent_address(config.ray_address)
     try:
         on_sigterm = signal.getsignal(signal.SIGTERM)
         _start_ray({**init_options, "runtime_env": runtime_env})
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         raise PipelineError(
             f"no Ray session at address {init_options['address']!r}: {_format_error(error)}; check it with "
-            f"`ray status`, and "
-            "where `ray start` made a token, set RAY_AUTH_MODE=token"
+            "`ray status`. Where `ray start` made a token, set RAY_AUTH_MODE=token. If a path is too long or cannot be "
+            "written, set RAY_TMPDIR or HOME to a short folder, such as /tmp"
         ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray put its own in its place

@@ -19,6 +19,7 @@ from shards.errors import SchemaError
 from shards.schema import Sample
 from shards.sidecar import PriorSidecar, SamplePriors, find_samples_run
 from shards.tar import iterate_members
+from shards.writer import decode_npy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,10 +145,9 @@ class SampleReader:
             return None
         content = _read_part(file, entry.priors_offset, entry.priors_bytes)
         try:
-            array: npt.NDArray[np.float16] = np.load(io.BytesIO(content), allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
+            return decode_npy(content)
+        except ValueError as error:
             raise SchemaError(f"{self.run}, sample {entry.key}: its priors are no array ({error})") from error
-        return array
 
 
 def _read_part(file: io.BufferedReader, offset: int, size: int) -> bytes:

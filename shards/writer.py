@@ -11,6 +11,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -78,11 +79,32 @@ def get_image_extension(content: bytes) -> str:
     return "png" if content.startswith(b"\x89PNG") else "jpg"
 
 
-def encode_npy(array: np.ndarray[tuple[int, ...], np.dtype[np.float16]]) -> bytes:
+def encode_npy(array: npt.NDArray[np.float16]) -> bytes:
     """Encode an array as the content of an .npy file."""
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
+
+
+def decode_npy(content: bytes) -> npt.NDArray[np.float16]:
+    """Decode the content of an .npy file, as ``encode_npy`` writes it.
+
+    Returns:
+        The features.
+
+    Raises:
+        ValueError: the header is of another kind, or claims another size than follows.
+    """
+    buffer = io.BytesIO(content)
+    version = np.lib.format.read_magic(buffer)
+    if version != (1, 0):
+        raise ValueError(f"its version is {version}")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(buffer)
+    if dtype != np.float16:
+        raise ValueError(f"it holds {dtype}, not float16")
+    # NumPy's own reader takes memory for what a header claims before it looks at what follows.
+    features = np.frombuffer(content, np.float16, offset=buffer.tell()).reshape(shape)
+    return features.copy()
 
 
 def map_npy(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:

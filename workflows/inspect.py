@@ -81,7 +81,7 @@ def main(config: InspectConfig) -> None:
 
 def find_problems(samples: list[SourceSample], validation: ValidationResult) -> list[Problem]:
     """Return all problems; those of boxes and words also if the image is missing but its size is known."""
-    of_queries = ("bad_box", "bad_instance", "clipped_box", "empty_query")
+    of_queries = ("bad_box", "bad_instance", "clipped_box", "empty_query", "long_query")
     problems = [problem for problem in validation.problems if problem.rule not in of_queries]
     for sample in samples:
         if size := validation.sizes.get(sample.image_name, sample.size):

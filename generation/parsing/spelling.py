@@ -19,13 +19,18 @@ MIN_LETTERS = 4
 LONG_WORD_LETTERS = 9
 """Minimum letters of a word in which two edits are allowed."""
 
+MAX_LETTERS = 40
+"""Maximum letters of a word that is corrected; time grows with their square."""
+
 
 @lru_cache(maxsize=100_000)
 def correct_spelling(word: str) -> str:
     """Correct a lower-case word; "bottomleft" becomes two words."""
     if word in lex.SPELLING:
         return lex.SPELLING[word]
-    if len(word) < MIN_LETTERS or not word.isascii() or not word.isalpha() or word in _build_vocabulary():
+    if not (MIN_LETTERS <= len(word) <= MAX_LETTERS and word.isascii() and word.isalpha()):
+        return word
+    if word in _build_vocabulary():
         return word
     if is_english(word) or is_english(word.removesuffix("s")):
         return word

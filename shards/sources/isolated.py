@@ -1,4 +1,4 @@
-"""Read untrusted pickles and MATLAB files; ``isolated_loader`` loads them in another process."""
+"""Read untrusted pickles, MATLAB files, Parquet tables and files of torch in another process, ``isolated_loader``."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from shards.sources import isolated_loader
 from shards.sources.errors import SourceError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MAX_MATRIX_FILE_BYTES = isolated_loader.MAX_MATRIX_BYTES
 
@@ -36,16 +39,11 @@ def read_pickle(path: Path) -> Any:
         SourceError: the file is missing or damaged, requests a global that is not allowed, or exceeds the limits of
             time and memory; names the file and the reason.
     """
-    if not path.is_file():
-        raise SourceError(f"{path} does not exist; check the folder and the name of the split")
-    outcome, value = _request("pickle", path)
-    if outcome == "value":
-        return value
-    if outcome == "damaged":
-        raise SourceError(f"{path} is damaged, truncated or not a pickle ({value}); get it again")
-    raise SourceError(
-        f"{path} was not read: {value}. A dataset holds lists, dictionaries, text and numbers only. "
-        "Get the file from its publisher again; if it is yours, save it as such values"
+    return _request(
+        ["pickle", path],
+        "a pickle",
+        "A dataset holds lists, dictionaries, text and numbers only. "
+        "Get the file from its publisher again; if it is yours, save it as such values",
     )
 
 
@@ -62,20 +60,61 @@ def read_matrix(path: Path, name: str) -> npt.NDArray[Any]:
     Raises:
         SourceError: the file is missing, too large or damaged, or has no such matrix; names the file and the reason.
     """
-    if not path.is_file():
-        raise SourceError(f"{path} does not exist")
-    if path.stat().st_size > MAX_MATRIX_FILE_BYTES:
+    if path.is_file() and path.stat().st_size > MAX_MATRIX_FILE_BYTES:
         raise SourceError(
             f"{path} has {path.stat().st_size:,} bytes, more than the {MAX_MATRIX_FILE_BYTES:,} of a mask"
         )
-    outcome, value = _request("matrix", path, name)
-    if outcome != "value":
-        raise SourceError(f"{path} is no MATLAB 5 file that can be read ({value}); get it again")
-    shape, dtype, content = value
+    shape, dtype, content = _request(["matrix", path, name], "a MATLAB file of version 4 or 5", "Get it again")
     return np.frombuffer(content, dtype).reshape(shape)
 
 
-def _request(kind: str, path: Path, *names: str) -> tuple[str, Any]:
+def read_parquet(path: Path, columns: Iterable[str]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Read the rows of a Parquet file.
+
+    Args:
+        path: the file.
+        columns: columns to read; those that it lacks are ignored.
+
+    Returns:
+        The names of all its columns, and the values of each row by column.
+
+    Raises:
+        SourceError: the file is missing or damaged, or exceeds the limits of time and memory; names the file and the
+            reason.
+    """
+    remedy = "Text that fills the memory is no query; choose the columns with --fields, or write the file anew"
+    names, rows = _request(["table", path, *columns], "a Parquet file", remedy)
+    return names, rows
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors in a file of ``torch.save``, or in its ``model`` entry; a lone tensor has the name "".
+
+    Raises:
+        SourceError: the file is missing or damaged, holds more than tensors and plain settings, or exceeds the limits
+            of time and memory; names the file and the reason.
+    """
+    from safetensors.torch import load
+
+    remedy = "Get it from its publisher again; if it is yours, save tensors alone"
+    state: dict[str, Tensor] = load(_request(["tensors", path], "a file of torch", remedy))
+    return state
+
+
+def _request(request: list[str | Path], kind: str, remedy: str) -> Any:
+    """Return what the loader answers to a request about a file, or raise a ``SourceError`` with the reason."""
+    path = Path(request[1])
+    if not path.is_file():
+        raise SourceError(f"{path} does not exist; check the folder and the name")
+    outcome, value = _ask_loader([request[0], path.resolve(), *request[2:]])
+    if outcome == "damaged":
+        raise SourceError(f"{path} is damaged, truncated or not {kind} ({value}); get it again")
+    if outcome != "value":  # forbidden, or the process was killed
+        raise SourceError(f"{path} was not read: {value}. {remedy}")
+    return value
+
+
+def _ask_loader(request: list[str | Path]) -> tuple[str, Any]:
     """Return the loader's outcome ("value", "forbidden", "damaged" or "killed"), and the value or the reason."""
     with _LOCK:
         loader = _start_loader(os.getpid())
@@ -84,7 +123,7 @@ def _request(kind: str, path: Path, *names: str) -> tuple[str, Any]:
             loader = _start_loader(os.getpid())
         assert loader.stdin is not None and loader.stdout is not None
         try:
-            loader.stdin.write(json.dumps([kind, str(path.resolve()), *names]).encode() + b"\n")
+            loader.stdin.write(json.dumps(request, default=str).encode() + b"\n")
             loader.stdin.flush()
             size_bytes = int.from_bytes(loader.stdout.read(8), "little")
             with pause_garbage_collection():

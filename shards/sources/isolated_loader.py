@@ -1,8 +1,8 @@
-"""Load untrusted pickles and MATLAB files, each in a process with limits of time and memory.
+"""Load untrusted files, each in a process with limits of time and memory.
 
-``isolated`` starts this script and sends one request a line: ``["pickle", path]`` or ``["matrix", path, name]``. The
+``isolated`` starts this script and sends one request a line: a kind of ``_LOADERS``, a path and further arguments. The
 script forks for each file. So a file that crashes, hangs or fills the memory of its process affects no other file. The
-script imports nothing of this project: it starts in 30 ms.
+script imports nothing of this project, and a library only if a file needs it: it starts in 30 ms.
 
 Pickles are read by the standard library's ``Unpickler``. It may only construct plain values: every global is refused
 except those in ``_ALLOWED``, which stand for NumPy's numbers and arrays. NumPy's own constructors are not allowed,
@@ -11,8 +11,10 @@ because a forged ``dtype`` makes them follow pointers.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import gc
+import importlib
 import io
 import json
 import marshal
@@ -21,21 +23,25 @@ import pickle
 import re
 import resource
 import signal
+import struct
 import sys
 import warnings
 import zipfile
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
 
 MAX_MATRIX_BYTES = 1 << 26
 """Largest matrix that is returned: 64 MiB, a mask of 8,000 x 8,000."""
 
-_MAX_CPU_S, _BYTES_PER_EXTRA_CPU_S = 2, 1 << 20
-"""CPU time for any file, and file size for each further second; real files take a twentieth of that."""
+_BYTES_PER_EXTRA_CPU_S = 1 << 20
+"""File size for each further second of CPU time beyond ``max_cpu_s`` of the file's kind."""
 
 _MAX_MEMORY_BYTES, _MAX_MEMORY_FACTOR = 1 << 29, 64
-"""Address space for any file, and further bytes for each byte of the file."""
+"""Address space for any file beyond that of the libraries, and further bytes for each byte of the file."""
 
 _MAX_EXPANSION = 16
 """Values may take this many times the bytes of their file, or 16 MiB, if shared parts are written out in full."""
@@ -173,6 +179,60 @@ def load_matrix(path: Path, name: str) -> tuple[tuple[int, ...], str, bytes]:
     return matrix.shape, matrix.dtype.str, matrix.tobytes()
 
 
+def load_table(path: Path, *columns: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the names of all columns of a Parquet file, and its rows with those of ``columns`` that it has."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pa.set_memory_pool(pa.system_memory_pool())  # others reserve more address space than they use
+    with pq.ParquetFile(path, pre_buffer=False) as file:
+        names = file.schema_arrow.names
+        table = file.read([name for name in names if name in columns], use_threads=False)
+    return names, json.loads(json.dumps(table.to_pylist(), default=_make_plain))
+
+
+def _make_plain(value: Any) -> Any:
+    """Return a number for a decimal, and text for dates, bytes and the like."""
+    return float(value) if isinstance(value, Decimal) else str(value)
+
+
+def load_tensors(path: Path) -> bytes:
+    """Return the tensors in a file of ``torch.save``, or in its ``model`` entry, as the content of a safetensors file.
+
+    A file that holds a lone tensor gives it the name "".
+    """
+    import torch
+    from safetensors.torch import save
+
+    torch.serialization.add_safe_globals([argparse.Namespace])  # the published checkpoints hold their options
+    content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    state = {"": content} if isinstance(content, torch.Tensor) else content
+    state = state.get("model", state) if isinstance(state, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ForbiddenError("it holds no tensor, no dictionary of tensors, nor one under 'model'")
+    # A clone stores all its numbers: a view of a few could claim terabytes.
+    dense = {str(name): tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
+    content_bytes: bytes = save(dense)
+    return content_bytes
+
+
+@dataclass(frozen=True)
+class _Loader:
+    """Function for a kind of file."""
+
+    load: Callable[..., Any]
+    max_cpu_s: int
+    libraries: tuple[str, ...] = ()
+
+
+_LOADERS = {
+    "pickle": _Loader(load_pickle, 2),
+    "matrix": _Loader(load_matrix, 2, ("scipy.io",)),
+    "table": _Loader(load_table, 20, ("pyarrow.parquet",)),
+    "tensors": _Loader(load_tensors, 20, ("torch", "safetensors.torch")),
+}
+"""Loader of each kind, and CPU time for any file; real files take a twentieth of that."""
+
 _LOAD_ERRORS = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
@@ -186,25 +246,31 @@ _LOAD_ERRORS = (
     AttributeError,
     ImportError,
     RuntimeError,
-    MemoryError,
+    AssertionError,
+    struct.error,
 )
-"""Errors of the two readers at damaged files; any other ends the process, and the caller names the file as well."""
+"""Errors of the readers at damaged files; any other ends the process, and the caller names the file as well."""
 
 
 def _load(kind: str, path: str, *names: str) -> tuple[str, Any]:
     """Return ("value", the value), ("forbidden", the reason) or ("damaged", the reason)."""
     try:
-        return "value", load_pickle(Path(path)) if kind == "pickle" else load_matrix(Path(path), *names)
+        return "value", _LOADERS[kind].load(Path(path), *names)
     except ForbiddenError as error:
         return "forbidden", str(error)[:200]
+    except MemoryError:
+        return "forbidden", "it takes too much memory"
     except _LOAD_ERRORS as error:
         return "damaged", f"{type(error).__name__}: {error}"[:200]
 
 
-def _set_limits(size_bytes: int) -> None:
+def _set_limits(max_cpu_s: int, size_bytes: int) -> None:
+    used_bytes = 0
+    with contextlib.suppress(OSError):  # only Linux tells
+        used_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limits = {
-        resource.RLIMIT_CPU: _MAX_CPU_S + size_bytes // _BYTES_PER_EXTRA_CPU_S,
-        resource.RLIMIT_AS: _MAX_MEMORY_BYTES + _MAX_MEMORY_FACTOR * size_bytes,
+        resource.RLIMIT_CPU: max_cpu_s + size_bytes // _BYTES_PER_EXTRA_CPU_S,
+        resource.RLIMIT_AS: used_bytes + _MAX_MEMORY_BYTES + _MAX_MEMORY_FACTOR * size_bytes,
         resource.RLIMIT_CORE: 0,
     }
     for kind, limit in limits.items():
@@ -219,7 +285,7 @@ def _load_in_fork(request: list[str]) -> bytes:
     process_id = os.fork()
     if process_id == 0:
         gc.disable()  # several times faster for many small objects, and the process ends soon
-        _set_limits(Path(request[1]).stat().st_size)
+        _set_limits(_LOADERS[request[0]].max_cpu_s, Path(request[1]).stat().st_size)
         with open(sender, "wb") as file:  # noqa: PTH123
             file.write(marshal.dumps(_load(*request)))
         os._exit(0)
@@ -238,8 +304,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's
     for line in sys.stdin.buffer:
         request = json.loads(line)
-        if request[0] == "matrix":
-            import scipy.io  # noqa: F401  # once, not in each fork
+        for library in _LOADERS[request[0]].libraries:
+            importlib.import_module(library)  # once, not in each fork
         answer = _load_in_fork(request)
         sys.stdout.buffer.write(len(answer).to_bytes(8, "little") + answer)
         sys.stdout.buffer.flush()

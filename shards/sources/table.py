@@ -17,14 +17,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from shards.boxes import Box, iou
 from shards.schema import Instance, Query
 from shards.sources.coco import CocoInstances
 from shards.sources.errors import SourceError, format_value
 from shards.sources.files import infer_splits, read_json_lines
+from shards.sources.isolated import read_parquet
 from shards.sources.sample import SourceSample, make_image_key, parse_box, parse_size, strip_annotation_id
 
 SAME_OBJECT_IOU = 0.5
@@ -124,10 +122,7 @@ def _read_rows(path: Path, named: Fields, split: str) -> Iterator[tuple[str, str
         parts = sorted(path.glob("*.parquet"))
         if not parts:
             raise SourceError(f"{path} holds no .parquet file; give the folder of them, or a .jsonl or .csv file")
-        try:
-            has_splits = named.split in pq.read_schema(parts[0]).names
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise SourceError(f"{parts[0]} is not a Parquet file that can be read ({error})") from error
+        has_splits = named.split in read_parquet(parts[0], ())[0]
         splits = {} if has_splits else infer_splits(parts, split)
         for number, part in enumerate(parts):
             for where, row, record in _read_parquet(part, named):
@@ -172,17 +167,9 @@ def _parse_cell(cell: str) -> Any:
 
 def _read_parquet(path: Path, named: Fields) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Read only the named columns, since others can hold whole images."""
-    number = 0
     needed = {name for field in fields(Fields) for name in str(getattr(named, field.name)).split(",")}
-    try:
-        with pq.ParquetFile(path) as file:
-            columns = file.schema_arrow.names
-            for batch in file.iter_batches(batch_size=1024, columns=[name for name in columns if name in needed]):
-                for record in batch.to_pylist():
-                    yield f"{path}, row {number}", str(number), record
-                    number += 1
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise SourceError(f"{path}, row {number}: not a Parquet file that can be read ({error})") from error
+    for number, record in enumerate(read_parquet(path, sorted(needed))[1]):
+        yield f"{path}, row {number}", str(number), record
 
 
 def _parse_row(record: Mapping[str, Any], named: Fields, where: str) -> dict[str, Any]:

@@ -17,6 +17,10 @@ ROUNDING_PX = 2.0
 """Maximum distance in pixels by which a box may reach outside its image and is clipped; boxes are often rounded up."""
 
 
+MAX_QUERY_LENGTH = 2_000
+"""Maximum length of a query in characters; longer ones are a wrong field or a wrong file."""
+
+
 @dataclass(kw_only=True)
 class ValidationResult:
     """Valid samples, and the problems of the others."""
@@ -121,6 +125,10 @@ def _validate_query(
         return None
     if not any(character.isalnum() for character in query.text):
         problems.append(Problem(rule="empty_query", detail=repr(query.text), **about))
+        return None
+    if len(query.text) > MAX_QUERY_LENGTH:
+        detail = f"{len(query.text):,} characters, more than {MAX_QUERY_LENGTH:,}: {query.text[:40]!r} ..."
+        problems.append(Problem(rule="long_query", detail=detail, **about))
         return None
     target = None if query.instance is None else kept.get(query.instance)
     if box == query.box_xyxy and target == query.instance:

@@ -1,5 +1,6 @@
-"""One Ray session for all tests here, started from a folder that is not the checkout."""
+"""One Ray session for all tests here, started elsewhere, and with a temporary folder too long for its sockets."""
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,8 @@ def ray_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        patch.delenv("RAY_TMPDIR", raising=False)
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("long" * 20)))
         with open_ray_session(on_ray(3), [Resources(num_cpus=1.5)]):
             yield
 

@@ -14,7 +14,7 @@ from pipeline import Job, PipelineError, PlanRow, run_job
 from shards.errors import SchemaError
 from shards.reader import SampleReader
 from shards.sources.load_images import LoadImageStage
-from shards.writer import SampleSink
+from shards.writer import SampleSink, decode_npy, encode_npy
 from tests.shards.toy_samples import make_payload, make_png, make_sample
 
 
@@ -107,3 +107,13 @@ def test_a_shard_from_elsewhere_is_checked_before_it_is_read(tmp_path: Path) -> 
     receipt.write_text(json.dumps(record))
     with pytest.raises(SchemaError, match=r"member '\.\./train-0\.png'"):
         list(SampleReader(run))
+
+
+def test_a_header_that_claims_more_numbers_than_follow_is_refused() -> None:
+    content = encode_npy(np.ones((2, 3), np.float16))
+    np.testing.assert_array_equal(decode_npy(content), np.ones((2, 3), np.float16))
+    huge = content.replace(b"(2, 3), }" + b" " * 12, b"(512000000000, 2), }  ")
+    assert huge != content
+    for damaged in (huge, content[:-2], b"", np.array([None]).dumps(), content.replace(b"<f2", b"<f4")):
+        with pytest.raises(ValueError):
+            decode_npy(damaged)

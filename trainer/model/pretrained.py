@@ -23,6 +23,7 @@ from trainer.model.config import NetworkConfig
 from trainer.model.network import GroundingNetwork
 from trainer.model.published_checkpoints import read_pth
 from trainer.model.state_dict import check_shapes, format_names, read_safetensors
+from trainer.model.text_encoder import build_text_config
 
 VISUAL_PARTS = ("backbone.", "input_projection.", "encoder.")
 """Parts of the network that a detector may have."""
@@ -82,7 +83,7 @@ def load_text(network: GroundingNetwork, checkpoint: str) -> None:
         TrainerError: there are no weights.
     """
     try:
-        pretrained = AutoModel.from_pretrained(checkpoint)
+        pretrained = AutoModel.from_pretrained(checkpoint, config=build_text_config(network.config.text))
     except (OSError, ValueError) as error:
         raise TrainerError(
             f"no weights of a text encoder at {checkpoint!r} ({str(error).splitlines()[0]}); "
@@ -97,7 +98,7 @@ def load_visual(network: GroundingNetwork, path: Path) -> LoadReport:
     Raises:
         TrainerError: there is no checkpoint, or its parts are incomplete or of other sizes.
     """
-    state = read_pth(path) if path.is_file() else read_safetensors(path / "model.safetensors")
+    state = _read_detector(path)
     renamed = _rename_tensors(state)
     own = network.state_dict()
     parts = tuple(part for part in VISUAL_PARTS if any(name.startswith(part) for name in renamed))
@@ -117,6 +118,33 @@ def load_visual(network: GroundingNetwork, path: Path) -> LoadReport:
         for name, tensor in given.items():
             own[name].copy_(tensor)
     return LoadReport(parts=parts, num_tensors=len(given), unexpected=tuple(sorted(unexpected - stages)))
+
+
+def _read_detector(path: Path) -> dict[str, Tensor]:
+    """Read the tensors in a file, or in a folder of the Hugging Face layout: one file, or several with an index."""
+    if not path.is_dir():
+        return read_safetensors(path) if path.suffix == ".safetensors" else read_pth(path)
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (path / name).is_file():
+            return _read_detector(path / name)
+        index = path / f"{name}.index.json"
+        if index.is_file():
+            return {key: tensor for part in _list_parts(index) for key, tensor in _read_detector(part).items()}
+    raise TrainerError(
+        f"{path} holds no detector: there is no model.safetensors, pytorch_model.bin or index of several of them; "
+        "give the folder with config.json of a DETR or RT-DETR, or its .pth file"
+    )
+
+
+def _list_parts(index: Path) -> list[Path]:
+    """Return the files that an index of the Hugging Face layout names; they lie beside it."""
+    try:
+        names = {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise TrainerError(f"{index} is no index of weights ({error}); download the folder again") from error
+    if any(Path(name).name != name for name in names):
+        raise TrainerError(f"{index} names files outside its folder; download the folder again")
+    return [index.parent / name for name in sorted(names)]
 
 
 def _rename_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

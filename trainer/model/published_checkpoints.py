@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-import argparse
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from shards.sources.errors import SourceError
+from shards.sources.isolated import read_tensors
 from trainer.command_line import format_text, get_program
 from trainer.data.config import ProcessorConfig
 from trainer.errors import TrainerError, exit_with_error
@@ -104,19 +104,11 @@ def read_pth(path: Path) -> dict[str, Tensor]:
     Raises:
         TrainerError: the file is missing, damaged, or holds more than tensors and plain settings.
     """
-    import torch
-
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise TrainerError(f"checkpoint {path} does not exist") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise TrainerError(f"checkpoint {path} is damaged or not a plain one of tensors ({error})") from error
-    state = content.get("model", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise TrainerError(f"checkpoint {path} holds no dictionary of tensors, nor one under 'model'")
-    return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
+        state = read_tensors(path)
+    except SourceError as error:
+        raise TrainerError(str(error)) from error
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
 def infer_published_config(state: Mapping[str, Tensor]) -> NetworkConfig:

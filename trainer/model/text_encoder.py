@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from trainer.errors import TrainerError
 from trainer.model.config import NetworkConfig
@@ -20,17 +20,41 @@ def build_text_encoder(text: Mapping[str, Any]) -> nn.Module:
     Raises:
         TrainerError: the configuration names no known ``model_type``.
     """
-    values = dict(text)
+    encoder: nn.Module = AutoModel.from_config(build_text_config(text))
+    return encoder
+
+
+def build_text_config(text: Mapping[str, Any]) -> PreTrainedConfig:
+    """Build the configuration of an encoder, without keys that choose code instead of sizes.
+
+    Such keys are private ones, kernels of attention and quantization: transformers would download what they name.
+
+    Raises:
+        TrainerError: the configuration names no known ``model_type``.
+    """
+    values = _drop_code_keys(text)
     kind = values.pop("model_type", None)
     try:
-        config = AutoConfig.for_model(kind, **values)
+        config: PreTrainedConfig = AutoConfig.for_model(kind, **values)
     except (ValueError, KeyError) as error:
         raise TrainerError(
             f"the network's text encoder has model_type {kind!r}, which transformers does not know; "
             "choose one with trainer.model.pretrained.choose_text_encoder"
         ) from error
-    encoder: nn.Module = AutoModel.from_config(config)
-    return encoder
+    return config
+
+
+def _drop_code_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _drop_code_keys(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if not name.startswith("_") and name not in _CODE_KEYS
+    }
+
+
+_CODE_KEYS = frozenset(
+    {"attn_implementation", "experts_implementation", "auto_map", "quantization_config", "trust_remote_code"}
+)
 
 
 class TextEncoder(nn.Module):

@@ -20,3 +20,8 @@ from generation.parsing.spelling import correct_spelling
 )
 def test_only_misspelled_words_change(word: str, correction: str) -> None:
     assert correct_spelling(word) == correction
+
+
+def test_a_megabyte_without_a_space_is_no_word() -> None:
+    word = "left" * 250_000
+    assert correct_spelling(word) == word

@@ -1,7 +1,8 @@
-"""Untrusted pickles and MATLAB files."""
+"""Untrusted pickles, MATLAB files, tables and files of torch."""
 
 from __future__ import annotations
 
+import argparse
 import collections
 import io
 import os
@@ -9,11 +10,16 @@ import pickle
 import signal
 import struct
 import zlib
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
@@ -22,7 +28,7 @@ from scipy.io import savemat
 
 from shards.sources import isolated
 from shards.sources.errors import SourceError
-from shards.sources.isolated import MAX_MATRIX_FILE_BYTES, read_matrix, read_pickle
+from shards.sources.isolated import MAX_MATRIX_FILE_BYTES, read_matrix, read_parquet, read_pickle, read_tensors
 
 
 class _Evil:
@@ -87,7 +93,7 @@ ENDLESS = r"was not read: it (takes too long|crashes its reader)|its parts hold 
 @pytest.mark.parametrize(
     ("program", "message"),
     [
-        (b"]r\xff\xff\xff\x7f.", "damaged"),  # a memo of 2 ** 31 places
+        (b"]r\xff\xff\xff\x7f.", "it takes too much memory"),  # a memo of 2 ** 31 places
         (_nest(26) + b".", "its parts hold each other over and over"),
         (_nest(60) + b".", ENDLESS),
         (b"}" + _nest(60) + b"Ns.", "it takes too long"),  # the hash of a key
@@ -105,11 +111,11 @@ ENDLESS = r"was not read: it (takes too long|crashes its reader)|its parts hold 
         (b"NQ.", "a tensor or another outside object"),
         (b"\x97.", "out-of-band"),
         (b"]}X\x01\x00\x00\x00ANsb.", "damaged"),  # the state of a list
-        (b"X\xff\xff\xff\x7fabc.", "damaged"),
-        (b"\x8b\xff\xff\xff\x7fabc.", "damaged"),
+        (b"X\xff\xff\xff\x7fabc.", "it takes too much memory"),
+        (b"\x8b\xff\xff\xff\x7fabc.", "it takes too much memory"),
         (b"L" + b"9" * 1_000_000 + b"L\n.", "damaged"),
         (b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f", "damaged"),
-        (b"\x96\xff\xff\xff\xff\xff\x00\x00\x00.", "damaged"),
+        (b"\x96\xff\xff\xff\xff\xff\x00\x00\x00.", "it takes too much memory"),
         (b"\x81.", "damaged"),
     ],
     ids=lambda value: repr(value[:16]),
@@ -211,7 +217,7 @@ def test_a_damaged_mask_is_read_or_named(changes: list[tuple[int, int]], compres
 @pytest.mark.parametrize("part", [struct.pack("<II", 14, 0), struct.pack("<II", 15, 8) + zlib.compress(b"")])
 def test_a_part_that_lacks_its_own_parts_is_named(tmp_path: Path, part: bytes) -> None:
     (tmp_path / "m.mat").write_bytes(b" " * 124 + b"\x00\x01IM" + part)
-    with pytest.raises(SourceError, match=r"m\.mat is no MATLAB 5 file"):
+    with pytest.raises(SourceError, match=r"m\.mat is damaged, truncated or not a MATLAB file"):
         read_matrix(tmp_path / "m.mat", "segimg_t")
 
 
@@ -228,7 +234,7 @@ def test_a_mask_that_claims_or_takes_too_much_memory_is_named(tmp_path: Path) ->
     _write_matrix(path, 2, 4, bytes(8))
     assert read_matrix(path, "segimg_t").tolist() == [[0] * 4] * 2
     _write_matrix(path, 60_000, 60_000, bytes(8))
-    with pytest.raises(SourceError, match=r"m\.mat is no MATLAB 5 file that can be read"):
+    with pytest.raises(SourceError, match=r"m\.mat was not read: it takes too much memory"):
         read_matrix(path, "segimg_t")
     _write_matrix(path, 9_000, 9_000, bytes(9_000 * 9_000))
     with pytest.raises(SourceError, match="larger than a mask"):
@@ -254,3 +260,45 @@ def test_a_loader_that_was_ended_is_started_again(tmp_path: Path) -> None:
     loader.kill()
     loader.wait()
     assert isolated.read_pickle(path) == [1, 2]
+
+
+@pytest.mark.parametrize("is_stored_as_dictionary", [False, True])
+def test_a_small_parquet_file_of_gigabytes_is_named(tmp_path: Path, is_stored_as_dictionary: bool) -> None:
+    path = tmp_path / "own.parquet"
+    queries = pa.DictionaryArray.from_arrays(np.zeros(1_000, np.int32), ["cup " * 250_000])
+    pq.write_table(pa.table({"query": queries}), path, compression="zstd", store_schema=is_stored_as_dictionary)
+    assert path.stat().st_size < 20_000
+    with pytest.raises(SourceError, match=r"own\.parquet was not read: it takes too much memory"):
+        read_parquet(path, ["query"])
+    assert read_parquet(path, ["box"])[0] == ["query"]
+
+
+def test_decimals_and_dates_of_a_parquet_file_become_numbers_and_text(tmp_path: Path) -> None:
+    rows = [{"box": [Decimal("1.5")], "id": date(2024, 1, 2)}, {"box": None, "id": None}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "own.parquet")
+    _, read = read_parquet(tmp_path / "own.parquet", ["box", "id"])
+    assert read == [{"box": [1.5], "id": "2024-01-02"}, {"box": None, "id": None}]
+
+
+def test_a_compressed_file_of_torch_that_unfolds_to_gigabytes_is_named(tmp_path: Path) -> None:
+    torch.save({"model": {"a": torch.zeros(200_000_000)}}, tmp_path / "large.pth")
+    small_path = tmp_path / "small.pth"
+    with ZipFile(tmp_path / "large.pth") as large, ZipFile(small_path, "w", ZIP_DEFLATED, compresslevel=1) as small:
+        for name in large.namelist():
+            small.writestr(name, large.read(name))
+    (tmp_path / "large.pth").unlink()
+    assert small_path.stat().st_size < 4_000_000
+    with pytest.raises(SourceError, match=r"small\.pth"):
+        read_tensors(small_path)
+
+
+def test_a_view_that_claims_terabytes_is_named_and_tensors_that_share_numbers_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    torch.save({"a": torch.zeros(1).expand(10**12)}, path)
+    with pytest.raises(SourceError, match=r"a\.pth"):
+        read_tensors(path)
+    numbers = torch.arange(6.0).reshape(2, 3)
+    torch.save({"model": {"a": numbers, "b": numbers.T}, "args": argparse.Namespace(lr=1)}, path)
+    read = read_tensors(path)
+    assert torch.equal(read["a"], numbers)
+    assert torch.equal(read["b"], numbers.T)

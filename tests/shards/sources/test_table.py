@@ -144,7 +144,7 @@ def test_a_box_can_stand_in_four_columns(tmp_path: Path) -> None:
         ("own.csv", b'image,query,box\na.png,"cup,"[1,2,3,4]"\n', r"own\.csv, line \d"),
         ("own.csv", b"image,query,box\na.png,cup,far left\n", r"line 2: a box is four numbers, got 'far left'"),
         ("own.csv", b"image,query,box\na.png,\xff\xfe,1\n", r"own\.csv, line \d.*UTF-8"),
-        ("own.parquet", b"PAR1 and then nothing", r"own\.parquet, row 0: not a Parquet file"),
+        ("own.parquet", b"PAR1 and then nothing", r"own\.parquet is damaged, truncated or not a Parquet file"),
         ("own.xlsx", b"PK", r"must end in \.jsonl, \.json, \.csv, \.tsv, \.parquet"),
     ],
 )

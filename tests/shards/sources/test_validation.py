@@ -91,6 +91,16 @@ def test_an_empty_query_is_counted_whatever_the_table(tmp_path: Path) -> None:
     assert [q.text for q in screening.samples[0].queries] == ["cup"]
 
 
+def test_a_query_that_is_a_whole_file_is_left_out_and_counted(tmp_path: Path) -> None:
+    Image.new("RGB", (10, 8)).save(tmp_path / "a.png")
+    row = {"image": "a.png", "box": [0, 0, 4, 4]}
+    path = _lines(tmp_path / "own.jsonl", {**row, "query": "x" * 2_001}, {**row, "query": "cup " * 500})
+    result = validate_samples(read_table(path, "own"), tmp_path)
+    assert result.count_queries("long_query") == 1
+    assert "2,001 characters" in result.problems[0].detail
+    assert [len(query.text) for query in result.samples[0].queries] == [2_000]
+
+
 def test_a_name_longer_than_file_systems_allow_is_missing(tmp_path: Path) -> None:
     path = _lines(tmp_path / "own.jsonl", {"image": "a" * 300 + ".png", "query": "cup", "box": [0, 0, 4, 4]})
     assert validate_samples(read_table(path, "own"), tmp_path).count("missing_image") == 1

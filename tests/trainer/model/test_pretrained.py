@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import (
     BertConfig,
     BertModel,
@@ -19,6 +22,7 @@ from trainer.errors import TrainerError
 from trainer.model.config import BackboneConfig, NetworkConfig
 from trainer.model.network import GroundingNetwork
 from trainer.model.pretrained import choose_text_encoder, load_text, load_visual
+from trainer.model.text_encoder import build_text_config, build_text_encoder
 
 
 def _resnet(**changes: object) -> ResNetConfig:
@@ -154,3 +158,60 @@ def test_the_weights_of_a_text_encoder_load_and_their_absence_is_named(
         assert torch.equal(network.text.model.state_dict()[name], tensor)
     with pytest.raises(TrainerError, match="no weights of a text encoder"):
         load_text(network, text_encoder)
+
+
+@pytest.mark.parametrize("layout", ["pytorch_model.bin", "several", "file"])
+def test_a_detector_is_read_from_every_layout_of_a_folder(
+    tmp_path: Path, tiny_network: NetworkConfig, text_encoder: str, layout: str
+) -> None:
+    source, network = (_network(tiny_network, text_encoder, BASIC) for _ in range(2))
+    state = {
+        "backbone.0.body." + re.sub(r"^stages\.(\d)", lambda m: f"layer{int(m[1]) + 1}", name): tensor
+        for name, tensor in source.backbone.state_dict().items()
+    } | {"transformer.encoder.unused": torch.ones(1)}
+    path = tmp_path
+    if layout == "several":
+        names = sorted(state)
+        parts = {"model-1.safetensors": names[::2], "model-2.safetensors": names[1::2]}
+        for part, held in parts.items():
+            save_file({name: state[name].contiguous() for name in held}, tmp_path / part)
+        weight_map = {name: part for part, held in parts.items() for name in held}
+        (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    elif layout == "file":
+        path = tmp_path / "detr.safetensors"
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    else:
+        torch.save(state, tmp_path / layout)
+    assert load_visual(network, path).parts[0] == "backbone."
+    for name, tensor in source.backbone.state_dict().items():
+        assert torch.equal(network.backbone.state_dict()[name], tensor), name
+
+
+def test_a_folder_without_a_detector_and_an_index_that_leads_elsewhere_are_named(
+    tmp_path: Path, tiny_network: NetworkConfig, text_encoder: str
+) -> None:
+    network = _network(tiny_network, text_encoder, BASIC)
+    with pytest.raises(TrainerError, match=r"there is no model\.safetensors, pytorch_model\.bin or index"):
+        load_visual(network, tmp_path)
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text('{"weight_map": {"a": "../secret.bin"}}')
+    with pytest.raises(TrainerError, match="outside its folder"):
+        load_visual(network, tmp_path)
+    index.write_text("[]")
+    with pytest.raises(TrainerError, match="no index of weights"):
+        load_visual(network, tmp_path)
+
+
+def test_keys_that_name_code_are_dropped_before_transformers_sees_them(text_encoder: str) -> None:
+    text = json.loads((Path(text_encoder) / "config.json").read_text())
+    wicked = {
+        "_attn_implementation": "stranger/kernels",
+        "attn_implementation": "stranger/kernels",
+        "_attn_implementation_internal": "stranger/kernels",
+        "auto_map": {"AutoModel": "stranger/code--model.Model"},
+        "quantization_config": {"quant_method": "stranger"},
+    }
+    config = build_text_config({**text, **wicked})
+    assert "stranger" not in config.to_json_string(use_diff=False)
+    encoder = build_text_encoder({**text, **wicked})
+    assert encoder.config._attn_implementation == "sdpa"
