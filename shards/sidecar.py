@@ -78,6 +78,11 @@ def describe_samples(samples: Location) -> dict[str, str]:
     return {_RUN: plan.run.name, _PLAN_HASH: plan.plan_hash}
 
 
+def get_samples_plan_hash(plan: Plan) -> str | None:
+    """Return the hash of the plan of the samples that a run beside them was made for; None for other runs."""
+    return plan.settings.fingerprint.get(_PLAN_HASH)
+
+
 def find_samples_run(plan: Plan) -> UPath | None:
     """Return the run of samples that a sidecar run was made for; None if the plan is not of sidecars.
 
