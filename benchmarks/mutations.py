@@ -1,0 +1,188 @@
+"""Tests of core modules: the share of small changes of the code that the tests of the changed module notice.
+
+cosmic-ray makes the changes, such as ``<`` to ``<=``, ``+`` to ``-`` or 2 to 3. Install it by ``.venv/bin/pip install
+cosmic-ray``. Every change runs in a clone of the last commit, in a process that is forked once the libraries are imported.
+
+    make benchmark NAME=mutations ARGS="--modules shards/boxes.py"
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import compileall
+import json
+import os
+import py_compile
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import cache_from_source
+from pathlib import Path
+from random import Random
+
+import pytest
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+RESULTS = CHECKOUT / "benchmarks" / "results" / "mutations.json"
+
+RELATIONS = "tests/augmentation/relations"
+TESTS: Mapping[str, str] = {
+    "augmentation/relations/evaluator.py": RELATIONS,
+    "augmentation/relations/geometry.py": RELATIONS,
+    "augmentation/relations/interval.py": RELATIONS,
+    "augmentation/relations/programs.py": RELATIONS,
+    "augmentation/relations/scene.py": RELATIONS,
+    "augmentation/relations/types.py": RELATIONS,
+    "shards/boxes.py": "tests/shards/test_boxes.py",
+    "trainer/boxes.py": "tests/trainer/test_boxes.py",
+    "trainer/training/losses.py": "tests/trainer/training/test_losses.py",
+    "trainer/evaluation/metrics.py": "tests/trainer/evaluation/test_metrics.py",
+    "trainer/data/transforms.py": "tests/trainer/data/test_transforms.py",
+    "pipeline/receipts.py": "tests/pipeline/test_receipts.py",
+    "pipeline/commit.py": "tests/pipeline/test_commit.py",
+}
+"""Tests of each module."""
+
+MAX_SLOWDOWN, GRACE_S = 3.0, 5.0
+"""Maximum time of the tests, as a multiple of their time without a change, and seconds beyond; then it is noticed."""
+
+
+class _AnnotationRemover(ast.NodeTransformer):
+    """Removes annotations, which are never evaluated."""
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802 - the name that ast calls
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:  # noqa: N802
+        node.annotation = ast.Constant(0)
+        return self.generic_visit(node)
+
+
+def list_changes(source: str) -> Iterator[str]:
+    """Yield each changed source that parses and differs outside of annotations."""
+    seen = {_parse_without_annotations(source)}
+    for name in operator_names():
+        if name.startswith("core/Variable"):  # they need arguments
+            continue
+        operator = get_operator(name)()
+        count = sum(1 for node in ast_nodes(get_ast(source)) for _ in operator.mutation_positions(node))
+        for occurrence in range(count):
+            changed = mutate_code(source, operator, occurrence)
+            try:
+                parsed = _parse_without_annotations(changed)
+            except SyntaxError:
+                continue
+            if parsed not in seen:
+                seen.add(parsed)
+                yield changed
+
+
+def _parse_without_annotations(source: str) -> str:
+    return ast.dump(_AnnotationRemover().visit(ast.parse(source)))
+
+
+def describe_change(source: str, changed: str) -> str:
+    """Return the first changed line, its number, and what it became."""
+    pairs = enumerate(zip(source.splitlines(), changed.splitlines(), strict=False), 1)
+    line, before, after = next((line, *pair) for line, pair in pairs if pair[0] != pair[1])
+    return f"{line}: {before.strip()}  ->  {after.strip()}"
+
+
+def run_tests(tests: str, time_limit_s: float, libraries: Path | None = None) -> bool:
+    """Run tests in a forked process, and return whether they pass in time.
+
+    Args:
+        tests: file or folder of tests.
+        time_limit_s: maximum time.
+        libraries: file for the names of the libraries' modules that the tests imported.
+    """
+    child = os.fork()
+    if not child:
+        os.setsid()
+        silence = os.open(os.devnull, os.O_RDWR)
+        for descriptor in range(3):
+            os.dup2(silence, descriptor)
+        code = pytest.main(["-x", "-m", "not slow", "-p", "no:cacheprovider", tests])
+        if libraries:
+            files = {name: str(getattr(module, "__file__", "")) for name, module in [*sys.modules.items()]}
+            libraries.write_text("\n".join(name for name, file in files.items() if "site-packages" in file))
+        os._exit(int(code))
+    deadline = time.monotonic() + time_limit_s
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return status == 0
+        time.sleep(0.01)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
+
+
+def measure_module(module: str, limit: int) -> dict[str, object]:
+    """Measure one module in the current folder, which is a clone of the checkout."""
+    path, libraries = Path(module), Path("libraries.txt").resolve()
+    source = path.read_text()
+    started = time.monotonic()
+    if not run_tests(TESTS[module], 600, libraries):
+        raise SystemExit(f"{TESTS[module]} must pass before the code is changed")
+    time_limit_s = MAX_SLOWDOWN * (time.monotonic() - started) + GRACE_S
+    for name in libraries.read_text().splitlines():
+        with suppress(Exception):  # a part that only its own library can import
+            import_module(name)
+    Path(cache_from_source(module)).unlink()
+    changes = list(list_changes(source))
+    drawn = Random(0).sample(changes, min(limit, len(changes)))
+    started, survived = time.monotonic(), []
+    for changed in drawn:
+        path.write_text(changed)
+        if run_tests(TESTS[module], time_limit_s):
+            survived.append(describe_change(source, changed))
+            print(f"{module}: {survived[-1]}", flush=True)
+    path.write_text(source)
+    return {
+        "changes": len(changes),
+        "drawn": len(drawn),
+        "killed": len(drawn) - len(survived),
+        "survived": survived,
+        "seconds": round(time.monotonic() - started),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--modules", nargs="+", choices=list(TESTS), default=list(TESTS), metavar="MODULE")
+    parser.add_argument("--limit", type=int, default=150, help="maximum number of changes of a module, drawn by seed 0")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    options.output = options.output.resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "checkout"
+        subprocess.run(["git", "clone", "--quiet", "--shared", str(CHECKOUT), str(copy)], check=True)
+        os.chdir(copy)
+        unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        compileall.compile_dir(".", quiet=2, invalidation_mode=unchecked)
+        sys.dont_write_bytecode = True
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+        for module in options.modules:
+            record = json.loads(options.output.read_text()) if options.output.exists() else {}
+            record[module] = measure_module(module, options.limit)
+            options.output.write_text(json.dumps(record, indent=1) + "\n")
+            print(module, {**record[module], "survived": len(record[module]["survived"])}, flush=True)
+
+
+if __name__ == "__main__":
+    main()
