@@ -111,8 +111,8 @@ test-all: setup ## run all tests, also the slow ones: on Ray, in a browser, the 
 	$(PYTEST) $(ARGS)
 
 
-fuzz: setup ## read damaged annotation files, 10,000 per format (CASES=1000 for fewer)
-	FUZZ_CASES=$(CASES) $(PYTHON_M) pytest tests/shards/test_fuzz.py $(ARGS)
+fuzz: setup ## read damaged annotations, images and whole datasets, 10,000 each (CASES=1000 for fewer)
+	FUZZ_CASES=$(CASES) $(PYTHON_M) pytest tests/shards/test_fuzz.py tests/workflows/test_fuzz.py $(ARGS)
 
 faults: setup ## interrupt a small job in every known way, resume it and compare the bytes (4 minutes)
 	$(BIN)/python tests/pipeline/faults.py $(ARGS)

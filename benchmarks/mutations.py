@@ -1,7 +1,7 @@
 """Tests of core modules: the share of small changes of the code that the tests of the changed module notice.
 
 cosmic-ray makes the changes, such as ``<`` to ``<=``, ``+`` to ``-`` or 2 to 3. Install it by ``.venv/bin/pip install
-cosmic-ray``. Every change runs in a clone of the last commit, in a process that is forked once the libraries are imported.
+cosmic-ray``. Every change runs in a clone of the last commit, in a process that is forked after the libraries' imports.
 
     make benchmark NAME=mutations ARGS="--modules shards/boxes.py"
 """
@@ -63,11 +63,11 @@ class _AnnotationRemover(ast.NodeTransformer):
         node.annotation = None
         return node
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802 - the name that ast calls
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None
         return self.generic_visit(node)
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:  # noqa: N802
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         node.annotation = ast.Constant(0)
         return self.generic_visit(node)
 

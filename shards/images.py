@@ -20,6 +20,9 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".
 MAX_PIXELS = 100_000_000
 JPEG_QUALITY = 95
 _ORIENTATION = 0x0112
+_ORIENTATION_HOLDERS = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+"""Entries of ``Image.info`` in which Pillow looks for the orientation."""
+
 _TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
 """Values of EXIF's orientation that swap width and height."""
 
@@ -70,12 +73,16 @@ def _translate_errors(rule: str, message: str) -> Iterator[None]:
 def _open(file: IO[bytes], path: Location | str) -> Image.Image:
     with _translate_errors("unreadable_image", f"{path} is not a JPEG, PNG, WebP, BMP, GIF or TIFF"):
         image = Image.open(file, formats=IMAGE_FORMATS)
+    _check_num_pixels(image, path)
+    return image
+
+
+def _check_num_pixels(image: Image.Image, path: Location | str) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(
             "too_large_image",
             f"{path} has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}; make it smaller",
         )
-    return image
 
 
 @contextmanager
@@ -171,7 +178,7 @@ def read_image(path: Location) -> tuple[bytes, tuple[int, int]]:
             image.draft("L", (1, 1))  # still reads a JPEG to its end, in gray and at an eighth of its size
             image.load()
             return content, size
-        upright = convert_to_upright_rgb(image)
+        upright = _convert_to_upright_rgb(image)
         if not is_jpeg:
             return encode_png(upright), upright.size
         buffer = io.BytesIO()
@@ -190,7 +197,7 @@ def decode_rgb_image(content: bytes, path: Location | str = "the image") -> Imag
         ImageError: it is no image, has too many pixels, or is truncated.
     """
     with _decode(content, path) as image:
-        return convert_to_upright_rgb(image)
+        return _convert_to_upright_rgb(image)
 
 
 def read_rgba_image(path: Location) -> Image.Image:
@@ -217,10 +224,19 @@ def _read_orientation(image: Image.Image) -> int:
 
 
 def convert_to_upright_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image of any mode and EXIF orientation to upright RGB, in a copy.
+    """Convert an image of any mode and EXIF orientation to upright RGB, in a copy without an orientation.
 
     16-bit grayscale is scaled to 8 bits, and transparent parts become white.
+
+    Raises:
+        ImageError: it has too many pixels, or its file is damaged.
     """
+    _check_num_pixels(image, "the image")
+    with _translate_errors("truncated_image", "the image does not decode to its end"):
+        return _convert_to_upright_rgb(image)
+
+
+def _convert_to_upright_rgb(image: Image.Image) -> Image.Image:
     operation = _UPRIGHT.get(_read_orientation(image))  # before the pixels, as in read_upright_size
     image.load()
     image = image if operation is None else image.transpose(operation)
@@ -232,7 +248,10 @@ def convert_to_upright_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+    upright = image.convert("RGB")
+    for name in _ORIENTATION_HOLDERS:  # else the next conversion would turn it again
+        upright.info.pop(name, None)
+    return upright
 
 
 def encode_png(image: Image.Image) -> bytes:

@@ -303,7 +303,10 @@ def load_image(image: ImageInput) -> Image.Image:
         TrainerError: the file is missing, too large or not an image, or an array has another shape or type.
     """
     if isinstance(image, Image.Image):
-        return convert_to_upright_rgb(image)
+        try:
+            return convert_to_upright_rgb(image)
+        except ImageError as error:
+            raise TrainerError(str(error)) from error
     if isinstance(image, str | Path):
         return open_image(Path(image))
     if not isinstance(image, np.ndarray):

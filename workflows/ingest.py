@@ -51,16 +51,7 @@ class IngestConfig(AnnotationsConfig):
 def main(config: IngestConfig) -> None:
     """Read, screen, say what is missing, and write the shards."""
     paths = config.paths
-    samples = read(config)
-    validation = validate_annotations(config, samples)
-    if not samples:
-        raise UserError(f"{config.annotations} holds no query")
-    print_report(samples, validation, paths.problems)
-    _stop_if_missing(validation, config, paths.problems)
-    _stop_if_unusable(screen_dataset(samples, validation, config.table_box_format), validation, config)
-    if not validation.samples:
-        write_lines(paths.problems, validation.problems)
-        raise UserError(f"no sample is left of {len(samples)}; {paths.problems} says why, one line each")
+    samples, validation = read_and_screen(config)
 
     def iterate_rows() -> Iterator[PlanRow]:
         for sample in sorted(validation.samples, key=lambda sample: sample.split):
@@ -85,6 +76,30 @@ def main(config: IngestConfig) -> None:
     )
     write_query_table(paths.queries, records)
     print_path(f"{config.dataset} as sample shards", paths.samples)
+
+
+def read_and_screen(config: IngestConfig) -> tuple[list[SourceSample], ValidationResult]:
+    """Read the annotations, and print what was read and what looks wrong.
+
+    Returns:
+        The samples as they were read, and those that are left.
+
+    Raises:
+        UserError: images are missing, too much is left out, or the boxes were read in a wrong way.
+        SourceError: the annotations are missing or malformed.
+    """
+    problems = config.paths.problems
+    samples = read(config)
+    validation = validate_annotations(config, samples)
+    if not samples:
+        raise UserError(f"{config.annotations} holds no query")
+    print_report(samples, validation, problems)
+    _stop_if_missing(validation, config, problems)
+    _stop_if_unusable(screen_dataset(samples, validation, config.table_box_format), validation, config)
+    if not validation.samples:
+        write_lines(problems, validation.problems)
+        raise UserError(f"no sample is left of {len(samples)}; {problems} says why, one line each")
+    return samples, validation
 
 
 def _iterate_broken_images(run: UPath, samples: list[SourceSample]) -> Iterator[Problem]:

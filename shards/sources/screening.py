@@ -55,7 +55,7 @@ class Screening:
     """Splits with queries of which none is left."""
 
     is_fractional: bool
-    """Flag that all boxes lie within 0..1, so that they cannot be pixels."""
+    """Flag that no box is larger than one pixel, as of fractions of the image."""
 
     causes: tuple[str, ...]
     """Likely causes with their remedy, one sentence each."""
@@ -98,7 +98,8 @@ def screen_dataset(
     sizes = np.array(
         [validation.sizes[sample.image_name] for sample in present for _ in sample.queries], np.float64
     ).reshape(-1, 2)
-    is_fractional = len(boxes) >= MIN_BOXES and bool((np.abs(boxes) <= 1).all() and (sizes > 2).all())
+    sides = np.abs(boxes[:, 2:] - boxes[:, :2])  # of fractions they are at most 1, whatever format they were read in
+    is_fractional = len(boxes) >= MIN_BOXES and bool((sides <= 1).all() and (sizes > 2).all())
     return Screening(
         num_queries=read.total(),
         num_dropped=sum(validation.count_queries(rule) for rule in DROPPING_RULES),
@@ -111,7 +112,7 @@ def screen_dataset(
 def _find_causes(boxes: Boxes, sizes: Boxes, box_format: str | None, is_fractional: bool) -> Iterable[str]:
     """Yield other readings that make nearly all boxes valid, unless this one does."""
     if is_fractional:
-        yield "all boxes lie within 0..1: they look like fractions of the image; multiply them by its width and height"
+        yield "they look like fractions of the image: multiply them by its width and height"
         return
     if _compute_valid_share(boxes, sizes) >= MIN_VALID_SHARE:
         is_large = (sizes > 1250).all(axis=1)

@@ -103,6 +103,23 @@ def test_what_dead_attempts_left_goes_once_their_shard_is_delivered_and_not_befo
     assert files(plan, "receipts") == {"even-00000.json", ".odd-00000.json.dead.tmp"}
 
 
+def test_a_delivered_file_of_another_size_or_none_stops_the_resume(plan: Plan) -> None:
+    receipt = commit(plan, with_sink(TarSink()), work())
+    path = Path(plan.run / "shards" / receipt.files["tar"].name)
+    content = path.read_bytes()
+    for size in (len(content) - 1, len(content) + 1):
+        path.write_bytes((content + b"x")[:size])
+        with pytest.raises(
+            PipelineError, match=rf"{path.name} has {size} bytes, not {len(content)}; delete .*000\.json"
+        ):
+            recover(plan)
+    path.unlink()
+    with pytest.raises(PipelineError, match=rf"{path.name} is gone; delete .*even-00000\.json"):
+        recover(plan)
+    path.write_bytes(content)
+    assert recover(plan) == [receipt]
+
+
 @pytest.mark.parametrize(
     ("written", "message"),
     [

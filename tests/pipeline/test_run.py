@@ -160,6 +160,19 @@ def test_a_run_stops_when_every_item_kills_its_process(tmp_path: Path) -> None:
         run_job(toy_job(stages=[toy.SquareStage(), DeadlyStage()]), tmp_path)
 
 
+def test_items_that_kill_their_process_do_not_stop_a_run_while_others_between_them_succeed(tmp_path: Path) -> None:
+    class DeadlyStage(toy.NoiseStage):
+        batch_size = 1
+
+        def process(self, items: list[toy.Number]) -> list[toy.Number | Rejected]:
+            return list(items) if items[0].key in ("n008", "n009") else os._exit(9)
+
+    # 2, 4, 6 end it, 8 does not; 1, 3, 5, 7 end it, 9 does not: seven deaths, at most four in a row
+    job = toy_job(inputs=lambda: toy.rows(10), stages=[toy.SquareStage(), DeadlyStage()])
+    report = run_job(job, tmp_path, limits=Limits(max_failure_rate=0.9))
+    assert (report.accepted, report.rejected, report.failed) == (2, {"round": 1}, {"WorkerDied": 7})
+
+
 def test_a_process_that_does_not_survive_loading_stops_the_run(tmp_path: Path) -> None:
     class HeavyStage(toy.NoiseStage):
         def setup(self) -> None:

@@ -6,10 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +13,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shards.errors import SchemaError
@@ -29,60 +25,14 @@ from shards.sources.sample import SourceSample
 from shards.sources.validation import validate_samples
 from shards.tar import iterate_members
 from shards.writer import write_tar
+from tests.fuzzing import damaged, fuzzed, time_limit
 from tests.shards.annotation_files import SOUND, encoded
-
-NUM_CASES = int(os.environ.get("FUZZ_CASES", "200"))
-TIME_LIMIT_S = 10.0
-
-fuzzed = settings(
-    max_examples=NUM_CASES,
-    deadline=None,
-    derandomize="FUZZ_CASES" not in os.environ,
-    suppress_health_check=list(HealthCheck),
-    database=None,
-)
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=6,
 )
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    def stop(*_: Any) -> None:
-        raise TimeoutError(f"longer than {seconds:g} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def damaged(data: st.DataObject, content: bytes) -> bytes:
-    """Some bytes changed, removed, doubled or put in; or the end cut off."""
-    broken = bytearray(content)
-    for _ in range(data.draw(st.integers(1, 4))):
-        place = data.draw(st.integers(0, max(len(broken) - 1, 0)))
-        length = data.draw(st.integers(1, 16))
-        match data.draw(st.sampled_from(("set", "flip", "remove", "double", "insert", "cut"))):
-            case "set":
-                broken[place : place + 1] = bytes([data.draw(st.integers(0, 255))])
-            case "flip":
-                broken[place : place + 1] = bytes(b ^ (1 << (length % 8)) for b in broken[place : place + 1])
-            case "remove":
-                del broken[place : place + length]
-            case "double":
-                broken[place:place] = broken[place : place + length]
-            case "insert":
-                broken[place:place] = data.draw(st.binary(max_size=16))
-            case "cut":
-                del broken[place:]
-    return bytes(broken)
 
 
 def with_another_value(data: st.DataObject, record: Any) -> Any:
@@ -136,7 +86,7 @@ def test_a_mutated_file_is_read_or_named(name: str) -> None:
             path = data.draw(st.sampled_from(sorted(files)))
             path.write_bytes(mutated(data, path, files[path]))
             try:
-                with time_limit(TIME_LIMIT_S):
+                with time_limit():
                     samples = list(read_annotations(format, asked))
                     for sample in samples:
                         SourceSample.from_payload(json.loads(json.dumps(sample.to_payload())))
@@ -161,7 +111,7 @@ def test_a_mutated_image_is_read_or_named(kind: str) -> None:
         def run(data: st.DataObject) -> None:
             path.write_bytes(damaged(data, content))
             try:
-                with time_limit(TIME_LIMIT_S):
+                with time_limit():
                     read_upright_size(path)
                     read_image(path)
             except ImageError as error:
@@ -183,7 +133,7 @@ def test_mutated_features_are_read_or_named(legacy: bool) -> None:
         def run(data: st.DataObject) -> None:
             path.write_bytes(damaged(data, content))
             try:
-                with time_limit(TIME_LIMIT_S):
+                with time_limit():
                     assert read_features(path).ndim == 2
             except SourceError as error:
                 assert str(path) in str(error)
@@ -203,7 +153,7 @@ def test_a_mutated_tar_is_walked_through_or_named() -> None:
         def run(data: st.DataObject) -> None:
             path.write_bytes(damaged(data, content))
             try:
-                with time_limit(TIME_LIMIT_S):
+                with time_limit():
                     assert all(member.offset > 0 for member in iterate_members(path))
             except SchemaError as error:
                 assert str(path) in str(error)

@@ -58,6 +58,7 @@ def test_exif_turns_images_upright_even_beside_values_that_cannot_be_written(tmp
     np.testing.assert_array_equal(np.asarray(decoded), np.asarray(expected))
     with Image.open(tmp_path / "a.jpg") as image:
         np.testing.assert_array_equal(np.asarray(convert_to_upright_rgb(image)), np.asarray(expected))
+    np.testing.assert_array_equal(np.asarray(convert_to_upright_rgb(decoded)), np.asarray(expected))  # turned once
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])

@@ -71,7 +71,7 @@ def test_another_reading_of_the_boxes_is_suggested(corners: np.ndarray, written:
 def test_fractions_and_thousandths_are_recognized(corners: np.ndarray) -> None:
     shares = corners / np.tile(SIZE, 2)
     fault = _screen(shares * 0.99).find_fault(1.0)
-    assert fault and "no box is larger than one pixel; all boxes lie within 0..1: they look like fractions" in fault
+    assert fault and "no box is larger than one pixel; they look like fractions of the image" in fault
     fault = _screen(shares * 990).find_fault(0.05)
     assert fault and "as thousandths of the image, the boxes would be valid" in fault
     large = _screen(shares * 990, size=(4000, 3000))  # all of them are valid

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from trainer.evaluation.metrics import PredictionRecord, compute_scores
+from trainer.evaluation.metrics import THRESHOLDS, PredictionRecord, compute_auroc, compute_scores
 
 ANSWER = PredictionRecord(
     key="k",
@@ -31,5 +31,30 @@ def test_accuracy_counts_overlaps_above_the_threshold_and_not_at_it() -> None:
     assert found["mean_iou"] == pytest.approx(2.15 / 4)
 
 
+def test_the_thresholds_are_those_of_coco_up_to_90_percent() -> None:
+    assert THRESHOLDS == (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
+
+
 def test_no_queries_have_no_accuracy() -> None:
-    assert compute_scores([])["accuracy"]["0.50"] is None
+    scores = compute_scores([])
+    assert scores["num_queries"] == 0 and scores["mean_iou"] is None
+    assert set(scores["accuracy"].values()) == {None}
+    assert compute_scores([ANSWER])["num_queries"] == 1
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "area"),
+    [
+        ([3, 1], [2, 0], 0.75),  # 3 > 2, 3 > 0 and 1 > 0, but 1 < 2
+        ([1], [1], 0.5),
+        ([0.9], [0.1, 0.2, 0.9], 2.5 / 3),
+        ([5, 6, 7], [1, 2], 1.0),
+        ([1, 2], [5, 6, 7], 0.0),
+        ([1.0], [], None),
+        ([], [1.0], None),
+    ],
+)
+def test_auroc_is_the_share_of_pairs_in_order_and_half_of_the_ties(
+    positive: list[float], negative: list[float], area: float | None
+) -> None:
+    assert compute_auroc(positive, negative) == pytest.approx(area)
