@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import tyro
 from rich.console import Console
@@ -50,13 +50,22 @@ def run(
         main(_parse_command_line(config, description, default))
     except KeyboardInterrupt:
         console.print("interrupted; run the same command again to resume")
-        sys.exit(130)
+        _exit_after_signal(130)
     except Preempted as notice:
         console.print(_format_error(notice), soft_wrap=True)
-        sys.exit(143)
+        _exit_after_signal(143)
     except get_user_errors() as error:
         console.print(f"[bold red]error:[/] {_format_error(error)}", soft_wrap=True)
         sys.exit(2)
+
+
+def _exit_after_signal(status: int) -> NoReturn:
+    """Exit; at once if Ray was used, whose threads now and then crash Python's shutdown after a signal (status 139)."""
+    if "ray" in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _parse_command_line(
