@@ -29,12 +29,12 @@ def test_an_interrupted_command_that_used_ray_does_not_enter_the_shutdown_that_c
 ) -> None:
     lines = [
         "import atexit, os, signal, sys",
-        "from pipeline import LimitedConfig",
+        "from workflows.ingest import IngestConfig",
         "from workflows.cli.console import run",
         "def stop(config): raise KeyboardInterrupt",
         "atexit.register(lambda: os.kill(os.getpid(), signal.SIGSEGV))",
         "sys.modules['ray'] = sys" if has_ray else "",
-        "run(stop, LimitedConfig, 'Stop.')",
+        "run(stop, IngestConfig, 'Stop.')",
     ]
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
     assert done.returncode == status
