@@ -14,7 +14,7 @@ ARGS ?=
 # What the demo needs: without the extras for developers, unless they are installed
 RUNTIME := $(if $(wildcard .venv/installed),setup,.venv/runtime)
 
-MODULES := inspect export generate-priors cut-out augment pack train evaluate app study
+MODULES := inspect export generate-priors cut-out augment pack crop-features train evaluate app study
 .PHONY: $(MODULES) help setup format check test test-all fuzz faults benchmark demo miniature miniature-models ingest \
         compare gallery predict status cross-validate notebook docs clean
 
@@ -59,6 +59,7 @@ generate-priors: setup ## render missing priors and save their features to the p
 cut-out: setup ## cut objects out of annotated images or priors, for pasted scenes
 augment: setup ## generate scenes with verified queries, and their priors
 pack: setup ## join samples with their priors for training
+crop-features: setup ## encode crops of the training images' instances, to learn appearances from
 train: setup ## train the grounding network with accelerate
 evaluate: setup ## measure the accuracy of a network, by kind of query and with other priors
 

@@ -47,6 +47,9 @@ class InstanceCrops:
     features: npt.NDArray[np.float16] = field(repr=False)
     """(instances, views, dim) of length 1, in the order of the sample's instances."""
 
+    num_targets: int = 0
+    """Number of these instances that queries refer to."""
+
 
 class CropFeatureSink(Sink[InstanceCrops]):
     """Writes one shard of crop features; the same features give the same bytes."""
@@ -59,7 +62,11 @@ class CropFeatureSink(Sink[InstanceCrops]):
         np.save(crops, stacked.astype("<f2"), allow_pickle=False)
         return SinkOutput(
             files={"crop_index": index, "crops": crops},
-            summary={"samples": len(items), "instances": len(stacked)},
+            summary={
+                "samples": len(items),
+                "instances": len(stacked),
+                "targets": sum(item.num_targets for item in items),
+            },
         )
 
 

@@ -49,6 +49,7 @@ NOT_RUN = {
 NOT_AT_HAND = {
     r"cross-validate.*--dataset mine": r"too few for 5 folds",
     r"generate-priors.*--dataset (refcoco|mine)(?!.*preset miniature)": r"stable-diffusion-v1-5|needs 1 GPU",
+    r"crop-features.*--dataset refcoco": r"refcoco/prior\.json does not exist",
     r"augment.*--dataset refcoco": r"rtdetr_r50vd|stable-diffusion|cut-outs",
     r"--detr-weights detr": r"detr-r50-unc\.pth|packed-(samples|scenes) does not exist",
     r"--pretrained-visual detr": r"detr-r50-e632da11\.pth|bert-base-uncased",

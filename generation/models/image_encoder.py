@@ -37,6 +37,12 @@ class ImageEncoder:
         return int(self._model.config.projection_dim)
 
     @property
+    def image_size_px(self) -> int:
+        """Side of the square images that the model sees."""
+        config = self._model.config
+        return int(getattr(config, "vision_config", config).image_size)
+
+    @property
     def logit_scale(self) -> float:
         """Learned factor of cosines before a softmax: the inverse of CLIP's temperature."""
         return float(self._model.logit_scale.detach().exp())

@@ -55,6 +55,10 @@ class DatasetPaths:
         """Return the run of ``pack --self-contained``: ``samples`` or ``scenes`` together with their priors."""
         return self.root / f"self-contained-{source}"
 
+    def get_crop_features_run(self, source: str) -> UPath:
+        """Return the run of ``crop-features``: features of the instances in the ``samples`` or ``scenes``."""
+        return self.root / ("crop_features" if source == "samples" else f"crop_features_{source}")
+
     @property
     def evaluated(self) -> UPath:
         """Return the samples that networks are evaluated on: with priors if they are packed."""
