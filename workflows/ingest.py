@@ -10,10 +10,11 @@ whose box breaks a rule, are listed in ``problems.jsonl``. docs/datasets.md has 
 
 from __future__ import annotations
 
-import glob
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from rich.markup import escape
 from upath import UPath
@@ -98,7 +99,8 @@ def read_and_screen(config: IngestConfig) -> tuple[list[SourceSample], Validatio
     _stop_if_unusable(screen_dataset(samples, validation, config.table_box_format), validation, config)
     if not validation.samples:
         write_lines(problems, validation.problems)
-        raise UserError(f"no sample is left of {len(samples)}; {problems} says why, one line each")
+        first = f"the first: {validation.problems[0].detail}" if validation.problems else "none has a query"
+        raise UserError(f"no sample is left of {len(samples)}; {problems} says why, one line each; {first}")
     return samples, validation
 
 
@@ -135,7 +137,7 @@ def _stop_if_unusable(screening: Screening, validation: ValidationResult, config
             console.print(f"[yellow]warning:[/] {escape(cause)}")
         return
     write_lines(config.paths.problems, validation.problems)
-    if screening.is_fractional:
+    if screening.is_fractional or screening.repeated_id is not None:  # no share of the queries would be right
         raise UserError(f"{config.annotations}: {fault}")
     raise UserError(
         f"{config.annotations}: {fault}; all are listed in {config.paths.problems}. Correct the file, or allow it with "
@@ -143,13 +145,21 @@ def _stop_if_unusable(screening: Screening, validation: ValidationResult, config
     )
 
 
+def _find_similar(folder: UPath, image: str) -> UPath | None:
+    """Return a file whose name differs from an image's in folders, case, accents' encoding or suffix alone."""
+
+    def simplify(name: str) -> str:
+        return unicodedata.normalize("NFC", PurePosixPath(name.replace("\\", "/")).stem).casefold()
+
+    return next((path for path in folder.rglob("*") if simplify(path.name) == simplify(image)), None)
+
+
 def _stop_if_missing(validation: ValidationResult, config: IngestConfig, problems: UPath) -> None:
     missing = [problem for problem in validation.problems if problem.rule == "missing_image"]
     if missing and not config.allow_missing_images:
         write_lines(problems, validation.problems)
-        name = missing[0].image.replace("\\", "/").rpartition("/")[2]
-        found = next(config.images.rglob(glob.escape(name)), None) if name else None
-        hint = f"{found} has the same name: correct the paths of the annotations, or --images. " if found else ""
+        found = _find_similar(config.images, missing[0].image)
+        hint = f"Is it {found}? Then correct the names in the annotations, or --images. " if found else ""
         raise UserError(
             f"{len(missing):,} images are not in {config.images} (the first is {missing[0].image}); all are "
             f"listed in {problems}. {hint}Complete the folder, or go on "

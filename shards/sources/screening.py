@@ -19,7 +19,7 @@ Boxes = npt.NDArray[np.float64]
 """Boxes (n, 4)."""
 
 MIN_LARGE_IMAGES = 20
-"""Minimum number of boxes in large images that show that all of them end at 1,000."""
+"""Minimum number of boxes in large images that show that all of them end at 100 or 1,000."""
 
 MIN_BOXES = 4
 """Minimum number of boxes that show a wrong reading."""
@@ -57,6 +57,9 @@ class Screening:
     is_fractional: bool
     """Flag that no box is larger than one pixel, as of fractions of the image."""
 
+    repeated_id: str | None
+    """Id of several queries; None if each has its own."""
+
     causes: tuple[str, ...]
     """Likely causes with their remedy, one sentence each."""
 
@@ -70,6 +73,8 @@ class Screening:
         faults = []
         if self.is_fractional:
             faults.append("no box is larger than one pixel")
+        if self.repeated_id is not None:
+            faults.append(f"several queries have the id {self.repeated_id}; give each one its own")
         if self.dropped_share > max_dropped:
             share = f"{self.num_dropped:,} of {self.num_queries:,} queries ({100 * self.dropped_share:.1f} %)"
             faults.append(f"{share} are left out, more than {100 * max_dropped:g} %")
@@ -94,6 +99,7 @@ def screen_dataset(
     read = Counter(query.split for sample in present for query in sample.queries)
     present = [sample for sample in present if sample.image_name in validation.sizes]  # without those of damaged images
     left = Counter(query.split for sample in validation.samples for query in sample.queries)
+    ids = Counter(query.query_id for sample in present for query in sample.queries)
     boxes = np.array([query.box_xyxy for sample in present for query in sample.queries], np.float64).reshape(-1, 4)
     sizes = np.array(
         [validation.sizes[sample.image_name] for sample in present for _ in sample.queries], np.float64
@@ -105,6 +111,7 @@ def screen_dataset(
         num_dropped=sum(validation.count_queries(rule) for rule in DROPPING_RULES),
         empty_splits=tuple(sorted(split for split in read if not left[split])),
         is_fractional=is_fractional,
+        repeated_id=next((name for name, count in ids.items() if count > 1), None),
         causes=tuple(_find_causes(boxes, sizes, box_format, is_fractional)) if len(boxes) >= MIN_BOXES else (),
     )
 
@@ -115,13 +122,13 @@ def _find_causes(boxes: Boxes, sizes: Boxes, box_format: str | None, is_fraction
         yield "they look like fractions of the image: multiply them by its width and height"
         return
     if _compute_valid_share(boxes, sizes) >= MIN_VALID_SHARE:
-        is_large = (sizes > 1250).all(axis=1)
-        ends = boxes[is_large].max(initial=0)
-        if is_large.sum() >= MIN_LARGE_IMAGES and 900 < ends <= 1000:
-            yield (
-                "no box reaches beyond 1,000 px, although images do: they look like thousandths of the image; if they "
-                "are, multiply them by its width and height over 1,000"
-            )
+        for whole, parts in ((100, "hundredths"), (1000, "thousandths")):
+            is_large = (sizes > 1.25 * whole).all(axis=1)
+            if is_large.sum() >= MIN_LARGE_IMAGES and 0.9 * whole < boxes[is_large].max() <= whole:
+                yield (
+                    f"no box reaches beyond {whole:,} px, although images do: they look like {parts} of the image; if "
+                    f"they are, multiply them by its width and height over {whole:,}"
+                )
         return
     values = boxes
     if box_format is not None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
@@ -146,13 +147,18 @@ def _read_csv(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
         # The separator of the first line: a comma, or a semicolon or tab, as spreadsheets write in some languages.
         reader = csv.DictReader(lines, strict=True, delimiter=max(",;\t", key=head.count))
         try:
+            repeated = [name for name, count in Counter(reader.fieldnames or ()).items() if count > 1]
+            if repeated:
+                raise SourceError(f"{path}, line 1: two columns are named {repeated[0]!r}; rename one of them")
             for record in reader:
                 where = f"{path}, line {reader.line_num}"
                 if None in record or None in record.values():
                     raise SourceError(f"{where}: the row must have as many fields as the first line")
                 yield where, str(reader.line_num), {name: _parse_cell(cell) for name, cell in record.items()}
         except (csv.Error, ValueError) as error:
-            raise SourceError(f"{path}, line {reader.line_num + 1}: not CSV in UTF-8 ({error})") from error
+            raise SourceError(
+                f"{path}, line {reader.line_num + 1}: not CSV in UTF-8 ({error}); save it as such"
+            ) from error
 
 
 def _parse_cell(cell: str) -> Any:

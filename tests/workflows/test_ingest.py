@@ -120,7 +120,10 @@ def test_names_of_windows_are_read_and_images_elsewhere_are_pointed_at(tmp_path:
     for path in (tmp_path / "images").glob("*.png"):
         path.rename(path.parent / "new" / path.name)
     text = (tmp_path / "mine.jsonl").read_text()
-    with pytest.raises(UserError, match=r"images/new/0\.png has the same name: correct the paths"):
+    with pytest.raises(UserError, match=r"Is it .*images/new/0\.png\? Then correct the names"):
+        ingest.main(config)
+    (tmp_path / "mine.jsonl").write_text(text.replace('0.png"', '0.PNG"'))
+    with pytest.raises(UserError, match=r"\(the first is 0\.PNG\).* Is it .*images/new/0\.png\?"):
         ingest.main(config)
     (tmp_path / "mine.jsonl").write_text(text.replace('"image": "', '"image": "new\\\\'))
     ingest.main(config)

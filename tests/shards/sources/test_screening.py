@@ -76,6 +76,15 @@ def test_fractions_and_thousandths_are_recognized(corners: np.ndarray) -> None:
     assert fault and "as thousandths of the image, the boxes would be valid" in fault
     large = _screen(shares * 990, size=(4000, 3000))  # all of them are valid
     assert large.find_fault(0.0) is None and "no box reaches beyond 1,000 px" in large.causes[0]
+    percent = _screen(shares * 99)
+    assert percent.find_fault(0.0) is None and "they look like hundredths of the image" in percent.causes[0]
+
+
+def test_queries_of_one_id_are_a_fault() -> None:
+    queries = tuple(Query(query_id="7", text="cup", box_xyxy=(0, 0, 4, 4), split="train", source="mine") for _ in "ab")
+    sample = SourceSample(key="0", split="train", image_name="0.jpg", instances=(), queries=queries)
+    screening = screen_dataset([sample], ValidationResult(samples=[sample], sizes={"0.jpg": SIZE}))
+    assert screening.find_fault(1.0) == "several queries have the id 7; give each one its own"
 
 
 def test_a_split_without_a_query_left_is_a_fault(corners: np.ndarray) -> None:

@@ -249,3 +249,9 @@ def test_rows_of_a_table_are_joined_by_their_annotation(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps({**row, "ann_id": 99}))
     with pytest.raises(SourceError, match="line 1: annotation 99 is not in"):
         list(read_annotations("table", asked))
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text('image,query,box,box\na.png,cup,"[0, 0, 4, 4]","[0, 0, 9, 9]"\n')
+    with pytest.raises(SourceError, match=r"own\.csv, line 1: two columns are named 'box'"):
+        list(read_table(tmp_path / "own.csv", "own"))
