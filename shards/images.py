@@ -71,8 +71,15 @@ def _translate_errors(rule: str, message: str) -> Iterator[None]:
 
 
 def _open(file: IO[bytes], path: Location | str) -> Image.Image:
-    with _translate_errors("unreadable_image", f"{path} is not a JPEG, PNG, WebP, BMP, GIF or TIFF"):
+    unreadable = f"{path} is not a JPEG, PNG, WebP, BMP, GIF or TIFF"
+    try:
         image = Image.open(file, formats=IMAGE_FORMATS)
+    except UnidentifiedImageError as error:  # its text names an object of Python
+        raise ImageError("unreadable_image", unreadable) from error
+    except Image.DecompressionBombError as error:
+        raise ImageError("too_large_image", f"{path}: {error}; make it smaller") from error
+    except _DECODE_ERRORS as error:
+        raise ImageError("unreadable_image", f"{unreadable} ({error})") from error
     _check_num_pixels(image, path)
     return image
 

@@ -329,5 +329,7 @@ def open_image(path: Path) -> Image.Image:
         raise TrainerError(f"{path} does not exist; pass an image")
     try:
         return decode_rgb_image(path.read_bytes(), path)
-    except (OSError, ImageError) as error:
-        raise TrainerError(f"{path} cannot be read as an image ({error})") from error
+    except ImageError as error:
+        raise TrainerError(str(error)) from error
+    except OSError as error:
+        raise TrainerError(f"{path} cannot be read ({error.strerror})") from error

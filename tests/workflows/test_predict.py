@@ -81,7 +81,7 @@ def test_a_damaged_image_among_others_is_listed_and_the_others_answered(
     with pytest.raises(UserError, match=r"1 of 3 images have no answer, see predictions\.jsonl: .*aa\.png"):
         main(config)
     answers = {Path(line["image"]).name: line.get("box_xyxy", line.get("error")) for line in _lines(tmp_path)}
-    assert list(answers) == ["a.png", "aa.png", "b.jpg"] and "cannot be read" in answers["aa.png"]
+    assert list(answers) == ["a.png", "aa.png", "b.jpg"] and "is not a JPEG" in answers["aa.png"]
     assert len(answers["a.png"]) == len(answers["b.jpg"]) == 4
 
 

@@ -84,8 +84,8 @@ def test_an_uploaded_image_is_answered_on_a_phone(page: Any, address: str, photo
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"<script>document.title = 'taken'</script>", "the image cannot be read as an image"),
-        ("half", "the image cannot be read as an image"),
+        (b"<script>document.title = 'taken'</script>", "the image is not a JPEG, PNG"),
+        ("half", "the image does not decode to its end"),
         ("thin", "Box (x1, y1, x2, y2) in pixels"),
     ],
 )
