@@ -8,27 +8,31 @@ from pathlib import Path
 from typing import Any
 
 from shards.boxes import Box
+from shards.exports.export import Export
 from shards.schema import Query, Sample
 from shards.sources.grounding import PHRASE_DATASETS
 
 
-class GroundingExport:
+class GroundingExport(Export):
     """Writer with one image entry for each query, its text as the caption, and one annotation for each of its boxes.
 
     Args:
+        folder: existing folder to write into.
         name: ``dataset_name`` of the entries. flickr and mixed get a suffix, since trainers take the captions of
             those names apart into phrases.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, folder: Path, name: str) -> None:
+        super().__init__(folder)
         self._name = f"{name}-queries" if name in PHRASE_DATASETS else name
         self._images: dict[str, list[Any]] = defaultdict(list)
         self._annotations: dict[str, list[Any]] = defaultdict(list)
         self._categories: dict[str, int] = {"object": 1}
 
-    def add(self, sample: Sample, image_file: str) -> None:
-        """Add a sample's queries."""
+    def add(self, sample: Sample) -> None:
+        image_file = self.save_image(sample)
         for query in sample.queries:
+            self.num_queries[query.split] += 1
             number = len(self._images[query.split]) + 1
             self._images[query.split].append(
                 {
@@ -59,14 +63,8 @@ class GroundingExport:
             }
         )
 
-    def write(self, folder: Path) -> dict[str, int]:
-        """Write one file for each split.
-
-        Returns:
-            Split to number of queries.
-        """
+    def finish(self) -> None:
         categories = [{"id": number, "name": name} for name, number in self._categories.items()]
         for split, images in self._images.items():
             content = {"images": images, "annotations": self._annotations[split], "categories": categories}
-            (folder / f"{self._name}_{split}.json").write_text(json.dumps(content), encoding="utf-8")
-        return {split: len(images) for split, images in self._images.items()}
+            (self.folder / f"{self._name}_{split}.json").write_text(json.dumps(content), encoding="utf-8")

@@ -8,40 +8,40 @@ from typing import Any
 
 import numpy as np
 
+from shards.exports.export import Export
 from shards.schema import Sample
 
 
-class TransvgExport:
+class TransvgExport(Export):
     """Writer of rows (image file, mask file, box xywh, phrase, attributes) with empty mask and attributes.
 
     Args:
+        folder: existing folder to write into.
         name: dataset that those trainers know: unc, unc+, gref or gref_umd.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, folder: Path, name: str) -> None:
+        super().__init__(folder)
         self._name = name
         self._rows: dict[str, list[Any]] = defaultdict(list)
         self._features: dict[str, list[Any]] = defaultdict(list)
 
-    def add(self, sample: Sample, image_file: str) -> None:
-        """Add a sample's queries; several targets become the smallest box around them."""
+    def add(self, sample: Sample) -> None:
+        """Add a sample; several targets become the smallest box around them."""
+        image_file = self.save_image(sample)
         for i, query in enumerate(sample.queries):
+            self.num_queries[query.split] += 1
             x1, y1, x2, y2 = query.box_xyxy
             self._rows[query.split].append((image_file, "", [x1, y1, x2 - x1, y2 - y1], query.text, []))
             if sample.priors is not None:
                 self._features[query.split].append(sample.priors[i])
 
-    def write(self, folder: Path) -> dict[str, int]:
-        """Write one file for each split, and one for its features if all samples have priors.
-
-        Returns:
-            Split to number of queries.
-        """
+    def finish(self) -> None:
+        """Write one file for each split, and one for its features if all samples have priors."""
         import torch
 
         for split, rows in self._rows.items():
-            torch.save(rows, folder / f"{self._name}_{split}.pth")
+            torch.save(rows, self.folder / f"{self._name}_{split}.pth")
             if len(self._features[split]) == len(rows):
                 features = torch.from_numpy(np.stack(self._features[split]).astype(np.float32))
-                torch.save(features, folder / f"{split}_fea.pth")
-        return {split: len(rows) for split, rows in self._rows.items()}
+                torch.save(features, self.folder / f"{split}_fea.pth")

@@ -28,7 +28,7 @@ def _export(folder: Path, **options: object) -> Path:
 def test_samples_come_back_from_transvg_files_with_their_features(transvg: Path) -> None:
     torch.save(torch.arange(12.0).reshape(3, 4), transvg / "val_fea.pth")
     (packed,) = pack_features(transvg, transvg)
-    output = _export(transvg, format="transvg", source="packed-samples")
+    output = _export(transvg, to="transvg", source="packed-samples")
     (back,) = validate_samples(read_transvg(output, "unc", "unc"), output / "images").samples
     assert [(q.text, q.box_xyxy) for q in back.queries] == [(q.text, q.box_xyxy) for q in packed.queries]
     assert (output / "images" / back.image_name).read_bytes() == packed.image
@@ -40,7 +40,7 @@ def test_samples_come_back_from_transvg_files_with_their_features(transvg: Path)
 
 @pytest.mark.parametrize("name", ["", "flickr"])
 def test_samples_come_back_from_grounding_json(transvg: Path, name: str) -> None:
-    output = _export(transvg, format="grounding", source="samples", name=name)
+    output = _export(transvg, to="grounding", source="samples", name=name)
     (sample,) = SampleReader(UPath(transvg / "data" / "unc" / "samples"))
     (back,) = validate_samples(read_grounding(output, "unc", "train"), output / "images").samples
     assert [(q.text, q.box_xyxy, q.split) for q in back.queries] == [
@@ -51,9 +51,9 @@ def test_samples_come_back_from_grounding_json(transvg: Path, name: str) -> None
 def test_an_export_does_not_touch_what_is_there(transvg: Path) -> None:
     (transvg / "exported").mkdir()
     with pytest.raises(UserError, match="exists; pass a new folder"):
-        _export(transvg, format="grounding", source="samples")
+        _export(transvg, to="grounding", source="samples")
     with pytest.raises(ValueError, match="name must be one of unc"):
-        _export(transvg, format="transvg", source="samples", name="mine")
+        _export(transvg, to="transvg", source="samples", name="mine")
 
 
 def test_an_export_that_fails_leaves_nothing(transvg: Path) -> None:
@@ -63,5 +63,5 @@ def test_an_export_that_fails_leaves_nothing(transvg: Path) -> None:
     shard.write_bytes(content[: len(content) - len(record)] + record)
     before = sorted(transvg.iterdir())
     with pytest.raises(Exception, match="hash"):
-        _export(transvg, format="grounding", source="samples")
+        _export(transvg, to="grounding", source="samples")
     assert sorted(transvg.iterdir()) == before

@@ -1,0 +1,63 @@
+"""Base of the exports: a folder with the images, and one or more files for each split."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+from shards.schema import Sample
+from shards.writer import get_image_extension
+
+
+class Export(ABC):
+    """Writer of a folder in one format: ``add`` every sample, then ``finish``.
+
+    Args:
+        folder: existing folder to write into.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.num_queries: Counter[str] = Counter()
+        """Number of written queries of each split."""
+
+        self.left_out: Counter[str] = Counter()
+        """Number of queries or objects that the format cannot hold, by reason."""
+
+    @abstractmethod
+    def add(self, sample: Sample) -> None:
+        """Add a sample with all of its queries."""
+
+    def finish(self) -> None:  # noqa: B027  # most formats have nothing left to write
+        """Write what is left and close all files."""
+
+    def save_image(self, sample: Sample) -> str:
+        """Write the image of a sample below ``images``; return its name there."""
+        name = f"{sample.key}.{get_image_extension(sample.image)}"
+        folder = self.folder / "images"
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_bytes(sample.image)
+        return name
+
+
+class JsonLines:
+    """Files of JSON lines in a folder, each opened at its first line."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[str, IO[str]] = {}
+        self._stack = ExitStack()
+
+    def write(self, name: str, record: dict[str, Any]) -> None:
+        """Add a line to the file ``name``."""
+        if name not in self._files:
+            self._files[name] = self._stack.enter_context((self._folder / name).open("w", encoding="utf-8"))
+        self._files[name].write(json.dumps(record, ensure_ascii=False) + "\n")
+
+    def close(self) -> None:
+        """Close all files."""
+        self._stack.close()
