@@ -2,6 +2,7 @@
 
     make evaluate
     make evaluate ARGS="--dataset refcoco --checkpoint runs/refcoco-both/best --num-processes 4"
+    make evaluate ARGS="--dataset refcoco --predictions answers.jsonl"                  # predictions of any other model
     python -m workflows.compare runs/miniature-both/evaluation runs/miniature-base/evaluation
 
 The folder ``evaluation`` beside the checkpoint then holds
@@ -16,25 +17,28 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.table import Table
 from upath import UPath
 
-from pipeline import write_atomic
+from pipeline import PositiveInt, write_atomic
+from shards.exports.conversations import MAX_PIXELS, MIN_PIXELS
 from shards.reader import SampleReader
 from trainer.config_file import read_config, write_config
-from trainer.evaluate import CONFIG_FILE, EvaluateConfig, evaluate, read_predictions
+from trainer.evaluate import CONFIG_FILE, EvaluateConfig, evaluate, read_predictions, write_predictions
 from trainer.evaluation.metrics import PredictionRecord, PriorMode
 from trainer.files import find_checkpoint
 from workflows.cli.accelerate_launch import LaunchConfig, launch
 from workflows.cli.console import UserError, console, print_path, run
-from workflows.cli.paths import DatasetConfig
+from workflows.cli.paths import DatasetConfig, write_lines
 from workflows.reports.accuracy import build_report, format_interval, format_percent
 from workflows.reports.accuracy_plots import plot_report
 from workflows.reports.accuracy_tables import format_report
 from workflows.reports.distractors import DISTRACTOR_GROUPS
+from workflows.reports.external_predictions import BoxReading, BoxScale, read_external_predictions
 from workflows.visualization.prediction_sheets import draw_sheets
 
 Reports = Mapping[str, Mapping[str, Any]]
@@ -46,6 +50,19 @@ class EvaluateCommandConfig(DatasetConfig, LaunchConfig):
 
     checkpoint: Path | None = None
     """Folder that training has saved, or ``miniature``, the shipped network; default ``runs/<dataset>-both/best``."""
+
+    predictions: Path | None = None
+    """Predictions of another model to evaluate instead of a network: JSON lines or CSV with ``query_id``, or ``image``
+    and ``query``, and ``box`` or ``answer``."""
+
+    box_scale: BoxScale = "pixels"
+    """Unit of the boxes in ``predictions``, as ``make export`` writes them for the model."""
+
+    min_pixels: PositiveInt = MIN_PIXELS
+    """Minimum pixels of an image in Qwen2.5-VL's processor, for the box scale qwen2.5-vl."""
+
+    max_pixels: PositiveInt = MAX_PIXELS
+    """Maximum pixels of an image in that processor."""
 
     splits: tuple[str, ...] = ()
     """Splits; default all but ``train``."""
@@ -84,6 +101,11 @@ class EvaluateCommandConfig(DatasetConfig, LaunchConfig):
 
 def main(config: EvaluateCommandConfig) -> None:
     """Evaluate, write the report and print its table."""
+    if config.predictions:
+        output = config.output or Path("runs") / config.predictions.stem / "evaluation"
+        print_table({config.predictions.stem: evaluate_predictions(config, config.predictions, output)})
+        print_path("the report, with plots and images", output)
+        return
     checkpoint = config.find_checkpoint()
     is_shipped = config.checkpoint not in (None, checkpoint)
     network = Path("runs") / str(config.checkpoint) if is_shipped else checkpoint.parent
@@ -100,14 +122,47 @@ def evaluate_to(config: EvaluateCommandConfig, output: Path) -> dict[str, Any]:
     Raises:
         UserError: the data have no split but ``train``, or the folder holds another network's or dataset's evaluation.
     """
-    samples = config.check_exists(config.paths.evaluated, "ingest")
-    splits = config.splits or tuple(split for split in SampleReader(samples).splits if split != "train")
-    if not splits:
-        raise UserError(f"{samples} has only the split train; name the splits to evaluate on with --splits")
+    samples, splits = find_evaluated_splits(config)
     run_evaluation(config, samples, splits, output)
     if config.machine_rank:
         return {}
     return write_report(samples, read_predictions(output), output, f"Network {config.find_checkpoint()} on {samples}.")
+
+
+def evaluate_predictions(config: EvaluateCommandConfig, predictions: Path, output: Path) -> dict[str, Any]:
+    """Evaluate the predictions of another model, write the report, and return the contents of ``report.json``.
+
+    Raises:
+        UserError: the data are missing, or the file answers no query of them.
+    """
+    samples, splits = find_evaluated_splits(config)
+    reading = BoxReading(scale=config.box_scale, min_pixels=config.min_pixels, max_pixels=config.max_pixels)
+    readers = [SampleReader(samples, split) for split in splits]
+    result = read_external_predictions(predictions, chain.from_iterable(readers), reading)
+    if (output / CONFIG_FILE).is_file():
+        raise UserError(f"{output} holds the evaluation of a network; pass another --output, or remove that folder")
+    write_predictions(output, result.records)
+    write_lines(UPath(output) / "problems.jsonl", result.problems)
+    for rule, count in result.count_problems().items():
+        console.print(f"[yellow]{rule}:[/] {count:,} times; listed in {output / 'problems.jsonl'}")
+    unanswered = result.count_problems()["no_answer"]
+    subject = f"Predictions {predictions} on {samples}."
+    if unanswered:
+        subject += f" {unanswered:,} of {len(result.records):,} queries have no answer and count as wrong."
+    return write_report(samples, result.records, output, subject)
+
+
+def find_evaluated_splits(config: EvaluateCommandConfig) -> tuple[UPath, tuple[str, ...]]:
+    """Return the run of the samples and the splits to evaluate.
+
+    Raises:
+        UserError: the data are missing, or have no split but ``train``.
+    """
+    samples = config.check_exists(config.paths.evaluated, "ingest")
+    splits = config.splits or tuple(split for split in SampleReader(samples).splits if split != "train")
+    if not splits:
+        raise UserError(f"{samples} has only the split train; name the splits to evaluate on with --splits")
+    return samples, splits
 
 
 def run_evaluation(config: EvaluateCommandConfig, samples: UPath, splits: Sequence[str], output: Path) -> None:

@@ -115,6 +115,14 @@ class Qwen3Export(ConversationExport):
         return [round(1000 * value / side) for value, side in zip(box, sides, strict=True)]
 
 
+def get_qwen25_size(width: int, height: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
+    """Return the width and height that Qwen2.5-VL's processor gives an image."""
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+    resized_height, resized_width = smart_resize(height, width, QWEN_PATCH_PX, min_pixels, max_pixels)
+    return resized_width, resized_height
+
+
 class Qwen25Export(ConversationExport):
     """Boxes in pixels of the image as Qwen2.5-VL's processor resizes it.
 
@@ -144,9 +152,7 @@ class Qwen25Export(ConversationExport):
             super().add(sample)
 
     def convert_box(self, sample: Sample, box: Box) -> list[int]:
-        from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
-
-        height, width = smart_resize(sample.height, sample.width, QWEN_PATCH_PX, *self._limits)
+        width, height = get_qwen25_size(sample.width, sample.height, *self._limits)
         scales = (width / sample.width, height / sample.height) * 2
         return [round(value * scale) for value, scale in zip(box, scales, strict=True)]
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,3 +93,40 @@ def _read_array(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
         if not isinstance(record, dict):
             raise SourceError(f"{where}: an entry is a JSON object, got {format_value(record)}")
         yield where, str(number), record
+
+
+def read_csv(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield (file and line, for errors; number of the line; fields) of each row of a file with a line of names.
+
+    Raises:
+        SourceError: naming the file and the line.
+    """
+    with path.open("rb") as file:
+        head = file.readline().decode("utf-8-sig", errors="replace")
+        file.seek(0)
+        lines = (line.decode("utf-8" if number else "utf-8-sig") for number, line in enumerate(file))
+        # The separator of the first line: a comma, or a semicolon or tab, as spreadsheets write in some languages.
+        reader = csv.DictReader(lines, strict=True, delimiter=max(",;\t", key=head.count))
+        try:
+            repeated = [name for name, count in Counter(reader.fieldnames or ()).items() if count > 1]
+            if repeated:
+                raise SourceError(f"{path}, line 1: two columns are named {repeated[0]!r}; rename one of them")
+            for record in reader:
+                where = f"{path}, line {reader.line_num}"
+                if None in record or None in record.values():
+                    raise SourceError(f"{where}: the row must have as many fields as the first line")
+                yield where, str(reader.line_num), {name: _parse_cell(cell) for name, cell in record.items()}
+        except (csv.Error, ValueError) as error:
+            raise SourceError(
+                f"{path}, line {reader.line_num + 1}: not CSV in UTF-8 ({error}); save it as such"
+            ) from error
+
+
+def _parse_cell(cell: str) -> Any:
+    """Parse a list from JSON; anything else is text, and an empty cell None."""
+    if not cell.startswith("["):
+        return cell or None
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        return cell

@@ -10,9 +10,6 @@ target). In CSV, write lists as JSON ("[10, 20, 60, 90]"). ``Fields`` gives othe
 
 from __future__ import annotations
 
-import csv
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
@@ -22,7 +19,7 @@ from shards.boxes import Box, iou
 from shards.schema import Instance, Query
 from shards.sources.coco import CocoInstances
 from shards.sources.errors import SourceError, format_value
-from shards.sources.files import infer_splits, read_json_lines
+from shards.sources.files import infer_splits, read_csv, read_json_lines
 from shards.sources.isolated import read_parquet
 from shards.sources.sample import SourceSample, make_image_key, parse_box, parse_size, strip_annotation_id
 
@@ -132,43 +129,11 @@ def _read_rows(path: Path, named: Fields, split: str) -> Iterator[tuple[str, str
     elif path.suffix.lower() == ".parquet":
         yield from _read_parquet(path, named)
     elif path.suffix.lower() in (".csv", ".tsv"):
-        yield from _read_csv(path)
+        yield from read_csv(path)
     elif path.suffix.lower() in (".jsonl", ".json"):
         yield from read_json_lines(path)
     else:
         raise SourceError(f"{path} is no supported table; the name must end in {', '.join(SUFFIXES)}")
-
-
-def _read_csv(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    with path.open("rb") as file:
-        head = file.readline().decode("utf-8-sig", errors="replace")
-        file.seek(0)
-        lines = (line.decode("utf-8" if number else "utf-8-sig") for number, line in enumerate(file))
-        # The separator of the first line: a comma, or a semicolon or tab, as spreadsheets write in some languages.
-        reader = csv.DictReader(lines, strict=True, delimiter=max(",;\t", key=head.count))
-        try:
-            repeated = [name for name, count in Counter(reader.fieldnames or ()).items() if count > 1]
-            if repeated:
-                raise SourceError(f"{path}, line 1: two columns are named {repeated[0]!r}; rename one of them")
-            for record in reader:
-                where = f"{path}, line {reader.line_num}"
-                if None in record or None in record.values():
-                    raise SourceError(f"{where}: the row must have as many fields as the first line")
-                yield where, str(reader.line_num), {name: _parse_cell(cell) for name, cell in record.items()}
-        except (csv.Error, ValueError) as error:
-            raise SourceError(
-                f"{path}, line {reader.line_num + 1}: not CSV in UTF-8 ({error}); save it as such"
-            ) from error
-
-
-def _parse_cell(cell: str) -> Any:
-    """Parse a list from JSON; anything else is text, and an empty cell None."""
-    if not cell.startswith("["):
-        return cell or None
-    try:
-        return json.loads(cell)
-    except (ValueError, RecursionError):
-        return cell
 
 
 def _read_parquet(path: Path, named: Fields) -> Iterator[tuple[str, str, dict[str, Any]]]:
