@@ -47,7 +47,7 @@ def write_tables(folder: Path, num_queries: int) -> Figures:
     )
     parsed += f"prior_id, 'a red cup number ' || {prompt} AS prompt, 'noun_phrase' AS kind, 'cup' AS head, "
     parsed += """'{"query":"second cup from the left","target":{"noun":"cup","lemma":"cup"}}' AS attributes, """
-    parsed += "false AS shortened"
+    parsed += "false AS shortened, 1 AS num_images"
     index = "SELECT md5(range::VARCHAR) AS prior_id, 'a red cup number ' || range AS prompt, 25::FLOAT AS clip_score, "
     index += "'clip' AS encoder, 0 AS image_offset, 9 AS image_bytes, 9 AS json_offset, 9 AS json_bytes"
     tables = {"samples": (samples, num_samples), "queries": (queries, num_queries), "parsed": (parsed, num_queries)}

@@ -161,7 +161,8 @@ def select_missing(database: duckdb.DuckDBPyConnection, limit: int | None) -> st
         64 hex digits; None if nothing is missing.
     """
     database.execute(
-        "CREATE OR REPLACE TABLE missing (part BIGINT, prior_id VARCHAR, prompt VARCHAR, attributes VARCHAR)"
+        "CREATE OR REPLACE TABLE missing (part BIGINT, prior_id VARCHAR, prompt VARCHAR, attributes VARCHAR, "
+        "num_images INTEGER)"
     )
     digest, count = hashlib.sha256(), 0
     num_parts = count_parts(database, "parsed")
@@ -179,7 +180,7 @@ def select_missing(database: duckdb.DuckDBPyConnection, limit: int | None) -> st
             + (f" ORDER BY prior_id LIMIT {limit - count}" if limit is not None else "")
         )
         database.execute(
-            f"INSERT INTO missing SELECT {part}, prior_id, prompt, attributes "
+            f"INSERT INTO missing SELECT {part}, prior_id, prompt, attributes, num_images "
             "FROM parsed JOIN first_missing ON (file << 32) | position = first"
         )
         for row in iterate_rows(database, f"SELECT prior_id FROM missing WHERE part = {part} ORDER BY prior_id"):
@@ -197,10 +198,10 @@ def _format_range(part: int, num_parts: int) -> str:
 def iterate_missing(database: duckdb.DuckDBPyConnection) -> Iterator[PlanRow]:
     """Yield a row for each prior of ``select_missing``, in the order of their ids."""
     for part in range(count_parts(database, "parsed")):
-        query = f"SELECT prior_id, prompt, attributes FROM missing WHERE part = {part} ORDER BY prior_id"
+        query = f"SELECT * FROM missing WHERE part = {part} ORDER BY prior_id"
         for row in iterate_rows(database, query):
-            payload = {"prompt": row["prompt"], "attributes": json.loads(row["attributes"])}
-            yield PlanRow(key=row["prior_id"], payload=payload)
+            payload = {"prompt": row["prompt"], "num_images": row["num_images"]}
+            yield PlanRow(key=row["prior_id"], payload={**payload, "attributes": json.loads(row["attributes"])})
 
 
 def find_interrupted(root: UPath, request: dict[str, Any]) -> list[tuple[UPath, dict[str, Any]]]:

@@ -26,7 +26,7 @@ from upath import UPath
 
 from generation.parsing.attributes import AttributeParser
 from generation.parsing.normalization import is_empty
-from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint, compute_prior_id
+from generation.priors.config import PriorConfig, build_image_settings, compute_encoder_fingerprint, identify_prior
 from generation.priors.generator import PriorGenerator
 from generation.priors.prompt import build_prompt
 from generation.priors.store import PriorStore
@@ -117,13 +117,13 @@ class PriorSource:
         return PriorGenerator(self._config)
 
     def __call__(self, query: str) -> QueryPrior:
-        prompt = build_prompt(self._parser.parse([query])[0], self._config.prompt).text
-        name = compute_prior_id(prompt, self._settings)
+        prompt = build_prompt(self._parser.parse([query])[0], self._config.prompt)
+        name = identify_prior(prompt, self._config, self._settings)
         if self._store is not None and name in self._store:
-            return QueryPrior(prompt=prompt, origin="store", feature=self._store.features([name])[0])
+            return QueryPrior(prompt=prompt.text, origin="store", feature=self._store.features([name])[0])
         if self._mode == "cached":
-            return QueryPrior(prompt=prompt, origin="none")
-        return QueryPrior(prompt=prompt, origin="generated", feature=self._generator(query).feature)
+            return QueryPrior(prompt=prompt.text, origin="none")
+        return QueryPrior(prompt=prompt.text, origin="generated", feature=self._generator(query).feature)
 
 
 def main(config: PredictConfig) -> None:

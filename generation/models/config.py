@@ -12,7 +12,7 @@ RgbImage = npt.NDArray[np.uint8]
 """(height, width, 3) RGB array."""
 
 Feature = npt.NDArray[np.float16]
-"""(dim,) array of length 1 up to rounding."""
+"""(dim,) array of length 1 up to rounding; shorter if it is the mean over several images."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,14 +89,14 @@ class ImageEncoder:
     ) -> list[tuple[Feature, float | None]]:
         """Encode each prompt's images into a feature and a CLIP score (Hessel et al., EMNLP 2021), None without texts.
 
-        Embeddings of several images are averaged and normalized again.
+        Both are means over the images. A mean feature is shorter than 1, the less the images agree the more.
         """
         if not prompts:
             return []
         embedded = self.encode_images([image for group in images for image in group])
+        embedded /= np.linalg.norm(embedded, axis=1, keepdims=True)
         ends = np.cumsum([len(group) for group in images])
-        means = np.stack([part.mean(0) for part in np.split(embedded, ends[:-1])])
-        features = means / np.linalg.norm(means, axis=1, keepdims=True)  # (prompts, dim)
+        features = np.stack([part.mean(0) for part in np.split(embedded, ends[:-1])])  # (prompts, dim)
         if self._tokenizer is None:
             return [(feature.astype(np.float16), None) for feature in features]
         scores = 100 * (features * self.encode_texts(prompts)).sum(1)

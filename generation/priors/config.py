@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from generation.models.checkpoints import compute_fingerprint
 from generation.models.config import EncoderConfig, RenderConfig
-from generation.priors.prompt import PromptConfig
+from generation.priors.prompt import Prompt, PromptConfig
 from pipeline import LimitedConfig, PositiveInt, Range
 
 _ID_LENGTH = 32
@@ -31,6 +31,10 @@ class PriorConfig(LimitedConfig):
     num_images: PositiveInt = 1
     """Number of images of each prompt, at least 1; their features are averaged."""
 
+    num_plain_images: PositiveInt | None = None
+    """Number of images of a prompt that names no color, pattern, material or clothing ("a cup"), at least 1; one image
+    would show it in an arbitrary color. None for ``num_images``."""
+
     seed: int = 0
     """Seed of the noise, combined with the prompt and the number of the image."""
 
@@ -39,6 +43,10 @@ class PriorConfig(LimitedConfig):
 
     max_retries: PositiveInt = 3
     """Maximum number of renderings after the first; the best one is kept."""
+
+    def count_images(self, prompt: Prompt) -> int:
+        """Count the images of a prompt."""
+        return self.num_plain_images or self.num_images if prompt.is_plain else self.num_images
 
 
 def build_image_settings(config: PriorConfig) -> dict[str, Any]:
@@ -56,16 +64,27 @@ def build_image_settings(config: PriorConfig) -> dict[str, Any]:
         "guidance": render.guidance_scale,
         "image_size_px": render.image_size_px,
         "safety_checker": render.safety_checker,
-        "num_images": config.num_images,
+        **set_num_images({}, config.num_images),
         "seed": config.seed,
         **(gate if config.min_clip_score > 0 else {}),
         **({"small_vae": compute_fingerprint(render.small_vae)} if render.small_vae else {}),
     }
 
 
+def set_num_images(settings: dict[str, Any], num_images: int) -> dict[str, Any]:
+    """Return the settings of a prompt of so many images."""
+    # Features of several images once were means of length 1, which does not tell how far the images agree.
+    return {**settings, "num_images": num_images, **({"feature": "mean"} if num_images > 1 else {})}
+
+
 def compute_encoder_fingerprint(config: PriorConfig) -> str:
     """Compute the fingerprint of the encoder of the features."""
     return compute_fingerprint(config.encoder.checkpoint, config.encoder.revision)
+
+
+def identify_prior(prompt: Prompt, config: PriorConfig, settings: dict[str, Any]) -> str:
+    """Compute the id of a prompt with its number of images."""
+    return compute_prior_id(prompt.text, set_num_images(settings, config.count_images(prompt)))
 
 
 def compute_prior_id(prompt: str, settings: dict[str, Any]) -> str:

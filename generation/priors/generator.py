@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from generation.parsing.attributes import AttributeParser
-from generation.priors.config import PriorConfig, build_image_settings, compute_prior_id
+from generation.priors.config import PriorConfig, build_image_settings, identify_prior
 from generation.priors.prior import GeneratedImages, Prior
 from generation.priors.prompt import build_prompt
 from generation.priors.rendering import PriorRenderer
@@ -36,7 +36,7 @@ class PriorGenerator:
         self._settings = build_image_settings(config)
         self._parser = AttributeParser()
         self._renderer = PriorRenderer(config)
-        self._cache: OrderedDict[str, GeneratedImages] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, int], GeneratedImages] = OrderedDict()
 
     @property
     def encoder(self) -> ImageEncoder:
@@ -59,25 +59,27 @@ class PriorGenerator:
     def generate(self, texts: Sequence[str]) -> list[Prior]:
         """Generate the priors of queries in batches, in order."""
         parsed = self._parser.parse(texts)
-        prompts = [build_prompt(attributes, self.config.prompt).text for attributes in parsed]
-        generated = self._get_images(prompts)
+        prompts = [build_prompt(attributes, self.config.prompt) for attributes in parsed]
+        requests = [(prompt.text, self.config.count_images(prompt)) for prompt in prompts]
+        generated = self._get_images(requests)
         return [
             Prior(
-                prior_id=compute_prior_id(prompt, self._settings),
-                generated=generated[prompt],
+                prior_id=identify_prior(prompt, self.config, self._settings),
+                generated=generated[request],
                 attributes=attributes.to_json(),
             )
-            for attributes, prompt in zip(parsed, prompts, strict=True)
+            for attributes, prompt, request in zip(parsed, prompts, requests, strict=True)
         ]
 
-    def _get_images(self, prompts: Sequence[str]) -> dict[str, GeneratedImages]:
-        """Get each prompt's images from the cache, or render them."""
-        new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._cache]
-        generated = {prompt: self._cache[prompt] for prompt in prompts if prompt in self._cache}
-        generated |= {result.prompt: result for result in self._renderer.generate_images(new)}
-        for prompt in generated:
-            self._cache[prompt] = generated[prompt]
-            self._cache.move_to_end(prompt)
+    def _get_images(self, requests: Sequence[tuple[str, int]]) -> dict[tuple[str, int], GeneratedImages]:
+        """Get the images of each prompt and number of images from the cache, or render them."""
+        new = [request for request in dict.fromkeys(requests) if request not in self._cache]
+        generated = {request: self._cache[request] for request in requests if request in self._cache}
+        rendered = self._renderer.generate_images([text for text, _ in new], [count for _, count in new])
+        generated |= zip(new, rendered, strict=True)
+        for request in generated:
+            self._cache[request] = generated[request]
+            self._cache.move_to_end(request)
         while len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)
         return generated

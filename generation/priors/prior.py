@@ -16,10 +16,11 @@ class GeneratedImages:
     prompt: str
     images: tuple[RgbImage, ...] = field(repr=False)
     feature: Feature = field(repr=False)
-    """(dim,), the mean over the images, of length 1 up to rounding."""
+    """(dim,), the mean over the images, each of length 1 up to rounding."""
 
     clip_score: float | None
-    """CLIP score, 100 times the cosine of prompt and feature, at least 0; None if the encoder reads no text."""
+    """CLIP score, the mean over the images of 100 times the cosine with the prompt, at least 0; None if the encoder
+    reads no text."""
 
     num_retries: int = 0
     """Number of times that the prompt was rendered again because of its CLIP score."""
@@ -61,7 +62,7 @@ class Prior:
 
     @property
     def feature(self) -> Feature:
-        """(dim,), the mean over the images, of length 1 up to rounding."""
+        """(dim,), the mean over the images, each of length 1 up to rounding."""
         return self.generated.feature
 
     @property

@@ -67,10 +67,14 @@ class PromptConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """Prompt, and whether details were dropped."""
+    """Prompt, and what became of the query's details."""
 
     text: str
     shortened: bool = False
+    """Whether details were dropped."""
+
+    is_plain: bool = False
+    """Whether it names no appearance attribute: color, pattern, material or clothing."""
 
 
 def build_prompt_text(attributes: Attributes, config: PromptConfig | None = None) -> str:
@@ -93,7 +97,16 @@ def build_prompt(attributes: Attributes, config: PromptConfig) -> Prompt:
     caption, shortened = _fit_details(head, [detail for detail in details if detail], config.max_words)
     kind = attributes.kind if target is attributes.target else "person"
     text = config.templates.get(kind, config.template).replace("{caption}", caption)
-    return Prompt(text=text, shortened=shortened or attributes.truncated)
+    acted = [action.noun_phrase for action in attributes.actions if action.noun_phrase is not None]
+    named = [target, *filter(None, [attributes.owner]), *attributes.carrying, *parts, *acted]
+    is_plain = not wearing and not any(map(_has_appearance, named))
+    return Prompt(text=text, shortened=shortened or attributes.truncated, is_plain=is_plain)
+
+
+def _has_appearance(noun_phrase: NounPhrase) -> bool:
+    """Return whether a noun phrase, or what it contains, has a color, pattern or material."""
+    own = noun_phrase.colors or noun_phrase.patterns or noun_phrase.materials
+    return bool(own) or any(map(_has_appearance, noun_phrase.contents))
 
 
 def _choose_subject(attributes: Attributes, config: PromptConfig) -> tuple[NounPhrase, list[NounPhrase]]:

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from generation.parsing.attributes import AttributeParser, Attributes
 from generation.parsing.normalization import is_empty
-from generation.priors.config import compute_prior_id
-from generation.priors.prompt import PromptConfig, build_prompt
+from generation.priors.config import PriorConfig, identify_prior
+from generation.priors.prompt import build_prompt
 from pipeline import Item, Rejected, Sink, SinkOutput, Stage
 
 PARSED_SCHEMA = pa.schema(
@@ -29,6 +29,7 @@ PARSED_SCHEMA = pa.schema(
         ("head", pa.string()),
         ("attributes", pa.string()),
         ("shortened", pa.bool_()),
+        ("num_images", pa.int32()),
     ]
 )
 """Columns of the table of parsed queries, one for each field of ``ParsedQuery``."""
@@ -42,6 +43,7 @@ PARSED_COLUMNS = {
     "head": "VARCHAR",
     "attributes": "VARCHAR",
     "shortened": "BOOLEAN",
+    "num_images": "INTEGER",
 }
 """SQL types of the columns of ``PARSED_SCHEMA``."""
 
@@ -87,18 +89,21 @@ class ParsedQuery:
     shortened: bool
     """Details were dropped, since the caption has too many words."""
 
+    num_images: int
+    """Number of images of the prior."""
+
 
 class ParseStage(Stage[Item, ParsedQuery]):
     """Stage that parses ``text`` in an item's payload.
 
     Args:
-        config: wording of prompts.
+        config: wording of prompts, and numbers of images.
         settings: ``build_image_settings`` of the priors, for their ids.
     """
 
     batch_size = 512
 
-    def __init__(self, config: PromptConfig, settings: dict[str, Any]) -> None:
+    def __init__(self, config: PriorConfig, settings: dict[str, Any]) -> None:
         self.config, self.settings = config, settings
 
     def setup(self) -> None:
@@ -116,16 +121,17 @@ class ParseStage(Stage[Item, ParsedQuery]):
         ]
 
     def _parse_query(self, key: str, text: str, attributes: Attributes) -> ParsedQuery:
-        prompt = build_prompt(attributes, self.config)
+        prompt = build_prompt(attributes, self.config.prompt)
         return ParsedQuery(
             key=key,
             text=text,
-            prior_id=compute_prior_id(prompt.text, self.settings),
+            prior_id=identify_prior(prompt, self.config, self.settings),
             prompt=prompt.text,
             kind=attributes.kind,
             head=attributes.target.lemma,
             attributes=json.dumps(attributes.to_json(), separators=(",", ":")),
             shortened=prompt.shortened,
+            num_images=self.config.count_images(prompt),
         )
 
 

@@ -69,28 +69,41 @@ class PriorRenderer:
                 f"of the checkpoint's own VAE, less than {MIN_VAE_COSINE}; omit small_vae"
             )
 
-    def generate_images(self, prompts: Sequence[str]) -> list[GeneratedImages]:
+    def generate_images(self, prompts: Sequence[str], num_images: Sequence[int] | None = None) -> list[GeneratedImages]:
         """Generate the images of each prompt, in order.
+
+        Args:
+            prompts: prompts.
+            num_images: number of images of each prompt; None for that of the configuration.
 
         Raises:
             GenerationError: an image has NaN even in float32, or memory is too small for one image.
         """
-        generated = self._render_round(prompts, 0)
+        counts = [self.config.num_images] * len(prompts) if num_images is None else num_images
+        generated: dict[int, GeneratedImages] = {}
+        for count in sorted(set(counts)):
+            places = [place for place, other in enumerate(counts) if other == count]
+            generated |= zip(places, self._render_best([prompts[place] for place in places], count), strict=True)
+        return [generated[place] for place in range(len(prompts))]
+
+    def _render_best(self, prompts: Sequence[str], num_images: int) -> list[GeneratedImages]:
+        """Render every prompt, and those of a low CLIP score again; keep the best."""
+        generated = self._render_round(prompts, num_images, 0)
         for attempt in range(1, self.config.max_retries + 1):
             scores = [100.0 if result.clip_score is None else result.clip_score for result in generated]
             poor = [i for i, score in enumerate(scores) if score < self.config.min_clip_score]
             if not poor:
                 break
-            again = self._render_round([prompts[i] for i in poor], attempt)
+            again = self._render_round([prompts[i] for i in poor], num_images, attempt)
             for i, retried in zip(poor, again, strict=True):
                 generated[i] = replace(
                     max(generated[i], retried, key=lambda result: result.clip_score or 0.0), num_retries=attempt
                 )
         return generated
 
-    def _render_round(self, prompts: Sequence[str], attempt: int) -> list[GeneratedImages]:
+    def _render_round(self, prompts: Sequence[str], num_images: int, attempt: int) -> list[GeneratedImages]:
         """Render every prompt once; encode and compress a batch while the next one is rendered."""
-        num_images, config = self.config.num_images, self.config
+        config = self.config
         numbers = range(attempt * num_images, (attempt + 1) * num_images)
         seeds = [compute_image_seed(prompt, config.seed, number) for prompt in prompts for number in numbers]
         repeated = [prompt for prompt in prompts for _ in numbers]
@@ -125,7 +138,7 @@ class PriorRenderer:
 
 
 class RenderStage(Stage[Item, Prior]):
-    """Stage that renders the priors of unique prompts, ``prompt`` in an item's payload.
+    """Stage that renders the priors of unique prompts, ``prompt`` and ``num_images`` in an item's payload.
 
     Args:
         config: checkpoints, seed and minimum CLIP score. Seeds depend on the prompt, so a prompt gives the same image
@@ -141,14 +154,18 @@ class RenderStage(Stage[Item, Prior]):
         # The GPU waits at the end of a call for the files of its last batch. Batches of few steps are short, so that a
         # call has more of them; it stays far from the time limit of a call, also on a slow GPU.
         num_batches = max(4, min(16, 160 // config.render.num_inference_steps))
-        self.batch_size = max(1, num_batches * config.render.batch_size // config.num_images)
+        max_images = max(config.num_images, config.num_plain_images or 1)
+        self.batch_size = max(1, num_batches * config.render.batch_size // max_images)
         self.resources = Resources(num_cpus=1.0, num_gpus=num_gpus)
 
     def setup(self) -> None:
         self._renderer = PriorRenderer(self.config, partial(encode_webp, quality=self.webp_quality))
 
     def process(self, items: list[Item]) -> list[Prior | Rejected]:
-        generated = self._renderer.generate_images([str(item.payload["prompt"]) for item in items])
+        generated = self._renderer.generate_images(
+            [str(item.payload["prompt"]) for item in items],
+            [item.payload.get("num_images", self.config.num_images) for item in items],
+        )
         return [
             Prior(
                 prior_id=item.key,

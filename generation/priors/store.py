@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from generation.errors import GenerationError
 from generation.models.config import RgbImage
+from generation.priors.config import set_num_images
 from generation.priors.prior import Prior
 from pipeline import (
     Item,
@@ -127,7 +128,7 @@ class PriorSink(Sink[Prior]):
             "prompt": item.prompt,
             "attributes": dict(item.attributes) or None,
             "clip_score": item.clip_score,
-            "settings": self.settings,
+            "settings": self.settings and set_num_images(self.settings, len(item.generated.compressed)),
             "encoder": self.encoder,
             "num_retries": item.generated.num_retries,
             "nsfw_filtered": item.generated.nsfw_filtered,
@@ -275,7 +276,7 @@ class PriorStore:
         return str(self._get_row(prior_id)["prompt"])
 
     def clip_score(self, prior_id: str) -> float | None:
-        """Return 100 times the cosine of prompt and feature; None if the encoder reads no text."""
+        """Return the mean over the images of 100 times the cosine with the prompt; None without text."""
         score: float | None = self._get_row(prior_id)["clip_score"]
         return score
 

@@ -79,7 +79,8 @@ def parse_queries(queries: Queries, prior: PriorConfig, executor: ExecutorConfig
         UserError: the dataset was not ingested.
     """
     settings = build_image_settings(prior)
-    identity = [queries.compute_sha256(), settings, repr(prior.prompt), compute_parser_fingerprint()]
+    wording = [repr(prior.prompt), prior.num_plain_images, compute_parser_fingerprint()]
+    identity = [queries.compute_sha256(), settings, *wording]
     sha256 = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     output = queries.paths.get_parsed_run(queries.source) / sha256[:16]
     job = Job(
@@ -87,7 +88,7 @@ def parse_queries(queries: Queries, prior: PriorConfig, executor: ExecutorConfig
         fingerprint={"queries_and_settings": sha256},
         inputs=queries.iterate_rows,
         items_per_shard=5000,
-        stages=[ParseStage(prior.prompt, settings)],
+        stages=[ParseStage(prior, settings)],
         sink=ParsedSink(),
     )
     run_job(job, output, executor)

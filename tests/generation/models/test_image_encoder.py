@@ -31,15 +31,31 @@ def test_features_have_length_1_and_do_not_depend_on_the_batch(encoder: ImageEnc
     np.testing.assert_allclose(together[3], encoder.encode_images(images[3:4])[0], atol=1e-5)
 
 
-def test_several_images_are_averaged_after_normalization(encoder: ImageEncoder) -> None:
+def test_features_and_scores_of_several_images_are_their_means(encoder: ImageEncoder) -> None:
     images = _images(3)
     singles = encoder.encode_images(images)
     mean = singles[:2].mean(0)
     (feature, score), (other, _) = encoder.encode([images[:2], images[2:]], ["a cup", "a ball"])
-    np.testing.assert_allclose(feature, mean / np.linalg.norm(mean), atol=1e-3)
+    np.testing.assert_allclose(feature, mean, atol=1e-3)
     np.testing.assert_allclose(other, singles[2], atol=1e-3)
-    cosine = float(mean / np.linalg.norm(mean) @ encoder.encode_texts(["a cup"])[0])
-    assert score == pytest.approx(max(0.0, 100 * cosine), abs=0.01)
+    cosines = singles[:2] @ encoder.encode_texts(["a cup"])[0]
+    assert score == pytest.approx(max(0.0, 100 * float(cosines.mean())), abs=0.01)
+
+
+def test_a_mean_is_the_shorter_the_less_the_images_agree(encoder: ImageEncoder) -> None:
+    image, other = _images(2)
+    (same, _), (different, _) = encoder.encode([[image, image], [image, other]], ["a cup", "a cup"])
+    assert np.linalg.norm(same.astype(float)) == pytest.approx(1, abs=2e-3)
+    expected = float(np.linalg.norm(encoder.encode_images([image, other]).mean(0)))
+    assert np.linalg.norm(different.astype(float)) == pytest.approx(expected, abs=2e-3) and expected < 0.999
+
+
+def test_the_feature_of_one_image_has_length_1(encoder: ImageEncoder) -> None:
+    images = _images(20)
+    singles = encoder.encode_images(images)
+    expected = (singles / np.linalg.norm(singles, axis=1, keepdims=True)).astype(np.float16)
+    features = np.stack([feature for feature, _ in encoder.encode([[image] for image in images], ["a cup"] * 20)])
+    np.testing.assert_array_equal(features, expected)
 
 
 def test_a_prompt_longer_than_the_text_tower_reads_is_cut(encoder: ImageEncoder) -> None:

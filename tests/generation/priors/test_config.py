@@ -29,6 +29,7 @@ def test_everything_that_decides_the_image_decides_the_id(prior_config: PriorCon
         config,
         replace(config, seed=1),
         replace(config, num_images=2),
+        replace(config, num_images=3),
         replace(config, prompt=PromptConfig(negative_prompt="blurry")),
         replace(config, render=replace(config.render, num_inference_steps=3)),
         replace(config, render=replace(config.render, guidance_scale=4.0)),
@@ -54,3 +55,13 @@ def test_a_gate_is_part_of_the_id_only_where_it_is_set(prior_config: PriorConfig
     assert "min_clip_score" not in build_image_settings(prior_config)
     gated = build_image_settings(replace(prior_config, min_clip_score=20.0))
     assert compute_prior_id("a cup", gated) != compute_prior_id("a cup", build_image_settings(prior_config))
+
+
+def test_one_image_has_the_settings_of_earlier_versions_and_a_mean_of_several_says_that_it_is_one(
+    prior_config: PriorConfig,
+) -> None:
+    settings = build_image_settings(prior_config)
+    assert (settings["num_images"], settings.get("feature")) == (1, None)
+    five = build_image_settings(replace(prior_config, num_images=5))
+    assert (five["num_images"], five["feature"]) == (5, "mean")
+    assert build_image_settings(replace(prior_config, num_plain_images=5)) == settings

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from generation.priors.config import PriorConfig, build_image_settings, compute_prior_id
@@ -19,6 +21,19 @@ def test_the_library_gives_image_and_feature_and_draws_a_prompt_once(prior_confi
     assert left.feature.shape == (generator.dim,) == (12,)
     assert left.prior_id == compute_prior_id("a red cup", build_image_settings(prior_config))
     assert generator("the red cup above the ball").images is left.images
+
+
+def test_a_prompt_without_appearance_can_have_more_images_the_first_of_which_stays_the_same(
+    prior_config: PriorConfig,
+) -> None:
+    texts = ["left cup", "red cup", "cup on the right"]
+    cup, red, _ = PriorGenerator(prior_config).generate(texts)
+    five_cups, same_red, again = PriorGenerator(replace(prior_config, num_plain_images=5)).generate(texts)
+    assert [len(prior.images) for prior in (five_cups, same_red, again)] == [5, 1, 5]
+    assert again.images is five_cups.images
+    assert same_red.prior_id == red.prior_id and five_cups.prior_id != cup.prior_id
+    assert np.abs(five_cups.image.astype(int) - cup.image).max() <= 1
+    assert np.linalg.norm(five_cups.feature.astype(float)) < 1
 
 
 def test_the_librarys_memory_is_bounded(prior_config: PriorConfig) -> None:

@@ -214,6 +214,32 @@ def test_a_long_query_keeps_head_and_attributes_and_says_that_it_was_shortened(p
     assert len(prompt.text.split()) <= 12
 
 
+@pytest.mark.parametrize(
+    ("query", "is_plain"),
+    [
+        ("second cup from left", True),
+        ("left one", True),
+        ("big cup", True),
+        ("man holding a racket", True),
+        ("three cups", True),
+        ("red cup", False),
+        ("striped cup", False),
+        ("wooden chair", False),
+        ("man in a shirt", False),
+        ("blue shirt", False),
+        ("glass of red wine", False),
+        ("woman with a pink umbrella", False),
+        ("cup with a white handle", False),
+        ("red one", False),
+        ("cup next to the red ball", True),
+    ],
+)
+def test_a_prompt_is_plain_if_it_names_no_color_pattern_material_or_clothing(
+    parser: AttributeParser, query: str, is_plain: bool
+) -> None:
+    assert build_prompt(parser.parse([query])[0], PromptConfig()).is_plain == is_plain
+
+
 @pytest.mark.parametrize("template", ["a photo", "{caption} and {caption}"])
 def test_a_template_without_one_caption_is_refused(template: str) -> None:
     with pytest.raises(ValueError, match="exactly once"):

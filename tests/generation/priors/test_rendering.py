@@ -38,6 +38,17 @@ def test_the_draw_stage_takes_its_seed_from_the_prompt_not_from_the_item(prior_c
     assert first.generated.compressed[1] == second.generated.compressed[1]
 
 
+def test_the_number_of_images_of_an_item_is_that_of_its_payload(prior_config: PriorConfig) -> None:
+    stage = RenderStage(replace(prior_config, num_plain_images=3))
+    stage.setup()
+    counts = [1, 3, 1, 3]
+    items = [_item(str(i), prompt=PROMPTS[i], num_images=count) for i, count in enumerate(counts)]
+    priors = [prior for prior in stage.process(items) if isinstance(prior, Prior)]
+    assert [(prior.prompt, len(prior.generated.compressed)) for prior in priors] == list(
+        zip(PROMPTS, counts, strict=False)
+    )
+
+
 def test_several_threads_compress_and_the_files_stay_in_order(
     prior_config: PriorConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
