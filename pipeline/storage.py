@@ -51,8 +51,10 @@ def create(path: UPath, content: bytes) -> bool:
         draft = _write_draft(here, content)
         try:
             os.link(draft, here)
-        except FileExistsError:
-            return False
+        except OSError:
+            if here.exists():  # then another run may also have removed the draft
+                return False
+            raise
         finally:
             draft.unlink(missing_ok=True)
         sync(here.parent)

@@ -1,16 +1,18 @@
+import json
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from toy_job import Number, TarSink, rows
 
-from pipeline.commit import commit, recover
+from pipeline.commit import commit, recover, remove_orphans
 from pipeline.errors import PipelineError
 from pipeline.plan import Plan, PlanSettings, open_or_make_plan
-from pipeline.receipts import read_receipts
-from pipeline.shard_stages import ShardWork
+from pipeline.receipts import read_attachments, read_receipts
+from pipeline.shard_stages import LedgerRow, ShardWork
 from pipeline.stage import Sink, SinkOutput
 from pipeline.worker import StageHost, Worker, WorkerLimits, serialize_item
 
@@ -63,11 +65,38 @@ def test_of_four_writers_of_one_shard_one_receipt_counts_and_only_its_files_stay
 
 def test_a_late_writer_does_not_replace_what_was_delivered(plan: Plan) -> None:
     first = commit(plan, with_sink(TarSink()), work())
+    assert set(first.files) == {"tar", "keys", "ledger"}
     late = work()
     late.items = late.items[:1]
     late.attempted = 1
     assert commit(plan, with_sink(TarSink()), late) == first
     assert files(plan, "shards") == {file.name for file in first.files.values()}
+
+
+def test_a_receipt_tells_the_seconds_of_the_commit_beside_those_of_the_stages(plan: Plan) -> None:
+    timed = work()
+    timed.stage_seconds = {"square": 7.0}
+    before = time.perf_counter()
+    receipt = commit(plan, with_sink(TarSink()), timed)
+    assert receipt.stage_seconds["square"] == 7.0
+    assert 0 < receipt.stage_seconds["commit"] <= time.perf_counter() - before
+
+
+@pytest.mark.parametrize("attachment", [b"", b"pixels"])
+def test_rejected_items_are_lines_of_the_ledger_and_their_attachments_rows_of_a_table(
+    plan: Plan, attachment: bytes
+) -> None:
+    shard = work()
+    shard.attempted = 4
+    row = {"key": "n006", "reason": "round", "detail": "6"}
+    shard.add_to_ledger(LedgerRow(**row, outcome="rejected", stage="square", attachment=attachment))
+    receipt = commit(plan, with_sink(TarSink()), shard)
+    assert receipt.rejected == {"round": 1}
+    (line,) = (plan.run / "shards" / receipt.files["ledger"].name).read_text().splitlines()
+    assert json.loads(line) == {**row, "outcome": "rejected", "stage": "square"}
+    assert read_attachments(plan.run, receipt) == ([{**row, "attachment": attachment}] if attachment else [])
+    assert set(receipt.files) - {"attachments"} == {"tar", "keys", "ledger"}
+    assert ("attachments" in receipt.files) is bool(attachment)
 
 
 def call_before_link(function: Callable[[], object]) -> None:
@@ -90,17 +119,44 @@ def test_an_attempt_at_work_while_another_run_cleans_up_still_commits_whole(plan
     assert files(plan, "shards") == {file.name for file in receipt.files.values()}
 
 
+def test_a_late_attempt_whose_folder_another_run_removes_meanwhile_is_no_error(plan: Plan) -> None:
+    first = commit(plan, with_sink(TarSink()), work())
+    call_before_link(lambda: recover(plan))
+    assert commit(plan, with_sink(TarSink()), work()) == first
+    assert files(plan, "shards") == {file.name for file in first.files.values()}
+
+
 def test_what_dead_attempts_left_goes_once_their_shard_is_delivered_and_not_before(plan: Plan) -> None:
     for shard_id in ("even-00000", "odd-00000"):
         (plan.run / "shards" / f"{shard_id}.dead.numbers.tar").write_bytes(b"half")
         (plan.run / "attempts" / f"{shard_id}.dead").mkdir()
         (plan.run / "receipts" / f".{shard_id}.json.dead.tmp").write_bytes(b"{")
+    for folder in (plan.run, plan.run / "plan"):
+        for name in (".plan.json.dead.tmp", ".lock", "notes.tmp"):
+            (folder / name).write_bytes(b"")
     receipt = commit(plan, with_sink(TarSink()), work())
     assert recover(plan) == [receipt]
     named = {file.name for file in receipt.files.values()}
     assert files(plan, "shards") == named | {"odd-00000.dead.numbers.tar"}
     assert files(plan, "attempts") == {"odd-00000.dead"}
     assert files(plan, "receipts") == {"even-00000.json", ".odd-00000.json.dead.tmp"}
+    assert not files(plan, ".") & {".plan.json.dead.tmp"} and files(plan, ".") >= {".lock", "notes.tmp"}
+    assert not files(plan, "plan") & {".plan.json.dead.tmp"} and files(plan, "plan") >= {
+        ".lock",
+        "notes.tmp",
+        "plan.json",
+    }
+
+
+def test_orphans_are_searched_in_the_folder_or_among_the_names_that_are_given(plan: Plan) -> None:
+    receipt = commit(plan, with_sink(TarSink()), work())
+    orphans = {"even-00000.dead.numbers.tar", "even-00000.dead.keys.txt"}
+    for name in orphans:
+        (plan.run / "shards" / name).write_bytes(b"half")
+    remove_orphans(plan, [receipt], ["even-00000.dead.keys.txt"])
+    assert files(plan, "shards") & orphans == {"even-00000.dead.numbers.tar"}
+    remove_orphans(plan, [receipt])
+    assert files(plan, "shards") == {file.name for file in receipt.files.values()}
 
 
 def test_a_delivered_file_of_another_size_or_none_stops_the_resume(plan: Plan) -> None:
@@ -124,6 +180,9 @@ def test_a_delivered_file_of_another_size_or_none_stops_the_resume(plan: Plan) -
     ("written", "message"),
     [
         (lambda folder: {"tar": folder / "absent.tar"}, "file 'tar' must be in the folder"),
+        (lambda folder: {"tar": folder.parents[1] / "plan" / "plan.json"}, "file 'tar' must be in the folder"),
+        (lambda folder: {"tar": folder / "sub" / "x"}, "file 'tar' must be in the folder"),
+        (lambda folder: {"tar": (folder / "x").rename(folder / "ledger.jsonl")}, "the name ledger.jsonl are reserved"),
         (
             lambda folder: {"ledger": folder / "x"},
             "the role 'ledger' and the name ledger.jsonl are reserved; rename",
@@ -136,7 +195,9 @@ def test_a_sink_that_breaks_its_promise_commits_nothing(
 ) -> None:
     class BadSink(Sink[Number]):
         def write(self, items: list[Number], folder: Path) -> SinkOutput:
-            (folder / "x").write_text("x")
+            (folder / "sub").mkdir()
+            for path in (folder / "x", folder / "sub" / "x"):
+                path.write_text("x")
             return SinkOutput(files=written(folder))
 
     with pytest.raises(PipelineError, match=message):

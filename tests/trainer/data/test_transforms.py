@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -98,3 +99,83 @@ def test_the_same_seed_gives_the_same_image() -> None:
         transform_for_training(_image(), _targets(), ["cup"], 128, AugmentationConfig(), Random("a")) for _ in range(2)
     )
     assert torch.equal(first.canvas, second.canvas) and torch.equal(first.targets, second.targets)
+
+
+class _LowestRandom(Random):
+    """Draws the smallest number every time."""
+
+    def random(self) -> float:
+        return 0.0
+
+
+def test_what_has_probability_0_does_not_happen_even_if_0_is_drawn() -> None:
+    image = Image.new("RGB", (40, 100), "grey")
+    ImageDraw.Draw(image).rectangle((4, 10, 9, 29), fill="red")
+    targets = torch.tensor([[4.0, 10.0, 10.0, 30.0]])
+    trained = transform_for_training(image, targets, ["left cup"], 200, STILL, _LowestRandom())
+    tested = transform_for_evaluation(image, targets, ["left cup"], 200)
+    assert torch.equal(trained.canvas, tested.canvas) and torch.equal(trained.targets, tested.targets)
+    assert trained.query_texts == ("left cup",)
+
+
+def _place(config: AugmentationConfig, seed: int) -> tuple[int, int]:
+    """Left and top of a black image of 100 x 50 that fills half of a canvas of 200."""
+    black = Image.new("RGB", (100, 50))
+    prepared = transform_for_training(black, _targets(), ["cup"], 200, config, Random(seed))
+    assert int((~prepared.padding).sum()) == 100 * 50
+    columns, rows = (~prepared.padding).any(0).nonzero(), (~prepared.padding).any(1).nonzero()
+    return int(columns.min()), int(rows.min())
+
+
+def test_an_image_smaller_than_the_canvas_is_centered_or_anywhere_on_it() -> None:
+    half = replace(STILL, long_sides=(0.5,))
+    assert _place(half, 0) == (50, 75)
+    lefts, tops = zip(*(_place(replace(half, random_placement=True), seed) for seed in range(80)), strict=True)
+    assert min(lefts) < 10 and 90 < max(lefts) <= 100
+    assert min(tops) < 15 and 135 < max(tops) <= 150
+
+
+def test_a_crop_does_not_squeeze_the_image() -> None:
+    config = replace(STILL, crop_probability=1, min_crop_iou=1.0)
+    for seed in range(20):
+        prepared = transform_for_training(_image(), _targets(), ["cup"], 400, config, Random(seed))
+        width, height = prepared.targets[0, 2:].tolist()
+        assert width / height == pytest.approx(1, abs=0.02)  # the target is 20 x 20
+
+
+def test_sides_of_a_crop_are_drawn_as_if_the_short_side_had_been_resized() -> None:
+    # the short side, 50, would become 75 of the canvas of 100: sides of 31 to 59 there are 20.67 to 39.33 in the image
+    config = AugmentationConfig(short_sides=(0.75,), crop_sides=(0.31, 0.59), min_crop_iou=0.01)
+    everything = torch.tensor([[0.0, 0.0, 100.0, 50.0]])
+    crops = [sample_crop((100, 50), everything, 100, config, Random(seed)) for seed in range(400)]
+    boxes = torch.tensor([crop for crop in crops if crop is not None])
+    assert len(boxes) == 400
+    sides = boxes[:, 2:] - boxes[:, :2]
+    assert (sides.amin(0) >= 20.66).all() and (sides.amax(0) <= 39.34).all()
+    assert (sides.amin(0) < 20.99).all() and (sides.amax(0) > 39.01).all()
+    low = boxes[sides[:, 1] < 24]
+    assert low[:, 1].min() < 3 and low[:, 3].max() > 45
+    assert boxes[:, 0].min() < 3 and boxes[:, 2].max() > 97
+
+
+def test_a_crop_is_tried_twenty_times() -> None:
+    class CountingRandom(Random):
+        calls = 0
+
+        def uniform(self, a: float, b: float) -> float:
+            self.calls += 1
+            return super().uniform(a, b)
+
+    config, random = AugmentationConfig(short_sides=(1.0,), crop_sides=(0.2, 0.4), min_crop_iou=1.0), CountingRandom(0)
+    assert sample_crop((100, 50), torch.tensor([[0.0, 0.0, 100.0, 50.0]]), 100, config, random) is None
+    assert random.calls == 20 * 4  # width, height and two corners
+
+
+def test_jitter_changes_brightness_by_up_to_its_share() -> None:
+    grey = Image.new("RGB", (20, 20), (100, 100, 100))  # contrast and saturation change nothing
+    config = replace(STILL, jitter_probability=1, jitter=0.2)
+    values = [
+        int(transform_for_training(grey, _targets(), ["cup"], 20, config, Random(seed)).canvas[0, 10, 10])
+        for seed in range(80)
+    ]
+    assert 80 <= min(values) < 84 and 116 < max(values) <= 120
