@@ -30,6 +30,7 @@ import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
+from hypothesis import Phase, settings
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 RESULTS = CHECKOUT / "benchmarks" / "results" / "mutations.json"
@@ -116,7 +117,9 @@ def run_tests(tests: str, time_limit_s: float, libraries: Path | None = None) ->
         silence = os.open(os.devnull, os.O_RDWR)
         for descriptor in range(3):
             os.dup2(silence, descriptor)
-        code = pytest.main(["-x", "-m", "not slow", "-p", "no:cacheprovider", tests])
+        settings.register_profile("mutations", phases=[Phase.generate])  # one failure is enough, of any size
+        arguments = ["-x", "-m", "not slow", "-p", "no:cacheprovider", "--hypothesis-profile=mutations"]
+        code = pytest.main([*arguments, tests])
         if libraries:
             files = {name: str(getattr(module, "__file__", "")) for name, module in [*sys.modules.items()]}
             libraries.write_text("\n".join(name for name, file in files.items() if "site-packages" in file))
