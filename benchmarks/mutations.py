@@ -25,6 +25,7 @@ from importlib import import_module
 from importlib.util import cache_from_source
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
@@ -36,6 +37,9 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 RESULTS = CHECKOUT / "benchmarks" / "results" / "mutations.json"
 
 RELATIONS = "tests/augmentation/relations"
+SLOWEST = "not random_scenes and not with_noise"
+"""Tests of relations without those of thousands of random scenes, which take half a minute for each change."""
+
 TESTS: Mapping[str, str] = {
     "augmentation/relations/evaluator.py": RELATIONS,
     "augmentation/relations/geometry.py": RELATIONS,
@@ -118,7 +122,7 @@ def run_tests(tests: str, time_limit_s: float, libraries: Path | None = None) ->
         for descriptor in range(3):
             os.dup2(silence, descriptor)
         settings.register_profile("mutations", phases=[Phase.generate])  # one failure is enough, of any size
-        arguments = ["-x", "-m", "not slow", "-p", "no:cacheprovider", "--hypothesis-profile=mutations"]
+        arguments = ["-x", "-m", "not slow", "-k", SLOWEST, "-p", "no:cacheprovider", "--hypothesis-profile=mutations"]
         code = pytest.main([*arguments, tests])
         if libraries:
             files = {name: str(getattr(module, "__file__", "")) for name, module in [*sys.modules.items()]}
@@ -135,8 +139,14 @@ def run_tests(tests: str, time_limit_s: float, libraries: Path | None = None) ->
     return False
 
 
-def measure_module(module: str, limit: int) -> dict[str, object]:
-    """Measure one module in the current folder, which is a clone of the checkout."""
+def measure_module(module: str, limit: int, before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Measure one module in the current folder, which is a clone of the checkout.
+
+    Args:
+        module: path of the module.
+        limit: maximum number of changes.
+        before: earlier record of the same module, of which only the changes that survived are tried again.
+    """
     path, libraries = Path(module), Path("libraries.txt").resolve()
     source = path.read_text()
     started = time.monotonic()
@@ -146,29 +156,27 @@ def measure_module(module: str, limit: int) -> dict[str, object]:
     for name in libraries.read_text().splitlines():
         with suppress(Exception):  # a part that only its own library can import
             import_module(name)
-    Path(cache_from_source(module)).unlink()
+    Path(cache_from_source(module)).unlink(missing_ok=True)
     changes = list(list_changes(source))
     drawn = Random(0).sample(changes, min(limit, len(changes)))
-    started, survived = time.monotonic(), []
-    for changed in drawn:
+    tried = {describe_change(source, changed): changed for changed in drawn}
+    if before:
+        tried = {change: tried[change] for change in before["survived"]}
+    survived = []
+    for change, changed in tried.items():
         path.write_text(changed)
         if run_tests(TESTS[module], time_limit_s):
-            survived.append(describe_change(source, changed))
-            print(f"{module}: {survived[-1]}", flush=True)
+            survived.append(change)
+            print(f"{module}: {change}", flush=True)
     path.write_text(source)
-    return {
-        "changes": len(changes),
-        "drawn": len(drawn),
-        "killed": len(drawn) - len(survived),
-        "survived": survived,
-        "seconds": round(time.monotonic() - started),
-    }
+    return {"changes": len(changes), "drawn": len(drawn), "survived": survived}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--modules", nargs="+", choices=list(TESTS), default=list(TESTS), metavar="MODULE")
     parser.add_argument("--limit", type=int, default=150, help="maximum number of changes of a module, drawn by seed 0")
+    parser.add_argument("--survivors", action="store_true", help="try only those again that survived")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     options.output = options.output.resolve()
@@ -182,7 +190,8 @@ def main() -> None:
         os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
         for module in options.modules:
             record = json.loads(options.output.read_text()) if options.output.exists() else {}
-            record[module] = measure_module(module, options.limit)
+            before = record.get(module) if options.survivors else None
+            record[module] = measure_module(module, options.limit, before)
             options.output.write_text(json.dumps(record, indent=1) + "\n")
             print(module, {**record[module], "survived": len(record[module]["survived"])}, flush=True)
 
