@@ -224,6 +224,8 @@ def read_rgba_image(path: Location) -> Image.Image:
 
 def _read_orientation(image: Image.Image) -> int:
     """Return EXIF's orientation, 1 if absent."""
+    if image.format == "TIFF":  # Pillow turns it when it loads it, and gives the size of the upright image before
+        return 1
     if image.format == "PNG" and "exif" not in image.info:  # EXIF behind the pixels would need all of them decoded
         return 1
     orientation = image.getexif().get(_ORIENTATION, 1)

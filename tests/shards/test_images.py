@@ -61,6 +61,20 @@ def test_exif_turns_images_upright_even_beside_values_that_cannot_be_written(tmp
     np.testing.assert_array_equal(np.asarray(convert_to_upright_rgb(decoded)), np.asarray(expected))  # turned once
 
 
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_is_turned_once(tmp_path: Path, orientation: int, compression: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.tif", exif=exif, compression=compression)
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    expected, size = read_image(tmp_path / "a.png")
+    found, size_of_tiff = read_image(tmp_path / "a.tif")
+    assert size == size_of_tiff == read_upright_size(tmp_path / "a.tif")
+    np.testing.assert_array_equal(np.asarray(decode_rgb_image(found)), np.asarray(decode_rgb_image(expected)))
+
+
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_a_png_with_its_exif_behind_the_pixels_lies_the_same_way_everywhere(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "a.png"

