@@ -97,8 +97,8 @@ def build_prompt(attributes: Attributes, config: PromptConfig) -> Prompt:
     caption, shortened = _fit_details(head, [detail for detail in details if detail], config.max_words)
     kind = attributes.kind if target is attributes.target else "person"
     text = config.templates.get(kind, config.template).replace("{caption}", caption)
-    acted = [action.noun_phrase for action in attributes.actions if action.noun_phrase is not None]
-    named = [target, *filter(None, [attributes.owner]), *attributes.carrying, *parts, *acted]
+    acted = [action.noun_phrase for action in attributes.actions if _format_action(action, attributes.kind)]
+    named = filter(None, [target, attributes.owner, *attributes.carrying, *parts, *acted])
     is_plain = not wearing and not any(map(_has_appearance, named))
     return Prompt(text=text, shortened=shortened or attributes.truncated, is_plain=is_plain)
 

@@ -92,8 +92,9 @@ class NetworkConfig:
     """Number of features of a prior."""
 
     prior_scale: float = 1.0
-    """Positive factor of the priors, which are vectors of length 1. With 1, the first target is about as long as the
-    learned embeddings. With sqrt(``prior_dim``), the elements are of order 1, and it is several times as long."""
+    """Positive factor of the priors, which are vectors of length 1, or means of such. With 1, the first target is about
+    as long as the learned embeddings. With sqrt(``prior_dim``), the elements are of order 1, and it is several times as
+    long."""
 
     use_prior_verification: bool = False
     """Flag to score image features against the prior as well as the words. In the published network the prior only

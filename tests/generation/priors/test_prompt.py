@@ -232,6 +232,8 @@ def test_a_long_query_keeps_head_and_attributes_and_says_that_it_was_shortened(p
         ("cup with a white handle", False),
         ("red one", False),
         ("cup next to the red ball", True),
+        ("man riding a red bike", False),
+        ("man looking at the red bike", True),
     ],
 )
 def test_a_prompt_is_plain_if_it_names_no_color_pattern_material_or_clothing(
