@@ -11,11 +11,11 @@ SIZE ?= short
 CASES ?= 10000
 ARGS ?=
 
-# What the demo needs: without the extras for developers, unless they are installed
-RUNTIME := $(if $(wildcard .venv/installed),setup,.venv/runtime)
+# The index of another build of torch, such as the one for your CUDA
+TORCH_INDEX ?=
 
 MODULES := inspect export generate-priors cut-out augment pack crop-features train evaluate app study
-.PHONY: $(MODULES) help setup format check test test-all fuzz faults benchmark demo miniature miniature-models ingest \
+.PHONY: $(MODULES) help setup setup-dev check-setup format check test test-all fuzz faults benchmark demo miniature miniature-models ingest \
         compare gallery predict status cross-validate notebook docs clean
 
 help: ## list the targets
@@ -26,21 +26,24 @@ $(MODULES):
 	$(PYTHON_M) workflows.$(subst -,_,$@) $(ARGS)
 
 ##@ Start here
-setup: .venv/installed ## create .venv with the tested versions of all dependencies
-.venv/installed: EXTRAS := [dev]
-.venv/installed .venv/runtime: pyproject.toml constraints.txt
+setup: .venv/runtime ## create .venv with the tested versions of what the steps need (TORCH_INDEX=URL for another torch)
+setup-dev: .venv/dev ## add what tests, checks, app, notebook and documentation need
+.venv/dev: EXTRAS := [dev]
+.venv/app: EXTRAS := [app]
+.venv/runtime .venv/app .venv/dev: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".$(EXTRAS)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable ".$(EXTRAS)"
+	$(PYTHON_M) workflows.check_setup
 	touch $@
 
-demo: $(RUNTIME) ## run the whole job on the miniature world in minutes, up to a page of results (SIZE=smoke, SIZE=full)
+demo: setup ## run the whole job on the miniature world in minutes, up to a page of results (SIZE=smoke, SIZE=full)
 	$(PYTHON_M) workflows.demo --size $(SIZE) $(ARGS)
 
-predict: $(RUNTIME) ## answer a query about an image, or an example: make predict IMAGE=photo.jpg QUERY="second cup from the left"
+predict: setup ## answer a query about an image, or an example: make predict IMAGE=photo.jpg QUERY="second cup from the left"
 	$(PYTHON_M) workflows.predict $(if $(IMAGE),--image "$(IMAGE)") $(if $(QUERY),--query "$(QUERY)") $(ARGS)
 
-app: setup ## open a page to try a network: image and query in; box, prior and attention out
+app: .venv/app ## open a page to try a network: image and query in; box, prior and attention out
 
 ##@ Steps, in their order
 miniature: setup ## draw the miniature dataset
@@ -72,7 +75,7 @@ export: setup ## write samples or scenes in the formats of other trainers
 gallery: setup ## write static HTML of samples, priors, scenes and predictions (RUN=folder for one run)
 	$(PYTHON_M) workflows.gallery $(if $(RUN),--run $(RUN)) $(ARGS)
 
-notebook: setup ## run docs/tour.ipynb and save it to runs/tour.ipynb (2 minutes)
+notebook: setup-dev ## run docs/tour.ipynb and save it to runs/tour.ipynb (2 minutes)
 	mkdir -p runs
 	$(BIN)/jupyter execute --output="$(CURDIR)/runs/tour.ipynb" docs/tour.ipynb
 
@@ -86,17 +89,17 @@ study: setup ## train and compare all variants, controls, seeds and sizes (hours
 cross-validate: setup ## cross-validate the variants on a few images of your own (ARGS="--dataset NAME", after pack)
 	$(PYTHON_M) workflows.study.cross_validate $(ARGS)
 
-benchmark: setup ## run one benchmark: make benchmark NAME=engine; without NAME, list them
+benchmark: setup-dev ## run one benchmark: make benchmark NAME=engine; without NAME, list them
 	$(PYTHON_M) benchmarks$(if $(NAME),.$(NAME)) $(ARGS)
 
 ##@ Develop
-check: setup ## run ruff, mypy --strict and the import rules
+check: setup-dev ## run ruff, mypy --strict and the import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: setup ## format the code
+format: setup-dev ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -105,24 +108,27 @@ format: setup ## format the code
 test test-all: export OMP_NUM_THREADS = 1
 PYTEST := $(PYTHON_M) pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --durations 10
 
-test: setup ## run the tests in parallel, without the slow ones (5 minutes on two cores)
+test: setup-dev ## run the tests in parallel, without the slow ones (5 minutes on two cores)
 	$(PYTEST) -m "not slow" $(ARGS)
 
-test-all: setup ## run all tests, also the slow ones: on Ray, in a browser, the commands of the docs (17 minutes)
+test-all: setup-dev ## run all tests, also the slow ones: on Ray, in a browser, the commands of the docs (17 minutes)
 	$(PYTEST) $(ARGS)
 
 
-fuzz: setup ## read damaged annotations, images and whole datasets, 10,000 each (CASES=1000 for fewer)
+fuzz: setup-dev ## read damaged annotations, images and whole datasets, 10,000 each (CASES=1000 for fewer)
 	FUZZ_CASES=$(CASES) $(PYTHON_M) pytest tests/shards/test_fuzz.py tests/workflows/test_fuzz.py $(ARGS)
 
-faults: setup ## interrupt a small job in every known way, resume it and compare the bytes (4 minutes)
+faults: setup-dev ## interrupt a small job in every known way, resume it and compare the bytes (4 minutes)
 	$(BIN)/python tests/pipeline/faults.py $(ARGS)
 
-docs: setup ## build the documentation site in runs/site; warnings are errors (while writing: .venv/bin/mkdocs serve)
+docs: setup-dev ## build the documentation site in runs/site; warnings are errors (while writing: .venv/bin/mkdocs serve)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 miniature-models: setup ## train the miniature models: CLIP, Stable Diffusion, detector, grounding network (hours; resumable)
 	$(PYTHON_M) workflows.miniature.train_all $(ARGS)
+
+check-setup: setup ## print the versions and the device, and whether torch sees the GPU
+	$(PYTHON_M) workflows.check_setup
 
 clean: ## remove the results of runs and caches; keeps .venv
 	rm -rf data runs .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis

@@ -66,7 +66,7 @@ def modules_run(command: str) -> list[tuple[str, list[str]]]:
     words = shlex.split(command)
     if words[0] == "make":
         done = subprocess.run(
-            ["make", "-n", "--no-print-directory", "-o", "setup", "-o", ".venv/installed", *words[1:]],
+            ["make", "-n", "--no-print-directory", "-o", "setup", "-o", "setup-dev", "-o", ".venv/app", *words[1:]],
             cwd=ROOT, capture_output=True, text=True, check=True, env=_WITHOUT_MAKE,
         )  # fmt: skip
         lines = [shlex.split(line) for line in done.stdout.splitlines()]

@@ -1,0 +1,64 @@
+"""Run a command of this package: ``resvg-grounding ingest --help`` is ``python -m workflows.ingest --help``."""
+
+from __future__ import annotations
+
+import ast
+import runpy
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from trainer.command_line import get_program
+
+COMMANDS = {
+    "predict": "predict",
+    "demo": "demo",
+    "app": "app",
+    "inspect": "inspect",
+    "ingest": "ingest",
+    "generate-priors": "generate_priors",
+    "cut-out": "cut_out",
+    "augment": "augment",
+    "pack": "pack",
+    "crop-features": "crop_features",
+    "train": "train",
+    "evaluate": "evaluate",
+    "compare": "compare",
+    "export": "export",
+    "gallery": "gallery",
+    "status": "status",
+    "study": "study",
+    "miniature": "miniature.world",
+    "check-setup": "check_setup",
+}
+"""Modules below ``workflows``, by the name of their command, in the order of use."""
+
+
+def main() -> None:
+    """Run the command that the first argument names; without one, list them."""
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        print(_format_usage())
+        sys.exit()
+    name = sys.argv.pop(1)
+    if name not in COMMANDS:
+        sys.exit(f"error: there is no command {name!r}; resvg-grounding --help lists them")
+    runpy.run_module(f"workflows.{COMMANDS[name]}", run_name="__main__", alter_sys=True)
+
+
+def _format_usage() -> str:
+    lines = [f"  {name:16} {_read_summary(module)}" for name, module in COMMANDS.items()]
+    return "\n".join(
+        [f"usage: {Path(get_program()).name} COMMAND [OPTIONS]", "", *lines, "", "COMMAND --help shows its options."]
+    )
+
+
+def _read_summary(module: str) -> str:
+    """Return the first line of a module's docstring, without importing the module."""
+    folder = files("workflows").joinpath(*module.split("."))
+    source = folder / "__main__.py" if folder.is_dir() else files("workflows") / f"{module}.py"
+    text = source.read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+
+
+if __name__ == "__main__":
+    main()
