@@ -8,7 +8,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
-from trainer.command_line import get_program
+from trainer.command_line import format_text, get_program
 
 COMMANDS = {
     "predict": "predict",
@@ -47,9 +47,8 @@ def main() -> None:
 
 def _format_usage() -> str:
     lines = [f"  {name:16} {_read_summary(module)}" for name, module in COMMANDS.items()]
-    return "\n".join(
-        [f"usage: {Path(get_program()).name} COMMAND [OPTIONS]", "", *lines, "", "COMMAND --help shows its options."]
-    )
+    usage = f"usage: {Path(get_program()).name} COMMAND [OPTIONS]"
+    return "\n".join([usage, "", *lines, "", "COMMAND --help shows its options."])
 
 
 def _read_summary(module: str) -> str:
@@ -57,7 +56,7 @@ def _read_summary(module: str) -> str:
     folder = files("workflows").joinpath(*module.split("."))
     source = folder / "__main__.py" if folder.is_dir() else files("workflows") / f"{module}.py"
     text = source.read_text(encoding="utf-8")
-    return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    return format_text((ast.get_docstring(ast.parse(text)) or "").partition("\n")[0])
 
 
 if __name__ == "__main__":
