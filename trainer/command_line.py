@@ -25,7 +25,9 @@ def parse_options(
     options = ["--help" if argument == "--help-all" else argument for argument in arguments]
     text, kind, start = format_text(description or ""), config, default
     if {"-h", "--help"} & set(options):
-        groups = [] if "--help-all" in arguments else _list_groups(config)
+        hints = get_type_hints(config)
+        own: Any = config
+        groups = [] if "--help-all" in arguments else [f.name for f in fields(own) if is_dataclass(hints[f.name])]
         kind, start = _describe_fields(config, default, groups)
         if groups:
             text = f"{text.rstrip()}\n\nMore options, which --help-all shows: {', '.join(groups)}."
@@ -38,12 +40,6 @@ def get_program() -> str:
     """Return how this program is called, such as ``python -m workflows.train``."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     return f"python -m {spec.name.removesuffix('.__main__')}" if spec else sys.argv[0]
-
-
-def _list_groups(config: type[Any]) -> list[str]:
-    """List the fields that are configurations themselves."""
-    hints = get_type_hints(config)
-    return [field.name for field in fields(config) if is_dataclass(hints[field.name])]
 
 
 def _describe_fields(config: type[Any], default: Any, hidden: Sequence[str]) -> tuple[type[Any], Any]:

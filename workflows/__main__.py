@@ -37,18 +37,15 @@ COMMANDS = {
 def main() -> None:
     """Run the command that the first argument names; without one, list them."""
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        print(_format_usage())
+        print(f"usage: {Path(get_program()).name} COMMAND [OPTIONS]\n")
+        for name, module in COMMANDS.items():
+            print(f"  {name:16} {_read_summary(module)}")
+        print("\nCOMMAND --help shows its options.")
         sys.exit()
     name = sys.argv.pop(1)
     if name not in COMMANDS:
         sys.exit(f"error: there is no command {name!r}; resvg-grounding --help lists them")
     runpy.run_module(f"workflows.{COMMANDS[name]}", run_name="__main__", alter_sys=True)
-
-
-def _format_usage() -> str:
-    lines = [f"  {name:16} {_read_summary(module)}" for name, module in COMMANDS.items()]
-    usage = f"usage: {Path(get_program()).name} COMMAND [OPTIONS]"
-    return "\n".join([usage, "", *lines, "", "COMMAND --help shows its options."])
 
 
 def _read_summary(module: str) -> str:

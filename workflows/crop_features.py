@@ -10,7 +10,6 @@ samples or encoder change, run the same command again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from generation.priors.config import compute_encoder_fingerprint
@@ -76,7 +75,11 @@ def encode_instances(config: CropFeaturesConfig, source: QuerySource) -> None:
             "encoder": compute_encoder_fingerprint(prior),
             "views": config.num_views,
         },
-        inputs=lambda: _iterate_rows(reader),
+        inputs=lambda: (
+            PlanRow(key=entry.key, payload={"number": number}, group=entry.split)
+            for number, entry in enumerate(reader.index)
+            if entry.split == "train"
+        ),
         items_per_shard=config.samples_per_shard,
         seed=config.seed,
         stages=[CropStage(samples, prior.encoder, config.num_views, config.num_gpus)],
@@ -96,12 +99,6 @@ def describe_instances(report: Report) -> str:
     if targets == instances:
         return f"{line}, all of them targets: the dataset gives no other instances, so exemplars are targets alone"
     return line
-
-
-def _iterate_rows(reader: SampleReader) -> Iterator[PlanRow]:
-    for number, entry in enumerate(reader.index):
-        if entry.split == "train":
-            yield PlanRow(key=entry.key, payload={"number": number}, group=entry.split)
 
 
 if __name__ == "__main__":

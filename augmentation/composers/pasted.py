@@ -182,7 +182,11 @@ class PastedComposer(MapStage[Item, ComposedScene]):
             return Rejected(key=item.key, reason="does_not_fit", detail=detail)
         order, objects, visible = arranged
         image = blend_objects(background, objects, on_ground=spec.arrangement in _GROUND, config=self._config.blend)
-        requested = tuple(_make_requested_object(cutouts[i], part) for i, part in zip(order, visible, strict=True))
+        requested = tuple(
+            SceneObject(box_xyxy=part.box_xyxy, category=cutouts[i].category, attributes=dict(cutouts[i].attributes))
+            for i, part in zip(order, visible, strict=True)
+            if part.box_xyxy is not None  # always so: its visible share is above the minimum
+        )
         return ComposedScene(
             key=item.key, seed=item.seed, spec=spec, composer="pasted", image=image, requested=requested
         )
@@ -247,8 +251,3 @@ def _limit_layout(
     max_share = config.max_enlargement * smallest / math.sqrt(size[0] * size[1])
     layout = replace(config.layout, max_size=min(config.layout.max_size, max(max_share, config.layout.min_size)))
     return replace(layout, size_spread=0.0, size_jitter=0.0) if spec.identical else layout
-
-
-def _make_requested_object(cutout: Cutout, part: VisiblePart) -> SceneObject:
-    assert part.box_xyxy is not None  # its visible share is above the minimum
-    return SceneObject(box_xyxy=part.box_xyxy, category=cutout.category, attributes=dict(cutout.attributes))

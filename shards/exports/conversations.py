@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -170,15 +169,11 @@ class Florence2Export(Export):
         image = f"images/{self.save_image(sample)}"
         for query in sample.queries:
             self.num_queries[query.split] += 1
-            boxes = "".join(chain.from_iterable(self._locate(sample, box) for box in list_targets(query)))
+            sides = (sample.width, sample.height) * 2
+            shares = (value / side for box in list_targets(query) for value, side in zip(box, sides, strict=True))
+            boxes = "".join(f"<loc_{min(int(share * NUM_LOCATIONS), NUM_LOCATIONS - 1)}>" for share in shares)
             line = {"image": image, "prefix": self.TASK + query.text, "suffix": query.text + boxes}
             self._lines.write(f"{query.split}.jsonl", line)
-
-    def _locate(self, sample: Sample, box: Box) -> list[str]:
-        """Return the location tokens of a box, by Florence-2's quantization."""
-        sides = (sample.width, sample.height) * 2
-        places = [int(value * NUM_LOCATIONS / side) for value, side in zip(box, sides, strict=True)]
-        return [f"<loc_{min(place, NUM_LOCATIONS - 1)}>" for place in places]
 
     def finish(self) -> None:
         self._lines.close()

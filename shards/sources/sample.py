@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -128,8 +128,13 @@ def parse_size(width: Any, height: Any, where: str) -> tuple[int, int]:
         ) from error
 
 
-def hold_out_images(samples: Iterable[SourceSample], share: float) -> list[SourceSample]:
+def hold_out_images(samples: Sequence[SourceSample], share: float) -> list[SourceSample]:
     """Move the training samples of about this share of the images to the split ``val``; a hash of the name decides."""
+    held_out = {
+        name
+        for name in {sample.image_name for sample in samples}
+        if int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) < share * 2**64
+    }
     return [
         replace(
             sample,
@@ -137,12 +142,7 @@ def hold_out_images(samples: Iterable[SourceSample], share: float) -> list[Sourc
             split="val",
             queries=tuple(replace(query, split="val") for query in sample.queries),
         )
-        if sample.split == "train" and _compute_fraction(sample.image_name) < share
+        if sample.split == "train" and sample.image_name in held_out
         else sample
         for sample in samples
     ]
-
-
-def _compute_fraction(name: str) -> float:
-    """Compute a number in 0..1 from a name."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2**64

@@ -48,7 +48,7 @@ def _drop_code_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: _drop_code_keys(value) if isinstance(value, Mapping) else value
         for name, value in values.items()
-        if not name.startswith("_") and name not in _CODE_KEYS
+        if not str(name).startswith("_") and name not in _CODE_KEYS  # id2label has numbers
     }
 
 

@@ -50,18 +50,16 @@ def compare_groups(base: Path, both: Path) -> list[Group]:
     """Compare two evaluations of the same queries, by group."""
     theirs = {(one.split, one.query_id): one for one in read_predictions(base)}
     records = read_predictions(both)
-    groups = ((name, [one for one in records if is_member(one)]) for name, is_member in GROUPS.items())
-    return [
-        _compare_group(name, [theirs[one.split, one.query_id] for one in members], members)
-        for name, members in groups
-        if members
-    ]
-
-
-def _compare_group(name: str, base: Sequence[PredictionRecord], both: Sequence[PredictionRecord]) -> Group:
-    difference = compute_paired_difference(both, base)["difference"]["0.50"]
-    first, second = (compute_scores(records)["accuracy"]["0.50"] for records in (base, both))
-    return Group(name=name, num_queries=len(both), base=first, both=second, difference=ConfidenceInterval(**difference))
+    groups = []
+    for name, is_member in GROUPS.items():
+        ours = [one for one in records if is_member(one)]
+        if not ours:
+            continue
+        paired = [theirs[one.split, one.query_id] for one in ours]
+        first, second = (compute_scores(some)["accuracy"]["0.50"] for some in (paired, ours))
+        difference = ConfidenceInterval(**compute_paired_difference(ours, paired)["difference"]["0.50"])
+        groups.append(Group(name=name, num_queries=len(ours), base=first, both=second, difference=difference))
+    return groups
 
 
 def list_cells(groups: Sequence[Group]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

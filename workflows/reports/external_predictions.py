@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -231,7 +231,8 @@ def read_external_predictions(path: Path, samples: Iterable[Sample], reading: Bo
 
 def _match_rows(path: Path, matcher: _Matcher, result: ExternalPredictions) -> dict[str, _Row]:
     rows: dict[str, _Row] = {}
-    for where, record in _iterate_rows(path):
+    read = read_csv if path.suffix.lower() in (".csv", ".tsv") else read_json_lines
+    for where, _, record in read(path):
         ids = matcher.find(record)
         box = parse_box(record)
         rule = "unknown_query" if not ids else "no_box" if box is None else None
@@ -245,12 +246,6 @@ def _match_rows(path: Path, matcher: _Matcher, result: ExternalPredictions) -> d
             else:
                 rows[query_id] = _Row(box=box, score=_parse_score(record.get("score")))
     return rows
-
-
-def _iterate_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    read = read_csv if path.suffix.lower() in (".csv", ".tsv") else read_json_lines
-    for where, _, record in read(path):
-        yield where, record
 
 
 def _parse_score(value: Any) -> float | None:

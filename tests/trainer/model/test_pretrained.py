@@ -215,3 +215,4 @@ def test_keys_that_name_code_are_dropped_before_transformers_sees_them(text_enco
     assert "stranger" not in config.to_json_string(use_diff=False)
     encoder = build_text_encoder({**text, **wicked})
     assert encoder.config._attn_implementation == "sdpa"
+    assert build_text_config(BertConfig(hidden_size=36).to_dict()).hidden_size == 36  # id2label has numbers as keys
