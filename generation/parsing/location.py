@@ -60,7 +60,7 @@ _LETTER = re.compile(r"^(?:the )?([lr]) (?=[a-z]{3})|(?<=[a-z]{3} )([lr])$")
 _GARMENT_TOP = re.compile(
     rf"\b((?:in|wearing) (?:a |the )?|{_COLOR} )top\b(?! (?:left|right|row|corner|of|middle|center|half|bun))"
 )
-_OWN_BACK = re.compile(r"\b((?:his|her|their|its|with|whose) )back\b")
+_OWN_BACK = re.compile(r"((?:'s|\b(?:his|her|their|its|with|whose)) )back\b")
 _BACK_TO_VIEWER = re.compile(
     rf"\b(?:with )?(?:(?:his|her|their|its|whose|the) )?backs? (?:is |turned |facing )*(?:to|towards?) {_VIEWER}\b"
 )
@@ -117,9 +117,12 @@ _PLACE = re.compile(
     r"|^(?:the )?(?:corner|side|edge)(?= [a-z])|\b(?:corner|anywhere)$|^anywhere (?:in|on|along|near|at)\b"
 )
 _UP = re.compile(
-    r"(?<!ing )(?<!ed )(?<!nt )(?<!holds )(?<!lifts )(?<!picks )\b"
-    r"(?:(?:a little |way |higher |further |farther |right )?(?:up|down)|higher)\b(?! to| the)"
+    r"(?<!ing )(?<!ed )(?<!nt )(?<!holds )(?<!lifts )(?<!picks )(?<!held )(?<!grown )(?<!button )(?<!pick )"
+    r"(?<!straight )(?<!hair )(?<!face )(?<!hood )(?<!zipper )(?<!bat )(?<!batter )(?<!batters )(?<!racket )"
+    r"(?<!racquet )\b"
+    r"(?:(?:a little |way |higher |further |farther |right )?(?:up|down)|higher)\b(?! to| the| close)"
 )
+"""Up and down as places; "hair up" and "racket up" are postures."""
 
 
 def extract_location(text: str) -> ExtractedLocation:

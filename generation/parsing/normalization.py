@@ -42,6 +42,11 @@ def separate_possessives(text: str) -> str:
 
 
 _POSED = r"(?:crossed|folded|clasped|outstretched)"
+_LIMB = r"hands?|arms?|heads?|legs?|foot|feet|paws?|knees?|trunks?|tails?|thumbs?"
+_HELD = r"(?:(?:is|are|held|straight|slightly|way|high) )"
+_NO_PLACE = r"(?! (?:to|top|front|back|here|there|left|right|by|near)\b)"
+""" "Hand up top" is in the upper part of the image, "hand up" is raised."""
+
 _NUMBER = r"(?:\d+|one|two|three|four|five|six|seven|eight|nine|ten)"
 _IMAGE_WORD = r"(?:frame|picture|pic|photo|shot|view)"
 _REPLACEMENTS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
@@ -60,9 +65,11 @@ _REPLACEMENTS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]
         (rf"(?<!with )\b(hands?|arms?|legs?) ({_POSED})\b", r"with \2 \1"),
         (rf"\bhalf (?=(?:{'|'.join(sorted(OBJECT_NOUNS))})\b)", "half of "),
         (r"\b(two|three|four|five|six|both) of (?:the|his|her|their|its|these|those|my)\b", r"\1"),
-        (r"\b(leaning|looking|turned|pulled|lying|laying|tied|sitting) back\b", r"\1"),
+        (r"\b(leaning|looking|turned|pulled|lying|laying|tied|sitting|bent|facing) back\b", r"\1"),
         (r"(?<=\w) ?/ ?(?=\w)", " and "),
-        (r"\b(hands?|arms?) (?:up|raised|in the air)\b(?! to)", r"raised \1"),
+        (rf"\b({_LIMB}) {_HELD}*(?:up|higher|raised|in the air)\b{_NO_PLACE}", r"raised \1"),
+        (rf"\b({_LIMB}) {_HELD}*down\b{_NO_PLACE}", r"lowered \1"),
+        (r"\bback (?=(?:legs?|foot|feet|paws?)\b)", "hind "),
         (r"\b(?:with )?(?:no|without an?|without|not wearing an?) shirt\b(?: on)?", " shirtless "),
         (rf"\b(?:mostly |partly |half )?out of (?:the )?{_IMAGE_WORD}\b", " "),
         (r"\b(?:whole|full|entire) body\b|\bclose[ -]?up\b(?! to)|\bhurry(?: up)?\b", " "),

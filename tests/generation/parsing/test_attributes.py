@@ -132,6 +132,14 @@ LOCATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] =
     "bus 3 o clock": (("3 o'clock",), (), ()),
     "person furthest right": (("furthest", "right"), (), ()),
     "man with his back to us": (("back",), (), ()),
+    "hand up top": (("top", "up"), (), ()),
+    "second cup up": (("up",), ("second",), ()),
+    # Postures and parts are no places.
+    **dict.fromkeys(
+        ("raised arms", "man with head down", "elephant with trunk straight up", "woman with hair up"), ((), (), ())
+    ),
+    **dict.fromkeys(("batter up", "man up close", "bear face down", "button up shirt", "mans back"), ((), (), ())),
+    **dict.fromkeys(("elephant on back legs", "man facing back", "boy holding racquet up"), ((), (), ())),
 }
 
 

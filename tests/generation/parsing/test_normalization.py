@@ -17,6 +17,10 @@ from generation.parsing.normalization import is_empty, normalize_text, separate_
         ("blue colored cup", "blue cup"),
         ("half eaten donut", "half-eaten donut"),
         ("a couple of dogs", "two dogs"),
+        ("arms up", "raised arms"),
+        ("head is down", "lowered head"),
+        ("hand up top", "hand up top"),
+        ("back leg", "hind leg"),
         ("cup\x00 on\u200b table", "cup on table"),
     ],
 )
