@@ -177,7 +177,8 @@ def _enumerate_positions(base: p.Program, members: int) -> Iterator[p.Program]:
             yield p.Ordinal(base=base, rank=rank, side=side)
     yield p.Middle(base=base)
     for region in get_args(p.RegionName):
-        yield p.Region(base=base, region=region)
+        if region != "middle" or (members >= 3 and members % 2):  # an even number has no middle one
+            yield p.Region(base=base, region=region)
     across: tuple[p.Side, p.Side] = ("left", "right")
     down: tuple[p.Side, p.Side] = ("top", "bottom")
     for side in across:

@@ -46,7 +46,11 @@ Up to the first limit an object is left of the anchor, from the second on it is 
 
 NEXT_TO, NOT_NEXT_TO = 0.5, 1.0
 """Maximum gap of objects that are next to each other, as a share of the smaller one's size, and minimum gap of those
-that are not, as a share of the mean size of both. Objects next to each other are offset more across than down."""
+that are not, as a share of the mean size of both."""
+
+MIN_NEXT_TO_OVERLAP = 0.5
+"""Minimum vertical overlap of objects that are next to each other, as a share of the smaller one's height; on a
+diagonal nobody says "beside"."""
 
 NEARER = 1.5
 """Minimum ratio of the distance of every other object to that of the nearest."""
@@ -345,9 +349,11 @@ def _make_adjacency_test(geometry: Geometry, anchor: int) -> _Test:
         if (far * far).is_certainly_le(squared_gap):
             return False
         is_apart = (near * near).is_certainly_le(geometry.squared_distance(i, anchor))  # not on top of it
-        is_aside = geometry.center_distance(i, anchor, 1).is_certainly_le(
-            geometry.center_distance(i, anchor, 0)
-        )  # not above or below it
+        is_aside = (
+            minimum(geometry.size(i, 1), geometry.size(anchor, 1))
+            .scale(MIN_NEXT_TO_OVERLAP)
+            .is_certainly_le(geometry.overlap(i, anchor, 1))
+        ) and geometry.center_distance(i, anchor, 1).is_certainly_le(geometry.center_distance(i, anchor, 0))
         return True if squared_gap.is_certainly_le(near * near) and is_apart and is_aside else None
 
     return test

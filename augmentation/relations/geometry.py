@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from augmentation.relations.interval import ZERO, Interval, make_exact, maximum
+from augmentation.relations.interval import ZERO, Interval, make_exact, maximum, minimum
 from augmentation.relations.programs import Side
 from augmentation.relations.scene import Scene
 
@@ -76,6 +76,10 @@ class Geometry:
         """Return the gap between two boxes along an axis; 0 if they overlap."""
         before, behind = self.start(j, axis) - self.end(i, axis), self.start(i, axis) - self.end(j, axis)
         return maximum(maximum(before, behind), ZERO)
+
+    def overlap(self, i: int, j: int, axis: Axis) -> Interval:
+        """Return the overlap of two boxes along an axis; negative if they are apart."""
+        return minimum(self.end(i, axis), self.end(j, axis)) - maximum(self.start(i, axis), self.start(j, axis))
 
     def squared_gap(self, i: int, j: int) -> Interval:
         """Return the squared gap between two boxes."""

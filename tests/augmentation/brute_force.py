@@ -241,7 +241,10 @@ def _adjacency(scene: Scene, i: int, anchor: int) -> str:
         return "no"
     near2 = (min(girths) / 2) ** 2
     across, down = (abs(_center(scene, i, axis) - _center(scene, anchor, axis)) for axis in (0, 1))
-    return "yes" if gap2 <= near2 <= distance2 and down <= across else "unclear"
+    (top, bottom), (other_top, other_bottom) = _edges(scene, i, 1), _edges(scene, anchor, 1)
+    height = min(_size(scene, i, 1), _size(scene, anchor, 1))
+    is_aside = 2 * (min(bottom, other_bottom) - max(top, other_top)) >= height and down <= across
+    return "yes" if gap2 <= near2 <= distance2 and is_aside else "unclear"
 
 
 def _nearest(scene: Scene, members: set[int], anchor: int) -> set[int]:

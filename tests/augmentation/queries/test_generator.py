@@ -181,6 +181,13 @@ def test_the_middle_is_not_said_where_another_one_is_nearly_in_the_middle_of_the
     assert not any(word in text for text in texts for word in ("middle", "center"))
 
 
+@pytest.mark.parametrize("others", [1, 3])
+def test_an_even_number_has_no_middle_one(others: int) -> None:
+    corners = ((60, 60), (340, 300), (60, 300))
+    texts = _texts(_cups((200, 180), *corners[:others]))
+    assert texts and not any(word in text for text in texts for word in ("middle", "center"))
+
+
 def test_beside_is_not_above_or_below() -> None:
     texts = _texts(_cups((120, 170), (210, 120), others={"ball": (120, 120)}))
     assert not any("beside" in text or "next to" in text for text in texts)

@@ -243,6 +243,12 @@ def test_next_to_is_half_a_size_away_at_most(x: float, selected: set[int]) -> No
     assert evaluate_program(NextTo(base=CUP, anchor=BALL), _with_ball((x, 50), (90, 90))) == selected
 
 
+@pytest.mark.parametrize(("y", "selected"), [(55, {0}), (45, {0}), (56, set()), (59, set())])
+def test_next_to_is_beside_and_not_on_a_diagonal(y: float, selected: set[int]) -> None:
+    # 10 px high: at 55 half of the height overlaps.
+    assert evaluate_program(NextTo(base=CUP, anchor=BALL), _with_ball((36, y), (90, 90))) == selected
+
+
 def test_nothing_is_next_to_what_it_lies_upon() -> None:
     assert evaluate_program(NextTo(base=CUP, anchor=BALL), _with_ball((51, 50))) == set()
 
