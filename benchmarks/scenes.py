@@ -34,6 +34,7 @@ from augmentation.composers.cutouts import CutoutFolder
 from augmentation.composers.pasted import PastedComposer, PastedConfig
 from augmentation.composers.prompted import PromptedComposer
 from augmentation.detection.attribute_classifier import AttributeClassifierConfig, AttributeClassifierStage
+from augmentation.detection.box_fitting import FitBoxesStage
 from augmentation.detection.config import DetectorConfig
 from augmentation.detection.detected import DetectedScene
 from augmentation.detection.detector import Detector, DetectStage
@@ -75,6 +76,9 @@ class SceneOutcome:
     """One scene, as far as it came."""
 
     composed: ComposedScene | None = None
+    found: DetectedScene | None = None
+    """Detections before their boxes were fitted."""
+
     detected: DetectedScene | None = None
     sample: Sample | None = None
     rejected: Rejected | None = None
@@ -147,6 +151,7 @@ def _build_detection_stages(vocabulary: VocabularyConfig) -> list[Stage[Any, Any
     encoder = miniature.prior_config().encoder
     return [
         DetectStage(miniature.detector_config(), sorted(vocabulary.categories)),
+        FitBoxesStage(plain_background=True),
         AttributeClassifierStage(AttributeClassifierConfig(), encoder, vocabulary),
     ]
 
@@ -161,8 +166,8 @@ def run_real_pasted(real: Path, scratch: Path, count: int, detector: str | None)
     names = _find_known_categories(config, cutouts)
     vocabulary = VocabularyConfig(categories={name: _make_plural(name) for name in names})
     pasted = PastedConfig(cutouts=folder, backgrounds=coco / "images", instances=coco / "instances.json")
-    look = DetectStage(config, names) if config else GroundTruthStage()
-    stages = [PastedComposer(pasted), look, LabelStage(plurals=vocabulary.categories)]
+    look = [DetectStage(config, names), FitBoxesStage(plain_background=False)] if config else [GroundTruthStage()]
+    stages = [PastedComposer(pasted), *look, LabelStage(plurals=vocabulary.categories)]
     return run_stages(stages, make_items(vocabulary, "pasted", count)), vocabulary
 
 
@@ -204,7 +209,7 @@ def _record_result(made: SceneOutcome, result: Any) -> None:
         case ComposedScene():
             made.composed = result
         case DetectedScene():
-            made.detected = result
+            made.found, made.detected = made.found or result, result
         case Sample():
             made.sample = result
 
@@ -230,7 +235,8 @@ def compare_with_truth(run: Run, vocabulary: VocabularyConfig, has_attributes: b
     """Compute the figures of scenes with known objects."""
     wording, tally = PhraseRealizer(plurals=vocabulary.categories), Tally()
     for made in run.made:
-        if made.sample and made.detected and made.composed:
+        if made.sample and made.found and made.detected and made.composed:
+            tally.ious += [pair.iou for pair in match_objects(made.composed.requested, made.found.detections)]
             tally.add(made.detected, made.sample, build_true_scene(made.composed, vocabulary, has_attributes), wording)
     return {**summarize_yield(run), **tally.compute_figures()}
 
@@ -276,7 +282,6 @@ class Tally:
             [one.category for one in some].count(category) for some in (detected.detections, truth.objects)
         )
         self.right_counts.append(detections == there)
-        self.ious += [pair.iou for pair in pairs.values()]
         for i, pair in pairs.items():
             known = truth.objects[pair.requested_index].attributes
             self.attributes += [known[kind] == fact for kind, fact in detected.detections[i].attributes.items()]

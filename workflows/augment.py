@@ -28,6 +28,7 @@ from augmentation.composers.held_out import HeldOut
 from augmentation.composers.pasted import PastedComposer, PastedConfig, check_pasted, compute_pasted_fingerprint
 from augmentation.composers.prompted import PromptedComposer
 from augmentation.detection.attribute_classifier import AttributeClassifierConfig, AttributeClassifierStage
+from augmentation.detection.box_fitting import FitBoxesStage
 from augmentation.detection.config import DetectorConfig
 from augmentation.detection.ground_truth import GroundTruthStage
 from augmentation.planning.quotas import QuotaConfig, Quotas, list_quota_keys
@@ -91,6 +92,10 @@ class AugmentConfig(DatasetConfig):
     the categories."""
 
     detector: DetectorConfig = field(default_factory=miniature.detector_config)
+    plain_background: bool = True
+    """Flag that rendered images have one or two background colors: each box is then fitted to its object's outline, and
+    scenes with unclear outlines are rejected. True for the miniature world, False for other datasets."""
+
     attributes: AttributeClassifierConfig = field(default_factory=AttributeClassifierConfig)
     """Thresholds of the attributes that the CLIP of the dataset's priors classifies."""
 
@@ -141,6 +146,7 @@ def make_default_config(arguments: list[str]) -> AugmentConfig:
         config,
         render=full_size.sd15().render,
         detector=DetectorConfig(checkpoint=DETECTOR),
+        plain_background=False,
         pasted=PastedConfig(cutouts=folder / "cutouts", backgrounds=folder / "backgrounds"),
     )
 
@@ -275,13 +281,14 @@ def _make_pasted_stage(config: AugmentConfig, vocabulary: VocabularyConfig) -> t
 def build_detection_stages(
     config: AugmentConfig, vocabulary: VocabularyConfig, prior: PriorConfig
 ) -> list[Stage[Any, Any]]:
-    """Build the stages that detect objects and classify their attributes."""
+    """Build the stages that detect objects, fit their boxes and classify their attributes."""
     if config.skip_detector:
         return [GroundTruthStage(vocabulary, optional_attributes=config.attributes.optional_attributes)]
     from augmentation.detection.detector import DetectStage
 
     return [
         DetectStage(config.detector, sorted(vocabulary.categories), num_gpus=config.num_gpus),
+        FitBoxesStage(plain_background=config.plain_background),
         AttributeClassifierStage(config.attributes, prior.encoder, vocabulary, num_gpus=config.num_gpus),
     ]
 
@@ -290,6 +297,7 @@ def _build_detection_fingerprint(config: AugmentConfig, prior: PriorConfig) -> d
     if config.skip_detector:
         return {"skip_detector": list(config.attributes.optional_attributes)}
     return {
+        "plain_background": config.plain_background,
         "detector": {**asdict(config.detector), "checkpoint": compute_fingerprint(config.detector.checkpoint)},
         "attributes": {**asdict(config.attributes), "encoder": compute_encoder_fingerprint(prior)},
     }

@@ -15,6 +15,7 @@ from augmentation.detection.attribute_classifier import (
     AttributeClassifierConfig,
     AttributeClassifierStage,
     compute_category_probabilities,
+    crop_halves,
     crop_square,
     predict_attributes,
 )
@@ -26,6 +27,7 @@ from augmentation.queries.realizer import PhraseRealizer
 from augmentation.relations.scene import Scene, SceneObject
 from pipeline import Rejected
 from workflows.miniature.world.dataset import Combination, compose, list_combinations
+from workflows.miniature.world.drawing import COLORS
 from workflows.presets import miniature
 
 WORDS = {"pattern": ("striped", ""), "color": ("red", "blue")}
@@ -52,6 +54,16 @@ def test_a_crop_is_a_square_around_the_box_that_goes_on_beyond_the_border() -> N
     np.testing.assert_array_equal(crop[:, 1:], image[1:5, 0:3])
     np.testing.assert_array_equal(crop[:, 0], image[1:5, 0])
     assert crop_square(image, (0.0, 1.0, 2.0, 5.0), 0.25).shape == (6, 6, 3)
+
+
+def test_the_halves_of_a_box_are_stretched_to_squares() -> None:
+    image = np.zeros((6, 8, 3), np.uint8)
+    image[1:5, 2:4] = 80
+    left, right, upper, lower = crop_halves(image, (2.0, 1.0, 6.0, 5.0))
+    assert {half.shape for half in (left, right, upper, lower)} == {(4, 4, 3)}
+    assert (left == 80).all() and (right == 0).all()
+    np.testing.assert_array_equal(upper, lower)
+    assert [half.shape for half in crop_halves(image, (7.4, 5.4, 7.6, 5.6))] == [(2, 2, 3)] * 4
 
 
 def test_a_categorys_captions_weigh_together_among_all_captions() -> None:
@@ -140,6 +152,24 @@ def test_what_is_doubtful_or_beyond_the_vocabulary_is_neither_described_nor_comp
     assert read.detections[1:] == odd.detections[1:]
 
 
+def test_no_color_is_said_of_a_cup_that_is_half_green_and_half_purple(reader: AttributeClassifierStage) -> None:
+    scene = _drawn("s", [("cup", "red", "plain"), ("cup", "purple", "plain")], Random(7))
+    image = scene.composed.image.copy()
+    x1, y1, x2, y2 = map(int, scene.detections[1].box_xyxy)
+    upper = image[y1 : (y1 + y2) // 2, x1:x2]
+    upper[(upper == COLORS["purple"]).all(-1)] = COLORS["green"]
+    mixed = replace(scene, composed=replace(scene.composed, image=image))
+    careless = _stage(min_half_probability=0.0)
+    for stage, item, colors in (
+        (reader, scene, ["red", "purple"]),
+        (careless, mixed, ["red", "purple"]),
+        (reader, mixed, ["red", None]),
+    ):
+        read = stage.process([item])[0]
+        assert isinstance(read, DetectedScene)
+        assert [one.attributes.get("color") for one in read.detections] == colors
+
+
 def test_with_one_category_there_is_nothing_to_compare() -> None:
     whole = miniature.vocabulary()
     only_hats = VocabularyConfig(categories={"hat": "hats"}, attributes=whole.attributes)
@@ -185,6 +215,7 @@ def test_queries_say_verified_attributes_and_never_that_there_is_none() -> None:
         {"min_probability": 0.5},
         {"min_probability": 1.5},
         {"min_category_probability": 1.0},
+        {"min_half_probability": 1.0},
         {"min_category_probability": -0.1},
         {"margins": ()},
         {"margins": (0.2, -0.1)},
