@@ -276,7 +276,9 @@ class _Process:
                 self._check_memory()
             error, result = pickle.loads(self._calls.recv_bytes())
         except (EOFError, ConnectionError) as gone:
-            raise WorkerDiedError("WorkerDied", _describe_exit(self._popen)) from gone
+            code = self._popen.wait()
+            exit_text = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+            raise WorkerDiedError("WorkerDied", exit_text) from gone
         if error is not None:
             raise error
         return result
@@ -330,8 +332,3 @@ def _describe_error(error: Exception) -> str:
         where = f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"
         trace = trace.tb_next
     return re.sub(r"\b0x[0-9a-f]{6,}\b", "0x...", str(error)) + where
-
-
-def _describe_exit(process: subprocess.Popen[bytes]) -> str:
-    code = process.wait()
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"

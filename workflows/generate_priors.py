@@ -169,7 +169,9 @@ def select_missing(database: duckdb.DuckDBPyConnection, limit: int | None) -> st
     for part in range(num_parts):
         if limit is not None and count >= limit:
             break
-        in_part = _format_range(part, num_parts)
+        # Prior ids are hexadecimal digits of a hash, of which each part has an equal range.
+        lower, upper = (f"{edge * 16**8 // num_parts:08x}" for edge in (part, part + 1))
+        in_part = f"prior_id >= '{lower}'" + (f" AND prior_id < '{upper}'" if part + 1 < num_parts else "")
         database.execute(
             "CREATE OR REPLACE TABLE first_queries AS "
             f"SELECT prior_id, min((file << 32) | position) AS first FROM parsed WHERE {in_part} GROUP BY prior_id"
@@ -187,12 +189,6 @@ def select_missing(database: duckdb.DuckDBPyConnection, limit: int | None) -> st
             digest.update(row["prior_id"].encode())
             count += 1
     return digest.hexdigest() if count else None
-
-
-def _format_range(part: int, num_parts: int) -> str:
-    """Return the SQL condition of one of several equal ranges of prior ids, which are hexadecimal digits of a hash."""
-    lower, upper = (f"{edge * 16**8 // num_parts:08x}" for edge in (part, part + 1))
-    return f"prior_id >= '{lower}'" + (f" AND prior_id < '{upper}'" if part + 1 < num_parts else "")
 
 
 def iterate_missing(database: duckdb.DuckDBPyConnection) -> Iterator[PlanRow]:

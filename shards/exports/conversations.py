@@ -188,6 +188,8 @@ class LlavaExport(Export):
 
     def add(self, sample: Sample) -> None:
         image = f"images/{self.save_image(sample)}"
+        side = max(sample.width, sample.height)  # of the square, with the image in its middle
+        offsets = ((side - sample.width) // 2, (side - sample.height) // 2) * 2
         for query in sample.queries:
             self.num_queries[query.split] += 1
             entry = self._conversations[query.split].setdefault(
@@ -195,18 +197,14 @@ class LlavaExport(Export):
             )
             first = "" if entry["conversations"] else "<image>\n"
             question = "Please provide the bounding box coordinate of the region this sentence describes: "
-            boxes = ", ".join(str(self._convert_box(sample, box)) for box in list_targets(query))
+            boxes = ", ".join(
+                str([round((value + offset) / side, 2) for value, offset in zip(box, offsets, strict=True)])
+                for box in list_targets(query)
+            )
             entry["conversations"] += [
                 {"from": "human", "value": f"{first}{question}{query.text}."},
                 {"from": "gpt", "value": boxes},
             ]
-
-    @staticmethod
-    def _convert_box(sample: Sample, box: Box) -> list[float]:
-        """Convert a box to fractions of the image after LLaVA's padding to a square, the image in its middle."""
-        side = max(sample.width, sample.height)
-        offsets = ((side - sample.width) // 2, (side - sample.height) // 2) * 2
-        return [round((value + offset) / side, 2) for value, offset in zip(box, offsets, strict=True)]
 
     def finish(self) -> None:
         for split, entries in self._conversations.items():
