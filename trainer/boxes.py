@@ -73,3 +73,21 @@ def mask_covered_cells(boxes: Tensor, num_features: int) -> Tensor:
     inside = (centers >= low) & (centers <= high) | ((centers - (low + high) / 2).abs() <= 0.5 / grid)
     cells: Tensor = (inside[:, 1, :, None] & inside[:, 0, None, :]).flatten(1)  # rows, then columns
     return cells
+
+
+def mask_touched_cells(boxes: Tensor, num_features: int) -> Tensor:
+    """Mask the cells of a square grid on the canvas that boxes touch, also in part.
+
+    Args:
+        boxes: (n, 4) cxcywh as fractions of the canvas.
+        num_features: number of cells, a square number.
+
+    Returns:
+        (n, num_features) bool.
+    """
+    grid = round(num_features**0.5)
+    centers = (torch.arange(grid, device=boxes.device) + 0.5) / grid
+    distance = (centers - boxes[:, :2, None]).abs()  # (n, 2, grid)
+    touched = distance < (boxes[:, 2:, None] + 1 / grid) / 2
+    cells: Tensor = (touched[:, 1, :, None] & touched[:, 0, None, :]).flatten(1)  # rows, then columns
+    return cells

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import tyro
 from tyro import MISSING
 from upath import UPath
 
 from pipeline import LimitedConfig, OpenShare, PositiveInt, Share
 from trainer.config_file import convert_to_record, flatten_record, read_config, write_config
-from trainer.data.config import AugmentationConfig, ProcessorConfig
+from trainer.data.config import AugmentationConfig, ExemplarConfig, ProcessorConfig
 from trainer.errors import TrainerError
-from trainer.model.config import NetworkConfig, make_miniature_config, make_published_config
+from trainer.model.config import ExemplarScoringConfig, NetworkConfig, make_miniature_config, make_published_config
 from trainer.training.optimizer import OptimizationConfig
 
 CONFIG_FILE = "train_config.json"
@@ -95,9 +96,11 @@ class TrainConfig(LimitedConfig):
     verification_loss_weight: float = 0.0
     """Weight of ``compute_verification_loss``; default 0, as in the published recipe."""
 
-    prior_loss_weight: float = 0.0
-    """Weight of ``compute_prior_loss``; default 0, as in the published recipe. Needs
-    ``network.use_prior_verification``."""
+    exemplars: Annotated[ExemplarConfig | None, tyro.conf.AvoidSubcommands] = None
+    """Training with exemplars, for a network with ``exemplar_scoring``; default None, as published."""
+
+    crop_features: tuple[UPath, ...] = ()
+    """Crop features of each of ``train``, in their order, for training with exemplars."""
 
     gradient_accumulation_steps: PositiveInt = 1
     """Parts of a step that are computed one after another to save memory; the result stays the same."""
@@ -155,10 +158,15 @@ class TrainConfig(LimitedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.prior_loss_weight and not self.network.use_prior_verification:
+        if (self.exemplars is None) != (self.network.exemplar_scoring is None):
             raise ValueError(
-                f"prior_loss_weight {self.prior_loss_weight} needs a network with use_prior_verification; "
-                f"set that, or 0"
+                "exemplars of the training and exemplar_scoring of the network need each other, got "
+                f"{self.exemplars} and {self.network.exemplar_scoring}; set both, or neither"
+            )
+        if len(self.crop_features) != (0 if self.exemplars is None else len(self.train)):
+            raise ValueError(
+                f"crop_features must be one run for each of train ({len(self.train)}) with exemplars, and none "
+                f"without, got {len(self.crop_features)}; make them by `make crop-features`"
             )
         if not self.train:
             raise ValueError("train must name at least one run of samples, got none")
@@ -225,6 +233,26 @@ def check_same_training(saved: TrainConfig, config: TrainConfig) -> None:
             f"{config.output} holds a run with another configuration ({'; '.join(differences)}); "
             "give another output, or the configuration of that run"
         )
+
+
+def add_exemplars(
+    config: TrainConfig, crop_features: tuple[UPath, ...], appearance_words: tuple[str, ...]
+) -> TrainConfig:
+    """Return a recipe with exemplars: priors are compared with the image, which all annotated instances teach.
+
+    Args:
+        config: recipe of a network with priors.
+        crop_features: crop features of each of its ``train``.
+        appearance_words: words in lower case that a prior shows.
+    """
+    return replace(
+        config,
+        network=replace(config.network, exemplar_scoring=ExemplarScoringConfig()),
+        exemplars=ExemplarConfig(appearance_words=appearance_words, limit_words=config.text_from_scratch),
+        crop_features=crop_features,
+        prior_dropout=0.5,
+        verification_loss_weight=config.verification_loss_weight or 2.0,
+    )
 
 
 def make_published_recipe(output: Path = MISSING, train: tuple[UPath, ...] = MISSING) -> TrainConfig:

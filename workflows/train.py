@@ -17,7 +17,13 @@ from typing import Annotated, Literal
 import tyro
 from upath import UPath
 
-from trainer.config import TrainConfig, claim_run_folder, make_miniature_recipe, make_published_recipe
+from trainer.config import (
+    TrainConfig,
+    add_exemplars,
+    claim_run_folder,
+    make_miniature_recipe,
+    make_published_recipe,
+)
 from trainer.config_file import parse_overrides
 from workflows.cli.accelerate_launch import LaunchConfig, launch
 from workflows.cli.console import UserError, print_path, run
@@ -25,6 +31,7 @@ from workflows.cli.paths import DatasetConfig
 from workflows.miniature import BACKBONE, WEIGHTS
 from workflows.presets.published import DETR_WEIGHTS
 from workflows.priors.config import load_prior_config, save_prior_config
+from workflows.priors.query_parsing import QuerySource, list_appearance_words
 from workflows.reports.training_plots import plot_learning
 
 Variant = Literal["base", "priors", "scenes", "both"]
@@ -66,6 +73,10 @@ class TrainCommandConfig(DatasetConfig, LaunchConfig):
     random_weights: bool = False
     """Flag to start the backbone from random weights."""
 
+    exemplars: bool | None = None
+    """Flag to compare priors with the image, and to train that on all annotated instances (`make crop-features`).
+    Default: with priors in the recipe ``miniature``; not in ``published``, whose priors start the target token."""
+
     trainer_args: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """Options of ``trainer.train``, after ``--``."""
 
@@ -77,6 +88,18 @@ class TrainCommandConfig(DatasetConfig, LaunchConfig):
                 "--detr-weights, --pretrained-visual and --random-weights all choose the backbone's weights; "
                 "give one of them"
             )
+        if self.exemplars and not self.has_priors:
+            raise UserError(f"--exemplars is for the variants priors and both, got {self.variant}, which has no priors")
+
+    @property
+    def has_priors(self) -> bool:
+        """Whether the variant has priors."""
+        return self.variant in ("priors", "both")
+
+    @property
+    def uses_exemplars(self) -> bool:
+        """Whether priors are compared with the image."""
+        return self.has_priors and (self.chosen_recipe == "miniature" if self.exemplars is None else self.exemplars)
 
     @property
     def chosen_recipe(self) -> Recipe:
@@ -103,8 +126,11 @@ def build_train_config(config: TrainCommandConfig) -> TrainConfig:
         recipe = replace(recipe, text_encoder=str(WEIGHTS / "bert"), steps=MINIATURE_STEPS)
     if config.epochs is not None:
         recipe = replace(recipe, epochs=config.epochs, steps=None)
-    if config.variant in ("base", "scenes"):
+    if not config.has_priors:
         recipe = replace(recipe, network=replace(recipe.network, use_prior=False))
+    if config.uses_exemplars:
+        prior = load_prior_config(config.paths.prior_config)
+        recipe = add_exemplars(recipe, tuple(find_crop_features(config)), list_appearance_words(prior))
     recipe = replace(recipe, pretrained_visual=find_pretrained_weights(config))
     train_config = parse_overrides(recipe, config.trainer_args)
     if len(train_config.train) > 1 and not train_config.mixing_ratios and train_config.max_synthetic_fraction is None:
@@ -124,7 +150,7 @@ def find_training_data(config: TrainCommandConfig) -> list[UPath]:
         UserError: a run does not exist; names the command that makes it.
     """
     paths = config.paths
-    if config.variant in ("priors", "both"):
+    if config.has_priors:
         needed = {
             paths.get_packed_run("samples"): "generate-priors pack",
             paths.get_packed_run("scenes"): "augment pack",
@@ -134,6 +160,16 @@ def find_training_data(config: TrainCommandConfig) -> list[UPath]:
     train = list(needed)[: 2 if config.variant in ("scenes", "both") else 1]
     config.check_exists(paths.samples, "ingest")
     return [config.check_exists(folder, needed[folder]) for folder in train]
+
+
+def find_crop_features(config: TrainCommandConfig) -> list[UPath]:
+    """Return the crop features of each run of the variant.
+
+    Raises:
+        UserError: a run does not exist; names the command that makes it.
+    """
+    sources: tuple[QuerySource, ...] = ("samples", "scenes") if config.variant == "both" else ("samples",)
+    return [config.check_exists(config.paths.get_crop_features_run(source), "crop-features") for source in sources]
 
 
 def find_pretrained_weights(config: TrainCommandConfig) -> Path | None:

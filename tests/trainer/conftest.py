@@ -16,7 +16,9 @@ import torch
 from PIL import Image, ImageDraw
 from transformers import BertConfig, BertTokenizer
 
-from pipeline import Item, Job, PlanRow, Stage, run_job
+from pipeline import Item, Job, MapStage, PlanRow, Stage, run_job
+from shards.crop_features import CropFeatureSink, InstanceCrops
+from shards.reader import SampleReader
 from shards.schema import Instance, Query, Sample
 from shards.writer import SampleSink
 from trainer.config import TrainConfig
@@ -101,6 +103,39 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
                 stages=[MakeSquares()],
                 sink=SampleSink(),
             ),
+            run,
+        )
+        return run
+
+    return make
+
+
+class MakeSquareCrops(MapStage[Item, InstanceCrops]):
+    """Gives each square one feature for its color, with a little noise in all views but the first."""
+
+    def process_item(self, item: Item) -> InstanceCrops:
+        random = np.random.RandomState(sum(item.key.encode()))
+        features = np.zeros((2, 3, PRIOR_DIM), np.float32)  # of both squares
+        for i, text in enumerate(item.payload["texts"][:2]):
+            features[i, :, COLORS.index(next(word for word in text.split() if word in COLORS))] = 1
+        features[:, 1:] += 0.05 * random.standard_normal(features[:, 1:].shape)
+        unit = features / np.linalg.norm(features, axis=-1, keepdims=True)
+        return InstanceCrops(key=item.key, features=unit.astype(np.float16))
+
+
+@pytest.fixture(scope="session")
+def make_crops(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Makes the crop features of a run of ``make_run``; each sample has at least two queries."""
+
+    def make(samples: Path) -> Path:
+        reader = SampleReader(samples)
+        rows = [
+            PlanRow(key=one.key, payload={"texts": [query.text for query in one.queries]}, group="train")
+            for one in reader
+        ]
+        run = tmp_path_factory.mktemp("crops") / "crop_features"
+        run_job(
+            Job(name="crops", fingerprint={}, inputs=lambda: rows, stages=[MakeSquareCrops()], sink=CropFeatureSink()),
             run,
         )
         return run

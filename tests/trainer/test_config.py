@@ -6,14 +6,33 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
-from trainer.config import TrainConfig, claim_run_folder
-from trainer.config_file import read_config
+from trainer.config import TrainConfig, add_exemplars, claim_run_folder
+from trainer.config_file import parse_overrides, read_config, write_config
 from trainer.errors import TrainerError
 
 
-def test_a_prior_loss_needs_prior_verification() -> None:
-    with pytest.raises(ValueError, match="use_prior_verification"):
-        TrainConfig(output=Path("run"), train=(UPath("samples"),), prior_loss_weight=1.0)
+def test_exemplars_need_scoring_and_crop_features_of_each_run() -> None:
+    config = TrainConfig(output=Path("run"), train=(UPath("samples"), UPath("scenes")))
+    crops = (UPath("crop_features"), UPath("crop_features_scenes"))
+    trained = add_exemplars(config, crops, ("red", "striped"))
+    assert trained.network.exemplar_scoring is not None and trained.exemplars is not None
+    assert not trained.exemplars.limit_words  # its text encoder is pretrained
+    with pytest.raises(ValueError, match=r"need each other, got None and ExemplarScoringConfig"):
+        replace(trained, exemplars=None)
+    with pytest.raises(ValueError, match=r"one run for each of train \(2\) with exemplars, .* got 1; .*crop-features"):
+        replace(trained, crop_features=crops[:1])
+    with pytest.raises(ValueError, match=r"none without, got 2"):
+        replace(config, crop_features=crops)
+
+
+def test_exemplars_are_read_as_they_were_written_and_options_change_them(tmp_path: Path) -> None:
+    config = TrainConfig(output=tmp_path, train=(UPath("samples"),))
+    config = add_exemplars(config, (UPath("crop_features"),), ("red", "striped"))
+    write_config(config, tmp_path / "config.json")
+    assert read_config(TrainConfig, tmp_path / "config.json") == config
+    changed = parse_overrides(config, ["--exemplars.max-queries", "1", "--network.exemplar-scoring.margin", "0.3"])
+    assert changed.exemplars is not None and changed.network.exemplar_scoring is not None
+    assert (changed.exemplars.max_queries, changed.network.exemplar_scoring.margin) == (1, 0.3)
 
 
 def test_a_run_folder_keeps_the_configuration_of_its_checkpoints(tmp_path: Path) -> None:

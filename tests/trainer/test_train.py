@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import BertConfig
 
-from trainer.config import TrainConfig
+from trainer.config import TrainConfig, add_exemplars
 from trainer.config_file import write_config
 from trainer.evaluate import EvaluateConfig, evaluate
 from trainer.model.state_dict import read_safetensors
@@ -130,6 +130,17 @@ def test_a_run_resumes_with_more_and_with_fewer_processes_in_the_same_order(
     expected, found = _weights(config), _weights(changing)
     for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, atol=5e-4, rtol=0)  # ten steps of up to 1e-3
+
+
+def test_two_processes_train_with_exemplars_though_most_images_have_none(
+    config: TrainConfig, make_run: MakeRun, make_crops: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    trained = add_exemplars(config, (make_crops(make_run(train=1)),), ("red",))  # instances of one image of nine
+    assert _train(trained, tmp_path, 2) == 0
+    weights = _weights(trained)
+    assert (
+        all(tensor.isfinite().all() for tensor in weights.values()) and weights["exemplar_scoring.mean_feature"].any()
+    )
 
 
 def test_a_lost_process_ends_the_run_and_the_next_one_resumes(config: TrainConfig, tmp_path: Path) -> None:

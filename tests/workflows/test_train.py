@@ -8,6 +8,8 @@ from upath import UPath
 
 from workflows.cli.console import UserError
 from workflows.cli.paths import get_dataset_paths
+from workflows.presets.full_size import sd15
+from workflows.priors.query_parsing import list_appearance_words
 from workflows.train import TrainCommandConfig, Variant, build_train_config
 
 
@@ -24,7 +26,7 @@ from workflows.train import TrainCommandConfig, Variant, build_train_config
 def test_training_limits_the_share_of_scenes_if_it_has_any(
     variant: Variant, trainer_args: tuple[str, ...], share: float | None, tmp_path: Path
 ) -> None:
-    for source in ("samples", "scenes", "packed-samples", "packed-scenes"):
+    for source in ("samples", "scenes", "packed-samples", "packed-scenes", "crop_features", "crop_features_scenes"):
         (tmp_path / "miniature" / source).mkdir(parents=True)
     config = TrainCommandConfig(variant=variant, data=UPath(tmp_path), trainer_args=trainer_args)
     assert build_train_config(config).max_synthetic_fraction == share
@@ -34,11 +36,12 @@ def test_training_limits_the_share_of_scenes_if_it_has_any(
 def test_an_arm_asks_for_what_it_is_trained_on_and_for_no_more(tmp_path: Path) -> None:
     data = UPath(tmp_path)
     made = {"samples": "ingest", "scenes": "augment", "packed-samples": "generate-priors pack", "packed-scenes": "pack"}
+    made |= {"crop_features": "crop-features", "crop_features_scenes": "crop-features"}
     needs: dict[Variant, list[str]] = {
         "base": ["samples"],
         "scenes": ["samples", "scenes"],
-        "priors": ["packed-samples"],
-        "both": ["packed-samples", "packed-scenes"],
+        "priors": ["packed-samples", "crop_features"],
+        "both": ["packed-samples", "packed-scenes", "crop_features", "crop_features_scenes"],
     }
     for variant, folders_of_arm in needs.items():
         for source in folders_of_arm:
@@ -50,8 +53,26 @@ def test_an_arm_asks_for_what_it_is_trained_on_and_for_no_more(tmp_path: Path) -
                     )
                 (tmp_path / "mine" / source).mkdir(parents=True)
         built = build_train_config(TrainCommandConfig(dataset="mine", variant=variant, recipe="miniature", data=data))
-        assert built.train == tuple(data / "mine" / source for source in folders_of_arm)
+        assert (*built.train, *built.crop_features) == tuple(data / "mine" / source for source in folders_of_arm)
+        assert (built.exemplars is not None) == (variant in ("priors", "both"))
         assert built.network.use_prior == (variant in ("priors", "both"))
+
+
+def test_exemplars_are_an_option_of_either_recipe_with_priors(tmp_path: Path) -> None:
+    data = UPath(tmp_path)
+    for source in ("samples", "packed-samples", "crop_features"):
+        (tmp_path / "mine" / source).mkdir(parents=True)
+    config = TrainCommandConfig(dataset="mine", variant="priors", data=data, random_weights=True)
+    assert build_train_config(config).exemplars is None
+    trained = build_train_config(replace(config, exemplars=True))
+    assert trained.exemplars is not None and {"red", "striped"} <= set(trained.exemplars.appearance_words)
+    assert "shirt" not in trained.exemplars.appearance_words  # an object of the miniature world
+    assert "shirt" in list_appearance_words(sd15())
+    assert not trained.exemplars.limit_words and trained.prior_dropout == 0.5
+    published = replace(config, recipe="miniature", exemplars=False)
+    assert build_train_config(published).network.starts_from_prior
+    with pytest.raises(UserError, match=r"--exemplars is for the variants priors and both, got base"):
+        replace(config, variant="base", exemplars=True)
 
 
 def test_the_published_recipe_does_not_start_from_random_weights_unasked(tmp_path: Path) -> None:

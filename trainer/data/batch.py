@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
+from typing import NamedTuple
 
 import torch
+from PIL import Image
 from torch import Tensor
 
+from shards.boxes import Box
 from shards.schema import Query, Sample
 from trainer.data.config import AugmentationConfig
 from trainer.data.dataset import Samples, decode_image
+from trainer.data.exemplars import NO_EXEMPLARS, ExemplarSampler
 from trainer.data.processor import Processor
 from trainer.data.sampler import QueryGroup
 from trainer.data.transforms import TransformedSample, transform_for_evaluation, transform_for_training
 from trainer.errors import TrainerError
 from trainer.model.inputs import NetworkInputs, QueryInputs
+
+MIN_INSTANCE_SHARE = 0.5
+"""Share of an instance's area that a crop of the image must leave, for the appearance losses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +52,25 @@ class EvaluationQuery:
     """Categories of the image's objects; empty if some of these may be missing."""
 
 
+class ExemplarTargets(NamedTuple):
+    """What training with exemplars adds to the targets of a batch: the kinds of queries, and instances with crops."""
+
+    is_exemplar: Tensor
+    """Mask (queries,) bool, True = an exemplar query, False = a query of the data."""
+
+    is_whole: Tensor
+    """Mask (queries,) bool, True = a query of the data with all of its words."""
+
+    boxes: Tensor
+    """Boxes (instances, 4) float32 of the images' instances, cxcywh as fractions of the canvas."""
+
+    instance_image: Tensor
+    """Index (instances,) int64 of each instance's image in the batch."""
+
+    crops: Tensor
+    """Features (instances, prior_dim) float32 of the instances' centered crops."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Inputs and targets of one forward pass."""
@@ -55,6 +81,12 @@ class Batch:
     targets: Tensor
     """Boxes (queries, 4) float32, cxcywh as fractions of the canvas."""
 
+    exemplars: ExemplarTargets | None = None
+    """Further targets of training with exemplars."""
+
+    num_exemplars: int = 0
+    """Number of exemplar queries; the host knows it without reading tensors."""
+
     counts: bool = True
     """Flag that the loss counts. False for the placeholder of a process without a group in this part of a step."""
 
@@ -63,11 +95,31 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors on ``device``."""
-        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device, non_blocking=True))
+        return self._convert(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """Return the batch in pinned memory, from which a GPU copies beside its work; ``DataLoader`` calls this."""
-        return replace(self, inputs=self.inputs.convert(Tensor.pin_memory), targets=self.targets.pin_memory())
+        return self._convert(Tensor.pin_memory)
+
+    def _convert(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        return replace(
+            self,
+            inputs=self.inputs.convert(function),
+            targets=function(self.targets),
+            exemplars=None if self.exemplars is None else ExemplarTargets(*map(function, self.exemplars)),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Examples:
+    """Transformed image of a query group, with its queries and then its exemplar queries."""
+
+    image: TransformedSample
+    texts: list[str]
+    priors: list[Tensor | None]
+    num_exemplars: int
+    crops: Tensor
+    """Features (others, prior_dim) of the instances of the image's other boxes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +136,16 @@ class BatchBuilder:
     """Number of features of a prior; None for a network without priors."""
 
     seed: int = 0
-    """Seed of the augmentation and of the dropped priors."""
+    """Seed of the augmentation, of the dropped priors and of the exemplar queries."""
 
     augmentation: AugmentationConfig | None = None
     """Augmentation of training; None for the transform of evaluation."""
 
     prior_dropout: float = 0.0
     """Probability in 0..1 that a query loses its prior."""
+
+    exemplars: ExemplarSampler | None = None
+    """Sampler of exemplar queries in training; None without them."""
 
     prior_permutation: Mapping[tuple[int, int], tuple[int, int]] | None = None
     """Map from (sample, query) to the query whose prior it gets; None: each query gets its own prior."""
@@ -110,55 +165,75 @@ class BatchBuilder:
             TrainerError: an image is damaged, or a prior has another dimension; names the sample.
         """
         read = [samples.read(group.sample) for group in groups]
-        randoms = [
-            Random(f"{self.seed}/{epoch}/{sample.key}/{group.queries}")
-            for sample, group in zip(read, groups, strict=True)
+        examples = [
+            self._build_examples(samples, sample, group, epoch) for sample, group in zip(read, groups, strict=True)
         ]
-        transformed = [self._transform_sample(*triple) for triple in zip(read, groups, randoms, strict=True)]
-        counts = torch.tensor([len(group.queries) for group in groups])
-        token_ids, token_mask = self.processor.tokenize([text for item in transformed for text in item.query_texts])
-        prior, prior_mask = self._collect_priors(samples, read, groups, randoms)
+        token_ids, token_mask = self.processor.tokenize([text for one in examples for text in one.texts])
+        prior, prior_mask = self._stack_priors([prior for one in examples for prior in one.priors])
         return Batch(
             inputs=NetworkInputs(
-                images=torch.stack([item.canvas for item in transformed]),
-                padding=torch.stack([item.padding for item in transformed]),
+                images=torch.stack([one.image.canvas for one in examples]),
+                padding=torch.stack([one.image.padding for one in examples]),
                 queries=QueryInputs(
                     token_ids=token_ids,
                     token_mask=token_mask,
-                    query_image=torch.arange(len(groups)).repeat_interleave(counts),
+                    query_image=_repeat_numbers([len(one.texts) for one in examples]),
                     prior=prior,
                     prior_mask=prior_mask,
                 ),
             ),
-            targets=torch.cat([item.targets for item in transformed]),
+            targets=torch.cat([one.image.targets for one in examples]),
+            exemplars=None if self.exemplars is None else _stack_exemplar_targets(examples),
+            num_exemplars=sum(one.num_exemplars for one in examples),
             ground_truth=_collect_ground_truth(read, groups) if keep_ground_truth else (),
         )
 
-    def _transform_sample(self, sample: Sample, group: QueryGroup, random: Random) -> TransformedSample:
-        image = decode_image(sample)
+    def _build_examples(self, samples: Samples, sample: Sample, group: QueryGroup, epoch: int) -> _Examples:
+        seed = f"{self.seed}/{epoch}/{sample.key}/{group.queries}"
+        random, exemplar_random = Random(seed), Random(f"{seed}/exemplars")
+        exemplars = NO_EXEMPLARS
+        if self.exemplars is not None:
+            exemplars = self.exemplars.sample(group.sample, sample, exemplar_random)
         queries = [sample.queries[i] for i in group.queries]
-        boxes = torch.tensor([query.box_xyxy for query in queries], dtype=torch.float32)
-        query_texts = [query.text for query in queries]
+        instances = [*(one.instance for one in exemplars.queries), *exemplars.instances]
+        image = self._transform_image(
+            decode_image(sample),
+            [query.box_xyxy for query in queries] + [sample.instances[i].box_xyxy for i in instances],
+            [query.text for query in queries] + [one.text for one in exemplars.queries],
+            random,
+        )
+        priors = [self._choose_prior(samples, sample, group.sample, i, random) for i in group.queries]
+        texts = list(image.query_texts)
+        if self.exemplars is not None:
+            for i, query in enumerate(queries):
+                category = "" if query.instance is None else sample.instances[query.instance].category
+                if priors[i] is not None:
+                    texts[i] = self.exemplars.mask_words(texts[i], category, exemplar_random)
+        return _Examples(
+            image=image,
+            texts=texts,
+            priors=priors + [torch.from_numpy(one.exemplar) for one in exemplars.queries],
+            num_exemplars=len(exemplars.queries),
+            crops=torch.from_numpy(exemplars.crops),
+        )
+
+    def _transform_image(
+        self, image: Image.Image, boxes_xyxy: Sequence[Box], query_texts: Sequence[str], random: Random
+    ) -> TransformedSample:
+        boxes = torch.tensor(boxes_xyxy, dtype=torch.float32)
         if self.augmentation is None:
             return transform_for_evaluation(image, boxes, query_texts, self.canvas_px)
         return transform_for_training(image, boxes, query_texts, self.canvas_px, self.augmentation, random)
 
-    def _collect_priors(
-        self, samples: Samples, read: Sequence[Sample], groups: Sequence[QueryGroup], randoms: Sequence[Random]
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Return priors (queries, prior_dim) float32 and their mask (queries,); None without a prior branch."""
+    def _choose_prior(self, samples: Samples, sample: Sample, number: int, query: int, random: Random) -> Tensor | None:
+        """Return the prior (prior_dim,) of a query, or that of ``prior_permutation``; None if it is dropped."""
         if self.prior_dim is None:
-            return None, None
-        rows, mask = [], []
-        for sample, group, random in zip(read, groups, randoms, strict=True):
-            for i in group.queries:
-                row = self._read_prior(sample, i)
-                if self.prior_permutation is not None:
-                    other, number = self.prior_permutation[group.sample, i]
-                    row = self._read_prior(samples.read(other), number)
-                mask.append(row is not None and random.random() >= self.prior_dropout)
-                rows.append(torch.zeros(self.prior_dim) if row is None else row)
-        return torch.stack(rows), torch.tensor(mask)
+            return None
+        prior = self._read_prior(sample, query)
+        if self.prior_permutation is not None:
+            other, query = self.prior_permutation[number, query]
+            prior = self._read_prior(samples.read(other), query)
+        return None if prior is None or random.random() < self.prior_dropout else prior
 
     def _read_prior(self, sample: Sample, query: int) -> Tensor | None:
         """Return the prior (prior_dim,) float32 of a query; None if the sample has no priors."""
@@ -170,6 +245,34 @@ class BatchBuilder:
                 f"{self.prior_dim}; pack the samples with priors of one image encoder"
             )
         return torch.from_numpy(sample.priors[query]).float()
+
+    def _stack_priors(self, priors: Sequence[Tensor | None]) -> tuple[Tensor | None, Tensor | None]:
+        """Return priors (queries, prior_dim) float32 and their mask (queries,); None without a prior branch."""
+        if self.prior_dim is None:
+            return None, None
+        rows = [torch.zeros(self.prior_dim) if prior is None else prior for prior in priors]
+        return torch.stack(rows), torch.tensor([prior is not None for prior in priors])
+
+
+def _stack_exemplar_targets(examples: Sequence[_Examples]) -> ExemplarTargets:
+    is_exemplar, is_whole = list[bool](), list[bool]()
+    for one in examples:
+        num_queries = len(one.texts) - one.num_exemplars
+        is_exemplar += [i >= num_queries for i in range(len(one.texts))]
+        is_whole += [i < num_queries and text == one.image.query_texts[i] for i, text in enumerate(one.texts)]
+    selected = [one.image.other_shares >= MIN_INSTANCE_SHARE for one in examples]  # (others,) each
+    return ExemplarTargets(
+        is_exemplar=torch.tensor(is_exemplar),
+        is_whole=torch.tensor(is_whole),
+        boxes=torch.cat([one.image.others[mask] for one, mask in zip(examples, selected, strict=True)]),
+        instance_image=_repeat_numbers([int(mask.sum()) for mask in selected]),
+        crops=torch.cat([one.crops[mask] for one, mask in zip(examples, selected, strict=True)]),
+    )
+
+
+def _repeat_numbers(counts: Sequence[int]) -> Tensor:
+    """Return each number 0, 1, ... as often as its count says."""
+    return torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
 
 
 def _collect_ground_truth(read: Sequence[Sample], groups: Sequence[QueryGroup]) -> tuple[EvaluationQuery, ...]:

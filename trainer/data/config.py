@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from pipeline import LimitedConfig, Range, Share
+from pipeline import LimitedConfig, NotNegativeFloat, NotNegativeInt, PositiveInt, Range, Share
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -22,6 +22,10 @@ class ProcessorConfig(LimitedConfig):
 
     max_tokens: Annotated[int, Range(3)] = 40
     """Largest number of tokens of a query, at least 3; longer queries are cut."""
+
+    known_words: tuple[str, ...] = ()
+    """Words of queries that the network reads, in lower case; it reads others as the tokenizer's unknown word. Default
+    none: it reads all words."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,3 +70,52 @@ class AugmentationConfig(LimitedConfig):
             raise ValueError(f"long_sides must be fractions of the canvas in 0..1, got {self.long_sides}")
         if not 0 < self.crop_sides[0] <= self.crop_sides[1]:
             raise ValueError(f"crop_sides must be a smallest and a largest side, got {self.crop_sides}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExemplarConfig(LimitedConfig):
+    """Training with exemplars: queries about annotated instances, whose prior is a crop's feature, and their losses.
+
+    The defaults were chosen on the miniature world.
+    """
+
+    max_queries: NotNegativeInt = 2
+    """Largest number of exemplar queries about one image in a step; fewer if too few instances are unambiguous."""
+
+    category_share: Share = 0.35
+    """Share of exemplar queries about a category in general ("the cup"); their exemplar is a mean over instances."""
+
+    category_instances: PositiveInt = 5
+    """Number of instances in that mean."""
+
+    borrowed_share: Share = 0.5
+    """Share of the other exemplar queries whose exemplar is the crop of an alike instance of another image, if any of
+    ``borrowed_candidates`` is alike."""
+
+    borrowed_candidates: PositiveInt = 64
+    """Number of instances of the category, drawn at random, among which alike ones are searched."""
+
+    min_alike_cosine: float = 0.8
+    """Cosine of two crops, less the mean feature, above which their instances count as alike."""
+
+    masked_share: Share = 0.5
+    """Share of the queries with a prior in which words that the prior shows are replaced by the unknown word."""
+
+    appearance_mask_probability: Share = 0.7
+    """Probability in 0..1 that a word of ``appearance_words`` is replaced in such a query."""
+
+    category_mask_probability: Share = 0.2
+    """Probability in 0..1 that the target's category is replaced in such a query."""
+
+    appearance_words: tuple[str, ...] = ()
+    """Words in lower case that a prior shows, such as colors; ``make train`` takes the parser's."""
+
+    limit_words: bool = False
+    """Flag to read words that no training query has as the unknown word, in training and after it; see ``known_words``
+    of the processor. It helps a text encoder that starts from random weights."""
+
+    query_weight: NotNegativeFloat = 0.5
+    """Weight of an exemplar query's losses, relative to a query's."""
+
+    appearance_loss_weight: NotNegativeFloat = 1.0
+    """Weight of ``compute_appearance_losses``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 from PIL import Image
 
@@ -39,13 +40,22 @@ class Samples:
         reader, number = self._locate(i)
         return reader.read(number)
 
+    def read_record(self, i: int) -> dict[str, Any]:
+        """Read the JSON of sample ``i``, without image and priors."""
+        reader, number = self._locate(i)
+        return reader.record(number)
+
+    def find_run(self, i: int) -> int:
+        """Return the number of the run that has sample ``i``."""
+        return bisect_right(self._ends, i)
+
     def get_key(self, i: int) -> str:
         """Return the key of sample ``i`` without reading the sample."""
         reader, number = self._locate(i)
         return reader.index[number].key
 
     def _locate(self, i: int) -> tuple[SampleReader, int]:
-        number = bisect_right(self._ends, i)
+        number = self.find_run(i)
         return self._readers[number], i - (self._ends[number - 1] if number else 0)
 
     def check_priors(self, prior_dim: int) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from trainer.data.config import ProcessorConfig
+from trainer.data.words import find_words, replace_words
 from trainer.errors import TrainerError
 from trainer.model.inputs import NetworkInputs
 
@@ -102,6 +103,24 @@ class Processor:
 
     def __init__(self, config: ProcessorConfig, tokenizer: Any) -> None:
         self.config, self.tokenizer = config, tokenizer
+        self._known_words: frozenset[str] | None = None
+        if config.known_words:
+            self._known_words = frozenset((*config.known_words, *find_words(self.unknown_word)))
+
+    @property
+    def unknown_word(self) -> str:
+        """Unknown word of the tokenizer, such as ``[UNK]``.
+
+        Raises:
+            TrainerError: the tokenizer has none.
+        """
+        word: str | None = self.tokenizer.unk_token
+        if word is None:
+            raise TrainerError(
+                "the tokenizer has no unknown word, which stands for words that an exemplar shows; choose a text "
+                "encoder that has one, such as BERT"
+            )
+        return word
 
     def normalize(self, images: Tensor, padding: Tensor) -> Tensor:
         """Normalize pixels by the backbone's mean and deviation.
@@ -127,13 +146,17 @@ class Processor:
     def tokenize(self, query_texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return token ids (queries, length), padded to the longest query, and their mask, True = a real token."""
         encoded = self.tokenizer(
-            list(query_texts),
+            [self._hide_unknown_words(text) for text in query_texts],
             padding="longest",
             truncation=True,
             max_length=self.config.max_tokens,
             return_tensors="pt",
         )
         return encoded["input_ids"], encoded["attention_mask"].bool()
+
+    def _hide_unknown_words(self, text: str) -> str:
+        known = self._known_words
+        return text if known is None else replace_words(text, lambda w: None if w in known else self.unknown_word)
 
     def save_pretrained(self, folder: Path) -> None:
         """Write the settings and the tokenizer to ``folder``."""
@@ -150,8 +173,8 @@ class Processor:
         """
         path = folder / "preprocessor_config.json"
         try:
-            values = json.loads(path.read_text())
-            values |= {name: tuple(values[name]) for name in ("image_mean", "image_std")}
+            values = {"known_words": (), **json.loads(path.read_text())}
+            values |= {name: tuple(values[name]) for name in ("image_mean", "image_std", "known_words")}
             config = ProcessorConfig(**values)
         except FileNotFoundError as error:
             raise TrainerError(f"{path} does not exist; give a folder that training has saved") from error

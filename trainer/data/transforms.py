@@ -7,7 +7,7 @@ mirrored image swaps left and right in every query.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 import torch
@@ -39,6 +39,12 @@ class TransformedSample:
     query_texts: tuple[str, ...]
     """Queries, with left and right swapped if the image is mirrored."""
 
+    others: Tensor = field(default_factory=lambda: torch.zeros(0, 4))
+    """Other boxes (others, 4) float32, cxcywh as fractions of the canvas, cut by a crop."""
+
+    other_shares: Tensor = field(default_factory=lambda: torch.zeros(0))
+    """Share (others,) of the area of each other box that a crop left."""
+
 
 def transform_for_evaluation(
     image: Image.Image, boxes_xyxy: Tensor, query_texts: Sequence[str], canvas_px: int
@@ -61,20 +67,22 @@ def transform_for_training(
 
     Args:
         image: RGB image.
-        boxes_xyxy: (queries, 4) float32, the targets in pixels of the image.
+        boxes_xyxy: (boxes, 4) float32 in pixels of the image: the targets, then other boxes, which a crop may cut.
         query_texts: queries of the targets.
         canvas_px: side of the canvas.
         config: probabilities and sizes.
         random: source of all random choices.
     """
+    num_queries = len(query_texts)
     crop: CropBox = (0.0, 0.0, float(image.width), float(image.height))
     if random.random() < config.crop_probability and not any(map(has_position_word, query_texts)):
-        crop = sample_crop(image.size, boxes_xyxy, canvas_px, config, random) or crop
+        crop = sample_crop(image.size, boxes_xyxy[:num_queries], canvas_px, config, random) or crop
     crop_size = (crop[2] - crop[0], crop[3] - crop[1])
     width, height = fit_size(crop_size, round(random.choice(config.long_sides) * canvas_px))
     image = image.resize((width, height), Image.Resampling.BILINEAR, box=crop)
     scale = boxes_xyxy.new_tensor([width / crop_size[0], height / crop_size[1]]).repeat(2)
-    boxes = (_clip_boxes(boxes_xyxy, crop) - boxes_xyxy.new_tensor(crop[:2]).repeat(2)) * scale
+    clipped = _clip_boxes(boxes_xyxy, crop)
+    boxes = (clipped - boxes_xyxy.new_tensor(crop[:2]).repeat(2)) * scale
     image = _jitter_image(image, config, random)
     if random.random() < config.flip_probability:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -84,8 +92,15 @@ def transform_for_training(
     if config.random_placement:
         left, top = random.randint(0, canvas_px - width), random.randint(0, canvas_px - height)
     canvas, padding = paste_on_canvas(image, canvas_px, left, top)
-    targets = xyxy_to_cxcywh(boxes + boxes.new_tensor([left, top, left, top])) / canvas_px
-    return TransformedSample(canvas=canvas, padding=padding, targets=targets, query_texts=tuple(query_texts))
+    boxes = xyxy_to_cxcywh(boxes + boxes.new_tensor([left, top, left, top])) / canvas_px
+    return TransformedSample(
+        canvas=canvas,
+        padding=padding,
+        targets=boxes[:num_queries],
+        query_texts=tuple(query_texts),
+        others=boxes[num_queries:],
+        other_shares=iou(clipped, boxes_xyxy)[num_queries:],
+    )
 
 
 def sample_crop(

@@ -46,6 +46,23 @@ class BackboneConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExemplarScoringConfig:
+    """Settings of ``ExemplarScoring``; the defaults were chosen on the miniature world."""
+
+    margin: float = 0.2
+    """Difference in cosine from the best image feature, positive: features within it count nearly alike. A wide margin
+    leaves more to the words."""
+
+    initial_temperature: float = 0.07
+    """Width in cosine of the step beyond the margin, positive; training changes it."""
+
+    def __post_init__(self) -> None:
+        for name in ("margin", "initial_temperature"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be a positive number, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
     """Sizes and options of the network; the defaults are the published ones."""
 
@@ -96,9 +113,9 @@ class NetworkConfig:
     as long as the learned embeddings. With sqrt(``prior_dim``), the elements are of order 1, and it is several times as
     long."""
 
-    use_prior_verification: bool = False
-    """Flag to score image features against the prior as well as the words. In the published network the prior only
-    starts the target token."""
+    exemplar_scoring: Annotated[ExemplarScoringConfig | None, tyro.conf.AvoidSubcommands] = None
+    """Use of the prior as an exemplar: image features that do not look like it count less. Default None, as published:
+    the prior starts the target token, and is not compared with the image."""
 
     dropout: float = 0.1
     """Dropout in 0..1 of the encoder, the verification and the decoder; the text encoder has its own."""
@@ -116,11 +133,18 @@ class NetworkConfig:
             )
         if not 0 < self.prior_scale < float("inf"):
             raise ValueError(f"prior_scale must be a positive number, got {self.prior_scale}")
+        if self.exemplar_scoring is not None and not self.use_prior:
+            raise ValueError("exemplar_scoring needs use_prior, since the prior is the exemplar at test time")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in 0..1, got {self.dropout}")
         for name in ("num_encoder_layers", "num_stages", "num_text_layers", "prior_dim", "feedforward_width"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    @property
+    def starts_from_prior(self) -> bool:
+        """Whether the prior starts the target token; with exemplar scoring, it is compared with the image instead."""
+        return self.use_prior and self.exemplar_scoring is None
 
     @property
     def grid(self) -> int:
@@ -140,6 +164,8 @@ class NetworkConfig:
         """
         values = dict(record)
         kind = values.pop("model_type", None)
+        if values.get("use_prior_verification") is False:  # earlier versions wrote it
+            del values["use_prior_verification"]
         unknown = values.keys() - {f.name for f in fields(NetworkConfig)}
         if kind != "resvg" or unknown:
             raise TrainerError(
@@ -155,7 +181,12 @@ class NetworkConfig:
             backbone = dict(values.pop("backbone"))
             for name in ("widths", "depths"):
                 backbone[name] = tuple(backbone[name])
-            return NetworkConfig(backbone=BackboneConfig(**backbone), **values)
+            scoring = values.pop("exemplar_scoring", None)
+            return NetworkConfig(
+                backbone=BackboneConfig(**backbone),
+                exemplar_scoring=None if scoring is None else ExemplarScoringConfig(**scoring),
+                **values,
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise TrainerError(f"{origin} is malformed: {error}") from error
 

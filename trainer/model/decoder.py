@@ -66,8 +66,9 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.visual_embedding = nn.Parameter(torch.empty(1, config.width))
         self.text_embedding = nn.Parameter(torch.empty(1, config.width))
+        self.prior_scale = config.prior_scale
         self.prior: nn.Sequential | None = None
-        if config.use_prior:
+        if config.starts_from_prior:
             self.prior = nn.Sequential(
                 nn.Linear(config.prior_dim, config.prior_dim),
                 nn.ReLU(),
@@ -79,7 +80,7 @@ class Decoder(nn.Module):
         """Compute the first target (queries, width) from the priors; zero for a query without a prior."""
         if self.prior is None or prior is None:
             return text.new_zeros(len(text), text.shape[-1])
-        target: Tensor = self.prior(prior.to(text.dtype))
+        target: Tensor = self.prior((prior * self.prior_scale).to(text.dtype))
         return target if prior_mask is None else target * prior_mask[:, None]
 
     def forward(

@@ -22,9 +22,9 @@ from trainer.model.activation_checkpointing import run_checkpointed
 from trainer.model.backbone import ResNet
 from trainer.model.config import NetworkConfig
 from trainer.model.decoder import Decoder
+from trainer.model.exemplar_scoring import ExemplarScoring
 from trainer.model.inputs import NetworkInputs, QueryInputs
 from trainer.model.position_encoding import compute_grid_padding, compute_grid_positions
-from trainer.model.prior_verification import AppearanceEmbeddings, PriorVerification
 from trainer.model.state_dict import load_strictly, read_safetensors, write_safetensors
 from trainer.model.text_encoder import TextEncoder
 from trainer.model.verification import Verification
@@ -44,6 +44,22 @@ class ImageFeatures:
     padding: Tensor
     """Mask (images, features) bool, True = padding."""
 
+    appearance: Tensor | None = None
+    """Appearance (images, features, prior_dim) float32, length 1; None without exemplar scoring."""
+
+
+class AppearanceOutput(NamedTuple):
+    """Output of the network that only training with exemplars takes."""
+
+    text_scores: Tensor
+    """Verification scores (queries, features) by the words alone."""
+
+    features: Tensor
+    """Appearance (images, features, prior_dim) float32, length 1."""
+
+    padding: Tensor
+    """Mask (images, features) bool, True = padding."""
+
 
 class GroundingOutput(NamedTuple):
     """Output of the grounding network."""
@@ -57,8 +73,8 @@ class GroundingOutput(NamedTuple):
     padding: Tensor
     """Mask (queries, features) bool, True = padding."""
 
-    appearance: AppearanceEmbeddings | None = None
-    """Embeddings of the prior verification; None without it."""
+    appearance: AppearanceOutput | None = None
+    """Further output of exemplar scoring; None without it."""
 
 
 class BoxHead(nn.Module):
@@ -92,13 +108,13 @@ class GroundingNetwork(nn.Module):
         self.encoder = Encoder(config)
         self.text = TextEncoder(config)
         self.verification = Verification(config)
-        self.prior_verification: PriorVerification | None = None
-        if config.use_prior and config.use_prior_verification:
-            self.prior_verification = PriorVerification(config)
         self.decoder = Decoder(config)
         self.box_head = BoxHead(config.width)
-        for part in (self.encoder, self.verification, self.prior_verification, self.decoder):  # DETR's initialization
-            for parameter in part.parameters() if part else ():
+        self.exemplar_scoring: ExemplarScoring | None = None
+        if config.exemplar_scoring is not None:
+            self.exemplar_scoring = ExemplarScoring(config.exemplar_scoring, config.width, config.prior_dim)
+        for part in (self.encoder, self.verification, self.decoder):  # DETR's initialization
+            for parameter in part.parameters():
                 if parameter.dim() > 1:
                     nn.init.xavier_uniform_(parameter)
 
@@ -121,7 +137,7 @@ class GroundingNetwork(nn.Module):
         compile_code = partial(torch.compile, backend=backend)
         self.backbone.compute_stem = compile_code(self.backbone.compute_stem)  # type: ignore[method-assign]
         layers = [*chain(*self.backbone.stages), *self.encoder.layers, *self.text.find_layers(), *self.decoder.layers]
-        for part in (*layers, self.verification, self.prior_verification, self.box_head):
+        for part in (*layers, self.verification, self.exemplar_scoring, self.box_head):
             if part is not None:
                 part.forward = compile_code(part.forward)
 
@@ -150,7 +166,9 @@ class GroundingNetwork(nn.Module):
             tokens = features.flatten(2).transpose(1, 2)
             tokens = tokens + positions if self.config.add_position_to_features else tokens
             tokens = self.encoder(tokens, positions, padding, self.gradient_checkpointing)
-        return ImageFeatures(tokens=tokens, positions=positions, padding=padding)
+        scoring = self.exemplar_scoring
+        appearance = None if scoring is None else scoring.compute_appearance(tokens)
+        return ImageFeatures(tokens=tokens, positions=positions, padding=padding, appearance=appearance)
 
     def predict(self, image: ImageFeatures, queries: QueryInputs) -> GroundingOutput:
         """Predict the boxes of queries about encoded images, for every decoder stage."""
@@ -160,15 +178,16 @@ class GroundingNetwork(nn.Module):
             self.text, token_ids, token_mask, self.frozen, gradient_checkpointing=checkpointing
         )  # (queries, length, width)
         text_padding = ~token_mask
-        prior = None if prior is None else prior * self.config.prior_scale
         verification_inputs = (image.tokens, image.padding, text, text_padding, query_image)
         features, scores = run_checkpointed(
             self.verification, *verification_inputs, gradient_checkpointing=checkpointing
         )  # (queries, features, width), (queries, features)
-        appearance: AppearanceEmbeddings | None = None
-        if self.prior_verification is not None and prior is not None:
-            score, appearance = self.prior_verification(image.tokens, prior, prior_mask, query_image)
-            features, scores = features * score[..., None], scores * score
+        appearance: AppearanceOutput | None = None
+        if self.exemplar_scoring is not None and image.appearance is not None:
+            appearance = AppearanceOutput(text_scores=scores, features=image.appearance, padding=image.padding)
+            if prior is not None:
+                score = self.exemplar_scoring(image.appearance, image.padding, prior, prior_mask, query_image)
+                features, scores = features * score[..., None].to(features.dtype), scores * score.to(scores.dtype)
         padding = image.padding[query_image]
         image_inputs = (features + image.positions[query_image], image.tokens[query_image], padding)
         target = self.decoder.compute_initial_target(text, prior, prior_mask)

@@ -88,7 +88,16 @@ def load_published(network: GroundingNetwork, state: Mapping[str, Tensor], origi
 
 
 def convert_to_published(network: GroundingNetwork) -> dict[str, Tensor]:
-    """Return the network's tensors in the published layout, including the constants of the architecture."""
+    """Return the network's tensors in the published layout, including the constants of the architecture.
+
+    Raises:
+        TrainerError: the network has exemplar scoring, which that layout lacks.
+    """
+    if network.config.exemplar_scoring is not None:
+        raise TrainerError(
+            "the published layout has no place for exemplar scoring (exemplar_scoring in config.json); "
+            "export a network that was trained without it"
+        )
     from trainer.model.position_encoding import compute_relative_sines
 
     state = {
@@ -169,7 +178,7 @@ def export_published(config: ExportConfig) -> None:
     """Convert a trained folder to a published checkpoint.
 
     Raises:
-        TrainerError: the folder is missing or damaged.
+        TrainerError: the folder is missing or damaged, or its network has exemplar scoring.
     """
     import torch
 

@@ -32,16 +32,19 @@ from trainer.model.state_dict import format_names, load_strictly, read_safetenso
 from trainer.training.checkpoint import Checkpoint, TrainingState, read_state
 from trainer.training.error_messages import translate_errors
 from trainer.training.figures import StepFigures
-from trainer.training.losses import compute_box_losses, compute_prior_loss, compute_verification_loss
 from trainer.training.optimizer import build_optimizer, compute_lr_factor, set_learning_rates
 from trainer.training.progress_bar import ProgressBar
 from trainer.training.setup import (
     build_accelerator,
+    build_exemplar_sampler,
     build_network,
+    build_processor,
     build_train_stream,
     build_validation_stream,
+    open_train_samples,
     start_tracker,
 )
+from trainer.training.step_losses import StepCounts, StepLosses
 from trainer.training.tracking import get_peak_memory_bytes, log_predictions
 
 
@@ -58,12 +61,18 @@ class Trainer:
                 f"gradient_accumulation_steps ({config.gradient_accumulation_steps})"
             )
         torch.manual_seed(config.seed)
-        self.network, self.processor, loaded = build_network(config)
+        self.network, loaded = build_network(config)
         self.network.use_channels_last()
         self.network.gradient_checkpointing = config.gradient_checkpointing
-        self.stream = build_train_stream(config, self.processor, self.accelerator)
+        samples = open_train_samples(config)
+        self.processor = build_processor(config, samples)
+        exemplars = build_exemplar_sampler(config, samples, self.processor)
+        if exemplars is not None and self.network.exemplar_scoring is not None:
+            self.network.exemplar_scoring.mean_feature.copy_(torch.from_numpy(exemplars.crops.mean_feature))
+        self.stream = build_train_stream(config, samples, self.processor, exemplars, self.accelerator)
         self.validation = build_validation_stream(config, self.network, self.processor, self.accelerator)
         self.optimizer = build_optimizer(self.network, config.optimization, config.batch_images * config.max_queries)
+        self.losses = StepLosses(verification_loss_weight=config.verification_loss_weight, exemplars=config.exemplars)
         self.progress = TrainingState()
         self._pending: tuple[StepFigures, float, float] | None = None
         """Figures of the last step, its wait for data and its duration in seconds, until they are reported."""
@@ -169,14 +178,17 @@ class Trainer:
         factor = compute_lr_factor(self.config.optimization, number, self.stream.num_steps, self.total_steps)
         set_learning_rates(self.optimizer, factor)
         torch.manual_seed((self.config.seed * 1_000_003 + number) * 1_009 + accelerator.process_index)
-        counted = float(sum(len(part.targets) for part in parts if part.counts))
-        num_queries: Tensor = accelerator.reduce(torch.full((), counted, device=accelerator.device), "sum")
+        counted = self.losses.count(parts).to(accelerator.device)
+        counts = StepCounts(*accelerator.reduce(counted, "sum").clamp(min=1).unbind())
         summed: dict[str, Tensor] = {}
         for part in parts:
             with nullcontext() if part is parts[-1] else accelerator.no_sync(self.model):
-                losses = {name: loss.sum() * part.counts for name, loss in self._compute_losses(part).items()}
-                # DDP averages gradients over processes; the mean over queries needs their sum.
-                accelerator.backward(losses["loss"] * accelerator.num_processes / num_queries)
+                batch = part.to(accelerator.device)
+                output: GroundingOutput = self.model(self.processor.normalize_inputs(batch.inputs))
+                losses = self.losses.compute(output, batch, counts, self.network.exemplar_scoring)
+                losses = {name: loss * part.counts for name, loss in losses.items()}
+                # DDP averages gradients over processes; a mean over all queries needs their sum.
+                accelerator.backward(losses["loss"] * accelerator.num_processes)
             for name, loss in losses.items():
                 summed[name] = summed.get(name, 0) + loss.detach()
         norm = accelerator.clip_grad_norm_(self.model.parameters(), self.config.optimization.max_grad_norm)
@@ -184,26 +196,9 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         if self.average:
             self.average.update_parameters(self.network)
-        sums: Tensor = accelerator.reduce(torch.stack(list(summed.values())), "sum")
-        means = dict(zip(summed, sums / num_queries, strict=True))
-        figures = {**means, "grad_norm": norm, "num_queries": num_queries}
+        means: Tensor = accelerator.reduce(torch.stack(list(summed.values())), "sum")
+        figures = {**dict(zip(summed, means, strict=True)), "grad_norm": norm, "num_queries": counts.queries}
         return StepFigures.copy_from(figures, learning_rate=float(self.optimizer.param_groups[0]["lr"]))
-
-    def _compute_losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Compute losses (queries,): the total as ``loss``, and its unweighted parts, the last stage's for boxes."""
-        batch = batch.to(self.accelerator.device)
-        grounding: GroundingOutput = self.model(self.processor.normalize_inputs(batch.inputs))
-        queries = batch.inputs.queries
-        boxes = compute_box_losses(grounding.boxes, batch.targets)
-        losses = {"loss": boxes.per_query, "l1": boxes.l1[-1], "giou": boxes.giou[-1]}
-        if self.config.verification_loss_weight:
-            losses["verification"] = compute_verification_loss(grounding.scores, grounding.padding, batch.targets)
-            losses["loss"] = losses["loss"] + self.config.verification_loss_weight * losses["verification"]
-        if self.config.prior_loss_weight and grounding.appearance is not None:
-            prior_inputs = (queries.prior, queries.prior_mask, queries.query_image, batch.targets)
-            losses["prior"] = compute_prior_loss(grounding.appearance, *prior_inputs)  # type: ignore[arg-type]
-            losses["loss"] = losses["loss"] + self.config.prior_loss_weight * losses["prior"]
-        return losses
 
     @property
     def total_steps(self) -> int:

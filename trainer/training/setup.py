@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 
+from shards.crop_features import CropFeatures
 from shards.errors import SchemaError
 from shards.reader import SampleReader
 from trainer.config import TrainConfig
 from trainer.config_file import convert_to_record, flatten_record
 from trainer.data.batch import BatchBuilder
 from trainer.data.dataset import Samples
+from trainer.data.exemplars import ExemplarSampler, TrainingCrops, find_training_words
 from trainer.data.processor import Processor, load_tokenizer
 from trainer.data.sampler import limit_mixing_ratios
 from trainer.data.stream import EvaluationStream, TrainStream
@@ -21,25 +25,65 @@ from trainer.model.network import GroundingNetwork
 from trainer.model.pretrained import LoadReport, choose_text_encoder, load_text, load_visual
 
 
-def build_network(config: TrainConfig) -> tuple[GroundingNetwork, Processor, LoadReport | None]:
-    """Build the network at its starting point, its processor, and the report of the detector's weights."""
+def build_network(config: TrainConfig) -> tuple[GroundingNetwork, LoadReport | None]:
+    """Build the network at its starting point, and the report of the detector's weights."""
     network = GroundingNetwork(choose_text_encoder(config.network, config.text_encoder))
     if not config.text_from_scratch:
         load_text(network, config.text_encoder)
     loaded = load_visual(network, config.pretrained_visual) if config.pretrained_visual else None
-    return network, Processor(config.processor, load_tokenizer(config.text_encoder)), loaded
+    return network, loaded
 
 
-def build_train_stream(config: TrainConfig, processor: Processor, accelerator: Accelerator) -> TrainStream:
-    """Build this process's stream of training steps.
+def build_processor(config: TrainConfig, samples: Samples) -> Processor:
+    """Build the processor of the network; it reads the words of the training samples alone if exemplars say so."""
+    settings = config.processor
+    if config.exemplars is not None and config.exemplars.limit_words:
+        settings = replace(settings, known_words=tuple(find_training_words(samples)))
+    return Processor(settings, load_tokenizer(config.text_encoder))
+
+
+def open_train_samples(config: TrainConfig) -> Samples:
+    """Open the training samples.
 
     Raises:
-        TrainerError: the samples have no queries, or lack the priors of the network.
+        TrainerError: they have no queries, or lack the priors of the network.
     """
     splits = [config.train_split] + [None] * (len(config.train) - 1)
     samples = Samples([SampleReader(run, split) for run, split in zip(config.train, splits, strict=True)])
     if config.network.use_prior:
         samples.check_priors(config.network.prior_dim)
+    return samples
+
+
+def build_exemplar_sampler(config: TrainConfig, samples: Samples, processor: Processor) -> ExemplarSampler | None:
+    """Build the sampler of exemplar queries; None without exemplars.
+
+    Raises:
+        SchemaError: there are no crop features, or they are of other samples or of another encoder than the priors.
+        TrainerError: the crop features have another length than the network's priors.
+    """
+    if config.exemplars is None:
+        return None
+    runs = [CropFeatures(run) for run in config.crop_features]
+    for run, packed in zip(runs, config.train, strict=True):
+        run.check_matches(packed)
+    crops = TrainingCrops(samples, runs)
+    if crops.dim != config.network.prior_dim:
+        raise TrainerError(
+            f"the crop features have {crops.dim} numbers, the priors of the network {config.network.prior_dim}; make "
+            "both with the same image encoder"
+        )
+    return ExemplarSampler(crops=crops, config=config.exemplars, unknown_word=processor.unknown_word)
+
+
+def build_train_stream(
+    config: TrainConfig,
+    samples: Samples,
+    processor: Processor,
+    exemplars: ExemplarSampler | None,
+    accelerator: Accelerator,
+) -> TrainStream:
+    """Build this process's stream of training steps."""
     mixing_ratios = config.mixing_ratios
     if config.max_synthetic_fraction is not None:
         mixing_ratios = limit_mixing_ratios(samples.runs, config.max_queries, config.max_synthetic_fraction)
@@ -52,6 +96,7 @@ def build_train_stream(config: TrainConfig, processor: Processor, accelerator: A
             seed=config.seed,
             augmentation=config.augmentation,
             prior_dropout=config.prior_dropout,
+            exemplars=exemplars,
         ),
         batch_images=config.batch_images,
         max_queries=config.max_queries,

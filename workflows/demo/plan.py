@@ -70,9 +70,12 @@ def list_steps(output: Path, size: DemoSize, seed: int) -> Iterator[Step]:
         lanes=((("workflows.generate_priors", *data),), ((*augment, "--no-priors"),)),
     )
     yield Step(
-        name="add the priors of scenes",
+        name="add the priors of scenes and the crops of instances",
         expected_s=pack_s,
-        lanes=((("workflows.generate_priors", *data, "--source", "scenes"), ("workflows.pack", *data)),),
+        lanes=(
+            (("workflows.generate_priors", *data, "--source", "scenes"), ("workflows.pack", *data)),
+            (("workflows.crop_features", *data),),
+        ),
     )
     yield Step(
         name="train and evaluate both networks",

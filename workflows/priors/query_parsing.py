@@ -1,4 +1,4 @@
-"""Parse the queries of a dataset or of its scenes, once for each parser and configuration."""
+"""Parse the queries of a dataset or of its scenes, once for each parser and configuration; words of appearance."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Literal
 import pyarrow.parquet as pq
 from upath import UPath
 
+from generation.parsing import lexicon as lex
 from generation.priors.config import PriorConfig, build_image_settings
 from generation.priors.query_parsing import ParsedQuery, ParsedSink, ParseStage, compute_parser_fingerprint
 from pipeline import ExecutorConfig, Job, PlanRow, list_verified_paths, read_receipts, run_job
@@ -93,3 +94,9 @@ def parse_queries(queries: Queries, prior: PriorConfig, executor: ExecutorConfig
     )
     run_job(job, output, executor)
     return ParsedQueries(run=output, sha256=sha256)
+
+
+def list_appearance_words(prior: PriorConfig) -> tuple[str, ...]:
+    """List the parser's words for what a prior shows; with garments, unless they are objects of the dataset."""
+    garments = lex.GARMENTS if prior.prompt.garments_mean_wearers else frozenset[str]()
+    return tuple(sorted(lex.COLORS | lex.PATTERNS | lex.MATERIALS | garments))

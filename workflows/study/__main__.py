@@ -145,6 +145,7 @@ def main(config: StudyConfig) -> None:
     runner = TrialRunner(
         samples=config.samples,
         extra=config.extra,
+        crop_features=config.crop_features,
         pretrained_visual=config.pretrained_visual or PretrainedVisualConfig().output,
         evaluated_splits=EVALUATED_SPLITS,
         output=config.output,

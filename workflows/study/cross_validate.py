@@ -48,9 +48,11 @@ from workflows.study.variants import VARIANTS, Variant
 RUNNABLE = tuple(
     variant
     for variant in VARIANTS
-    if variant.priors in (None, "own") and variant.extra in (None, "prompted") and not variant.holds_out_colors
+    if variant.priors in (None, "own")
+    and variant.extra in (None, "prompted")
+    and not (variant.holds_out_colors or variant.uses_exemplars)
 )
-"""Variants that need no data of the miniature world but scenes."""
+"""Variants that need no data of the miniature world but scenes, and no crops."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +132,7 @@ def main(config: CrossValidateConfig) -> None:
     runner = TrialRunner(
         samples=lambda trial: folds[trial.seed],
         extra=lambda variant: config.scenes if variant.extra else None,
+        crop_features=lambda variant: (),
         pretrained_visual=config.pretrained_visual or PretrainedVisualConfig().output,
         evaluated_splits=("val",),
         output=config.output,

@@ -91,14 +91,14 @@ COMPARISONS = (
         "test",
     ),
     *_make_comparisons(
-        "Do verifying priors help with colors held out of training?",
-        "verifying priors, colors held out",
+        "Do exemplar priors help with colors held out of training?",
+        "exemplar priors, colors held out",
         _HELD_OUT,
         *_COLORS,
     ),
-    *_make_comparisons("Are verifying priors better?", "verifying priors", "priors", "test"),
+    *_make_comparisons("Are priors better as exemplars?", "exemplar priors", "priors", "test"),
     *_make_comparisons(
-        "Are verifying priors better in addition to scenes?", "verifying priors and scenes", "both", "test"
+        "Are priors better as exemplars in addition to scenes?", "exemplar priors and scenes", "both", "test"
     ),
     *_make_comparisons("Are scaled priors better?", "scaled priors", "priors", "test", "unseen combinations"),
 )

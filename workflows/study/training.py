@@ -18,12 +18,14 @@ from upath import UPath
 from generation.models.checkpoints import compute_fingerprint
 from pipeline import open_plan, write_atomic
 from trainer import evaluate
-from trainer.config import TrainConfig, claim_run_folder, make_miniature_recipe
+from trainer.config import TrainConfig, add_exemplars, claim_run_folder, make_miniature_recipe
 from trainer.config_file import parse_overrides, write_config
 from trainer.evaluate import EvaluateConfig
 from workflows.cli.console import UserError, console
 from workflows.cli.processes import ProcessGroup, stop_at_sigterm
 from workflows.miniature import WEIGHTS
+from workflows.presets import miniature
+from workflows.priors.query_parsing import list_appearance_words
 from workflows.study.trials import TRIAL_FILE, Trial
 from workflows.study.variants import Variant
 
@@ -41,6 +43,9 @@ class TrialRunner:
 
     extra: Callable[[Variant], UPath | None]
     """Function that returns the extra training data of a variant; None without any."""
+
+    crop_features: Callable[[Variant], tuple[UPath, ...]]
+    """Function that returns the crop features of a variant's training data."""
 
     pretrained_visual: Path
     """Detector that initializes the backbone of all networks."""
@@ -121,6 +126,7 @@ class TrialRunner:
         return {
             **config.describe_training(),
             "train": [open_plan(run).plan_hash for run in config.train],
+            "crop_features": [open_plan(run).plan_hash for run in config.crop_features],
             "text_encoder": compute_fingerprint(config.text_encoder),
             "pretrained_visual": config.pretrained_visual and compute_fingerprint(str(config.pretrained_visual)),
         }
@@ -137,12 +143,10 @@ class TrialRunner:
             use_prior=variant.priors is not None,
             prior_dim=self.prior_dim or recipe.network.prior_dim,
             prior_scale=variant.prior_scale,
-            use_prior_verification=variant.use_prior_verification,
         )
         recipe = replace(
             recipe,
             network=network,
-            prior_loss_weight=1.0 if variant.use_prior_verification else 0.0,
             steps=self.steps * variant.steps_factor,
             seed=trial.seed,
             max_synthetic_fraction=variant.max_extra_fraction if extra else None,
@@ -151,6 +155,8 @@ class TrialRunner:
             validate_split=None,
             tracker="none",
         )
+        if variant.uses_exemplars:
+            recipe = add_exemplars(recipe, self.crop_features(variant), list_appearance_words(miniature.prior_config()))
         return parse_overrides(recipe, self.trainer_args)
 
     def build_evaluate_config(self, trial: Trial) -> EvaluateConfig:

@@ -28,7 +28,7 @@ from pipeline import Job, MapStage, PlanRow, Sink, Stage, compute_rows_sha256, o
 from shards.reader import SampleReader
 from shards.schema import Sample
 from shards.writer import SampleSink
-from workflows import augment
+from workflows import augment, crop_features
 from workflows.cli.console import UserError
 from workflows.cli.paths import get_dataset_paths
 from workflows.miniature.world import cutouts
@@ -65,6 +65,8 @@ def prepare_data(data: StudyData, trials: Collection[Trial]) -> None:
     extras = dict.fromkeys(trial.variant.extra for trial in trials if trial.variant.extra)
     if extras:
         _make_extras(data, reader, extras, taken)
+    if any(trial.variant.uses_exemplars for trial in trials):
+        crop_features.main(crop_features.CropFeaturesConfig(data=data.root / "data", executor=data.executor))
 
 
 def _select_images(reader: SampleReader, size: int, holds_out_colors: bool) -> list[int]:

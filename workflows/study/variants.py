@@ -61,8 +61,8 @@ class Variant:
     prior_scale: float = 1.0
     """Factor of the priors; see ``NetworkConfig.prior_scale``."""
 
-    use_prior_verification: bool = False
-    """Whether image features are scored against the prior, with ``prior_loss_weight`` 1; not the published method."""
+    uses_exemplars: bool = False
+    """Whether priors are compared with the image as exemplars, instead of used as published."""
 
     holds_out_colors: bool = False
     """Whether training leaves out queries with a word of ``HELD_OUT_COLORS``."""
@@ -99,14 +99,9 @@ VARIANTS = (
     Variant(name="both, four times the steps", priors="own", extra="prompted", steps_factor=4, all_sizes=True),
     Variant(name="base, colors held out", holds_out_colors=True),
     Variant(name="priors, colors held out", priors="own", holds_out_colors=True),
-    Variant(
-        name="verifying priors, colors held out",
-        priors="own",
-        use_prior_verification=True,
-        holds_out_colors=True,
-    ),
-    Variant(name="verifying priors", priors="own", use_prior_verification=True),
-    Variant(name="verifying priors and scenes", priors="own", extra="prompted", use_prior_verification=True),
+    Variant(name="exemplar priors, colors held out", priors="own", uses_exemplars=True, holds_out_colors=True),
+    Variant(name="exemplar priors", priors="own", uses_exemplars=True),
+    Variant(name="exemplar priors and scenes", priors="own", extra="prompted", uses_exemplars=True),
     Variant(name="scaled priors", priors="own", prior_scale=SCALED_PRIOR),
 )
 VARIANTS_BY_NAME = {variant.name: variant for variant in VARIANTS}

@@ -82,6 +82,11 @@ class StudyData(LimitedConfig):
     def extra(self, variant: Variant) -> UPath | None:
         return None if variant.extra is None else self.root / "packed" / variant.extra
 
+    def crop_features(self, variant: Variant) -> tuple[UPath, ...]:
+        """Return the crop features of each run that the variant trains on."""
+        sources = ("samples", "scenes") if variant.extra else ("samples",)
+        return tuple(self.paths.get_crop_features_run(source) for source in sources)
+
     def further(self, variants: Iterable[Variant]) -> dict[str, dict[str, int]]:
         """Count images and queries of the variants' extra training data, by kind."""
         readers = {

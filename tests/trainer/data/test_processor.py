@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pytest
 import torch
 
-from trainer.data.processor import fit_placement
+from trainer.data.config import ProcessorConfig
+from trainer.data.processor import Processor, fit_placement, load_tokenizer
+from trainer.errors import TrainerError
 
 BOX = (40.0, 10.0, 60.0, 30.0)
 
@@ -14,3 +20,26 @@ def _targets() -> torch.Tensor:
 def test_a_box_comes_back_from_the_canvas() -> None:
     placement = fit_placement((99, 50), 200)
     torch.testing.assert_close(placement.map_to_image(placement.map_to_canvas(_targets())), _targets())
+
+
+def test_words_that_training_has_not_said_are_read_as_the_unknown_word(text_encoder: str, tmp_path: Path) -> None:
+    processor = Processor(ProcessorConfig(known_words=("red", "square", "the")), load_tokenizer(text_encoder))
+    assert processor.unknown_word == "[UNK]"
+    found, expected = (
+        processor.tokenize([text])[0].tolist() for text in ("The red square, left [UNK]", "the red square, [UNK] [UNK]")
+    )
+    assert found == expected
+    processor.save_pretrained(tmp_path)
+    again = Processor.from_pretrained(tmp_path)
+    assert again.config == processor.config and again.tokenize(["blue"])[0].tolist() == [[2, 1, 3]]
+    values = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    del values["known_words"]  # of an earlier version
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(values))
+    assert Processor.from_pretrained(tmp_path).tokenize(["blue"])[0].tolist() != [[2, 1, 3]]
+
+
+def test_a_tokenizer_without_an_unknown_word_is_refused(text_encoder: str) -> None:
+    tokenizer = load_tokenizer(text_encoder)
+    tokenizer.unk_token = None
+    with pytest.raises(TrainerError, match="the tokenizer has no unknown word"):
+        Processor(ProcessorConfig(known_words=("red",)), tokenizer)

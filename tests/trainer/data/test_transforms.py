@@ -179,3 +179,15 @@ def test_jitter_changes_brightness_by_up_to_its_share() -> None:
         for seed in range(80)
     ]
     assert 80 <= min(values) < 84 and 116 < max(values) <= 120
+
+
+def test_other_boxes_follow_the_image_and_a_crop_may_cut_them() -> None:
+    right = (80.0, 10.0, 100.0, 30.0)
+    boxes = torch.tensor([BOX, right, BOX])
+    whole = transform_for_training(_image(), boxes, ["cup"], 200, STILL, Random(0))
+    assert len(whole.targets) == 1 and whole.other_shares.tolist() == [1, 1]
+    torch.testing.assert_close(whole.others[1], whole.targets[0])
+    config = AugmentationConfig(crop_probability=1.0, jitter_probability=0, min_crop_iou=1.0)
+    cut = [transform_for_training(_image(), boxes, ["cup"], 200, config, Random(seed)) for seed in range(40)]
+    shares = torch.stack([one.other_shares for one in cut])
+    assert shares[:, 1].min() > 0.99 and shares[:, 0].min() < 0.5 and shares[:, 0].max() > 0.99

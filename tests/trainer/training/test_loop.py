@@ -8,22 +8,34 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from torch.utils._python_dispatch import TorchDispatchMode
+from upath import UPath
 
-from trainer.config import TrainConfig
+from shards.errors import SchemaError
+from shards.reader import SampleReader
+from trainer.config import TrainConfig, add_exemplars
 from trainer.data.config import AugmentationConfig
+from trainer.data.dataset import Samples
+from trainer.data.processor import Processor
 from trainer.errors import TrainerError
+from trainer.evaluate import EvaluateConfig, evaluate
 from trainer.model.state_dict import read_safetensors
 from trainer.train import train
 from trainer.training.checkpoint import read_state
 from trainer.training.loop import Trainer
+from trainer.training.losses import compute_box_losses, compute_verification_loss
 from trainer.training.optimizer import OptimizationConfig
-from trainer.training.setup import build_network
+from trainer.training.setup import build_exemplar_sampler, build_network, build_processor
+from trainer.training.step_losses import StepCounts
 
 MakeRun = Callable[..., Path]
 
 
 MakeConfig = Callable[..., TrainConfig]
+
+
+MakeCrops = Callable[[Path], Path]
 
 
 STILL = AugmentationConfig(
@@ -100,7 +112,80 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     assert train(parts)["finished"]  # nothing is left to do
 
 
-def test_a_step_reads_no_tensor_on_the_host(run: Path, tiny_config: MakeConfig) -> None:
+def test_a_resumed_run_with_exemplars_equals_an_uninterrupted_one(
+    run: Path, make_crops: MakeCrops, tiny_config: MakeConfig, tmp_path: Path
+) -> None:
+    config = tiny_config(train=(run,), output=tmp_path / "whole", batch_images=2, epochs=1, verification_loss_weight=1)
+    whole = add_exemplars(config, (make_crops(run),), ("red", "blue"))
+    assert train(whole)["finished"]
+    parts = replace(whole, output=tmp_path / "parts", stop_after_steps=2)
+    assert not train(parts)["finished"]
+    assert train(replace(parts, num_workers=1))["finished"]
+    expected, found = _weights(whole.output), _weights(parts.output)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+    assert expected["exemplar_scoring.mean_feature"].any()
+    processor = Processor.from_pretrained(whole.output / "last")
+    assert "square" in processor.config.known_words  # the text encoder starts from random weights
+    mode = EvaluateConfig(
+        checkpoint=whole.output / "last", data=run, splits=("val",), output=tmp_path, priors=("own", "none")
+    )
+    assert len(evaluate(mode)) == 2 * 6
+
+
+def test_the_loss_of_a_step_weighs_queries_exemplars_words_and_instances(
+    run: Path, make_crops: MakeCrops, tiny_config: MakeConfig
+) -> None:
+    config = tiny_config(train=(run,), validate_split=None, verification_loss_weight=3.0)
+    config = add_exemplars(config, (make_crops(run),), ("red", "green", "blue", "yellow"))
+    trainer = Trainer(config)
+    (batch,) = next(trainer.stream.iterate_epoch(0))
+    assert batch.exemplars is not None
+    trainer.network.eval()
+    output = trainer.network(trainer.processor.normalize_inputs(batch.inputs))
+    counts = StepCounts(*trainer.losses.count([batch, replace(batch, counts=False)]))
+    means = trainer.losses.compute(output, batch, counts, trainer.network.exemplar_scoring)
+
+    is_exemplar, is_whole = batch.exemplars.is_exemplar, batch.exemplars.is_whole
+    num_queries, num_exemplars = int((~is_exemplar).sum()), int(is_exemplar.sum())
+    assert num_queries == 8 and num_exemplars > 4 and 0 < int(is_whole.sum()) < 8
+    assert counts.instances == 8 and counts.weight == 8 + num_exemplars / 2
+    boxes = compute_box_losses(output.boxes, batch.targets).per_query
+    score = compute_verification_loss(output.scores, output.padding, batch.targets)
+    assert output.appearance is not None
+    words = compute_verification_loss(output.appearance.text_scores, output.padding, batch.targets)
+    each = boxes + 3 * score
+    total = (each[~is_exemplar].sum() + each[is_exemplar].sum() / 2) / (8 + num_exemplars / 2)
+    expected = total + 3 * words[is_whole].sum() / 8 + means["appearance"]
+    torch.testing.assert_close(means["loss"], expected)
+
+
+@pytest.mark.parametrize("change", [{"mixed_precision": "bf16"}, {"gradient_checkpointing": True}])
+def test_training_with_exemplars_trains_all_weights(
+    change: dict[str, Any], run: Path, make_crops: MakeCrops, tiny_config: MakeConfig
+) -> None:
+    AcceleratorState._reset_state(True)  # its precision is that of the process
+    config = add_exemplars(tiny_config(train=(run,), steps=1, validate_split=None), (make_crops(run),), ())
+    config = replace(config, **change)
+    torch.manual_seed(config.seed)
+    first = {name: tensor.clone() for name, tensor in build_network(config)[0].state_dict().items()}
+    train(config)
+    changed = {name for name, tensor in _weights(config.output).items() if not torch.equal(tensor, first[name])}
+    assert {name for name in first if name.startswith("exemplar_scoring.")} <= changed
+    AcceleratorState._reset_state(True)
+
+
+def test_crop_features_of_another_length_are_refused(run: Path, make_crops: MakeCrops, tiny_config: MakeConfig) -> None:
+    config = add_exemplars(tiny_config(train=(run,)), (make_crops(run),), ())
+    missing = replace(config, crop_features=(UPath("missing"),))
+    with pytest.raises(SchemaError, match="missing does not exist; make the crop features with `make crop-features`"):
+        Trainer(missing)
+    samples = Samples([SampleReader(run, "train")])
+    longer = replace(config, network=replace(config.network, prior_dim=7))
+    with pytest.raises(TrainerError, match="crop features have 6 numbers, the priors of the network 7"):
+        build_exemplar_sampler(longer, samples, build_processor(config, samples))
+
+
+def test_a_step_reads_no_tensor_on_the_host(run: Path, make_crops: MakeCrops, tiny_config: MakeConfig) -> None:
     class CountReads(TorchDispatchMode):
         def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if function.overloadpacket in (torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero):
@@ -109,8 +194,7 @@ def test_a_step_reads_no_tensor_on_the_host(run: Path, tiny_config: MakeConfig) 
 
     reads: list[str] = []
     config = tiny_config(train=(run,), validate_split=None, verification_loss_weight=1.0)
-    network = replace(config.network, use_prior_verification=True)
-    trainer = Trainer(replace(config, network=network, prior_loss_weight=1.0))
+    trainer = Trainer(add_exemplars(config, (make_crops(run),), ()))
     parts = next(trainer.stream.iterate_epoch(0))
     trainer._run_step(parts)  # the optimizer makes its state
     with CountReads():
