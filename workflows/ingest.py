@@ -99,8 +99,11 @@ def read_and_screen(config: IngestConfig) -> tuple[list[SourceSample], Validatio
     _stop_if_unusable(screen_dataset(samples, validation, config.table_box_format), validation, config)
     if not validation.samples:
         write_lines(problems, validation.problems)
-        first = f"the first: {validation.problems[0].detail}" if validation.problems else "none has a query"
-        raise UserError(f"no sample is left of {len(samples)}; {problems} says why, one line each; {first}")
+        first = validation.problems[0]
+        raise UserError(
+            f"no sample is left of {len(samples)}; {problems} says why, one line each. "
+            f"{_suggest_image(config.images, first.image)}The first: {first.detail}"
+        )
     return samples, validation
 
 
@@ -145,21 +148,21 @@ def _stop_if_unusable(screening: Screening, validation: ValidationResult, config
     )
 
 
-def _find_similar(folder: UPath, image: str) -> UPath | None:
-    """Return a file whose name differs from an image's in folders, case, accents' encoding or suffix alone."""
+def _suggest_image(folder: UPath, image: str) -> str:
+    """Return a question about a file whose name differs in folders, case, accents' encoding or suffix alone."""
 
     def simplify(name: str) -> str:
         return unicodedata.normalize("NFC", PurePosixPath(name.replace("\\", "/")).stem).casefold()
 
-    return next((path for path in folder.rglob("*") if simplify(path.name) == simplify(image)), None)
+    found = next((path for path in folder.rglob("*") if simplify(path.name) == simplify(image)), None)
+    return f"Is it {found}? Then correct the names in the annotations, or --images. " if found else ""
 
 
 def _stop_if_missing(validation: ValidationResult, config: IngestConfig, problems: UPath) -> None:
     missing = [problem for problem in validation.problems if problem.rule == "missing_image"]
     if missing and not config.allow_missing_images:
         write_lines(problems, validation.problems)
-        found = _find_similar(config.images, missing[0].image)
-        hint = f"Is it {found}? Then correct the names in the annotations, or --images. " if found else ""
+        hint = _suggest_image(config.images, missing[0].image)
         raise UserError(
             f"{len(missing):,} images are not in {config.images} (the first is {missing[0].image}); all are "
             f"listed in {problems}. {hint}Complete the folder, or go on "
