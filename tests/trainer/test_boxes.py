@@ -13,8 +13,9 @@ def test_boxes_survive_the_change_of_form() -> None:
 
 
 def test_boxes_of_many_images_and_queries_change_their_form_alike() -> None:
-    boxes = torch.tensor([1.0, 2.0, 5.0, 10.0]) * torch.arange(1.0, 7.0).reshape(2, 3, 1)
-    assert xyxy_to_cxcywh(boxes)[1, 2].tolist() == [18.0, 36.0, 24.0, 48.0]
+    boxes = torch.tensor([1.0, 2.0, 4.5, 9.0]) * torch.arange(1.0, 7.0).reshape(2, 3, 1)
+    assert xyxy_to_cxcywh(boxes)[0, 0].tolist() == [2.75, 5.5, 3.5, 7.0]
+    assert xyxy_to_cxcywh(boxes)[1, 2].tolist() == [16.5, 33.0, 21.0, 42.0]
     assert torch.equal(cxcywh_to_xyxy(xyxy_to_cxcywh(boxes)), boxes)
 
 
@@ -51,3 +52,7 @@ def test_a_box_smaller_than_a_cell_covers_the_cell_of_its_middle() -> None:
 
 def test_a_small_box_on_the_border_of_cells_covers_both() -> None:
     assert mask_covered_cells(torch.tensor([[0.5, 0.3, 0.02, 0.02]]), 4).tolist() == [[True, True, False, False]]
+
+
+def test_a_cell_whose_center_lies_on_the_edge_of_a_box_is_covered() -> None:
+    assert mask_covered_cells(torch.tensor([[0.5, 0.5, 0.75, 0.75]]), 16).all()  # from 1/8 to 7/8

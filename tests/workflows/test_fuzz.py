@@ -30,7 +30,7 @@ from upath import UPath
 from shards.boxes import Box
 from shards.images import IMAGE_FORMATS, ImageError, decode_rgb_image, read_image
 from shards.sources.errors import SourceError
-from shards.sources.screening import ABSENCE_RULES
+from shards.sources.screening import ABSENCE_RULES, MIN_LARGE_IMAGES
 from shards.sources.table import Fields
 from tests.fuzzing import damaged, few_fuzzed, time_limit
 from trainer.errors import TrainerError
@@ -337,6 +337,7 @@ def _check_dataset(config: IngestConfig, truth: Mapping[str, Row], split: str, i
         or max(abs(a - b) for a, b in zip(query.box_xyxy, truth[text].box, strict=True)) > 3
     ]
     if changed:
+        is_hidden |= num_left < MIN_LARGE_IMAGES  # too few boxes to show it, if most images are missing
         assert is_hidden or "warning:" in output, changed[:3]
         return "warned" if "warning:" in output else "hidden"
     return "sound"

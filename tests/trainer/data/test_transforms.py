@@ -112,10 +112,11 @@ def test_what_has_probability_0_does_not_happen_even_if_0_is_drawn() -> None:
     image = Image.new("RGB", (40, 100), "grey")
     ImageDraw.Draw(image).rectangle((4, 10, 9, 29), fill="red")
     targets = torch.tensor([[4.0, 10.0, 10.0, 30.0]])
-    trained = transform_for_training(image, targets, ["left cup"], 200, STILL, _LowestRandom())
-    tested = transform_for_evaluation(image, targets, ["left cup"], 200)
-    assert torch.equal(trained.canvas, tested.canvas) and torch.equal(trained.targets, tested.targets)
-    assert trained.query_texts == ("left cup",)
+    for query in ("left cup", "cup"):
+        trained = transform_for_training(image, targets, [query], 200, STILL, _LowestRandom())
+        tested = transform_for_evaluation(image, targets, [query], 200)
+        assert torch.equal(trained.canvas, tested.canvas) and torch.equal(trained.targets, tested.targets)
+        assert trained.query_texts == (query,)
 
 
 def _place(config: AugmentationConfig, seed: int) -> tuple[int, int]:
@@ -137,10 +138,15 @@ def test_an_image_smaller_than_the_canvas_is_centered_or_anywhere_on_it() -> Non
 
 def test_a_crop_does_not_squeeze_the_image() -> None:
     config = replace(STILL, crop_probability=1, min_crop_iou=1.0)
+    sizes = set()
     for seed in range(20):
         prepared = transform_for_training(_image(), _targets(), ["cup"], 400, config, Random(seed))
-        width, height = prepared.targets[0, 2:].tolist()
+        width, height = (prepared.targets[0, 2:] * 400).tolist()
         assert width / height == pytest.approx(1, abs=0.02)  # the target is 20 x 20
+        red = (prepared.canvas[0] > 170) & (prepared.canvas[1] < 90)
+        assert int(red.sum()) == pytest.approx(width * height, rel=0.1)
+        sizes.add(round(width))
+    assert len(sizes) > 5
 
 
 def test_sides_of_a_crop_are_drawn_as_if_the_short_side_had_been_resized() -> None:
