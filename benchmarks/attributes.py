@@ -5,7 +5,8 @@
 
 The argument is a folder of TransVG split files, ``transvg/<name>/<name>_val.pth``, whose rows carry the attributes r1
 ... r8 of the datasets' own parser. These serve for measuring only. r1 is often a place ("man bottom left": "bottom") or
-the first half of a compound ("water bottle": "water"). Such rows are counted and remain disagreements. If the folder
+the first half of a compound ("water bottle": "water"). r4 takes postures for places ("head down": "below"). Such rows
+remain disagreements; those of r1 are counted. If the folder
 has ``<name>_val.joined.jsonl.gz``, the parsed category is compared with COCO's. Prints tables, confusions and the
 errors in 600 hand-checked queries, and writes the figures as JSON.
 """
