@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,9 +7,10 @@ import pytest
 from toy_job import NoiseStage, Number, SquareStage, toy_job
 
 from pipeline.errors import PipelineError
-from pipeline.receipts import Receipt, get_verified_path, read_attachments, read_ledger, read_receipts
+from pipeline.receipts import Receipt, get_verified_path, list_runs, read_attachments, read_ledger, read_receipts
 from pipeline.run import run_job
 from pipeline.stage import Item, Rejected
+from pipeline.storage import resolve_location
 
 
 @pytest.fixture
@@ -97,6 +99,14 @@ def test_a_damaged_receipt_is_refused(run: Path) -> None:
     changed(path, schema_version=2, plan_hash="0")
     with pytest.raises(PipelineError, match="belongs to another plan"):
         read_receipts(run)
+    for attempted in (5, 7):  # the plan has 6
+        path.write_text(good)
+        changed(path, attempted=attempted, accepted=attempted - 1)
+        with pytest.raises(PipelineError, match="belongs to another plan"):
+            read_receipts(run)
+    path.write_text((run / "receipts" / "odd-00000.json").read_text())
+    with pytest.raises(PipelineError, match=r"odd-00001\.json is the receipt of shard odd-00000; delete it"):
+        read_receipts(run)
     path.write_text(good.replace("odd-00001.", "../odd-00001."))
     with pytest.raises(PipelineError, match=r"a file name must have no '/' and no '.' at its start, got '\.\./odd-"):
         read_receipts(run)
@@ -117,3 +127,13 @@ def test_a_delivered_file_that_is_gone_cut_or_changed_is_refused(run: Path) -> N
         get_verified_path(run, receipt, "tar")
     with pytest.raises(PipelineError, match=r"has files \['keys', 'ledger', 'tar'\], not 'index'"):
         get_verified_path(run, receipt, "index")
+
+
+def test_runs_are_the_folder_itself_or_those_directly_in_it(run: Path, tmp_path: Path) -> None:
+    assert list_runs(run) == [resolve_location(run)]
+    (tmp_path / "another").mkdir()
+    (tmp_path / "notes.txt").write_text("")
+    (run.parent / "below" / "deeper").mkdir(parents=True)
+    shutil.copytree(run / "plan", tmp_path / "a-run" / "plan")
+    assert list_runs(tmp_path) == [resolve_location(tmp_path / "a-run"), resolve_location(run)]
+    assert list_runs(tmp_path / "another") == list_runs(tmp_path / "absent") == list_runs(tmp_path / "notes.txt") == []
