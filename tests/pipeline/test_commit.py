@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 import threading
 import time
@@ -182,6 +183,10 @@ def test_a_delivered_file_of_another_size_or_none_stops_the_resume(plan: Plan) -
         (lambda folder: {"tar": folder / "absent.tar"}, "file 'tar' must be in the folder"),
         (lambda folder: {"tar": folder.parents[1] / "plan" / "plan.json"}, "file 'tar' must be in the folder"),
         (lambda folder: {"tar": folder / "sub" / "x"}, "file 'tar' must be in the folder"),
+        (
+            lambda folder: {"tar": Path(shutil.copy(folder / "x", folder.parents[1]))},
+            "file 'tar' must be in the folder",
+        ),
         (lambda folder: {"tar": (folder / "x").rename(folder / "ledger.jsonl")}, "the name ledger.jsonl are reserved"),
         (
             lambda folder: {"ledger": folder / "x"},
