@@ -6,6 +6,7 @@ regions: nothing is learned on the side of the crops' features.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -45,7 +46,8 @@ def compute_appearance_losses(
         (instances,); 0 for an instance without an unpadded cell.
     """
     num_images, num_features = padding.shape
-    own_image = F.one_hot(instance_image, num_images).bool()[:, :, None]  # (instances, images, 1)
+    numbers = torch.arange(num_images, device=boxes.device)
+    own_image = (instance_image[:, None] == numbers)[:, :, None]  # (instances, images, 1)
     visible = ~padding.flatten()
     inside, touched = (
         (mask(boxes, num_features)[:, None] & own_image).flatten(1) & visible  # (instances, cells)
