@@ -61,7 +61,8 @@ code {{ font-size: 0.8rem; overflow-wrap: anywhere; }}
 <h1>Visual grounding with distractors, in the miniature world</h1>
 <ul>{closing}</ul>
 <p>Both networks train as many steps on the same {num_train:,} queries. One of them also gets generated data: a prior
-for each query, and {num_scenes:,} scenes with {num_scene_queries:,} queries.</p>
+for each query, and {num_scenes:,} scenes with {num_scene_queries:,} queries. To compare its priors with images, it
+learns from crops of all annotated objects, also of those that no query is about.</p>
 <h2>Results</h2>
 <p>Acc@0.5 in percent: the answers whose box has an IoU above 0.5 with the target's. The difference is paired by query,
 with its 95 % interval over images; a star marks an interval that excludes zero. The interval covers other images, not
@@ -139,7 +140,7 @@ def _format_query(samples: SampleReader, priors: PriorStore) -> str:
         f"<p>3. The prompt, without positions:<br>“{html.escape(prompt)}”</p>",
         _format_image(
             make_tile(Image.fromarray(priors.image(query.prior_id)), "", num_lines=0),
-            f"4. The prior: the prompt's image{note}. Its CLIP feature initializes the network's target token.",
+            f"4. The prior: the prompt's image{note}. Its CLIP feature shows the network what to look for.",
         ),
     ]
     return '<div class="cards steps">' + "".join(f'<div class="card">{card}</div>' for card in cards) + "</div>"
