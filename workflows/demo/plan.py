@@ -33,11 +33,11 @@ class DemoSize:
 
 
 SIZES = {
-    "short": DemoSize(num_train=150, num_val=60, num_test=300, num_scenes=320, steps=3000, expected_s=(4, 70, 10, 270)),
+    "short": DemoSize(num_train=150, num_val=60, num_test=300, num_scenes=320, steps=3000, expected_s=(4, 80, 15, 330)),
     "full": DemoSize(
-        num_train=2000, num_val=250, num_test=400, num_scenes=900, steps=3100, expected_s=(10, 300, 15, 370)
+        num_train=2000, num_val=250, num_test=400, num_scenes=900, steps=3100, expected_s=(10, 240, 40, 370)
     ),
-    "smoke": DemoSize(num_train=40, num_val=12, num_test=12, num_scenes=24, steps=8, expected_s=(3, 20, 10, 10)),
+    "smoke": DemoSize(num_train=40, num_val=12, num_test=12, num_scenes=24, steps=8, expected_s=(3, 25, 15, 10)),
 }
 
 
