@@ -18,7 +18,7 @@ colors, three patterns and counts up to five. Do not use them for real images.
 | `clip/` | `CLIPModel` (64 px, 128 dimensions); its text tower is Stable Diffusion's | {clip:,} |
 | `detector/` | `RTDetrForObjectDetection` (128 px, a `ResNetConfig` backbone) | {detector:,} |
 | `backbone/` | backbone of the grounding network, pretrained on category, color and pattern | 227,168 |
-| [`grounder/`](grounder/README.md) | `GroundingNetwork`, the grounding network | 1,783,782 |
+| [`grounder/`](grounder/README.md) | `GroundingNetwork`, the grounding network | 1,783,911 |
 | `bert/` | configuration and WordPiece vocabulary only; the trainer initializes the weights at random | |
 | `attribute_classifier.safetensors` | `AttributeClassifier`, for measurements only | {attribute_classifier:,} |
 
