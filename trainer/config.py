@@ -103,7 +103,8 @@ class TrainConfig(LimitedConfig):
     """Crop features of each of ``train``, in their order, for training with exemplars."""
 
     gradient_accumulation_steps: PositiveInt = 1
-    """Parts of a step that are computed one after another to save memory; the result stays the same."""
+    """Parts of a step that are computed one after another to save memory. The result stays the same; with exemplars it
+    changes a little, since the instances of one part are compared."""
 
     mixing_ratios: tuple[float, ...] = ()
     """Part of each of ``train`` in an epoch, default 1 for each. With ``1 0.5``, an epoch has all real queries and half
