@@ -74,8 +74,16 @@ def write_atomic(path: Location | str, content: str | bytes) -> None:
         path: local file, whose folder is created, or object of a store.
         content: bytes, or text that is written as UTF-8.
     """
-    with replace_file(path) as draft:
-        draft.write_bytes(content.encode() if isinstance(content, str) else content)
+    encoded = content.encode() if isinstance(content, str) else content
+    for tries_left in (2, 1, 0):
+        try:
+            with replace_file(path) as draft:
+                draft.write_bytes(encoded)
+        except FileNotFoundError:  # another run took the draft for one that a dead run left
+            if not tries_left:
+                raise
+        else:
+            return
 
 
 @contextmanager

@@ -54,6 +54,7 @@ NOT_AT_HAND = {
     r"--detr-weights detr": r"detr-r50-unc\.pth|packed-(samples|scenes) does not exist",
     r"--pretrained-visual detr": r"detr-r50-e632da11\.pth|bert-base-uncased",
     r"dataset refcoco.*--checkpoint": r"does not exist",
+    r"--predictions answers|A=runs/answers": r"answers(\.jsonl|/evaluation/predictions\.jsonl) does not exist",
     r"trainer.model.published_checkpoints import": r"resvg_refcoco\.pth",
     r"trainer.model.published_checkpoints export": r"runs/refcoco-both/best",
     r"workflows.status data/refcoco/scenes": r"data/refcoco/scenes",

@@ -103,7 +103,7 @@ PROMPTS = {
     "guy next to the one with his hands up": "a man",
     "player behind fence nearest black end of bat": "a player",
     "cup closest to the chocolate donut with the spiderweb design": "a cup",
-    "giraffe next to tree with head down": "a giraffe with a head",
+    "giraffe next to tree with head down": "a giraffe with a lowered head",
     "chair girl is sitting on": "a chair",
     "the chair the woman in the gray shirt is sitting on": "a chair",
     "motorcycle the man with a backpack is riding": "a motorcycle",
