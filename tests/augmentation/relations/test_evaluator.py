@@ -223,6 +223,12 @@ def test_an_oblique_one_silences_the_whole_set_and_one_below_does_not() -> None:
     assert evaluate_program(Beside(base=CUP, direction="below", anchor=BALL), _with_ball((20, 50), (48, 80))) == {1}
 
 
+def test_the_lenient_evaluator_keeps_what_is_borderline_and_drops_what_is_false() -> None:
+    left = Beside(base=CUP, direction="left", anchor=BALL)
+    lenient = ProgramEvaluator(_with_ball((20, 50), (30, 65), (80, 50)), include_borderline=True)
+    assert lenient.evaluate(left) == {0, 1}
+
+
 def test_the_other_thing_must_be_one() -> None:
     two = _with_ball((20, 50), (80, 50), balls=((50, 50), (50, 80)))
     for program in (Beside(base=CUP, direction="left", anchor=BALL), NextTo(base=CUP, anchor=BALL)):

@@ -9,6 +9,7 @@ import pytest
 
 from augmentation.errors import AugmentationError
 from augmentation.relations.programs import (
+    MAX_NESTING,
     Category,
     Ordinal,
     Region,
@@ -75,3 +76,12 @@ def test_the_mirror_swaps_left_and_right_only() -> None:
     assert flip(corner) == Region(base=Region(base=CUP, region="top"), region="right")
     assert flip(Ordinal(base=CUP, rank=2, side="bottom")) == Ordinal(base=CUP, rank=2, side="bottom")
     assert flip_scene(_scene((10, 20))).objects[0].box_xyxy == (85, 15, 95, 25)
+
+
+def test_programs_nest_as_deep_as_allowed_and_no_deeper() -> None:
+    record: dict[str, Any] = {"op": "category", "name": "cup"}
+    for _ in range(MAX_NESTING - 1):
+        record = {"op": "middle", "base": record}
+    from_json(record)
+    with pytest.raises(AugmentationError, match=f"at most {MAX_NESTING} nested ones"):
+        from_json({"op": "middle", "base": record})
