@@ -73,6 +73,7 @@ def choose_text_encoder(config: NetworkConfig, checkpoint: str) -> NetworkConfig
         raise TrainerError(
             f"no text encoder at {checkpoint!r} ({str(error).splitlines()[0]}); give a folder or hub id of one"
         ) from error
+    text.pop("_name_or_path", None)  # a path of this machine has no place in a checkpoint
     return replace(config, text=text)
 
 
