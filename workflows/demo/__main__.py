@@ -1,6 +1,6 @@
 """Run the whole job on the miniature world: images, priors, scenes, two networks, and one page with the results.
 
-    make demo                # 8 minutes on two cores, the installation included
+    make demo                # 9 minutes on two cores, the installation included
     make demo SIZE=smoke     # a test of every step in a minute; the networks are too small to be useful
     make demo SIZE=full      # thousands of training queries
 
