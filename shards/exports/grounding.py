@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shards.boxes import Box
-from shards.exports.export import Export
+from shards.exports.export import Export, list_targets
 from shards.schema import Query, Sample
 from shards.sources.grounding import PHRASE_DATASETS
 
@@ -45,7 +45,7 @@ class GroundingExport(Export):
                     "tokens_negative": [],
                 }
             )
-            for box in query.boxes_xyxy or (query.box_xyxy,):
+            for box in list_targets(query):
                 self._add_box(sample, query, box, number)
 
     def _add_box(self, sample: Sample, query: Query, box: Box, image: int) -> None:

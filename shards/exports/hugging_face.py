@@ -18,8 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from shards.exports.conversations import list_targets
-from shards.exports.export import Export
+from shards.exports.export import Export, list_splits, list_targets
 from shards.images import JPEG_QUALITY, decode_rgb_image, encode_png
 from shards.schema import Query, Sample
 from shards.writer import get_image_extension, write_tar
@@ -70,12 +69,6 @@ def build_record(sample: Sample, queries: list[Query]) -> dict[str, Any]:
         "object_categories": [instance.category for instance in sample.instances],
         "has_all_objects": sample.has_all_instances,
     }
-
-
-def list_splits(sample: Sample) -> list[tuple[str, list[Query]]]:
-    """Return the splits of a sample's queries with the queries of each."""
-    splits = dict.fromkeys(query.split for query in sample.queries)
-    return [(split, [query for query in sample.queries if query.split == split]) for split in splits]
 
 
 class ParquetExport(Export):

@@ -10,8 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from shards.exports.conversations import list_targets
-from shards.exports.export import Export, JsonLines
+from shards.exports.export import Export, JsonLines, list_targets
 from shards.schema import Sample
 
 
