@@ -13,6 +13,7 @@ ARGS ?=
 
 # The index of another build of torch, such as the one for your CUDA
 TORCH_INDEX ?=
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 MODULES := inspect export generate-priors cut-out augment pack crop-features train evaluate app study
 .PHONY: $(MODULES) help setup setup-dev check-setup format check test test-all fuzz faults benchmark demo miniature miniature-models ingest \
@@ -28,13 +29,15 @@ $(MODULES):
 ##@ Start here
 setup: .venv/runtime ## create .venv with the tested versions of what the steps need (TORCH_INDEX=URL for another torch)
 setup-dev: .venv/dev ## add what tests, checks, app, notebook and documentation need
-.venv/dev: EXTRAS := [dev]
-.venv/app: EXTRAS := [app]
-.venv/runtime .venv/app .venv/dev: pyproject.toml constraints.txt
+.venv/runtime: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable ".$(EXTRAS)"
+	$(PIP_INSTALL) --editable .
 	$(PYTHON_M) workflows.check_setup
+	touch $@
+
+.venv/app .venv/dev: .venv/%: .venv/runtime
+	$(PIP_INSTALL) --editable ".[$*]"
 	touch $@
 
 demo: setup ## run the whole job on the miniature world in minutes, up to a page of results (SIZE=smoke, SIZE=full)
