@@ -121,7 +121,7 @@ def _complaint(command: Shown) -> str | None:
 
 def _run(module: str, arguments: list[str]) -> tuple[int, str]:
     """Return the exit status of ``python -m module`` in this process, and the output of it and its processes."""
-    smaller = [] if {"--detr-weights", "--pretrained-visual"} & set(arguments) else SMALLER.get(module, [])
+    smaller = [] if {"--detr-weights", "--pretrained-visual", "--start"} & set(arguments) else SMALLER.get(module, [])
     sys.argv = [module, *smaller, *arguments]
     with _capture_output() as output:
         try:

@@ -20,6 +20,8 @@ from trainer.training.optimizer import OptimizationConfig
 CONFIG_FILE = "train_config.json"
 """Name of the configuration file in a run's folder."""
 
+DEFAULT_TEXT_ENCODER = "google-bert/bert-base-uncased"
+
 CHANGEABLE_FIELDS = frozenset(
     {
         "output",
@@ -58,8 +60,14 @@ class TrainConfig(LimitedConfig):
     validate_split: str | None = "val"
     """Split for validation, default ``val``. None: no validation, and the last checkpoint is the best."""
 
-    text_encoder: str = "google-bert/bert-base-uncased"
-    """Hub id or folder of the text encoder and its tokenizer."""
+    start: str | None = None
+    """Network whose weights training starts from, with a new optimizer: a folder that training has saved, or
+    ``miniature``. Its text encoder and tokenizer are used, and the sizes of ``network`` must be its own. Parts that it
+    lacks start from random weights. Default None: weights of ``text_encoder`` and ``pretrained_visual``."""
+
+    text_encoder: str = DEFAULT_TEXT_ENCODER
+    """Hub id or folder of the text encoder and its tokenizer. With ``start``, another one than the default must have
+    the vocabulary of the started network."""
 
     text_from_scratch: bool = False
     """Flag to use only the configuration and the tokenizer of ``text_encoder``, with random weights."""

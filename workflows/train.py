@@ -3,6 +3,7 @@
     make train                                        # priors and scenes, the miniature network
     make train ARGS="--variant base"                  # the same network without either (VLTVG)
     make train ARGS="--dataset refcoco --detr-weights detr --num-processes 4 -- --mixed-precision bf16"
+    make train ARGS="--dataset mine --recipe miniature --start miniature --epochs 5"  # fine-tune a network
 
 Options after ``--`` change single values of the training; ``python -m trainer.train miniature --help`` lists them. The
 run's folder then holds the whole configuration, ``train_config.json``. To resume, run the same command again.
@@ -70,6 +71,10 @@ class TrainCommandConfig(DatasetConfig, LaunchConfig):
     """Folder of VLTVG's files (``detr-r50-unc.pth``, ...) for the recipe ``published``. The file for the dataset is
     used, which was trained without its test images. For other detectors, use ``--pretrained-visual``."""
 
+    start: str | None = None
+    """Network whose weights training starts from, to fine-tune it on other data: a folder that training has saved, or
+    ``miniature``."""
+
     random_weights: bool = False
     """Flag to start the backbone from random weights."""
 
@@ -82,10 +87,10 @@ class TrainCommandConfig(DatasetConfig, LaunchConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        starts = (self.detr_weights is not None, self.pretrained_visual is not None, self.random_weights)
-        if sum(starts) > 1:
+        starts = (self.detr_weights, self.pretrained_visual, self.start, self.random_weights or None)
+        if sum(start is not None for start in starts) > 1:
             raise UserError(
-                "--detr-weights, --pretrained-visual and --random-weights all choose the backbone's weights; "
+                "--detr-weights, --pretrained-visual, --start and --random-weights all choose the backbone's weights; "
                 "give one of them"
             )
         if self.exemplars and not self.has_priors:
@@ -123,7 +128,11 @@ def build_train_config(config: TrainCommandConfig) -> TrainConfig:
     make_recipe = make_miniature_recipe if is_miniature else make_published_recipe
     recipe = make_recipe(config.run_folder, tuple(find_training_data(config)))
     if is_miniature:
-        recipe = replace(recipe, text_encoder=str(WEIGHTS / "bert"), steps=MINIATURE_STEPS)
+        recipe = replace(recipe, steps=MINIATURE_STEPS)
+    if config.start is not None:
+        recipe = replace(recipe, start=config.start)
+    elif is_miniature:
+        recipe = replace(recipe, text_encoder=str(WEIGHTS / "bert"))
     if config.epochs is not None:
         recipe = replace(recipe, epochs=config.epochs, steps=None)
     if not config.has_priors:
@@ -135,10 +144,12 @@ def build_train_config(config: TrainCommandConfig) -> TrainConfig:
     train_config = parse_overrides(recipe, config.trainer_args)
     if len(train_config.train) > 1 and not train_config.mixing_ratios and train_config.max_synthetic_fraction is None:
         train_config = replace(train_config, max_synthetic_fraction=config.max_synthetic_fraction)
-    if not is_miniature and train_config.pretrained_visual is None and not config.random_weights:
+    starts = (train_config.pretrained_visual, train_config.start, config.random_weights or None)
+    if not is_miniature and starts == (None, None, None):
         raise UserError(
             "the published recipe starts from a pretrained detector, whose layers it freezes at first; give "
-            "--detr-weights FOLDER or --pretrained-visual FILE (docs/faq.md links DETR-R50), or --random-weights"
+            "--detr-weights FOLDER or --pretrained-visual FILE (docs/faq.md links DETR-R50), --start NETWORK, or "
+            "--random-weights"
         )
     return train_config
 
@@ -180,7 +191,8 @@ def find_pretrained_weights(config: TrainCommandConfig) -> Path | None:
     """
     if config.detr_weights is not None:
         return _find_detr_weights(config.detr_weights, config)
-    if config.pretrained_visual is None and config.chosen_recipe == "miniature" and not config.random_weights:
+    given = (config.pretrained_visual, config.start, config.random_weights or None)
+    if given == (None, None, None) and config.chosen_recipe == "miniature":
         return BACKBONE
     return config.pretrained_visual
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from upath import UPath
 
+from trainer.config import DEFAULT_TEXT_ENCODER
 from workflows.cli.console import UserError
 from workflows.cli.paths import get_dataset_paths
 from workflows.presets.full_size import sd15
@@ -73,6 +74,16 @@ def test_exemplars_are_an_option_of_either_recipe_with_priors(tmp_path: Path) ->
     assert build_train_config(published).network.starts_from_prior
     with pytest.raises(UserError, match=r"--exemplars is for the variants priors and both, got base"):
         replace(config, variant="base", exemplars=True)
+
+
+def test_a_started_network_replaces_the_weights_of_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "samples").mkdir(parents=True)
+    config = TrainCommandConfig(dataset="mine", variant="base", data=UPath(tmp_path), start="miniature")
+    assert build_train_config(config).start == "miniature"
+    built = build_train_config(replace(config, recipe="miniature"))
+    assert built.pretrained_visual is None and built.text_encoder == DEFAULT_TEXT_ENCODER
+    with pytest.raises(UserError, match="all choose the backbone's weights; give one of them"):
+        replace(config, random_weights=True)
 
 
 def test_the_published_recipe_does_not_start_from_random_weights_unasked(tmp_path: Path) -> None:

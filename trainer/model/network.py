@@ -211,13 +211,21 @@ class GroundingNetwork(nn.Module):
         Raises:
             TrainerError: the folder is missing or damaged, or its weights do not fit its configuration.
         """
-        path = folder / "config.json"
-        try:
-            config = NetworkConfig.from_json(json.loads(path.read_text()), str(path))
-        except FileNotFoundError as error:
-            raise TrainerError(f"{path} does not exist; give a folder that training has saved") from error
-        except ValueError as error:
-            raise TrainerError(f"{path} is damaged: {error}") from error
-        network = GroundingNetwork(config)
+        network = GroundingNetwork(read_network_config(folder))
         load_strictly(network, read_safetensors(folder / "model.safetensors"), str(folder / "model.safetensors"))
         return network.use_channels_last().eval()
+
+
+def read_network_config(folder: Path) -> NetworkConfig:
+    """Read the configuration of a network that ``save_pretrained`` wrote.
+
+    Raises:
+        TrainerError: the folder is missing, damaged or of another kind of model.
+    """
+    path = folder / "config.json"
+    try:
+        return NetworkConfig.from_json(json.loads(path.read_text()), str(path))
+    except FileNotFoundError as error:
+        raise TrainerError(f"{path} does not exist; give a folder that training has saved") from error
+    except ValueError as error:
+        raise TrainerError(f"{path} is damaged: {error}") from error

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModel
 
+from trainer.config_file import flatten_record
 from trainer.errors import TrainerError
 from trainer.model.config import NetworkConfig
 from trainer.model.network import GroundingNetwork
@@ -59,6 +60,9 @@ class LoadReport:
 
     unexpected: tuple[str, ...]
     """Names of the checkpoint's other tensors, such as a detector's decoder."""
+
+    missing: tuple[str, ...] = ()
+    """Names of the network's tensors that a started network lacks; they start from random weights."""
 
 
 def choose_text_encoder(config: NetworkConfig, checkpoint: str) -> NetworkConfig:
@@ -119,6 +123,46 @@ def load_visual(network: GroundingNetwork, path: Path) -> LoadReport:
         for name, tensor in given.items():
             own[name].copy_(tensor)
     return LoadReport(parts=parts, num_tensors=len(given), unexpected=tuple(sorted(unexpected - stages)))
+
+
+def load_network(network: GroundingNetwork, folder: Path) -> LoadReport:
+    """Load the weights of a trained network; a part that it lacks, such as exemplar scoring, stays as it is.
+
+    Raises:
+        TrainerError: the folder is missing or damaged, or its network has other sizes; names them.
+    """
+    started = GroundingNetwork.from_pretrained(folder)
+    _check_sizes(network.config, started.config, folder)
+    own, given = network.state_dict(), started.state_dict()
+    check_shapes(own, given, str(folder))
+    shared = own.keys() & given.keys()
+    network.load_state_dict({name: given[name] for name in shared}, strict=False)
+    return LoadReport(
+        parts=tuple(
+            f"{part}." for part, _ in network.named_children() if any(n.startswith(f"{part}.") for n in shared)
+        ),
+        num_tensors=len(shared),
+        unexpected=tuple(sorted(given.keys() - shared)),
+        missing=tuple(sorted(own.keys() - shared)),
+    )
+
+
+def _check_sizes(own: NetworkConfig, started: NetworkConfig, folder: Path) -> None:
+    """Check that two networks compute alike; parts, dropout and what is frozen may differ."""
+    free = {"text", "use_prior", "exemplar_scoring", "dropout", "backbone.num_frozen_stages"}
+    if not (own.use_prior and started.use_prior):
+        free |= {"prior_dim", "prior_scale"}
+    there, here = (dict(flatten_record(config.to_json())) for config in (started, own))
+    differences = [
+        f"{name} is {there[name]} there, {here[name]} here"
+        for name in here
+        if name not in free and name.split(".")[0] not in free and there[name] != here[name]
+    ]
+    if differences:
+        raise TrainerError(
+            f"the network in {folder} does not fit: {'; '.join(differences)}; set these options of network to its "
+            "values, or start from another network"
+        )
 
 
 def _read_detector(path: Path) -> dict[str, Tensor]:

@@ -100,9 +100,11 @@ class Trainer:
         elif loaded is None:
             start = "visual parts start from random weights"
         else:
+            new = f"; new are {format_names(loaded.missing)}" if loaded.missing else ""
             unused = f"; unused are {format_names(loaded.unexpected)}" if loaded.unexpected else ""
             parts = ", ".join(part.rstrip(".") for part in loaded.parts)
-            start = f"{parts} start from {config.pretrained_visual} ({loaded.num_tensors} tensors{unused})"
+            origin = config.start or config.pretrained_visual
+            start = f"{parts} start from {origin} ({loaded.num_tensors} tensors{new}{unused})"
         rates = " and ".join(f"{group['initial_lr']:.2g}" for group in self.optimizer.param_groups)
         steps = f"steps of at most {config.batch_images * config.max_queries} queries"
         return f"{start}; {steps}, learning rates {rates} (scaling: {config.optimization.lr_scaling})"

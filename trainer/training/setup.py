@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -11,7 +12,7 @@ from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 from shards.crop_features import CropFeatures
 from shards.errors import SchemaError
 from shards.reader import SampleReader
-from trainer.config import TrainConfig
+from trainer.config import DEFAULT_TEXT_ENCODER, TrainConfig
 from trainer.config_file import convert_to_record, flatten_record
 from trainer.data.batch import BatchBuilder
 from trainer.data.dataset import Samples
@@ -21,12 +22,23 @@ from trainer.data.sampler import limit_mixing_ratios
 from trainer.data.stream import EvaluationStream, TrainStream
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import build_evaluation_stream
-from trainer.model.network import GroundingNetwork
-from trainer.model.pretrained import LoadReport, choose_text_encoder, load_text, load_visual
+from trainer.files import check_checkpoint, find_checkpoint
+from trainer.model.network import GroundingNetwork, read_network_config
+from trainer.model.pretrained import LoadReport, choose_text_encoder, load_network, load_text, load_visual
 
 
 def build_network(config: TrainConfig) -> tuple[GroundingNetwork, LoadReport | None]:
-    """Build the network at its starting point, and the report of the detector's weights."""
+    """Build the network at its starting point, and the report of the started network's or the detector's weights.
+
+    Raises:
+        TrainerError: there are no such weights, or they do not fit the network.
+    """
+    if (start := find_start(config)) is not None:
+        network = GroundingNetwork(replace(config.network, text=read_network_config(start).text))
+        if start == config.output / "last":
+            return network, None
+        _check_processor(config, Processor.from_pretrained(start))
+        return network, load_network(network, start)
     network = GroundingNetwork(choose_text_encoder(config.network, config.text_encoder))
     if not config.text_from_scratch:
         load_text(network, config.text_encoder)
@@ -34,12 +46,49 @@ def build_network(config: TrainConfig) -> tuple[GroundingNetwork, LoadReport | N
     return network, loaded
 
 
+def find_start(config: TrainConfig) -> Path | None:
+    """Find the folder of the started network: the run's last checkpoint if it is resumed; None without ``start``.
+
+    Raises:
+        TrainerError: the folder holds no trained network.
+    """
+    if config.start is None:
+        return None
+    if (last := config.output / "last").exists():
+        return last
+    folder = find_checkpoint(config.start)
+    check_checkpoint(folder)
+    return folder
+
+
+def _check_processor(config: TrainConfig, started: Processor) -> None:
+    """Check that the started network's processor prepares images and queries as the configuration says."""
+    for name in ("image_mean", "image_std"):
+        there, here = getattr(started.config, name), getattr(config.processor, name)
+        if there != here:
+            raise TrainerError(
+                f"the network {config.start} takes images of {name} {there}, the processor of the training has "
+                f"{here}; pass --processor.{name.replace('_', '-')} {' '.join(map(str, there))}"
+            )
+    if config.text_encoder == DEFAULT_TEXT_ENCODER:
+        return
+    there, here = started.tokenizer.get_vocab(), load_tokenizer(config.text_encoder).get_vocab()
+    if there != here:
+        raise TrainerError(
+            f"the network {config.start} has another vocabulary than the text encoder {config.text_encoder} "
+            f"({len(there)} tokens, {len(here)} here, {len(there.items() & here.items())} of them the same); leave out "
+            "--text-encoder to use the network's, or start from another network"
+        )
+
+
 def build_processor(config: TrainConfig, samples: Samples) -> Processor:
     """Build the processor of the network; it reads the words of the training samples alone if exemplars say so."""
-    settings = config.processor
+    settings, start = config.processor, find_start(config)
+    started = None if start is None else Processor.from_pretrained(start)
     if config.exemplars is not None and config.exemplars.limit_words:
-        settings = replace(settings, known_words=tuple(find_training_words(samples)))
-    return Processor(settings, load_tokenizer(config.text_encoder))
+        before = () if started is None else started.config.known_words
+        settings = replace(settings, known_words=tuple(sorted({*before, *find_training_words(samples)})))
+    return Processor(settings, load_tokenizer(config.text_encoder) if started is None else started.tokenizer)
 
 
 def open_train_samples(config: TrainConfig) -> Samples:
