@@ -15,7 +15,7 @@ ARGS ?=
 TORCH_INDEX ?=
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-MODULES := inspect export generate-priors cut-out augment pack crop-features train evaluate app study
+MODULES := inspect export generate-priors cut-out augment pack crop-features train evaluate app study push
 .PHONY: $(MODULES) help setup setup-dev check-setup format check test test-all fuzz faults benchmark demo miniature miniature-models ingest \
         compare gallery predict status cross-validate notebook docs clean
 
@@ -73,6 +73,7 @@ compare: setup ## compare two evaluations: make compare A=runs/miniature-both/ev
 	$(PYTHON_M) workflows.compare $(A) $(B) $(ARGS)
 
 export: setup ## write samples or scenes in the formats of other trainers
+push: setup ## push a trained network or an export to the Hugging Face Hub (ARGS="FOLDER org/name")
 
 ##@ Look at data and results
 gallery: setup ## write static HTML of samples, priors, scenes and predictions (RUN=folder for one run)

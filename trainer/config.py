@@ -61,9 +61,10 @@ class TrainConfig(LimitedConfig):
     """Split for validation, default ``val``. None: no validation, and the last checkpoint is the best."""
 
     start: str | None = None
-    """Network whose weights training starts from, with a new optimizer: a folder that training has saved, or
-    ``miniature``. Its text encoder and tokenizer are used, and the sizes of ``network`` must be its own. Parts that it
-    lacks start from random weights. Default None: weights of ``text_encoder`` and ``pretrained_visual``."""
+    """Network whose weights training starts from, with a new optimizer: a folder that training has saved, a hub id
+    (``org/name`` or ``org/name@revision``), or ``miniature``. Its text encoder and tokenizer are used, and the sizes of
+    ``network`` must be its own. Parts that it lacks start from random weights. Default None: weights of
+    ``text_encoder`` and ``pretrained_visual``."""
 
     text_encoder: str = DEFAULT_TEXT_ENCODER
     """Hub id or folder of the text encoder and its tokenizer. With ``start``, another one than the default must have

@@ -29,7 +29,7 @@ from trainer.command_line import parse_options
 from trainer.config_file import parse_overrides, read_config, split_config_option
 from trainer.errors import TrainerError, exit_with_error
 from trainer.evaluation.metrics import PredictionRecord, PriorMode, compute_scores
-from trainer.files import check_checkpoint, write_atomic
+from trainer.files import check_checkpoint, find_checkpoint, write_atomic
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -47,7 +47,7 @@ class EvaluateConfig:
     """Checkpoint, data and splits to evaluate."""
 
     checkpoint: Path
-    """Folder that training has saved, such as ``runs/refcoco/best``."""
+    """Folder that training has saved, such as ``runs/refcoco/best``; or a hub id, ``org/name``."""
 
     data: UPath
     """Run of samples, with priors if the network uses them."""
@@ -87,7 +87,8 @@ def evaluate(config: EvaluateConfig) -> list[PredictionRecord]:
     Raises:
         TrainerError, SchemaError, PipelineError: the checkpoint or the data are missing, damaged or do not fit.
     """
-    check_checkpoint(config.checkpoint)
+    checkpoint = find_checkpoint(config.checkpoint)
+    check_checkpoint(checkpoint)
     import torch
     from accelerate import Accelerator
 
@@ -100,9 +101,9 @@ def evaluate(config: EvaluateConfig) -> list[PredictionRecord]:
 
     accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=config.mixed_precision)
     predictor = Predictor(
-        network=GroundingNetwork.from_pretrained(config.checkpoint).to(accelerator.device),
-        processor=Processor.from_pretrained(config.checkpoint),
-        calibration=Calibration.from_pretrained(config.checkpoint),
+        network=GroundingNetwork.from_pretrained(checkpoint).to(accelerator.device),
+        processor=Processor.from_pretrained(checkpoint),
+        calibration=Calibration.from_pretrained(checkpoint),
     )
     modes: tuple[PriorMode, ...] = config.priors if predictor.network.config.use_prior else ("none",)
     samples = {split: Samples([SampleReader(config.data, split)]) for split in config.splits}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from shards.images import IMAGE_SUFFIXES
 from trainer.errors import TrainerError
+from trainer.hub import fetch_network, is_hub_id
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -23,11 +24,17 @@ SHIPPED = {"miniature": "workflows.miniature"}
 
 
 def find_checkpoint(checkpoint: Path | str) -> Path:
-    """Return the folder of a network: that of a shipped one by its name, or else the folder itself."""
-    package = SHIPPED.get(str(checkpoint))
-    if package is None or Path(checkpoint).exists():
-        return Path(checkpoint)
-    return Path(str(files(package))) / "weights" / "grounder"
+    """Return the folder of a network: of a shipped one by its name, of one of the hub, or else the folder itself.
+
+    Raises:
+        TrainerError: a network of the hub cannot be fetched.
+    """
+    name = str(checkpoint)
+    if Path(name).exists():
+        return Path(name)
+    if name in SHIPPED:
+        return Path(str(files(SHIPPED[name]))) / "weights" / "grounder"
+    return fetch_network(name) if is_hub_id(name) else Path(name)
 
 
 def check_checkpoint(folder: Path) -> None:

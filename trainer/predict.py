@@ -126,19 +126,24 @@ class Grounder:
 
     @staticmethod
     def from_pretrained(
-        folder: Path | str, device: str = "auto", mixed_precision: Literal["no", "bf16"] = "no"
+        folder: Path | str,
+        device: str = "auto",
+        mixed_precision: Literal["no", "bf16"] = "no",
+        revision: str | None = None,
     ) -> Grounder:
-        """Load a folder that training has saved, such as ``runs/refcoco/best``, or the shipped network.
+        """Load a folder that training has saved, such as ``runs/refcoco/best``, the shipped network, or one of the hub.
 
         Args:
-            folder: checkpoint, or ``miniature``, the network of the miniature world.
+            folder: checkpoint; ``miniature``, the network of the miniature world; or a hub id, ``org/name``.
             device: device of torch, or ``auto``: the GPU, or the CPU without one.
             mixed_precision: see ``Grounder``.
+            revision: branch, tag or commit of a hub id; default its main branch.
 
         Raises:
-            TrainerError: the folder is missing, damaged or of another kind, or there is no such device.
+            TrainerError: the folder is missing, damaged or of another kind, the hub has no such network or cannot be
+                reached, or there is no such device.
         """
-        path = find_checkpoint(folder)
+        path = find_checkpoint(folder if revision is None else f"{folder}@{revision}")
         network = GroundingNetwork.from_pretrained(path)
         try:
             network = network.to(find_device(device))

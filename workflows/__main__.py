@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "evaluate",
     "compare": "compare",
     "export": "export",
+    "push": "push",
     "gallery": "gallery",
     "status": "status",
     "study": "study",

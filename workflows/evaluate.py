@@ -49,7 +49,8 @@ class EvaluateCommandConfig(DatasetConfig, LaunchConfig):
     """Network and splits of an evaluation."""
 
     checkpoint: Path | None = None
-    """Folder that training has saved, or ``miniature``, the shipped network; default ``runs/<dataset>-both/best``."""
+    """Folder that training has saved; ``miniature``, the shipped network; or a hub id, ``org/name`` or
+    ``org/name@revision``. Default ``runs/<dataset>-both/best``."""
 
     predictions: Path | None = None
     """Predictions of another model to evaluate instead of a network: JSON lines or CSV with ``query_id``, or ``image``

@@ -6,8 +6,8 @@
     python -m workflows.predict --image photos --query "dog"               # every image of a folder
     python -m workflows.predict --image photos --queries queries.jsonl     # {"image": "a.jpg", "query": "left cup"}
 
-Priors are made as in training, by ``prior.json`` beside the checkpoint. ``--prior auto`` reads a prior from the prior
-store and renders it if it is missing. ``cached`` never renders, and ``none`` uses no priors.
+Priors are made as in training, by ``prior.json`` in or beside the checkpoint. ``--prior auto`` reads a prior from the
+prior store and renders it if it is missing. ``cached`` never renders, and ``none`` uses no priors.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from trainer.files import check_checkpoint, find_checkpoint, list_images
 from workflows.cli.console import UserError, print_path, run
 from workflows.cli.paths import DATA, get_prior_store_path
 from workflows.miniature import EXAMPLE_IMAGE, EXAMPLE_QUERY
-from workflows.priors.config import load_prior_config
+from workflows.priors.config import find_prior_file, load_prior_config
 from workflows.visualization.annotated_images import draw_named_boxes
 from workflows.visualization.attention_maps import draw_attention_overview
 
@@ -62,7 +62,8 @@ class PredictConfig:
     """JSON lines with ``image``, a file below the folder ``--image``, and ``query``."""
 
     checkpoint: Path = Path("miniature")
-    """Folder of a network that training has saved, or ``miniature``, the shipped network of the miniature world."""
+    """Folder of a network that training has saved; ``miniature``, the shipped network of the miniature world; or a hub
+    id, ``org/name`` or ``org/name@revision``."""
 
     prior: PriorOrigin = "auto"
     """Origin of the priors: ``auto``, ``cached`` or ``none``, see above."""
@@ -139,7 +140,7 @@ def main(config: PredictConfig) -> None:
 
     grounder = Grounder.from_pretrained(checkpoint, config.device, config.mixed_precision)
     uses_priors = config.prior != "none" and grounder.network.config.use_prior
-    prior_config = load_prior_config(checkpoint.parent / "prior.json") if uses_priors else None
+    prior_config = load_prior_config(find_prior_file(checkpoint)) if uses_priors else None
     priors = PriorSource(prior_config, config.prior, config.data) if prior_config else None
     config.output.mkdir(parents=True, exist_ok=True)
     failed: list[TrainerError] = []

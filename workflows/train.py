@@ -72,8 +72,8 @@ class TrainCommandConfig(DatasetConfig, LaunchConfig):
     used, which was trained without its test images. For other detectors, use ``--pretrained-visual``."""
 
     start: str | None = None
-    """Network whose weights training starts from, to fine-tune it on other data: a folder that training has saved, or
-    ``miniature``."""
+    """Network whose weights training starts from, to fine-tune it on other data: a folder that training has saved,
+    ``miniature``, or a hub id, ``org/name`` or ``org/name@revision``."""
 
     random_weights: bool = False
     """Flag to start the backbone from random weights."""

@@ -190,7 +190,7 @@ def load_tokenizer(checkpoint: str) -> Any:
         TrainerError: there is no tokenizer.
     """
     try:
-        return AutoTokenizer.from_pretrained(checkpoint)
+        return AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise TrainerError(
             f"no tokenizer at {checkpoint!r} ({str(error).splitlines()[0]}); give a folder or hub id of one"

@@ -24,7 +24,7 @@ from workflows.cli.console import UserError, console, run
 from workflows.miniature.world.dataset import generate_refs, sample_scene
 from workflows.miniature.world.drawing import CATEGORIES
 from workflows.predict import read_query_file
-from workflows.priors.config import load_prior_config
+from workflows.priors.config import find_prior_file, load_prior_config
 
 Example = tuple[Path, str]
 """Image and a query about it."""
@@ -39,8 +39,8 @@ class AppConfig:
     """Network and address of the page."""
 
     checkpoint: Path = Path("miniature")
-    """Checkpoint folder of the network; ``prior.json`` beside it describes the priors. ``miniature`` is the shipped
-    network of the miniature world."""
+    """Checkpoint folder of the network; ``prior.json`` in or beside it describes the priors. ``miniature`` is the
+    shipped network of the miniature world; a hub id is ``org/name`` or ``org/name@revision``."""
 
     prior: bool = True
     """Whether a prior is rendered for each query; ``--no-prior`` leaves the text-to-image model unloaded."""
@@ -87,7 +87,7 @@ def load_session(config: AppConfig) -> GroundingSession:
     grounder = Grounder.from_pretrained(config.checkpoint, config.device)
     if not (config.prior and grounder.network.config.use_prior):
         return GroundingSession(grounder)
-    prior_config = load_prior_config(find_checkpoint(config.checkpoint).parent / "prior.json")
+    prior_config = load_prior_config(find_prior_file(find_checkpoint(config.checkpoint)))
     return GroundingSession(grounder, PriorGenerator(prior_config))
 
 

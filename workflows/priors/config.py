@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 from upath import UPath
 
@@ -11,6 +12,7 @@ from generation.models.config import EncoderConfig, RenderConfig
 from generation.priors.config import PriorConfig, compute_encoder_fingerprint
 from generation.priors.prompt import PromptConfig
 from pipeline import Location, write_atomic
+from trainer.hub import PRIOR_FILE
 from workflows.cli.console import UserError
 from workflows.cli.paths import DATA, get_dataset_paths, get_prior_store_path
 from workflows.presets import miniature
@@ -26,6 +28,12 @@ def find_prior_store_path(dataset: str, data: UPath = DATA) -> UPath:
     return get_prior_store_path(
         compute_encoder_fingerprint(load_prior_config(get_dataset_paths(dataset, data).prior_config)), data
     )
+
+
+def find_prior_file(checkpoint: Path) -> Path:
+    """Return the file of a network's prior configuration: in its folder if it was pushed, or else beside it."""
+    pushed = checkpoint / PRIOR_FILE
+    return pushed if pushed.is_file() else checkpoint.parent / PRIOR_FILE
 
 
 def load_prior_config(path: Location) -> PriorConfig:

@@ -40,7 +40,9 @@ def test_the_shipped_network_has_a_name_that_a_folder_of_that_name_replaces(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_checkpoint("miniature") == WEIGHTS / "grounder"
-    assert find_checkpoint("runs/best") == Path("runs/best")
+    assert find_checkpoint("runs/miniature/best") == Path("runs/miniature/best")
+    (tmp_path / "runs").mkdir()
+    assert find_checkpoint("runs/best") == Path("runs/best")  # not of the hub
     (tmp_path / "miniature").mkdir()
     with pytest.raises(TrainerError, match=r"miniature/config\.json does not exist"):
         Grounder.from_pretrained("miniature")
