@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pipeline import Location, Receipt, get_verified_path, open_plan, read_receipts, resolve_location
 from shards.errors import SchemaError
 from shards.schema import Sample
-from shards.sidecar import PriorSidecar, SamplePriors, find_samples_run
+from shards.sidecar import PriorSidecar, SamplePriors, find_images_run, find_samples_run
 from shards.tar import iterate_members
 from shards.writer import decode_npy
 
@@ -48,7 +48,8 @@ class SampleReader:
 
     Args:
         run: folder, or prefix of an object store, of a complete run of ``SampleSink``, or of ``SidecarSink``: samples
-            then come from the run that it names, with the priors of the sidecars.
+            then come from the run that it names, with the priors of the sidecars. Images that the run does not hold
+            come from the samples of the same keys in the run that its plan names.
         split: name of a split, for its samples alone.
 
     Raises:
@@ -61,6 +62,8 @@ class SampleReader:
         samples = find_samples_run(open_plan(run))
         self._sidecar = None if samples is None else PriorSidecar(run)
         self._samples = resolve_location(run if samples is None else samples)
+        images = find_images_run(open_plan(self._samples))
+        self._images = None if images is None else SampleReader(images)
         self._receipts: list[Receipt] = read_receipts(self._samples)
         entries = [e for e in self._read_entries() if self._sidecar is None or e.key in self._sidecar]
         self.splits = sorted({entry.split for entry in entries})
@@ -116,7 +119,7 @@ class SampleReader:
         entry = self.index[i]
         with self._path(entry.shard).open("rb") as file:
             record = self._read_json(file, entry)
-            image = _read_part(file, entry.image_offset, entry.image_bytes)
+            image = self._read_image(file, entry)
             priors = self._read_priors(file, entry)
         if self._sidecar is not None:
             of_sample = self._sidecar.read(entry.key)
@@ -139,6 +142,25 @@ class SampleReader:
         except ValueError as error:
             raise SchemaError(f"{self.run}, sample {entry.key}: its record is no JSON ({error})") from error
         return record
+
+    def _read_image(self, file: io.BufferedReader, entry: Entry) -> bytes:
+        if self._images is None or entry.image_bytes >= 0:
+            return _read_part(file, entry.image_offset, entry.image_bytes)
+        return self._images.read(self._images.find(entry.key)).image
+
+    def find(self, key: str) -> int:
+        """Return the number of the sample with a key.
+
+        Raises:
+            SchemaError: there is none.
+        """
+        if key not in self._numbers:
+            raise SchemaError(f"{self.run} has no sample {key}")
+        return self._numbers[key]
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {entry.key: number for number, entry in enumerate(self.index)}
 
     def _read_priors(self, file: io.BufferedReader, entry: Entry) -> npt.NDArray[np.float16] | None:
         if entry.priors_bytes < 0:

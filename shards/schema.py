@@ -111,7 +111,8 @@ class Sample:
 
     instances: tuple[Instance, ...]
     has_all_instances: bool = True
-    """Whether ``instances`` are all objects of their categories in the image; False: at least the targets."""
+    """Whether ``instances`` are all objects of their categories in the image; False: at least the targets. Photographs
+    as scenes hold all salient ones."""
 
     queries: tuple[Query, ...]
     priors: npt.NDArray[np.float16] | None = field(default=None, repr=False, compare=False)

@@ -39,6 +39,9 @@ SIDECAR_SCHEMA = pa.schema([("key", pa.string()), ("prior_ids", pa.list_(pa.stri
 _RUN, _PLAN_HASH = "samples_run", "samples_plan_hash"
 """Keys of the fingerprint of a sidecar run's plan."""
 
+_IMAGES_RUN, _IMAGES_PLAN_HASH = "images_run", "images_plan_hash"
+"""The same keys of a run whose samples have the images of another run's samples."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SamplePriors:
@@ -89,17 +92,40 @@ def find_samples_run(plan: Plan) -> UPath | None:
     Raises:
         SchemaError: the samples are gone, or other ones are in their place.
     """
+    return _find_run(plan, _RUN, _PLAN_HASH, "run `make pack` again with your options")
+
+
+def describe_images(samples: Location) -> dict[str, str]:
+    """Return what the fingerprint of a run says about the samples whose images its own samples have.
+
+    Raises:
+        PipelineError: there is no such run.
+    """
+    plan = open_plan(samples)
+    return {_IMAGES_RUN: plan.run.name, _IMAGES_PLAN_HASH: plan.plan_hash}
+
+
+def find_images_run(plan: Plan) -> UPath | None:
+    """Return the run whose samples have the images of this run's samples of the same key; None if it has its own.
+
+    Raises:
+        SchemaError: that run is gone, or another one is in its place.
+    """
+    return _find_run(plan, _IMAGES_RUN, _IMAGES_PLAN_HASH, "remove the scenes and run `make augment` again")
+
+
+def _find_run(plan: Plan, run_name: str, hash_name: str, remedy: str) -> UPath | None:
+    """Return the run that a plan names, which is beside its own, or one folder above for rounds of scenes."""
     fingerprint = plan.settings.fingerprint
-    if _RUN not in fingerprint:
+    if run_name not in fingerprint:
         return None
-    samples = plan.run.parent / str(fingerprint[_RUN])
-    if not (samples / "plan" / "plan.json").exists():
-        raise SchemaError(f"{plan.run} holds priors of {samples}, which does not exist; restore it or pack again")
-    if open_plan(samples).plan_hash != fingerprint[_PLAN_HASH]:
-        raise SchemaError(
-            f"{plan.run} was made of other samples than {samples} holds now; run `make pack` again with your options"
-        )
-    return samples
+    places = [folder / str(fingerprint[run_name]) for folder in (plan.run.parent, plan.run.parent.parent)]
+    found = next((place for place in places if (place / "plan" / "plan.json").exists()), None)
+    if found is None:
+        raise SchemaError(f"{plan.run} was made of {places[0]}, which does not exist; restore it, or {remedy}")
+    if open_plan(found).plan_hash != fingerprint[hash_name]:
+        raise SchemaError(f"{plan.run} was made of other samples than {found} holds now; {remedy}")
+    return found
 
 
 class PriorSidecar:

@@ -1,6 +1,7 @@
 """How samples are stored: a WebDataset tar, a Parquet index of it, and a Parquet table of the queries.
 
-The members of the tar are ``{key}.jpg {key}.json``, and ``{key}.priors.npy`` if the shard is self-contained.
+The members of the tar are ``{key}.jpg {key}.json``, and ``{key}.priors.npy`` if the shard is self-contained. The image
+is missing if another run holds it.
 """
 
 from __future__ import annotations
@@ -64,11 +65,9 @@ class SampleSink(Sink[Sample]):
 
 
 def build_members(sample: Sample) -> dict[str, bytes]:
-    """Name to content of a sample's members, image first."""
-    members = {
-        f"{sample.key}.{get_image_extension(sample.image)}": sample.image,
-        f"{sample.key}.json": json.dumps(sample.to_json(), separators=(",", ":")).encode(),
-    }
+    """Name to content of a sample's members, image first; a sample without an image has none of it."""
+    members = {f"{sample.key}.{get_image_extension(sample.image)}": sample.image} if sample.image else {}
+    members[f"{sample.key}.json"] = json.dumps(sample.to_json(), separators=(",", ":")).encode()
     if sample.priors is not None:
         members[f"{sample.key}.priors.npy"] = encode_npy(sample.priors.astype(np.float16))
     return members
@@ -129,7 +128,7 @@ def _build_index_rows(items: list[Sample], tar: Path) -> list[dict[str, object]]
     spans = locate_members(tar) if items else {}
     rows = []
     for sample in items:
-        image = spans[f"{sample.key}.{get_image_extension(sample.image)}"]
+        image = spans.get(f"{sample.key}.{get_image_extension(sample.image)}", (-1, -1))
         record = spans[f"{sample.key}.json"]
         priors = spans.get(f"{sample.key}.priors.npy", (-1, -1))
         splits = sorted({query.split for query in sample.queries})

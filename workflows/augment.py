@@ -5,10 +5,13 @@
     make augment ARGS="--dataset refcoco --num-scenes 20000"    # SD 1.5 and RT-DETR
     make augment ARGS="--dataset refcoco --num-scenes 20000 --composers pasted \\
         --pasted.cutouts cutouts --pasted.backgrounds train2014 --pasted.instances instances_train2014.json"
+    make augment ARGS="--dataset refcoco --composers photographs --num-scenes 100000 --quotas.queries-per-quota 1000 \\
+        --photographs.images train2014 --photographs.instances instances_train2014.json"
 
 A detector reports the objects of each image, and a CLIP classifies their attributes. Queries are built from detections,
-never from requests. Scenes are generated in rounds. The first round is spread evenly. The next rounds request the
-missing queries of each quota (relation type, count, category), until the quotas are reached or the budget is spent.
+never from requests. Annotated photographs need neither model. Scenes are generated in rounds. The first round is spread
+evenly. The next rounds request the missing queries of each quota (relation type, count, category), until the quotas are
+reached or the budget is spent.
 ``<data>/<dataset>/scenes-rounds`` holds the yield, the times, and the reasons of rejected scenes.
 The priors of the queries use the configuration of the dataset's priors.
 """
@@ -19,6 +22,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import tyro
@@ -26,6 +30,7 @@ import tyro
 from augmentation.composers.gligen_config import GligenConfig
 from augmentation.composers.held_out import HeldOut
 from augmentation.composers.pasted import PastedComposer, PastedConfig, check_pasted, compute_pasted_fingerprint
+from augmentation.composers.photographs import LoadPhotographStage, PhotographsConfig, find_photographs
 from augmentation.composers.prompted import PromptedComposer
 from augmentation.detection.attribute_classifier import AttributeClassifierConfig, AttributeClassifierStage
 from augmentation.detection.box_fitting import FitBoxesStage
@@ -36,12 +41,14 @@ from augmentation.planning.scene_spec import Composer
 from augmentation.planning.selection import SelectionConfig
 from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.queries.labeling import LabelConfig, LabelStage
+from augmentation.queries.photograph_labeling import LabelPhotographStage
 from augmentation.queries.realizer import get_relation_types
 from augmentation.queries.templates import Style
 from generation.models.checkpoints import compute_fingerprint
 from generation.models.config import RenderConfig
 from generation.priors.config import PriorConfig, compute_encoder_fingerprint
-from pipeline import ExecutorConfig, NotNegativeInt, PositiveInt, Stage, write_atomic
+from pipeline import ExecutorConfig, NotNegativeInt, PositiveInt, Stage, compute_rows_sha256, write_atomic
+from shards.sidecar import describe_images
 from workflows import generate_priors
 from workflows.cli.console import Executor, UserError, console, print_path, run
 from workflows.cli.paths import DatasetConfig, DatasetPaths
@@ -70,10 +77,12 @@ class AugmentConfig(DatasetConfig):
 
     composers: tuple[Composer, ...] = ("prompted",)
     """Composers, which share the scenes evenly. ``prompted``: a text-to-image model renders a prompt with category and
-    count. ``layout``: GLIGEN renders objects in boxes. ``pasted``: cut-outs are pasted onto images."""
+    count. ``layout``: GLIGEN renders objects in boxes. ``pasted``: cut-outs are pasted onto images. ``photographs``:
+    existing images become scenes, each once."""
 
     num_scenes: PositiveInt = 900
-    """Maximum number of requested scenes, at least 1. To add scenes, run the same command with a larger number."""
+    """Maximum number of requested scenes and used photographs, at least 1. To add scenes, run the same command with a
+    larger number."""
 
     vocabulary: Path | None = None
     """JSON file of categories, plurals, quantifiers and attributes. By default the miniature world's vocabulary, or
@@ -87,6 +96,7 @@ class AugmentConfig(DatasetConfig):
 
     layout: GligenConfig = field(default_factory=lambda: GligenConfig(checkpoint=GLIGEN))
     pasted: PastedConfig = field(default_factory=miniature.pasted_config)
+    photographs: PhotographsConfig = field(default_factory=PhotographsConfig)
     skip_detector: bool = False
     """Flag to take pasted objects as detections, without detector and CLIP. For ``pasted`` alone, if no detector knows
     the categories."""
@@ -125,10 +135,10 @@ class AugmentConfig(DatasetConfig):
             raise ValueError(
                 f"composers must name at least one, and each once, got {' '.join(self.composers) or 'none'}"
             )
-        if self.skip_detector and self.composers != ("pasted",):
+        if self.skip_detector and set(self.composers) - {"photographs"} != {"pasted"}:
             raise ValueError(
-                f"skip_detector needs the composer pasted alone, got {' '.join(self.composers)}; "
-                "use --composers pasted, or leave --skip-detector out"
+                "skip_detector needs the composer pasted, and none that needs a detector, "
+                f"got {' '.join(self.composers)}; use --composers pasted, or leave --skip-detector out"
             )
 
 
@@ -206,7 +216,7 @@ def _build_rounds_config(config: AugmentConfig, paths: DatasetPaths, prior: Prio
         vocabulary = VocabularyConfig.from_file(config.vocabulary)
     else:
         vocabulary = miniature.vocabulary() if config.dataset == "miniature" else coco.vocabulary()
-    if not config.skip_detector:
+    if _needs_detector(config):
         from augmentation.detection.detector import Detector
 
         Detector(replace(config.detector, device="cpu"), sorted(vocabulary.categories))  # the GPU is the workers'
@@ -224,12 +234,24 @@ def _build_rounds_config(config: AugmentConfig, paths: DatasetPaths, prior: Prio
     )
 
 
+def _needs_detector(config: AugmentConfig) -> bool:
+    """Return whether a detector finds the objects of any scene; those of annotated photographs are known."""
+    others = set(config.composers) - {"photographs"}
+    return bool(others and not config.skip_detector) or (
+        "photographs" in config.composers and config.photographs.needs_detector
+    )
+
+
 def _build_pipelines(
     config: AugmentConfig, vocabulary: VocabularyConfig, prior: PriorConfig
 ) -> Iterator[ComposerPipeline]:
-    detection_stages = build_detection_stages(config, vocabulary, prior)
+    is_detected = config.composers != ("photographs",)
+    detection_stages = build_detection_stages(config, vocabulary, prior) if is_detected else []
     label = LabelStage(config.label, plurals=vocabulary.categories)
     for composer in config.composers:
+        if composer == "photographs":
+            yield _build_photograph_pipeline(config, vocabulary)
+            continue
         compose, compose_fingerprint = _make_compose_stage(config, composer, vocabulary)
         yield ComposerPipeline(
             composer=composer,
@@ -240,6 +262,36 @@ def _build_pipelines(
                 "label": asdict(config.label),
             },
         )
+
+
+def _build_photograph_pipeline(config: AugmentConfig, vocabulary: VocabularyConfig) -> ComposerPipeline:
+    """Build the pipeline of photographs; it uses no image of a validation or test split."""
+    photographs, held_out = config.photographs, find_held_out_images(config.data)
+    samples = config.paths.samples
+    if photographs.images is None:
+        config.check_exists(samples, "ingest")
+    pool = find_photographs(photographs, samples, held_out)
+    excluded = ", ".join(f"{count:,} {reason}" for reason, count in sorted(pool.excluded.items())) or "none"
+    console.print(f"{len(pool.rows):,} photographs; excluded: {excluded}")
+    stages: list[Stage[Any, Any]] = [LoadPhotographStage(photographs.images, samples, held_out)]
+    fingerprint: dict[str, Any] = {"photographs": compute_rows_sha256(pool.rows), "label": asdict(config.label)}
+    limits = {name: value for name, value in asdict(photographs).items() if name not in ("images", "instances")}
+    fingerprint["limits"] = limits
+    if photographs.needs_detector:
+        from augmentation.detection.photographs import DetectPhotographStage
+
+        stages.append(DetectPhotographStage(config.detector, sorted(vocabulary.categories), num_gpus=config.num_gpus))
+        checkpoint = compute_fingerprint(config.detector.checkpoint)
+        fingerprint["detector"] = {**asdict(config.detector), "checkpoint": checkpoint}
+    stages.append(LabelPhotographStage(photographs, config.label, vocabulary.categories, config.seed))
+    rows = Random(config.seed).sample(pool.rows, len(pool.rows))
+    return ComposerPipeline(
+        composer="photographs",
+        stages=tuple(stages),
+        fingerprint=fingerprint,
+        photographs=tuple(rows),
+        images={} if photographs.images else describe_images(samples),
+    )
 
 
 def _make_compose_stage(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -54,15 +55,14 @@ class DetectedScene:
 
     def reject(self, reason: str, detail: str) -> Rejected:
         """Return a rejection of the scene, with a preview (``decode_preview``) of its image and detections."""
-        return Rejected(key=self.key, reason=reason, detail=detail, attachment=_encode_preview(self))
+        preview = encode_preview(Image.fromarray(self.composed.image), [obj.box_xyxy for obj in self.detections])
+        return Rejected(key=self.key, reason=reason, detail=detail, attachment=preview)
 
 
-def _encode_preview(detected: DetectedScene) -> bytes:
-    """Encode the image as JPEG, with the boxes of the detections as JSON in its comment."""
-    boxes = [obj.box_xyxy for obj in detected.detections[:_MAX_PREVIEW_BOXES]]
+def encode_preview(image: Image.Image, boxes: Sequence[Box]) -> bytes:
+    """Encode the image of a rejected scene as JPEG, with the boxes of its objects as JSON in its comment."""
     buffer = io.BytesIO()
-    image = Image.fromarray(detected.composed.image)
-    image.save(buffer, "JPEG", quality=_PREVIEW_QUALITY, comment=json.dumps(boxes))
+    image.save(buffer, "JPEG", quality=_PREVIEW_QUALITY, comment=json.dumps(boxes[:_MAX_PREVIEW_BOXES]))
     return buffer.getvalue()
 
 

@@ -98,7 +98,9 @@ class Outcome:
     """Outcome of one requested scene."""
 
     composer: Composer
-    request: SceneRequest
+    request: SceneRequest | None
+    """Request; None for a photograph, which nobody requested."""
+
     candidates: Mapping[QuotaKey, int]
     """Number of its verified queries by quota; none if it was rejected."""
 
@@ -149,7 +151,7 @@ class Quotas:
             outcomes: outcomes of all scenes requested so far.
             kept: number of selected queries by quota.
         """
-        requested, candidates = Counter[SceneRequest](), Counter[QuotaKey]()
+        requested, candidates = Counter[SceneRequest | None](), Counter[QuotaKey]()
         for outcome in outcomes:
             requested[outcome.request] += 1
             candidates.update(outcome.candidates)
@@ -241,9 +243,9 @@ class Yields:
         self._own = defaultdict[_RequestKey, _ObservedYield](_ObservedYield)
         self._pooled = defaultdict[_RequestKey, _ObservedYield](_ObservedYield)
         for outcome in outcomes:
-            request = outcome.request
-            self._own[outcome.composer, request].add(outcome)
-            self._pooled[outcome.composer, _drop_category(request)].add(outcome)
+            if request := outcome.request:
+                self._own[outcome.composer, request].add(outcome)
+                self._pooled[outcome.composer, _drop_category(request)].add(outcome)
 
     def estimate_queries(self, composer: Composer, request: SceneRequest) -> dict[QuotaKey, float]:
         """Estimate the queries of one scene, for each quota of its category."""

@@ -19,8 +19,9 @@ Arrangement = Literal["scatter", "row", "column", "grid", "cluster", "depth", "b
 """Arrangement of objects. ``depth``: on one ground plane in perspective, nearer objects lower and larger. ``between``:
 one object is between two of another category."""
 
-Composer = Literal["prompted", "layout", "pasted"]
-"""Composer of a scene: ``prompted`` gets category and count, ``layout`` and ``pasted`` also a box for each object."""
+Composer = Literal["prompted", "layout", "pasted", "photographs"]
+"""Composer of a scene: ``prompted`` gets category and count, ``layout`` and ``pasted`` also a box for each object.
+``photographs`` gets no request: each existing image becomes a scene once."""
 
 IDENTICAL_SHARE = 0.3
 """Share of pasted scenes whose objects all come from one cut-out, so only their positions differ."""

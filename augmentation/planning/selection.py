@@ -9,7 +9,7 @@ Selection is deterministic: the same candidates give the same decisions.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -139,10 +139,18 @@ CANDIDATE_SCHEMA = pa.schema(
 
 
 class CandidateSink(SampleSink):
-    """Sink of a round: writes samples, and as role ``candidates`` the facts that selection needs of them."""
+    """Sink of a round: writes samples, and as role ``candidates`` the facts that selection needs of them.
+
+    Args:
+        keeps_images: whether the images are written; False if the run that the plan names holds them.
+    """
+
+    def __init__(self, *, keeps_images: bool = True) -> None:
+        self._keeps_images = keeps_images
 
     def write(self, items: list[Sample], folder: Path) -> SinkOutput:
-        output, path = super().write(items, folder), folder / "candidates.parquet"
+        written = items if self._keeps_images else [replace(sample, image=b"") for sample in items]
+        output, path = super().write(written, folder), folder / "candidates.parquet"
         rows = []
         for candidate in map(make_candidate, items):
             queries = [
@@ -278,13 +286,15 @@ class SelectStage(MapStage[Item, Sample]):
         self._root = root
 
     def setup(self) -> None:
-        self._reader = cache(lambda run: SampleReader(self._root / run))
+        self._reader: Callable[[str], SampleReader] = cache(lambda run: SampleReader(self._root / run))
 
     def process_item(self, item: Item) -> Sample | Rejected:
         row = item.payload
         if row["reason"]:
             return Rejected(key=item.key, reason=row["reason"], detail=row["detail"])
-        sample: Sample = self._reader(row["run"]).read(row["number"])
+        reader = self._reader(row["run"])
+        has_image = reader.index[row["number"]].image_bytes >= 0
+        sample = reader.read(row["number"]) if has_image else Sample.from_json(reader.record(row["number"]), image=b"")
         return replace(sample, queries=tuple(query for query in sample.queries if query.query_id in row["query_ids"]))
 
 

@@ -103,7 +103,7 @@ def drop_invalid_boxes(sample: SourceSample, size: tuple[int, int], problems: li
     kept: dict[int, int] = {}
     instances: list[Instance] = []
     for i, instance in enumerate(sample.instances):
-        box = _clip_box(instance.box_xyxy, size)
+        box = clip_box(instance.box_xyxy, size)
         if isinstance(box, str):
             problems.append(Problem(rule="bad_instance", image=sample.image_name, num_queries=0, detail=box))
             continue
@@ -118,7 +118,7 @@ def _validate_query(
     query: Query, image: str, size: tuple[int, int], kept: Mapping[int, int], problems: list[Problem]
 ) -> Query | None:
     about: dict[str, Any] = {"image": image, "num_queries": 1, "query_id": query.query_id}
-    box, parts = _clip_box(query.box_xyxy, size), [_clip_box(part, size) for part in query.boxes_xyxy]
+    box, parts = clip_box(query.box_xyxy, size), [clip_box(part, size) for part in query.boxes_xyxy]
     invalid = next((part for part in (box, *parts) if isinstance(part, str)), None)
     if isinstance(box, str) or invalid:
         problems.append(Problem(rule="bad_box", detail=str(invalid), **about))
@@ -139,7 +139,7 @@ def _validate_query(
     return replace(query, box_xyxy=box, boxes_xyxy=boxes, instance=target)
 
 
-def _clip_box(box: Box, size: tuple[int, int]) -> Box | str:
+def clip_box(box: Box, size: tuple[int, int]) -> Box | str:
     """Return the box inside the image, or the reason why it is invalid."""
     width, height = size
     if 0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height:

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from upath import UPath
@@ -56,6 +56,12 @@ class ComposerPipeline:
 
     fingerprint: Mapping[str, Any]
     """JSON values of all that decides the composer's scenes."""
+
+    photographs: tuple[PlanRow, ...] | None = None
+    """Rows of the photographs that become scenes, each once, in this order; None if scenes are requested."""
+
+    images: Mapping[str, str] = field(default_factory=dict)
+    """Run that holds the images of the scenes, as ``describe_images`` describes it; empty if the rounds hold them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,14 +155,18 @@ def make_rounds(config: RoundsConfig) -> Rounds:
     """
     rounds = Rounds(config=config)
     while rounds.stopped is None:
-        requests = _plan_round(rounds)
-        if not any(requests.values()):
-            rounds.stopped = "no request is likely to yield a missing query"
+        planned = _plan_round(rounds)
+        if not any(planned.values()):
+            rounds.stopped = (
+                "no request is likely to yield a missing query"
+                if any(pipeline.photographs is None for pipeline in config.pipelines)
+                else "every photograph is used"
+            )
             break
         rounds.num_rounds += 1
         for pipeline in config.pipelines:
-            if requests.get(pipeline.composer):
-                rounds.runs.append(_run_round(rounds, pipeline, requests[pipeline.composer]))
+            if rows := planned.get(pipeline.composer):
+                rounds.runs.append(_run_round(rounds, pipeline, rows))
         _update_selection(rounds)
     return rounds
 
@@ -174,30 +184,50 @@ def _update_selection(rounds: Rounds) -> None:
     )
 
 
-def _plan_round(rounds: Rounds) -> dict[Composer, list[SceneRequest]]:
-    """Plan the requests of the next round: an even spread at first, then for open quotas, divided among composers."""
+def _plan_round(rounds: Rounds) -> dict[Composer, list[PlanRow]]:
+    """Plan the scenes of the next round, divided among composers: requested ones, and photographs not yet used.
+
+    Requests are spread evenly at first, then for open quotas.
+    """
     config = rounds.config
     num_scenes = min(config.compute_round_size(rounds.num_rounds + 1), rounds.num_left)
     each, rest = divmod(num_scenes, len(config.pipelines))
-    shares = {pipeline.composer: share for i, pipeline in enumerate(config.pipelines) if (share := each + (i < rest))}
+    shares = [(pipeline, each + (i < rest)) for i, pipeline in enumerate(config.pipelines)]
+    requesting = {one.composer: share for one, share in shares if share and one.photographs is None}
     if rounds.num_rounds == 0:
-        return {one: make_uniform_requests(config.vocabulary, share, config.seed, one) for one, share in shares.items()}
-    return config.quotas.plan_requests(shares, rounds.outcomes, rounds.kept)
+        requests = {
+            one: make_uniform_requests(config.vocabulary, share, config.seed, one) for one, share in requesting.items()
+        }
+    else:
+        requests = config.quotas.plan_requests(requesting, rounds.outcomes, rounds.kept) if requesting else {}
+    planned = {composer: _make_rows(rounds, composer, of_composer) for composer, of_composer in requests.items()}
+    for pipeline, share in shares:
+        if pipeline.photographs is not None:
+            num_used = sum(outcome.composer == pipeline.composer for outcome in rounds.outcomes)
+            planned[pipeline.composer] = list(pipeline.photographs[num_used : num_used + share])
+    return planned
 
 
-def _run_round(rounds: Rounds, pipeline: ComposerPipeline, requests: Sequence[SceneRequest]) -> RoundRun:
+def _make_rows(rounds: Rounds, composer: Composer, requests: Sequence[SceneRequest]) -> list[PlanRow]:
+    config = rounds.config
+    specs = make_scene_specs(
+        config.vocabulary, requests, config.seed, composer=composer, round_index=rounds.num_rounds + 1
+    )
+    return [PlanRow(key=spec.key, payload=spec.to_payload()) for spec in specs]
+
+
+def _run_round(rounds: Rounds, pipeline: ComposerPipeline, rows: Sequence[PlanRow]) -> RoundRun:
     config, round_index, composer = rounds.config, rounds.num_rounds, pipeline.composer
     folder = config.root / f"{round_index:02d}-{composer}"
     _check_budget(folder, rounds)
-    specs = make_scene_specs(config.vocabulary, requests, config.seed, composer=composer, round_index=round_index)
     job = Job(
         name="scenes",
-        fingerprint={**config.fingerprint, **pipeline.fingerprint},
-        inputs=lambda: (PlanRow(key=spec.key, payload=spec.to_payload(), group=config.split) for spec in specs),
+        fingerprint={**config.fingerprint, **pipeline.fingerprint, **pipeline.images},
+        inputs=lambda: (replace(row, group=config.split) for row in rows),
         items_per_shard=config.scenes_per_shard,
         seed=config.seed,
         stages=pipeline.stages,
-        sink=CandidateSink(),
+        sink=CandidateSink(keeps_images=not pipeline.images),
     )
     report, candidates = run_and_plot_job(job, folder, config.executor), read_candidates(folder)
     quota_keys = {one.key: Counter(query.quota_key for query in one.queries) for one in candidates}
@@ -205,7 +235,7 @@ def _run_round(rounds: Rounds, pipeline: ComposerPipeline, requests: Sequence[Sc
         folder=folder,
         composer=composer,
         report=report,
-        outcomes=tuple(_iterate_outcomes(folder, composer, quota_keys)),
+        outcomes=tuple(_iterate_outcomes(folder, pipeline, quota_keys)),
         candidates=tuple(candidates),
     )
 
@@ -223,18 +253,20 @@ def _check_budget(folder: UPath, rounds: Rounds) -> None:
 
 
 def _iterate_outcomes(
-    folder: UPath, composer: Composer, counts_by_scene: Mapping[str, Mapping[QuotaKey, int]]
+    folder: UPath, pipeline: ComposerPipeline, counts_by_scene: Mapping[str, Mapping[QuotaKey, int]]
 ) -> Iterator[Outcome]:
     """Yield the outcomes of all scenes of the plan, in order."""
     plan = open_plan(folder)
-    items, is_arranged = ShardItems(plan), get_arrangements(composer) != (None,)
+    items, is_arranged = ShardItems(plan), get_arrangements(pipeline.composer) != (None,)
     for item in (item for shard in plan.shards for item in items.read(shard)):
-        request = SceneRequest(
-            category=item.payload["category"],
-            count=item.payload["count"],
-            arrangement=item.payload["arrangement"] if is_arranged else None,
-        )
-        yield Outcome(composer=composer, request=request, candidates=counts_by_scene.get(item.key, {}))
+        request = None
+        if pipeline.photographs is None:
+            request = SceneRequest(
+                category=item.payload["category"],
+                count=item.payload["count"],
+                arrangement=item.payload["arrangement"] if is_arranged else None,
+            )
+        yield Outcome(composer=pipeline.composer, request=request, candidates=counts_by_scene.get(item.key, {}))
 
 
 def write_selection(rounds: Rounds, output: UPath) -> Report:
@@ -251,6 +283,7 @@ def write_selection(rounds: Rounds, output: UPath) -> Report:
             **config.fingerprint,
             "pipelines": {pipeline.composer: dict(pipeline.fingerprint) for pipeline in config.pipelines},
             "candidates": digest,
+            **{name: value for pipeline in config.pipelines for name, value in pipeline.images.items()},
         },
         inputs=lambda: rows,
         items_per_shard=config.scenes_per_shard,

@@ -1,0 +1,83 @@
+"""Labeling of photographs: verified queries for each category whose salient objects can be told apart."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from augmentation.composers.photographs import COMPOSER, PhotographDescription, PhotographsConfig, describe_photograph
+from augmentation.detection.detected import encode_preview
+from augmentation.queries.generator import VerifiedQuery, generate_queries
+from augmentation.queries.labeling import LabelConfig
+from augmentation.queries.parse_check import RoundTripParser
+from augmentation.queries.realizer import PhraseRealizer
+from augmentation.relations.programs import to_json
+from pipeline import MapStage, Rejected, Resources
+from shards.images import decode_rgb_image
+from shards.schema import Query, Sample
+
+
+class LabelPhotographStage(MapStage[Sample, Sample]):
+    """Stage that gives photographs verified queries; it rejects those without any.
+
+    The instances of a labeled photograph are its salient objects: queries are verified against these.
+
+    Args:
+        photographs: limits of salient objects and of targets.
+        config: style, number and box noise of the queries; its limits of detected scenes do not apply.
+        plurals: plural by category of the vocabulary; objects of other categories are no targets.
+        seed: decides, with the key of a photograph, which of its verified programs are realized, and how.
+    """
+
+    name = "label"
+
+    resources = Resources(num_cpus=1)
+
+    def __init__(
+        self, photographs: PhotographsConfig, config: LabelConfig, plurals: Mapping[str, str], seed: int
+    ) -> None:
+        self._photographs, self._config, self._seed = photographs, config, seed
+        self._realizer = PhraseRealizer(style=config.style, plurals=plurals)
+
+    def setup(self) -> None:
+        self._round_trip_parser = RoundTripParser()
+
+    def process_item(self, sample: Sample) -> Sample | Rejected:
+        size = (sample.width, sample.height)
+        described = describe_photograph(sample.instances, size, self._photographs, self._realizer.plurals)
+        queries = tuple(
+            Query(
+                query_id=f"{COMPOSER}-{sample.key}-{number:02d}",
+                text=query.text,
+                box_xyxy=described.instances[query.target].box_xyxy,
+                split=self._config.split,
+                source=COMPOSER,
+                instance=query.target,
+                program=to_json(query.program),
+            )
+            for number, query in enumerate(self._generate(described, sample.key))
+        )
+        if queries:
+            return replace(sample, instances=described.instances, queries=queries)
+        return self._reject(sample, described)
+
+    def _generate(self, described: PhotographDescription, key: str) -> Iterator[VerifiedQuery]:
+        for category in described.categories:
+            digest = hashlib.sha256(f"{self._seed}/{key}/{category}".encode()).digest()
+            yield from generate_queries(
+                described.scene,
+                category,
+                self._realizer,
+                self._config.queries_per_relation_type,
+                seed=int.from_bytes(digest[:8]),
+                noise=self._config.box_noise,
+                accepts=self._round_trip_parser.is_consistent,
+            )
+
+    def _reject(self, sample: Sample, described: PhotographDescription) -> Rejected:
+        """Reject by the reason of the category with most salient objects; the detail has those of all."""
+        reason = "no_verified_query" if described.categories else described.find_main_reason()
+        detail = ", ".join(f"{name}: {reason}" for name, reason in described.unusable.items())
+        preview = encode_preview(decode_rgb_image(sample.image), [one.box_xyxy for one in described.instances])
+        return Rejected(key=sample.key, reason=reason, detail=detail or reason, attachment=preview)
