@@ -101,7 +101,7 @@ def evaluate_network(checkpoint: Path, samples: UPath, output: Path) -> list[Pre
 def summarize(records: dict[str, Sequence[PredictionRecord]]) -> dict[str, Any]:
     """Return Acc@0.5 of each network, and the differences of the fine-tuned ones to the others, with intervals."""
     images = [one.key for one in records["scratch"]]
-    right = {name: [float(one.iou >= 0.5) for one in rows] for name, rows in records.items()}
+    right = {name: [float(one.iou > 0.5) for one in rows] for name, rows in records.items()}
     differences = {
         f"{tuned} minus {name}": [a - b for a, b in zip(right[tuned], right[name], strict=True)]
         for tuned in right

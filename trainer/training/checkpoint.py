@@ -24,6 +24,7 @@ from trainer.confidence import Calibration
 from trainer.data.processor import Processor
 from trainer.errors import TrainerError
 from trainer.model.network import GroundingNetwork
+from trainer.model_card import CARD_FILE
 
 STATE_FILE = "training_state.pt"
 STATE_VERSION = 2
@@ -80,6 +81,9 @@ class Checkpoint:
     num_queries: int
     """Number of queries of the training data; a resumed run must have the same."""
 
+    card: str
+    """Model card."""
+
     def save(self, output: Path, *, is_best: bool) -> None:
         """Write the checkpoint, point ``last`` (and ``best``) to it, and remove the checkpoints without a link."""
         name = f"checkpoint-{self.progress.epoch:04d}-{self.progress.step:06d}"
@@ -115,6 +119,7 @@ class Checkpoint:
         network.save_pretrained(folder)
         self.processor.save_pretrained(folder)
         self.calibration.save_pretrained(folder)
+        (folder / CARD_FILE).write_text(self.card, encoding="utf-8")
         averaged = {"weights": self.network.state_dict(), "average": self.average.state_dict()} if self.average else {}
         state = {
             **averaged,

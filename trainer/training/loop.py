@@ -24,11 +24,12 @@ from trainer.config import TrainConfig, claim_run_folder
 from trainer.data.batch import Batch
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import Predictor, evaluate_all
-from trainer.evaluation.metrics import compute_scores
+from trainer.evaluation.metrics import PredictionRecord, compute_scores
 from trainer.files import write_atomic
 from trainer.model.network import GroundingNetwork, GroundingOutput
 from trainer.model.pretrained import LoadReport
 from trainer.model.state_dict import format_names, load_strictly, read_safetensors
+from trainer.model_card import format_training_card
 from trainer.training.checkpoint import Checkpoint, TrainingState, read_state
 from trainer.training.error_messages import translate_errors
 from trainer.training.figures import StepFigures
@@ -247,6 +248,7 @@ class Trainer:
         record: dict[str, Any] = {"epoch": progress.epoch, "loss": progress.summed_loss / progress.step}
         last = progress.epoch + 1 == self.num_epochs
         is_best, calibration = self.validation is None, UNCALIBRATED
+        predictions: Sequence[PredictionRecord] = ()
         if self.validation and (last or (progress.epoch + 1) % config.validate_every_epochs == 0):
             network = cast(GroundingNetwork, self.average.module) if self.average else self.network
             predictor = Predictor(network=network, processor=self.processor)
@@ -261,9 +263,9 @@ class Trainer:
         progress.history.append(record)
         progress.epoch, progress.step, progress.summed_loss = progress.epoch + 1, 0, 0.0
         self.progress_bar.show_epoch(record)
-        self._save(calibration, is_best=is_best)
+        self._save(calibration, predictions, is_best=is_best)
 
-    def _save(self, calibration: Calibration, *, is_best: bool) -> None:
+    def _save(self, calibration: Calibration, predictions: Sequence[PredictionRecord] = (), *, is_best: bool) -> None:
         if self.accelerator.is_main_process:
             checkpoint = Checkpoint(
                 network=self.network,
@@ -273,6 +275,13 @@ class Trainer:
                 progress=self.progress,
                 average=self.average,
                 num_queries=sum(self.stream.samples.num_queries),
+                card=format_training_card(
+                    self.config,
+                    [(len(run), sum(run)) for run in self.stream.samples.runs],
+                    sum(parameter.numel() for parameter in self.network.parameters()),
+                    min(self._global_step, self.total_steps),
+                    predictions,
+                ),
             )
             checkpoint.save(self.config.output, is_best=is_best)
         self.accelerator.wait_for_everyone()

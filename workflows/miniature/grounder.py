@@ -16,6 +16,7 @@ from upath import UPath
 from pipeline import LimitedConfig, write_atomic
 from trainer.evaluate import EvaluateConfig, evaluate
 from trainer.evaluation.metrics import PredictionRecord
+from trainer.model_card import CARD_FILE, ONE_BOX, format_model_card
 from workflows.cli.console import print_path, run
 from workflows.demo.plan import SIZES, list_steps
 from workflows.demo.result import GROUPS, TEST
@@ -31,17 +32,23 @@ from workflows.reports.accuracy import (
     summarize_records,
 )
 
-CARD = """# The miniature grounding network
-
+SUMMARY = """\
 `Grounder.from_pretrained("miniature")` loads this network; `make predict` and `make app` use it by default. It is the
 network `both` of `make demo SIZE=full`, with priors and generated scenes, in half precision. To train it again:
 
 ```
 .venv/bin/python -m workflows.miniature.grounder
-```
+```"""
 
-## Figures
+DATA = """\
+The miniature world: 2,000 drawn images with about 7,000 queries, and generated scenes with verified queries, at most a
+quarter of the images of an epoch (`make demo SIZE=full`)."""
 
+RECIPE = """\
+`--recipe miniature` of `make train` with exemplars: 3,100 steps of 8 images, on 128 px, from random weights but for the
+backbone. `docs/training.md` describes it."""
+
+FIGURES = """\
 Queries of the demo's test splits, with their own priors. Intervals are 95 % bootstrap intervals over images.
 
 | test queries | number | Acc@0.5 | mean IoU |
@@ -49,15 +56,14 @@ Queries of the demo's test splits, with their own priors. Intervals are 95 % boo
 {rows}
 
 The score tells right from wrong boxes with an AUROC of {score_auroc} %, and the presence tells objects that are in the
-image from absent ones with {presence_auroc} %.
+image from absent ones with {presence_auroc} %."""
 
-## Limits
-
-- The network knows the twelve categories, ten colors and three patterns of the miniature world, and its queries. Do
-  not use it for photographs.
-- It answers every query with one box, also if the image has no such object. Check `Prediction.presence`.
-- Its priors are those of the miniature models (`workflows.presets.miniature`).
-"""
+LIMITS = (
+    "The network knows the twelve categories, ten colors and three patterns of the miniature world, and its queries. "
+    "Do not use it for photographs.",
+    ONE_BOX,
+    "Its priors are those of the miniature models (`workflows.presets.miniature`).",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +87,7 @@ def main(config: GrounderConfig) -> None:
     export_network(trained, shipped)
     samples = UPath(config.work / "data" / "miniature" / "packed-samples")
     records = evaluate(EvaluateConfig(checkpoint=shipped, data=samples, splits=TEST, output=config.work / "evaluation"))
-    write_atomic(shipped / "README.md", format_card(records))
+    write_atomic(shipped / CARD_FILE, format_card(records))
     print_path("the network and its model card saved to", shipped)
 
 
@@ -122,7 +128,11 @@ def format_card(records: Sequence[PredictionRecord]) -> str:
         name: "-" if confidence[name] is None else format_percent(confidence[name])
         for name in ("score_auroc", "presence_auroc")
     }
-    return CARD.format(rows="\n".join(rows), **aurocs)
+    scores = FIGURES.format(rows="\n".join(rows), **aurocs)
+    sections = {"": SUMMARY, "Data": DATA, "Recipe": RECIPE, "Figures": scores}
+    return format_model_card(
+        "The miniature grounding network", sections, LIMITS, place="miniature", license_id="apache-2.0"
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from trainer.errors import TrainerError
 from trainer.evaluation.metrics import PredictionRecord
 from trainer.files import find_checkpoint
+from trainer.model_card import CARD_FILE
 from trainer.predict import Grounder
 from workflows import predict
 from workflows.miniature import BACKBONE, EXAMPLE_IMAGE, EXAMPLE_QUERY, WEIGHTS
@@ -76,3 +77,6 @@ def test_the_card_states_accuracy_and_confidence() -> None:
     card = format_card([make_record(0, (0, 0, 9, 9), 1.0, 0.9), make_record(1, (20, 20, 29, 29), 0.0, 0.1)])
     assert "| one distractor | 2 | 50.0 (0.0 to 100.0) | 50.0 (0.0 to 100.0) |" in card
     assert "an AUROC of 100.0 %" in card and "two or more" not in card
+    shipped = (WEIGHTS / "grounder" / CARD_FILE).read_text()
+    for text in (card[: card.index("## Figures")], card[card.index("## Use") :]):  # all but the figures
+        assert text in shipped
