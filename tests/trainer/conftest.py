@@ -23,11 +23,12 @@ from shards.schema import Instance, Query, Sample
 from shards.writer import SampleSink
 from trainer.config import TrainConfig
 from trainer.data.config import AugmentationConfig
+from trainer.data.places import PLACE_WORDS
 from trainer.model.config import BackboneConfig, NetworkConfig
 from trainer.training.optimizer import OptimizationConfig
 
 COLORS = ("red", "green", "blue", "yellow")
-WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *COLORS, "square", "left", "right", "the", "##most")
+WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *COLORS, "square", "##most", *PLACE_WORDS)
 PRIOR_DIM = 6
 
 

@@ -98,6 +98,9 @@ class ExemplarConfig(LimitedConfig):
     min_alike_cosine: float = 0.8
     """Cosine of two crops, less the mean feature, above which their instances count as alike."""
 
+    use_places: bool = True
+    """Flag to tell instances that look alike apart by their places ("left cup", "second [UNK] one from the right")."""
+
     masked_share: Share = 0.5
     """Share of the queries with a prior in which words that the prior shows are replaced by the unknown word."""
 

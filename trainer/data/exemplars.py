@@ -17,20 +17,21 @@ from shards.crop_features import CropFeatures
 from shards.schema import Sample
 from trainer.data.config import ExemplarConfig
 from trainer.data.dataset import Samples
+from trainer.data.places import PLACE_WORDS, list_place_wordings
 from trainer.data.spatial_words import swap_left_right
 from trainer.data.words import find_words, replace_words
 from trainer.errors import TrainerError
 
 Features = npt.NDArray[np.float32]
 
-CATEGORY_WORDINGS = ("{category}", "the {category}")
-"""Wordings of a query about a category in general."""
+WORDINGS = ("{name}", "the {name}")
+"""Wordings of a query about the only instance of its kind."""
 
-UNIQUE_OF_CATEGORY_WORDINGS = ("{unknown} {category}", "the {unknown} {category}", "{unknown} {unknown} {category}")
-"""Wordings of a query about an instance that no other one of its category looks like."""
+NAMES_OF_CATEGORY = ("{unknown} {category}", "{unknown} {unknown} {category}")
+"""Names of instances of a category that look alike."""
 
-UNIQUE_WORDINGS = ("the {unknown} one", "{unknown} one", "{unknown} {unknown}", "the {unknown} {unknown} one")
-"""Wordings of a query about an instance that no other one in the image looks like."""
+NAMES = ("{unknown} one", "{unknown} {unknown}", "{unknown} {unknown} one")
+"""Names of instances that look alike, of any category."""
 
 
 class TrainingCrops:
@@ -105,6 +106,9 @@ class ExemplarQuery:
     exemplar: Features
     """CLIP feature (dim,) that looks like the target."""
 
+    is_whole: bool
+    """Whether the words alone decide, and the exemplar may be left out as a prior."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageExemplars:
@@ -159,31 +163,49 @@ class ExemplarSampler:
         return ImageExemplars(queries=queries, instances=instances, crops=crops[instances, 0])
 
     def _sample_category_query(self, sample: Sample, i: int, random: Random) -> ExemplarQuery | None:
-        """Sample a query about the category of instance ``i``; None if the image has another one of it."""
+        """Sample a query about the category of instance ``i``, and its place among others of it."""
         category = sample.instances[i].category
-        if not category or sum(instance.category == category for instance in sample.instances) > 1:
+        alike = [j for j, instance in enumerate(sample.instances) if instance.category == category]
+        wordings = self._list_wordings(sample, i, alike)
+        if not category or not wordings:
             return None
         chosen = self.crops.sample_instances(category, self.config.category_instances, random)
         views = [self.crops.sample_view(number, j, random) for number, j in chosen]
-        text = random.choice(CATEGORY_WORDINGS).format(category=category)
-        return ExemplarQuery(instance=i, text=text, exemplar=np.mean(views, axis=0))
+        text = random.choice(wordings).format(name=category)
+        return ExemplarQuery(instance=i, text=text, exemplar=np.mean(views, axis=0), is_whole=True)
 
     def _sample_instance_query(
         self, number: int, sample: Sample, i: int, crops: Features, cosines: Features, random: Random
     ) -> ExemplarQuery | None:
-        """Sample a query about the appearance of instance ``i``; None if a distractor looks alike."""
+        """Sample a query about the appearance of instance ``i``, and its place among others that look alike."""
         category = sample.instances[i].category
         names_category = bool(category) and random.random() < 0.5
-        for j, instance in enumerate(sample.instances):
-            is_distractor = j != i and (not names_category or instance.category == category)
-            if is_distractor and cosines[j] > self.config.min_alike_cosine:
-                return None
-        wordings = UNIQUE_OF_CATEGORY_WORDINGS if names_category else UNIQUE_WORDINGS
-        text = random.choice(wordings).format(category=category, unknown=self.unknown_word)
+        alike = [
+            j
+            for j, instance in enumerate(sample.instances)
+            if cosines[j] > self.config.min_alike_cosine and (not names_category or instance.category == category)
+        ]
+        wordings = self._list_wordings(sample, i, alike)
+        if not wordings:
+            return None
+        name = random.choice(NAMES_OF_CATEGORY if names_category else NAMES)
+        text = random.choice(wordings).format(name=name.format(category=category, unknown=self.unknown_word))
         source = (number, i)
         if random.random() < self.config.borrowed_share:
             source = self._sample_alike_instance(number, category, crops[i, :1], random) or source
-        return ExemplarQuery(instance=i, text=text, exemplar=self.crops.sample_view(*source, random))
+        exemplar = self.crops.sample_view(*source, random)
+        return ExemplarQuery(instance=i, text=text, exemplar=exemplar, is_whole=False)
+
+    def _list_wordings(self, sample: Sample, i: int, alike: Sequence[int]) -> Sequence[str]:
+        """List wordings, with ``{name}``, that tell instance ``i`` from the others of ``alike``; none if none do."""
+        if len(alike) == 1:
+            return WORDINGS
+        instances = [sample.instances[j] for j in alike]
+        if not (self.config.use_places and sample.has_all_instances) or any(one.is_crowd for one in instances):
+            return ()
+        boxes = [one.box_xyxy for one in instances]
+        centers = [((x1 + x2) / 2 / sample.width, (y1 + y2) / 2 / sample.height) for x1, y1, x2, y2 in boxes]
+        return list_place_wordings(centers, alike.index(i))
 
     def _sample_alike_instance(
         self, number: int, category: str, crop: Features, random: Random
@@ -222,7 +244,7 @@ class ExemplarSampler:
 
 def find_training_words(samples: Samples) -> list[str]:
     """Return the words of all queries, of all categories and of exemplar queries, sorted, also mirrored ones."""
-    texts = {"the one"}
+    texts = {"the one", *PLACE_WORDS}
     for number in range(len(samples)):
         record = samples.read_record(number)
         texts.update(query["text"] for query in record["queries"])

@@ -17,6 +17,7 @@ from tests.trainer.conftest import COLORS
 from trainer.data.config import ExemplarConfig
 from trainer.data.dataset import Samples
 from trainer.data.exemplars import ExemplarSampler, ImageExemplars, TrainingCrops, find_training_words
+from trainer.data.places import PLACE_WORDS
 from trainer.errors import TrainerError
 
 MakeRun = Callable[..., Path]
@@ -65,10 +66,11 @@ def test_an_exemplar_looks_like_its_target_and_says_so_by_unknown_words(
             assert COLORS[int(query.exemplar[:4].argmax())] == _get_colors(sample)[query.instance]
             texts.add(query.text)
     assert texts <= {
-        *("[UNK] square", "the [UNK] square", "[UNK] [UNK] square"),
-        *("the [UNK] one", "[UNK] one", "[UNK] [UNK]", "the [UNK] [UNK] one"),
+        f"{article}{name}"
+        for article in ("", "the ")
+        for name in ("[UNK] square", "[UNK] [UNK] square", "[UNK] one", "[UNK] [UNK]", "[UNK] [UNK] one")
     }
-    assert len(texts) == 7
+    assert len(texts) == 10
 
 
 def test_exemplars_are_borrowed_from_other_images(sampler: ExemplarSampler, samples: Samples) -> None:
@@ -85,27 +87,37 @@ def test_exemplars_are_borrowed_from_other_images(sampler: ExemplarSampler, samp
     assert count_own(1.0) < 20  # the first view of a color is the same in all images
 
 
-def test_an_instance_that_has_an_alike_distractor_is_no_target(
+def test_instances_that_look_alike_are_told_apart_by_their_places_alone(
     sampler: ExemplarSampler, samples: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sample, crops = samples.read(0), sampler.crops.read(0)
     monkeypatch.setattr(sampler.crops, "read", lambda number: crops[[0, 0]])  # both squares have one color
     unique = replace(sampler, config=replace(sampler.config, category_share=0.0, borrowed_share=0.0))
-    assert not unique.sample(0, sample, Random(0)).queries
+
+    def sample_queries(sampler: ExemplarSampler, sample: Sample) -> set[tuple[int, str]]:
+        queries = (query for seed in range(50) for query in sampler.sample(0, sample, Random(seed)).queries)
+        return {(query.instance, query.text) for query in queries}
+
+    left, right = sorted((0, 1), key=lambda i: sample.instances[i].box_xyxy)
+    found = sample_queries(unique, sample)
+    assert {(left, "left [UNK] square"), (right, "[UNK] one on the right")} <= found
+    for instance, text in found:
+        assert {"left": left, "right": right}.get(next(w for w in text.split() if w in ("left", "right"))) == instance
+    assert not sample_queries(replace(unique, config=replace(unique.config, use_places=False)), sample)
+    assert not sample_queries(unique, replace(sample, has_all_instances=False))  # a third one may be farther left
     mixed = replace(sample, instances=(sample.instances[0], replace(sample.instances[1], category="circle")))
-    texts = {query.text for seed in range(20) for query in unique.sample(0, mixed, Random(seed)).queries}
-    assert texts and all(text.endswith((" square", " circle")) for text in texts)  # unique in its category alone
+    texts = {text for _, text in sample_queries(unique, mixed)}
+    assert {"[UNK] circle", "left [UNK] one"} <= texts and "left [UNK] circle" not in texts
 
 
-def test_a_category_is_the_target_where_it_is_alone_and_its_exemplar_is_a_mean(
-    sampler: ExemplarSampler, samples: Samples
-) -> None:
+def test_the_exemplar_of_a_category_is_a_mean(sampler: ExemplarSampler, samples: Samples) -> None:
     general = replace(sampler, config=replace(sampler.config, category_share=1.0, category_instances=40))
     sample = samples.read(0)
-    assert not general.sample(0, sample, Random(0)).queries  # two squares
+    queries = [query for seed in range(20) for query in general.sample(0, sample, Random(seed)).queries]
+    assert {query.text for query in queries} >= {"left square", "the right square"}  # two squares
     alone = replace(sample, instances=(sample.instances[0], replace(sample.instances[1], category="")))
     (query,) = general.sample(0, alone, Random(0)).queries
-    assert query.instance == 0
+    assert query.instance == 0 and query.is_whole
     assert query.text in ("square", "the square")
     np.testing.assert_allclose(query.exemplar, sampler.crops.mean_feature, atol=0.05)  # views have noise
 
@@ -158,7 +170,7 @@ def test_words_that_the_prior_shows_are_masked_as_often_as_asked(sampler: Exempl
 
 
 def test_training_words_are_those_of_queries_categories_and_wordings(samples: Samples) -> None:
-    assert find_training_words(samples) == sorted({*COLORS, "square", "the", "one"})
+    assert find_training_words(samples) == sorted({*COLORS, "square", "one", *PLACE_WORDS})
     with_sides = Samples([samples._readers[0]])
     record = with_sides.read_record(0)
     record["queries"][0]["text"], record["instances"][0]["category"] = "leftmost one", "circle"
