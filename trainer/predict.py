@@ -244,7 +244,7 @@ class Grounder:
         token_ids, token_mask = self.processor.tokenize(queries)
         prior, prior_mask = self._stack_priors(queries, priors)
         query_image = torch.arange(len(encoded.images)).repeat_interleave(num_queries)
-        inputs = QueryInputs(token_ids, token_mask, query_image, prior, prior_mask)
+        inputs = QueryInputs(token_ids, token_mask, query_image, prior, prior_mask, self.processor.find_places(queries))
         with self._autocast():
             return self.network.predict(encoded.features, inputs.to(self.device))
 

@@ -168,7 +168,8 @@ class BatchBuilder:
         examples = [
             self._build_examples(samples, sample, group, epoch) for sample, group in zip(read, groups, strict=True)
         ]
-        token_ids, token_mask = self.processor.tokenize([text for one in examples for text in one.texts])
+        texts = [text for one in examples for text in one.texts]
+        token_ids, token_mask = self.processor.tokenize(texts)
         prior, prior_mask = self._stack_priors([prior for one in examples for prior in one.priors])
         return Batch(
             inputs=NetworkInputs(
@@ -180,6 +181,7 @@ class BatchBuilder:
                     query_image=_repeat_numbers([len(one.texts) for one in examples]),
                     prior=prior,
                     prior_mask=prior_mask,
+                    has_place=self.processor.find_places(texts),
                 ),
             ),
             targets=torch.cat([one.image.targets for one in examples]),

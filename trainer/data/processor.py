@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from trainer.data.config import ProcessorConfig
+from trainer.data.spatial_words import has_place_word
 from trainer.data.words import find_words, replace_words
 from trainer.errors import TrainerError
 from trainer.model.inputs import NetworkInputs
@@ -153,6 +154,10 @@ class Processor:
             return_tensors="pt",
         )
         return encoded["input_ids"], encoded["attention_mask"].bool()
+
+    def find_places(self, query_texts: Sequence[str]) -> Tensor:
+        """Return a mask (queries,) bool, True = the query says where its target is."""
+        return torch.tensor([has_place_word(text) for text in query_texts])
 
     def _hide_unknown_words(self, text: str) -> str:
         known = self._known_words

@@ -1,4 +1,4 @@
-"""Position words in queries: they forbid a crop, and a mirrored image swaps left and right."""
+"""Words for places in queries. Positions forbid a crop, and a mirrored image swaps left and right."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ _ENDING = r"(?=(?:-?most|-?hand(?:ed)?|-?wards?|-?side|ish|y|er)?s?\b)"
 _SIDE_WORD = re.compile(rf"\b(left|right){_ENDING}", re.IGNORECASE)
 _POSITION_WORD = re.compile(
     rf"\b(?:left|right|top|bottom|mid(?:dle)?|cent(?:er|re)|central|upper|lower|corner){_ENDING}", re.IGNORECASE
+)
+_RELATION_WORD = re.compile(
+    r"\b(?:above|below|over|under(?:neath)?|beneath|beside|behind|between|next|near(?:est)?|clos(?:e|er|est)|far(?:thest)?"
+    r"|furthest|front|back|first|second|third|fourth|fifth|last)\b",
+    re.IGNORECASE,
 )
 _OPPOSITE = {"left": "right", "right": "left"}
 
@@ -26,6 +31,11 @@ def _swap_word(match: re.Match[str]) -> str:
     if word.isupper():
         return opposite.upper()
     return opposite.capitalize() if word[0].isupper() else opposite
+
+
+def has_place_word(query: str) -> bool:
+    """Return whether a query says where its target is: in the image, in a row, or relative to another object."""
+    return has_position_word(query) or _RELATION_WORD.search(query) is not None
 
 
 def has_position_word(query: str) -> bool:

@@ -49,15 +49,17 @@ class BackboneConfig:
 class ExemplarScoringConfig:
     """Settings of ``ExemplarScoring``; the defaults were chosen on the miniature world."""
 
-    margin: float = 0.3
-    """Difference in cosine from the best image feature, positive: features within it count nearly alike. A wide margin
-    leaves more to the words."""
+    margin: float = 0.2
+    """Difference in cosine from the best image feature, positive: features within it count nearly alike."""
+
+    place_margin: float = 0.4
+    """The same for queries that say where their target is, positive. A wide margin leaves more to the words."""
 
     initial_temperature: float = 0.07
     """Width in cosine of the step beyond the margin, positive; training changes it."""
 
     def __post_init__(self) -> None:
-        for name in ("margin", "initial_temperature"):
+        for name in ("margin", "place_margin", "initial_temperature"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be a positive number, got {getattr(self, name)}")
 

@@ -26,7 +26,7 @@ class ExemplarScoring(nn.Module):
 
     def __init__(self, config: ExemplarScoringConfig, width: int, exemplar_dim: int) -> None:
         super().__init__()
-        self.margin = config.margin
+        self.margin, self.place_margin = config.margin, config.place_margin
         self.appearance_head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, exemplar_dim))
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.initial_temperature) / LOG_SCALE))
         self.register_buffer("mean_feature", torch.zeros(exemplar_dim))  # of all crops of training
@@ -50,7 +50,13 @@ class ExemplarScoring(nn.Module):
         return (exemplars.float() - self.mean_feature) / length
 
     def forward(
-        self, appearance: Tensor, padding: Tensor, exemplars: Tensor, exemplar_mask: Tensor | None, query_image: Tensor
+        self,
+        appearance: Tensor,
+        padding: Tensor,
+        exemplars: Tensor,
+        exemplar_mask: Tensor | None,
+        has_place: Tensor | None,
+        query_image: Tensor,
     ) -> Tensor:
         """Score image features against each query's exemplar.
 
@@ -62,6 +68,7 @@ class ExemplarScoring(nn.Module):
             padding: (images, features) bool, True = padding.
             exemplars: (queries, exemplar_dim).
             exemplar_mask: (queries,) bool, False = no exemplar; None: every query has one.
+            has_place: (queries,) bool, True = the margin is wide; None: no query's.
             query_image: (queries,) int64, the image of each query.
 
         Returns:
@@ -72,5 +79,8 @@ class ExemplarScoring(nn.Module):
         cosine = (appearance.detach()[query_image] * centered[:, None]).sum(-1)  # not a product, which bf16 would round
         best = cosine.masked_fill(padding[query_image], float("-inf")).amax(1, keepdim=True)
         temperature = (LOG_SCALE * self.log_temperature).exp()
-        score = torch.sigmoid((cosine - best + self.margin) / temperature) / torch.sigmoid(self.margin / temperature)
+        margin = torch.full_like(best, self.margin)
+        if has_place is not None:
+            margin = margin.masked_fill(has_place[:, None], self.place_margin)
+        score = torch.sigmoid((cosine - best + margin) / temperature) / torch.sigmoid(margin / temperature)
         return score if exemplar_mask is None else score.masked_fill(~exemplar_mask[:, None], 1.0)

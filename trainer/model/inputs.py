@@ -27,6 +27,10 @@ class QueryInputs(NamedTuple):
     prior_mask: Tensor | None = None
     """Mask (queries,) bool, False = the query has no prior; None if every query has one."""
 
+    has_place: Tensor | None = None
+    """Mask (queries,) bool, True = the query says where its target is, see ``has_place_word``; None if no query does.
+    Exemplar scoring alone takes it."""
+
     def convert(self, function: Callable[[Tensor], Tensor]) -> QueryInputs:
         """Return the inputs with ``function`` applied to each tensor."""
         return QueryInputs(*(None if tensor is None else function(tensor) for tensor in self))  # type: ignore[arg-type]

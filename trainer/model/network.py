@@ -172,7 +172,7 @@ class GroundingNetwork(nn.Module):
 
     def predict(self, image: ImageFeatures, queries: QueryInputs) -> GroundingOutput:
         """Predict the boxes of queries about encoded images, for every decoder stage."""
-        token_ids, token_mask, query_image, prior, prior_mask = queries
+        token_ids, token_mask, query_image, prior, prior_mask, has_place = queries
         checkpointing = self.gradient_checkpointing
         text = run_checkpointed(
             self.text, token_ids, token_mask, self.frozen, gradient_checkpointing=checkpointing
@@ -186,7 +186,9 @@ class GroundingNetwork(nn.Module):
         if self.exemplar_scoring is not None and image.appearance is not None:
             appearance = AppearanceOutput(text_scores=scores, features=image.appearance, padding=image.padding)
             if prior is not None:
-                score = self.exemplar_scoring(image.appearance, image.padding, prior, prior_mask, query_image)
+                score = self.exemplar_scoring(
+                    image.appearance, image.padding, prior, prior_mask, has_place, query_image
+                )
                 features, scores = features * score[..., None].to(features.dtype), scores * score.to(scores.dtype)
         padding = image.padding[query_image]
         image_inputs = (features + image.positions[query_image], image.tokens[query_image], padding)

@@ -111,6 +111,7 @@ class StudyConfig(StudyData):
             "num_scenes",
             "num_val",
             "num_test",
+            "world_seed",
             "trainer_args",
         )
         return {name: getattr(self, name) for name in numbers} | {

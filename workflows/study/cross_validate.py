@@ -50,7 +50,7 @@ RUNNABLE = tuple(
     for variant in VARIANTS
     if variant.priors in (None, "own")
     and variant.extra in (None, "prompted")
-    and not (variant.holds_out_colors or variant.uses_exemplars)
+    and (variant.exemplars, variant.word_limits) == ("none", "all words")
 )
 """Variants that need no data of the miniature world but scenes, and no crops."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from trainer.evaluation.bootstrap import compute_intervals
 from trainer.evaluation.metrics import PredictionRecord
 from workflows.reports.accuracy import find_word_kinds
-from workflows.study.variants import has_held_out_color
+from workflows.study.variants import VARIANTS_BY_NAME, WORD_LIMITS, find_limited_words
 
 PredictionsByTrial = Mapping[tuple[int, str, int], Sequence[PredictionRecord]]
 """Predictions with each query's own prior, by (training queries, variant, seed)."""
@@ -47,12 +47,17 @@ def _make_comparisons(question: str, first: str, second: str, *groups: str) -> t
     return tuple(Comparison(question=question, first=first, second=second, group=group) for group in groups)
 
 
+def name_without_priors(variant: str) -> str:
+    """Return the name of a variant's networks when they are evaluated without priors."""
+    return f"{variant}; no priors at test"
+
+
 ON_VAL = ("val, positional", "val, not positional")
 """Groups of val, which has both kinds of queries about the same images; testA has one kind and testB the other."""
 
 _ALL, _PLAIN, _PSEUDO_Q = ("test", "testA", "testB", "ordinal"), "prompts without attributes", "Pseudo-Q's rules"
 _HARD, _COLORS = ("two or more distractors", "testA", "testB"), ("held-out colors", "other colors")
-_HELD_OUT = "base, colors held out"
+_HELD_OUT, _EXEMPLARS_HELD_OUT = "base, colors held out", "exemplars, colors held out"
 
 COMPARISONS = (
     *_make_comparisons("Do priors and scenes help?", "both", "base", "two or more distractors", "test"),
@@ -91,14 +96,34 @@ COMPARISONS = (
         "test",
     ),
     *_make_comparisons(
-        "Do exemplar priors help with colors held out of training?",
-        "exemplar priors, colors held out",
+        "Do exemplars help with colors held out of training?",
+        _EXEMPLARS_HELD_OUT,
         _HELD_OUT,
-        *_COLORS,
+        *(*_COLORS, "unseen combinations", "two or more distractors", "one distractor", *_ALL, "val"),
     ),
-    *_make_comparisons("Are priors better as exemplars?", "exemplar priors", "priors", "test"),
     *_make_comparisons(
-        "Are priors better as exemplars in addition to scenes?", "exemplar priors and scenes", "both", "test"
+        "Does training with exemplars harm the network without priors?",
+        name_without_priors(_EXEMPLARS_HELD_OUT),
+        _HELD_OUT,
+        *("test", "val", "testB"),
+    ),
+    *_make_comparisons(
+        "Do exemplars help?", "exemplars", "base", *_ALL, "two or more distractors", "unseen combinations", "val"
+    ),
+    *_make_comparisons(
+        "Do exemplars and scenes help?", "exemplars and scenes", "base", "two or more distractors", *_ALL
+    ),
+    *_make_comparisons("Do scenes help in addition to exemplars?", "exemplars and scenes", "exemplars", *_ALL),
+    *_make_comparisons("Are priors better as exemplars?", "exemplars", "priors", "test"),
+    *_make_comparisons("Are priors better as exemplars in addition to scenes?", "exemplars and scenes", "both", "test"),
+    *_make_comparisons("Is it the further boxes, or the priors?", "exemplars of words", "base", *_ALL),
+    *_make_comparisons("Is it the further boxes, or the priors?", "exemplars", "exemplars of words", *_ALL),
+    *_make_comparisons("Would better priors help exemplars?", "oracle exemplars", "exemplars", *_ALL[:3]),
+    *_make_comparisons(
+        "Do exemplars help with rare words?",
+        "exemplars, rare words",
+        "base, rare words",
+        *("no rare word", *(f"rare word {word}" for word in WORD_LIMITS["rare words"])),
     ),
     *_make_comparisons("Are scaled priors better?", "scaled priors", "priors", "test", "unseen combinations"),
 )
@@ -118,6 +143,12 @@ def make_groups(records: Sequence[PredictionRecord], unseen: Collection[str], sp
     def has_kind(*of: str) -> Callable[[PredictionRecord], bool]:
         return lambda one: not kinds.get(one.text, frozenset()).isdisjoint(of)
 
+    def has_held_out_color(one: PredictionRecord) -> bool:
+        return bool(find_limited_words(one.text, "held-out colors"))
+
+    def has_rarest(word: str) -> Callable[[PredictionRecord], bool]:
+        return lambda one: find_limited_words(one.text, "rare words") == [word]
+
     is_positional = has_kind("spatial", "relational")
     of_test: dict[str, Callable[[PredictionRecord], bool]] = {
         "test": lambda one: True,
@@ -126,9 +157,11 @@ def make_groups(records: Sequence[PredictionRecord], unseen: Collection[str], sp
         "two or more distractors": lambda one: (one.num_distractors or 0) >= 2,
         "unseen combinations": lambda one: one.query_id in unseen,
         "seen combinations": lambda one: one.split == "testA" and one.query_id not in unseen,
-        "held-out colors": lambda one: one.split == "testA" and has_held_out_color(one.text),
-        "other colors": lambda one: one.split == "testA" and not has_held_out_color(one.text),
+        "held-out colors": lambda one: one.split == "testA" and has_held_out_color(one),
+        "other colors": lambda one: one.split == "testA" and not has_held_out_color(one),
         "ordinal": has_kind("ordinal"),
+        "no rare word": lambda one: not find_limited_words(one.text, "rare words"),
+        **{f"rare word {word}": has_rarest(word) for word in WORD_LIMITS["rare words"]},
     }
     of_val = dict(zip(ON_VAL, (is_positional, lambda one: not is_positional(one)), strict=True))
     all_splits = dict.fromkeys(one.split for one in records)
@@ -231,7 +264,10 @@ def report(
         unseen: see ``make_groups``.
         splits: see ``make_groups``.
     """
-    predictions: PredictionsByTrial = {key: next(iter(of.values())) for key, of in modes.items()}
+    predictions = {key: next(iter(of.values())) for key, of in modes.items()}
+    for (size, variant, seed), of in modes.items():
+        if VARIANTS_BY_NAME[variant].exemplars == "priors":
+            predictions[size, name_without_priors(variant), seed] = of["none"]
     groups = make_groups(next(iter(predictions.values())), unseen, splits)
     by_name = {group.name: group for group in groups}
     sizes = sorted({size for size, _, _ in predictions})

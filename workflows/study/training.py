@@ -155,8 +155,11 @@ class TrialRunner:
             validate_split=None,
             tracker="none",
         )
-        if variant.uses_exemplars:
+        if variant.exemplars != "none":
             recipe = add_exemplars(recipe, self.crop_features(variant), list_appearance_words(miniature.prior_config()))
+            if recipe.exemplars and variant.exemplars == "words":
+                exemplars = replace(recipe.exemplars, category_share=1.0, appearance_loss_weight=0.0)
+                recipe = replace(recipe, exemplars=exemplars, prior_dropout=1.0)
         return parse_overrides(recipe, self.trainer_args)
 
     def build_evaluate_config(self, trial: Trial) -> EvaluateConfig:
@@ -166,7 +169,7 @@ class TrialRunner:
             data=self.samples(trial),
             splits=self.evaluated_splits,
             output=trial.folder(self.output),
-            priors=("own", "none", "shuffled") if trial.variant.priors else ("own",),
+            priors=trial.variant.evaluated_priors,
         )
 
 

@@ -12,6 +12,7 @@ Each set is a resumable run below ``<root>``:
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
@@ -41,7 +42,7 @@ from workflows.study.oracle import OracleStage, find_query_combinations, format_
 from workflows.study.sample_stages import ReadStage, SampleQueriesStage, select_queries
 from workflows.study.scenes import PseudoQStage, ReadSceneStage, read_requests
 from workflows.study.trials import Trial
-from workflows.study.variants import ExtraData, has_held_out_color
+from workflows.study.variants import WORD_LIMITS, ExtraData, WordLimits, find_limited_words
 from workflows.study.world import EVALUATED_SPLITS, StudyData, make_world, render_priors
 
 PROMPT_ATTRIBUTES = ((), ("color",), ("pattern", "color"))
@@ -56,49 +57,58 @@ def prepare_data(data: StudyData, trials: Collection[Trial]) -> None:
     for training_set in dict.fromkeys(trial.variant.training_set for trial in trials):
         ids, store = _find_prior_ids(data, reader, training_set.priors)
         for size in dict.fromkeys(trial.size for trial in trials if trial.variant.training_set == training_set):
-            numbers = _select_images(reader, size, training_set.holds_out_colors)
+            kept = select_training_queries(reader, size, training_set.word_limits)
+            numbers = [
+                i for i, entry in enumerate(reader.index) if entry.split in EVALUATED_SPLITS or entry.key in kept
+            ]
             taken.update(numbers)
-            further = [HoldOutColorsStage()] if training_set.holds_out_colors else []
+            further = [] if training_set.word_limits == "all words" else [KeepQueriesStage(kept)]
             _pack(
                 data, data.paths.samples, _iterate_rows(reader, numbers, ids), store, f"{size}-{training_set}", further
             )
     extras = dict.fromkeys(trial.variant.extra for trial in trials if trial.variant.extra)
     if extras:
         _make_extras(data, reader, extras, taken)
-    if any(trial.variant.uses_exemplars for trial in trials):
+    if any(trial.variant.exemplars != "none" for trial in trials):
         crop_features.main(crop_features.CropFeaturesConfig(data=data.root / "data", executor=data.executor))
 
 
-def _select_images(reader: SampleReader, size: int, holds_out_colors: bool) -> list[int]:
-    """Return the indices of the first training images with ``size`` queries in total, and of all evaluated images.
+def select_training_queries(reader: SampleReader, size: int, limits: WordLimits) -> dict[str, list[int]]:
+    """Select the first training queries, ``size`` in total, that keep the limits of words; images are taken whole.
+
+    Returns:
+        Indices of the queries of each image, by its key.
 
     Raises:
         UserError: the world has too few queries.
     """
-    numbers, left = list[int](), size
+    kept, count, seen = dict[str, list[int]](), 0, Counter[str]()
     for number, entry in enumerate(reader.index):
+        if count >= size:
+            break
         if entry.split in EVALUATED_SPLITS:
-            numbers.append(number)
-        elif left > 0:
-            texts = [query["text"] for query in reader.record(number)["queries"]]
-            if num_kept := len(texts) - sum(holds_out_colors and has_held_out_color(text) for text in texts):
-                numbers.append(number)
-                left -= num_kept
-    if left > 0:
+            continue
+        for i, query in enumerate(reader.record(number)["queries"]):
+            words = find_limited_words(query["text"], limits)
+            if all(seen[word] < WORD_LIMITS[limits][word] for word in words):
+                seen.update(words)
+                kept.setdefault(entry.key, []).append(i)
+        count += len(kept.get(entry.key, ()))
+    if count < size:
         raise UserError(
-            f"the study's world has only {size - left:,} training queries, {size:,} are needed; use smaller --sizes"
+            f"the study's world has only {count:,} training queries, {size:,} are needed; use smaller --sizes"
         )
-    return numbers
+    return kept
 
 
-class HoldOutColorsStage(MapStage[Sample, Sample]):
-    """Stage that removes training queries with held-out colors, and their priors."""
+class KeepQueriesStage(MapStage[Sample, Sample]):
+    """Stage that keeps some queries of each training image, with their priors."""
+
+    def __init__(self, kept: Mapping[str, Sequence[int]]) -> None:
+        self._kept = dict(kept)
 
     def process_item(self, item: Sample) -> Sample:
-        queries = enumerate(item.queries)
-        return select_queries(
-            item, [i for i, one in queries if one.split != "train" or not has_held_out_color(one.text)]
-        )
+        return select_queries(item, self._kept.get(item.key, range(len(item.queries))))
 
 
 def _find_prior_ids(data: StudyData, reader: SampleReader, priors: str) -> tuple[dict[str, str], UPath]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,13 +17,23 @@ ExtraData = Literal["prompted", "plain", "pasted", "pseudo-q", "plain-pseudo-q",
 scenes. ``pseudo-q`` and ``plain-pseudo-q`` are the same images with Pseudo-Q's queries instead of verified ones.
 ``real-images`` are equally many further images of the world."""
 
-HELD_OUT_COLORS = frozenset({"purple", "pink", "brown"})
-"""Three of ten colors. Text-to-image model and CLIP know them, as large models know words that grounding data lack."""
+WordLimits = Literal["all words", "held-out colors", "rare words"]
+
+WORD_LIMITS: Mapping[WordLimits, Mapping[str, int]] = {
+    "all words": {},
+    "held-out colors": dict.fromkeys(("purple", "pink", "brown"), 0),
+    "rare words": {
+        **dict(zip(("purple", "pink", "brown", "orange"), (0, 1, 5, 20), strict=True)),
+        **dict(zip(("kite", "hat", "mushroom", "fish"), (0, 1, 5, 20), strict=True)),
+    },
+}
+"""Largest number of training queries with a word. Text-to-image model and CLIP know all words, as large models know
+words that grounding data lack. Colors were held out first; rare words have the frequencies of a long tail."""
 
 
-def has_held_out_color(text: str) -> bool:
-    """Return whether a query contains a color that some variants hold out."""
-    return not HELD_OUT_COLORS.isdisjoint(text.split())
+def find_limited_words(text: str, limits: WordLimits) -> list[str]:
+    """Return the words of a query that a limit is about."""
+    return [word for word in text.split() if word in WORD_LIMITS[limits]]
 
 
 SCALED_PRIOR = 11.3
@@ -34,10 +45,10 @@ class TrainingSet:
     """Real samples with priors."""
 
     priors: Priors
-    holds_out_colors: bool
+    word_limits: WordLimits
 
     def __str__(self) -> str:
-        return f"{self.priors}-withheld" if self.holds_out_colors else self.priors
+        return self.priors if self.word_limits == "all words" else f"{self.priors}-{self.word_limits.replace(' ', '-')}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +72,12 @@ class Variant:
     prior_scale: float = 1.0
     """Factor of the priors; see ``NetworkConfig.prior_scale``."""
 
-    uses_exemplars: bool = False
-    """Whether priors are compared with the image as exemplars, instead of used as published."""
+    exemplars: Literal["none", "priors", "words"] = "none"
+    """Training with exemplars: priors are compared with the image, instead of used as published. ``words``: the same
+    exemplar queries as far as words alone decide them, without any prior or exemplar, as a control."""
 
-    holds_out_colors: bool = False
-    """Whether training leaves out queries with a word of ``HELD_OUT_COLORS``."""
+    word_limits: WordLimits = "all words"
+    """Words that few or no training queries have."""
 
     is_main: bool = False
     """Whether the paper compares this variant; the others are controls."""
@@ -77,9 +89,16 @@ class Variant:
     """Whether the variant is trained at all sizes."""
 
     @property
+    def evaluated_priors(self) -> tuple[Literal["own", "none", "shuffled"], ...]:
+        """Return the priors at test; the first are those of the report."""
+        if self.exemplars == "words":
+            return ("none",)
+        return ("own", "none", "shuffled") if self.priors else ("own",)
+
+    @property
     def training_set(self) -> TrainingSet:
         """Return the real samples that the variant trains on."""
-        return TrainingSet(priors=self.priors or "own", holds_out_colors=self.holds_out_colors)
+        return TrainingSet(priors=self.priors or "own", word_limits=self.word_limits)
 
 
 VARIANTS = (
@@ -97,11 +116,21 @@ VARIANTS = (
     Variant(name="all scenes in each epoch", extra="prompted", max_extra_fraction=None),
     Variant(name="base, four times the steps", steps_factor=4, all_sizes=True),
     Variant(name="both, four times the steps", priors="own", extra="prompted", steps_factor=4, all_sizes=True),
-    Variant(name="base, colors held out", holds_out_colors=True),
-    Variant(name="priors, colors held out", priors="own", holds_out_colors=True),
-    Variant(name="exemplar priors, colors held out", priors="own", uses_exemplars=True, holds_out_colors=True),
-    Variant(name="exemplar priors", priors="own", uses_exemplars=True),
-    Variant(name="exemplar priors and scenes", priors="own", extra="prompted", uses_exemplars=True),
+    Variant(name="base, colors held out", word_limits="held-out colors", all_seeds=True),
+    Variant(name="priors, colors held out", priors="own", word_limits="held-out colors"),
+    Variant(
+        name="exemplars, colors held out",
+        priors="own",
+        exemplars="priors",
+        word_limits="held-out colors",
+        all_seeds=True,
+    ),
+    Variant(name="exemplars", priors="own", exemplars="priors", all_sizes=True),
+    Variant(name="exemplars and scenes", priors="own", extra="prompted", exemplars="priors", all_sizes=True),
+    Variant(name="exemplars of words", priors="own", exemplars="words"),
+    Variant(name="oracle exemplars", priors="oracle", exemplars="priors"),
+    Variant(name="base, rare words", word_limits="rare words"),
+    Variant(name="exemplars, rare words", priors="own", exemplars="priors", word_limits="rare words"),
     Variant(name="scaled priors", priors="own", prior_scale=SCALED_PRIOR),
 )
 VARIANTS_BY_NAME = {variant.name: variant for variant in VARIANTS}

@@ -50,6 +50,9 @@ class StudyData(LimitedConfig):
     num_test: int = 400
     """Images of each of testA and testB."""
 
+    world_seed: int = WorldConfig().seed
+    """Seed of all images and queries."""
+
     output: Path = Path("runs/study")
     """Folder of the data, the networks and the results."""
 
@@ -74,7 +77,13 @@ class StudyData(LimitedConfig):
         """Return a world with images for the largest size, and further ones for as many as the expected scenes."""
         num_train = round(max(self.sizes) / QUERIES_PER_IMAGE) + round(EXPECTED_YIELD * self.num_scenes)
         refer = Path(str(self.root)) / "refer"
-        return WorldConfig(output=refer, num_train=num_train, num_val=self.num_val, num_test=self.num_test)
+        return WorldConfig(
+            output=refer,
+            num_train=num_train,
+            num_val=self.num_val,
+            num_test=self.num_test,
+            seed=self.world_seed,
+        )
 
     def samples(self, trial: Trial) -> UPath:
         return self.root / "packed" / f"{trial.size}-{trial.variant.training_set}"

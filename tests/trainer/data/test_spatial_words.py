@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.data.spatial_words import has_position_word, swap_left_right
+from trainer.data.spatial_words import has_place_word, has_position_word, swap_left_right
 
 
 @pytest.mark.parametrize(
@@ -32,4 +32,9 @@ def test_a_place_in_the_image_is_noticed(query: str) -> None:
 
 @pytest.mark.parametrize("query", ["bright cup", "laptop", "leftover pizza", "stopped car", "red one"])
 def test_a_place_is_not_read_into_other_words(query: str) -> None:
-    assert not has_position_word(query)
+    assert not has_position_word(query) and not has_place_word(query)
+
+
+@pytest.mark.parametrize("query", ["left cup", "cup above the hat", "Second one", "man next to her", "closest bus"])
+def test_sides_ranks_and_relations_are_places(query: str) -> None:
+    assert has_place_word(query)

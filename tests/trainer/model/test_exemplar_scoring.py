@@ -37,16 +37,22 @@ def _make_inputs(**changes: torch.Tensor | None) -> NetworkInputs:
 
 
 def test_the_best_feature_scores_one_and_those_within_the_margin_nearly_as_much() -> None:
-    scoring = ExemplarScoring(ExemplarScoringConfig(margin=0.2, initial_temperature=0.1), width=2, exemplar_dim=2)
+    config = ExemplarScoringConfig(margin=0.2, place_margin=0.3, initial_temperature=0.1)
+    scoring = ExemplarScoring(config, width=2, exemplar_dim=2)
     appearance = torch.tensor([[[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [-1.0, 0.0], [0.0, 1.0]]])
     padding = torch.tensor([[False] * 4 + [True]])
     exemplar = torch.tensor([[0.9, 0.0], [0.0, 2.0], [0.0, 2.0]])
-    score = scoring(appearance, padding, exemplar, torch.tensor([True, True, False]), torch.tensor([0, 0, 0]))
+    score = scoring(appearance, padding, exemplar, torch.tensor([True, True, False]), None, torch.tensor([0, 0, 0]))
     # cosines 0.9, 0.72, 0.54, -0.9: best - cosine = 0, 0.18, 0.36, 1.8
     expected = [(1 + math.exp(-2)) / (1 + math.exp(-(0.2 - below) / 0.1)) for below in (0, 0.18, 0.36, 1.8)]
     torch.testing.assert_close(score[0, :4], torch.tensor(expected))
     assert score[1, 2] == 1 and score[1, 4] > 1  # the best of the features without padding, and padding beyond it
     assert score[2].tolist() == [1] * 5
+    has_place = torch.tensor([True, False, False])
+    placed = scoring(appearance, padding, exemplar, torch.tensor([True, True, False]), has_place, torch.zeros(3).long())
+    expected = [(1 + math.exp(-3)) / (1 + math.exp(-(0.3 - below) / 0.1)) for below in (0, 0.18, 0.36, 1.8)]
+    torch.testing.assert_close(placed[0, :4], torch.tensor(expected))
+    assert torch.equal(placed[1:], score[1:])
 
 
 def test_what_several_images_do_not_agree_on_counts_less() -> None:
@@ -86,7 +92,7 @@ def test_the_prior_does_not_start_the_target_token(network: GroundingNetwork) ->
         replace(network.config, use_prior=False)
 
 
-@pytest.mark.parametrize("name", ["margin", "initial_temperature"])
+@pytest.mark.parametrize("name", ["margin", "place_margin", "initial_temperature"])
 def test_numbers_of_the_score_are_positive(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be a positive number, got 0"):
         ExemplarScoringConfig(**{name: 0})

@@ -64,7 +64,7 @@ def test_queries_that_share_an_image_give_the_gradients_of_separate_samples(netw
 def test_a_query_gets_the_same_boxes_in_any_batch(network: GroundingNetwork) -> None:
     network.eval()
     inputs = _make_inputs([0, 1, 1, 0])
-    token_ids, token_mask, _, prior, _ = inputs.queries
+    token_ids, token_mask, _, prior, *_ = inputs.queries
     assert prior is not None
     query = QueryInputs(token_ids[2:3, :4], token_mask[2:3, :4], torch.tensor([0]), prior[2:3])
     together = network(inputs).boxes
@@ -115,7 +115,7 @@ def test_compiled_parts_give_the_same_gradients_and_share_their_code(network: Gr
 
     def compute_gradients(num_queries: int, num_words: int) -> dict[str, torch.Tensor]:
         inputs = _make_inputs([0, 0, 1, 0])
-        ids, mask, query_image, prior, _ = inputs.queries
+        ids, mask, query_image, prior, *_ = inputs.queries
         assert prior is not None
         words = (ids[:num_queries, :num_words].clone(), mask[:num_queries, :num_words].clone())
         queries = QueryInputs(*words, query_image[:num_queries], prior[:num_queries])

@@ -6,7 +6,7 @@ import pytest
 
 from tests.workflows.study.toy_predictions import make_predictions
 from workflows.study.__main__ import TEST
-from workflows.study.figures import COMPARISONS, compute_difference, make_groups, summarize_seeds
+from workflows.study.figures import COMPARISONS, compute_difference, make_groups, name_without_priors, summarize_seeds
 from workflows.study.variants import VARIANTS_BY_NAME
 
 
@@ -55,8 +55,9 @@ def test_groups_say_which_queries_a_comparison_is_about() -> None:
 
 
 def test_comparisons_name_existing_variants_and_groups() -> None:
-    names = {one.name for one in make_groups(make_predictions([True] * 6), (), TEST)}
+    names = {"val", *(one.name for one in make_groups(make_predictions([True] * 6), (), TEST))}
+    variants = {*VARIANTS_BY_NAME, *map(name_without_priors, VARIANTS_BY_NAME)}
     for one in COMPARISONS:
-        assert one.first in VARIANTS_BY_NAME and one.second in VARIANTS_BY_NAME and one.group in names
+        assert one.first in variants and one.second in VARIANTS_BY_NAME and one.group in names
     compared = {name for one in COMPARISONS for name in (one.first, one.second)}
-    assert compared == VARIANTS_BY_NAME.keys()
+    assert compared & VARIANTS_BY_NAME.keys() == VARIANTS_BY_NAME.keys()

@@ -12,7 +12,7 @@ from shards.schema import Query, Sample
 from workflows.cli.console import UserError
 from workflows.study.__main__ import StudyConfig
 from workflows.study.sample_stages import SampleQueriesStage
-from workflows.study.training_sets import HoldOutColorsStage, prepare_data, shuffle_priors
+from workflows.study.training_sets import KeepQueriesStage, prepare_data, shuffle_priors
 
 
 def test_shuffled_priors_are_never_the_query_s_own_and_each_as_often_as_before() -> None:
@@ -23,7 +23,7 @@ def test_shuffled_priors_are_never_the_query_s_own_and_each_as_often_as_before()
     assert Counter(given.values()) == Counter(ids.values())
 
 
-def test_withheld_words_leave_training_with_their_priors_and_stay_in_test() -> None:
+def test_queries_leave_training_with_their_priors() -> None:
     texts = {"the pink cup": "train", "left cup": "train", "purple ball": "testA"}
     sample = Sample(
         key="a",
@@ -38,7 +38,7 @@ def test_withheld_words_leave_training_with_their_priors_and_stay_in_test() -> N
         ),
         priors=np.arange(6, dtype=np.float16).reshape(3, 2),
     )
-    (kept,) = HoldOutColorsStage().process([sample])
+    (kept,) = KeepQueriesStage({"a": [1, 2]}).process([sample])
     assert isinstance(kept, Sample) and kept.priors is not None
     assert [one.text for one in kept.queries] == ["left cup", "purple ball"]
     assert kept.priors.tolist() == [[2, 3], [4, 5]]

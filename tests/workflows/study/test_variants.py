@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from workflows.study.variants import VARIANTS, VARIANTS_BY_NAME, has_held_out_color
+from workflows.study.variants import VARIANTS, VARIANTS_BY_NAME, find_limited_words
 
 
 def test_four_variants_are_main_and_trained_at_all_sizes() -> None:
@@ -11,10 +11,11 @@ def test_four_variants_are_main_and_trained_at_all_sizes() -> None:
 
 
 def test_held_out_colors_are_whole_words() -> None:
-    assert has_held_out_color("the brown cup") and not has_held_out_color("the brownish cup")
+    assert find_limited_words("the brown cup", "held-out colors") == ["brown"]
+    assert not find_limited_words("the brownish cup", "held-out colors")
 
 
 def test_a_training_set_is_named_by_priors_and_held_out_colors() -> None:
     names = {str(VARIANTS_BY_NAME[name].training_set) for name in ("base", "priors", "shuffled priors")}
     assert names == {"own", "shuffled"}
-    assert str(VARIANTS_BY_NAME["priors, colors held out"].training_set) == "own-withheld"
+    assert str(VARIANTS_BY_NAME["priors, colors held out"].training_set) == "own-held-out-colors"
