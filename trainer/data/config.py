@@ -120,5 +120,5 @@ class ExemplarConfig(LimitedConfig):
     query_weight: NotNegativeFloat = 0.5
     """Weight of an exemplar query's losses, relative to a query's."""
 
-    appearance_loss_weight: NotNegativeFloat = 1.0
+    appearance_loss_weight: NotNegativeFloat = 0.3
     """Weight of ``compute_appearance_losses``."""

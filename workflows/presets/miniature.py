@@ -29,8 +29,12 @@ def render_config() -> RenderConfig:
 
 
 def prior_config() -> PriorConfig:
-    """Return priors of the miniature; a garment is an object ("red hat") and does not stand for its wearer."""
+    """Return priors of the miniature; a garment is an object ("red hat") and does not stand for its wearer.
+
+    A single image of "a cup" has an arbitrary color. The mean of five says what cups have in common.
+    """
     return PriorConfig(
+        num_plain_images=5,
         render=render_config(),
         prompt=PromptConfig(garments_mean_wearers=False),
         encoder=EncoderConfig(checkpoint=str(WEIGHTS / "clip")),
