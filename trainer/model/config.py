@@ -49,7 +49,7 @@ class BackboneConfig:
 class ExemplarScoringConfig:
     """Settings of ``ExemplarScoring``; the defaults were chosen on the miniature world."""
 
-    margin: float = 0.2
+    margin: float = 0.15
     """Difference in cosine from the best image feature, positive: features within it count nearly alike."""
 
     place_margin: float = 0.4

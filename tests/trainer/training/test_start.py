@@ -80,7 +80,7 @@ def test_a_started_network_must_fit_in_vocabulary_sizes_and_images(fine: TrainCo
         build_network(mean)
     words = {word: i for i, word in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "person", "red"))}
     BertTokenizer(vocab=words).save_pretrained(tmp_path / "other")
-    with pytest.raises(TrainerError, match=r"another vocabulary than .*\(14 tokens, 7 here, 5 of them the same\)"):
+    with pytest.raises(TrainerError, match=r"another vocabulary than .*\(24 tokens, 7 here, 5 of them the same\)"):
         build_network(replace(fine, text_encoder=str(tmp_path / "other")))
     with pytest.raises(TrainerError, match="holds no trained network"):
         build_network(replace(fine, start=str(tmp_path / "missing")))
