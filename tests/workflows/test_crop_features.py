@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from upath import UPath
 
@@ -54,6 +60,22 @@ def test_every_instance_of_every_training_image_has_features_and_no_other_image_
     assert 0 < len(expected) < len(SampleReader(data / "miniature/samples"))
     assert (crops.num_views, crops.dim) == (5, 128)
     crops.check_matches(data / "miniature/samples")
+
+
+def test_a_killed_run_ends_with_the_same_features(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data / "miniature/samples", tmp_path / "miniature/samples")
+    command = [sys.executable, "-m", "workflows.crop_features", "--data", str(tmp_path), "--samples-per-shard", "1"]
+    run = tmp_path / "miniature/crop_features"
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list(run.glob("receipts/*")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    crop_features.main(CropFeaturesConfig(data=UPath(tmp_path), samples_per_shard=1, executor=HERE))
+    expected, found = CropFeatures(data / "miniature/crop_features"), CropFeatures(run)
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found.read(key), expected.read(key)) for key in found.keys())  # noqa: SIM118
 
 
 def test_scenes_have_a_run_of_their_own(data: Path, tmp_path: Path) -> None:
