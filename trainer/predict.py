@@ -60,6 +60,9 @@ class Prediction:
     presence: float | None
     """Probability that the object is in the image, 0..1; None if training has not calibrated the network."""
 
+    unseen_words: tuple[str, ...] = ()
+    """Words of the query that no training query of the network had; none if its training did not record words."""
+
     image: Image.Image = field(repr=False, compare=False)
     """Image in RGB."""
 
@@ -71,6 +74,13 @@ class Prediction:
     def describe_confidence(self) -> str:
         """Return the score as a percentage, or ``probably not in this image``."""
         return "probably not in this image" if self.is_probably_absent else f"{self.score:.0%}"
+
+    def describe_unseen_words(self) -> str:
+        """Return a sentence on ``unseen_words``; empty without any."""
+        if not self.unseen_words:
+            return ""
+        words = ", ".join(f'"{word}"' for word in self.unseen_words)
+        return f"The training data of this network never had {words}; do not rely on the box."
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values, without the image."""
@@ -265,6 +275,7 @@ class Grounder:
                     stages_xyxy=stages,
                     score=float(scores[i]),
                     presence=None if presences is None else float(presences[i]),
+                    unseen_words=self.processor.find_unseen_words(query),
                     image=image,
                 )
             )

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
+from rich.markup import escape
 from upath import UPath
 
 from generation.parsing.attributes import AttributeParser
@@ -35,7 +36,7 @@ from shards.sources.errors import format_value
 from shards.sources.files import read_json_lines
 from trainer.errors import TrainerError
 from trainer.files import check_checkpoint, find_checkpoint, list_images
-from workflows.cli.console import UserError, print_path, run
+from workflows.cli.console import UserError, console, print_path, run
 from workflows.cli.paths import DATA, get_prior_store_path
 from workflows.miniature import EXAMPLE_IMAGE, EXAMPLE_QUERY
 from workflows.priors.config import find_prior_file, load_prior_config
@@ -144,6 +145,7 @@ def main(config: PredictConfig) -> None:
     priors = PriorSource(prior_config, config.prior, config.data) if prior_config else None
     config.output.mkdir(parents=True, exist_ok=True)
     failed: list[TrainerError] = []
+    unseen: dict[str, str] = {}
     with (config.output / "predictions.jsonl").open("w", encoding="utf-8") as lines:
         for image, queries in queries_by_image.items():
             records: Iterable[dict[str, Any]]
@@ -156,6 +158,14 @@ def main(config: PredictConfig) -> None:
                 line = json.dumps(record, ensure_ascii=False)
                 print(line)
                 lines.write(line + "\n")
+                if record.get("unseen_words"):
+                    unseen[record["query"]] = ", ".join(record["unseen_words"])
+    for query, words in unseen.items():
+        console.print(
+            f"[yellow]unseen words:[/] the training data of this network never had {escape(words)} "
+            f"({escape(query)}); do not rely on the box",
+            soft_wrap=True,
+        )
     if len(failed) < len(queries_by_image):
         print_path("annotated images and predictions saved to", config.output)
     if failed:
@@ -250,6 +260,7 @@ def predict_image(
             "box_xyxy": [round(value, 1) for value in prediction.box_xyxy],
             "score": round(prediction.score, 3),
             "presence": None if prediction.presence is None else round(prediction.presence, 3),
+            "unseen_words": list(prediction.unseen_words),
             "prior": prior.origin,
             "prompt": prior.prompt or None,
             "seconds_of_image": seconds,

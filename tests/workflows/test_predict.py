@@ -11,6 +11,7 @@ from upath import UPath
 
 from shards.sources.errors import SourceError
 from trainer.errors import TrainerError
+from trainer.predict import Grounder
 from workflows.cli.console import UserError
 from workflows.predict import PredictConfig, main, read_queries
 
@@ -48,6 +49,21 @@ def test_each_query_is_asked_of_each_image_of_a_folder(
     for name in ("a.png", "b.jpg"):
         with Image.open(tmp_path / "output" / f"{name}.predicted.png") as shown:
             assert shown.size == (320, 240)
+
+
+def test_words_that_the_training_never_had_are_said_plainly(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    queries = ("left person [b]", "left cup")
+    main(_config(Path("miniature"), tmp_path, image=photos, query=queries, prior="none"))
+    assert [line["unseen_words"] for line in _lines(tmp_path)] == [["person", "b"], []] * 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("the training data of this network never had person, b (left person [b]); do not rely on") == 1
+    grounder = Grounder.from_pretrained("miniature")
+    grounder.set_image(photos / "a.png")
+    prediction = grounder.predict("person")
+    assert prediction.describe_unseen_words().startswith('The training data of this network never had "person"; do')
+    assert grounder.predict("cup").describe_unseen_words() == "" and prediction.to_dict()["unseen_words"] == ("person",)
 
 
 def test_a_file_of_queries_asks_each_of_its_image(checkpoint: Path, photos: Path, tmp_path: Path) -> None:

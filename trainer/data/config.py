@@ -27,6 +27,10 @@ class ProcessorConfig(LimitedConfig):
     """Words of queries that the network reads, in lower case; it reads others as the tokenizer's unknown word. Default
     none: it reads all words."""
 
+    training_words: tuple[str, ...] = ()
+    """Words of the queries of the training, in lower case, if the network reads others, too. ``trainer.train`` records
+    them, and predictions name other words. Default none: they are not recorded."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if min(self.image_std) <= 0:

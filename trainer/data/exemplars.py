@@ -242,11 +242,11 @@ class ExemplarSampler:
         return replace_words(text, mask)
 
 
-def find_training_words(samples: Samples) -> list[str]:
-    """Return the words of all queries, of all categories and of exemplar queries, sorted, also mirrored ones."""
-    texts = {"the one", *PLACE_WORDS}
+def find_training_words(samples: Samples, *, with_exemplars: bool = True) -> list[str]:
+    """Return the words of all queries, and of exemplar queries and their categories, sorted, also mirrored ones."""
+    texts = {"the one", *PLACE_WORDS} if with_exemplars else set()
     for number in range(len(samples)):
         record = samples.read_record(number)
         texts.update(query["text"] for query in record["queries"])
-        texts.update(instance["category"] for instance in record["instances"])
+        texts.update(instance["category"] for instance in record["instances"] if with_exemplars)
     return sorted({word for text in texts for form in (text, swap_left_right(text)) for word in find_words(form)})

@@ -104,6 +104,7 @@ class Processor:
 
     def __init__(self, config: ProcessorConfig, tokenizer: Any) -> None:
         self.config, self.tokenizer = config, tokenizer
+        self._seen_words = frozenset(config.known_words or config.training_words)
         self._known_words: frozenset[str] | None = None
         if config.known_words:
             self._known_words = frozenset((*config.known_words, *find_words(self.unknown_word)))
@@ -122,6 +123,11 @@ class Processor:
                 "encoder that has one, such as BERT"
             )
         return word
+
+    def find_unseen_words(self, query: str) -> tuple[str, ...]:
+        """Return the words of a query that no training query had, in order; none if no words were recorded."""
+        seen = self._seen_words
+        return tuple(dict.fromkeys(word for word in find_words(query) if word not in seen)) if seen else ()
 
     def normalize(self, images: Tensor, padding: Tensor) -> Tensor:
         """Normalize pixels by the backbone's mean and deviation.
@@ -178,8 +184,9 @@ class Processor:
         """
         path = folder / "preprocessor_config.json"
         try:
-            values = {"known_words": (), **json.loads(path.read_text())}
-            values |= {name: tuple(values[name]) for name in ("image_mean", "image_std", "known_words")}
+            values = {"known_words": (), "training_words": (), **json.loads(path.read_text())}
+            names = ("image_mean", "image_std", "known_words", "training_words")
+            values |= {name: tuple(values[name]) for name in names}
             config = ProcessorConfig(**values)
         except FileNotFoundError as error:
             raise TrainerError(f"{path} does not exist; give a folder that training has saved") from error

@@ -82,12 +82,19 @@ def _check_processor(config: TrainConfig, started: Processor) -> None:
 
 
 def build_processor(config: TrainConfig, samples: Samples) -> Processor:
-    """Build the processor of the network; it reads the words of the training samples alone if exemplars say so."""
+    """Build the processor of the network, which records the words of the training samples, and those of the start.
+
+    It reads these words alone if exemplars say so.
+    """
     settings, start = config.processor, find_start(config)
     started = None if start is None else Processor.from_pretrained(start)
+    before = () if started is None else (*started.config.known_words, *started.config.training_words)
+    own = find_training_words(samples, with_exemplars=config.exemplars is not None)
+    words = tuple(sorted({*before, *own}))
     if config.exemplars is not None and config.exemplars.limit_words:
-        before = () if started is None else started.config.known_words
-        settings = replace(settings, known_words=tuple(sorted({*before, *find_training_words(samples)})))
+        settings = replace(settings, known_words=words)
+    else:
+        settings = replace(settings, training_words=words)
     return Processor(settings, load_tokenizer(config.text_encoder) if started is None else started.tokenizer)
 
 

@@ -111,11 +111,13 @@ def _format_outputs(answer: Answer) -> tuple[Any, ...]:
     timings = f"prior {answer.prior_s:.2f} s, network {answer.network_s:.2f} s"
     network_views = make_views(answer.image, answer.explanation)[1:]
     image = shrink_image(answer.image, MAX_SHOWN_PX)
+    unseen = prediction.describe_unseen_words()
     return (
         draw_named_boxes(
             image, [(scale_box(prediction.box_xyxy, answer.image, image), prediction.describe_confidence())]
         ),
-        f"Box (x1, y1, x2, y2) in pixels: **{box}**  \nconfidence: **{prediction.describe_confidence()}**; {timings}",
+        f"Box (x1, y1, x2, y2) in pixels: **{box}**  \nconfidence: **{prediction.describe_confidence()}**; {timings}"
+        + (f"  \n**{unseen}**" if unseen else ""),
         None if prior is None else draw_named_boxes(Image.fromarray(prior.image), []),
         "" if prior is None else prior.prompt,
         answer.attributes,

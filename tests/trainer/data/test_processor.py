@@ -38,6 +38,19 @@ def test_words_that_training_has_not_said_are_read_as_the_unknown_word(text_enco
     assert Processor.from_pretrained(tmp_path).tokenize(["blue"])[0].tolist() != [[2, 1, 3]]
 
 
+@pytest.mark.parametrize("field", ["known_words", "training_words"])
+def test_words_that_no_training_query_had_are_found(field: str, text_encoder: str, tmp_path: Path) -> None:
+    words = {field: ("cup", "left", "the")}
+    Processor(ProcessorConfig(**words), load_tokenizer(text_encoder)).save_pretrained(tmp_path)
+    processor = Processor.from_pretrained(tmp_path)
+    assert processor.find_unseen_words("The LEFT cup, person! cups; person") == ("person", "cups")
+    assert processor.find_unseen_words("left cup") == ()
+    unrecorded = Processor(ProcessorConfig(), load_tokenizer(text_encoder))
+    assert unrecorded.find_unseen_words("person") == ()
+    (red,) = (Processor(ProcessorConfig(training_words=("cup",)), unrecorded.tokenizer).tokenize(["red"])[0].tolist(),)
+    assert red == unrecorded.tokenize(["red"])[0].tolist()  # recorded words hide no other
+
+
 def test_a_tokenizer_without_an_unknown_word_is_refused(text_encoder: str) -> None:
     tokenizer = load_tokenizer(text_encoder)
     tokenizer.unk_token = None

@@ -105,6 +105,17 @@ def test_a_resumed_run_needs_the_same_start_but_not_its_files(fine: TrainConfig,
     assert "square" in words
 
 
+def test_a_network_records_the_words_of_its_queries_and_of_its_start(fine: TrainConfig, base: TrainConfig) -> None:
+    recorded = Processor.from_pretrained(base.output / "best")
+    assert {"square", "the"} <= set(recorded.config.training_words) and not recorded.config.known_words
+    assert recorded.find_unseen_words("the red square of a person")[-2:] == ("a", "person")
+    settings = base.output / "best" / "preprocessor_config.json"
+    settings.write_text(settings.read_text().replace('"square"', '"square", "zebra"'))
+    train(replace(fine, stop_after_steps=1, steps=2))
+    assert "zebra" in Trainer(replace(fine, steps=2)).processor.config.training_words  # a resumed run has them, too
+    assert not Processor.from_pretrained(fine.output / "last").find_unseen_words("zebra square")
+
+
 def test_words_that_the_started_network_reads_stay_known(
     run: Path, base: TrainConfig, make_crops: Callable[[Path], Path], tmp_path: Path
 ) -> None:

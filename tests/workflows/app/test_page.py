@@ -12,8 +12,8 @@ from workflows.app.__main__ import AppConfig, load_session, open_examples
 from workflows.cli.console import UserError
 
 pytest.importorskip("gradio", reason="the extra app is not installed")
+from workflows.app.page import _format_outputs, serve
 from workflows.app.page import build_page as app_page
-from workflows.app.page import serve
 
 HOSTILE = "left cup <img src=x onerror=\"document.title = 'taken'\">"
 
@@ -45,6 +45,13 @@ def address(checkpoint: Path) -> Iterator[str]:
         blocks = app_page(load_session(AppConfig(checkpoint=checkpoint)), drawn)
         yield serve(blocks, "127.0.0.1", port)
         blocks.close()
+
+
+def test_words_that_the_training_never_had_are_said_on_the_page() -> None:
+    session = load_session(AppConfig(prior=False))
+    said = [_format_outputs(session(Image.new("RGB", (64, 48)), query))[1] for query in ("red person", "red cup")]
+    assert '**The training data of this network never had "person"; do not rely on the box.**' in said[0]
+    assert "never had" not in said[1]
 
 
 @pytest.mark.slow
