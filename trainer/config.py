@@ -145,8 +145,9 @@ class TrainConfig(LimitedConfig):
     validate_batch_images: int = 32
     """Images of a validation batch of one process."""
 
-    mixed_precision: Literal["no", "bf16"] = "no"
-    """Precision of the forward pass; default float32."""
+    mixed_precision: Literal["no", "bf16", "fp16"] | None = None
+    """Precision of the forward pass, ``no`` for float32. Losses of ``fp16``, for GPUs without ``bf16``, are scaled.
+    Default None: as `accelerate config` says, or else float32."""
 
     num_workers: int = 2
     """Background processes that build batches, for each process; 0 builds them between steps."""

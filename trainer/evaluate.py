@@ -65,8 +65,9 @@ class EvaluateConfig:
     batch_images: int = 32
     """Images of a batch of one process."""
 
-    mixed_precision: Literal["no", "bf16"] = "no"
-    """Precision of the network; ``bf16`` is faster on GPUs, and boxes move by about a thousandth of the image."""
+    mixed_precision: Literal["no", "bf16", "fp16"] | None = None
+    """Precision of the network; ``bf16`` and ``fp16`` are faster on GPUs, and boxes move by about a thousandth of the
+    image. Default None: as `accelerate config` says, or else float32."""
 
     num_workers: int = 0
     """Background processes that build batches, for each process; 0 builds them in between."""
@@ -89,17 +90,15 @@ def evaluate(config: EvaluateConfig) -> list[PredictionRecord]:
     """
     checkpoint = find_checkpoint(config.checkpoint)
     check_checkpoint(checkpoint)
-    import torch
-    from accelerate import Accelerator
-
     from trainer.confidence import Calibration
     from trainer.data.dataset import Samples
     from trainer.data.processor import Processor
     from trainer.evaluation.evaluator import Predictor
     from trainer.model.network import GroundingNetwork
     from trainer.training.error_messages import translate_errors
+    from trainer.training.setup import create_accelerator
 
-    accelerator = Accelerator(cpu=not torch.accelerator.is_available(), mixed_precision=config.mixed_precision)
+    accelerator = create_accelerator(config.mixed_precision)
     predictor = Predictor(
         network=GroundingNetwork.from_pretrained(checkpoint).to(accelerator.device),
         processor=Processor.from_pretrained(checkpoint),

@@ -119,7 +119,7 @@ def _list_settings(config: TrainConfig, step: int) -> list[tuple[str, str]]:
         ("images and queries of a step", f"{config.batch_images}, {config.max_queries} of each"),
         ("learning rates", f"{optimization.learning_rate:g}, pretrained {optimization.pretrained_learning_rate:g}"),
         ("schedule", optimization.schedule),
-        ("precision", "float32" if config.mixed_precision == "no" else config.mixed_precision),
+        ("precision", config.mixed_precision if config.mixed_precision in ("bf16", "fp16") else "float32"),
         ("seed", str(config.seed)),
     ]
 

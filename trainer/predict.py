@@ -37,6 +37,9 @@ Feature = npt.NDArray[Any]
 ImageInput = Image.Image | npt.NDArray[np.uint8] | Path | str
 """Image: of PIL, an array (height, width, 3) or (height, width), or a file."""
 
+Precision = Literal["no", "bf16", "fp16"]
+"""Precision of the network; ``no`` is float32."""
+
 PriorInput = Feature | Callable[[str], Feature]
 """Prior of a query, or a function from the query to its prior."""
 
@@ -119,7 +122,7 @@ class Grounder:
         network: network, on its device.
         processor: its processor.
         calibration: calibration of its confidences.
-        mixed_precision: ``bf16`` computes in bfloat16 where that is safe, faster on GPUs.
+        mixed_precision: ``bf16`` or ``fp16`` compute in 16 bits where that is safe, faster on GPUs.
     """
 
     def __init__(
@@ -127,18 +130,18 @@ class Grounder:
         network: GroundingNetwork,
         processor: Processor,
         calibration: Calibration = UNCALIBRATED,
-        mixed_precision: Literal["no", "bf16"] = "no",
+        mixed_precision: Precision = "no",
     ) -> None:
         self.network, self.processor, self.calibration = network.eval(), processor, calibration
         self.device = next(network.parameters()).device
-        self._uses_bf16 = mixed_precision == "bf16"
+        self._dtype = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}[mixed_precision]
         self._encoded: EncodedImages | None = None
 
     @staticmethod
     def from_pretrained(
         folder: Path | str,
         device: str = "auto",
-        mixed_precision: Literal["no", "bf16"] = "no",
+        mixed_precision: Precision = "no",
         revision: str | None = None,
     ) -> Grounder:
         """Load a folder that training has saved, such as ``runs/refcoco/best``, the shipped network, or one of the hub.
@@ -282,7 +285,7 @@ class Grounder:
         return predictions
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._uses_bf16)
+        return torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None)
 
     def _stack_priors(
         self, queries: Sequence[str], priors: Sequence[PriorInput | None] | None

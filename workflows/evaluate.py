@@ -78,8 +78,9 @@ class EvaluateCommandConfig(DatasetConfig, LaunchConfig):
     batch_images: int = 32
     """Images of a batch of one process."""
 
-    mixed_precision: Literal["no", "bf16"] = "no"
-    """Precision of the network; ``bf16`` is faster on GPUs."""
+    mixed_precision: Literal["no", "bf16", "fp16"] | None = None
+    """Precision of the network; ``bf16`` and ``fp16`` are faster on GPUs. Default None: as `accelerate config` says, or
+    else float32."""
 
     num_workers: int = 0
     """Background processes that build batches, for each process; 0 builds them in between."""
@@ -180,7 +181,7 @@ def run_evaluation(config: EvaluateCommandConfig, samples: UPath, splits: Sequen
     )
     _refuse_other_evaluation(evaluate_config, output)
     write_config(evaluate_config, output / CONFIG_FILE)
-    if config.num_processes * config.num_machines == 1:
+    if not config.needs_launcher:
         evaluate(evaluate_config)
         return
     launch(config, ["-m", "trainer.evaluate", "--config", str(output / CONFIG_FILE)])

@@ -78,8 +78,8 @@ class PredictConfig:
     device: str = "auto"
     """Device of the network: ``cpu``, ``cuda``, or ``auto``, the GPU, or the CPU without one."""
 
-    mixed_precision: Literal["no", "bf16"] = "no"
-    """Precision of the network; ``bf16`` is faster on GPUs."""
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    """Precision of the network; ``bf16`` and ``fp16`` are faster on GPUs."""
 
     output: Path = Path("runs/predictions")
     """Folder for the annotated images and ``predictions.jsonl``."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -134,7 +135,7 @@ def test_a_prediction_is_drawn_saved_and_written_as_json(grounder: Grounder, tmp
     prediction = grounder.predict("red square")
     record = json.loads(json.dumps(prediction.to_dict()))
     assert record["query"] == "red square" and record["presence"] is None and 0 <= record["score"] <= 1
-    assert set(record) == {"query", "box_xyxy", "stages_xyxy", "score", "presence"}
+    assert set(record) == {"query", "box_xyxy", "stages_xyxy", "score", "presence", "unseen_words"}
     prediction.save(tmp_path / "answer.png")
     with Image.open(tmp_path / "answer.png") as saved:
         assert saved.size == image.size and saved.convert("RGB").getcolors(9999) != image.getcolors()
@@ -148,8 +149,11 @@ def test_an_object_that_is_probably_absent_is_said_to_be(grounder: Grounder) -> 
         assert words in grounder.predict("red square").describe_confidence()
 
 
-def test_bf16_gives_nearly_the_same_boxes(grounder: Grounder) -> None:
-    half = Grounder(grounder.network, grounder.processor, mixed_precision="bf16")
+@pytest.mark.parametrize("mixed_precision", ["bf16", "fp16"])
+def test_half_precision_gives_nearly_the_same_boxes(
+    grounder: Grounder, mixed_precision: Literal["bf16", "fp16"]
+) -> None:
+    half = Grounder(grounder.network, grounder.processor, mixed_precision=mixed_precision)
     image = Image.effect_noise((60, 40), 90)
     (expected,), (found,) = (next(iter(one.predict_images([image], ["red square"]))) for one in (grounder, half))
     assert found.box_xyxy == pytest.approx(expected.box_xyxy, abs=1.5) and found != expected

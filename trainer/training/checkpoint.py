@@ -78,6 +78,9 @@ class Checkpoint:
     average: AveragedModel | None
     """Averaged weights, which prediction uses; None without averaging."""
 
+    scaler: dict[str, Any] | None
+    """Scale of the losses of ``fp16``; None in other precisions."""
+
     num_queries: int
     """Number of queries of the training data; a resumed run must have the same."""
 
@@ -124,6 +127,7 @@ class Checkpoint:
         state = {
             **averaged,
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler,
             "progress": self.progress.__dict__,
             "num_queries": self.num_queries,
             "version": STATE_VERSION,

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -74,12 +75,17 @@ class Trainer:
         self.validation = build_validation_stream(config, self.network, self.processor, self.accelerator)
         self.optimizer = build_optimizer(self.network, config.optimization, config.batch_images * config.max_queries)
         self.losses = StepLosses(verification_loss_weight=config.verification_loss_weight, exemplars=config.exemplars)
+        self.model: Any = None
+        """Network as this process calls it: wrapped for several processes, or the network itself."""
+
         self.progress = TrainingState()
         self._pending: tuple[StepFigures, float, float] | None = None
         """Figures of the last step, its wait for data and its duration in seconds, until they are reported."""
 
         state = self._resume()
-        self.model, self.optimizer = self.accelerator.prepare(self.network, self.optimizer)
+        self._freeze(self.progress.epoch < config.optimization.freeze_epochs)
+        if self.accelerator.scaler is not None and state.get("scaler"):
+            self.accelerator.scaler.load_state_dict(state["scaler"])
         self.average: AveragedModel | None = None
         if config.ema_decay is not None:
             average_fn = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
@@ -152,7 +158,8 @@ class Trainer:
         """Train the rest of this epoch, validate and save; return the number of steps left in this call."""
         progress = self.progress
         num_steps = min(self.stream.num_steps, self.total_steps - progress.epoch * self.stream.num_steps)
-        self.network.frozen = progress.epoch < self.config.optimization.freeze_epochs
+        if self.network.frozen and progress.epoch >= self.config.optimization.freeze_epochs:
+            self._freeze(False)
         self.network.train()
         waited_since = time.monotonic()
         for parts in self.stream.iterate_epoch(progress.epoch, progress.step):
@@ -174,6 +181,23 @@ class Trainer:
         if progress.step == num_steps:
             self._end_epoch()
         return steps_left
+
+    def _freeze(self, frozen: bool) -> None:
+        """Freeze or release the pretrained parts, and wrap the network for several processes.
+
+        Only while parts are frozen, DDP must search for parameters without gradients in each step.
+        """
+        self.network.frozen = frozen
+        if self.accelerator.ddp_handler is not None:
+            self.accelerator.ddp_handler.find_unused_parameters = frozen
+        if self.model is self.network:  # a single process, which wraps nothing
+            return
+        if self.model is not None:
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            self.model = None  # the old wrapper must go, or both would exchange gradients
+            self.accelerator.free_memory()
+        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)  # without accelerate's wrapper
+        self.model, self.optimizer = self.accelerator.prepare(self.network, optimizer)
 
     def _run_step(self, parts: Sequence[Batch]) -> StepFigures:
         """Update the weights once, by the mean loss over the queries of all parts and processes."""
@@ -230,7 +254,7 @@ class Trainer:
         if not math.isfinite(value := figures["loss"]):
             raise TrainerError(
                 f"the loss is {value} {self._describe_progress(self.progress.step - 1)}; lower the learning rate, or "
-                "train without bf16"
+                "train with --mixed-precision no"
             )
         self._report(figures, wait_s, step_s)
 
@@ -274,9 +298,10 @@ class Trainer:
                 optimizer=getattr(self.optimizer, "optimizer", self.optimizer),  # without accelerate's wrapper
                 progress=self.progress,
                 average=self.average,
+                scaler=None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
                 num_queries=sum(self.stream.samples.num_queries),
                 card=format_training_card(
-                    self.config,
+                    replace(self.config, mixed_precision=self.accelerator.mixed_precision),
                     [(len(run), sum(run)) for run in self.stream.samples.runs],
                     sum(parameter.numel() for parameter in self.network.parameters()),
                     min(self._global_step, self.total_steps),

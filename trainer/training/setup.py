@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -189,16 +190,46 @@ def build_validation_stream(
 
 
 def build_accelerator(config: TrainConfig) -> Accelerator:
-    """Build the accelerator of this process, with its tracker's folder."""
-    # Frozen parts have no gradients in the first epochs; DDP must then search for unused parameters.
-    unused = DistributedDataParallelKwargs(find_unused_parameters=config.optimization.freeze_epochs > 0)
-    return Accelerator(
-        cpu=not torch.accelerator.is_available(),  # or several processes without a GPU would not find each other
-        mixed_precision=config.mixed_precision,
+    """Build the accelerator of a training process, with its tracker's folder; see ``create_accelerator``."""
+    return create_accelerator(
+        config.mixed_precision,
         log_with=None if config.tracker == "none" else config.tracker,
         project_config=ProjectConfiguration(project_dir=str(config.output), logging_dir=str(config.output)),
-        kwargs_handlers=[unused],
+        kwargs_handlers=[DistributedDataParallelKwargs()],
     )
+
+
+def create_accelerator(mixed_precision: str | None, **arguments: Any) -> Accelerator:
+    """Create the accelerator of this process.
+
+    Args:
+        mixed_precision: precision; None: that of `accelerate config`, or else float32.
+        arguments: further arguments of ``Accelerator``.
+
+    Raises:
+        TrainerError: the device does not have the precision, or `accelerate config` asks for what is not supported.
+    """
+    fault = ""
+    try:
+        # Without cpu, several processes without a GPU would not find each other.
+        accelerator = Accelerator(
+            cpu=not torch.accelerator.is_available(), mixed_precision=mixed_precision, **arguments
+        )
+        if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+            fault = "fp16 needs a GPU"  # accelerate would compute in float32
+    except ValueError as error:
+        fault = str(error)
+    if fault:
+        chosen = "of your accelerate config" if mixed_precision is None else mixed_precision
+        raise TrainerError(
+            f"the precision {chosen} cannot be used: {fault}; pass another --mixed-precision, such as no"
+        )
+    if accelerator.distributed_type.value.split("_")[0] not in ("NO", "MULTI"):
+        raise TrainerError(
+            f"your accelerate config asks for {accelerator.distributed_type.value}, which is not supported; pass "
+            "--num-processes, or choose data parallelism by `accelerate config`"
+        )
+    return accelerator
 
 
 def start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:

@@ -19,8 +19,9 @@ from workflows.cli.console import UserError
 class LaunchConfig(LimitedConfig):
     """Number and place of the processes."""
 
-    num_processes: PositiveInt = 1
-    """Number of processes on each machine, one for each GPU."""
+    num_processes: PositiveInt | None = None
+    """Number of processes on each machine, one for each GPU. Default: as your `accelerate config` says, whose file is
+    then used as a whole; 1 without such a file, and on several machines."""
 
     num_machines: PositiveInt = 1
     """Number of machines; run the command on each of them, with a shared output folder."""
@@ -39,13 +40,28 @@ class LaunchConfig(LimitedConfig):
         if not host or not port.isdigit():
             raise UserError(f"main_address must be host:port, got {self.main_address!r}")
 
+    @property
+    def uses_accelerate_config(self) -> bool:
+        """Whether the user has a file of `accelerate config`, and no option says otherwise."""
+        from huggingface_hub.constants import HF_HOME
+
+        files = [Path(HF_HOME) / "accelerate" / f"default_config.{suffix}" for suffix in ("yaml", "json")]
+        return self.num_processes is None and self.num_machines == 1 and any(file.is_file() for file in files)
+
+    @property
+    def needs_launcher(self) -> bool:
+        """Whether accelerate must start the processes; otherwise this one is enough."""
+        return self.uses_accelerate_config or (self.num_processes or 1) * self.num_machines > 1
+
 
 def build_launch_command(config: LaunchConfig) -> list[str]:
     """Return the command before ``-m module``; torchrun starts several processes, on GPUs or CPUs."""
-    total = config.num_processes * config.num_machines
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", str(total)]
-    launch += ["--num_machines", str(config.num_machines)]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--quiet"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--quiet"]
+    if config.uses_accelerate_config:
+        return launch
+    total = (config.num_processes or 1) * config.num_machines
+    launch += ["--num_processes", str(total), "--num_machines", str(config.num_machines)]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
     if total > 1:
         host, _, port = config.main_address.rpartition(":")
         launch += ["--multi_gpu", "--machine_rank", str(config.machine_rank)]

@@ -174,6 +174,14 @@ def test_training_with_exemplars_trains_all_weights(
     AcceleratorState._reset_state(True)
 
 
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="a GPU has fp16")
+def test_a_precision_that_the_device_does_not_have_is_refused(run: Path, tiny_config: MakeConfig) -> None:
+    AcceleratorState._reset_state(True)
+    with pytest.raises(TrainerError, match=r"the precision fp16 cannot be used: fp16 needs a GPU; pass another"):
+        Trainer(tiny_config(train=(run,), mixed_precision="fp16"))
+    AcceleratorState._reset_state(True)
+
+
 def test_crop_features_of_another_length_are_refused(run: Path, make_crops: MakeCrops, tiny_config: MakeConfig) -> None:
     config = add_exemplars(tiny_config(train=(run,)), (make_crops(run),), ())
     missing = replace(config, crop_features=(UPath("missing"),))
