@@ -50,13 +50,18 @@ trainer.run()
 """
 
 
-EVALUATION = """
+CHECK_THREADS = """
 from pathlib import Path
+
+threads = [name.read_text().strip() for name in Path("/proc/self/task").glob("*/comm")]
+assert not [name for name in threads if "gloo" in name], threads  # they can abort a process that ends
+"""
+
+
+EVALUATION = """
 from trainer.evaluate import main
 
 main()
-threads = [name.read_text().strip() for name in Path("/proc/self/task").glob("*/comm")]
-assert not [name for name in threads if "gloo" in name], threads  # they can abort a process that ends
 """
 
 
@@ -101,7 +106,7 @@ def _launch(command: list[str], num_processes: int, **environment: str) -> int:
 
 def _train(config: TrainConfig, folder: Path, num_processes: int = 1, **environment: str) -> int:
     script, file = folder / "script.py", folder / "config.json"
-    script.write_text(SCRIPT)
+    script.write_text(SCRIPT + CHECK_THREADS)
     write_config(config, file)
     return _launch([str(script), "--config", str(file)], num_processes, **environment)
 
@@ -162,7 +167,7 @@ def test_evaluation_gives_the_same_digits_on_one_two_and_three_processes(
     )
     evaluate(one)
     script = tmp_path / "evaluation.py"
-    script.write_text(EVALUATION)
+    script.write_text(EVALUATION + CHECK_THREADS)
     for num_processes in (2, 3):
         output = tmp_path / str(num_processes)
         write_config(replace(one, output=output), output / "evaluate_config.json")

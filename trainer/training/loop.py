@@ -130,6 +130,8 @@ class Trainer:
         with self._lock_folder(), self.progress_bar, translate_errors(self._describe_progress, hint):
             while progress.epoch < self.num_epochs and steps_left > 0:
                 steps_left = self._run_epoch(steps_left)
+        self.model = self.network  # DDP keeps the process group alive, whose threads can abort a process that is done
+        self.accelerator.free_memory()
         self.accelerator.end_training()
         return self._write_metrics()
 
