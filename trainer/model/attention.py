@@ -106,6 +106,6 @@ class SingleQueryAttention(Attention):
         """Fold the key projection into the query: (batch, heads, width), for unprojected keys."""
         q_weight, k_weight, _ = self.in_proj_weight.chunk(3)
         q_bias = self.in_proj_bias.chunk(3)[0]
-        queries = F.linear(query, q_weight, q_bias).view(len(query), self.num_heads, -1)  # (batch, heads, depth)
+        queries = F.linear(query, q_weight, q_bias).view(query.shape[0], self.num_heads, -1)  # (batch, heads, depth)
         folded: Tensor = torch.einsum("bhe,hed->bhd", queries, k_weight.view(self.num_heads, queries.shape[-1], -1))
         return folded

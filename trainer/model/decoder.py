@@ -79,7 +79,7 @@ class Decoder(nn.Module):
     def compute_initial_target(self, text: Tensor, prior: Tensor | None, prior_mask: Tensor | None) -> Tensor:
         """Compute the first target (queries, width) from the priors; zero for a query without a prior."""
         if self.prior is None or prior is None:
-            return text.new_zeros(len(text), text.shape[-1])
+            return text.new_zeros(text.shape[0], text.shape[-1])
         target: Tensor = self.prior((prior * self.prior_scale).to(text.dtype))
         return target if prior_mask is None else target * prior_mask[:, None]
 

@@ -1,0 +1,181 @@
+"""Export a network to ONNX, in two parts: encode an image once, then predict for any number of queries.
+
+    python -m trainer.export_onnx --checkpoint runs/refcoco/best --folder exported      # needs the extra onnx
+
+The folder then holds ``image.onnx``, ``query.onnx``, and the settings and tokenizer of the processor.
+
+- ``image.onnx``: from image and padding to tokens, positions, token_padding, and appearance with exemplars;
+- ``query.onnx``: from these, token_ids and token_mask to boxes and scores; further inputs are prior and prior_mask with
+  priors, and has_place with exemplars.
+
+``image`` is (1, 3, size, size) uint8: the image's long side fills the canvas, centered; ``padding`` is True beside it.
+``boxes`` are cxcywh as fractions of the canvas. The fields of ``QueryInputs`` describe the inputs about queries.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trainer.command_line import parse_options
+from trainer.data.processor import Processor
+from trainer.errors import TrainerError, exit_with_error
+from trainer.files import check_checkpoint, find_checkpoint
+from trainer.model.inputs import QueryInputs
+from trainer.model.network import GroundingNetwork, ImageFeatures
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOnnxConfig:
+    """Network and folder."""
+
+    checkpoint: Path
+    """Folder that training has saved, ``miniature``, or a hub id, ``org/name``."""
+
+    folder: Path
+    """Folder to write."""
+
+
+class ImagePart(nn.Module):
+    """Image part: pixels to features."""
+
+    def __init__(self, network: GroundingNetwork, processor: Processor) -> None:
+        super().__init__()
+        self.network, self.processor = network, processor
+
+    def forward(self, image: Tensor, padding: Tensor) -> tuple[Tensor, ...]:
+        """Return the fields of ``ImageFeatures`` that the network has."""
+        found = self.network.encode_images(self.processor.normalize(image, padding), padding)
+        fields = (found.tokens, found.positions, found.padding, found.appearance)
+        return tuple(tensor for tensor in fields if tensor is not None)
+
+
+class QueryPart(nn.Module):
+    """Query part: features and queries to boxes and scores.
+
+    Args:
+        network: network.
+        names: names of the inputs, in order.
+    """
+
+    def __init__(self, network: GroundingNetwork, names: Sequence[str]) -> None:
+        super().__init__()
+        self.network, self.names = network, list(names)
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the last stage's boxes (queries, 4) and the verification scores (queries, features)."""
+        given = dict(zip(self.names, tensors, strict=True))
+        image = ImageFeatures(
+            tokens=given["tokens"],
+            positions=given["positions"],
+            padding=given["token_padding"],
+            appearance=given.get("appearance"),
+        )
+        token_ids = given["token_ids"]
+        queries = QueryInputs(
+            token_ids,
+            given["token_mask"],
+            torch.zeros_like(token_ids[:, 0]),  # all about one image
+            given.get("prior"),
+            given.get("prior_mask"),
+            given.get("has_place"),
+        )
+        output = self.network.predict(image, queries)
+        return output.boxes[-1], output.scores
+
+
+@torch.no_grad()
+def export_onnx(config: ExportOnnxConfig) -> None:
+    """Write both parts and the processor.
+
+    Raises:
+        TrainerError: there is no such network, the extra ``onnx`` is missing, or a text encoder cannot be exported.
+    """
+    try:
+        import onnxscript  # noqa: F401  # by which torch exports
+    except ImportError as error:
+        raise TrainerError(f'the export needs the extra onnx: pip install "resvg-grounding[onnx]" ({error})') from error
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # it reports each constant that it does not fold
+    checkpoint = find_checkpoint(config.checkpoint)
+    check_checkpoint(checkpoint)
+    network, processor = GroundingNetwork.from_pretrained(checkpoint), Processor.from_pretrained(checkpoint)
+    size, settings = network.config.image_size_px, network.config
+    config.folder.mkdir(parents=True, exist_ok=True)
+    processor.save_pretrained(config.folder)
+
+    image_part = ImagePart(network, processor).eval()
+    canvas = (torch.zeros(1, 3, size, size, dtype=torch.uint8), torch.zeros(1, size, size, dtype=torch.bool))
+    features = image_part(*canvas)
+    image_outputs = ["tokens", "positions", "token_padding", "appearance"][: len(features)]
+    _export(image_part, canvas, config.folder / "image.onnx", ["image", "padding"], image_outputs)
+
+    queries, length = torch.export.Dim("queries"), torch.export.Dim("length", max=processor.config.max_tokens)
+    token_ids, token_mask = processor.tokenize(["left cup", "second cup from the left", "cup"])  # examples of any
+    count = len(token_ids)
+    inputs = dict(zip(image_outputs, features, strict=True))
+    shapes: list[dict[int, torch.export.Dim] | None] = [None] * len(inputs)
+    inputs |= {"token_ids": token_ids, "token_mask": token_mask}
+    shapes += [{0: queries, 1: length}] * 2
+    if settings.use_prior:
+        mask = torch.ones(count, dtype=torch.bool)
+        inputs |= {"prior": torch.ones(count, settings.prior_dim) / settings.prior_dim**0.5, "prior_mask": mask}
+        shapes += [{0: queries}] * 2
+    if settings.exemplar_scoring is not None:
+        inputs["has_place"] = torch.ones(count, dtype=torch.bool)
+        shapes.append({0: queries})
+    query_part = QueryPart(network, list(inputs)).eval()
+    path = config.folder / "query.onnx"
+    _export(query_part, tuple(inputs.values()), path, list(inputs), ["boxes", "scores"], (tuple(shapes),))
+
+
+def _export(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    path: Path,
+    names: list[str],
+    outputs: list[str],
+    shapes: tuple[tuple[dict[int, torch.export.Dim] | None, ...], ...] | None = None,
+) -> None:
+    """Export a module to a file.
+
+    Raises:
+        TrainerError: the module cannot be exported.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module,
+                inputs,
+                str(path),
+                input_names=names,
+                output_names=outputs,
+                dynamic_shapes=shapes,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise TrainerError(f"{path.name} cannot be exported ({reason}); its text encoder may be the cause") from error
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        config = parse_options(ExportOnnxConfig, sys.argv[1:], __doc__)
+        export_onnx(config)
+    except TrainerError as error:
+        exit_with_error(error)
+    print(f"image.onnx and query.onnx were saved to {config.folder}")
+
+
+if __name__ == "__main__":
+    main()
