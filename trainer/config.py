@@ -77,6 +77,10 @@ class TrainConfig(LimitedConfig):
     """Detector that initializes the backbone (and the visual encoder); None: random weights. Formats:
     ``trainer.model.pretrained``."""
 
+    transformers_backbone: str | None = None
+    """Hub id or folder of a backbone of transformers (ResNet, ConvNeXt, Swin, DINOv2, ...), with its weights, in the
+    place of the published ResNet. Its stride must divide ``network.image_size_px`` (448 or 672 for DINOv2)."""
+
     network: NetworkConfig = field(default_factory=make_published_config)
     """Sizes of the network."""
 

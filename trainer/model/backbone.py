@@ -104,6 +104,9 @@ class ResNet(nn.Module):
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
+        self.width = config.widths[-1]
+        """Number of channels of the features."""
+
         block = BasicBlock if config.block == "basic" else BottleneckBlock
         self.conv1 = nn.Conv2d(3, config.stem_width, 7, stride=2, padding=3, bias=False)
         self.bn1 = FrozenBatchNorm(config.stem_width)

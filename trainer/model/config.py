@@ -72,7 +72,14 @@ class NetworkConfig:
     """Side of the square canvas for images; a multiple of the backbone's stride."""
 
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
-    """Sizes of the backbone."""
+    """Sizes of the backbone, unless ``vision`` is another one."""
+
+    vision: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
+    """Configuration of a backbone of ``transformers`` as JSON, with its ``model_type``, by ``choose_backbone``. Default
+    empty: the ResNet of ``backbone``, as published."""
+
+    vision_stride_px: Annotated[int, tyro.conf.Suppress] = 0
+    """Stride in pixels of the backbone ``vision``; 0 without one."""
 
     width: int = 256
     """Width of all tokens after the backbone and the text encoder, d in the paper; a multiple of 4 and of the heads."""
@@ -123,10 +130,9 @@ class NetworkConfig:
     """Dropout in 0..1 of the encoder, the verification and the decoder; the text encoder has its own."""
 
     def __post_init__(self) -> None:
-        if self.image_size_px % self.backbone.stride_px:
+        if self.image_size_px % self.stride_px:
             raise ValueError(
-                f"image_size_px must be a multiple of the backbone's stride {self.backbone.stride_px}, "
-                f"got {self.image_size_px}"
+                f"image_size_px must be a multiple of the backbone's stride {self.stride_px}, got {self.image_size_px}"
             )
         if self.width % self.num_heads or self.width % 4:
             raise ValueError(
@@ -149,13 +155,19 @@ class NetworkConfig:
         return self.use_prior and self.exemplar_scoring is None
 
     @property
+    def stride_px(self) -> int:
+        """Stride in pixels from one image feature to the next."""
+        return self.vision_stride_px or self.backbone.stride_px
+
+    @property
     def grid(self) -> int:
         """Number of image features along each side."""
-        return self.image_size_px // self.backbone.stride_px
+        return self.image_size_px // self.stride_px
 
     def to_json(self) -> dict[str, Any]:
-        """Return the contents of ``config.json``, for ``from_json``."""
-        return {"model_type": "resvg", **asdict(self), "text": dict(self.text)}
+        """Return the contents of ``config.json``, for ``from_json``; without ``vision`` if the backbone is a ResNet."""
+        record = {"model_type": "resvg", **asdict(self), "text": dict(self.text), "vision": dict(self.vision)}
+        return record if self.vision else {k: v for k, v in record.items() if not k.startswith("vision")}
 
     @staticmethod
     def from_json(record: Mapping[str, Any], origin: str) -> NetworkConfig:

@@ -27,6 +27,7 @@ from trainer.model.inputs import NetworkInputs, QueryInputs
 from trainer.model.position_encoding import compute_grid_padding, compute_grid_positions
 from trainer.model.state_dict import load_strictly, read_safetensors, write_safetensors
 from trainer.model.text_encoder import TextEncoder
+from trainer.model.transformers_backbone import TransformersBackbone
 from trainer.model.verification import Verification
 from trainer.model.visual_encoder import Encoder
 
@@ -103,8 +104,8 @@ class GroundingNetwork(nn.Module):
         self.gradient_checkpointing = False
         """Flag to recompute the activations of each part in the backward pass instead of keeping them."""
 
-        self.backbone = ResNet(config.backbone)
-        self.input_projection = nn.Conv2d(config.backbone.widths[-1], config.width, 1)
+        self.backbone = TransformersBackbone(config.vision) if config.vision else ResNet(config.backbone)
+        self.input_projection = nn.Conv2d(self.backbone.width, config.width, 1)
         self.encoder = Encoder(config)
         self.text = TextEncoder(config)
         self.verification = Verification(config)
@@ -135,8 +136,10 @@ class GroundingNetwork(nn.Module):
         # A kind of block or layer has variants: eight shapes of blocks, each for training and evaluation.
         torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
         compile_code = partial(torch.compile, backend=backend)
-        self.backbone.compute_stem = compile_code(self.backbone.compute_stem)  # type: ignore[method-assign]
-        layers = [*chain(*self.backbone.stages), *self.encoder.layers, *self.text.find_layers(), *self.decoder.layers]
+        if isinstance(self.backbone, ResNet):
+            self.backbone.compute_stem = compile_code(self.backbone.compute_stem)  # type: ignore[method-assign]
+        stages = chain(*self.backbone.stages) if isinstance(self.backbone, ResNet) else [self.backbone]
+        layers = [*stages, *self.encoder.layers, *self.text.find_layers(), *self.decoder.layers]
         for part in (*layers, self.verification, self.exemplar_scoring, self.box_head):
             if part is not None:
                 part.forward = compile_code(part.forward)

@@ -25,6 +25,7 @@ from trainer.model.network import GroundingNetwork
 from trainer.model.published_checkpoints import read_pth
 from trainer.model.state_dict import check_shapes, format_names, read_safetensors
 from trainer.model.text_encoder import build_text_config
+from trainer.model.transformers_backbone import TransformersBackbone, build_vision_config, measure_stride_px
 
 VISUAL_PARTS = ("backbone.", "input_projection.", "encoder.")
 """Parts of the network that a detector may have."""
@@ -79,6 +80,43 @@ def choose_text_encoder(config: NetworkConfig, checkpoint: str) -> NetworkConfig
         ) from error
     text.pop("_name_or_path", None)  # a path of this machine has no place in a checkpoint
     return replace(config, text=text)
+
+
+def choose_backbone(config: NetworkConfig, checkpoint: str) -> NetworkConfig:
+    """Return the configuration with the backbone of a hub id or folder, any of transformers' ``AutoBackbone``.
+
+    Raises:
+        TrainerError: there is no backbone, or its stride does not divide the side of the canvas.
+    """
+    try:
+        vision = json.loads(AutoConfig.from_pretrained(checkpoint).to_json_string(use_diff=False))
+    except (OSError, ValueError) as error:
+        raise TrainerError(
+            f"no backbone at {checkpoint!r} ({str(error).splitlines()[0]}); give a folder or hub id of one"
+        ) from error
+    vision.pop("_name_or_path", None)
+    try:
+        return replace(config, vision=vision, vision_stride_px=measure_stride_px(vision))
+    except ValueError as error:
+        raise TrainerError(f"the backbone {checkpoint} does not fit: {error}") from error
+
+
+def load_backbone(network: GroundingNetwork, checkpoint: str) -> None:
+    """Load the weights of the backbone at a hub id or folder.
+
+    Raises:
+        TrainerError: there are no weights.
+    """
+    assert isinstance(network.backbone, TransformersBackbone)
+    try:
+        config = build_vision_config(network.config.vision)
+        pretrained = type(network.backbone.model).from_pretrained(checkpoint, config=config)
+    except (OSError, ValueError) as error:
+        raise TrainerError(
+            f"no weights of a backbone at {checkpoint!r} ({str(error).splitlines()[0]}); give a folder or hub id that "
+            "has them"
+        ) from error
+    network.backbone.model.load_state_dict(pretrained.state_dict())
 
 
 def load_text(network: GroundingNetwork, checkpoint: str) -> None:
@@ -149,7 +187,15 @@ def load_network(network: GroundingNetwork, folder: Path) -> LoadReport:
 
 def _check_sizes(own: NetworkConfig, started: NetworkConfig, folder: Path) -> None:
     """Check that two networks compute alike; parts, dropout and what is frozen may differ."""
-    free = {"text", "use_prior", "exemplar_scoring", "dropout", "backbone.num_frozen_stages"}
+    free = {
+        "text",
+        "vision",
+        "vision_stride_px",
+        "use_prior",
+        "exemplar_scoring",
+        "dropout",
+        "backbone.num_frozen_stages",
+    }
     if not (own.use_prior and started.use_prior):
         free |= {"prior_dim", "prior_scale"}
     there, here = (dict(flatten_record(config.to_json())) for config in (started, own))

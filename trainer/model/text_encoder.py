@@ -25,21 +25,30 @@ def build_text_encoder(text: Mapping[str, Any]) -> nn.Module:
 
 
 def build_text_config(text: Mapping[str, Any]) -> PreTrainedConfig:
-    """Build the configuration of an encoder, without keys that choose code instead of sizes.
+    """Build the configuration of a text encoder; see ``build_checked_config``."""
+    return build_checked_config(text, "text encoder", "trainer.model.pretrained.choose_text_encoder")
+
+
+def build_checked_config(record: Mapping[str, Any], part: str, remedy: str) -> PreTrainedConfig:
+    """Build the configuration of a model, without keys that choose code instead of sizes.
 
     Such keys are private ones, kernels of attention and quantization: transformers would download what they name.
+
+    Args:
+        record: configuration as JSON, with its ``model_type``.
+        part: name of the part of the network, for errors.
+        remedy: function that chooses another one.
 
     Raises:
         TrainerError: the configuration names no known ``model_type``.
     """
-    values = _drop_code_keys(text)
+    values = _drop_code_keys(record)
     kind = values.pop("model_type", None)
     try:
         config: PreTrainedConfig = AutoConfig.for_model(kind, **values)
     except (ValueError, KeyError) as error:
         raise TrainerError(
-            f"the network's text encoder has model_type {kind!r}, which transformers does not know; "
-            "choose one with trainer.model.pretrained.choose_text_encoder"
+            f"the network's {part} has model_type {kind!r}, which transformers does not know; choose one with {remedy}"
         ) from error
     return config
 

@@ -25,7 +25,15 @@ from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import build_evaluation_stream
 from trainer.files import check_checkpoint, find_checkpoint
 from trainer.model.network import GroundingNetwork, read_network_config
-from trainer.model.pretrained import LoadReport, choose_text_encoder, load_network, load_text, load_visual
+from trainer.model.pretrained import (
+    LoadReport,
+    choose_backbone,
+    choose_text_encoder,
+    load_backbone,
+    load_network,
+    load_text,
+    load_visual,
+)
 
 
 def build_network(config: TrainConfig) -> tuple[GroundingNetwork, LoadReport | None]:
@@ -35,12 +43,24 @@ def build_network(config: TrainConfig) -> tuple[GroundingNetwork, LoadReport | N
         TrainerError: there are no such weights, or they do not fit the network.
     """
     if (start := find_start(config)) is not None:
-        network = GroundingNetwork(replace(config.network, text=read_network_config(start).text))
+        started = read_network_config(start)
+        network = GroundingNetwork(
+            replace(
+                config.network,
+                text=started.text,
+                vision=started.vision,
+                vision_stride_px=started.vision_stride_px,
+            )
+        )
         if start == config.output / "last":
             return network, None
         _check_processor(config, Processor.from_pretrained(start))
         return network, load_network(network, start)
-    network = GroundingNetwork(choose_text_encoder(config.network, config.text_encoder))
+    sizes = choose_text_encoder(config.network, config.text_encoder)
+    backbone = config.transformers_backbone
+    network = GroundingNetwork(choose_backbone(sizes, backbone) if backbone else sizes)
+    if backbone:
+        load_backbone(network, backbone)
     if not config.text_from_scratch:
         load_text(network, config.text_encoder)
     loaded = load_visual(network, config.pretrained_visual) if config.pretrained_visual else None

@@ -64,7 +64,8 @@ def load_detector_backbone() -> tuple[ResNet, TrainConfig]:
     """Load the backbone of the miniature detector, and the recipe of the network that it is for."""
     recipe = make_miniature_recipe(Path("unused"), (UPath("unused"),))
     recipe = replace(recipe, text_encoder=str(WEIGHTS / "bert"), pretrained_visual=WEIGHTS / "detector")
-    backbone: ResNet = build_network(recipe)[0].backbone
+    backbone = build_network(recipe)[0].backbone
+    assert isinstance(backbone, ResNet)
     return backbone.requires_grad_(True), recipe
 
 
