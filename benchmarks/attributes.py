@@ -41,7 +41,7 @@ DATASETS = {"RefCOCO": "unc", "RefCOCO+": "unc+", "RefCOCOg": "gref_umd", "Refer
 
 
 _JOINED = {"RefCOCO": "refcoco", "RefCOCO+": "refcoco_plus", "RefCOCOg": "refcocog_umd", "ReferIt": "referit"}
-_COCO = {
+CURRENT_NAMES = {
     "sofa": "couch", "motorbike": "motorcycle", "aeroplane": "airplane", "tvmonitor": "tv",
     "diningtable": "dining table", "pottedplant": "potted plant",
 }  # fmt: skip
@@ -137,7 +137,7 @@ def _compare_categories(parser: AttributeParser, joined: Path) -> dict[str, floa
         rows = [row for row in map(json.loads, lines) if not is_empty(row["query"])]
     read = parser.parse([row["query"] for row in rows])
     categories = [
-        (one.category, _COCO.get(row["category"], row["category"]))
+        (one.category, CURRENT_NAMES.get(row["category"], row["category"]))
         for one, row in zip(read, rows, strict=True)
         if one.category
     ]

@@ -224,7 +224,14 @@ def _build_rounds_config(config: AugmentConfig, paths: DatasetPaths, prior: Prio
         root=paths.scene_rounds,
         pipelines=tuple(_build_pipelines(config, vocabulary, prior)),
         vocabulary=vocabulary,
-        quotas=Quotas(config.quotas, list_quota_keys(vocabulary, get_relation_types(config.label.style))),
+        quotas=Quotas(
+            config.quotas,
+            list_quota_keys(
+                vocabulary,
+                get_relation_types(config.label.style),
+                has_single="photographs" in config.composers,
+            ),
+        ),
         selection=config.selection,
         num_scenes=config.num_scenes,
         seed=config.seed,

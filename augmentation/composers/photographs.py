@@ -18,6 +18,7 @@ from pathlib import Path
 from augmentation.composers.held_out import HeldOut
 from augmentation.errors import AugmentationError
 from augmentation.relations.scene import Scene, SceneObject
+from augmentation.relations.types import RelationType
 from pipeline import Item, LimitedConfig, Location, MapStage, PlanRow, PositiveInt, Rejected, Resources, ShareBelowOne
 from shards.boxes import compute_area_px, compute_overlap_share
 from shards.images import IMAGE_SUFFIXES, ImageError, read_image, resolve_image_path
@@ -49,11 +50,15 @@ class PhotographsConfig(LimitedConfig):
     max_objects: PositiveInt = 8
     """Maximum number of salient objects of a target's category."""
 
-    max_overlap: ShareBelowOne = 0.7
+    max_overlap: ShareBelowOne = 0.9
     """Maximum share of the smaller of two salient boxes of a target's category that lies in the other, in [0, 1)."""
 
     perspective: bool = True
     """Flag that the objects of a category stand on one ground: queries say "front" and "behind", not "above"."""
+
+    excluded_types: tuple[RelationType, ...] = ("size",)
+    """Relation types that no query has. People agree least with size words: the smallest annotated object is often one
+    that they overlook."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -143,9 +148,7 @@ def _find_reason(objects: Sequence[Instance], config: PhotographsConfig) -> str:
     if len(objects) > config.max_objects:
         return "too_many_instances"
     overlaps = (compute_overlap_share(a.box_xyxy, b.box_xyxy) for a, b in combinations(objects, 2))
-    if max(overlaps, default=0.0) > config.max_overlap:
-        return "overlapping_boxes"
-    return "" if len(objects) > 1 else "single_instance"
+    return "overlapping_boxes" if max(overlaps, default=0.0) > config.max_overlap else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,12 +81,30 @@ class QuotaConfig(LimitedConfig):
         return math.ceil((1 - self.tolerance) * self.queries_per_quota - 1e-9)
 
 
-def list_quota_keys(vocabulary: VocabularyConfig, relation_types: Iterable[RelationType]) -> list[QuotaKey]:
-    """List all possible quotas: the count allows the relation type, and the vocabulary has words for it."""
+SINGLE_TYPES: frozenset[RelationType] = frozenset({"attribute", "beside", "near", "between"})
+"""Relation types of queries about the only object of its category: its name, and its relation to other objects."""
+
+
+def list_quota_keys(
+    vocabulary: VocabularyConfig, relation_types: Iterable[RelationType], *, has_single: bool = False
+) -> list[QuotaKey]:
+    """List all possible quotas: the count allows the relation type, and the vocabulary has words for it.
+
+    Args:
+        vocabulary: categories, quantifiers and attributes.
+        relation_types: relation types of the style.
+        has_single: whether scenes may have one object of a category alone, as photographs do.
+    """
+    relation_types = sorted(relation_types)
     counts = sorted(QUANTIFIERS[word] for word in vocabulary.quantifiers)
-    return [
+    single = [
+        QuotaKey(category=category, count=1, relation_type=relation_type)
+        for category, relation_type in product(sorted(vocabulary.categories), relation_types)
+        if has_single and relation_type in SINGLE_TYPES
+    ]
+    return single + [
         QuotaKey(category=category, count=count, relation_type=relation_type)
-        for category, count, relation_type in product(sorted(vocabulary.categories), counts, sorted(relation_types))
+        for category, count, relation_type in product(sorted(vocabulary.categories), counts, relation_types)
         if count >= MIN_OBJECTS[relation_type]
         and (relation_type != "middle" or count % 2 == 1)  # an even number has no middle object
         and (relation_type != "attribute" or vocabulary.attributes)

@@ -12,7 +12,8 @@ from augmentation.queries.generator import VerifiedQuery, generate_queries
 from augmentation.queries.labeling import LabelConfig
 from augmentation.queries.parse_check import RoundTripParser
 from augmentation.queries.realizer import PhraseRealizer
-from augmentation.relations.programs import to_json
+from augmentation.relations.programs import Program, to_json
+from augmentation.relations.types import get_relation_type
 from pipeline import MapStage, Rejected, Resources
 from shards.images import decode_rgb_image
 from shards.schema import Query, Sample
@@ -72,8 +73,12 @@ class LabelPhotographStage(MapStage[Sample, Sample]):
                 self._config.queries_per_relation_type,
                 seed=int.from_bytes(digest[:8]),
                 noise=self._config.box_noise,
-                accepts=self._round_trip_parser.is_consistent,
+                accepts=self._is_accepted,
             )
+
+    def _is_accepted(self, text: str, program: Program) -> bool:
+        is_excluded = get_relation_type(to_json(program)) in self._photographs.excluded_types
+        return not is_excluded and self._round_trip_parser.is_consistent(text, program)
 
     def _reject(self, sample: Sample, described: PhotographDescription) -> Rejected:
         """Reject by the reason of the category with most salient objects; the detail has those of all."""

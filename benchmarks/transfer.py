@@ -1,0 +1,250 @@
+"""Measure which training queries teach what people mean, on people's queries about photographs, without pixels.
+
+    make benchmark NAME=transfer
+    make benchmark NAME=transfer ARGS="--seeds 1 --steps 100 --ablate"
+
+A small network chooses the instance that a query means, among the annotated instances of an image
+(``benchmarks.transfer_network``). It is trained on queries about annotated photographs: category names, Pseudo-Q's
+rules, or the verified programs of ``make augment ARGS="--composers photographs"``. It is tested on all validation
+queries that people wrote for RefCOCO, RefCOCO+ and RefCOCOg. Their images are none of the training photographs. The
+limits of programs were chosen on one half of the test images (by the hash of the name), so figures are of the other
+half. "people" is trained on people's queries, cross-validated by image. Intervals are bootstrapped by image.
+
+``--real`` is a folder of ``<name>_val.joined.jsonl.gz``, rows of the split files joined with COCO's boxes.
+``--photographs`` is an instances file in COCO's layout. Needs the extra ``transfer``. The complete run takes 20 minutes
+on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from augmentation.composers.photographs import PhotographsConfig
+from augmentation.relations.types import RelationType
+from benchmarks.transfer_network import (
+    TargetedQuery,
+    TextFeatures,
+    TrainingConfig,
+    find_minilm,
+    is_chosen,
+    train_chooser,
+)
+from benchmarks.transfer_queries import DATASETS, PeopleQueries, Photographs, read_people_queries
+from trainer.evaluation.bootstrap import compute_intervals
+
+OUTPUT = Path("benchmarks/results/transfer.json")
+NUM_FOLDS = 5
+ALL_SIZES = 1e-9
+"""Minimum area of a salient object if all are."""
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "all": (),
+    **{
+        name: (name,)
+        for name in (
+            *("positional", "other", "1 distractor", "2-3 distractors", "4+ distractors"),
+            *("left, right", "ordinal", "front, back", "middle", "top, bottom", "size", "relation"),
+        )
+    },
+}
+"""Groups of queries, by what they have."""
+
+PARTS = {name: GROUPS[name] for name in ("all", "positional")}
+"""Groups of the comparisons."""
+
+SHOWN = ("positional", "other", "1 distractor", "2-3 distractors", "4+ distractors")
+COMPARISONS = (("programs", "rules"), ("programs", "rules, salient"), ("programs", "category"), ("people", "programs"))
+
+Shares = npt.NDArray[np.float64]
+"""Share of the seeds that are right, by query."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--real", type=Path, default=Path("../shared/real"))
+    parser.add_argument("--photographs", type=Path, default=Path("../shared/photographs/instances.json"))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=TrainingConfig().steps)
+    parser.add_argument("--ablate", action="store_true", help="leave out each relation type and each limit, two seeds")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    start, config, console = time.perf_counter(), TrainingConfig(steps=options.steps), Console(stderr=True)
+    people, photographs = read_people_queries(options.real), Photographs.read(options.photographs)
+    texts = TextFeatures(find_minilm())
+    limits = PhotographsConfig()
+    by_type = photographs.verify_programs(limits)
+    variants = {
+        "category": photographs.name_categories(limits),
+        "rules": photographs.apply_rules(replace(limits, min_area=ALL_SIZES)),
+        "rules, salient": photographs.apply_rules(limits),
+        "programs": join_types(by_type, limits.excluded_types),
+    }
+    shares = {"largest box": choose_largest(people)}
+    for name, queries in variants.items():
+        shares[name] = measure_variant(photographs, queries, people, texts, range(options.seeds), config)
+        console.print(f"{name}: {len(queries):,} queries, {time.perf_counter() - start:.0f} s")
+    shares["people"] = cross_validate(people, texts, config)
+    ablations: dict[str, Any] = {}
+    for name, queries in list_ablations(by_type, limits) if options.ablate else ():
+        values = measure_variant(photographs, queries, people, texts, range(min(2, options.seeds)), config)
+        ablations[name] = summarize_ablation(values, len(queries), people)
+        console.print(f"{name}: {ablations[name]}, {time.perf_counter() - start:.0f} s")
+    record = build_record(shares, variants, people, limits, config, options.seeds)
+    record |= {"ablations_on_the_choosing_half": ablations, "seconds": round(time.perf_counter() - start)}
+    options.output.write_text(json.dumps(record, indent=1) + "\n")
+    show(record)
+
+
+def build_record(
+    shares: Mapping[str, Shares],
+    variants: Mapping[str, Sequence[TargetedQuery]],
+    people: PeopleQueries,
+    limits: PhotographsConfig,
+    config: TrainingConfig,
+    num_seeds: int,
+) -> dict[str, Any]:
+    """Build the record of the variants as JSON values."""
+    return {
+        "machine": {"platform": platform.platform(), "cpus": os.cpu_count(), "torch": torch.__version__},
+        "seeds": num_seeds,
+        "training": asdict(config),
+        "limits": {name: value for name, value in asdict(limits).items() if name not in ("images", "instances")},
+        "training_queries": {name: len(queries) for name, queries in variants.items()},
+        "training_photographs": {name: len({one.image for one in queries}) for name, queries in variants.items()},
+        "people_queries_of_the_reporting_half": {
+            name: len(select(people, name, "reporting half")) for name in DATASETS
+        },
+        "accuracy": {name: summarize(values, people) for name, values in shares.items()},
+        "differences": {
+            f"{a} less {b}": {
+                dataset: {group: compare(shares[a], shares[b], people, dataset, *part) for group, part in PARTS.items()}
+                for dataset in DATASETS
+            }
+            for a, b in COMPARISONS
+        },
+    }
+
+
+def join_types(by_type: Mapping[RelationType, list[TargetedQuery]], without: Sequence[str]) -> list[TargetedQuery]:
+    """Join the queries of all relation types but some, in the order of the photographs."""
+    kept = [query for relation_type, queries in by_type.items() if relation_type not in without for query in queries]
+    return sorted(kept, key=lambda query: query.image)
+
+
+def choose_largest(people: PeopleQueries) -> Shares:
+    """Return for each query whether the largest instance of its image is the target."""
+    largest = [
+        max(
+            range(len(image.boxes)),
+            key=lambda i: (image.boxes[i][2] - image.boxes[i][0]) * (image.boxes[i][3] - image.boxes[i][1]),
+        )
+        for image in people.images
+    ]
+    return np.array([float(largest[query.image] == query.target) for query in people.queries])
+
+
+def measure_variant(
+    photographs: Photographs,
+    queries: Sequence[TargetedQuery],
+    people: PeopleQueries,
+    texts: TextFeatures,
+    seeds: Sequence[int],
+    config: TrainingConfig,
+) -> Shares:
+    """Train with each seed on queries about photographs; return the share of right choices by people's query."""
+    right = [
+        is_chosen(train_chooser(photographs.images, queries, texts, seed, config), people.images, people.queries, texts)
+        for seed in seeds
+    ]
+    shares: Shares = np.mean(right, axis=0)
+    return shares
+
+
+def cross_validate(people: PeopleQueries, texts: TextFeatures, config: TrainingConfig) -> Shares:
+    """Train on people's queries about four fifths of the images, and test on the rest, for each fifth."""
+    shares = np.zeros(len(people.queries))
+    for fold in range(NUM_FOLDS):
+        network = train_chooser(
+            people.images, [one for one in people.queries if one.image % NUM_FOLDS != fold], texts, fold, config
+        )
+        tested = [i for i, one in enumerate(people.queries) if one.image % NUM_FOLDS == fold]
+        shares[tested] = is_chosen(network, people.images, [people.queries[i] for i in tested], texts)
+    return shares
+
+
+def list_ablations(
+    by_type: Mapping[RelationType, list[TargetedQuery]], limits: PhotographsConfig
+) -> Iterator[tuple[str, list[TargetedQuery]]]:
+    """Yield the programs, programs without each relation type, and with each excluded one."""
+    excluded = limits.excluded_types
+    yield "programs", join_types(by_type, excluded)
+    for relation_type in sorted(by_type):
+        if relation_type in excluded:
+            yield f"with {relation_type}", join_types(by_type, [one for one in excluded if one != relation_type])
+        else:
+            yield f"without {relation_type}", join_types(by_type, (*excluded, relation_type))
+
+
+def select(people: PeopleQueries, *groups: str) -> list[int]:
+    """Return the indices of the queries that are of all groups."""
+    return [i for i, own in enumerate(people.groups) if own.issuperset(groups)]
+
+
+def summarize(values: Shares, people: PeopleQueries) -> dict[str, dict[str, float]]:
+    """Return accuracies in percent on the reporting half, by dataset and group of queries; not of empty groups."""
+    return {
+        dataset: {
+            group: round(100 * float(values[rows].mean()), 2)
+            for group, part in GROUPS.items()
+            if (rows := select(people, dataset, "reporting half", *part))
+        }
+        for dataset in DATASETS
+    }
+
+
+def summarize_ablation(values: Shares, num_queries: int, people: PeopleQueries) -> dict[str, Any]:
+    """Return accuracies in percent on the choosing half."""
+    means = {name: round(100 * float(values[select(people, name, "choosing half")].mean()), 2) for name in DATASETS}
+    return {"queries": num_queries, **means}
+
+
+def compare(first: Shares, second: Shares, people: PeopleQueries, *groups: str) -> list[float]:
+    """Return the difference in points with its interval, paired by query and resampled by image."""
+    rows = select(people, *groups, "reporting half")
+    (interval,) = compute_intervals(100 * (first - second)[rows], [people.image_names[i] for i in rows])
+    return [round(value, 2) for value in (interval.mean, interval.low, interval.high)]
+
+
+def show(record: Mapping[str, Any]) -> None:
+    """Print the accuracies and differences as tables."""
+    table = Table("trained on", *DATASETS, *(f"RefCOCO, {name}" for name in SHOWN), title="targets chosen (%)")
+    for name, accuracy in record["accuracy"].items():
+        cells = [accuracy[dataset]["all"] for dataset in DATASETS] + [accuracy["RefCOCO"][group] for group in SHOWN]
+        table.add_row(name, *(f"{cell:.1f}" for cell in cells))
+    console = Console()
+    console.print(table)
+    for name, by_dataset in record["differences"].items():
+        console.print(
+            f"{name}: " + ", ".join(f"{d} {v[0]:+.1f} ({v[1]:.1f} to {v[2]:.1f})" for d, v in by_dataset.items())
+        )
+    for name, means in record["ablations_on_the_choosing_half"].items():
+        console.print(f"  {name}: {means}")
+
+
+if __name__ == "__main__":
+    main()
