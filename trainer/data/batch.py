@@ -15,7 +15,7 @@ from shards.boxes import Box
 from shards.schema import Query, Sample
 from trainer.data.config import AugmentationConfig
 from trainer.data.dataset import Samples, decode_image
-from trainer.data.exemplars import NO_EXEMPLARS, ExemplarQuery, ExemplarSampler
+from trainer.data.exemplars import NO_EXEMPLARS, ExemplarSampler
 from trainer.data.processor import Processor
 from trainer.data.sampler import QueryGroup
 from trainer.data.transforms import TransformedSample, transform_for_evaluation, transform_for_training
@@ -211,10 +211,13 @@ class BatchBuilder:
                 category = "" if query.instance is None else sample.instances[query.instance].category
                 if priors[i] is not None:
                     texts[i] = self.exemplars.mask_words(texts[i], category, exemplar_random)
+        for one in exemplars.queries:  # where the words alone decide, an exemplar may be dropped as a prior
+            is_dropped = one.is_whole and exemplar_random.random() < self.prior_dropout
+            priors.append(None if is_dropped else torch.from_numpy(one.exemplar))
         return _Examples(
             image=image,
             texts=texts,
-            priors=priors + [self._choose_exemplar(one, exemplar_random) for one in exemplars.queries],
+            priors=priors,
             num_exemplars=len(exemplars.queries),
             crops=torch.from_numpy(exemplars.crops),
         )
@@ -236,11 +239,6 @@ class BatchBuilder:
             other, query = self.prior_permutation[number, query]
             prior = self._read_prior(samples.read(other), query)
         return None if prior is None or random.random() < self.prior_dropout else prior
-
-    def _choose_exemplar(self, query: ExemplarQuery, random: Random) -> Tensor | None:
-        """Return the exemplar (prior_dim,) of an exemplar query; None if the words alone decide and it is dropped."""
-        is_dropped = query.is_whole and random.random() < self.prior_dropout
-        return None if is_dropped else torch.from_numpy(query.exemplar)
 
     def _read_prior(self, sample: Sample, query: int) -> Tensor | None:
         """Return the prior (prior_dim,) float32 of a query; None if the sample has no priors."""

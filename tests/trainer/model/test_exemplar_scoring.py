@@ -30,7 +30,8 @@ def _make_inputs(**changes: torch.Tensor | None) -> NetworkInputs:
     token_ids = torch.randint(5, 12, (3, 4))
     mask = torch.ones_like(token_ids, dtype=torch.bool)
     prior, prior_mask = torch.randn(3, 6), torch.tensor([True, True, False])
-    queries = QueryInputs(token_ids, mask, torch.tensor([0, 1, 1]), prior, prior_mask)._replace(**changes)
+    has_place = torch.tensor([True, False, False])
+    queries = QueryInputs(token_ids, mask, torch.tensor([0, 1, 1]), prior, prior_mask, has_place)._replace(**changes)
     padding = torch.zeros(2, 64, 64, dtype=torch.bool)
     padding[0, 40:] = True
     return NetworkInputs(torch.randn(2, 3, 64, 64) * ~padding[:, None], padding, queries)
