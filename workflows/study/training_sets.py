@@ -57,7 +57,7 @@ def prepare_data(data: StudyData, trials: Collection[Trial]) -> None:
     for training_set in dict.fromkeys(trial.variant.training_set for trial in trials):
         ids, store = _find_prior_ids(data, reader, training_set.priors)
         for size in dict.fromkeys(trial.size for trial in trials if trial.variant.training_set == training_set):
-            kept = select_training_queries(reader, size, training_set.word_limits)
+            kept = select_queries_by_words(_iterate_training_texts(reader), size, training_set.word_limits)
             numbers = [
                 i for i, entry in enumerate(reader.index) if entry.split in EVALUATED_SPLITS or entry.key in kept
             ]
@@ -73,32 +73,34 @@ def prepare_data(data: StudyData, trials: Collection[Trial]) -> None:
         crop_features.main(crop_features.CropFeaturesConfig(data=data.root / "data", executor=data.executor))
 
 
-def select_training_queries(reader: SampleReader, size: int, limits: WordLimits) -> dict[str, list[int]]:
-    """Select the first training queries, ``size`` in total, that keep the limits of words; images are taken whole.
+def _iterate_training_texts(reader: SampleReader) -> Iterator[tuple[str, list[str]]]:
+    for number, entry in enumerate(reader.index):
+        if entry.split not in EVALUATED_SPLITS:
+            yield entry.key, [query["text"] for query in reader.record(number)["queries"]]
+
+
+def select_queries_by_words(
+    texts_by_image: Iterable[tuple[str, Sequence[str]]], size: int, limits: WordLimits
+) -> dict[str, list[int]]:
+    """Select the first queries that keep the limits of words, at least ``size`` in total; images are taken whole.
 
     Returns:
         Indices of the queries of each image, by its key.
 
     Raises:
-        UserError: the world has too few queries.
+        UserError: there are too few queries.
     """
     kept, count, seen = dict[str, list[int]](), 0, Counter[str]()
-    for number, entry in enumerate(reader.index):
-        if count >= size:
-            break
-        if entry.split in EVALUATED_SPLITS:
-            continue
-        for i, query in enumerate(reader.record(number)["queries"]):
-            words = find_limited_words(query["text"], limits)
+    for key, texts in texts_by_image:
+        for i, text in enumerate(texts):
+            words = find_limited_words(text, limits)
             if all(seen[word] < WORD_LIMITS[limits][word] for word in words):
                 seen.update(words)
-                kept.setdefault(entry.key, []).append(i)
-        count += len(kept.get(entry.key, ()))
-    if count < size:
-        raise UserError(
-            f"the study's world has only {count:,} training queries, {size:,} are needed; use smaller --sizes"
-        )
-    return kept
+                kept.setdefault(key, []).append(i)
+                count += 1
+        if count >= size:
+            return kept
+    raise UserError(f"the study's world has only {count:,} training queries, {size:,} are needed; use smaller --sizes")
 
 
 class KeepQueriesStage(MapStage[Sample, Sample]):

@@ -12,7 +12,7 @@ from shards.schema import Query, Sample
 from workflows.cli.console import UserError
 from workflows.study.__main__ import StudyConfig
 from workflows.study.sample_stages import SampleQueriesStage
-from workflows.study.training_sets import KeepQueriesStage, prepare_data, shuffle_priors
+from workflows.study.training_sets import KeepQueriesStage, prepare_data, select_queries_by_words, shuffle_priors
 
 
 def test_shuffled_priors_are_never_the_query_s_own_and_each_as_often_as_before() -> None:
@@ -46,6 +46,15 @@ def test_queries_leave_training_with_their_priors() -> None:
     assert isinstance(fewer, Sample) and fewer.priors is not None and len(fewer.queries) == 2
     rows = {query.text: row for query, row in zip(sample.queries, sample.priors.tolist(), strict=True)}
     assert [rows[one.text] for one in fewer.queries] == fewer.priors.tolist()
+
+
+def test_the_first_queries_are_taken_until_a_word_is_used_up() -> None:
+    texts = [("a", ["pink cup", "pink hat", "cup"]), ("b", ["purple cup"]), ("c", ["pink kite", "hat"]), ("d", ["cup"])]
+    assert select_queries_by_words(texts, 3, "all words") == {"a": [0, 1, 2]}
+    assert select_queries_by_words(texts, 3, "held-out colors") == {"a": [2], "c": [1], "d": [0]}
+    assert select_queries_by_words(texts, 4, "rare words") == {"a": [0, 2], "c": [1], "d": [0]}  # one pink, one hat
+    with pytest.raises(UserError, match="only 3 training queries, 4 are needed"):
+        select_queries_by_words(texts, 4, "held-out colors")
 
 
 @pytest.mark.slow
