@@ -196,6 +196,8 @@ class NetworkConfig:
             for name in ("widths", "depths"):
                 backbone[name] = tuple(backbone[name])
             scoring = values.pop("exemplar_scoring", None)
+            if scoring is not None:  # earlier versions had one margin
+                scoring = {"place_margin": scoring["margin"], **scoring}
             return NetworkConfig(
                 backbone=BackboneConfig(**backbone),
                 exemplar_scoring=None if scoring is None else ExemplarScoringConfig(**scoring),
