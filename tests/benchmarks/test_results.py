@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, fields
 from pathlib import Path
 
+import pytest
+
 from workflows.demo.result import GROUPS, Group
 from workflows.study.figures import COMPARISONS
 from workflows.study.tables import format_markdown
@@ -17,17 +19,17 @@ REMOVED = "verifying priors"
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 
 
-def test_the_study_s_tables_are_those_of_its_figures() -> None:
-    record = json.loads((RESULTS / "study.json").read_text())
-    assert (RESULTS / "study-tables.md").read_text() == format_markdown(record)
+@pytest.mark.parametrize("name", ["study", "exemplars"])
+def test_the_study_s_tables_are_those_of_its_figures(name: str) -> None:
+    record = json.loads((RESULTS / f"{name}.json").read_text())
+    assert (RESULTS / f"{name}-tables.md").read_text() == format_markdown(record)
     current = {variant.name: asdict(variant) for variant in VARIANTS}
     recorded = {variant["name"]: variant for variant in record["study"]["variants"]}
     assert {name for name in recorded.keys() - current.keys() if not name.startswith(REMOVED)} == set()
-    for name in recorded.keys() & current.keys():
-        same = recorded[name].keys() - {"all_seeds", "all_sizes"}  # later studies may train more of a variant
-        assert {key for key in same if current[name].get(key, recorded[name][key]) != recorded[name][key]} == set(), (
-            name
-        )
+    for variant in recorded.keys() & current.keys():
+        then, now = recorded[variant], current[variant]
+        same = then.keys() - {"all_seeds", "all_sizes"}  # later studies may train more of a variant
+        assert {key for key in same if now.get(key, then[key]) != then[key]} == set(), variant
     questions = {(one.first, one.second, one.group): one.question for one in COMPARISONS}
     for row in record["comparisons"]:
         if not (row["first"].startswith(REMOVED) or row["second"].startswith(REMOVED)):

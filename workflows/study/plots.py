@@ -13,8 +13,8 @@ GROUPS = ("testA", "testB", "two or more distractors", "unseen combinations", "v
 
 
 CLAIMS = {
-    "Scenes help if queries are few": ("scenes", "base", "two or more distractors", 500),
-    "Scenes change little if queries are many": ("scenes", "base", "two or more distractors", 8000),
+    "Scenes help if queries are few": ("scenes", "base", "test", 500),
+    "Scenes change little if queries are many": ("scenes", "base", "test", 8000),
     "Pasted scenes help": ("pasted scenes", "base", "two or more distractors", 2000),
     "Programs are better than Pseudo-Q's rules on positions": ("scenes", "Pseudo-Q's rules", "testB", 2000),
     "Programs are worse than Pseudo-Q's rules on attributes": ("scenes", "Pseudo-Q's rules", "testA", 2000),
