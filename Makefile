@@ -15,7 +15,7 @@ ARGS ?=
 TORCH_INDEX ?=
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-MODULES := inspect export generate-priors cut-out augment pack crop-features train evaluate app study push
+MODULES := inspect export generate-priors cut-out augment pack crop-features train evaluate app study push rehearsal
 .PHONY: $(MODULES) help setup setup-dev check-setup format check test test-all fuzz faults benchmark demo miniature miniature-models ingest \
         compare gallery predict status cross-validate notebook docs clean
 
@@ -89,6 +89,8 @@ status: setup ## report the progress of a run, wherever it runs: make status RUN
 
 ##@ Measure
 study: setup ## train and compare all variants, controls, seeds and sizes (hours; ARGS="--smoke" for a test)
+
+rehearsal: setup ## run the whole job with full-size models of random weights, and report time, memory, disk (ARGS="--smoke" for a test)
 
 cross-validate: setup ## cross-validate the variants on a few images of your own (ARGS="--dataset NAME", after pack)
 	$(PYTHON_M) workflows.study.cross_validate $(ARGS)

@@ -65,6 +65,7 @@ class CropFeatureSink(Sink[InstanceCrops]):
             summary={
                 "samples": len(items),
                 "instances": len(stacked),
+                "crops": stacked.shape[0] * stacked.shape[1],
                 "targets": sum(item.num_targets for item in items),
             },
         )

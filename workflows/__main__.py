@@ -29,6 +29,7 @@ COMMANDS = {
     "gallery": "gallery",
     "status": "status",
     "study": "study",
+    "rehearsal": "rehearsal",
     "miniature": "miniature.world",
     "check-setup": "check_setup",
 }

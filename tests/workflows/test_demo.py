@@ -11,10 +11,10 @@ import pytest
 from trainer.evaluation.bootstrap import ConfidenceInterval
 from workflows.augment import AugmentConfig
 from workflows.cli.console import UserError
+from workflows.cli.steps import Step, run_steps
 from workflows.demo.__main__ import DemoConfig, main
 from workflows.demo.plan import SIZES, list_steps
 from workflows.demo.result import SEVERAL, Group, describe_result
-from workflows.demo.steps import Step, run_steps
 from workflows.miniature.world.dataset import WorldConfig
 from workflows.train import MINIATURE_STEPS
 

@@ -9,11 +9,23 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from pipeline import Preempted
 from workflows.cli.console import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessUsage:
+    """What a process and its children used."""
+
+    cpu_s: float
+    """CPU seconds, which depend less on other load than seconds do."""
+
+    peak_bytes: int
+    """Largest resident memory of one of them."""
 
 
 class ProcessGroup:
@@ -23,8 +35,8 @@ class ProcessGroup:
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._stopped = threading.Event()
 
-    def run(self, name: str, command: Sequence[str], log: BinaryIO, num_threads: int = 1) -> float:
-        """Run a module with its options, and return its CPU seconds, which depend less on other load.
+    def run(self, name: str, command: Sequence[str], log: BinaryIO, num_threads: int = 1) -> ProcessUsage:
+        """Run a module with its options, and return what it used.
 
         Args:
             name: what runs, for messages.
@@ -51,7 +63,7 @@ class ProcessGroup:
                 f"{name} ended with status {process.returncode}: {' '.join(last_line)} ({log.name}); "
                 "fix the cause and run the same command to resume"
             )
-        return used.ru_utime + used.ru_stime
+        return ProcessUsage(cpu_s=used.ru_utime + used.ru_stime, peak_bytes=used.ru_maxrss << 10)
 
     def stop(self) -> None:
         """End the running processes, and each that is started later."""

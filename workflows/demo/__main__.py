@@ -11,7 +11,6 @@ again. You find the page in ``runs/demo/index.html``, and the output of the step
 from __future__ import annotations
 
 import json
-import resource
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,10 +18,10 @@ from rich.table import Table
 
 from pipeline import write_atomic
 from workflows.cli.console import console, print_path, run
+from workflows.cli.steps import run_steps
 from workflows.demo.page import write_page
 from workflows.demo.plan import NETWORKS, SIZES, list_steps
 from workflows.demo.result import Group, Size, compare_groups, describe_result, list_cells
-from workflows.demo.steps import run_steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +42,15 @@ def main(config: DemoConfig) -> None:
     """Run the missing steps, then write the page and print the table."""
     default = "demo" if config.size == "short" else f"demo-{config.size}"
     output, size = config.output or Path("runs") / default, SIZES[config.size]
-    seconds = run_steps(list(list_steps(output, size, config.seed)), output)
+    costs = run_steps(list(list_steps(output, size, config.seed)), output)
+    seconds = {name: cost.seconds for name, cost in costs.items()}
     groups = compare_groups(*(output / name / "evaluation" for name in NETWORKS))
     closing = describe_result(groups, config.size)
-    peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     summary = {
         "size": config.size,
         "seed": config.seed,
         "seconds": seconds,
-        "peak_bytes_of_one_process": peak_bytes,
+        "peak_bytes_of_one_process": max(cost.peak_bytes for cost in costs.values()),
         "groups": [asdict(group) for group in groups],
         "closing": closing,
     }

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from workflows.cli.steps import Command, Step
 from workflows.demo.result import TEST
-from workflows.demo.steps import Command, Step
 
 NETWORKS = ("base", "both")
 

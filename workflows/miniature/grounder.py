@@ -18,9 +18,9 @@ from trainer.evaluate import EvaluateConfig, evaluate
 from trainer.evaluation.metrics import PredictionRecord
 from trainer.model_card import CARD_FILE, ONE_BOX, format_model_card
 from workflows.cli.console import print_path, run
+from workflows.cli.steps import run_steps
 from workflows.demo.plan import SIZES, list_steps
 from workflows.demo.result import GROUPS, TEST
-from workflows.demo.steps import run_steps
 from workflows.miniature import WEIGHTS
 from workflows.miniature.models.pretrained_backbone import PretrainedVisualConfig
 from workflows.miniature.models.pretrained_backbone import main as pretrain_backbone

@@ -93,12 +93,12 @@ class TrialRunner:
                 is_resumed = (folder / "run" / "last").exists()
                 train_file = claim_run_folder(self.build_train_config(trial))
                 train_command = ("trainer.train", "--config", str(train_file))
-                seconds = self._processes.run(str(trial), train_command, log, self.num_threads)
+                usage = self._processes.run(str(trial), train_command, log, self.num_threads)
                 evaluate_file = folder / evaluate.CONFIG_FILE
                 write_config(self.build_evaluate_config(trial), evaluate_file)
                 evaluate_command = ("trainer.evaluate", "--config", str(evaluate_file))
                 self._processes.run(str(trial), evaluate_command, log, self.num_threads)
-            cost = {"cpu_seconds": None if is_resumed else round(seconds, 1), "num_threads": self.num_threads}
+            cost = {"cpu_seconds": None if is_resumed else round(usage.cpu_s, 1), "num_threads": self.num_threads}
             write_atomic(folder / TRIAL_FILE, json.dumps({**self.describe_training(trial), **cost}, indent=1))
         shutil.rmtree(folder / "run", ignore_errors=True)
 

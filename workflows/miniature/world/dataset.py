@@ -195,6 +195,9 @@ class WorldConfig(LimitedConfig):
     num_test: PositiveInt = 400
     """Number of scenes in each of testA and testB."""
 
+    scale: PositiveInt = 1
+    """Factor of all lengths; at 1, images have 84 to 112 px a side."""
+
     seed: int = 7
     """Seed of all scenes and queries."""
 
@@ -222,7 +225,7 @@ def write_dataset(config: WorldConfig) -> dict[str, int]:
         counts[split] = 0
         for index in range(size):
             random = Random(f"{config.seed}/{split}/{index}")
-            scene = sample_scene(split, random)
+            scene = sample_scene(split, random).scale(config.scale)
             image_id = len(coco["images"]) + 1
             file_name = f"miniature_{image_id:06d}.png"
             scene.draw().save(images_folder / file_name)

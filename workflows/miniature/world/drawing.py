@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 
@@ -254,6 +254,13 @@ class WorldScene:
     background_kind: int
     horizon: float
     objects: tuple[WorldObject, ...]
+
+    def scale(self, factor: int) -> WorldScene:
+        """Return the scene with all lengths multiplied by a factor."""
+        objects = tuple(
+            replace(one, extent_px=factor * one.extent_px, x=factor * one.x, y=factor * one.y) for one in self.objects
+        )
+        return replace(self, width=factor * self.width, height=factor * self.height, objects=objects)
 
     def draw(self) -> Image.Image:
         image = draw_background(self.width, self.height, self.background_kind, self.horizon)

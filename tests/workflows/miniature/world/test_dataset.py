@@ -85,3 +85,13 @@ def test_the_data_set_is_in_the_refer_layout(dataset: Path) -> None:
 def test_an_unknown_split_is_named() -> None:
     with pytest.raises(ValueError, match="no split 'dev'"):
         sample_scene("dev", Random(0))
+
+
+def test_a_scaled_world_has_the_same_objects_in_larger_images() -> None:
+    scene = sample_scene("train", Random(0))
+    scaled = scene.scale(6)
+    assert scaled.draw().size == (6 * scene.width, 6 * scene.height)
+    for one, large in zip(scene.objects, scaled.objects, strict=True):
+        assert large.combination == one.combination
+        assert large.box_xyxy == pytest.approx([6 * edge for edge in one.box_xyxy], abs=4)
+        assert large.box_xyxy[2] <= scaled.width and large.box_xyxy[3] <= scaled.height
