@@ -56,9 +56,9 @@ class PhotographsConfig(LimitedConfig):
     perspective: bool = True
     """Flag that the objects of a category stand on one ground: queries say "front" and "behind", not "above"."""
 
-    excluded_types: tuple[RelationType, ...] = ("size",)
-    """Relation types that no query has. People agree least with size words: the smallest annotated object is often one
-    that they overlook."""
+    excluded_types: tuple[RelationType, ...] = ("attribute", "size")
+    """Relation types that no query has. ``attribute`` is the name of a category that is alone, which teaches nothing
+    about relations. People agree least with size words: they often overlook the smallest annotated object."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
