@@ -48,8 +48,8 @@ from trainer.evaluation.bootstrap import compute_intervals
 
 OUTPUT = Path("benchmarks/results/transfer.json")
 NUM_FOLDS = 5
-PEOPLE_FACTOR = 3
-"""Factor of the steps on people's queries, whose words are more varied."""
+PEOPLE_FACTOR = 2
+"""Factor of the steps on people's queries, whose words are more varied; the learning rate is 0.4 times as high."""
 
 ALL_SIZES = 1e-9
 """Minimum area of a salient object if all are."""
@@ -139,6 +139,7 @@ def build_record(
                 for dataset in DATASETS
             }
             for a, b in COMPARISONS
+            if {a, b} <= shares.keys()
         },
     }
 
@@ -180,7 +181,8 @@ def measure_variant(
 
 def cross_validate(people: PeopleQueries, texts: TextFeatures, config: TrainingConfig) -> Shares:
     """Train on people's queries about four fifths of the images, and test on the rest, for each fifth."""
-    config, shares = replace(config, steps=PEOPLE_FACTOR * config.steps), np.zeros(len(people.queries))
+    config = replace(config, steps=PEOPLE_FACTOR * config.steps, learning_rate=0.4 * config.learning_rate)
+    shares = np.zeros(len(people.queries))
     for fold in range(NUM_FOLDS):
         network = train_chooser(
             people.images, [one for one in people.queries if one.image % NUM_FOLDS != fold], texts, fold, config
@@ -242,9 +244,8 @@ def show(record: Mapping[str, Any]) -> None:
     console = Console()
     console.print(table)
     for name, by_dataset in record["differences"].items():
-        console.print(
-            f"{name}: " + ", ".join(f"{d} {v[0]:+.1f} ({v[1]:.1f} to {v[2]:.1f})" for d, v in by_dataset.items())
-        )
+        for dataset, (mean, low, high) in ((dataset, of["all"]) for dataset, of in by_dataset.items()):
+            console.print(f"{name}, {dataset}: {mean:+.1f} ({low:.1f} to {high:.1f})")
     for name, means in record["ablations_on_the_choosing_half"].items():
         console.print(f"  {name}: {means}")
 
