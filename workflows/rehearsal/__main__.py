@@ -1,9 +1,9 @@
 """Rehearse the whole job with full-size models of random weights, and report time, memory, disk and hours for RefCOCO.
 
     python -m workflows.rehearsal                                 # on a GPU, in the sizes of the presets
-    python -m workflows.rehearsal --smoke                         # small models, in 2 minutes on a CPU
-    python -m workflows.rehearsal --num-images 20 --num-scenes 6 --image-size-px 64 --num-inference-steps 2 \\
-        --num-views 1 --train-steps 3 --batch-images 2            # full-size models on a CPU
+    python -m workflows.rehearsal --smoke                         # small models, in minutes on a CPU
+    python -m workflows.rehearsal --num-images 16 --num-scenes 6 --image-size-px 64 --num-inference-steps 2 \\
+        --num-views 1 --train-steps 3 --batch-images 2 --num-workers 0    # full-size models on a CPU
 
 Nothing is downloaded. The models have the architectures of Stable Diffusion 1.5, CLIP ViT-B/32, RT-DETR-R50,
 BERT-base and DETR-R50. The images are drawn. Every step is the command that you would run on your data: ingest,
