@@ -144,8 +144,10 @@ class SampleReader:
         return record
 
     def _read_image(self, file: io.BufferedReader, entry: Entry) -> bytes:
-        if self._images is None or entry.image_bytes >= 0:
+        if entry.image_bytes >= 0:
             return _read_part(file, entry.image_offset, entry.image_bytes)
+        if self._images is None:
+            raise SchemaError(f"{self.run}, sample {entry.key}: no image; ingest the data with their images")
         return self._images.read(self._images.find(entry.key)).image
 
     def find(self, key: str) -> int:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from upath import UPath
 
-from pipeline import Job, PipelineError, PlanRow, run_job
+from pipeline import Job, MapStage, PipelineError, PlanRow, run_job
 from shards.errors import SchemaError
 from shards.reader import SampleReader
+from shards.schema import Sample
 from shards.sources.load_images import LoadImageStage
 from shards.writer import SampleSink, decode_npy, encode_npy
 from tests.shards.toy_samples import make_payload, make_png, make_sample
+from workflows.export import ExportConfig, Format
+from workflows.export import main as export
 
 
 def _run(tmp_path: Path, name: str = "run") -> Path:
@@ -117,3 +122,25 @@ def test_a_header_that_claims_more_numbers_than_follow_is_refused() -> None:
     for damaged in (huge, content[:-2], b"", np.array([None]).dumps(), content.replace(b"<f2", b"<f4")):
         with pytest.raises(ValueError):
             decode_npy(damaged)
+
+
+class DropImages(MapStage[Sample, Sample]):
+    """Drops the images of samples."""
+
+    def process_item(self, item: Sample) -> Sample:
+        return replace(item, image=b"")
+
+
+@pytest.mark.parametrize("to", ["vlm", "hf"])
+def test_samples_without_images_are_named_and_export_to_nothing(to: Format, tmp_path: Path) -> None:
+    reader = SampleReader(_run(tmp_path))
+    rows = [PlanRow(key=entry.key, payload=make_payload("a.png"), group=entry.split) for entry in reader.index]
+    stages = [LoadImageStage(tmp_path), DropImages()]
+    job = Job(name="ingest", fingerprint={}, inputs=lambda: rows, stages=stages, sink=SampleSink())
+    run_job(job, tmp_path / "data" / "toy" / "samples")
+    config = ExportConfig(
+        dataset="toy", data=UPath(tmp_path / "data"), source="samples", to=to, output=tmp_path / "exported"
+    )
+    with pytest.raises(SchemaError, match="sample toy-train-0: no image; ingest the data with their images"):
+        export(config)
+    assert not list(tmp_path.glob("*exported*"))
