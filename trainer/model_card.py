@@ -8,7 +8,7 @@ from pathlib import PurePath
 import yaml
 
 from trainer.config import TrainConfig
-from trainer.evaluation.bootstrap import ConfidenceInterval, compute_intervals
+from trainer.evaluation.bootstrap import compute_intervals
 from trainer.evaluation.metrics import PredictionRecord
 
 CARD_FILE = "README.md"
@@ -128,11 +128,8 @@ def _list_scores(predictions: Sequence[PredictionRecord]) -> list[tuple[str, str
     """List Acc@0.5, Acc@0.75 and mean IoU."""
     rows = [[one.iou > 0.5, one.iou > 0.75, one.iou] for one in predictions]
     intervals = compute_intervals(rows, [one.key for one in predictions], are_shares=True)
-    return list(zip(("Acc@0.5", "Acc@0.75", "mean IoU"), map(_format_interval, intervals), strict=True))
-
-
-def _format_interval(one: ConfidenceInterval) -> str:
-    return f"{100 * one.mean:.1f} ({100 * one.low:.1f} to {100 * one.high:.1f})"
+    texts = (f"{100 * one.mean:.1f} ({100 * one.low:.1f} to {100 * one.high:.1f})" for one in intervals)
+    return list(zip(("Acc@0.5", "Acc@0.75", "mean IoU"), texts, strict=True))
 
 
 def _shorten(path: object) -> str:

@@ -102,7 +102,9 @@ def run_steps(steps: Sequence[Step], output: Path) -> dict[str, StepCost]:
 
 def _run_lanes(step: Step, logs: Path) -> list[ProcessUsage]:
     """Run the lanes of a step side by side, and return what each command used; if one fails, end the others."""
-    processes, num_threads = ProcessGroup(), max(1, _count_threads() // len(step.lanes))
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    num_threads = int(given) if given.isdigit() else len(os.sched_getaffinity(0))
+    processes, num_threads = ProcessGroup(), max(1, num_threads // len(step.lanes))
     logs.mkdir(parents=True, exist_ok=True)
 
     def run_lane(number: int, lane: Sequence[Command]) -> list[ProcessUsage]:
@@ -122,12 +124,6 @@ def _run_lanes(step: Step, logs: Path) -> list[ProcessUsage]:
         except BaseException:
             processes.stop()
             raise
-
-
-def _count_threads() -> int:
-    """Return OMP_NUM_THREADS, or the number of cores if it is not set."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() else len(os.sched_getaffinity(0))
 
 
 @contextmanager

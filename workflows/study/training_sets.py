@@ -57,7 +57,12 @@ def prepare_data(data: StudyData, trials: Collection[Trial]) -> None:
     for training_set in dict.fromkeys(trial.variant.training_set for trial in trials):
         ids, store = _find_prior_ids(data, reader, training_set.priors)
         for size in dict.fromkeys(trial.size for trial in trials if trial.variant.training_set == training_set):
-            kept = select_queries_by_words(_iterate_training_texts(reader), size, training_set.word_limits)
+            texts = (
+                (entry.key, [query["text"] for query in reader.record(number)["queries"]])
+                for number, entry in enumerate(reader.index)
+                if entry.split not in EVALUATED_SPLITS
+            )
+            kept = select_queries_by_words(texts, size, training_set.word_limits)
             numbers = [
                 i for i, entry in enumerate(reader.index) if entry.split in EVALUATED_SPLITS or entry.key in kept
             ]
@@ -71,12 +76,6 @@ def prepare_data(data: StudyData, trials: Collection[Trial]) -> None:
         _make_extras(data, reader, extras, taken)
     if any(trial.variant.exemplars != "none" for trial in trials):
         crop_features.main(crop_features.CropFeaturesConfig(data=data.root / "data", executor=data.executor))
-
-
-def _iterate_training_texts(reader: SampleReader) -> Iterator[tuple[str, list[str]]]:
-    for number, entry in enumerate(reader.index):
-        if entry.split not in EVALUATED_SPLITS:
-            yield entry.key, [query["text"] for query in reader.record(number)["queries"]]
 
 
 def select_queries_by_words(

@@ -53,7 +53,10 @@ def train_backbone(config: PretrainedVisualConfig) -> dict[str, float]:
     before = compute_mean_norm(backbone(images))
     _run_steps(backbone, heads, side_px, config)
     features = backbone(images)
-    measured = {kind: _compute_accuracy(heads[kind](features), cells[:, i]) for i, kind in enumerate(ATTRIBUTES)}
+    measured = {}
+    for i, kind in enumerate(ATTRIBUTES):
+        is_right = heads[kind](features).argmax(1) == cells[:, i]
+        measured[kind] = round(float(is_right[cells[:, i] != IGNORE_INDEX].float().mean()), 4)
     scale_output(backbone, before / compute_mean_norm(features))
     weights = {f"backbone.{name}": tensor.contiguous() for name, tensor in backbone.state_dict().items()}
     write_atomic(UPath(config.output) / "model.safetensors", save(weights))
@@ -116,11 +119,6 @@ def make_example(scene: WorldScene, side_px: int) -> tuple[Tensor, Tensor]:
         for kind, (words, word) in enumerate(zip(ATTRIBUTES.values(), obj.combination, strict=True)):
             cells[kind][covered] = words.index(word)
     return canvas.float() / 255, cells
-
-
-def _compute_accuracy(scores: Tensor, cells: Tensor) -> float:
-    labeled = cells != IGNORE_INDEX
-    return round(float((scores.argmax(1) == cells)[labeled].float().mean()), 4)
 
 
 def compute_mean_norm(features: Tensor) -> float:
