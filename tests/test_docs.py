@@ -51,14 +51,13 @@ NOT_AT_HAND = {
     r"generate-priors.*--dataset (refcoco|mine)(?!.*preset miniature)": r"stable-diffusion-v1-5|needs 1 GPU",
     r"crop-features.*--dataset refcoco": r"refcoco/prior\.json does not exist",
     r"augment.*--dataset refcoco(?!.*photographs)": r"rtdetr_r50vd|stable-diffusion|cut-outs",
-    r"augment.*--composers photographs": r"instances_train2014\.json does not exist",
     r"--detr-weights detr": r"detr-r50-unc\.pth|packed-(samples|scenes) does not exist",
+    r"--transformers-backbone facebook": r"dinov2-base|roberta-base",
     r"--pretrained-visual detr": r"detr-r50-e632da11\.pth|bert-base-uncased",
     r"dataset refcoco.*--checkpoint": r"does not exist",
     r"--predictions answers|A=runs/answers": r"answers(\.jsonl|/evaluation/predictions\.jsonl) does not exist",
     r"trainer.model.published_checkpoints import": r"resvg_refcoco\.pth",
     r"trainer.model.published_checkpoints export": r"runs/refcoco-both/best",
-    r"workflows.status data/refcoco/scenes": r"data/refcoco/scenes",
     r"make push": r"holds neither a network",
     r"cut-out.*coco": r"nothing was cut out",
     r"--format referit": r"referit",
@@ -123,7 +122,8 @@ def _complaint(command: Shown) -> str | None:
 
 def _run(module: str, arguments: list[str]) -> tuple[int, str]:
     """Return the exit status of ``python -m module`` in this process, and the output of it and its processes."""
-    smaller = [] if {"--detr-weights", "--pretrained-visual", "--start"} & set(arguments) else SMALLER.get(module, [])
+    chooses_weights = {"--detr-weights", "--pretrained-visual", "--start", "--random-weights"} & set(arguments)
+    smaller = [] if chooses_weights else SMALLER.get(module, [])
     sys.argv = [module, *smaller, *arguments]
     with _capture_output() as output:
         try:
