@@ -16,20 +16,12 @@ from __future__ import annotations
 
 import logging
 import sys
-import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-
 from trainer.command_line import parse_options
-from trainer.data.processor import Processor
 from trainer.errors import TrainerError, exit_with_error
 from trainer.files import check_checkpoint, find_checkpoint
-from trainer.model.inputs import QueryInputs
-from trainer.model.network import GroundingNetwork, ImageFeatures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,55 +35,6 @@ class ExportOnnxConfig:
     """Folder to write."""
 
 
-class ImagePart(nn.Module):
-    """Image part: pixels to features."""
-
-    def __init__(self, network: GroundingNetwork, processor: Processor) -> None:
-        super().__init__()
-        self.network, self.processor = network, processor
-
-    def forward(self, image: Tensor, padding: Tensor) -> tuple[Tensor, ...]:
-        """Return the fields of ``ImageFeatures`` that the network has."""
-        found = self.network.encode_images(self.processor.normalize(image, padding), padding)
-        fields = (found.tokens, found.positions, found.padding, found.appearance)
-        return tuple(tensor for tensor in fields if tensor is not None)
-
-
-class QueryPart(nn.Module):
-    """Query part: features and queries to boxes and scores.
-
-    Args:
-        network: network.
-        names: names of the inputs, in order.
-    """
-
-    def __init__(self, network: GroundingNetwork, names: Sequence[str]) -> None:
-        super().__init__()
-        self.network, self.names = network, list(names)
-
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the last stage's boxes (queries, 4) and the verification scores (queries, features)."""
-        given = dict(zip(self.names, tensors, strict=True))
-        image = ImageFeatures(
-            tokens=given["tokens"],
-            positions=given["positions"],
-            padding=given["token_padding"],
-            appearance=given.get("appearance"),
-        )
-        token_ids = given["token_ids"]
-        queries = QueryInputs(
-            token_ids,
-            given["token_mask"],
-            torch.zeros_like(token_ids[:, 0]),  # all about one image
-            given.get("prior"),
-            given.get("prior_mask"),
-            given.get("has_place"),
-        )
-        output = self.network.predict(image, queries)
-        return output.boxes[-1], output.scores
-
-
-@torch.no_grad()
 def export_onnx(config: ExportOnnxConfig) -> None:
     """Write both parts and the processor.
 
@@ -105,6 +48,12 @@ def export_onnx(config: ExportOnnxConfig) -> None:
     logging.getLogger("onnxscript").setLevel(logging.ERROR)  # it reports each constant that it does not fold
     checkpoint = find_checkpoint(config.checkpoint)
     check_checkpoint(checkpoint)
+    import torch
+
+    from trainer.data.processor import Processor
+    from trainer.model.network import GroundingNetwork
+    from trainer.onnx_parts import ImagePart, QueryPart, export_part
+
     network, processor = GroundingNetwork.from_pretrained(checkpoint), Processor.from_pretrained(checkpoint)
     size, settings = network.config.image_size_px, network.config
     config.folder.mkdir(parents=True, exist_ok=True)
@@ -112,9 +61,10 @@ def export_onnx(config: ExportOnnxConfig) -> None:
 
     image_part = ImagePart(network, processor).eval()
     canvas = (torch.zeros(1, 3, size, size, dtype=torch.uint8), torch.zeros(1, size, size, dtype=torch.bool))
-    features = image_part(*canvas)
+    with torch.no_grad():
+        features = image_part(*canvas)
     image_outputs = ["tokens", "positions", "token_padding", "appearance"][: len(features)]
-    _export(image_part, canvas, config.folder / "image.onnx", ["image", "padding"], image_outputs)
+    export_part(image_part, canvas, config.folder / "image.onnx", ["image", "padding"], image_outputs)
 
     queries, length = torch.export.Dim("queries"), torch.export.Dim("length", max=processor.config.max_tokens)
     token_ids, token_mask = processor.tokenize(["left cup", "second cup from the left", "cup"])  # examples of any
@@ -132,39 +82,7 @@ def export_onnx(config: ExportOnnxConfig) -> None:
         shapes.append({0: queries})
     query_part = QueryPart(network, list(inputs)).eval()
     path = config.folder / "query.onnx"
-    _export(query_part, tuple(inputs.values()), path, list(inputs), ["boxes", "scores"], (tuple(shapes),))
-
-
-def _export(
-    module: nn.Module,
-    inputs: tuple[Tensor, ...],
-    path: Path,
-    names: list[str],
-    outputs: list[str],
-    shapes: tuple[tuple[dict[int, torch.export.Dim] | None, ...], ...] | None = None,
-) -> None:
-    """Export a module to a file.
-
-    Raises:
-        TrainerError: the module cannot be exported.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                module,
-                inputs,
-                str(path),
-                input_names=names,
-                output_names=outputs,
-                dynamic_shapes=shapes,
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-            )
-    except torch.onnx.OnnxExporterError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise TrainerError(f"{path.name} cannot be exported ({reason}); its text encoder may be the cause") from error
+    export_part(query_part, tuple(inputs.values()), path, list(inputs), ["boxes", "scores"], (tuple(shapes),))
 
 
 def main() -> None:

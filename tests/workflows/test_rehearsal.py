@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,7 +110,9 @@ def test_the_smoke_rehearsal_runs_every_command_once_and_reports_each(
     config = RehearsalConfig(smoke=True, device="cpu", output=tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        main(config)
+        options = ("--smoke", "--device", "cpu", "--output", str(tmp_path))
+        # In a process of its own: the peak memory of a command includes that of the process that starts it.
+        subprocess.run([sys.executable, "-m", "workflows.rehearsal", *options], check=True)
         report = json.loads((tmp_path / "rehearsal.json").read_text())
         assert list(report["steps"]) == [step.name for step in list_steps(config)]
         assert all(step["seconds"] > 0 and step["disk_bytes"] > 0 for step in report["steps"].values())
