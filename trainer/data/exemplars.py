@@ -183,7 +183,8 @@ class ExemplarSampler:
         alike = [
             j
             for j, instance in enumerate(sample.instances)
-            if cosines[j] > self.config.min_alike_cosine and (not names_category or instance.category == category)
+            if j == i  # also where its crop is the mean, which has no direction
+            or (cosines[j] > self.config.min_alike_cosine and (not names_category or instance.category == category))
         ]
         wordings = self._list_wordings(sample, i, alike)
         if not wordings:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,14 +73,23 @@ def choose_text_encoder(config: NetworkConfig, checkpoint: str) -> NetworkConfig
     Raises:
         TrainerError: there is no text encoder.
     """
+    return replace(config, text=_read_model_config(checkpoint, "text encoder"))
+
+
+def _read_model_config(checkpoint: str, part: str) -> dict[str, Any]:
+    """Read the configuration of a model of transformers as JSON values.
+
+    Raises:
+        TrainerError: there is none; names the ``part`` of the network that it is for.
+    """
     try:
-        text = json.loads(AutoConfig.from_pretrained(checkpoint).to_json_string(use_diff=False))
+        record: dict[str, Any] = json.loads(AutoConfig.from_pretrained(checkpoint).to_json_string(use_diff=False))
     except (OSError, ValueError) as error:
         raise TrainerError(
-            f"no text encoder at {checkpoint!r} ({str(error).splitlines()[0]}); give a folder or hub id of one"
+            f"no {part} at {checkpoint!r} ({str(error).splitlines()[0]}); give a folder or hub id of one"
         ) from error
-    text.pop("_name_or_path", None)  # a path of this machine has no place in a checkpoint
-    return replace(config, text=text)
+    record.pop("_name_or_path", None)  # a path of this machine has no place in a checkpoint
+    return record
 
 
 def choose_backbone(config: NetworkConfig, checkpoint: str) -> NetworkConfig:
@@ -88,13 +98,7 @@ def choose_backbone(config: NetworkConfig, checkpoint: str) -> NetworkConfig:
     Raises:
         TrainerError: there is no backbone, or its stride does not divide the side of the canvas.
     """
-    try:
-        vision = json.loads(AutoConfig.from_pretrained(checkpoint).to_json_string(use_diff=False))
-    except (OSError, ValueError) as error:
-        raise TrainerError(
-            f"no backbone at {checkpoint!r} ({str(error).splitlines()[0]}); give a folder or hub id of one"
-        ) from error
-    vision.pop("_name_or_path", None)
+    vision = _read_model_config(checkpoint, "backbone")
     try:
         return replace(config, vision=vision, vision_stride_px=measure_stride_px(vision))
     except ValueError as error:

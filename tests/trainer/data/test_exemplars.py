@@ -73,6 +73,16 @@ def test_an_exemplar_looks_like_its_target_and_says_so_by_unknown_words(
     assert len(texts) == 10
 
 
+def test_an_instance_looks_like_itself_even_if_its_crop_is_the_mean(
+    sampler: ExemplarSampler, samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample, mean = samples.read(0), sampler.crops.mean_feature
+    monkeypatch.setattr(sampler.crops, "read", lambda number: np.stack([[mean], [mean]]))  # no cosine is above 0
+    unique = replace(sampler, config=replace(sampler.config, category_share=0.0, borrowed_share=0.0))
+    texts = [query.text for query in unique.sample(0, sample, Random(0)).queries]
+    assert len(texts) == 2 and all("[UNK]" in text and "left" not in text for text in texts)
+
+
 def test_exemplars_are_borrowed_from_other_images(sampler: ExemplarSampler, samples: Samples) -> None:
     def count_own(borrowed_share: float) -> int:
         config = replace(sampler.config, category_share=0.0, borrowed_share=borrowed_share)
