@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 
 from upath import UPath
 
+RAY_AGENT_PORT = 52365
+"""Ray's default for the agent of each node; `ray start --port` refuses it."""
+
 
 @contextlib.contextmanager
 def s3_server() -> Iterator[None]:
@@ -40,9 +43,13 @@ def s3_server() -> Iterator[None]:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """Return a port at which nothing listens and where Ray will put none of its own servers."""
+    while True:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = int(listener.getsockname()[1])
+        if port != RAY_AGENT_PORT:
+            return port
 
 
 def _answers(port: int) -> bool:
