@@ -2,7 +2,7 @@
 
 Its image tokens are instances instead of pixels: the category's name, embedded by a MiniLM, and the box. The encoder
 and the verification are those of the grounding network. So it measures what training queries teach about words,
-positions and salience, in seconds on one core, and nothing about appearance.
+positions and salience, in a minute on one core, and nothing about appearance.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ MAX_INSTANCES = 16
 class TrainingConfig:
     """Sizes and duration of a training."""
 
-    steps: int = 300
+    steps: int = 1200
     images_per_step: int = 24
     queries_per_image: int = 4
     """Maximum number of queries of an image in a step."""
 
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     width: int = 128
     num_layers: int = 2
 
