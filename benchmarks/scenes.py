@@ -132,12 +132,17 @@ def make_items(vocabulary: VocabularyConfig, composer: Composer, count: int) -> 
 
 def run_miniature_pasted(scratch: Path, count: int) -> tuple[Run, VocabularyConfig]:
     """Scenes of two to eight objects, as ``augment`` makes them."""
+    composer, vocabulary = make_miniature_composer(scratch)
+    stages = [composer, *_build_detection_stages(vocabulary), LabelStage(plurals=vocabulary.categories)]
+    return run_stages(stages, make_items(vocabulary, "pasted", count)), vocabulary
+
+
+def make_miniature_composer(scratch: Path) -> tuple[PastedComposer, VocabularyConfig]:
+    """Make the composer of pasted scenes of two to eight objects; it cuts its objects out into ``scratch``."""
     folders = {name: scratch / name for name in ("cutouts", "backgrounds")}
     miniature_cutouts.main(miniature_cutouts.MiniatureCutoutsConfig(**folders))
     vocabulary = replace(miniature.vocabulary(), quantifiers=tuple(QUANTIFIERS))
-    composer = PastedComposer(replace(miniature.pasted_config(), **folders))
-    stages = [composer, *_build_detection_stages(vocabulary), LabelStage(plurals=vocabulary.categories)]
-    return run_stages(stages, make_items(vocabulary, "pasted", count)), vocabulary
+    return PastedComposer(replace(miniature.pasted_config(), **folders)), vocabulary
 
 
 def run_miniature_prompted(count: int) -> Run:

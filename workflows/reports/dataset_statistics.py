@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
+from math import log2
 from pathlib import Path
 from statistics import mean, quantiles
 from typing import Any
@@ -112,6 +113,22 @@ def compute_word_statistics(queries: Iterable[str]) -> dict[str, float | int]:
 def _compute_distinct_n(texts: Sequence[list[str]], n: int) -> float:
     ngrams = [tuple(text[i : i + n]) for text in texts for i in range(len(text) - n + 1)]
     return len(set(ngrams)) / len(ngrams) if ngrams else 0.0
+
+
+def compute_jensen_shannon_divergence(queries: Iterable[str], others: Iterable[str]) -> float:
+    """Compute the Jensen-Shannon divergence of the word frequencies of two sets of queries, in bits, in [0, 1].
+
+    Source: Lin, IEEE Transactions on Information Theory 1991, equation 4.2, with equal weights.
+    """
+    first, second = (
+        Counter(word for query in some for word in _WORD.findall(query.lower())) for some in (queries, others)
+    )
+    num_first, num_second = first.total() or 1, second.total() or 1
+    divergence = 0.0
+    for word in first | second:
+        p, q = first[word] / num_first, second[word] / num_second
+        divergence += sum(share * log2(2 * share / (p + q)) / 2 for share in (p, q) if share)
+    return divergence
 
 
 def summarize_box_sizes(samples: Iterable[SourceSample]) -> dict[str, float]:

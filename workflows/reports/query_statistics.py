@@ -12,11 +12,11 @@ from shards.query_table import read_query_table
 from shards.reader import SampleReader
 from workflows.cli.console import console
 from workflows.cli.paths import DatasetPaths
-from workflows.reports.dataset_statistics import compute_word_statistics
+from workflows.reports.dataset_statistics import compute_jensen_shannon_divergence, compute_word_statistics
 
 _SHARES = {"article_share": "article first", "spatial_share": "spatial word", "color_share": "color"}
 _NUMBERS = {"mean_words": "mean words", "median_words": "median", "p95_words": "95 %", "different_words": "words"}
-_DISTINCT = {"distinct_1": "distinct-1", "distinct_2": "distinct-2"}
+_DISTINCT = {"distinct_1": "distinct-1", "distinct_2": "distinct-2", "jensen_shannon": "JS to last row"}
 
 
 def compare_with_validation(paths: DatasetPaths) -> dict[str, Any]:
@@ -27,12 +27,20 @@ def compare_with_validation(paths: DatasetPaths) -> dict[str, Any]:
 
 
 def compare_texts(texts: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Compute figures of equally many texts of each kind, since distinct-n falls with their number."""
+    """Compute figures of equally many texts of each kind, since distinct-n falls with their number.
+
+    ``jensen_shannon`` is the divergence of word frequencies to the last kind.
+    """
     count = min((len(queries) for queries in texts.values() if queries), default=0)
+    samples = {name: Random(0).sample(queries, count) for name, queries in texts.items() if queries}
+    last = next(reversed(samples.values()), [])
     return {
-        name: {"queries": count, **compute_word_statistics(Random(0).sample(queries, count))}
-        for name, queries in texts.items()
-        if queries
+        name: {
+            "queries": count,
+            **compute_word_statistics(sample),
+            "jensen_shannon": compute_jensen_shannon_divergence(sample, last),
+        }
+        for name, sample in samples.items()
     }
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from workflows.reports.dataset_statistics import compute_word_statistics
+from workflows.reports.dataset_statistics import compute_jensen_shannon_divergence, compute_word_statistics
 from workflows.reports.query_statistics import compare_texts
 
 
@@ -21,3 +21,9 @@ def test_equally_many_of_each_kind_are_compared_and_a_kind_without_any_is_left_o
     assert {kind: values["queries"] for kind, values in figures.items()} == {"scenes": 2, "val": 2}
     assert figures["scenes"]["distinct_1"] == 0.5 and figures["val"]["distinct_1"] == 1
     assert compare_texts({"scenes": []}) == {}
+
+
+def test_divergence_is_0_of_equal_words_1_of_different_ones_and_between_of_shared_ones() -> None:
+    assert compute_jensen_shannon_divergence(["left cup"], ["cup left"]) == 0
+    assert compute_jensen_shannon_divergence(["left cup"], ["red ball"]) == pytest.approx(1)
+    assert compute_jensen_shannon_divergence(["left cup"], ["left ball"]) == pytest.approx(0.5)
