@@ -48,15 +48,16 @@ def main() -> None:
     configure_library_logging()
     figures: dict[str, Any] = {}
     pasted, vocabulary = make_miniature_scenes(options.scenes)
-    for style in get_args(Style):
-        real = list(read_real_queries(options.real / REAL_SPLITS[style], parity=1))
-        texts = {
-            "photographs": label_photographs(options.photographs, options.count, style),
-            "miniature": label_miniature(pasted, vocabulary, style),
-        }
-        for kind, ours in texts.items():
-            ours, theirs = (Random(0).sample(some, min(NUM_QUERIES[style], len(some))) for some in (ours, real))
-            figures |= compare_texts({f"{style}, {kind}": ours, f"{style}, real for {kind}": theirs})
+    for dataset in get_args(Style):
+        real = list(read_real_queries(options.real / REAL_SPLITS[dataset], parity=1))
+        for style in (dataset, f"{dataset}-measured"):
+            texts = {
+                "photographs": label_photographs(options.photographs, options.count, style),
+                "miniature": label_miniature(pasted, vocabulary, style),
+            }
+            for kind, ours in texts.items():
+                ours, theirs = (Random(0).sample(some, min(NUM_QUERIES[dataset], len(some))) for some in (ours, real))
+                figures |= compare_texts({f"{style}, {kind}": ours, f"{style}, {kind}: real": theirs})
     print_words(figures)
     options.output.write_text(json.dumps(figures, indent=1) + "\n")
 
@@ -70,9 +71,12 @@ def read_real_queries(path: Path, parity: int) -> Iterator[str]:
                 yield str(record["query"])
 
 
-def label_photographs(folder: Path, count: int, style: Style) -> list[str]:
+def label_photographs(folder: Path, count: int, style: str) -> list[str]:
     """Label photographs in COCO's vocabulary, and return their queries."""
-    stage = LabelPhotographStage(PhotographsConfig(), LabelConfig(style=style), coco.vocabulary().categories, seed=0)
+    words = coco.vocabulary()
+    stage = LabelPhotographStage(
+        PhotographsConfig(), LabelConfig(style=style), words.categories, seed=0, nouns=words.nouns
+    )
     stage.setup()
     images = sorted(CocoInstances(folder / "instances.json"), key=lambda image: image.name)
     texts: list[str] = []
@@ -103,7 +107,7 @@ def make_miniature_scenes(count: int) -> tuple[list[DetectedScene], VocabularyCo
     return [one for one in detected if isinstance(one, DetectedScene)], vocabulary
 
 
-def label_miniature(scenes: list[DetectedScene], vocabulary: VocabularyConfig, style: Style) -> list[str]:
+def label_miniature(scenes: list[DetectedScene], vocabulary: VocabularyConfig, style: str) -> list[str]:
     """Label scenes of the miniature world, and return their queries."""
     stage = LabelStage(LabelConfig(style=style), plurals=vocabulary.categories)
     stage.setup()

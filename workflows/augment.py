@@ -41,8 +41,9 @@ from augmentation.planning.scene_spec import Composer
 from augmentation.planning.selection import SelectionConfig
 from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.queries.labeling import LabelConfig, LabelStage
+from augmentation.queries.measured_style import MeasuredStyle
 from augmentation.queries.photograph_labeling import LabelPhotographStage
-from augmentation.queries.realizer import get_relation_types
+from augmentation.queries.realizer import get_relation_types, get_style
 from augmentation.queries.templates import Style
 from generation.models.checkpoints import compute_fingerprint
 from generation.models.config import RenderConfig
@@ -228,7 +229,7 @@ def _build_rounds_config(config: AugmentConfig, paths: DatasetPaths, prior: Prio
             config.quotas,
             list_quota_keys(
                 vocabulary,
-                get_relation_types(config.label.style),
+                get_relation_types(get_style(config.label.style)),
                 has_single="photographs" in config.composers,
             ),
         ),
@@ -254,7 +255,7 @@ def _build_pipelines(
 ) -> Iterator[ComposerPipeline]:
     is_detected = config.composers != ("photographs",)
     detection_stages = build_detection_stages(config, vocabulary, prior) if is_detected else []
-    label = LabelStage(config.label, plurals=vocabulary.categories)
+    label = LabelStage(config.label, vocabulary.categories, vocabulary.nouns)
     for composer in config.composers:
         if composer == "photographs":
             yield _build_photograph_pipeline(config, vocabulary)
@@ -266,9 +267,15 @@ def _build_pipelines(
             fingerprint={
                 **compose_fingerprint,
                 **_build_detection_fingerprint(config, prior),
-                "label": asdict(config.label),
+                "label": _build_label_fingerprint(config.label),
             },
         )
+
+
+def _build_label_fingerprint(label: LabelConfig) -> dict[str, Any]:
+    """Build the fingerprint of the labels; that of a measured style holds its numbers, since a file may change."""
+    style = get_style(label.style)
+    return {**asdict(label), **({"measured": asdict(style)} if isinstance(style, MeasuredStyle) else {})}
 
 
 def _build_photograph_pipeline(config: AugmentConfig, vocabulary: VocabularyConfig) -> ComposerPipeline:
@@ -281,7 +288,10 @@ def _build_photograph_pipeline(config: AugmentConfig, vocabulary: VocabularyConf
     excluded = ", ".join(f"{count:,} {reason}" for reason, count in sorted(pool.excluded.items())) or "none"
     console.print(f"{len(pool.rows):,} photographs; excluded: {excluded}")
     stages: list[Stage[Any, Any]] = [LoadPhotographStage(photographs.images, samples, held_out)]
-    fingerprint: dict[str, Any] = {"photographs": compute_rows_sha256(pool.rows), "label": asdict(config.label)}
+    fingerprint: dict[str, Any] = {
+        "photographs": compute_rows_sha256(pool.rows),
+        "label": _build_label_fingerprint(config.label),
+    }
     limits = {name: value for name, value in asdict(photographs).items() if name not in ("images", "instances")}
     fingerprint["limits"] = limits
     if photographs.needs_detector:
@@ -290,7 +300,7 @@ def _build_photograph_pipeline(config: AugmentConfig, vocabulary: VocabularyConf
         stages.append(DetectPhotographStage(config.detector, sorted(vocabulary.categories), num_gpus=config.num_gpus))
         checkpoint = compute_fingerprint(config.detector.checkpoint)
         fingerprint["detector"] = {**asdict(config.detector), "checkpoint": checkpoint}
-    stages.append(LabelPhotographStage(photographs, config.label, vocabulary.categories, config.seed))
+    stages.append(LabelPhotographStage(photographs, config.label, vocabulary.categories, config.seed, vocabulary.nouns))
     rows = Random(config.seed).sample(pool.rows, len(pool.rows))
     return ComposerPipeline(
         composer="photographs",

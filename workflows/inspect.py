@@ -2,6 +2,7 @@
 
     python -m workflows.inspect refcoco --annotations refer/refcoco --split-by unc --images train2014
     python -m workflows.inspect mine --format table --annotations mine.csv --images photos --against test-images.txt
+    python -m workflows.inspect mine --format table --annotations mine.csv --images photos --write-style mine.json
 
 Prints counts beside the published ones, missing and broken files, distractors, words, sizes, and images that splits
 share. Writes them to ``inspection.json``, every problem to ``problems.jsonl`` and some samples to ``samples.png``.
@@ -23,6 +24,9 @@ from rich.progress import track
 from rich.table import Table
 from upath import UPath
 
+from augmentation.planning.vocabulary import VocabularyConfig
+from augmentation.queries.measured_style import MeasuredQuery, measure_style
+from generation.parsing.coco_categories import COCO_CATEGORIES
 from pipeline import NotNegativeInt, write_atomic
 from shards.images import ImageError, decode_rgb_image, encode_png, read_image, resolve_image_path
 from shards.schema import find_distractors
@@ -34,6 +38,7 @@ from shards.tiles import DISTRACTOR, TRUTH, make_sheet, make_tile
 from workflows.cli.annotation_options import DEFAULT_MAX_DROPPED, AnnotationsConfig, read, validate_annotations
 from workflows.cli.console import UserError, console, print_path, run
 from workflows.cli.paths import write_lines
+from workflows.presets import coco, miniature
 from workflows.reports import dataset_statistics
 
 
@@ -53,6 +58,10 @@ class InspectConfig(AnnotationsConfig):
 
     seed: int = 0
     """Seed of the choice of samples in ``samples.png``."""
+
+    write_style: Path | None = None
+    """File to write the style of the queries to, for ``augment --label.style FILE``: how often they use each relation
+    type, length, template and word. It holds no query, and no word beyond function words and the vocabulary's nouns."""
 
     output: UPath | None = None
     """Folder of the report; ``<data>/<dataset>/inspection`` by default."""
@@ -77,6 +86,23 @@ def main(config: InspectConfig) -> None:
     write_lines(output / "problems.jsonl", problems)
     print_path("figures and problems saved to", output)
     draw_samples(config, validation, output / "samples.png")
+    if config.write_style:
+        write_style(
+            config.write_style, samples, miniature.vocabulary() if config.dataset == "miniature" else coco.vocabulary()
+        )
+
+
+def write_style(path: Path, samples: list[SourceSample], vocabulary: VocabularyConfig) -> None:
+    """Measure the style of the queries, and write it as JSON."""
+    coco_names = {words.label: name for name, words in COCO_CATEGORIES.items() if words.label}
+    measured = []
+    for sample in samples:
+        for query in sample.queries:
+            category = "" if query.instance is None else sample.instances[query.instance].category
+            target = f"{sample.image_name} {query.box_xyxy}"
+            measured.append(MeasuredQuery(text=query.text, category=coco_names.get(category, category), target=target))
+    measure_style(measured, {name: vocabulary.nouns.get(name, ()) for name in vocabulary.categories}).write(path)
+    print_path("style of the queries saved to", path)
 
 
 def find_problems(samples: list[SourceSample], validation: ValidationResult) -> list[Problem]:

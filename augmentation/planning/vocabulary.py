@@ -31,6 +31,10 @@ class VocabularyConfig:
     categories: Mapping[str, str]
     """Plural by singular, such as ``{"cup": "cups"}``; the singular is the category of instances and queries."""
 
+    nouns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Further nouns by category, each true of every object of it: ``{"bicycle": ("bike",)}``. Queries of a measured
+    style use them; other queries and prompts have the category's name alone."""
+
     quantifiers: tuple[str, ...] = tuple(QUANTIFIERS)
     """Words of ``QUANTIFIERS``."""
 
@@ -46,6 +50,12 @@ class VocabularyConfig:
     def __post_init__(self) -> None:
         _check_words("categories", [*self.categories, *self.categories.values()])
         _check_words("quantifiers", self.quantifiers)
+        for category, words in self.nouns.items():
+            if category not in self.categories:
+                raise AugmentationError(
+                    f"nouns name {category!r}, which is no category; the vocabulary has {_format_list(self.categories)}"
+                )
+            _check_words(f"nouns of {category!r}", words)
         for attribute, words in self.attributes.items():
             _check_words(f"attributes of kind {attribute!r}", words)
         _check_quantifiers(self.quantifiers)

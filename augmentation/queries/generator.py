@@ -7,14 +7,14 @@ selects anything else in the scene is not used.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, combinations, islice
 from random import Random
 from typing import get_args
 
-from augmentation.queries.realizer import PhraseRealizer, sort_adjectives
+from augmentation.queries.realizer import Phrase, PhraseRealizer, get_noun_program, get_relation_types, sort_adjectives
 from augmentation.relations import programs as p
 from augmentation.relations.evaluator import ProgramEvaluator
 from augmentation.relations.scene import NO_ATTRIBUTE, Scene
@@ -60,6 +60,8 @@ def generate_queries(
     """
     if not _has_own_name(scene, category):
         return []
+    if realizer.measured is not None:
+        return sample_queries(scene, category, realizer, per_relation_type, seed, noise, accepts)
     programs = list(enumerate_programs(scene, category, known=realizer.plurals))
     interpreted = find_interpretations(ProgramEvaluator(scene, include_borderline=True), programs, realizer)
     evaluator = ProgramEvaluator(scene, noise)
@@ -74,6 +76,138 @@ def generate_queries(
         for text, program in islice(_take_first_accepted(clear, accepts), per_relation_type):
             by_text[text] = VerifiedQuery(text=text, target=target, program=program)
     return list(by_text.values())
+
+
+def sample_queries(
+    scene: Scene,
+    category: str,
+    realizer: PhraseRealizer,
+    factor: int,
+    seed: int,
+    noise: float,
+    accepts: Callable[[str, p.Program], bool],
+) -> list[VerifiedQuery]:
+    """Sample verified queries as frequent, long and worded as in a measured style; see ``generate_queries``.
+
+    Each object gets ``factor`` times as many queries as one has in the style. The length of each is drawn by its share,
+    and then the phrase by the shares of its relation type, its template and its words.
+    """
+    style, random = realizer.measured, Random(seed)
+    assert style is not None
+    clear = _find_clear_phrases(scene, category, realizer, random, noise)
+    count, by_text = max(1, round(factor * style.queries_per_object)), dict[str, VerifiedQuery]()
+    lengths, length_counts = [int(one) for one in style.lengths], list(style.lengths.values())
+    for target, phrases in sorted(clear.items()):
+        for length in random.choices(lengths, length_counts, k=count):
+            if query := _draw_query(phrases, target, length, scene, realizer, random, by_text, accepts):
+                by_text[query.text] = query
+    return list(by_text.values())
+
+
+_LENGTH_PREFERENCE = 0.25
+"""Factor of a phrase's weight for each word that it is longer or shorter than the drawn length."""
+
+_TEMPER = 0.8
+"""Exponent of the frequencies of relation types and templates; 1 follows the style, 0 makes all equally frequent."""
+
+_REPEATED = 0.1
+"""Factor of the weight of a program that another query of the scene has, since people vary what they say, too."""
+
+_MAX_DRAWS = 12
+"""Maximum number of phrases that are tried for a query."""
+
+
+def _draw_query(
+    phrases: Sequence[tuple[Phrase, p.Program]],
+    target: int,
+    length: int,
+    scene: Scene,
+    realizer: PhraseRealizer,
+    random: Random,
+    used: Mapping[str, VerifiedQuery],
+    accepts: Callable[[str, p.Program], bool],
+) -> VerifiedQuery | None:
+    """Draw the first new and accepted phrase, by weight and length; None if there is none."""
+    weights = [phrase.weight * _LENGTH_PREFERENCE ** abs(len(phrase.text.split()) - length) for phrase, _ in phrases]
+    order = sorted(range(len(phrases)), key=lambda i: random.random() ** (1 / max(weights[i], 1e-300)), reverse=True)
+    for i in order[:_MAX_DRAWS]:
+        phrase, program = phrases[i]
+        text = realizer.vary_nouns(phrase, program, scene, random)
+        if text not in used and accepts(text, program):
+            return VerifiedQuery(text=text, target=target, program=program)
+    return None
+
+
+def _find_clear_phrases(
+    scene: Scene, category: str, realizer: PhraseRealizer, random: Random, noise: float
+) -> dict[int, list[tuple[Phrase, p.Program]]]:
+    """Find the phrases that can only mean one object, by object; their weights include that of the relation type."""
+    has_sides = "side" in get_relation_types(realizer.style)
+    programs = list(enumerate_programs(scene, category, realizer.plurals, has_side_anchors=has_sides))
+    evaluator, loose = ProgramEvaluator(scene, noise), ProgramEvaluator(scene, include_borderline=True)
+    interpreted = find_interpretations(loose, programs, realizer)
+    clear = _select_clear(programs, evaluator, interpreted, realizer)
+    conjunctions = list(_combine_programs(clear, random))
+    interpreted_conjunctions = find_interpretations(loose, conjunctions, realizer)
+    for text, selections in interpreted_conjunctions.items():
+        interpreted[text] |= selections
+    every = [*clear, *_select_clear(conjunctions, evaluator, interpreted, realizer)]
+    types = [get_relation_type(p.to_json(program)) for program, _, _ in every]
+    shares = realizer.measured.type_shares if realizer.measured else {}
+    num_programs = Counter((target, name) for (_, target, _), name in zip(every, types, strict=True))
+    found: dict[int, list[tuple[Phrase, p.Program]]] = defaultdict(list)
+    for (program, target, phrases), name in zip(every, types, strict=True):
+        factor = shares.get(name, 0.0) ** _TEMPER / num_programs[target, name]
+        found[target] += [(replace(one, weight=factor * one.weight**_TEMPER), program) for one in phrases]
+    return found
+
+
+def _select_clear(
+    programs: Iterable[p.Program],
+    evaluator: ProgramEvaluator,
+    interpreted: Mapping[str, set[frozenset[int]]],
+    realizer: PhraseRealizer,
+) -> list[tuple[p.Program, int, list[Phrase]]]:
+    """Select the programs that select a single object, each with its phrases that have no other interpretation."""
+    clear = []
+    for program in programs:
+        selected = evaluator.evaluate(program)
+        if len(selected) != 1:
+            continue
+        is_pair = len(evaluator.evaluate(get_noun_program(program))) == 2
+        phrases = [
+            one
+            for one in realizer.list_phrases(program)
+            if interpreted[one.text] == {selected} and (is_pair or "{more}" not in one.template)
+        ]
+        if total := sum(one.weight for one in phrases):
+            clear.append((program, min(selected), [replace(one, weight=one.weight / total) for one in phrases]))
+    return clear
+
+
+_MAX_CONJUNCTIONS = 6
+"""Maximum number of positions with a relation for each object."""
+
+
+def _combine_programs(clear: Sequence[tuple[p.Program, int, list[Phrase]]], random: Random) -> Iterator[p.Program]:
+    """Combine positions and relations that each select the same object: "left person next to the dog"."""
+    by_target: dict[int, list[p.Program]] = defaultdict(list)
+    for program, target, _ in clear:
+        by_target[target].append(program)
+    for _, programs in sorted(by_target.items()):
+        relations = [one for one in programs if isinstance(one, p.Beside | p.NextTo | p.Between)]
+        positions = [
+            one
+            for one in programs
+            if not isinstance(one, p.Beside | p.NextTo | p.Between | p.Nearest | p.Category | p.WithAttribute)
+        ]
+        combined = [
+            replace(relation, base=position)
+            for relation in relations
+            for position in positions
+            if get_noun_program(position) == relation.base
+        ]
+        yield from random.sample(combined, min(_MAX_CONJUNCTIONS, len(combined)))
 
 
 def _has_own_name(scene: Scene, category: str) -> bool:
@@ -113,18 +247,29 @@ def _take_first_accepted(
             yield text, program
 
 
-def enumerate_programs(scene: Scene, category: str, known: Container[str] = ()) -> Iterator[p.Program]:
+def enumerate_programs(
+    scene: Scene, category: str, known: Container[str] = (), *, has_side_anchors: bool = False
+) -> Iterator[p.Program]:
     """Enumerate programs that could select a single object of the category, in a fixed order.
 
     Args:
         scene: all objects, other categories included.
         category: category of the targets.
         known: further categories whose objects may be anchors.
+        has_side_anchors: whether anchors may be the left or right object of other categories, as in "next to the left
+            car"; the written styles have no words for them.
     """
     evaluator = ProgramEvaluator(scene)
     others = sorted({obj.category for obj in scene.objects if obj.category == category or obj.category in known})
     named = [one for one in others if _has_own_name(scene, one)]
     anchors = list(_find_unique_descriptions(scene, evaluator, named, num_objects=1))
+    if has_side_anchors:
+        anchors += [
+            p.Extreme(base=p.Category(name=one), side=side)
+            for one in named
+            if one != category
+            for side in ("left", "right")
+        ]
     pairs = list(_find_unique_descriptions(scene, evaluator, named, num_objects=2))
     for base in _enumerate_noun_programs(scene, category):
         yield base

@@ -13,8 +13,7 @@ from augmentation.detection.matching import match_objects
 from augmentation.detection.scene_filters import SceneFilterConfig, find_rejection
 from augmentation.queries.generator import BOX_NOISE, VerifiedQuery, generate_queries
 from augmentation.queries.parse_check import RoundTripParser
-from augmentation.queries.realizer import PhraseRealizer
-from augmentation.queries.templates import Style
+from augmentation.queries.realizer import PhraseRealizer, get_style
 from augmentation.relations.programs import to_json
 from augmentation.relations.scene import Scene
 from pipeline import LimitedConfig, MapStage, PositiveInt, Range, Rejected, Resources
@@ -27,8 +26,10 @@ class LabelConfig(LimitedConfig):
     """Limits of usable scenes, and number and style of their queries."""
 
     scene_filter: SceneFilterConfig = field(default_factory=SceneFilterConfig)
-    style: Style = "refcoco"
-    """Dataset whose style the queries follow; ``refcoco+`` has no location words."""
+    style: str = "refcoco"
+    """Style of the queries. ``refcoco``, ``refcoco+`` (no location words) and ``refcocog``: written templates.
+    ``refcoco-measured``, ``refcoco+-measured``, ``refcocog-measured``, or a file of ``inspect --write-style``: relation
+    types, lengths, templates and words as frequent as in the measured queries."""
 
     queries_per_relation_type: PositiveInt = 1
     """Maximum number of candidate queries for each object and relation type; the selection chooses among them."""
@@ -39,6 +40,16 @@ class LabelConfig(LimitedConfig):
     split: str = "train"
     """Split of the scenes."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        get_style(self.style)
+
+    def make_realizer(
+        self, plurals: Mapping[str, str], nouns: Mapping[str, Sequence[str]] | None = None
+    ) -> PhraseRealizer:
+        """Make the realizer of the style."""
+        return PhraseRealizer(style=get_style(self.style), plurals=plurals, nouns=nouns or {})
+
 
 class LabelStage(MapStage[DetectedScene, Sample]):
     """Stage that turns scenes into samples; it rejects unclear scenes and those without a verified query.
@@ -46,16 +57,22 @@ class LabelStage(MapStage[DetectedScene, Sample]):
     Args:
         config: limits and style; default limits if None.
         plurals: plural by category, for phrases that name two objects.
+        nouns: further nouns by category, for measured styles.
     """
 
     resources = Resources(num_cpus=1)
 
-    def __init__(self, config: LabelConfig | None = None, plurals: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        config: LabelConfig | None = None,
+        plurals: Mapping[str, str] | None = None,
+        nouns: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self._config = config or LabelConfig()
-        self._realizer = PhraseRealizer(style=self._config.style, plurals=plurals or {})
+        self._realizer = self._config.make_realizer(plurals or {}, nouns)
 
     def setup(self) -> None:
-        self._round_trip_parser = RoundTripParser()
+        self._round_trip_parser = RoundTripParser(nouns=self._realizer.nouns)
 
     def process_item(self, detected: DetectedScene) -> Sample | Rejected:
         if rejection := find_rejection(detected, self._config.scene_filter):

@@ -7,6 +7,7 @@ prior shows another object.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from augmentation.queries.realizer import get_category
@@ -29,9 +30,15 @@ _UNRECORDED_WORDS = frozenset({"column", "corner", "far"})
 
 
 class RoundTripParser:
-    """Parser of phrases with a cache."""
+    """Parser of phrases with a cache.
 
-    def __init__(self, parser: AttributeParser | None = None) -> None:
+    Args:
+        parser: parser of queries; a new one if None.
+        nouns: further nouns by category, as in ``VocabularyConfig.nouns``.
+    """
+
+    def __init__(self, parser: AttributeParser | None = None, nouns: Mapping[str, Sequence[str]] | None = None) -> None:
+        self._nouns = nouns or {}
         self._parser = parser or AttributeParser()
         self._parse = lru_cache(maxsize=100_000)(lambda text: self._parser.parse([text])[0])
 
@@ -39,10 +46,23 @@ class RoundTripParser:
         """Return whether the parser recovers the phrase's head noun, position and related objects."""
         parsed = self._parse(text)
         return (
-            is_category_name(parsed.target.lemma, get_category(program))
+            self._names(parsed.target.lemma, get_category(program))
             and set(text.split()) & (POSITION_WORDS - _UNRECORDED_WORDS) <= _list_parsed_locations(parsed)
-            and _is_related(parsed, program)
+            and self._is_related(parsed, program)
         )
+
+    def _names(self, lemma: str, category: str) -> bool:
+        return any(is_category_name(lemma, noun) for noun in (category, *self._nouns.get(category, ())))
+
+    def _is_related(self, parsed: Attributes, program: Program) -> bool:
+        """Return whether the parser finds the anchor of the program; "one" as its noun fits every category."""
+        match program:
+            case Beside(anchor=other) | NextTo(anchor=other) | Nearest(anchor=other) | Between(ends=other):
+                category = get_category(other)
+                return any(
+                    not one.noun_phrase.lemma or self._names(one.noun_phrase.lemma, category) for one in parsed.related
+                )
+        return True
 
 
 def is_category_name(lemma: str, category: str) -> bool:
@@ -58,14 +78,3 @@ def _list_parsed_locations(parsed: Attributes) -> set[str]:
         *(one.relation for one in parsed.related),
     )
     return {word for words in locations for word in re.split(r"[ _]", words)}
-
-
-def _is_related(parsed: Attributes, program: Program) -> bool:
-    """Return whether the parser finds the anchor of the program; "one" as its noun fits every category."""
-    match program:
-        case Beside(anchor=other) | NextTo(anchor=other) | Nearest(anchor=other) | Between(ends=other):
-            category = get_category(other)
-            return any(
-                not one.noun_phrase.lemma or is_category_name(one.noun_phrase.lemma, category) for one in parsed.related
-            )
-    return True

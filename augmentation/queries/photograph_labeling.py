@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from augmentation.composers.photographs import COMPOSER, PhotographDescription, PhotographsConfig, describe_photograph
@@ -11,7 +11,6 @@ from augmentation.detection.detected import encode_preview
 from augmentation.queries.generator import VerifiedQuery, generate_queries
 from augmentation.queries.labeling import LabelConfig
 from augmentation.queries.parse_check import RoundTripParser
-from augmentation.queries.realizer import PhraseRealizer
 from augmentation.relations.programs import Program, to_json
 from augmentation.relations.types import get_relation_type
 from pipeline import MapStage, Rejected, Resources
@@ -29,6 +28,7 @@ class LabelPhotographStage(MapStage[Sample, Sample]):
         config: style, number and box noise of the queries; its limits of detected scenes do not apply.
         plurals: plural by category of the vocabulary; objects of other categories are no targets.
         seed: decides, with the key of a photograph, which of its verified programs are realized, and how.
+        nouns: further nouns by category, for measured styles.
     """
 
     name = "label"
@@ -36,13 +36,18 @@ class LabelPhotographStage(MapStage[Sample, Sample]):
     resources = Resources(num_cpus=1)
 
     def __init__(
-        self, photographs: PhotographsConfig, config: LabelConfig, plurals: Mapping[str, str], seed: int
+        self,
+        photographs: PhotographsConfig,
+        config: LabelConfig,
+        plurals: Mapping[str, str],
+        seed: int,
+        nouns: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._photographs, self._config, self._seed = photographs, config, seed
-        self._realizer = PhraseRealizer(style=config.style, plurals=plurals)
+        self._realizer = config.make_realizer(plurals, nouns)
 
     def setup(self) -> None:
-        self._round_trip_parser = RoundTripParser()
+        self._round_trip_parser = RoundTripParser(nouns=self._realizer.nouns)
 
     def process_item(self, sample: Sample) -> Sample | Rejected:
         size = (sample.width, sample.height)

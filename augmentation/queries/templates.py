@@ -3,7 +3,8 @@
 Words in brackets are optional: "{noun} on [the ]{side}" stands for two templates, first without them.
 
 Slots: ``noun`` ("red cup"), ``a_noun`` ("a red cup"), ``side``, ``nth``, ``line`` ("top row"), ``most`` ("biggest"),
-``anchor`` ("ball", "striped one"), ``ends`` ("balls").
+``anchor`` ("ball", "striped one"), ``an_anchor`` ("a ball"), ``ends`` ("balls"), ``more`` ("bigger"), ``image``
+("picture").
 """
 
 from __future__ import annotations
@@ -313,5 +314,250 @@ _REFCOCOG = PhraseTemplates(
         "{noun} furthest from the camera",
     ),
 )
+
+
+def _make_side_relation_templates(side: str) -> tuple[str, ...]:
+    return _expand(
+        f"{{noun}} {side} of [the ]{{anchor}}",
+        f"{{noun}} to [the ]{side} of [the ]{{anchor}}",
+        f"the {{noun}} {side} of the {{anchor}}",
+        f"the {{noun}} to the {side} of the {{anchor}}",
+        f"the {{noun}} to the {side} of {{an_anchor}}",
+        f"{{a_noun}} to the {side} of [the ]{{anchor}}",
+        f"{{a_noun}} to the {side} of {{an_anchor}}",
+        f"the {{noun}} that is to the {side} of the {{anchor}}",
+        f"the {{noun}} which is {side} of the {{anchor}}",
+        f"{{a_noun}} that is to the {side} of the {{anchor}}",
+    )
+
+
+def _make_relation_templates(*relations: str) -> tuple[str, ...]:
+    return _expand(
+        *(
+            template
+            for relation in relations
+            for template in (
+                f"{{noun}} {relation} [the ]{{anchor}}",
+                f"{{noun}} {relation} {{an_anchor}}",
+                f"the {{noun}} {relation} [the ]{{anchor}}",
+                f"the {{noun}} {relation} {{an_anchor}}",
+                f"{{a_noun}} {relation} [the ]{{anchor}}",
+                f"{{a_noun}} {relation} {{an_anchor}}",
+                f"the {{noun}} that is {relation} the {{anchor}}",
+                f"the {{noun}} that's {relation} the {{anchor}}",
+                f"{{a_noun}} that is {relation} [the ]{{anchor}}",
+                f"the {{noun}} which is {relation} the {{anchor}}",
+            )
+        )
+    )
+
+
+VARIED = PhraseTemplates(
+    brevity=0,
+    noun_only=("[the ]{noun}", "{a_noun}", "the {noun} in the {image}", "{a_noun} in the {image}", "{noun} in {image}"),
+    horizontal_extreme=(
+        "[the ]{side} {noun}",
+        "[the ]{side}most {noun}[ in the {image}]",
+        "{noun} furthest [to the ]{side}",
+        "the {noun} furthest to the {side}",
+        "{noun} farthest {side}",
+        "{noun} most {side}",
+        "the {noun} that is furthest to the {side}",
+    ),
+    horizontal_side=(
+        "{noun} {side}",
+        "{noun} on {side}",
+        "[the ]{noun} on the {side}",
+        "{noun} to {side}",
+        "[the ]{noun} to the {side}",
+        "{noun} at {side}",
+        "{noun} in {side}",
+        "{noun} on your {side}",
+        "{noun} on our {side}",
+        "on {side} {noun}",
+        "the {noun} that is on the {side}",
+        "the {noun} which is on the {side}",
+        "{a_noun} on the {side}",
+        "{a_noun} to the {side}",
+        "{a_noun} that is on the {side}",
+    ),
+    vertical_extreme=("[the ]{side} {noun}", "[the ]{side}most {noun}", "very {side} {noun}"),
+    vertical_side=(
+        "{noun} {side}",
+        "{noun} at {side}",
+        "[the ]{noun} at the {side}",
+        "{noun} on {side}",
+        "[the ]{noun} on the {side}",
+        "{a_noun} at the {side}",
+        "the {noun} that is at the {side}",
+    ),
+    far_side=(
+        "[the ]far {side} {noun}",
+        "{noun} far {side}",
+        "{noun} on far {side}",
+        "[the ]{noun} on the far {side}",
+        "{noun} to far {side}",
+        "{noun} at far {side}",
+        "{noun} to the far {side}",
+        "{a_noun} on the far {side}",
+        "the {noun} that is on the far {side}",
+    ),
+    ordinal=(
+        "[the ]{nth} {noun} from [the ]{side}",
+        "{noun} {nth} from [the ]{side}",
+        "the {noun} {nth} from the {side}",
+        "{nth} from {side} {noun}",
+        "{nth} {noun} on {side}",
+        "{nth} {noun} in from {side}",
+        "{nth} one from [the ]{side} {noun}",
+        "the {noun} that is {nth} from the {side}",
+        "{a_noun} that is {nth} from the {side}",
+    ),
+    middle=(
+        "[the ]middle {noun}",
+        "center {noun}",
+        "{noun} middle",
+        "{noun} center",
+        "{noun} in middle",
+        "[the ]{noun} in the middle",
+        "{noun} in [the ]center",
+        "the {noun} in the center",
+        "{a_noun} in the middle",
+        "the {noun} that is in the middle",
+    ),
+    in_middle=(
+        "[the ]middle {noun}",
+        "center {noun}",
+        "{noun} middle",
+        "{noun} center",
+        "{noun} in middle",
+        "[the ]{noun} in the middle",
+        "{noun} in [the ]center",
+        "{noun} in middle of {image}",
+        "[the ]{noun} in the middle of the {image}",
+        "{noun} in center of {image}",
+        "[the ]{noun} in the center of the {image}",
+        "{a_noun} in the middle",
+        "{a_noun} in the middle of the {image}",
+    ),
+    on_side=(
+        "{side} side {noun}",
+        "{noun} {side} side",
+        "{noun} on {side} side",
+        "[the ]{noun} on the {side} side",
+        "[the ]{noun} on the {side} side of the {image}",
+        "{noun} on {side} side of {image}",
+        "{noun} on {side} hand side",
+        "[the ]{noun} on the {side} hand side",
+        "{a_noun} on the {side} side",
+        "{a_noun} on the {side} side of the {image}",
+        "the {noun} that is on the {side} side",
+    ),
+    in_half=(
+        "{noun} at {side} of {image}",
+        "[the ]{noun} at the {side} of the {image}",
+        "{noun} in {side} half",
+        "{a_noun} at the {side} of the {image}",
+    ),
+    corner=(
+        "[the ]{side} {noun}",
+        "{noun} {side}",
+        "{noun} in {side}",
+        "{noun} at {side}",
+        "{noun} on {side}",
+        "{noun} on the {side}",
+        "[the ]{noun} in the {side}",
+        "{noun} {side} corner",
+        "{side} corner {noun}",
+        "{noun} in {side} corner",
+        "[the ]{noun} in the {side} corner",
+        "the {noun} in the {side} corner of the {image}",
+        "{a_noun} in the {side} corner",
+        "{a_noun} in the {side} corner of the {image}",
+    ),
+    end_of_line=(
+        "{side} {noun} in [the ]{line}",
+        "{side}most {noun} in {line}",
+        "the {side}most {noun} in the {line}",
+        "{line} {side} {noun}",
+        "{noun} on {side} in {line}",
+        "{line} {noun} on {side}",
+    ),
+    ordinal_in_line=(
+        "{nth} {noun} from {side} in {line}",
+        "{nth} {noun} from the {side} in the {line}",
+        "{line} {nth} {noun} from {side}",
+        "the {nth} {noun} from the {side} in the {line}",
+    ),
+    middle_of_line=("middle {noun} in {line}", "{line} middle {noun}", "the middle {noun} in the {line}"),
+    superlative=(
+        "[the ]{most} {noun}",
+        "the {most} {noun} in the {image}",
+        "[the ]{more} {noun}",
+        "[the ]{more} of the two {ends}",
+        "{more} of two {ends}",
+        "the {noun} that is {more}",
+    ),
+    superlative_on_side=(
+        "{most} {noun} on [the ]{side}",
+        "the {most} {noun} on the {side}",
+        "{most} {noun} {side}",
+        "the {most} {noun} on the {side} side",
+    ),
+    beside={
+        "left": _make_side_relation_templates("left"),
+        "right": _make_side_relation_templates("right"),
+        "above": _make_relation_templates("above"),
+        "below": _make_relation_templates("below"),
+        "front": _make_relation_templates("in front of"),
+        "behind": _make_relation_templates("behind"),
+    },
+    next_to=_make_relation_templates("next to", "beside", "by", "near", "close to"),
+    nearest=_make_relation_templates("closest to", "nearest", "nearest to"),
+    between=(
+        "[the ]{noun} between [the ]{ends}",
+        "[the ]{noun} between [the ]two {ends}",
+        "{noun} between 2 {ends}",
+        "{noun} in between [the ]{ends}",
+        "{a_noun} between [the ]two {ends}",
+        "{a_noun} in between two {ends}",
+        "the {noun} that is between the two {ends}",
+    ),
+    front=(
+        "[the ]front {noun}",
+        "{noun} front",
+        "{noun} in front",
+        "[the ]{noun} in the front",
+        "{noun} up front",
+        "[the ]closest {noun}",
+        "{noun} closest",
+        "{noun} closest to us",
+        "{noun} closest to camera",
+        "[the ]{noun} closest to the camera",
+        "{noun} in [the ]foreground",
+        "the {noun} in the foreground",
+        "[the ]nearest {noun}",
+        "{a_noun} in the front",
+        "{a_noun} in the foreground",
+        "the {noun} that is closest to the camera",
+    ),
+    back=(
+        "[the ]back {noun}",
+        "{noun} back",
+        "{noun} in back",
+        "[the ]{noun} in the back",
+        "{noun} in background",
+        "[the ]{noun} in the background",
+        "furthest {noun}",
+        "[the ]furthest {noun} back",
+        "{noun} furthest away",
+        "{noun} furthest back",
+        "{noun} farthest away",
+        "background {noun}",
+        "{a_noun} in the back",
+        "{a_noun} in the background",
+    ),
+)
+"""Templates of people's short and long queries; a measured style says how frequent each one is."""
 
 TEMPLATES: Mapping[Style, PhraseTemplates] = {"refcoco": _REFCOCO, "refcoco+": _REFCOCO_PLUS, "refcocog": _REFCOCOG}

@@ -12,6 +12,7 @@ import tyro
 from PIL import Image
 from upath import UPath
 
+from augmentation.queries.measured_style import load_style
 from pipeline import PipelineError
 from shards.query_table import read_query_table
 from workflows import export, ingest, inspect, pack
@@ -140,3 +141,13 @@ def test_another_data_set_under_the_same_name_leaves_the_files_of_the_first(tmp_
     with pytest.raises(PipelineError, match="planned"):
         run("two")
     assert [r["text"] for r in read_query_table(tmp_path / "data" / "toy" / "queries.parquet")] == ["left cup"]
+
+
+def test_the_style_of_a_table_is_written_as_numbers(tmp_path: Path) -> None:
+    Image.new("RGB", (10, 8)).save(tmp_path / "a.png")
+    row = {"image": "a.png", "query": "left xylophone", "box": [0, 0, 5, 5]}
+    (tmp_path / "mine.jsonl").write_text(json.dumps(row))
+    style = tmp_path / "style.json"
+    _inspect(tmp_path, tmp_path / "mine.jsonl", tmp_path, "--format", "table", "--write-style", str(style))
+    assert load_style(str(style)).templates == {"{side} {noun}": 1}
+    assert "xylophone" not in style.read_text()

@@ -1,0 +1,165 @@
+"""Styles measured on queries, and the phrases that follow them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from brute_force import meaning
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_scenes import random_scene
+
+from augmentation.errors import AugmentationError
+from augmentation.queries.generator import enumerate_programs, find_interpretations, generate_queries
+from augmentation.queries.measured_style import (
+    SHIPPED,
+    MeasuredQuery,
+    load_style,
+    match_template,
+    measure_style,
+)
+from augmentation.queries.realizer import PhraseRealizer
+from augmentation.relations.evaluator import ProgramEvaluator
+from augmentation.relations.programs import Category, Extreme, NextTo, Superlative, to_json
+from augmentation.relations.scene import Scene, SceneObject
+from augmentation.relations.types import RelationType, get_relation_type
+from tests.augmentation.mirror import flip
+
+PLURALS = {"cup": "cups", "ball": "balls", "motorcycle": "motorcycles", "bicycle": "bicycles"}
+NOUNS = {"motorcycle": ("bike",), "bicycle": ("bike",), "ball": ("sphere",)}
+
+
+@pytest.mark.parametrize(
+    ("text", "relation_type", "template"),
+    [
+        ("left zebra", "side", "{side} {noun}"),
+        ("man in red shirt on left", "side", "{noun} on {side}"),
+        ("2nd man from left", "ordinal", "{nth} {noun} from {side}"),
+        ("top left bowl", "region", "{side} {noun}"),
+        ("bigger dog", "size", "{more} {noun}"),
+        ("a dog next to a cat", "near", "{a_noun} next to {an_anchor}"),
+        ("man left of dog", "beside", "{noun} left of {anchor}"),
+        ("zebra behind the fence", "depth", "{noun} behind the {anchor}"),
+        ("red cup", "attribute", "{noun}"),
+    ],
+)
+def test_queries_match_the_template_of_their_words(text: str, relation_type: RelationType, template: str) -> None:
+    assert match_template(text) == (relation_type, template)
+
+
+def test_queries_without_a_template_match_none() -> None:
+    assert match_template("the one that he throws at the left") is None
+
+
+def _query(text: str, target: str = "1", category: str = "motorcycle") -> MeasuredQuery:
+    return MeasuredQuery(text=text, category=category, target=target)
+
+
+def test_a_style_counts_types_lengths_words_and_holds_no_other_word(tmp_path: Path) -> None:
+    queries = [
+        _query("left bike"),
+        _query("bike on the left"),
+        _query("the rusty xylophone", "2"),
+        _query("lft bike", "2"),
+    ]
+    style = measure_style(queries, NOUNS)
+    assert (style.queries, style.queries_per_object) == (4, 2)
+    assert {name: count for name, count in style.relation_types.items() if count} == {"attribute": 1, "side": 3}
+    assert style.templates == {"the {noun}": 1, "{side} {noun}": 2, "{noun} on the {side}": 1}
+    assert style.lengths == {"2": 2, "3": 1, "4": 1}
+    assert style.articles == {"": 3, "the": 1}
+    assert style.nouns == {"motorcycle": {"bike": 3}}
+    assert style.misspelled_words == 1 / 11
+    style.write(tmp_path / "style.json")
+    text = (tmp_path / "style.json").read_text()
+    assert "rusty" not in text and "xylophone" not in text
+    assert load_style(str(tmp_path / "style.json")) == style
+
+
+def test_a_style_that_is_missing_or_empty_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AugmentationError, match=r"style nowhere\.json cannot be read"):
+        load_style("nowhere.json")
+    (tmp_path / "empty.json").write_text("{}")
+    with pytest.raises(AugmentationError, match="cannot be read"):
+        load_style(str(tmp_path / "empty.json"))
+    with pytest.raises(AugmentationError, match="got none"):
+        measure_style([], NOUNS)
+
+
+def _realizer(name: str) -> PhraseRealizer:
+    return PhraseRealizer(style=load_style(name), plurals=PLURALS, nouns=NOUNS)
+
+
+@settings(max_examples=25, derandomize=True, deadline=None)
+@given(st.integers(0, 2**63))
+def test_sampled_phrases_have_one_meaning_by_a_second_evaluator_too(seed: int) -> None:
+    scene, realizer = random_scene(seed), _realizer(SHIPPED[seed % 3])
+    queries = generate_queries(scene, "cup", realizer, 1, seed)
+    assert queries == generate_queries(scene, "cup", realizer, 1, seed)
+    assert len({query.text for query in queries}) == len(queries)
+    programs = [*enumerate_programs(scene, "cup", PLURALS), *(query.program for query in queries)]
+    loose = ProgramEvaluator(scene, include_borderline=True)
+    interpreted = find_interpretations(loose, dict.fromkeys(programs), realizer)
+    for query in queries:
+        assert meaning(to_json(query.program), scene) == {query.target}
+        assert interpreted.get(query.text.replace("sphere", "ball"), {frozenset([query.target])}) == {
+            frozenset([query.target])
+        }
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_mirrored_program_has_phrases_with_left_and_right_swapped(name: str) -> None:
+    swap = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
+    realizer = _realizer(name)
+    for program in {program for seed in range(5) for program in enumerate_programs(random_scene(seed), "cup", PLURALS)}:
+        mirrored = tuple(" ".join(swap.get(word, word) for word in text.split()) for text in realizer.realize(program))
+        assert sorted(mirrored) == sorted(realizer.realize(flip(program)))
+
+
+def _texts(scene: Scene, category: str, name: str = "refcoco-measured") -> dict[str, int]:
+    realizer = _realizer(name)
+    queries = (query for seed in range(12) for query in generate_queries(scene, category, realizer, 2, seed))
+    return {query.text: query.target for query in queries}
+
+
+def _scene(*categories: str) -> Scene:
+    objects = tuple(
+        SceneObject(box_xyxy=(20 + 100 * i, 100, 60 + 100 * i, 140 + 60 * (i % 2)), category=category)
+        for i, category in enumerate(categories)
+    )
+    return Scene(width=500, height=300, objects=objects)
+
+
+def test_a_noun_that_may_name_another_object_of_the_scene_is_not_used() -> None:
+    alone, among = _scene("motorcycle", "motorcycle"), _scene("motorcycle", "motorcycle", "bicycle")
+    assert _texts(alone, "motorcycle")["left bike"] == 0
+    assert not any("bike" in text for text in _texts(among, "motorcycle"))
+
+
+def test_comparatives_need_exactly_two_objects() -> None:
+    assert any(
+        "bigger" in text or "taller" in text for text in _texts(_scene("cup", "cup"), "cup", "refcoco+-measured")
+    )
+    three = _texts(_scene("cup", "cup", "ball", "cup"), "cup", "refcoco+-measured")
+    assert not any(word in text.split() for text in three for word in ("bigger", "taller", "smaller", "larger"))
+
+
+def test_the_style_without_places_never_says_left_or_right() -> None:
+    texts = _texts(_scene("cup", "cup", "ball", "ball"), "cup", "refcoco+-measured")
+    assert texts and not any({"left", "right", "top", "bottom"} & set(text.split()) for text in texts)
+
+
+def test_a_position_with_a_relation_means_the_object_by_either() -> None:
+    scene = _scene("ball", "cup", "cup")
+    program = NextTo(base=Extreme(base=Category(name="cup"), side="left"), anchor=Category(name="ball"))
+    assert "left cup next to ball" in _realizer("refcoco-measured").realize(program)
+    interpreted = dict(_realizer("refcoco-measured").find_interpretations(program))
+    assert "left cup next to ball" in interpreted
+    assert {get_relation_type(to_json(program))} == {"near"}
+    assert meaning(to_json(program), scene) <= {1}
+
+
+def test_size_words_are_those_of_the_measure() -> None:
+    texts = _realizer("refcoco-measured").realize(Superlative(base=Category(name="cup"), measure="smallest"))
+    assert {"small cup", "smaller cup", "smallest cup"} <= set(texts)
