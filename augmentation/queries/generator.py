@@ -110,9 +110,6 @@ _LENGTH_PREFERENCE = 0.25
 _TEMPER = 0.8
 """Exponent of the frequencies of relation types and templates; 1 follows the style, 0 makes all equally frequent."""
 
-_REPEATED = 0.1
-"""Factor of the weight of a program that another query of the scene has, since people vary what they say, too."""
-
 _MAX_DRAWS = 12
 """Maximum number of phrases that are tried for a query."""
 
