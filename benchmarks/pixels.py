@@ -176,10 +176,10 @@ def _join_queries(samples: Mapping[str, Sample], queries: Iterable[TargetedQuery
                 Query(
                     query_id=f"{source}-{image}-{number}",
                     text=query.text,
-                    box_xyxy=samples[keys[image]].instances[query.target].box_xyxy,
+                    boxes_xyxy=(samples[keys[image]].instances[query.target].box_xyxy,),
                     split="train",
                     source=source,
-                    instance=query.target,
+                    instances=(query.target,),
                 )
                 for number, query in enumerate(of_image)
             ),
@@ -198,10 +198,10 @@ def read_people_samples(real: Path) -> Iterable[Sample]:
         query = Query(
             query_id=f"people-{number:03d}",
             text=row["query"],
-            box_xyxy=sample.instances[0].box_xyxy,
+            boxes_xyxy=(sample.instances[0].box_xyxy,),
             split="val",
             source=row["source"],
-            instance=0,
+            instances=(0,),
         )
         yield replace(sample, queries=(query,), has_all_instances=False)
 

@@ -78,7 +78,14 @@ def make_sample(key: str, num_queries: int) -> Sample:
         x, y = random.uniform(0, 440), random.uniform(0, 300)
         boxes.append((x, y, x + random.uniform(60, 200), y + random.uniform(60, 180)))
     queries = [
-        Query(query_id=f"{key}-{i}", text=sample_query(random), box_xyxy=box, split="train", source="drawn", instance=i)
+        Query(
+            query_id=f"{key}-{i}",
+            text=sample_query(random),
+            boxes_xyxy=(box,),
+            split="train",
+            source="drawn",
+            instances=(i,),
+        )
         for i, box in enumerate(boxes)
     ]
     priors = np.random.default_rng(len(key)).standard_normal((num_queries, PRIOR_DIM)).astype(np.float16)

@@ -32,6 +32,7 @@ class Entry:
     key: str
     split: str
     num_queries: int
+    num_without_target: int
     num_instances: int
     width: int
     height: int
@@ -80,7 +81,10 @@ class SampleReader:
                 try:
                     yield Entry(shard=shard, **row)
                 except TypeError as error:
-                    raise SchemaError(f"{self.run}, shard {receipt.shard_id}: no index of samples ({error})") from error
+                    raise SchemaError(
+                        f"{self.run}, shard {receipt.shard_id}: no index of samples of this version ({error}); make "
+                        "the shards again with this version"
+                    ) from error
 
     def _get_verified_path(self, shard: int) -> Path:
         path = get_verified_path(self._samples, self._receipts[shard], "tar")

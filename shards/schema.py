@@ -16,7 +16,7 @@ import numpy.typing as npt
 from shards.boxes import Box, compute_enclosing_box, iou, validate_box
 from shards.errors import SchemaError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 MAX_KEY_LENGTH = 88
 """Maximum characters of a key: a member's name in a tar has 100 bytes, and ``.priors.npy`` follows the key."""
@@ -59,16 +59,14 @@ class Instance:
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """A referring expression and the box of its target."""
+    """A referring expression and the boxes of its targets: none, one or several."""
 
     query_id: str
     """Name, unique within the dataset."""
 
     text: str
-    box_xyxy: Box
-    boxes_xyxy: tuple[Box, ...] = ()
-    """Boxes of the targets if there are several ("two men"), else empty; ``box_xyxy`` is then the smallest box around
-    them."""
+    boxes_xyxy: tuple[Box, ...]
+    """Box of each target; empty if nothing in the image answers to the query."""
 
     split: str
     """``train``, ``val``, ``testA``, ..."""
@@ -76,12 +74,28 @@ class Query:
     source: str
     """Origin of the query: ``refcoco``, ``miniature``, ``prompted`` (a composer), ..."""
 
-    instance: int | None = None
-    """Index of the target in the sample's instances; None if unknown."""
+    instances: tuple[int, ...] | None = None
+    """Index of each target in the sample's instances, in the order of ``boxes_xyxy``; None if unknown."""
 
     prior_id: str | None = None
     program: Mapping[str, Any] | None = None
-    """Relation program of a generated query; it selects the target and no other instance."""
+    """Relation program of a generated query; it selects the targets and no other instance."""
+
+    @property
+    def box_xyxy(self) -> Box:
+        """Box of the target; of several targets the smallest box around them.
+
+        Raises:
+            SchemaError: the query has no target.
+        """
+        if not self.boxes_xyxy:
+            raise SchemaError(f"query {self.query_id!r} ({self.text!r}) has no target, so it has no box")
+        return compute_enclosing_box(self.boxes_xyxy)
+
+    @property
+    def instance(self) -> int | None:
+        """Index of the only target in the sample's instances; None if it is unknown or not the only one."""
+        return self.instances[0] if self.instances is not None and len(self.instances) == 1 else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the query as JSON values."""
@@ -90,8 +104,14 @@ class Query:
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> Query:
         """Return the query of ``to_json``."""
-        boxes = tuple(map(tuple, record["boxes_xyxy"]))
-        return Query(**{**record, "box_xyxy": tuple(record["box_xyxy"]), "boxes_xyxy": boxes})
+        instances = record["instances"]
+        return Query(
+            **{
+                **record,
+                "boxes_xyxy": tuple(map(tuple, record["boxes_xyxy"])),
+                "instances": None if instances is None else tuple(instances),
+            }
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,17 +154,20 @@ class Sample:
             raise SchemaError(f"sample {self.key}: priors of shape {self.priors.shape} for {len(self.queries)} queries")
 
     def _validate_query(self, query: Query, where: str) -> None:
-        for box in (query.box_xyxy, *query.boxes_xyxy):
+        for box in query.boxes_xyxy:
             validate_box(box, self.width, self.height, where)
-        if query.boxes_xyxy and query.box_xyxy != compute_enclosing_box(query.boxes_xyxy):
-            raise SchemaError(f"{where}: box {query.box_xyxy} is not the smallest around {query.boxes_xyxy}")
         if not query.text.strip():
             raise SchemaError(f"{where}: the text is empty")
-        if query.instance is not None and not 0 <= query.instance < len(self.instances):
-            raise SchemaError(f"{where}: instance {query.instance} of {len(self.instances)} does not exist")
+        if query.instances is None:
+            return
+        if len(query.instances) != len(query.boxes_xyxy):
+            raise SchemaError(f"{where}: {len(query.instances)} instances for {len(query.boxes_xyxy)} boxes of targets")
+        for instance in query.instances:
+            if not 0 <= instance < len(self.instances):
+                raise SchemaError(f"{where}: instance {instance} of {len(self.instances)} does not exist")
 
     def count_distractors(self, query: Query) -> int | None:
-        """Count the other instances of the target's category; None if they are unknown."""
+        """Count the other instances of the only target's category; None if they are unknown."""
         distractors = find_distractors(self, query)
         return None if distractors is None else len(distractors)
 
@@ -194,10 +217,11 @@ class AnnotatedImage(Protocol):
 
 
 def find_distractors(sample: AnnotatedImage, query: Query) -> list[int] | None:
-    """Find the other instances of the target's category; crowds do not count.
+    """Find the other instances of the only target's category; crowds do not count.
 
     Returns:
-        Indices in the sample's instances; None if the target, its category or some of its instances are unknown.
+        Indices in the sample's instances; None if the query has not one target, or the target, its category or some of
+        its instances are unknown.
     """
     if query.instance is None or not sample.has_all_instances:
         return None

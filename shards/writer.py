@@ -29,6 +29,7 @@ INDEX_SCHEMA = pa.schema(
         ("key", pa.string()),
         ("split", pa.string()),
         ("num_queries", pa.int32()),
+        ("num_without_target", pa.int32()),
         ("num_instances", pa.int32()),
         ("width", pa.int32()),
         ("height", pa.int32()),
@@ -40,7 +41,8 @@ INDEX_SCHEMA = pa.schema(
         ("priors_bytes", pa.int64()),
     ]
 )
-"""One row a sample, in the order of the tar. Offsets are those of the members' contents; -1 where there is none."""
+"""One row a sample, in the order of the tar. Offsets are those of the members' contents; -1 where there is none.
+``num_without_target`` is the number of queries without a target."""
 
 
 class SampleSink(Sink[Sample]):
@@ -137,6 +139,7 @@ def _build_index_rows(items: list[Sample], tar: Path) -> list[dict[str, object]]
                 "key": sample.key,
                 "split": splits[0] if len(splits) == 1 else ",".join(splits),
                 "num_queries": len(sample.queries),
+                "num_without_target": sum(not query.boxes_xyxy for query in sample.queries),
                 "num_instances": len(sample.instances),
                 "width": sample.width,
                 "height": sample.height,

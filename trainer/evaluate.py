@@ -134,6 +134,8 @@ def _evaluate_split(
         priors=mode,
     )
     console = Console(stderr=True, quiet=not accelerator.is_main_process)
+    if samples.num_left_out:
+        console.print(f"left out: {samples.num_left_out:,} queries without a target")
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("evaluating", total=stream.num_batches / accelerator.num_processes)
         return evaluate_all(predictor, stream, accelerator, priors=mode, on_batch=lambda: bar.advance(task))

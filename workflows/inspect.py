@@ -143,6 +143,7 @@ def compute_figures(
         "screening": vars(screen_dataset(samples, validation, config.table_box_format)),
         "problems": dataset_statistics.count_problems(problems),
         "duplicates": dataset_statistics.count_duplicates(samples),
+        "targets": dataset_statistics.count_targets(samples),
         "distractors": dataset_statistics.count_by_distractors(samples),
         "words": dataset_statistics.compute_word_statistics(
             query.text for sample in samples for query in sample.queries
@@ -168,7 +169,6 @@ def print_figures(dataset: str, figures: Mapping[str, Any]) -> None:
     console.print(table)
     if "train" in figures["splits"] and "val" not in figures["splits"]:
         console.print("there is no split val, which `make train` needs; hold images out with --val-share 0.1")
-    num_queries = sum(counts["queries"] for counts in figures["splits"].values())
     console.print(f"available images: {figures['available_images']:,}")
     for rule, counts in figures["problems"].items():
         console.print(f"  {rule}: {counts['times']:,} times, {counts['queries']:,} queries")
@@ -180,7 +180,11 @@ def print_figures(dataset: str, figures: Mapping[str, Any]) -> None:
         f"duplicates: {duplicates['same_words_same_target']:,} queries repeat another one about the same object; "
         f"{duplicates['same_words_another_target']:,} have the words of a query about another object of the image"
     )
-    groups = (f"{group} {_format_percent(count / num_queries)}" for group, count in figures["distractors"].items())
+    targets = figures["targets"]
+    if targets["none"] or targets["several"]:
+        console.print(f"targets of a query: {', '.join(f'{name} {count:,}' for name, count in targets.items())}")
+    num_with_target = sum(figures["distractors"].values())
+    groups = (f"{group} {_format_percent(count / num_with_target)}" for group, count in figures["distractors"].items())
     console.print(f"distractors of the target's category: {', '.join(groups)}")
     if figures["distractors"].get("unknown"):
         console.print(
@@ -234,7 +238,7 @@ def draw_samples(config: InspectConfig, validation: ValidationResult, path: UPat
             continue
         distractors = find_distractors(sample, query) or []
         boxes = [(sample.instances[i].box_xyxy, DISTRACTOR) for i in distractors]
-        targets = [(box, TRUTH) for box in query.boxes_xyxy or (query.box_xyxy,)]
+        targets = [(box, TRUTH) for box in query.boxes_xyxy]
         tiles.append(make_tile(decode_rgb_image(content), query.text, [*boxes, *targets]))
     if not tiles:
         console.print("no image is available, so samples.png was not written")

@@ -95,10 +95,10 @@ class LabelStage(MapStage[DetectedScene, Sample]):
         return Query(
             query_id=f"{detected.key}-{number:02d}",
             text=query.text,
-            box_xyxy=detected.detections[query.target].box_xyxy,
+            boxes_xyxy=(detected.detections[query.target].box_xyxy,),
             split=self._config.split,
             source=detected.composed.composer,
-            instance=query.target,
+            instances=(query.target,),
             program=to_json(query.program),
         )
 

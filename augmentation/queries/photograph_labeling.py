@@ -56,10 +56,10 @@ class LabelPhotographStage(MapStage[Sample, Sample]):
             Query(
                 query_id=f"{COMPOSER}-{sample.key}-{number:02d}",
                 text=query.text,
-                box_xyxy=described.instances[query.target].box_xyxy,
+                boxes_xyxy=(described.instances[query.target].box_xyxy,),
                 split=self._config.split,
                 source=COMPOSER,
-                instance=query.target,
+                instances=(query.target,),
                 program=to_json(query.program),
             )
             for number, query in enumerate(self._generate(described, sample.key))

@@ -126,5 +126,5 @@ class CropStage(Stage[Item, InstanceCrops]):
 def _make_result(sample: Sample, features: npt.NDArray[np.float16]) -> InstanceCrops | Rejected:
     if not np.isfinite(features).all():
         return Rejected(key=sample.key, reason="feature_not_finite")
-    targets = {query.instance for query in sample.queries} - {None}
+    targets = {i for query in sample.queries for i in query.instances or ()}
     return InstanceCrops(key=sample.key, features=features, num_targets=len(targets))

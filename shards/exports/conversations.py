@@ -19,8 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from shards.boxes import Box
-from shards.exports.export import Export, JsonLines, list_splits, list_targets
+from shards.exports.export import Export, JsonLines, list_splits
 from shards.schema import Query, Sample
+
+NO_TARGET_ANSWER = "There is none."
+"""Answer to a query without a target; Qwen's formats answer with an empty list instead."""
 
 MIN_PIXELS, MAX_PIXELS = 56 * 56, 16384 * 28 * 28
 """Pixels of an image in Qwen2.5-VL's published processor, at least and at most."""
@@ -87,10 +90,10 @@ class SwiftExport(ConversationExport):
         return "Locate <ref-object> in the image."
 
     def answer(self, sample: Sample, query: Query) -> str:
-        return "<bbox>" * len(list_targets(query))
+        return "<bbox>" * len(query.boxes_xyxy) or NO_TARGET_ANSWER
 
     def describe_objects(self, sample: Sample, queries: Sequence[Query]) -> dict[str, Any]:
-        boxes = [list(box) for query in queries for box in list_targets(query)]
+        boxes = [list(box) for query in queries for box in query.boxes_xyxy]
         return {"objects": {"ref": [query.text for query in queries], "bbox": boxes}}
 
 
@@ -101,7 +104,7 @@ class QwenExport(ConversationExport):
         return f'Locate "{query.text}" in the image. Answer with a list of bbox_2d in JSON.'
 
     def answer(self, sample: Sample, query: Query) -> str:
-        boxes = [self.convert_box(sample, box) for box in list_targets(query)]
+        boxes = [self.convert_box(sample, box) for box in query.boxes_xyxy]
         return json.dumps([{"bbox_2d": box, "label": query.text} for box in boxes], ensure_ascii=False)
 
     @abstractmethod
@@ -170,10 +173,10 @@ class Florence2Export(Export):
 
     def add(self, sample: Sample) -> None:
         image = f"images/{self.save_image(sample)}"
-        for query in sample.queries:
+        for query in self.list_with_target(sample):
             self.num_queries[query.split] += 1
             sides = (sample.width, sample.height) * 2
-            shares = (value / side for box in list_targets(query) for value, side in zip(box, sides, strict=True))
+            shares = (value / side for box in query.boxes_xyxy for value, side in zip(box, sides, strict=True))
             boxes = "".join(f"<loc_{min(int(share * NUM_LOCATIONS), NUM_LOCATIONS - 1)}>" for share in shares)
             line = {"image": image, "prefix": self.TASK + query.text, "suffix": query.text + boxes}
             self._lines.write(f"{query.split}.jsonl", line)
@@ -202,11 +205,11 @@ class LlavaExport(Export):
             question = "Please provide the bounding box coordinate of the region this sentence describes: "
             boxes = ", ".join(
                 str([round((value + offset) / side, 2) for value, offset in zip(box, offsets, strict=True)])
-                for box in list_targets(query)
+                for box in query.boxes_xyxy
             )
             entry["conversations"] += [
                 {"from": "human", "value": f"{first}{question}{query.text}."},
-                {"from": "gpt", "value": boxes},
+                {"from": "gpt", "value": boxes or NO_TARGET_ANSWER},
             ]
 
     def finish(self) -> None:

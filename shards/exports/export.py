@@ -9,9 +9,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
-from shards.boxes import Box
 from shards.schema import Query, Sample
 from shards.writer import get_image_extension
+
+NO_TARGET = "query has no target"
+"""Reason why a format that needs a box leaves a query out."""
 
 
 class Export(ABC):
@@ -29,6 +31,12 @@ class Export(ABC):
         self.left_out: Counter[str] = Counter()
         """Number of queries or objects that the format cannot hold, by reason."""
 
+    def list_with_target(self, sample: Sample) -> list[Query]:
+        """Return the queries of a sample that have a target; count the others as left out."""
+        queries = [query for query in sample.queries if query.boxes_xyxy]
+        self.left_out[NO_TARGET] += len(sample.queries) - len(queries)
+        return queries
+
     @abstractmethod
     def add(self, sample: Sample) -> None:
         """Add a sample with all of its queries."""
@@ -43,11 +51,6 @@ class Export(ABC):
         folder.mkdir(exist_ok=True)
         (folder / name).write_bytes(sample.image)
         return name
-
-
-def list_targets(query: Query) -> tuple[Box, ...]:
-    """Return the boxes of a query's targets."""
-    return query.boxes_xyxy or (query.box_xyxy,)
 
 
 def list_splits(sample: Sample) -> list[tuple[str, list[Query]]]:

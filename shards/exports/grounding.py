@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shards.boxes import Box
-from shards.exports.export import Export, list_targets
+from shards.exports.export import Export
 from shards.schema import Query, Sample
 from shards.sources.grounding import PHRASE_DATASETS
 
@@ -31,7 +31,7 @@ class GroundingExport(Export):
 
     def add(self, sample: Sample) -> None:
         image_file = self.save_image(sample)
-        for query in sample.queries:
+        for query in self.list_with_target(sample):
             self.num_queries[query.split] += 1
             number = len(self._images[query.split]) + 1
             self._images[query.split].append(
@@ -45,12 +45,12 @@ class GroundingExport(Export):
                     "tokens_negative": [],
                 }
             )
-            for box in list_targets(query):
-                self._add_box(sample, query, box, number)
+            for i, box in enumerate(query.boxes_xyxy):
+                instance = None if query.instances is None else sample.instances[query.instances[i]]
+                self._add_box(query, box, (instance and instance.category) or "object", number)
 
-    def _add_box(self, sample: Sample, query: Query, box: Box, image: int) -> None:
+    def _add_box(self, query: Query, box: Box, category: str, image: int) -> None:
         x1, y1, x2, y2 = box
-        category = (sample.instances[query.instance].category if query.instance is not None else "") or "object"
         self._annotations[query.split].append(
             {
                 "id": len(self._annotations[query.split]) + 1,

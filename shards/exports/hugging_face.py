@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from shards.exports.export import Export, list_splits, list_targets
+from shards.exports.export import Export, list_splits
 from shards.images import JPEG_QUALITY, decode_rgb_image, encode_png
 from shards.schema import Query, Sample
 from shards.writer import get_image_extension, write_tar
@@ -48,7 +48,7 @@ _COLUMNS: dict[str, pa.DataType] = {
     "object_categories": pa.list_(pa.string()),
     "has_all_objects": pa.bool_(),
 }
-"""Columns beside the image. A query's ``target_objects`` entry is -1 if the object is unknown."""
+"""Columns beside the image. A query's ``target_objects`` entry is -1 if the object is unknown or not one."""
 
 
 def build_record(sample: Sample, queries: list[Query]) -> dict[str, Any]:
@@ -60,8 +60,8 @@ def build_record(sample: Sample, queries: list[Query]) -> dict[str, Any]:
         "height": sample.height,
         "query_ids": [query.query_id for query in queries],
         "queries": [query.text for query in queries],
-        "boxes_xyxy": [list(query.box_xyxy) for query in queries],
-        "target_boxes_xyxy": [[list(box) for box in list_targets(query)] for query in queries],
+        "boxes_xyxy": [list(query.box_xyxy) if query.boxes_xyxy else [] for query in queries],
+        "target_boxes_xyxy": [[list(box) for box in query.boxes_xyxy] for query in queries],
         "target_objects": [-1 if query.instance is None else query.instance for query in queries],
         "sources": [query.source for query in queries],
         "programs": ["" if query.program is None else json.dumps(query.program) for query in queries],
@@ -256,8 +256,10 @@ _CARD = """---
 # {name}
 
 Referring expressions, each with the box of its target in pixels (`boxes_xyxy`, 0-based, right and bottom exclusive).
-A row is an image; its queries are lists of the same length. `target_objects` is the index of the target in
-`object_boxes_xyxy`, -1 if it is unknown. `programs` has the relation program of a generated query as JSON.
+The box of several targets is the smallest one around them, that of no target an empty list; `target_boxes_xyxy` lists
+the box of each target. A row is an image; its queries are lists of the same length. `target_objects` is the index of
+the target in `object_boxes_xyxy`, -1 if it is unknown or not one. `programs` has the relation program of a generated
+query as JSON.
 
 | split | queries |
 |---|--:|

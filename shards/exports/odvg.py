@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from shards.exports.export import Export, JsonLines, list_targets
+from shards.exports.export import Export, JsonLines
 from shards.schema import Sample
 
 
@@ -25,9 +25,9 @@ class OdvgExport(Export):
     def add(self, sample: Sample) -> None:
         about = {"filename": self.save_image(sample), "height": sample.height, "width": sample.width}
         splits: set[str] = set()
-        for query in sample.queries:
+        for query in self.list_with_target(sample):
             self.num_queries[query.split] += 1
-            boxes = [list(box) for box in list_targets(query)]
+            boxes = [list(box) for box in query.boxes_xyxy]
             region = {
                 "bbox": boxes if len(boxes) > 1 else boxes[0],
                 "phrase": query.text,

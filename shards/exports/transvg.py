@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from shards.exports.export import Export
+from shards.exports.export import NO_TARGET, Export
 from shards.schema import Sample
 
 
@@ -30,6 +30,9 @@ class TransvgExport(Export):
         """Add a sample; several targets become the smallest box around them."""
         image_file = self.save_image(sample)
         for i, query in enumerate(sample.queries):
+            if not query.boxes_xyxy:
+                self.left_out[NO_TARGET] += 1
+                continue
             self.num_queries[query.split] += 1
             x1, y1, x2, y2 = query.box_xyxy
             self._rows[query.split].append((image_file, "", [x1, y1, x2 - x1, y2 - y1], query.text, []))

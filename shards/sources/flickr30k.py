@@ -19,7 +19,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from shards.boxes import Box, compute_enclosing_box
+from shards.boxes import Box
 from shards.schema import Query
 from shards.sources.errors import SourceError, format_value
 from shards.sources.sample import Problem, SourceSample, make_key, parse_box, parse_size
@@ -74,8 +74,7 @@ def _build_sample(folder: Path, image: str, split: str, dataset: str) -> SourceS
                 Query(
                     query_id=name,
                     text=phrase["text"].strip(),
-                    box_xyxy=compute_enclosing_box(chain_boxes),
-                    boxes_xyxy=tuple(chain_boxes) if len(chain_boxes) > 1 else (),
+                    boxes_xyxy=tuple(chain_boxes),
                     split=split,
                     source=dataset,
                 )

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from shards.boxes import Box, compute_enclosing_box
+from shards.boxes import Box
 from shards.schema import Query
 from shards.sources.coco import CocoImage, CocoInstances, index_by_id, normalize_id
 from shards.sources.errors import SourceError
@@ -131,15 +131,14 @@ def _build_queries(
         for span in _read_spans(annotation, caption, where) if kind in PHRASE_DATASETS else [(0, len(caption))]:
             boxes_by_span[span].append((box, target))
     for number, (span, boxes_and_targets) in enumerate(sorted(boxes_by_span.items(), key=lambda item: item[0])):
-        boxes = tuple(box for box, _ in boxes_and_targets)
+        targets = tuple(target for _, target in boxes_and_targets if target is not None)
         yield Query(
             query_id=f"{dataset}-{split}-{entry['id']}-{number}",
             text=caption[span[0] : span[1]],
-            box_xyxy=compute_enclosing_box(boxes),
-            boxes_xyxy=boxes if len(boxes) > 1 else (),
+            boxes_xyxy=tuple(box for box, _ in boxes_and_targets),
             split=split,
             source=dataset,
-            instance=boxes_and_targets[0][1] if len(boxes) == 1 else None,
+            instances=targets if coco_image else None,
         )
 
 

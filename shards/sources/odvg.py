@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from shards.boxes import Box, compute_enclosing_box
+from shards.boxes import Box
 from shards.schema import Instance, Query
 from shards.sources.errors import SourceError, format_value
 from shards.sources.files import infer_splits, list_files, read_json_lines
@@ -50,17 +50,15 @@ def _build_sample(image: str, lines: list[tuple[str, str, dict[str, Any]]], spli
     queries = []
     for where, number, line in lines:
         for i, (text, boxes) in enumerate(_read_phrases(line, where)):
-            box = compute_enclosing_box(boxes)
-            same = [n for n, instance in enumerate(instances) if instance.box_xyxy == box]
+            same = [next((n for n, one in enumerate(instances) if one.box_xyxy == box), None) for box in boxes]
             queries.append(
                 Query(
                     query_id=f"{dataset}-{split}-{number}-{i}",
                     text=text,
-                    box_xyxy=box,
-                    boxes_xyxy=tuple(boxes) if len(boxes) > 1 else (),
+                    boxes_xyxy=tuple(boxes),
                     split=split,
                     source=dataset,
-                    instance=same[0] if same else None,
+                    instances=None if None in same else tuple(n for n in same if n is not None),
                 )
             )
     return SourceSample(

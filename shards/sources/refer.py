@@ -83,10 +83,10 @@ def _build_queries(ref: Mapping[str, Any], image: CocoImage, split: str, dataset
             Query(
                 query_id=f"{dataset}-{sentence.get('sent_id', fallback)}{suffix}",
                 text=sentence["sent"],
-                box_xyxy=image.instances[target].box_xyxy,
+                boxes_xyxy=(image.instances[target].box_xyxy,),
                 split=split,
                 source=dataset,
-                instance=target,
+                instances=(target,),
             )
         )
     return queries

@@ -60,7 +60,7 @@ def _read_split(path: Path, split: str, masks: Path, dataset: str) -> Iterator[S
                 Query(
                     query_id=f"{dataset}-{region}-{i}",
                     text=text,
-                    box_xyxy=sizes_and_boxes[region][1],
+                    boxes_xyxy=(sizes_and_boxes[region][1],),
                     split=split,
                     source=dataset,
                 )

@@ -100,10 +100,9 @@ def screen_dataset(
     present = [sample for sample in present if sample.image_name in validation.sizes]  # without those of damaged images
     left = Counter(query.split for sample in validation.samples for query in sample.queries)
     ids = Counter(query.query_id for sample in present for query in sample.queries)
-    boxes = np.array([query.box_xyxy for sample in present for query in sample.queries], np.float64).reshape(-1, 4)
-    sizes = np.array(
-        [validation.sizes[sample.image_name] for sample in present for _ in sample.queries], np.float64
-    ).reshape(-1, 2)
+    located = [(sample, query.box_xyxy) for sample in present for query in sample.queries if query.boxes_xyxy]
+    boxes = np.array([box for _, box in located], np.float64).reshape(-1, 4)
+    sizes = np.array([validation.sizes[sample.image_name] for sample, _ in located], np.float64).reshape(-1, 2)
     sides = np.abs(boxes[:, 2:] - boxes[:, :2])  # of fractions they are at most 1, whatever format they were read in
     is_fractional = len(boxes) >= MIN_BOXES and bool((sides <= 1).all() and (sizes > 2).all())
     return Screening(

@@ -201,10 +201,10 @@ def _build_sample(image: str, split: str, rows: list[_Row], dataset: str, coco: 
                 Query(
                     query_id=name if len(row["queries"]) == 1 else f"{name}-{i}",
                     text=text,
-                    box_xyxy=row["box"],
+                    boxes_xyxy=(row["box"],),
                     split=split,
                     source=dataset,
-                    instance=target,
+                    instances=None if target is None else (target,),
                 )
             )
     return SourceSample(

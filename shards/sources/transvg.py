@@ -79,10 +79,10 @@ def _read_split(path: Path, split: str, name: str, dataset: str, coco: CocoInsta
             Query(
                 query_id=make_query_id(dataset, split, i),
                 text=phrase,
-                box_xyxy=box,
+                boxes_xyxy=(box,),
                 split=split,
                 source=dataset,
-                instance=target,
+                instances=None if target is None else (target,),
             )
         )
     for image, queries in grouped.items():

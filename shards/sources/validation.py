@@ -118,10 +118,11 @@ def _validate_query(
     query: Query, image: str, size: tuple[int, int], kept: Mapping[int, int], problems: list[Problem]
 ) -> Query | None:
     about: dict[str, Any] = {"image": image, "num_queries": 1, "query_id": query.query_id}
-    box, parts = clip_box(query.box_xyxy, size), [clip_box(part, size) for part in query.boxes_xyxy]
-    invalid = next((part for part in (box, *parts) if isinstance(part, str)), None)
-    if isinstance(box, str) or invalid:
-        problems.append(Problem(rule="bad_box", detail=str(invalid), **about))
+    clipped = [clip_box(box, size) for box in query.boxes_xyxy]
+    boxes = tuple(box for box in clipped if not isinstance(box, str))
+    if len(boxes) < len(clipped):
+        reason = next(box for box in clipped if isinstance(box, str))
+        problems.append(Problem(rule="bad_box", detail=reason, **about))
         return None
     if not any(character.isalnum() for character in query.text):
         problems.append(Problem(rule="empty_query", detail=repr(query.text), **about))
@@ -130,13 +131,12 @@ def _validate_query(
         detail = f"{len(query.text):,} characters, more than {MAX_QUERY_LENGTH:,}: {query.text[:40]!r} ..."
         problems.append(Problem(rule="long_query", detail=detail, **about))
         return None
-    target = None if query.instance is None else kept.get(query.instance)
-    if box == query.box_xyxy and target == query.instance:
-        return query
-    if box != query.box_xyxy:
-        problems.append(Problem(rule="clipped_box", detail=f"{query.box_xyxy} in {size}", **about))
-    boxes = tuple(part for part in parts if not isinstance(part, str))
-    return replace(query, box_xyxy=box, boxes_xyxy=boxes, instance=target)
+    if outside := set(query.boxes_xyxy) - set(boxes):
+        problems.append(Problem(rule="clipped_box", detail=f"{min(outside)} in {size}", **about))
+    instances = query.instances
+    if instances is not None:
+        instances = tuple(kept[i] for i in instances) if kept.keys() >= set(instances) else None
+    return replace(query, boxes_xyxy=boxes, instances=instances)
 
 
 def clip_box(box: Box, size: tuple[int, int]) -> Box | str:

@@ -72,7 +72,7 @@ def _sample(lefts: tuple[float, ...], texts: dict[str, int]) -> SourceSample:
         size=(200, 100),
         instances=tuple(Instance(box_xyxy=box, category="cup") for box in boxes),
         queries=tuple(
-            Query(query_id=text, text=text, box_xyxy=boxes[i], split="val", source="toy", instance=i)
+            Query(query_id=text, text=text, boxes_xyxy=(boxes[i],), split="val", source="toy", instances=(i,))
             for text, i in texts.items()
         ),
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from shards.errors import SchemaError
-from shards.schema import Instance, Sample
+from shards.schema import Instance, Query, Sample
 from tests.shards.toy_samples import make_sample
 
 
@@ -19,8 +19,25 @@ def test_distractors_are_other_instances_of_the_category_without_crowds() -> Non
     assert [sample.count_distractors(query) for query in sample.queries] == [1, None]
 
 
-def test_a_sample_survives_json() -> None:
-    sample = make_sample()
+NONE = Query(query_id="q0", text="third cup", boxes_xyxy=(), split="train", source="toy", instances=())
+BOTH = replace(NONE, text="both cups", boxes_xyxy=((0, 0, 4, 4), (5, 0, 9, 4)), instances=(0, 1))
+
+
+def test_one_target_has_a_box_and_several_have_the_smallest_box_around_them() -> None:
+    query = make_sample().queries[0]
+    assert (query.box_xyxy, query.instance) == ((0, 0, 4, 4), 0)
+    assert (BOTH.box_xyxy, BOTH.instance) == ((0, 0, 9, 4), None)
+    assert make_sample(queries=(BOTH,)).count_distractors(BOTH) is None
+
+
+def test_the_box_of_a_query_without_a_target_is_refused_by_its_name() -> None:
+    assert NONE.instance is None
+    with pytest.raises(SchemaError, match=r"query 'q0' \('third cup'\) has no target, so it has no box"):
+        _ = NONE.box_xyxy
+
+
+def test_a_sample_survives_json_with_none_one_and_several_targets() -> None:
+    sample = make_sample(queries=(*make_sample().queries, NONE, BOTH))
     assert Sample.from_json(json.loads(json.dumps(sample.to_json())), sample.image) == sample
 
 
@@ -44,6 +61,7 @@ def test_the_requested_box_and_its_iou_are_kept() -> None:
             "instance 0, requested box: box .* outside the 10 x 8",
         ),
         ({"instances": ()}, "instance 0 of 0 does not exist"),
+        ({"queries": (replace(NONE, instances=(0,)),)}, "query 'q0': 1 instances for 0 boxes of targets"),
         ({"priors": np.zeros((3, 4), np.float16)}, r"shape \(3, 4\) for 2 queries"),
     ],
 )
@@ -54,12 +72,12 @@ def test_a_sample_that_breaks_a_rule_cannot_be_made(changes: dict[str, Any], mes
 
 @pytest.mark.parametrize("box", [(4, 0, 4, 4), (0, float("nan"), 4, 4), (0, 0, 4), "abcd"])
 def test_a_box_without_area_or_sense_is_refused(box: Any) -> None:
-    query = replace(make_sample().queries[0], box_xyxy=box)
+    query = replace(make_sample().queries[0], boxes_xyxy=(box,))
     with pytest.raises(SchemaError, match="query 'q1'"):
         make_sample(queries=(query,))
 
 
-@pytest.mark.parametrize("version", [3, 99])
+@pytest.mark.parametrize("version", [4, 99])
 def test_another_schema_version_is_refused(version: int) -> None:
-    with pytest.raises(SchemaError, match=f"schema version {version}, this code reads 4; make the shards again"):
+    with pytest.raises(SchemaError, match=f"schema version {version}, this code reads 5; make the shards again"):
         Sample.from_json({**make_sample().to_json(), "schema_version": version}, b"")

@@ -31,8 +31,10 @@ def make_sample(key: str = "toy-1", **changes: Any) -> Sample:
             Instance(box_xyxy=(5, 5, 9, 8), category="cup", is_crowd=True),
         ),
         "queries": (
-            Query(query_id="q1", text="left cup", box_xyxy=(0, 0, 4, 4), split="train", source="toy", instance=0),
-            Query(query_id="q2", text="floor", box_xyxy=(0, 5, 10, 8), split="train", source="toy"),
+            Query(
+                query_id="q1", text="left cup", boxes_xyxy=((0, 0, 4, 4),), split="train", source="toy", instances=(0,)
+            ),
+            Query(query_id="q2", text="floor", boxes_xyxy=((0, 5, 10, 8),), split="train", source="toy"),
         ),
     }
     return Sample(**{**values, **changes})

@@ -37,8 +37,13 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def squares_sample(key: str, split: str = "train", with_priors: bool = True, num_queries: int = 2) -> Sample:
-    """A 60 x 40 image of two squares of 16 px, side by side; which colors and where follows from the key."""
+def squares_sample(
+    key: str, split: str = "train", with_priors: bool = True, num_queries: int = 2, num_without_target: int = 0
+) -> Sample:
+    """A 60 x 40 image of two squares of 16 px, side by side; which colors and where follows from the key.
+
+    Queries without a target come before the others.
+    """
     random = np.random.RandomState(sum(key.encode()))
     image = Image.new("RGB", (60, 40), "grey")
     first, second = random.permutation(len(COLORS))[:2]
@@ -50,13 +55,23 @@ def squares_sample(key: str, split: str = "train", with_priors: bool = True, num
     texts = [f"{COLORS[first]} square", f"the {COLORS[second]} square", "left square", "rightmost square"]
     queries = tuple(
         Query(
-            query_id=f"{key}-{i}", text=texts[i], box_xyxy=boxes[i % 2], split=split, source="squares", instance=i % 2
+            query_id=f"{key}-{i}",
+            text=texts[i],
+            boxes_xyxy=(boxes[i % 2],),
+            split=split,
+            source="squares",
+            instances=(i % 2,),
         )
         for i in range(num_queries)
+    )
+    none = tuple(
+        Query(query_id=f"{key}-none-{i}", text="third square", boxes_xyxy=(), split=split, source="squares")
+        for i in range(num_without_target)
     )
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     priors = random.standard_normal((num_queries, PRIOR_DIM)).astype(np.float16)
+    priors = np.concatenate([np.zeros((num_without_target, PRIOR_DIM), np.float16), priors])
     return Sample(
         key=key,
         width=60,
@@ -64,7 +79,7 @@ def squares_sample(key: str, split: str = "train", with_priors: bool = True, num
         image_name=f"{key}.png",
         image=buffer.getvalue(),
         instances=tuple(Instance(box_xyxy=box, category="square") for box in boxes),
-        queries=queries,
+        queries=none + queries,
         priors=priors if with_priors else None,
     )
 
@@ -83,11 +98,16 @@ MakeRun = Callable[..., Path]
 def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
     """Makes a finished run of samples: ``make_run(train=4, val=2, with_priors=True, num_queries=2)``."""
 
-    def make(*, with_priors: bool = True, num_queries: int = 2, **splits: int) -> Path:
+    def make(*, with_priors: bool = True, num_queries: int = 2, num_without_target: int = 0, **splits: int) -> Path:
         rows = [
             PlanRow(
                 key=f"{split}-{i}",
-                payload={"split": split, "with_priors": with_priors, "num_queries": num_queries},
+                payload={
+                    "split": split,
+                    "with_priors": with_priors,
+                    "num_queries": num_queries,
+                    "num_without_target": num_without_target,
+                },
                 group=split,
             )
             for split, count in sorted(splits.items())

@@ -134,7 +134,7 @@ def _ingested(coco: CocoConfig, names: dict[str, str], tmp_path: Path) -> None:
         if source.exists():
             (photographs / name).write_bytes(source.read_bytes())
         box = (0.0, 0.0, 10.0, 10.0)
-        query = Query(query_id=str(number), text="cup", box_xyxy=box, split=split, source="toy")
+        query = Query(query_id=str(number), text="cup", boxes_xyxy=(box,), split=split, source="toy")
         instances = (Instance(box_xyxy=box, category="cup"),)
         samples.append(
             SourceSample(key=f"s{number}", split=split, image_name=name, instances=instances, queries=(query,))

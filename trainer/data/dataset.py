@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -16,34 +17,44 @@ from trainer.errors import TrainerError
 
 
 class Samples:
-    """Samples of several runs, one run after another."""
+    """Samples of several runs, one run after another, without the queries that have no target."""
 
     def __init__(self, readers: Sequence[SampleReader]) -> None:
         self._readers = list(readers)
         self._ends = list(accumulate(len(reader) for reader in readers))
-        self.runs = [[entry.num_queries for entry in reader.index] for reader in readers]
-        """Number of queries of each sample of each run."""
+        self.runs = [[entry.num_queries - entry.num_without_target for entry in reader.index] for reader in readers]
+        """Number of queries with a target of each sample of each run."""
 
         self.num_queries = [count for run in self.runs for count in run]
-        """Number of queries of each sample."""
+        """Number of queries with a target of each sample."""
+
+        self.num_left_out = sum(entry.num_without_target for reader in readers for entry in reader.index)
+        """Number of queries without a target, which are left out."""
 
         if not sum(self.num_queries):
             raise TrainerError(
-                f"no queries in {', '.join(str(reader.run) for reader in readers)}; choose runs or a split with queries"
+                f"no queries with a target in {', '.join(str(reader.run) for reader in readers)}; choose runs or a "
+                "split with such queries"
             )
 
     def __len__(self) -> int:
         return len(self.num_queries)
 
     def read(self, i: int) -> Sample:
-        """Read sample ``i``, counted through all runs."""
+        """Read sample ``i``, counted through all runs, with its queries that have a target."""
         reader, number = self._locate(i)
-        return reader.read(number)
+        sample = reader.read(number)
+        if not reader.index[number].num_without_target:
+            return sample
+        kept = [n for n, query in enumerate(sample.queries) if query.boxes_xyxy]
+        priors = None if sample.priors is None else sample.priors[kept]
+        return replace(sample, queries=tuple(sample.queries[n] for n in kept), priors=priors)
 
     def read_record(self, i: int) -> dict[str, Any]:
         """Read the JSON of sample ``i``, without image and priors."""
         reader, number = self._locate(i)
-        return reader.record(number)
+        record = reader.record(number)
+        return {**record, "queries": [query for query in record["queries"] if query["boxes_xyxy"]]}
 
     def find_run(self, i: int) -> int:
         """Return the number of the run that has sample ``i``."""

@@ -158,7 +158,7 @@ def score_prediction(
         box_xyxy=(x1, y1, x2, y2),
         target_xyxy=query.box_xyxy,
         iou=float(overlaps[0]),
-        any_iou=float(overlaps[1:].max() if query.boxes_xyxy else overlaps[0]),
+        any_iou=float(overlaps[1:].max()),
         priors=priors,
         **confidence,
     )

@@ -98,6 +98,8 @@ class Trainer:
             self.total_steps, self.stream.num_steps, config.log_every_steps, self.accelerator.is_main_process
         )
         self.progress_bar.print_message(self._describe_start(loaded))
+        if samples.num_left_out:
+            self.progress_bar.print_message(f"left out: {samples.num_left_out:,} training queries without a target")
 
     def _describe_start(self, loaded: LoadReport | None) -> str:
         """Describe the starting point, the queries of a step and the learning rates in one line."""

@@ -13,7 +13,7 @@ from upath import UPath
 from generation.priors.store import PriorStore
 from pipeline import list_runs, list_verified_paths, read_ledger, read_receipts
 from shards.reader import SampleReader
-from shards.schema import Sample
+from shards.schema import Query, Sample
 from trainer.evaluation.metrics import PredictionRecord
 from workflows.gallery.site import Entry, Line, Mark
 
@@ -37,9 +37,9 @@ def iterate_samples(run: UPath, split: str | None = None) -> Iterator[Entry]:
             facts=", ".join([_get_split(sample), *(f"{count} {name}" for name, count in counts.most_common(4))]),
             image=sample.image,
             marks=tuple(_make_mark(one.box_xyxy, one.category, one.score) for one in sample.instances)
-            or tuple(Mark(box_xyxy=query.box_xyxy, role="object") for query in sample.queries),
+            or tuple(Mark(box_xyxy=box, role="object") for query in sample.queries for box in query.boxes_xyxy),
             lines=tuple(
-                Line(text=query.text, note=format_program(query.program), marks=(_find_target_mark(sample, i),))
+                Line(text=query.text, note=describe_query(query), marks=find_target_marks(sample, i))
                 for i, query in enumerate(sample.queries)
             ),
             choices={"kind": [kind], "split": [_get_split(sample)], "category": sorted(counts), "relation": relations},
@@ -173,15 +173,20 @@ def _make_mark(box: Any, category: str, score: float | None) -> Mark:
     return Mark(box_xyxy=box, role="object", label=category if score is None else f"{category} {score:.2f}")
 
 
-def _find_target_mark(sample: Sample, number: int) -> int:
-    """Return the index of the mark of a query's target."""
-    instance = sample.queries[number].instance
+def describe_query(query: Query) -> str:
+    """Return the program of a query, and that it has no target."""
+    return "; ".join(filter(None, ("" if query.boxes_xyxy else "no target", format_program(query.program))))
+
+
+def find_target_marks(sample: Sample, number: int) -> tuple[int, ...]:
+    """Return the indices of the marks of a query's targets."""
+    query = sample.queries[number]
     if not sample.instances:
-        return number
-    if instance is not None:
-        return instance
-    box = sample.queries[number].box_xyxy
-    return next((i for i, one in enumerate(sample.instances) if one.box_xyxy == box), 0)
+        first = sum(len(other.boxes_xyxy) for other in sample.queries[:number])
+        return tuple(range(first, first + len(query.boxes_xyxy)))
+    if query.instances is not None:
+        return query.instances
+    return tuple(i for i, one in enumerate(sample.instances) if one.box_xyxy in query.boxes_xyxy)
 
 
 def _get_split(sample: Sample) -> str:

@@ -37,7 +37,7 @@ def count_splits(samples: Iterable[SourceSample], published: Mapping[str, int]) 
     for sample in samples:
         images[sample.split].add(sample.image_name)
         queries[sample.split] += len(sample.queries)
-        refs[sample.split] |= {(sample.image_name, _get_target(query)) for query in sample.queries}
+        refs[sample.split] |= {(sample.image_name, _get_target(query)) for query in sample.queries if query.boxes_xyxy}
     return {
         split: {
             "queries": queries[split],
@@ -54,7 +54,7 @@ def _get_split_order(split: str) -> tuple[int, str]:
 
 
 def _get_target(query: Query) -> Any:
-    return query.box_xyxy if query.instance is None else query.instance
+    return query.boxes_xyxy if query.instances is None else query.instances
 
 
 def count_problems(problems: Iterable[Problem]) -> dict[str, dict[str, int]]:
@@ -80,9 +80,17 @@ def count_duplicates(samples: Iterable[SourceSample]) -> dict[str, int]:
     return {"same_words_same_target": num_repeated, "same_words_another_target": num_ambiguous}
 
 
+def count_targets(samples: Iterable[SourceSample]) -> dict[str, int]:
+    """Count queries by their number of targets: none, one, several."""
+    totals = Counter(min(len(query.boxes_xyxy), 2) for sample in samples for query in sample.queries)
+    return {name: totals[number] for number, name in enumerate(("none", "one", "several"))}
+
+
 def count_by_distractors(samples: Iterable[SourceSample]) -> dict[str, int]:
-    """Count queries by the number of other instances of the target's category, without crowds."""
-    distractors = (find_distractors(sample, query) for sample in samples for query in sample.queries)
+    """Count queries with a target by the number of other instances of its category, without crowds."""
+    distractors = (
+        find_distractors(sample, query) for sample in samples for query in sample.queries if query.boxes_xyxy
+    )
     totals = Counter(get_distractor_group(None if found is None else len(found)) for found in distractors)
     return {group: totals[group] for group in DISTRACTOR_GROUPS if totals[group]}
 
@@ -133,7 +141,7 @@ def compute_jensen_shannon_divergence(queries: Iterable[str], others: Iterable[s
 
 def summarize_box_sizes(samples: Iterable[SourceSample]) -> dict[str, float]:
     """Compute the targets' shares of their images, if the size is known, and COCO's three classes of area."""
-    areas = [(compute_area_px(q.box_xyxy), s.size) for s in samples for q in s.queries]
+    areas = [(compute_area_px(q.box_xyxy), s.size) for s in samples for q in s.queries if q.boxes_xyxy]
     areas = [(area, size) for area, size in areas if area > 0]  # others are problems of their own
     if not areas:
         return {}

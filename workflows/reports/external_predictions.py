@@ -59,10 +59,10 @@ class ExternalPredictions:
     """Predictions joined with the ground truth, and what could not be used."""
 
     records: list[PredictionRecord] = field(default_factory=list)
-    """A prediction for every query; a query without an answer has the box ``NO_BOX``."""
+    """A prediction for every query with a target; a query without an answer has the box ``NO_BOX``."""
 
     problems: list[dict[str, Any]] = field(default_factory=list)
-    """Rows that were not used, and queries without an answer; each with its rule."""
+    """Rows that were not used, and queries without an answer or a target; each with its rule."""
 
     def count_problems(self) -> Counter[str]:
         """Count the problems by rule."""
@@ -219,6 +219,9 @@ def read_external_predictions(path: Path, samples: Iterable[Sample], reading: Bo
     _check_scale(path, rows, all_samples, reading)
     for sample in all_samples:
         for query in sample.queries:
+            if not query.boxes_xyxy:
+                result.problems.append({"rule": "no_target", "query_id": query.query_id, "split": query.split})
+                continue
             row = rows.get(query.query_id)
             box = NO_BOX if row is None else reading.convert(row.box, sample)
             if row is None:
@@ -289,7 +292,7 @@ def _build_record(sample: Sample, query: Query, box: Box, score: float | None) -
         box_xyxy=box,
         target_xyxy=query.box_xyxy,
         iou=overlaps[0],
-        any_iou=max(overlaps[1:], default=overlaps[0]),
+        any_iou=max(overlaps[1:]),
         score=score,
         priors="none",
     )

@@ -54,10 +54,10 @@ class PseudoQStage(MapStage[DetectedScene, Sample]):
             Query(
                 query_id=f"{item.key}-{number:02d}",
                 text=text,
-                box_xyxy=item.detections[target].box_xyxy,
+                boxes_xyxy=(item.detections[target].box_xyxy,),
                 split="train",
                 source="pseudo-q",
-                instance=target,
+                instances=(target,),
             )
             for number, (text, target) in enumerate(generated)
         ]

@@ -197,7 +197,12 @@ def _sample(key: str, image: Image.Image) -> Sample:
         ),
         queries=tuple(
             Query(
-                query_id=f"{key}-{i}", text="cup", box_xyxy=boxes[0], split="train", source="pasted", instance=0,
+                query_id=f"{key}-{i}",
+                text="cup",
+                boxes_xyxy=(boxes[0],),
+                split="train",
+                source="pasted",
+                instances=(0,),
                 program=program,
             )
             for i, program in enumerate(programs)

@@ -20,7 +20,7 @@ from shards.exports.conversations import (
     Qwen25Export,
     SwiftExport,
 )
-from shards.exports.export import Export
+from shards.exports.export import NO_TARGET, Export
 from shards.schema import Query, Sample
 from tests.shards.toy_samples import make_png, make_sample
 
@@ -29,12 +29,13 @@ CUP, BALLS = (8.5, 40.0, 120.25, 161.0), ((10.0, 20.0, 30.0, 44.0), (100.0, 90.0
 
 @pytest.fixture
 def sample() -> Sample:
-    """A wide image with a query of one target and one of two, and a query of another split."""
+    """A wide image with a query of one target and one of two, and queries of other splits, one without a target."""
     about: dict[str, Any] = {"split": "train", "source": "toy"}
     queries = (
-        Query(query_id="1", text='left "cup"', box_xyxy=CUP, **about),
-        Query(query_id="2", text="beide Bälle", box_xyxy=(10, 20, 333, 217), boxes_xyxy=BALLS, **about),
-        Query(query_id="3", text="cup", box_xyxy=CUP, split="val", source="toy"),
+        Query(query_id="1", text='left "cup"', boxes_xyxy=(CUP,), **about),
+        Query(query_id="2", text="beide Bälle", boxes_xyxy=BALLS, **about),
+        Query(query_id="3", text="cup", boxes_xyxy=(CUP,), split="val", source="toy"),
+        Query(query_id="4", text="car", boxes_xyxy=(), split="none", source="toy"),
     )
     return make_sample(width=333, height=217, image=make_png(333, 217), instances=(), queries=queries)
 
@@ -43,10 +44,23 @@ def _read(export: Export, sample: Sample, name: str = "train.jsonl") -> list[Any
     export.add(sample)
     export.finish()
     assert (export.folder / "images" / "toy-1.png").read_bytes() == sample.image
-    assert export.num_queries == {"train": 2, "val": 1}
+    assert (export.num_queries["train"], export.num_queries["val"]) == (2, 1)
+    assert export.num_queries.total() + export.left_out.total() == 4
     text = (export.folder / name).read_text(encoding="utf-8")
     values: list[Any] = json.loads(text) if name.endswith(".json") else list(map(json.loads, text.splitlines()))
     return values
+
+
+def test_the_answer_says_that_there_is_no_target_or_the_query_is_left_out(tmp_path: Path, sample: Sample) -> None:
+    answers = {}
+    for kind, name in ((SwiftExport, "none.jsonl"), (Qwen3Export, "none.jsonl"), (LlavaExport, "none.json")):
+        (tmp_path / kind.__name__).mkdir()
+        (line,) = _read(kind(tmp_path / kind.__name__), sample, name)
+        answers[kind] = line["messages"][1]["content"] if "messages" in line else line["conversations"][1]["value"]
+    assert answers == {SwiftExport: "There is none.", Qwen3Export: "[]", LlavaExport: "There is none."}
+    export = Florence2Export(tmp_path)
+    export.add(sample)
+    assert export.left_out == {NO_TARGET: 1}
 
 
 def test_swift_gets_pixels_and_a_placeholder_for_each_box(tmp_path: Path, sample: Sample) -> None:
@@ -92,7 +106,7 @@ def test_qwen25_gets_pixels_of_the_image_that_its_processor_makes(
 
 
 def test_an_image_that_qwen_refuses_is_left_out_and_counted(tmp_path: Path) -> None:
-    query = Query(query_id="1", text="cup", box_xyxy=(0, 0, 1, 1), split="train", source="toy")
+    query = Query(query_id="1", text="cup", boxes_xyxy=((0, 0, 1, 1),), split="train", source="toy")
     thin = make_sample(width=201, height=1, image=make_png(201, 1), instances=(), queries=(query,))
     export = Qwen25Export(tmp_path)
     export.add(thin)

@@ -31,11 +31,13 @@ def samples() -> list[Sample]:
         about: dict[str, Any] = {"source": "toy", "program": PROGRAMS[number > 8]}
         x = float(random.uniform(0, 4))
         queries = (
-            Query(query_id=f"{number}a", text="left cup", box_xyxy=(x, 0.1, x + 3, 4), split="train", **about),
-            Query(query_id=f"{number}b", text="ball", box_xyxy=(0, 5, 4, 8), split="testA", instance=2, **about),
+            Query(query_id=f"{number}a", text="left cup", boxes_xyxy=((x, 0.1, x + 3, 4),), split="train", **about),
+            Query(
+                query_id=f"{number}b", text="ball", boxes_xyxy=((0, 5, 4, 8),), split="testA", instances=(2,), **about
+            ),
         )
         instances = make_sample().instances if number > 7 else ()
-        queries = tuple(replace(query, instance=query.instance if instances else None) for query in queries)
+        queries = tuple(replace(query, instances=query.instances if instances else None) for query in queries)
         made.append(make_sample(f"toy-{number}", queries=queries, instances=instances))
     return made
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from shards.exports.coco import CocoExport
+from shards.exports.export import NO_TARGET
 from shards.exports.odvg import OdvgExport
 from shards.schema import Query
 from shards.sources.coco import CocoInstances
@@ -14,18 +15,20 @@ from tests.shards.toy_samples import make_sample
 
 def test_our_own_reader_gives_the_same_samples_back(tmp_path: Path) -> None:
     two = ((0, 0, 4, 4), (5, 0, 9, 4))
-    extra = Query(query_id="q3", text="cups", box_xyxy=(0, 0, 9, 4), boxes_xyxy=two, split="val", source="toy")
-    sample = make_sample(queries=(*make_sample().queries, extra))
+    extra = Query(query_id="q3", text="cups", boxes_xyxy=two, split="val", source="toy")
+    none = Query(query_id="q4", text="car", boxes_xyxy=(), split="val", source="toy")
+    sample = make_sample(queries=(*make_sample().queries, extra, none))
     export = OdvgExport(tmp_path)
     export.add(sample)
     export.finish()
     assert export.num_queries == {"train": 2, "val": 1}
+    assert export.left_out[NO_TARGET] == 1
     read = read_odvg(tmp_path, "toy", "train")
     (train, val) = validate_samples(read, tmp_path / "images").samples
     assert [(q.text, q.box_xyxy, q.instance) for q in train.queries] == [
         (q.text, q.box_xyxy, q.instance) for q in sample.queries[:2]
     ]
-    assert val.queries[0].boxes_xyxy == two
+    assert (val.queries[0].boxes_xyxy, val.queries[0].instances) == (two, (0, 1))
     for back in (train, val):
         assert [(i.box_xyxy, i.category) for i in back.instances] == [
             (i.box_xyxy, i.category) for i in sample.instances

@@ -40,7 +40,7 @@ def test_phrases_get_the_boxes_of_their_chains(tmp_path: Path) -> None:
     assert (men.query_id, men.text) == ("flickr30k-77-1-0", "Two men")
     assert men.boxes_xyxy == ((0, 10, 20, 60), (40, 4, 100, 80))  # counted from 1, the last pixel named
     assert men.box_xyxy == (0, 4, 100, 80)
-    assert (dog.text, dog.box_xyxy, dog.boxes_xyxy) == ("a dog", (40, 4, 100, 80), ())
+    assert (dog.text, dog.box_xyxy, dog.boxes_xyxy) == ("a dog", (40, 4, 100, 80), ((40, 4, 100, 80),))
     assert (again.text, again.query_id) == ("the brown dog", "flickr30k-77-2-1")
 
 

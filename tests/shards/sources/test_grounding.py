@@ -38,7 +38,7 @@ def test_phrases_of_a_caption_are_queries_and_flickr_boxes_count_from_one(tmp_pa
     men, dog, other = sample.queries
     assert men.text == "Two men"  # its second box's two pieces are one phrase
     assert men.boxes_xyxy == ((0, 10, 20, 60), (40, 4, 100, 80))
-    assert (dog.text, dog.box_xyxy, dog.boxes_xyxy) == ("brown dog", (4, 4, 15, 15), ())
+    assert (dog.text, dog.box_xyxy, dog.boxes_xyxy) == ("brown dog", (4, 4, 15, 15), ((4, 4, 15, 15),))
     assert (other.text, other.query_id) == ("dog", "f-val-2-0")
 
 

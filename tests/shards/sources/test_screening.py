@@ -22,7 +22,7 @@ def _screen(
     for number, values in enumerate(boxes):
         split = "val" if number >= len(boxes) - 2 else "train"
         box: Box = (values[0], values[1], values[2], values[3])
-        query = Query(query_id=str(number), text="cup", box_xyxy=box, split=split, source="mine")
+        query = Query(query_id=str(number), text="cup", boxes_xyxy=(box,), split=split, source="mine")
         name = f"{number}.jpg"
         sample = SourceSample(key=str(number), split=split, image_name=name, instances=(), queries=(query,), size=size)
         samples.append(sample)
@@ -81,7 +81,9 @@ def test_fractions_and_thousandths_are_recognized(corners: np.ndarray) -> None:
 
 
 def test_queries_of_one_id_are_a_fault() -> None:
-    queries = tuple(Query(query_id="7", text="cup", box_xyxy=(0, 0, 4, 4), split="train", source="mine") for _ in "ab")
+    queries = tuple(
+        Query(query_id="7", text="cup", boxes_xyxy=((0, 0, 4, 4),), split="train", source="mine") for _ in "ab"
+    )
     sample = SourceSample(key="0", split="train", image_name="0.jpg", instances=(), queries=queries)
     screening = screen_dataset([sample], ValidationResult(samples=[sample], sizes={"0.jpg": SIZE}))
     assert screening.find_fault(1.0) == "several queries have the id 7; give each one its own"
@@ -102,7 +104,9 @@ def test_damaged_images_count_and_missing_ones_do_not() -> None:
             split="train",
             image_name=f"{number}.jpg",
             instances=(),
-            queries=(Query(query_id=str(number), text="cup", box_xyxy=(0, 0, 4, 4), split="train", source="mine"),),
+            queries=(
+                Query(query_id=str(number), text="cup", boxes_xyxy=((0, 0, 4, 4),), split="train", source="mine"),
+            ),
         )
         for number in range(10)
     ]

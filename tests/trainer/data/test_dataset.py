@@ -31,6 +31,20 @@ def test_absent_or_wrong_priors_and_splits_are_refused(make_run: MakeRun, run: P
         SampleReader(run, "testC")
 
 
+def test_queries_without_a_target_are_left_out_with_their_priors_and_counted(make_run: MakeRun) -> None:
+    plain = Samples([SampleReader(make_run(train=3))])
+    mixed = Samples([SampleReader(make_run(train=3, num_without_target=2))])
+    assert (plain.num_left_out, mixed.num_left_out) == (0, 6)
+    assert mixed.runs == plain.runs == [[2, 2, 2]]
+    for i in range(3):
+        first, second = plain.read(i), mixed.read(i)
+        assert first == second and first.priors is not None and second.priors is not None
+        assert (first.priors == second.priors).all()
+        assert plain.read_record(i) == mixed.read_record(i)
+    with pytest.raises(TrainerError, match="no queries with a target"):
+        Samples([SampleReader(make_run(train=2, num_queries=0, num_without_target=1))])
+
+
 def test_samples_without_a_single_query_are_refused(make_run: MakeRun) -> None:
-    with pytest.raises(TrainerError, match=r"no queries in .*; choose runs or a split with queries"):
+    with pytest.raises(TrainerError, match=r"no queries with a target in .*; choose runs or a split with such"):
         Samples([SampleReader(make_run(train=2, num_queries=0))])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,17 @@ import pytest
 from upath import UPath
 
 from shards.reader import SampleReader
+from tests.shards.toy_samples import make_sample
 from trainer.evaluation.metrics import PredictionRecord
 from workflows import ingest
 from workflows.gallery import __main__ as gallery
-from workflows.gallery.entries import format_program, iterate_predictions, list_relations
+from workflows.gallery.entries import (
+    describe_query,
+    find_target_marks,
+    format_program,
+    iterate_predictions,
+    list_relations,
+)
 from workflows.miniature.world.dataset import WorldConfig, write_dataset
 
 PROGRAM = {"op": "ordinal", "base": {"op": "category", "name": "cup"}, "rank": 2, "side": "right"}
@@ -29,6 +37,22 @@ def test_programs_are_said_in_a_line_and_found_by_their_operators() -> None:
     both = {"op": "nearest", "base": PROGRAM, "anchor": {"op": "category", "name": "ball"}}
     assert format_program(both) == "nearest(ordinal(category(cup), 2, right), category(ball))"
     assert list_relations(both) == {"nearest", "ordinal"} and list_relations(None) == set()
+
+
+def test_lines_mark_every_target_and_say_where_there_is_none() -> None:
+    query = make_sample().queries[0]
+    none = replace(query, text="car", boxes_xyxy=(), instances=(), program=PROGRAM)
+    both = replace(query, boxes_xyxy=((0, 0, 4, 4), (5, 0, 9, 4)), instances=(0, 1))
+    for sample, marks in (
+        (make_sample(queries=(none, query, both)), [(), (0,), (0, 1)]),
+        (make_sample(queries=(none, query, replace(both, instances=None))), [(), (0,), (0, 1)]),
+        (
+            make_sample(queries=tuple(replace(one, instances=None) for one in (none, query, both)), instances=()),
+            [(), (0,), (1, 2)],
+        ),
+    ):
+        assert [find_target_marks(sample, i) for i in range(3)] == marks
+    assert describe_query(none) == "no target; ordinal(category(cup), 2, right)" and describe_query(query) == ""
 
 
 @pytest.fixture(scope="module")

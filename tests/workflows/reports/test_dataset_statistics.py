@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,10 @@ def _sample(split: str, image: str, *queries: tuple[str, int | None]) -> SourceS
             Query(
                 query_id=f"{split}-{image}-{i}",
                 text=text,
-                box_xyxy=instances[0 if target is None else target].box_xyxy,
+                boxes_xyxy=(instances[0 if target is None else target].box_xyxy,),
                 split=split,
                 source="toy",
-                instance=target,
+                instances=None if target is None else (target,),
             )
             for i, (text, target) in enumerate(queries)
         ),
@@ -78,6 +79,22 @@ def test_duplicates_and_contradictions_are_counted() -> None:
 
 def test_distractors_are_counted_without_crowds() -> None:
     assert inspection.count_by_distractors(SAMPLES) == {"0": 1, "1": 5, "unknown": 1}
+
+
+def test_queries_without_a_target_count_for_no_ref_size_or_distractor() -> None:
+    sample = SAMPLES[2]
+    (query,) = sample.queries
+    none = replace(query, text="third cup", boxes_xyxy=(), instances=())
+    both = replace(query, text="cups", boxes_xyxy=tuple(i.box_xyxy for i in sample.instances[:2]), instances=(0, 1))
+    samples = [replace(sample, queries=(query, none, both))]
+    assert inspection.count_targets(samples) == {"none": 1, "one": 1, "several": 1}
+    assert inspection.count_splits(samples, {})["val"] == {
+        "queries": 3, "refs": 2, "images": 1, "published_queries": None,
+    }  # fmt: skip
+    assert inspection.count_by_distractors(samples) == {"1": 1, "unknown": 1}
+    assert inspection.summarize_box_sizes(samples) == inspection.summarize_box_sizes(
+        [replace(sample, queries=(query, both))]
+    )
 
 
 def test_words_and_sizes_are_those_of_the_queries() -> None:

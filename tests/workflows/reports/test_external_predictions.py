@@ -27,7 +27,7 @@ def samples() -> list[Sample]:
     made = []
     for number, boxes in enumerate((BOXES[:2], BOXES[2:])):
         queries = tuple(
-            Query(query_id=f"{number}{i}", text=text, box_xyxy=box, split="val", source="toy", instance=i)
+            Query(query_id=f"{number}{i}", text=text, boxes_xyxy=(box,), split="val", source="toy", instances=(i,))
             for i, (text, box) in enumerate(zip(("Left cup", "right cup"), boxes, strict=True))
         )
         made.append(
@@ -184,8 +184,17 @@ def test_csv_and_boxes_that_are_empty_or_outside(tmp_path: Path, samples: list[S
 
 
 def test_one_of_several_targets_counts_for_the_any_box_protocol(tmp_path: Path, samples: list[Sample]) -> None:
-    query = replace(samples[0].queries[0], box_xyxy=(8.5, 40, 333, 217), boxes_xyxy=BOXES[:2], instance=None)
+    query = replace(samples[0].queries[0], boxes_xyxy=BOXES[:2], instances=None)
     sample = replace(samples[0], queries=(query,))
     rows = [{"query_id": "00", "box": list(BOXES[1])}]
     (one,) = read_external_predictions(_write(tmp_path / "a.jsonl", rows), [sample], BoxReading()).records
     assert one.any_iou == 1 and one.iou < 1
+
+
+def test_queries_without_a_target_are_listed_and_not_scored(tmp_path: Path, samples: list[Sample]) -> None:
+    first, second = samples[0].queries
+    sample = replace(samples[0], queries=(first, replace(second, boxes_xyxy=(), instances=())))
+    rows = [{"query_id": query.query_id, "box": list(BOXES[0])} for query in sample.queries]
+    result = read_external_predictions(_write(tmp_path / "a.jsonl", rows), [sample], BoxReading())
+    assert [one.query_id for one in result.records] == [first.query_id]
+    assert result.count_problems() == {"no_target": 1}

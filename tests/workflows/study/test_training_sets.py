@@ -33,7 +33,7 @@ def test_queries_leave_training_with_their_priors() -> None:
         image=b"",
         instances=(),
         queries=tuple(
-            Query(query_id=text, text=text, box_xyxy=(0, 0, 5, 5), split=split, source="toy")
+            Query(query_id=text, text=text, boxes_xyxy=((0, 0, 5, 5),), split=split, source="toy")
             for text, split in texts.items()
         ),
         priors=np.arange(6, dtype=np.float16).reshape(3, 2),
