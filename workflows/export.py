@@ -6,6 +6,7 @@
 | --to | files | for |
 |---|---|---|
 | transvg | name_split.pth, split_fea.pth with priors | TransVG, VLTVG, ResVG |
+| gref | grefs(unc).json, instances.json | GREC models, on none, one or several targets |
 | grounding | name_split.json, COCO JSON with captions | MDETR, GLIP, Grounding DINO |
 | odvg | split.jsonl, label_map.json | MM-Grounding-DINO, Open-GroundingDINO |
 | coco | instances_split.json, objects without queries | detectors |
@@ -42,6 +43,7 @@ from shards.exports.conversations import (
     SwiftExport,
 )
 from shards.exports.export import Export
+from shards.exports.gref import GrefExport
 from shards.exports.grounding import GroundingExport
 from shards.exports.hugging_face import ParquetExport, WebDatasetExport, format_card
 from shards.exports.odvg import OdvgExport
@@ -52,7 +54,18 @@ from workflows.cli.console import UserError, console, print_path, run
 from workflows.cli.paths import DatasetConfig
 
 Format = Literal[
-    "transvg", "grounding", "odvg", "coco", "vlm", "qwen3-vl", "qwen2.5-vl", "llava", "florence2", "hf", "webdataset"
+    "transvg",
+    "gref",
+    "grounding",
+    "odvg",
+    "coco",
+    "vlm",
+    "qwen3-vl",
+    "qwen2.5-vl",
+    "llava",
+    "florence2",
+    "hf",
+    "webdataset",
 ]
 
 GENERATED = (
@@ -130,6 +143,7 @@ def build_export(config: ExportConfig, folder: Path) -> Export:
     name = config.name or ("unc" if config.to == "transvg" else config.dataset)
     writers: dict[Format, Callable[[], Export]] = {
         "transvg": lambda: TransvgExport(folder, name),
+        "gref": lambda: GrefExport(folder),
         "grounding": lambda: GroundingExport(folder, name),
         "odvg": lambda: OdvgExport(folder),
         "coco": lambda: CocoExport(folder),

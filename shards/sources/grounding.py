@@ -3,7 +3,8 @@
 An entry of ``images`` is an image *with a caption*: an image of five captions has five entries. Boxes are xywh, and
 ``tokens_positive`` gives the characters of the caption that a box belongs to. In entries whose ``dataset_name`` is
 ``flickr`` or ``mixed``, each such phrase is a query. In all others the caption is the query, and the characters only
-mark its head noun. MDETR's Flickr boxes count from 1 and stop short of the last pixel.
+mark its head noun. MDETR's Flickr boxes count from 1 and stop short of the last pixel. An annotation with ``"empty":
+true``, as gRefCOCO's authors write it, says that the query has no target.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def _find_coco_image(
     annotations: Mapping[Any, list[Mapping[str, Any]]],
     path: Path,
 ) -> CocoImage | None:
-    first = next((a for entry in entries for a in annotations.get(normalize_id(entry["id"]), [])), None)
+    of_entries = (a for entry in entries for a in annotations.get(normalize_id(entry["id"]), []))
+    first = next((a for a in of_entries if a.get("empty") is not True), None)
     if coco is None or first is None:
         return None
     return coco.find_image(first.get("original_id"), f"{path}, annotation {first['id']}")
@@ -124,6 +126,18 @@ def _build_queries(
     boxes_by_span: dict[tuple[int, int], list[tuple[Box, int | None]]] = defaultdict(list)
     for annotation in annotations:
         where = f"{path}, annotation {annotation['id']}"
+        if annotation.get("empty") is True:
+            if len(annotations) > 1:
+                raise SourceError(f"{where}: empty means no target, but image {entry['id']} has further annotations")
+            yield Query(
+                query_id=f"{dataset}-{split}-{entry['id']}-0",
+                text=caption,
+                boxes_xyxy=(),
+                split=split,
+                source=dataset,
+                instances=(),
+            )
+            return
         box = convert_xywh_to_xyxy(annotation["bbox"], where)
         if kind == "flickr":
             box = (box[0] - 1, box[1] - 1, box[2], box[3])

@@ -9,11 +9,13 @@ PUBLISHED_QUERIES: Mapping[str, Mapping[str, int]] = {
     "refcoco+": {"train": 120_191, "val": 10_758, "testA": 5_726, "testB": 4_889},
     "refcocog-google": {"train": 85_474, "val": 9_536},
     "refcocog-umd": {"train": 80_512, "val": 4_896, "test": 9_602},
+    "grefcoco": {"train": 209_344, "val": 16_870, "testA": 18_712, "testB": 14_933},
     "referit": {"train": 54_127, "val": 5_842},
     "flickr30k": {"train": 427_193, "val": 14_433, "test": 14_481},
 }
 """Queries by dataset and split in the split files of TransVG (ICCV 2021). Sources differ on the size of referit's test
-split, so it is not listed. RefCOCOg's google split has no test part."""
+split, so it is not listed. RefCOCOg's google split has no test part. gRefCOCO's numbers are those of its released
+file, 259,859 together; the 278,232 of its paper include some that its authors hold back."""
 
 _TRANSVG_NAMES = {
     "unc": "refcoco",

@@ -1,4 +1,7 @@
-"""The REFER layout of RefCOCO, RefCOCO+ and RefCOCOg: ``refs(<split by>).p`` beside COCO's ``instances.json``.
+"""The REFER layout: ``refs(<split by>).p`` of RefCOCO, RefCOCO+ and RefCOCOg beside COCO's ``instances.json``.
+
+gRefCOCO's ``grefs(<split by>).json`` takes the place of the pickle. Its ``ann_id`` is a list of the targets'
+annotations; ``[-1]`` or an empty list means that the query has no target.
 
 All instances of an image are kept, not only the targets. The image's name comes from ``instances.json``, since the
 one in ``refs`` includes the annotation's number. A ref of the split ``testBC`` belongs to testB and to testC.
@@ -6,6 +9,7 @@ one in ``refs`` includes the annotation's number. A ref of the split ``testBC`` 
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -18,6 +22,9 @@ from shards.sources.errors import SourceError, format_value
 from shards.sources.isolated import read_pickle
 from shards.sources.sample import SourceSample, make_key
 
+NO_ANNOTATION = -1
+"""Value of ``ann_id`` in gRefCOCO for a query without a target."""
+
 _SEVERAL_TESTS = re.compile(r"test([A-Z]{2,})")
 
 
@@ -25,7 +32,7 @@ def read_refer(folder: Path, split_by: str, dataset: str, instances: Path | None
     """Yield a sample for each image and split, ordered by image and split.
 
     Args:
-        folder: folder with ``refs(<split_by>).p`` and ``instances.json``.
+        folder: folder with ``refs(<split_by>).p`` or ``grefs(<split_by>).json``, and ``instances.json``.
         split_by: ``unc``, ``umd``, ``google``, ...
         dataset: name for keys and queries.
         instances: another file of COCO's instances, such as ``instances_train2014.json``.
@@ -34,7 +41,10 @@ def read_refer(folder: Path, split_by: str, dataset: str, instances: Path | None
         SourceError: naming the file, the row and the rule.
     """
     refs_path = folder / f"refs({split_by}).p"
-    refs = read_pickle(refs_path)
+    if not refs_path.exists() and (grefs_path := folder / f"grefs({split_by}).json").is_file():
+        refs_path, refs = grefs_path, _load_json(grefs_path)
+    else:
+        refs = read_pickle(refs_path)
     if not isinstance(refs, list):
         raise SourceError(f"{refs_path} holds a {type(refs).__name__}, not a list of refs")
     coco = CocoInstances(instances or folder / "instances.json")
@@ -61,18 +71,25 @@ def read_refer(folder: Path, split_by: str, dataset: str, instances: Path | None
         )
 
 
+def _load_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path} is not gRefCOCO's JSON ({error}); get it again") from error
+
+
 def _check_ref(ref: Any, where: str) -> None:
     needed = ("ref_id", "ann_id", "image_id", "split", "sentences")
     if not isinstance(ref, dict) or any(name not in ref for name in needed):
         raise SourceError(f"{where}: a ref needs {', '.join(needed)}; got {format_value(ref)}")
     if not isinstance(ref["split"], str) or not isinstance(ref["sentences"], list):
         raise SourceError(f"{where}: split must be a string and sentences a list")
-    if not isinstance(ref["image_id"], (int, str)) or not isinstance(ref["ann_id"], (int, str)):
-        raise SourceError(f"{where}: image_id and ann_id must be numbers or names")
+    if not isinstance(ref["image_id"], (int, str)) or not isinstance(ref["ann_id"], (int, str, list)):
+        raise SourceError(f"{where}: image_id and ann_id must be numbers or names, ann_id also a list of them")
 
 
 def _build_queries(ref: Mapping[str, Any], image: CocoImage, split: str, dataset: str, where: str) -> list[Query]:
-    target = image.find_instance(ref["ann_id"], where)
+    targets = _find_targets(ref["ann_id"], image, where)
     suffix = "" if split == ref["split"] else f"-{split}"
     queries = []
     for i, sentence in enumerate(ref["sentences"]):
@@ -83,10 +100,23 @@ def _build_queries(ref: Mapping[str, Any], image: CocoImage, split: str, dataset
             Query(
                 query_id=f"{dataset}-{sentence.get('sent_id', fallback)}{suffix}",
                 text=sentence["sent"],
-                boxes_xyxy=(image.instances[target].box_xyxy,),
+                boxes_xyxy=tuple(image.instances[target].box_xyxy for target in targets),
                 split=split,
                 source=dataset,
-                instances=(target,),
+                instances=targets,
             )
         )
     return queries
+
+
+def _find_targets(annotations: Any, image: CocoImage, where: str) -> tuple[int, ...]:
+    """Return the indices of the targets in the image's instances; none for ``-1``, ``[-1]`` and an empty list."""
+    numbers = annotations if isinstance(annotations, list) else [annotations]
+    if numbers in ([], [NO_ANNOTATION]):
+        return ()
+    if NO_ANNOTATION in numbers:
+        raise SourceError(f"{where}: ann_id {format_value(numbers)} names targets and also {NO_ANNOTATION}, for none")
+    targets = tuple(image.find_instance(number, where) for number in numbers)
+    if len(set(targets)) < len(targets):
+        raise SourceError(f"{where}: ann_id {format_value(numbers)} names a target twice; list each once")
+    return targets

@@ -49,6 +49,18 @@ def write_refer(folder: Path, **changes: Any) -> Path:
     return folder
 
 
+def write_gref(folder: Path, *refs: Mapping[str, Any]) -> Path:
+    """One 10 x 8 image with two cups in gRefCOCO's layout, and a query for each ref."""
+    write_refer(folder)
+    about = {"image_id": 3, "split": "val", "file_name": "photo.png"}
+    written = [
+        {**about, "ref_id": i, "sentences": [{"sent": f"query {i}", "sent_id": i}], **ref} for i, ref in enumerate(refs)
+    ]
+    (folder / "refs(unc).p").unlink()
+    (folder / "grefs(unc).json").write_text(json.dumps(written))
+    return folder
+
+
 def _refer(folder: Path) -> ReaderOptions:
     """Part of the real RefCOCO where it is at hand."""
     write_refer(folder)
@@ -63,6 +75,11 @@ def _refer(folder: Path) -> ReaderOptions:
         (folder / "refs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
         (folder / "instances.json").write_text(json.dumps(coco))
     return ReaderOptions(path=folder, dataset="refcoco", split_by="unc")
+
+
+def _gref(folder: Path) -> ReaderOptions:
+    write_gref(folder, {"ann_id": [-1]}, {"ann_id": [11]}, {"ann_id": [11, 12]})
+    return ReaderOptions(path=folder, dataset="grefcoco", split_by="unc")
 
 
 def _transvg(folder: Path) -> ReaderOptions:
@@ -169,6 +186,7 @@ def _joined_captions(folder: Path) -> ReaderOptions:
 
 SOUND: Mapping[str, tuple[AnnotationFormat, Callable[[Path], ReaderOptions]]] = {
     "refer": ("refer", _refer),
+    "gref": ("refer", _gref),
     "transvg": ("transvg", _transvg),
     "transvg and instances": ("transvg", _joined),
     "grounding and instances": ("grounding", _joined_captions),

@@ -30,10 +30,10 @@ class AnnotationsConfig(DatasetConfig):
     """Annotations and images of a dataset; its runs are saved to ``<data>/<dataset>``."""
 
     format: AnnotationFormat = "refer"
-    """Format of the annotations. refer: refs(<split by>).p and instances.json; transvg: <name>_<split>.pth; flickr30k:
-    Sentences/ and Annotations/ of Flickr30k Entities; referit: referit_query_<split>.json and mask/ of ReferItGame;
-    grounding: COCO JSON with captions, as of MDETR; odvg: JSON lines of Grounding DINO; table: JSON lines, CSV or
-    Parquet, one query per row. docs/datasets.md describes each."""
+    """Format of the annotations. refer: refs(<split by>).p or gRefCOCO's grefs(<split by>).json, and instances.json;
+    transvg: <name>_<split>.pth; flickr30k: Sentences/ and Annotations/ of Flickr30k Entities; referit:
+    referit_query_<split>.json and mask/ of ReferItGame; grounding: COCO JSON with captions, as of MDETR; odvg: JSON
+    lines of Grounding DINO; table: JSON lines, CSV or Parquet, one query per row. docs/datasets.md describes each."""
 
     annotations: UPath = MINIATURE / "miniature"
     """Folder of the annotations, or a prefix of an object store; for grounding, odvg and table the file itself."""
@@ -42,8 +42,8 @@ class AnnotationsConfig(DatasetConfig):
     """Folder of the images, or a prefix of an object store."""
 
     split_by: str = "miniature"
-    """Name of the split. refer: refs(<split by>).p (unc, umd, google). transvg: unc, unc+, gref, gref_umd, referit,
-    flickr."""
+    """Name of the split. refer: refs(<split by>).p (unc, umd, google) or grefs(<split by>).json (unc). transvg: unc,
+    unc+, gref, gref_umd, referit, flickr."""
 
     split: str = "train"
     """Split of the queries that name none; for grounding, odvg and table."""

@@ -51,6 +51,15 @@ def test_of_referring_expressions_the_caption_is_the_query(tmp_path: Path) -> No
     assert len(sample.queries[0].boxes_xyxy) == 3
 
 
+def test_an_empty_annotation_says_that_there_is_no_target(tmp_path: Path) -> None:
+    empty = {"bbox": [0, 0, 0, 0], "empty": True, "original_id": -1, "tokens_positive": []}
+    (sample,) = read_grounding(_mdetr(tmp_path / "mine.json", "grefcoco", **empty), "g", "train")
+    assert [len(query.boxes_xyxy) for query in sample.queries] == [3, 0]
+    assert sample.queries[1].instances == ()
+    with pytest.raises(SourceError, match="annotation 4: empty means no target, but image 1 has further annotations"):
+        list(read_grounding(_mdetr(tmp_path / "both.json", "grefcoco", **{**empty, "image_id": 1}), "g", "train"))
+
+
 def test_a_caption_without_boxes_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     image = {"id": 1, "file_name": "a.jpg", "height": 80, "width": 100, "caption": "nothing"}

@@ -9,7 +9,7 @@ import pytest
 
 from shards.sources.errors import SourceError
 from shards.sources.refer import read_refer
-from tests.shards.annotation_files import write_refer
+from tests.shards.annotation_files import write_gref, write_refer
 
 
 def test_refer_boxes_become_xyxy_and_all_instances_are_kept(tmp_path: Path) -> None:
@@ -68,3 +68,36 @@ def test_refer_takes_another_file_of_instances(tmp_path: Path) -> None:
         list(read_refer(folder, "unc", "toy"))
     (sample,) = read_refer(folder, "unc", "toy", tmp_path / "instances_train2014.json")
     assert len(sample.instances) == 2
+
+
+def test_a_query_of_grefcoco_has_none_one_or_several_targets(tmp_path: Path) -> None:
+    refs = [{"ann_id": ids} for ids in ([-1], [], -1, [12], [12, 11])]
+    (sample,) = read_refer(write_gref(tmp_path, *refs), "unc", "grefcoco")
+    first, second = ((1, 2, 4, 6), (5, 2, 10, 8))
+    assert [(q.boxes_xyxy, q.instances) for q in sample.queries] == [
+        ((), ()), ((), ()), ((), ()), ((second,), (1,)), ((second, first), (1, 0)),
+    ]  # fmt: skip
+    assert len(sample.instances) == 2
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([11, 99], "ref 0: annotation 99 is not among those of its image"),
+        ([11, 11], "ref 0: ann_id .* names a target twice; list each once"),
+        ([11, -1], "ref 0: ann_id .* names targets and also -1, for none"),
+        ([[11]], "ref 0: annotation .* is not among"),
+        ({"a": 1}, "ref 0: image_id and ann_id must be numbers or names"),
+    ],
+)
+def test_wrong_targets_of_grefcoco_are_named(tmp_path: Path, ids: Any, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        list(read_refer(write_gref(tmp_path, {"ann_id": ids}), "unc", "grefcoco"))
+
+
+@pytest.mark.parametrize("content", ["[{", "[" * 100_000, '{"a": 1}'])
+def test_a_damaged_file_of_grefcoco_is_named(tmp_path: Path, content: str) -> None:
+    folder = write_gref(tmp_path)
+    (folder / "grefs(unc).json").write_text(content)
+    with pytest.raises(SourceError, match=r"grefs\(unc\)\.json"):
+        list(read_refer(folder, "unc", "grefcoco"))
