@@ -5,7 +5,8 @@
 
 Pasted scenes know what is in them and where. They are detected, verified and labeled as ``augment`` does it, and then
 everything is compared with the truth that no stage saw: counts, boxes, attributes, and every query's program, which is
-run anew on the true boxes. Of drawn scenes the number of objects is counted without a learned model, by connected
+run anew on the true boxes. Queries with no target are false if anything true could be meant, and those with several if
+the true set is another. Of drawn scenes the number of objects is counted without a learned model, by connected
 components. Phrases of the three styles stand beside the queries of real validation splits. Prints tables and writes
 the figures as JSON.
 """
@@ -48,6 +49,7 @@ from augmentation.queries.labeling import LabelConfig, LabelStage, build_scene
 from augmentation.queries.realizer import PhraseRealizer
 from augmentation.queries.templates import Style
 from augmentation.relations.evaluator import ProgramEvaluator
+from augmentation.relations.possibility import PossibilityEvaluator
 from augmentation.relations.programs import from_json
 from augmentation.relations.scene import NO_ATTRIBUTE, Scene, SceneObject
 from pipeline import Item, Rejected, Stage
@@ -133,7 +135,7 @@ def make_items(vocabulary: VocabularyConfig, composer: Composer, count: int) -> 
 def run_miniature_pasted(scratch: Path, count: int) -> tuple[Run, VocabularyConfig]:
     """Scenes of two to eight objects, as ``augment`` makes them."""
     composer, vocabulary = make_miniature_composer(scratch)
-    stages = [composer, *_build_detection_stages(vocabulary), LabelStage(plurals=vocabulary.categories)]
+    stages = [composer, *_build_detection_stages(vocabulary), _make_label_stage(vocabulary)]
     return run_stages(stages, make_items(vocabulary, "pasted", count)), vocabulary
 
 
@@ -150,6 +152,11 @@ def run_miniature_prompted(count: int) -> Run:
     composer = PromptedComposer(miniature.render_config())
     stages = [composer, *_build_detection_stages(vocabulary), LabelStage(plurals=vocabulary.categories)]
     return run_stages(stages, make_items(vocabulary, "prompted", count))
+
+
+def _make_label_stage(vocabulary: VocabularyConfig) -> LabelStage:
+    config = LabelConfig(targets=("one", "several", "none"))
+    return LabelStage(config, vocabulary.categories, attributes=vocabulary.attributes)
 
 
 def _build_detection_stages(vocabulary: VocabularyConfig) -> list[Stage[Any, Any]]:
@@ -172,7 +179,7 @@ def run_real_pasted(real: Path, scratch: Path, count: int, detector: str | None)
     vocabulary = VocabularyConfig(categories={name: _make_plural(name) for name in names})
     pasted = PastedConfig(cutouts=folder, backgrounds=coco / "images", instances=coco / "instances.json")
     look = [DetectStage(config, names), FitBoxesStage(plain_background=False)] if config else [GroundTruthStage()]
-    stages = [PastedComposer(pasted), *look, LabelStage(plurals=vocabulary.categories)]
+    stages = [PastedComposer(pasted), *look, _make_label_stage(vocabulary)]
     return run_stages(stages, make_items(vocabulary, "pasted", count)), vocabulary
 
 
@@ -222,7 +229,8 @@ def _record_result(made: SceneOutcome, result: Any) -> None:
 def summarize_yield(run: Run) -> dict[str, Any]:
     """Summarize yield and time of the scenes."""
     accepted = [made.sample for made in run.made if made.sample]
-    queries, seconds = sum(len(sample.queries) for sample in accepted), sum(run.seconds.values())
+    queries = sum(len(query.boxes_xyxy) == 1 for sample in accepted for query in sample.queries)
+    seconds = sum(run.seconds.values())
     reasons = Counter(made.rejected.reason for made in run.made if made.rejected)
     return {
         "attempted": len(run.made),
@@ -278,6 +286,12 @@ class Tally:
     theirs: list[str] = field(default_factory=list)
     """The same of queries by the rules of Pseudo-Q, in the same scenes."""
 
+    absent: list[str] = field(default_factory=list)
+    """``true`` or ``false``, of each query without a target."""
+
+    sets: list[str] = field(default_factory=list)
+    """``true`` or ``false``, of each query with several targets."""
+
     false: list[str] = field(default_factory=list)
 
     def add(self, detected: DetectedScene, sample: Sample, truth: Scene, wording: PhraseRealizer) -> None:
@@ -297,15 +311,17 @@ class Tally:
     def _add_ours(
         self, sample: Sample, truth: Scene, category: str, wording: PhraseRealizer, target: dict[int, int]
     ) -> None:
-        evaluator = ProgramEvaluator(truth)
+        evaluator, possible = ProgramEvaluator(truth), PossibilityEvaluator(truth)
         interpreted = find_interpretations(evaluator, enumerate_programs(truth, category, wording.plurals), wording)
         for query in sample.queries:
-            targets = frozenset([target.get(query.instance or 0, -1)])
-            if evaluator.evaluate(from_json(query.program or {})) != targets:
-                self.ours.append("false")
+            program = from_json(query.program or {})
+            targets = frozenset(target.get(i, -1) for i in query.instances or ())
+            outcomes = self.ours if len(query.boxes_xyxy) == 1 else self.sets if targets else self.absent
+            is_true = evaluator.evaluate(program) == targets if targets else not possible.evaluate(program)
+            is_ambiguous = len(targets) == 1 and interpreted.get(query.text, set()) - {targets}
+            outcomes.append("ambiguous" if is_true and is_ambiguous else "true" if is_true else "false")
+            if not is_true:
                 self.false.append(f"{sample.key}: {query.text}")
-            else:
-                self.ours.append("ambiguous" if interpreted.get(query.text, set()) - {targets} else "true")
 
     def _add_theirs(self, detected: DetectedScene, truth: Scene, category: str, target: dict[int, int]) -> None:
         queries = generate_pseudo_queries(build_scene(detected, SceneFilterConfig().min_requested_iou), category)
@@ -325,6 +341,10 @@ class Tally:
             "queries true": compute_share(self.ours, "true"),
             "queries ambiguous": self.ours.count("ambiguous"),
             "queries false": self.ours.count("false"),
+            "queries without a target": len(self.absent),
+            "queries without a target false": self.absent.count("false"),
+            "queries with several targets": len(self.sets),
+            "queries with several targets false": self.sets.count("false"),
             "Pseudo-Q's queries": len(self.theirs),
             "Pseudo-Q's queries true": compute_share(self.theirs, "true"),
             "Pseudo-Q's queries ambiguous": compute_share(self.theirs, "ambiguous"),

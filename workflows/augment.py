@@ -43,7 +43,7 @@ from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.queries.labeling import LabelConfig, LabelStage
 from augmentation.queries.measured_style import MeasuredStyle
 from augmentation.queries.photograph_labeling import LabelPhotographStage
-from augmentation.queries.realizer import get_relation_types, get_style
+from augmentation.queries.realizer import get_style
 from augmentation.queries.templates import Style
 from generation.models.checkpoints import compute_fingerprint
 from generation.models.config import RenderConfig
@@ -135,6 +135,11 @@ class AugmentConfig(DatasetConfig):
         if not self.composers or len(set(self.composers)) < len(self.composers):
             raise ValueError(
                 f"composers must name at least one, and each once, got {' '.join(self.composers) or 'none'}"
+            )
+        if "photographs" in self.composers and self.label.targets != ("one",):
+            raise ValueError(
+                "label.targets must be one with the composer photographs: their small objects are no instances, so "
+                f"nothing is proved absent, got {' '.join(self.label.targets)}"
             )
         if self.skip_detector and set(self.composers) - {"photographs"} != {"pasted"}:
             raise ValueError(
@@ -229,7 +234,7 @@ def _build_rounds_config(config: AugmentConfig, paths: DatasetPaths, prior: Prio
             config.quotas,
             list_quota_keys(
                 vocabulary,
-                get_relation_types(get_style(config.label.style)),
+                config.label.quota_types,
                 has_single="photographs" in config.composers,
             ),
         ),
@@ -255,7 +260,7 @@ def _build_pipelines(
 ) -> Iterator[ComposerPipeline]:
     is_detected = config.composers != ("photographs",)
     detection_stages = build_detection_stages(config, vocabulary, prior) if is_detected else []
-    label = LabelStage(config.label, vocabulary.categories, vocabulary.nouns)
+    label = LabelStage(config.label, vocabulary.categories, vocabulary.nouns, vocabulary.attributes)
     for composer in config.composers:
         if composer == "photographs":
             yield _build_photograph_pipeline(config, vocabulary)

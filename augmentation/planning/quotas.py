@@ -4,7 +4,8 @@ quotas = Quotas(QuotaConfig(queries_per_quota=8), list_quota_keys(vocabulary, re
 statuses = quotas.statuses(outcomes, kept)                     # kept, candidates and requested scenes of each quota
 quotas.plan_requests({"pasted": 288}, outcomes, kept)        # at most 288 scenes
 
-A quota is kept for each relation type, number of objects and category. Composers do not always deliver what is
+A quota is kept for each relation type, number of objects and category; queries with no target, two or more have types
+of their own. Composers do not always deliver what is
 requested, so only queries count. The yield of each kind of request so far decides how many more are requested.
 """
 
@@ -24,7 +25,7 @@ from augmentation.planning.scene_spec import (
     get_arrangements,
 )
 from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig
-from augmentation.relations.types import MIN_OBJECTS, RelationType
+from augmentation.relations.types import MIN_OBJECTS, TARGET_TYPES, RelationType, TargetType
 from pipeline import LimitedConfig, PositiveInt, ShareBelowOne
 
 SERVED_RELATION_TYPES: Mapping[Arrangement, frozenset[RelationType]] = {
@@ -59,7 +60,8 @@ class QuotaKey:
     count: int
     """Number of detected objects of the category in the scene."""
 
-    relation_type: RelationType
+    relation_type: RelationType | TargetType
+    """Relation type of a query with one target; else the type by the number of targets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ SINGLE_TYPES: frozenset[RelationType] = frozenset({"attribute", "beside", "near"
 
 
 def list_quota_keys(
-    vocabulary: VocabularyConfig, relation_types: Iterable[RelationType], *, has_single: bool = False
+    vocabulary: VocabularyConfig, relation_types: Iterable[RelationType | TargetType], *, has_single: bool = False
 ) -> list[QuotaKey]:
     """List all possible quotas: the count allows the relation type, and the vocabulary has words for it.
 
@@ -242,9 +244,15 @@ def _list_serving_requests(quota_key: QuotaKey) -> list[SceneRequest]:
     """List the requests that serve a quota."""
     arrangements: list[Arrangement | None] = [
         None,
-        *(name for name, served in SERVED_RELATION_TYPES.items() if quota_key.relation_type in served),
+        *(name for name in SERVED_RELATION_TYPES if _serves(name, quota_key)),
     ]
     return [SceneRequest(category=quota_key.category, count=quota_key.count, arrangement=one) for one in arrangements]
+
+
+def _serves(arrangement: Arrangement, quota_key: QuotaKey) -> bool:
+    """Return whether an arrangement serves a quota; queries without a single target occur in every one."""
+    served = SERVED_RELATION_TYPES[arrangement]
+    return quota_key.relation_type in served or quota_key.relation_type in TARGET_TYPES
 
 
 class Yields:
@@ -293,7 +301,7 @@ class _ObservedYield:
 
     def __init__(self) -> None:
         self.num_scenes = 0
-        self._queries: Counter[tuple[int, RelationType]] = Counter()
+        self._queries: Counter[tuple[int, RelationType | TargetType]] = Counter()
 
     def add(self, outcome: Outcome) -> None:
         self.num_scenes += 1
@@ -313,7 +321,7 @@ def _drop_category(request: SceneRequest) -> SceneRequest:
 def _estimate_unseen(quota_key: QuotaKey, request: SceneRequest) -> float:
     if quota_key.count != request.count:
         return 0.0
-    is_served = request.arrangement is None or quota_key.relation_type in SERVED_RELATION_TYPES[request.arrangement]
+    is_served = request.arrangement is None or _serves(request.arrangement, quota_key)
     return _GUESS_SERVED if is_served else _GUESS_OTHER
 
 

@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from augmentation.planning.quotas import QuotaConfig, QuotaKey
-from augmentation.relations.types import get_relation_type
+from augmentation.relations.programs import from_json, get_category
+from augmentation.relations.types import TARGET_TYPES, get_relation_type
 from pipeline import (
     Item,
     LimitedConfig,
@@ -42,6 +43,8 @@ from shards.schema import Query, Sample
 from shards.writer import SampleSink
 
 Reason = Literal["near_duplicate", "quota_full"]
+
+NO_TARGET, SEVERAL_TARGETS = -1, -2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,8 @@ class CandidateQuery:
     query_id: str
     quota_key: QuotaKey
     target: int
-    """Index of its target in the scene."""
+    """Index of its target in the scene; of queries without a single target ``NO_TARGET`` or ``SEVERAL_TARGETS``, which
+    share the limit of one object."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +109,14 @@ def make_candidate(sample: Sample) -> Candidate:
 
 
 def _make_candidate_query(sample: Sample, query: Query) -> CandidateQuery:
+    if len(query.boxes_xyxy) != 1:
+        assert query.program is not None
+        category = get_category(from_json(query.program))
+        count = sum(one.category == category for one in sample.instances)
+        target_type = TARGET_TYPES[min(max(len(query.boxes_xyxy) - 1, 0), 2)]  # of 0, 2 and more targets
+        quota_key = QuotaKey(category=category, count=count, relation_type=target_type)
+        target = SEVERAL_TARGETS if query.boxes_xyxy else NO_TARGET
+        return CandidateQuery(query_id=query.query_id, quota_key=quota_key, target=target)
     distractors = sample.count_distractors(query)
     assert (
         query.program is not None and query.instance is not None and distractors is not None

@@ -58,7 +58,7 @@ def generate_queries(
         noise: see ``BOX_NOISE``.
         accepts: whether a phrase may be used for its program; see ``RoundTripParser``.
     """
-    if not _has_own_name(scene, category):
+    if not has_own_name(scene, category):
         return []
     if realizer.measured is not None:
         return sample_queries(scene, category, realizer, per_relation_type, seed, noise, accepts)
@@ -73,7 +73,7 @@ def generate_queries(
     for (target, _), programs_of_type in sorted(verified.items()):
         sayable = _shuffle_phrases(programs_of_type, realizer, random)
         clear = (one for one in sayable if interpreted[one[0]] == {frozenset([target])} and one[0] not in by_text)
-        for text, program in islice(_take_first_accepted(clear, accepts), per_relation_type):
+        for text, program in islice(take_first_accepted(clear, accepts), per_relation_type):
             by_text[text] = VerifiedQuery(text=text, target=target, program=program)
     return list(by_text.values())
 
@@ -207,7 +207,7 @@ def _combine_programs(clear: Sequence[tuple[p.Program, int, list[Phrase]]], rand
         yield from random.sample(combined, min(_MAX_CONJUNCTIONS, len(combined)))
 
 
-def _has_own_name(scene: Scene, category: str) -> bool:
+def has_own_name(scene: Scene, category: str) -> bool:
     """Return whether no other category of the scene shares its noun, as "teddy bear" shares that of "bear"."""
     others = {obj.category for obj in scene.objects} - {category}
     return not any(other.split()[-1] == category.split()[-1] for other in others)
@@ -233,7 +233,7 @@ def _shuffle_phrases(
     return sorted(phrases, key=lambda phrase: random.expovariate(realizer.compute_sampling_weight(phrase[0])))
 
 
-def _take_first_accepted(
+def take_first_accepted(
     phrases: Iterable[tuple[str, p.Program]], accepts: Callable[[str, p.Program], bool]
 ) -> Iterator[tuple[str, p.Program]]:
     """Yield the first accepted phrase of each program."""
@@ -258,8 +258,8 @@ def enumerate_programs(
     """
     evaluator = ProgramEvaluator(scene)
     others = sorted({obj.category for obj in scene.objects if obj.category == category or obj.category in known})
-    named = [one for one in others if _has_own_name(scene, one)]
-    anchors = list(_find_unique_descriptions(scene, evaluator, named, num_objects=1))
+    named = [one for one in others if has_own_name(scene, one)]
+    anchors = list(find_unique_descriptions(scene, evaluator, named, num_objects=1))
     if has_side_anchors:
         anchors += [
             p.Extreme(base=p.Category(name=one), side=side)
@@ -267,8 +267,8 @@ def enumerate_programs(
             if one != category
             for side in ("left", "right")
         ]
-    pairs = list(_find_unique_descriptions(scene, evaluator, named, num_objects=2))
-    for base in _enumerate_noun_programs(scene, category):
+    pairs = list(find_unique_descriptions(scene, evaluator, named, num_objects=2))
+    for base in enumerate_noun_programs(scene, category):
         yield base
         members = len(evaluator.evaluate(base))
         if members >= 2:
@@ -280,7 +280,7 @@ def enumerate_programs(
         yield from (p.Between(base=base, ends=ends) for ends in pairs)
 
 
-def _enumerate_noun_programs(scene: Scene, category: str) -> Iterator[p.Program]:
+def enumerate_noun_programs(scene: Scene, category: str) -> Iterator[p.Program]:
     """Enumerate the category with every combination of attributes that some of its objects have, all of them known."""
     bare = p.Category(name=category)
     members = [obj for obj in scene.objects if obj.category == category]
@@ -296,13 +296,13 @@ def _enumerate_noun_programs(scene: Scene, category: str) -> Iterator[p.Program]
             yield base
 
 
-def _find_unique_descriptions(
+def find_unique_descriptions(
     scene: Scene, evaluator: ProgramEvaluator, categories: Sequence[str], num_objects: int
 ) -> Iterator[p.Program]:
     """Find the descriptions with fewest words of each selection of ``num_objects`` by category and attributes."""
     fewest: dict[frozenset[int], int] = {}
     for category in categories:
-        for base in _enumerate_noun_programs(scene, category):
+        for base in enumerate_noun_programs(scene, category):
             selected, words = evaluator.evaluate(base), _count_attributes(base)
             if len(selected) == num_objects and words <= fewest.setdefault(selected, words):
                 yield base

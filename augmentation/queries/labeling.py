@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from PIL import Image
 
 from augmentation.detection.detected import DetectedScene
 from augmentation.detection.matching import match_objects
 from augmentation.detection.scene_filters import SceneFilterConfig, find_rejection
-from augmentation.queries.generator import BOX_NOISE, VerifiedQuery, generate_queries
+from augmentation.queries.absence import generate_absent_queries
+from augmentation.queries.generator import BOX_NOISE, generate_queries
 from augmentation.queries.parse_check import RoundTripParser
-from augmentation.queries.realizer import PhraseRealizer, get_style
-from augmentation.relations.programs import to_json
+from augmentation.queries.realizer import PhraseRealizer, get_relation_types, get_style
+from augmentation.queries.sets import VerifiedSet, generate_set_queries
+from augmentation.relations.programs import Program, to_json
 from augmentation.relations.scene import Scene
+from augmentation.relations.types import TARGET_TYPES, RelationType, TargetType
 from pipeline import LimitedConfig, MapStage, PositiveInt, Range, Rejected, Resources
 from shards.images import encode_png
 from shards.schema import Instance, Query, Sample
+
+TargetCount = Literal["none", "one", "several"]
+"""Number of targets of a query."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +37,13 @@ class LabelConfig(LimitedConfig):
     ``refcoco-measured``, ``refcoco+-measured``, ``refcocog-measured``, or a file of ``inspect --write-style``: relation
     types, lengths, templates and words as frequent as in the measured queries."""
 
+    targets: tuple[TargetCount, ...] = ("one",)
+    """Numbers of targets that the queries have. ``none``: nothing in the scene answers to the query, which is one word
+    away from one with a target ("fourth cup from the left" of three). ``one``. ``several``: "both striped cups"."""
+
     queries_per_relation_type: PositiveInt = 1
-    """Maximum number of candidate queries for each object and relation type; the selection chooses among them."""
+    """Maximum number of candidate queries for each object and relation type; the selection chooses among them. Of
+    queries with none or several targets, the maximum for each kind in a scene."""
 
     box_noise: Annotated[float, Range(0, 0.5, high_open=True)] = BOX_NOISE
     """Noise of box edges that queries must withstand, as a share of the box's size, in [0, 0.5)."""
@@ -43,6 +54,20 @@ class LabelConfig(LimitedConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         get_style(self.style)
+        if not self.targets or len(set(self.targets)) < len(self.targets):
+            raise ValueError(
+                f"targets must name at least one number, each once, got {' '.join(self.targets) or 'none'}"
+            )
+
+    @property
+    def quota_types(self) -> tuple[RelationType | TargetType, ...]:
+        """Types of the queries, for quotas."""
+        types = {
+            "none": TARGET_TYPES[:1],
+            "one": get_relation_types(get_style(self.style)),
+            "several": TARGET_TYPES[1:],
+        }
+        return tuple(type for name in self.targets for type in types[name])
 
     def make_realizer(
         self, plurals: Mapping[str, str], nouns: Mapping[str, Sequence[str]] | None = None
@@ -58,6 +83,7 @@ class LabelStage(MapStage[DetectedScene, Sample]):
         config: limits and style; default limits if None.
         plurals: plural by category, for phrases that name two objects.
         nouns: further nouns by category, for measured styles.
+        attributes: words by kind of attribute, for queries without a target.
     """
 
     resources = Resources(num_cpus=1)
@@ -67,8 +93,9 @@ class LabelStage(MapStage[DetectedScene, Sample]):
         config: LabelConfig | None = None,
         plurals: Mapping[str, str] | None = None,
         nouns: Mapping[str, Sequence[str]] | None = None,
+        attributes: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        self._config = config or LabelConfig()
+        self._config, self._attributes = config or LabelConfig(), attributes or {}
         self._realizer = self._config.make_realizer(plurals or {}, nouns)
 
     def setup(self) -> None:
@@ -77,28 +104,41 @@ class LabelStage(MapStage[DetectedScene, Sample]):
     def process_item(self, detected: DetectedScene) -> Sample | Rejected:
         if rejection := find_rejection(detected, self._config.scene_filter):
             return rejection
-        verified = generate_queries(
-            build_scene(detected, self._config.scene_filter.min_requested_iou),
-            detected.category,
-            self._realizer,
-            self._config.queries_per_relation_type,
-            detected.composed.seed,
-            noise=self._config.box_noise,
-            accepts=self._round_trip_parser.is_consistent,
-        )
+        scene = build_scene(detected, self._config.scene_filter.min_requested_iou)
+        verified = list(self._generate(scene, detected.category, detected.composed.seed))
         if not verified:
             boxes = ", ".join(str(obj.box_xyxy) for obj in detected.detections if obj.category == detected.category)
             return detected.reject("no_verified_query", f"{detected.category} at {boxes}")
         return make_sample(detected, [self._make_query(detected, i, query) for i, query in enumerate(verified)])
 
-    def _make_query(self, detected: DetectedScene, number: int, query: VerifiedQuery) -> Query:
+    def _generate(self, scene: Scene, category: str, seed: int) -> Iterator[VerifiedSet]:
+        """Generate the queries of each number of targets."""
+        config, realizer, parser = self._config, self._realizer, self._round_trip_parser
+        count, noise = config.queries_per_relation_type, config.box_noise
+        if "one" in config.targets:
+            queries = generate_queries(
+                scene, category, realizer, count, seed, noise=noise, accepts=parser.is_consistent
+            )
+            yield from (VerifiedSet(text=one.text, targets=(one.target,), program=one.program) for one in queries)
+        if "several" in config.targets:
+
+            def accepts(text: str, program: Program) -> bool:
+                return parser.is_consistent(text, program) and parser.names_several(text, program)
+
+            yield from generate_set_queries(scene, category, realizer, count, seed, noise=noise, accepts=accepts)
+        if "none" in config.targets:
+            yield from generate_absent_queries(
+                scene, category, realizer, self._attributes, count, seed, noise=noise, accepts=parser.is_consistent
+            )
+
+    def _make_query(self, detected: DetectedScene, number: int, query: VerifiedSet) -> Query:
         return Query(
             query_id=f"{detected.key}-{number:02d}",
             text=query.text,
-            boxes_xyxy=(detected.detections[query.target].box_xyxy,),
+            boxes_xyxy=tuple(detected.detections[i].box_xyxy for i in query.targets),
             split=self._config.split,
             source=detected.composed.composer,
-            instances=(query.target,),
+            instances=query.targets,
             program=to_json(query.program),
         )
 

@@ -10,8 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from augmentation.queries.realizer import get_category
-from augmentation.relations.programs import Beside, Between, Nearest, NextTo, Program
+from augmentation.relations.programs import Beside, Between, Both, Except, Nearest, NextTo, Program, get_category
 from generation.parsing.attributes import AttributeParser, Attributes
 from generation.parsing.english import ORDINALS
 
@@ -50,6 +49,12 @@ class RoundTripParser:
             and set(text.split()) & (POSITION_WORDS - _UNRECORDED_WORDS) <= _list_parsed_locations(parsed)
             and self._is_related(parsed, program)
         )
+
+    def names_several(self, text: str, program: Program) -> bool:
+        """Return whether the parser reads a phrase of several objects as such: plural, "every ..." or "... and ..."."""
+        target = self._parse(text).target
+        is_list = isinstance(program, Both | Except) or text.startswith("every ")
+        return is_list or target.plural or (target.count or 0) > 1
 
     def _names(self, lemma: str, category: str) -> bool:
         return any(is_category_name(lemma, noun) for noun in (category, *self._nouns.get(category, ())))

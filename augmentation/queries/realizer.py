@@ -104,13 +104,13 @@ class PhraseRealizer:
             case p.Category() | p.WithAttribute():
                 return filler.fill(forms.noun_only, program)
             case p.Extreme(base=p.Line() as line, side=side):
-                return filler.fill(forms.end_of_line, line.base, side=[side], line=_realize_line(line))
+                return filler.fill(forms.end_of_line, line.base, side=[side], line=realize_line(line))
             case p.Ordinal(base=p.Line() as line, rank=rank, side=side) if rank in ORDINALS:
                 return filler.fill(
-                    forms.ordinal_in_line, line.base, side=[side], line=_realize_line(line), nth=ORDINALS[rank]
+                    forms.ordinal_in_line, line.base, side=[side], line=realize_line(line), nth=ORDINALS[rank]
                 )
             case p.Middle(base=p.Line() as line):
-                return filler.fill(forms.middle_of_line, line.base, line=_realize_line(line))
+                return filler.fill(forms.middle_of_line, line.base, line=realize_line(line))
             case p.Beside() | p.NextTo() | p.Between() if not isinstance(program.base, p.Category | p.WithAttribute):
                 return self._list_conjunctions(program, names or {})
             case p.Beside() | p.NextTo() | p.Nearest():
@@ -191,7 +191,7 @@ class PhraseRealizer:
                 )
             case p.Beside() | p.NextTo() | p.Between() if not isinstance(program.base, p.Category | p.WithAttribute):
                 noun = get_noun_program(program.base)
-                inner = _replace_noun_program(program.base, replace(program, base=noun))
+                inner = replace_noun_program(program.base, replace(program, base=noun))
                 for text in self.realize(program):
                     yield text, replace(program, base=noun)
                     yield text, program.base
@@ -229,7 +229,7 @@ class PhraseRealizer:
 
     def _realize_ends(self, ends: p.Program) -> list[str]:
         """Return "red balls"; nothing if the plural is unknown."""
-        category = get_category(ends)
+        category = p.get_category(ends)
         if category not in self.plurals:
             return []
         return [f"{realize_noun_phrase(ends).removesuffix(category)}{self.plurals[category]}"]
@@ -289,19 +289,12 @@ def _get_relation_templates(
             return forms.beside[direction], base
 
 
-def _realize_line(line: p.Line) -> list[str]:
+def realize_line(line: p.Line) -> list[str]:
     """Return "top row" or "second column from the left"."""
     line_kind = "row" if line.side in ("top", "bottom") else "column"
     if line.rank == 1:
         return [f"{line.side} {line_kind}"]
     return [f"{ORDINALS[line.rank][0]} {line_kind} from the {line.side}"] if line.rank in ORDINALS else []
-
-
-def get_category(program: p.Program) -> str:
-    """Return the category of the objects that a program selects among."""
-    while not isinstance(program, p.Category):
-        program = program.base
-    return program.name
 
 
 def get_noun_program(program: p.Program) -> p.Program:
@@ -319,11 +312,11 @@ def _list_categories(program: p.Program) -> set[str]:
     return set().union(*map(_list_categories, parts))
 
 
-def _replace_noun_program(program: p.Program, noun: p.Program) -> p.Program:
+def replace_noun_program(program: p.Program, noun: p.Program) -> p.Program:
     """Replace the category with its attributes inside a position by another program."""
     if isinstance(program, p.Category | p.WithAttribute):
         return noun
-    return replace(program, base=_replace_noun_program(program.base, noun))
+    return replace(program, base=replace_noun_program(program.base, noun))
 
 
 def realize_noun_phrase(program: p.Program) -> str:
@@ -387,7 +380,7 @@ class _Filler:
 
     def realize_noun(self, program: p.Program) -> str:
         """Return the noun phrase of a program, with the other noun of its category if it has one."""
-        noun, category = realize_noun_phrase(program), get_category(program)
+        noun, category = realize_noun_phrase(program), p.get_category(program)
         return f"{noun.removesuffix(category)}{self.names.get(category, category)}"
 
     def realize_anchor(self, anchor: p.Program, base: p.Program) -> list[str]:
@@ -395,8 +388,8 @@ class _Filler:
         if isinstance(anchor, p.Extreme):
             return [f"{anchor.side} {self.realize_noun(anchor.base)}"]
         noun = self.realize_noun(anchor)
-        category = get_category(anchor)
-        if category != get_category(base) or isinstance(anchor, p.Category):
+        category = p.get_category(anchor)
+        if category != p.get_category(base) or isinstance(anchor, p.Category):
             return [noun]
         name = self.names.get(category, category)
         return [f"{noun.removesuffix(name)}one", noun]

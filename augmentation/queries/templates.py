@@ -64,21 +64,21 @@ class PhraseTemplates:
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):
             if isinstance(value, tuple):
-                object.__setattr__(self, name, _expand(*value))
+                object.__setattr__(self, name, expand_templates(*value))
 
 
-def _expand(*templates: str) -> tuple[str, ...]:
+def expand_templates(*templates: str) -> tuple[str, ...]:
     """Write out the optional words, in the order of the templates."""
     expanded: list[str] = []
     for template in templates:
         before, bracket, rest = template.partition("[")
         optional, _, after = rest.partition("]")
-        expanded += _expand(before + after, before + optional + after) if bracket else [template]
+        expanded += expand_templates(before + after, before + optional + after) if bracket else [template]
     return tuple(expanded)
 
 
 def _make_short_side_templates(side: str) -> tuple[str, ...]:
-    return _expand(
+    return expand_templates(
         f"{{noun}} {side} of [the ]{{anchor}}",
         f"{{noun}} to {side} of {{anchor}}",
         f"{{noun}} to the {side} of the {{anchor}}",
@@ -96,7 +96,7 @@ def _make_long_side_templates(side: str) -> tuple[str, ...]:
 
 
 def _make_short_templates(relation: str) -> tuple[str, ...]:
-    return _expand(f"{{noun}} {relation} [the ]{{anchor}}")
+    return expand_templates(f"{{noun}} {relation} [the ]{{anchor}}")
 
 
 def _make_long_templates(relation: str) -> tuple[str, ...]:
@@ -317,7 +317,7 @@ _REFCOCOG = PhraseTemplates(
 
 
 def _make_side_relation_templates(side: str) -> tuple[str, ...]:
-    return _expand(
+    return expand_templates(
         f"{{noun}} {side} of [the ]{{anchor}}",
         f"{{noun}} to [the ]{side} of [the ]{{anchor}}",
         f"the {{noun}} {side} of the {{anchor}}",
@@ -332,7 +332,7 @@ def _make_side_relation_templates(side: str) -> tuple[str, ...]:
 
 
 def _make_relation_templates(*relations: str) -> tuple[str, ...]:
-    return _expand(
+    return expand_templates(
         *(
             template
             for relation in relations

@@ -63,8 +63,8 @@ An object between them is also at least the first share away from each end, alon
 MIN_FOOT_GAP = 0.06
 """Minimum difference of the lower edges of two objects in depth, as a share of the image's height."""
 
-_OPPOSITE: Mapping[p.Side, p.Side] = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
-_SIDE_OF_DIRECTION: Mapping[p.Direction, p.Side] = {"left": "left", "right": "right", "above": "top", "below": "bottom"}
+OPPOSITE: Mapping[p.Side, p.Side] = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
+SIDE_OF_DIRECTION: Mapping[p.Direction, p.Side] = {"left": "left", "right": "right", "above": "top", "below": "bottom"}
 
 Selection = frozenset[int]
 EMPTY: Selection = frozenset()
@@ -111,7 +111,7 @@ class ProgramEvaluator:
             case p.Category(name=name):
                 return frozenset(i for i, obj in enumerate(self._scene.objects) if obj.category == name)
             case p.WithAttribute(base=base, attribute=attribute, value=value):
-                return self._select(self.evaluate(base), _make_attribute_test(self._scene, attribute, value))
+                return self._select(self.evaluate(base), make_attribute_test(self._scene, attribute, value))
             case p.Extreme(base=base, side=side):
                 return _find_nth(geometry, self.evaluate(base), side, 1) if len(self.evaluate(base)) >= 2 else EMPTY
             case p.Ordinal(base=base, rank=rank, side=side):
@@ -119,7 +119,7 @@ class ProgramEvaluator:
             case p.Middle(base=base):
                 return _select_middle(geometry, self.evaluate(base))
             case p.Region(base=base, region=region):
-                return self._select(self.evaluate(base), _make_region_test(geometry, region))
+                return self._select(self.evaluate(base), make_region_test(geometry, region))
             case p.Line(base=base, rank=rank, side=side):
                 return _select_line(geometry, self.evaluate(base), side, rank)
             case p.Superlative(base=base, measure=measure):
@@ -131,9 +131,20 @@ class ProgramEvaluator:
             case p.Between(base=base, ends=ends):
                 if len(pair := sorted(self.evaluate(ends))) != 2:
                     return EMPTY
-                return self._select(self.evaluate(base) - frozenset(pair), _make_between_test(geometry, *pair))
+                return self._select(self.evaluate(base) - frozenset(pair), make_between_test(geometry, *pair))
             case p.Beside() | p.NextTo() | p.Nearest():
                 return self._evaluate_relation(program)
+            case p.Without(base=base, attribute=attribute, value=value):
+                has = make_attribute_test(self._scene, attribute, value)
+                return self._select(self.evaluate(base), lambda i: None if (fact := has(i)) is None else not fact)
+            case p.Except(base=base, excluded=excluded):
+                out = self.evaluate(excluded)
+                return self.evaluate(base) - out if len(out) == 1 and out <= self.evaluate(base) else EMPTY
+            case p.Both(base=base, other=other):
+                one, two = self.evaluate(base), self.evaluate(other)
+                return one | two if len(one) == len(two) == 1 and one != two else EMPTY
+            case p.Leading(base=base, count=count, side=side):
+                return _select_leading(geometry, self.evaluate(base), side, count)
 
     def _evaluate_relation(self, program: p.Beside | p.NextTo | p.Nearest) -> Selection:
         """Select by the relation to the anchor, which must be a single object and is not selected itself."""
@@ -144,9 +155,9 @@ class ProgramEvaluator:
         members = self.evaluate(program.base) - anchors
         match program:
             case p.Beside(direction=direction):
-                return self._select(members, _make_side_test(self._geometry, anchor, direction))
+                return self._select(members, make_side_test(self._geometry, anchor, direction))
             case p.NextTo():
-                return self._select(members, _make_adjacency_test(self._geometry, anchor))
+                return self._select(members, make_adjacency_test(self._geometry, anchor))
             case p.Nearest():
                 return _find_best(members, _make_distance_comparator(self._geometry, anchor))
 
@@ -165,7 +176,7 @@ def _find_best(members: Selection, is_ahead: Callable[[int, int], bool]) -> Sele
     return frozenset(i for i in members if all(is_ahead(i, j) for j in members if j != i))
 
 
-def _make_attribute_test(scene: Scene, attribute: str, value: str) -> _Test:
+def make_attribute_test(scene: Scene, attribute: str, value: str) -> _Test:
     def test(i: int) -> bool | None:
         fact = scene.objects[i].attributes.get(attribute)
         return None if fact is None else fact == value
@@ -183,6 +194,17 @@ def _find_nth(geometry: Geometry, members: Selection, side: p.Side, rank: int) -
             return EMPTY
         left -= first
     return first
+
+
+def _select_leading(geometry: Geometry, members: Selection, side: p.Side, count: int) -> Selection:
+    """Return the ``count`` members nearest to a side; empty if any other member is not clearly behind each of them."""
+    leading = frozenset(
+        i
+        for i in members
+        if sum(geometry.is_clearly_before(i, j, side) for j in members if j != i) >= len(members) - count
+    )
+    is_clear = all(geometry.is_clearly_before(i, j, side) for i in leading for j in members - leading)
+    return leading if len(leading) == count < len(members) and is_clear else EMPTY
 
 
 def _select_ordinal(geometry: Geometry, members: Selection, side: p.Side, rank: int) -> Selection:
@@ -205,7 +227,7 @@ def _select_middle(geometry: Geometry, members: Selection) -> Selection:
 def _find_median(geometry: Geometry, members: Selection, side: p.Side) -> Selection:
     """Return the member in the middle along an axis; it must be clearly in order with every other one."""
     rank = len(members) // 2 + 1
-    return _find_nth(geometry, members, side, rank) & _find_nth(geometry, members, _OPPOSITE[side], rank)
+    return _find_nth(geometry, members, side, rank) & _find_nth(geometry, members, OPPOSITE[side], rank)
 
 
 def _is_line(geometry: Geometry, members: Selection, along: Axis, max_spread: float) -> bool:
@@ -219,7 +241,7 @@ def _compute_center_distances(geometry: Geometry, members: Selection, axis: Axis
     return [geometry.center_distance(i, j, axis) for i, j in combinations(sorted(members), 2)]
 
 
-def _make_region_test(geometry: Geometry, region: p.RegionName) -> _Test:
+def make_region_test(geometry: Geometry, region: p.RegionName) -> _Test:
     if region == "middle":
         return _make_middle_test(geometry)
     extent = geometry.extent_px(AXIS[region])
@@ -304,10 +326,10 @@ def _is_in_front(geometry: Geometry, i: int, j: int) -> bool:
     return make_exact(MIN_FOOT_GAP * geometry.extent_px(1)).is_certainly_le(lower) and _is_taller(geometry, i, j)
 
 
-def _make_side_test(geometry: Geometry, anchor: int, direction: p.Direction) -> _Test:
+def make_side_test(geometry: Geometry, anchor: int, direction: p.Direction) -> _Test:
     if direction in ("front", "behind"):
         return _make_depth_test(geometry, anchor, direction)
-    side = _SIDE_OF_DIRECTION[direction]
+    side = SIDE_OF_DIRECTION[direction]
     axis = AXIS[side]
     across: Axis = 1 if axis == 0 else 0
 
@@ -341,7 +363,7 @@ def _make_depth_test(geometry: Geometry, anchor: int, direction: p.Direction) ->
     return test
 
 
-def _make_adjacency_test(geometry: Geometry, anchor: int) -> _Test:
+def make_adjacency_test(geometry: Geometry, anchor: int) -> _Test:
     def test(i: int) -> bool | None:
         own, other, squared_gap = geometry.mean_side(i), geometry.mean_side(anchor), geometry.squared_gap(i, anchor)
         near = minimum(own, other).scale(NEXT_TO)
@@ -370,7 +392,7 @@ def _make_distance_comparator(geometry: Geometry, anchor: int) -> Callable[[int,
     return is_ahead
 
 
-def _make_between_test(geometry: Geometry, first: int, second: int) -> _Test:
+def make_between_test(geometry: Geometry, first: int, second: int) -> _Test:
     """Make a test for objects between two, by their position along the line through both and their offset from it."""
 
     def compute_vector(i: int) -> tuple[Interval, Interval]:

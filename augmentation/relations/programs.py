@@ -41,6 +41,8 @@ class _Checked:
                 raise AugmentationError(f"{name} must be one of {', '.join(_KNOWN_WORDS[name])}, got {value!r}")
             if name == "rank" and (not isinstance(value, int) or value < 1):
                 raise AugmentationError(f"rank counts from 1, got {value!r}")
+            if name == "count" and (not isinstance(value, int) or value < 2):
+                raise AugmentationError(f"count must be 2 or more, got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +154,40 @@ class Depth(_Checked):
     position: DepthPosition
 
 
+@dataclass(frozen=True, kw_only=True)
+class Without:
+    """Objects of ``base`` without an attribute: "cups that are not red"; none if that of any of them is unknown."""
+
+    base: Program
+    attribute: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Except:
+    """Objects of ``base`` but the single one that ``excluded`` selects among them: "every cup but the red one"."""
+
+    base: Program
+    excluded: Program
+
+
+@dataclass(frozen=True, kw_only=True)
+class Both:
+    """The single object of ``base`` and that of ``other``: "the red cup and the left ball"."""
+
+    base: Program
+    other: Program
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leading(_Checked):
+    """The ``count`` objects of more that are clearly nearest to a side: "the two leftmost cups"."""
+
+    base: Program
+    count: int
+    side: Side
+
+
 Program: TypeAlias = (
     Category
     | WithAttribute
@@ -166,7 +202,14 @@ Program: TypeAlias = (
     | Nearest
     | Between
     | Depth
+    | Without
+    | Except
+    | Both
+    | Leading
 )
+
+SET_OPERATORS = (Without, Except, Both, Leading)
+"""Operators that queries of several targets alone have."""
 
 _OPERATORS: Mapping[str, type[Any]] = {
     re.sub(r"\B([A-Z])", r"_\1", operator.__name__).lower(): operator for operator in get_args(Program)
@@ -174,11 +217,18 @@ _OPERATORS: Mapping[str, type[Any]] = {
 """Operators by the name in their records: "with_attribute" for ``WithAttribute``."""
 
 _NAMES = {operator: name for name, operator in _OPERATORS.items()}
-_PROGRAM_FIELDS = frozenset({"base", "anchor", "ends"})
+_PROGRAM_FIELDS = frozenset({"base", "anchor", "ends", "excluded", "other"})
 """Names of the fields that hold programs."""
 
 MAX_NESTING = 16
 """Maximum nesting of operators in a record."""
+
+
+def get_category(program: Program) -> str:
+    """Return the category of the objects that a program selects among."""
+    while not isinstance(program, Category):
+        program = program.base
+    return program.name
 
 
 def to_json(program: Program) -> dict[str, Any]:

@@ -9,6 +9,11 @@ RelationType = Literal[
     "attribute", "side", "ordinal", "middle", "region", "line", "size", "beside", "near", "between", "depth"
 ]
 
+TargetType = Literal["absent", "pair", "group"]
+"""Type of a query without a single target, for quotas: no target, two, or more."""
+
+TARGET_TYPES: tuple[TargetType, ...] = get_args(TargetType)
+
 RELATION_TYPES: tuple[RelationType, ...] = get_args(RelationType)
 
 _TYPE_OF_OPERATOR: Mapping[str, RelationType] = {
@@ -26,7 +31,10 @@ _TYPE_OF_OPERATOR: Mapping[str, RelationType] = {
     "depth": "depth",
 }
 
-MIN_OBJECTS: Mapping[RelationType, int] = {
+MIN_OBJECTS: Mapping[RelationType | TargetType, int] = {
+    "absent": 2,
+    "pair": 2,
+    "group": 3,
     "attribute": 2,
     "side": 2,
     "ordinal": 3,

@@ -22,6 +22,17 @@ def meaning(program: Mapping[str, Any], scene: Scene) -> set[int]:
     if op == "category":
         return {i for i, obj in enumerate(scene.objects) if obj.category == program["name"]}
     members = meaning(program["base"], scene)
+    if op == "except":
+        excluded = meaning(program["excluded"], scene)
+        return members - excluded if len(excluded) == 1 and excluded <= members else set()
+    if op == "both":
+        other = meaning(program["other"], scene)
+        return members | other if len(members) == len(other) == 1 and not members & other else set()
+    if op == "leading":
+        return _lead(scene, members, program["side"], program["count"])
+    if op == "without":
+        facts = {i: scene.objects[i].attributes.get(program["attribute"], "?") for i in members}
+        return set() if "?" in facts.values() else {i for i in members if facts[i] != program["value"]}
     if op == "with_attribute":
         facts = {i: scene.objects[i].attributes.get(program["attribute"], "?") for i in members}
         return set() if "?" in facts.values() else {i for i in members if facts[i] == program["value"]}
@@ -93,6 +104,58 @@ def _place(scene: Scene, members: set[int], side: str, rank: int) -> set[int]:
         return set()
     pairs = [(a, b) for a, b in combinations(range(len(order)), 2) if a < rank]
     return {order[rank - 1]} if all(_apart(scene, order[a], order[b], axis) for a, b in pairs) else set()
+
+
+def _lead(scene: Scene, members: set[int], side: str, count: int) -> set[int]:
+    """Sort by center; everything up to the count must be apart from everything after it."""
+    axis = AXES[side]
+    order = sorted(members, key=lambda i: _center(scene, i, axis), reverse=side in ("right", "bottom"))
+    first, rest = order[:count], order[count:]
+    is_clear = all(_apart(scene, i, j, axis) for i in first for j in rest)
+    return set(first) if rest and is_clear else set()
+
+
+def possibilities(program: Mapping[str, Any], scene: Scene) -> set[int]:
+    """Everything that could be meant: what remains when all that is surely something else is struck out."""
+    op = program["op"]
+    if op == "category":
+        return meaning(program, scene)
+    left = possibilities(program["base"], scene)
+    if op in ("with_attribute", "without"):
+        for i in sorted(left):
+            fact = scene.objects[i].attributes.get(program["attribute"])
+            if fact is not None and (fact == program["value"]) == (op == "without"):
+                left.discard(i)
+    elif op in ("ordinal", "line"):
+        left = left if len(left) >= program["rank"] else set()
+    elif op == "region":
+        for i in sorted(left):
+            shares = [Fraction(100 * _center(scene, i, axis), _extent(scene, axis)) for axis in (0, 1)]
+            if program["region"] == "middle":
+                is_out = max(abs(share - 50) for share in shares) >= 25
+            else:
+                share = shares[AXES[program["region"]]]
+                is_out = share >= 64 if program["region"] in ("left", "top") else share <= 36
+            if is_out:
+                left.discard(i)
+    elif op == "both":
+        left |= possibilities(program["other"], scene)
+    elif op in ("beside", "next_to", "nearest", "between"):
+        anchors = possibilities(program["ends" if op == "between" else "anchor"], scene)
+        if not anchors:
+            return set()
+        if op == "beside" and program["direction"] not in ("front", "behind"):
+            axis = 0 if program["direction"] in ("left", "right") else 1
+            sign = 1 if program["direction"] in ("left", "above") else -1
+            past = {
+                (i, anchor)
+                for i in left
+                for anchor in anchors
+                if sign * (_center(scene, i, axis) - _center(scene, anchor, axis)) > 0
+                and _apart(scene, i, anchor, axis)
+            }
+            left = {i for i in left if any(i != anchor and (i, anchor) not in past for anchor in anchors)}
+    return left
 
 
 def _stand_in_line(scene: Scene, members: set[int], axis: int) -> bool:

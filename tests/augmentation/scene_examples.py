@@ -43,7 +43,7 @@ def label_detections(
 
 
 def label_scene(detected: DetectedScene, config: LabelConfig | None = None) -> Sample | Rejected:
-    stage = LabelStage(config, {"cup": "cups", "ball": "balls"})
+    stage = LabelStage(config, {"cup": "cups", "ball": "balls"}, attributes={"color": ("red", "blue", "green")})
     stage.setup()
     return stage.process([detected])[0]
 

@@ -21,7 +21,7 @@ from augmentation.planning.quotas import (
 )
 from augmentation.planning.scene_spec import Arrangement, Composer, SceneRequest
 from augmentation.planning.vocabulary import VocabularyConfig
-from augmentation.relations.types import RELATION_TYPES, RelationType
+from augmentation.relations.types import RELATION_TYPES, TARGET_TYPES, RelationType
 
 CUPS: dict[str, Any] = {"categories": {"cup": "cups"}, "quantifiers": ("two", "three", "four")}
 
@@ -55,6 +55,21 @@ def test_cells_are_those_that_can_exist() -> None:
     assert by_count[2] == ["beside", "between", "depth", "near", "region", "side", "size"]
     assert by_count[3] == sorted([*by_count[2], "ordinal", "middle"])
     assert by_count[4] == sorted([*by_count[2], "ordinal", "line"])  # of four none is in the middle
+
+
+def test_queries_of_no_and_of_several_targets_have_cells_that_every_arrangement_serves() -> None:
+    quota_keys = list_quota_keys(VocabularyConfig(**CUPS), TARGET_TYPES)
+    assert [(key.count, key.relation_type) for key in quota_keys] == [
+        (2, "absent"), (2, "pair"), (3, "absent"), (3, "group"), (3, "pair"), (4, "absent"), (4, "group"), (4, "pair"),
+    ]  # fmt: skip
+    key = QuotaKey(category="cup", count=3, relation_type="pair")
+    served = {
+        arrangement: Yields([key], []).estimate_queries(
+            "pasted", SceneRequest(category="cup", count=3, arrangement=arrangement)
+        )[key]
+        for arrangement in SERVED_RELATION_TYPES
+    }
+    assert set(served.values()) == {0.5}
 
 
 def test_attributes_make_cells_where_the_vocabulary_has_words_for_them() -> None:

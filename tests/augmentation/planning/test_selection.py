@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -16,6 +17,8 @@ from upath import UPath
 
 from augmentation.planning.quotas import QuotaConfig, QuotaKey
 from augmentation.planning.selection import (
+    NO_TARGET,
+    SEVERAL_TARGETS,
     Candidate,
     CandidateQuery,
     CandidateSink,
@@ -217,6 +220,26 @@ def test_a_sample_is_a_candidate_for_the_cells_of_what_was_found(images: list[Im
         ("s-0", _cell("side"), 0),
         ("s-1", _cell("attribute"), 0),
     ]
+
+
+def test_queries_of_no_and_of_several_targets_have_quotas_of_their_own(images: list[Image.Image]) -> None:
+    sample = _sample("s", images[0])
+    query = sample.queries[0]
+    targets = [tuple(range(count)) for count in (0, 2, 3)]
+    queries = tuple(
+        replace(
+            query,
+            query_id=str(len(some)),
+            boxes_xyxy=tuple(sample.instances[i].box_xyxy for i in some),
+            instances=some,
+            program={"op": "category", "name": "cup"},
+        )
+        for some in targets
+    )
+    one = make_candidate(replace(sample, queries=queries))
+    assert [(query.quota_key.relation_type, query.quota_key.count, query.target) for query in one.queries] == [
+        ("absent", 3, NO_TARGET), ("pair", 3, SEVERAL_TARGETS), ("group", 3, SEVERAL_TARGETS),
+    ]  # fmt: skip
 
 
 class _SamplesStage(Stage[Item, Sample]):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from random_scenes import jittered, random_scene
 
 from augmentation.queries.generator import VerifiedQuery, enumerate_programs, generate_queries
-from augmentation.queries.realizer import PhraseRealizer, get_category
+from augmentation.queries.realizer import PhraseRealizer
 from augmentation.queries.templates import Style
 from augmentation.relations.evaluator import evaluate_program
 from augmentation.relations.programs import (
@@ -25,6 +25,7 @@ from augmentation.relations.programs import (
     Ordinal,
     Program,
     WithAttribute,
+    get_category,
     to_json,
 )
 from augmentation.relations.scene import Scene, SceneObject

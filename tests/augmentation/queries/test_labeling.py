@@ -110,3 +110,24 @@ def test_a_sample_keeps_the_box_that_was_asked_for_each_thing() -> None:
     assert isinstance(sample, Sample)
     assert [one.requested_box_xyxy for one in sample.instances] == [(10, 35, 25, 55), THREE[1], None]
     assert [one.requested_iou for one in sample.instances] == [pytest.approx(15 / 25), 1, None]
+
+
+def test_queries_have_the_numbers_of_targets_that_are_asked_for() -> None:
+    detections = [*make_detections(*THREE[:2], color="red"), *make_detections(THREE[2], color="blue")]
+    samples = {
+        targets: label_detections(detections, LabelConfig(targets=targets))
+        for targets in (("one",), ("none",), ("several",), ("one", "several", "none"))
+    }
+    queries = {targets: sample.queries for targets, sample in samples.items() if isinstance(sample, Sample)}
+    assert {len(query.boxes_xyxy) for query in queries["one",]} == {1}
+    assert {len(query.boxes_xyxy) for query in queries["none",]} == {0}
+    assert {len(query.boxes_xyxy) for query in queries["several",]} == {2, 3}
+    texts = [{query.text for query in some} for some in queries.values()]
+    assert texts[0] | texts[1] | texts[2] == texts[3]
+    both = next(query for query in queries["several",] if query.instances == (0, 1))
+    assert both.boxes_xyxy == THREE[:2]
+
+
+def test_numbers_of_targets_are_named_once() -> None:
+    with pytest.raises(ValueError, match="targets must name at least one number, each once, got one one"):
+        LabelConfig(targets=("one", "one"))
