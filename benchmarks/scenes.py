@@ -1,6 +1,7 @@
 """Are the queries of generated scenes true? Scenes whose truth is known say so, beside the rules of Pseudo-Q.
 
     make benchmark NAME=scenes                                                     # the miniature world
+    make benchmark NAME=scenes ARGS="--scenes 2500 --pasted-only"                  # its pasted scenes alone
     make benchmark NAME=scenes ARGS="--real FOLDER --detector cutout-detector"     # also real cut-outs and queries
 
 Pasted scenes know what is in them and where. They are detected, verified and labeled as ``augment`` does it, and then
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=1000, help="scenes of each kind to ask for")
     parser.add_argument("--real", type=Path, help="folder with coco/ and the joined validation splits")
     parser.add_argument("--detector", help="one that knows real cut-outs, as benchmarks.cutout_detector trains it")
+    parser.add_argument("--pasted-only", action="store_true", help="only pasted scenes of the miniature world")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/scenes.json"))
     options = parser.parse_args()
     configure_library_logging()
@@ -106,7 +108,8 @@ def main() -> None:
     with TemporaryDirectory() as scratch:
         pasted, vocabulary = run_miniature_pasted(Path(scratch), options.scenes)
         figures["miniature, pasted"] = compare_with_truth(pasted, vocabulary, has_attributes=True)
-        figures["miniature, prompted"] = compare_counts(run_miniature_prompted(options.scenes))
+        if not options.pasted_only:
+            figures["miniature, prompted"] = compare_counts(run_miniature_prompted(options.scenes))
         texts = {style: realize_queries(pasted, vocabulary, style) for style in get_args(Style)}
         if options.real:
             for detector in [None, options.detector] if options.detector else [None]:

@@ -95,6 +95,10 @@ def furnish(folder: Path) -> None:
         target.mkdir(parents=True)
         shutil.copy(world / "miniature" / "refs(miniature).p", target / f"refs({split_by}).p")
         shutil.copy(world / "miniature" / "instances.json", target)
+    refs = [{**ref, "ann_id": [ref["ann_id"]] if ref["ref_id"] % 2 else [-1]} for ref, _ in _referred(world)]
+    (folder / "refer" / "grefcoco").mkdir()
+    (folder / "refer" / "grefcoco" / "grefs(unc).json").write_text(json.dumps(refs))
+    shutil.copy(world / "miniature" / "instances.json", folder / "refer" / "grefcoco")
     (folder / "annotations").mkdir()
     instances = folder / "annotations" / "instances_train2014.json"
     shutil.copy(world / "miniature" / "instances.json", instances)

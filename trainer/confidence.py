@@ -2,8 +2,8 @@
 
 Both follow from the verification scores, the match of each image feature with the query (VLTVG, equation 2), so they
 cost nothing. The share of the scores inside the predicted box tells right from wrong boxes. The highest score tells
-objects that are there from those that are not. Training fits a curve to each on its validation split (Platt scaling,
-1999), so that both read as probabilities.
+objects that are there from those that are not; a network with a presence head has an answer of its own. Training fits a
+curve to each on its validation split (Platt scaling, 1999), so that both read as probabilities.
 """
 
 from __future__ import annotations
@@ -53,18 +53,20 @@ class Calibration:
     """Curve of the share of the verification scores inside the box, by default that share itself."""
 
     presence: LogisticCurve | None = None
-    """Curve of the highest verification score; None if it was not fitted."""
+    """Curve of the presence head, or without one of the highest verification score; None if it was not fitted."""
 
     def compute_confidence(self, output: GroundingOutput) -> tuple[Tensor, Tensor | None]:
         """Compute the probabilities of each query, that the box is right and that the object is in the image.
 
         Returns:
-            (queries,) in 0..1 each; None for the second without a curve.
+            (queries,) in 0..1 each; None for the second without a curve or a presence head.
         """
         visible = output.scores.float().masked_fill(output.padding, 0.0)
         inside = (visible * mask_covered_cells(output.boxes[-1], visible.shape[1])).sum(1)
         share = inside / visible.sum(1).clamp(min=EPSILON)
         score = self.score.compute_probabilities(share.clamp(EPSILON, 1 - EPSILON).logit())
+        if output.presence is not None:
+            return score, (self.presence or LogisticCurve()).compute_probabilities(output.presence)
         if self.presence is None:
             return score, None
         return score, self.presence.compute_probabilities(visible.amax(1).clamp(min=EPSILON).log())
@@ -96,11 +98,17 @@ UNFITTED = Calibration(presence=LogisticCurve())
 """Calibration of predictions that ``fit_calibration`` takes."""
 
 
-def fit_calibration(records: Sequence[PredictionRecord]) -> Calibration:
-    """Fit both curves to predictions with ``UNFITTED``; a curve without enough examples stays the default."""
+def fit_calibration(records: Sequence[PredictionRecord], absent: Sequence[float] = ()) -> Calibration:
+    """Fit both curves to predictions with ``UNFITTED``; a curve without enough examples stays the default.
+
+    Args:
+        records: predictions for queries with a target.
+        absent: presences of queries without a target.
+    """
     scores = [(record.score, record.iou > 0.5) for record in records if record.score is not None]
     presences = [(record.presence, True) for record in records if record.presence is not None]
     presences += [(record.absent_presence, False) for record in records if record.absent_presence is not None]
+    presences += [(presence, False) for presence in absent]
     return Calibration(score=_fit_curve(scores) or LogisticCurve(), presence=_fit_curve(presences))
 
 

@@ -28,6 +28,7 @@ from shards.reader import SampleReader
 from trainer.command_line import parse_options
 from trainer.config_file import parse_overrides, read_config, split_config_option
 from trainer.errors import TrainerError, exit_with_error
+from trainer.evaluation.generalized import compute_generalized_scores, format_generalized_scores
 from trainer.evaluation.metrics import PredictionRecord, PriorMode, compute_scores
 from trainer.files import check_checkpoint, find_checkpoint, write_atomic
 
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from trainer.data.dataset import Samples
-    from trainer.evaluation.evaluator import Predictor
+    from trainer.evaluation.evaluator import Evaluation, Predictor
 
-PREDICTIONS = "predictions.jsonl"
+PREDICTIONS, GENERALIZED = "predictions.jsonl", "generalized.json"
 CONFIG_FILE = "evaluate_config.json"
 """Name of the configuration file in the output folder."""
 
@@ -82,6 +83,8 @@ class EvaluateConfig:
 def evaluate(config: EvaluateConfig) -> list[PredictionRecord]:
     """Evaluate a checkpoint, and write ``predictions.jsonl`` and ``scores.json``.
 
+    A network with a presence head also gets ``generalized.json``, the metrics of queries with any number of targets.
+
     Returns:
         The records of ``predictions.jsonl``: by prior mode, by split, and in the order of the data.
 
@@ -105,15 +108,24 @@ def evaluate(config: EvaluateConfig) -> list[PredictionRecord]:
         calibration=Calibration.from_pretrained(checkpoint),
     )
     modes: tuple[PriorMode, ...] = config.priors if predictor.network.config.use_prior else ("none",)
-    samples = {split: Samples([SampleReader(config.data, split)]) for split in config.splits}
+    keeps_all = predictor.network.config.presence
+    samples = {
+        split: Samples([SampleReader(config.data, split)], keep_without_target=keeps_all) for split in config.splits
+    }
     memory_hint = f"use --batch-images {max(1, config.batch_images // 2)}"
     records: list[PredictionRecord] = []
+    generalized: dict[str, dict[str, Any]] = {}
     with translate_errors(lambda: f"after {len(records)} queries", memory_hint):
         for mode in modes:
             for split in config.splits:
-                records += _evaluate_split(predictor, samples[split], mode, config, accelerator)
+                evaluation = _evaluate_split(predictor, samples[split], mode, config, accelerator)
+                records += evaluation.records
+                if evaluation.sets:
+                    generalized.setdefault(mode, {})[split] = compute_generalized_scores(evaluation.sets)
     if accelerator.is_main_process:
         write_predictions(config.output, records)
+        if generalized:
+            write_atomic(config.output / GENERALIZED, json.dumps(generalized, indent=1))
     accelerator.wait_for_everyone()
     accelerator.end_training()  # or threads of the process group can abort a process that is done
     return records
@@ -121,7 +133,7 @@ def evaluate(config: EvaluateConfig) -> list[PredictionRecord]:
 
 def _evaluate_split(
     predictor: Predictor, samples: Samples, mode: PriorMode, config: EvaluateConfig, accelerator: Accelerator
-) -> list[PredictionRecord]:
+) -> Evaluation:
     from trainer.evaluation.evaluator import build_evaluation_stream, evaluate_all
 
     stream = build_evaluation_stream(
@@ -138,7 +150,10 @@ def _evaluate_split(
         console.print(f"left out: {samples.num_left_out:,} queries without a target")
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("evaluating", total=stream.num_batches / accelerator.num_processes)
-        return evaluate_all(predictor, stream, accelerator, priors=mode, on_batch=lambda: bar.advance(task))
+        evaluation = evaluate_all(predictor, stream, accelerator, priors=mode, on_batch=lambda: bar.advance(task))
+    if evaluation.sets:
+        console.print(f"{format_generalized_scores(compute_generalized_scores(evaluation.sets))}, priors: {mode}")
+    return evaluation
 
 
 def compute_scores_by_split(records: Sequence[PredictionRecord]) -> dict[str, dict[str, Any]]:

@@ -22,6 +22,9 @@ from trainer.data.transforms import TransformedSample, transform_for_evaluation,
 from trainer.errors import TrainerError
 from trainer.model.inputs import NetworkInputs, QueryInputs
 
+WHOLE_CANVAS = (0.5, 0.5, 1.0, 1.0)
+"""Box, cxcywh as fractions of the canvas, in the place of the box of a query without a target; no loss reads it."""
+
 MIN_INSTANCE_SHARE = 0.5
 """Share of an instance's area that a crop of the image must leave, for the appearance losses."""
 
@@ -81,6 +84,13 @@ class Batch:
     targets: Tensor
     """Boxes (queries, 4) float32, cxcywh as fractions of the canvas."""
 
+    has_target: Tensor | None = None
+    """Mask (queries,) bool, True = the query has a target; None if all have. ``targets`` has the whole canvas for the
+    others."""
+
+    num_without_target: int = 0
+    """Number of queries without a target; the host knows it without reading tensors."""
+
     exemplars: ExemplarTargets | None = None
     """Further targets of training with exemplars."""
 
@@ -106,6 +116,7 @@ class Batch:
             self,
             inputs=self.inputs.convert(function),
             targets=function(self.targets),
+            has_target=None if self.has_target is None else function(self.has_target),
             exemplars=None if self.exemplars is None else ExemplarTargets(*map(function, self.exemplars)),
         )
 
@@ -115,6 +126,9 @@ class _Examples:
     """Transformed image of a query group, with its queries and then its exemplar queries."""
 
     image: TransformedSample
+    has_target: list[bool]
+    """Whether each query has a target; those of the image are in order."""
+
     texts: list[str]
     priors: list[Tensor | None]
     num_exemplars: int
@@ -171,6 +185,12 @@ class BatchBuilder:
         texts = [text for one in examples for text in one.texts]
         token_ids, token_mask = self.processor.tokenize(texts)
         prior, prior_mask = self._stack_priors([prior for one in examples for prior in one.priors])
+        has_target = torch.tensor([has for one in examples for has in one.has_target])
+        targets = torch.cat([one.image.targets for one in examples])
+        if num_without_target := int((~has_target).sum()):
+            targets = (
+                targets.new_tensor(WHOLE_CANVAS).repeat(len(texts), 1).masked_scatter(has_target[:, None], targets)
+            )
         return Batch(
             inputs=NetworkInputs(
                 images=torch.stack([one.image.canvas for one in examples]),
@@ -184,7 +204,9 @@ class BatchBuilder:
                     has_place=self.processor.find_places(texts),
                 ),
             ),
-            targets=torch.cat([one.image.targets for one in examples]),
+            targets=targets,
+            has_target=has_target if num_without_target else None,
+            num_without_target=num_without_target,
             exemplars=None if self.exemplars is None else _stack_exemplar_targets(examples),
             num_exemplars=sum(one.num_exemplars for one in examples),
             ground_truth=_collect_ground_truth(read, groups) if keep_ground_truth else (),
@@ -198,10 +220,13 @@ class BatchBuilder:
             exemplars = self.exemplars.sample(group.sample, sample, exemplar_random)
         queries = [sample.queries[i] for i in group.queries]
         instances = [*(one.instance for one in exemplars.queries), *exemplars.instances]
+        has_target = [bool(query.boxes_xyxy) for query in queries] + [True] * len(exemplars.queries)
         image = self._transform_image(
             decode_image(sample),
-            [query.box_xyxy for query in queries] + [sample.instances[i].box_xyxy for i in instances],
+            [query.box_xyxy for query in queries if query.boxes_xyxy]
+            + [sample.instances[i].box_xyxy for i in instances],
             [query.text for query in queries] + [one.text for one in exemplars.queries],
+            sum(has_target),
             random,
         )
         priors = [self._choose_prior(samples, sample, group.sample, i, random) for i in group.queries]
@@ -216,6 +241,7 @@ class BatchBuilder:
             priors.append(None if is_dropped else torch.from_numpy(one.exemplar))
         return _Examples(
             image=image,
+            has_target=has_target,
             texts=texts,
             priors=priors,
             num_exemplars=len(exemplars.queries),
@@ -223,12 +249,17 @@ class BatchBuilder:
         )
 
     def _transform_image(
-        self, image: Image.Image, boxes_xyxy: Sequence[Box], query_texts: Sequence[str], random: Random
+        self,
+        image: Image.Image,
+        boxes_xyxy: Sequence[Box],
+        query_texts: Sequence[str],
+        num_targets: int,
+        random: Random,
     ) -> TransformedSample:
-        boxes = torch.tensor(boxes_xyxy, dtype=torch.float32)
+        boxes = torch.tensor(boxes_xyxy, dtype=torch.float32).reshape(len(boxes_xyxy), 4)
         if self.augmentation is None:
             return transform_for_evaluation(image, boxes, query_texts, self.canvas_px)
-        return transform_for_training(image, boxes, query_texts, self.canvas_px, self.augmentation, random)
+        return transform_for_training(image, boxes, query_texts, self.canvas_px, self.augmentation, random, num_targets)
 
     def _choose_prior(self, samples: Samples, sample: Sample, number: int, query: int, random: Random) -> Tensor | None:
         """Return the prior (prior_dim,) of a query, or that of ``prior_permutation``; None if it is dropped."""

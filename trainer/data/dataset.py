@@ -17,21 +17,31 @@ from trainer.errors import TrainerError
 
 
 class Samples:
-    """Samples of several runs, one run after another, without the queries that have no target."""
+    """Samples of several runs, one run after another.
 
-    def __init__(self, readers: Sequence[SampleReader]) -> None:
-        self._readers = list(readers)
+    Args:
+        readers: readers of the runs.
+        keep_without_target: whether queries without a target are kept, for a network with a presence head.
+    """
+
+    def __init__(self, readers: Sequence[SampleReader], *, keep_without_target: bool = False) -> None:
+        self._readers, self._keep_without_target = list(readers), keep_without_target
         self._ends = list(accumulate(len(reader) for reader in readers))
-        self.runs = [[entry.num_queries - entry.num_without_target for entry in reader.index] for reader in readers]
-        """Number of queries with a target of each sample of each run."""
+        num_queries = sum(reader.num_queries for reader in readers)
+        num_without_target = sum(entry.num_without_target for reader in readers for entry in reader.index)
+        self.num_left_out = 0 if keep_without_target else num_without_target
+        """Number of queries without a target that are left out."""
+
+        self.runs = [
+            [entry.num_queries - (0 if keep_without_target else entry.num_without_target) for entry in reader.index]
+            for reader in readers
+        ]
+        """Number of queries of each sample of each run, without those that are left out."""
 
         self.num_queries = [count for run in self.runs for count in run]
-        """Number of queries with a target of each sample."""
+        """Number of queries of each sample, without those that are left out."""
 
-        self.num_left_out = sum(entry.num_without_target for reader in readers for entry in reader.index)
-        """Number of queries without a target, which are left out."""
-
-        if not sum(self.num_queries):
+        if num_queries == num_without_target:
             raise TrainerError(
                 f"no queries with a target in {', '.join(str(reader.run) for reader in readers)}; choose runs or a "
                 "split with such queries"
@@ -41,10 +51,10 @@ class Samples:
         return len(self.num_queries)
 
     def read(self, i: int) -> Sample:
-        """Read sample ``i``, counted through all runs, with its queries that have a target."""
+        """Read sample ``i``, counted through all runs, without the queries that are left out."""
         reader, number = self._locate(i)
         sample = reader.read(number)
-        if not reader.index[number].num_without_target:
+        if self._keep_without_target or not reader.index[number].num_without_target:
             return sample
         kept = [n for n, query in enumerate(sample.queries) if query.boxes_xyxy]
         priors = None if sample.priors is None else sample.priors[kept]
@@ -54,6 +64,8 @@ class Samples:
         """Read the JSON of sample ``i``, without image and priors."""
         reader, number = self._locate(i)
         record = reader.record(number)
+        if self._keep_without_target:
+            return record
         return {**record, "queries": [query for query in record["queries"] if query["boxes_xyxy"]]}
 
     def find_run(self, i: int) -> int:

@@ -34,7 +34,7 @@ class TransformedSample:
     """Mask (size, size) bool, True = padding."""
 
     targets: Tensor
-    """Boxes (queries, 4) float32, cxcywh as fractions of the canvas."""
+    """Boxes (targets, 4) float32, cxcywh as fractions of the canvas."""
 
     query_texts: tuple[str, ...]
     """Queries, with left and right swapped if the image is mirrored."""
@@ -62,21 +62,23 @@ def transform_for_training(
     canvas_px: int,
     config: AugmentationConfig,
     random: Random,
+    num_targets: int | None = None,
 ) -> TransformedSample:
     """Crop, resize, jitter, mirror and place an image at random.
 
     Args:
         image: RGB image.
         boxes_xyxy: (boxes, 4) float32 in pixels of the image: the targets, then other boxes, which a crop may cut.
-        query_texts: queries of the targets.
+        query_texts: queries about the image.
         canvas_px: side of the canvas.
         config: probabilities and sizes.
         random: source of all random choices.
+        num_targets: number of targets among the boxes; one for each query if None.
     """
-    num_queries = len(query_texts)
+    num_targets = len(query_texts) if num_targets is None else num_targets
     crop: CropBox = (0.0, 0.0, float(image.width), float(image.height))
     if random.random() < config.crop_probability and not any(map(has_position_word, query_texts)):
-        crop = sample_crop(image.size, boxes_xyxy[:num_queries], canvas_px, config, random) or crop
+        crop = sample_crop(image.size, boxes_xyxy[:num_targets], canvas_px, config, random) or crop
     crop_size = (crop[2] - crop[0], crop[3] - crop[1])
     width, height = fit_size(crop_size, round(random.choice(config.long_sides) * canvas_px))
     image = image.resize((width, height), Image.Resampling.BILINEAR, box=crop)
@@ -96,10 +98,10 @@ def transform_for_training(
     return TransformedSample(
         canvas=canvas,
         padding=padding,
-        targets=boxes[:num_queries],
+        targets=boxes[:num_targets],
         query_texts=tuple(query_texts),
-        others=boxes[num_queries:],
-        other_shares=iou(clipped, boxes_xyxy)[num_queries:],
+        others=boxes[num_targets:],
+        other_shares=iou(clipped, boxes_xyxy)[num_targets:],
     )
 
 
@@ -132,8 +134,8 @@ def sample_crop(
 def _clip_boxes(boxes_xyxy: Tensor, crop: CropBox) -> Tensor:
     """Clip boxes to a crop; a box outside it becomes empty."""
     low, high = (boxes_xyxy.new_tensor(corner) for corner in (crop[:2], crop[2:]))
-    corners = boxes_xyxy.view(-1, 2, 2)
-    return torch.minimum(torch.maximum(corners, low), high).view(-1, 4)
+    corners = boxes_xyxy.view(len(boxes_xyxy), 2, 2)
+    return torch.minimum(torch.maximum(corners, low), high).view(len(boxes_xyxy), 4)
 
 
 def _jitter_image(image: Image.Image, config: AugmentationConfig, random: Random) -> Image.Image:

@@ -19,12 +19,24 @@ from trainer.data.dataset import Samples
 from trainer.data.processor import Processor, fit_placement
 from trainer.data.sampler import shuffle_priors
 from trainer.data.stream import EvaluationStream
+from trainer.evaluation.generalized import SetPrediction
 from trainer.evaluation.metrics import PredictionRecord, PriorMode
 from trainer.model.inputs import QueryInputs
 from trainer.model.network import GroundingNetwork, ImageFeatures
 
-PositionedPrediction = tuple[tuple[int, int], PredictionRecord]
-"""Position (sample, query) in the data, and the prediction."""
+PositionedPrediction = tuple[tuple[int, int], PredictionRecord | None, SetPrediction | None]
+"""Position (sample, query) in the data, the prediction for a query with a target, and that of a presence head."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Predictions for all queries, in the order of the data."""
+
+    records: list[PredictionRecord]
+    """Predictions for the queries with a target."""
+
+    sets: list[SetPrediction]
+    """Predictions for all queries, with or without a target; empty without a presence head."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +176,12 @@ def score_prediction(
     )
 
 
+def _predict_set(ground_truth: EvaluationQuery, box: Tensor, presence: float, canvas_px: int) -> SetPrediction:
+    """Return the prediction of a network with a presence head beside all targets of the query."""
+    x1, y1, x2, y2 = map_boxes_to_image(box[None].double(), ground_truth.size, canvas_px)[0].tolist()
+    return SetPrediction(box_xyxy=(x1, y1, x2, y2), presence=presence, targets_xyxy=ground_truth.query.boxes_xyxy)
+
+
 def evaluate_all(
     predictor: Predictor,
     stream: EvaluationStream,
@@ -171,7 +189,7 @@ def evaluate_all(
     *,
     priors: PriorMode = "own",
     on_batch: Callable[[], None] = lambda: None,
-) -> list[PredictionRecord]:
+) -> Evaluation:
     """Predict and score every query.
 
     Args:
@@ -182,8 +200,9 @@ def evaluate_all(
         on_batch: function to call after each batch.
 
     Returns:
-        The records of all processes in the order of the data.
+        The predictions of all processes.
     """
+    has_presence = predictor.network.config.presence
     canvas_px = stream.batch_builder.canvas_px
     was_training = predictor.network.training
     predictor.network.eval()
@@ -192,10 +211,18 @@ def evaluate_all(
         with accelerator.autocast():
             predicted = predictor.predict(batch.to(accelerator.device))
         results += [
-            (one.position, score_prediction(one, box, confidence, canvas_px, priors))
+            (
+                one.position,
+                score_prediction(one, box, confidence, canvas_px, priors) if one.query.boxes_xyxy else None,
+                _predict_set(one, box, confidence["presence"], canvas_px) if has_presence else None,
+            )
             for one, box, confidence in zip(batch.ground_truth, predicted.boxes, predicted.confidences, strict=True)
         ]
         on_batch()
     predictor.network.train(was_training)
     all_results: list[PositionedPrediction] = gather_object(results) if accelerator.num_processes > 1 else results
-    return [record for _, record in sorted(all_results, key=lambda pair: pair[0])]
+    all_results.sort(key=lambda result: result[0])
+    return Evaluation(
+        records=[record for _, record, _ in all_results if record is not None],
+        sets=[one for _, _, one in all_results if one is not None],
+    )

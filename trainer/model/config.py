@@ -126,6 +126,10 @@ class NetworkConfig:
     """Use of the prior as an exemplar: image features that do not look like it count less. Default None, as published:
     the prior starts the target token, and is not compared with the image."""
 
+    presence: bool = False
+    """Flag of the presence head, a linear layer on the last target token that tells whether the image has a target.
+    Training then also takes queries without one. Default False, as published."""
+
     dropout: float = 0.1
     """Dropout in 0..1 of the encoder, the verification and the decoder; the text encoder has its own."""
 
@@ -165,9 +169,10 @@ class NetworkConfig:
         return self.image_size_px // self.stride_px
 
     def to_json(self) -> dict[str, Any]:
-        """Return the contents of ``config.json``, for ``from_json``; without ``vision`` if the backbone is a ResNet."""
+        """Return the contents of ``config.json``, for ``from_json``; without options that are not used."""
         record = {"model_type": "resvg", **asdict(self), "text": dict(self.text), "vision": dict(self.vision)}
-        return record if self.vision else {k: v for k, v in record.items() if not k.startswith("vision")}
+        left_out = (() if self.vision else ("vision", "vision_stride_px")) + (() if self.presence else ("presence",))
+        return {k: v for k, v in record.items() if k not in left_out}
 
     @staticmethod
     def from_json(record: Mapping[str, Any], origin: str) -> NetworkConfig:

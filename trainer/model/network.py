@@ -77,6 +77,9 @@ class GroundingOutput(NamedTuple):
     appearance: AppearanceOutput | None = None
     """Further output of exemplar scoring; None without it."""
 
+    presence: Tensor | None = None
+    """Log odds (queries,) float32 that the image has a target; None without a presence head."""
+
 
 class BoxHead(nn.Module):
     """Perceptron of three layers; its boxes are cxcywh as fractions of the canvas."""
@@ -111,6 +114,7 @@ class GroundingNetwork(nn.Module):
         self.verification = Verification(config)
         self.decoder = Decoder(config)
         self.box_head = BoxHead(config.width)
+        self.presence_head = nn.Linear(config.width, 1) if config.presence else None
         self.exemplar_scoring: ExemplarScoring | None = None
         if config.exemplar_scoring is not None:
             self.exemplar_scoring = ExemplarScoring(config.exemplar_scoring, config.width, config.prior_dim)
@@ -196,8 +200,11 @@ class GroundingNetwork(nn.Module):
         padding = image.padding[query_image]
         image_inputs = (features + image.positions[query_image], image.tokens[query_image], padding)
         target = self.decoder.compute_initial_target(text, prior, prior_mask)
-        boxes = self.box_head(self.decoder(target, (text, text_padding), image_inputs, checkpointing))
-        return GroundingOutput(boxes=boxes, scores=scores, padding=padding, appearance=appearance)
+        tokens = self.decoder(target, (text, text_padding), image_inputs, checkpointing)  # (stages, queries, width)
+        presence = None if self.presence_head is None else self.presence_head(tokens[-1]).float().squeeze(-1)
+        return GroundingOutput(
+            boxes=self.box_head(tokens), scores=scores, padding=padding, appearance=appearance, presence=presence
+        )
 
     def forward(self, inputs: NetworkInputs) -> GroundingOutput:
         """Encode the images and predict the boxes of their queries."""

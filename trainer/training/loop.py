@@ -25,6 +25,7 @@ from trainer.config import TrainConfig, claim_run_folder
 from trainer.data.batch import Batch
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import Predictor, evaluate_all
+from trainer.evaluation.generalized import compute_generalized_scores
 from trainer.evaluation.metrics import PredictionRecord, compute_scores
 from trainer.files import write_atomic
 from trainer.model.network import GroundingNetwork, GroundingOutput
@@ -280,9 +281,13 @@ class Trainer:
         if self.validation and (last or (progress.epoch + 1) % config.validate_every_epochs == 0):
             network = cast(GroundingNetwork, self.average.module) if self.average else self.network
             predictor = Predictor(network=network, processor=self.processor)
-            predictions = evaluate_all(predictor, self.validation, self.accelerator)
-            calibration = fit_calibration(predictions)
+            evaluation = evaluate_all(predictor, self.validation, self.accelerator)
+            predictions = evaluation.records
+            absent = [one.presence for one in evaluation.sets if not one.targets_xyxy]
+            calibration = fit_calibration(predictions, absent)
             record["validation"] = metrics = compute_scores(predictions)
+            if evaluation.sets:
+                record["generalized"] = compute_generalized_scores(evaluation.sets)
             score = metrics["accuracy"]["0.50"]
             self.accelerator.log({"accuracy": score, "mean_iou": metrics["mean_iou"]}, step=self._global_step)
             log_predictions(self.accelerator, self.validation.samples, predictions, self._global_step)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from trainer.evaluation.generalized import format_generalized_scores
 from trainer.training.checkpoint import TrainingState
 
 
@@ -62,4 +63,6 @@ class ProgressBar:
         if "validation" in record:
             metrics = record["validation"]
             text += f", Acc@0.5 {metrics['accuracy']['0.50']:.3f}, mean IoU {metrics['mean_iou']:.3f}"
+        if "generalized" in record:
+            text += f", {format_generalized_scores(record['generalized'])}"
         self._console.print(text)

@@ -126,7 +126,10 @@ def open_train_samples(config: TrainConfig) -> Samples:
         TrainerError: they have no queries, or lack the priors of the network.
     """
     splits = [config.train_split] + [None] * (len(config.train) - 1)
-    samples = Samples([SampleReader(run, split) for run, split in zip(config.train, splits, strict=True)])
+    samples = Samples(
+        [SampleReader(run, split) for run, split in zip(config.train, splits, strict=True)],
+        keep_without_target=config.network.presence,
+    )
     if config.network.use_prior:
         samples.check_priors(config.network.prior_dim)
     return samples
@@ -200,7 +203,7 @@ def build_validation_stream(
     except SchemaError as error:
         raise TrainerError(f"{error}; name another with --validate-split, or None for no validation") from error
     return build_evaluation_stream(
-        Samples([reader]),
+        Samples([reader], keep_without_target=network.config.presence),
         network,
         processor,
         accelerator,

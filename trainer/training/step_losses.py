@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from trainer.data.batch import Batch
 from trainer.data.config import ExemplarConfig
@@ -21,7 +22,7 @@ class StepCounts(NamedTuple):
     """What the losses of a step are means over, in all batches of all processes."""
 
     weight: Tensor
-    """Number of queries, each exemplar query by its weight."""
+    """Number of queries with a target, each exemplar query by its weight."""
 
     queries: Tensor
     """Number of queries of the data."""
@@ -45,9 +46,10 @@ class StepLosses:
         counted = [batch for batch in batches if batch.counts]
         num_exemplars = sum(batch.num_exemplars for batch in counted)
         queries = sum(len(batch.targets) for batch in counted) - num_exemplars
+        with_target = queries - sum(batch.num_without_target for batch in counted)
         weight = 0.0 if self.exemplars is None else self.exemplars.query_weight
         instances = sum(len(batch.exemplars.boxes) for batch in counted if batch.exemplars is not None)
-        return torch.tensor([queries + weight * num_exemplars, queries, instances])
+        return torch.tensor([with_target + weight * num_exemplars, queries, instances])
 
     def compute(
         self, output: GroundingOutput, batch: Batch, counts: StepCounts, scoring: ExemplarScoring | None
@@ -68,14 +70,40 @@ class StepLosses:
         if weight:
             losses["verification"] = compute_verification_loss(output.scores, output.padding, batch.targets)
             losses["loss"] = losses["loss"] + weight * losses["verification"]
-        appearance = output.appearance
+        if batch.has_target is not None:
+            losses = {name: loss * batch.has_target for name, loss in losses.items()}
+        means = self._compute_means(losses, output, batch, counts, scoring)
+        if output.presence is not None:
+            means["presence"] = self._compute_presence_loss(output.presence, batch) / counts.queries
+            means["loss"] = means["loss"] + means["presence"]
+        return means
+
+    def _compute_presence_loss(self, presence: Tensor, batch: Batch) -> Tensor:
+        """Compute the sum of the binary cross-entropies of the queries of the data."""
+        has_target = torch.ones_like(presence) if batch.has_target is None else batch.has_target.to(presence.dtype)
+        losses = binary_cross_entropy_with_logits(presence, has_target, reduction="none")
+        return losses.sum() if batch.exemplars is None else (losses * ~batch.exemplars.is_exemplar).sum()
+
+    def _compute_means(
+        self,
+        losses: dict[str, Tensor],
+        output: GroundingOutput,
+        batch: Batch,
+        counts: StepCounts,
+        scoring: ExemplarScoring | None,
+    ) -> dict[str, Tensor]:
+        """Compute a batch's part of the means of losses (queries,) each, and the losses of training with exemplars."""
+        appearance, weight = output.appearance, self.verification_loss_weight
         if self.exemplars is None or batch.exemplars is None or appearance is None or scoring is None:
             return {name: loss.sum() / counts.weight for name, loss in losses.items()}
         weights = torch.where(batch.exemplars.is_exemplar, self.exemplars.query_weight, 1.0)
         means = {name: (loss * weights).sum() / counts.weight for name, loss in losses.items()}
         if weight:  # the words alone must find the target, too: a query may come without a prior
             loss = compute_verification_loss(appearance.text_scores, output.padding, batch.targets)
-            means["text_verification"] = (loss * batch.exemplars.is_whole).sum() / counts.queries
+            is_whole = batch.exemplars.is_whole
+            if batch.has_target is not None:
+                is_whole = is_whole & batch.has_target
+            means["text_verification"] = (loss * is_whole).sum() / counts.queries
             means["loss"] = means["loss"] + weight * means["text_verification"]
         loss = compute_appearance_losses(
             appearance.features,
