@@ -21,6 +21,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -44,6 +45,7 @@ from benchmarks.transfer_network import (
     train_chooser,
 )
 from benchmarks.transfer_queries import DATASETS, PeopleQueries, Photographs, read_people_queries
+from shards.boxes import Box
 from trainer.evaluation.bootstrap import compute_intervals
 
 OUTPUT = Path("benchmarks/results/transfer.json")
@@ -71,6 +73,11 @@ PARTS = {name: GROUPS[name] for name in ("all", "positional")}
 
 SHOWN = ("positional", "other", "1 distractor", "2-3 distractors", "4+ distractors")
 COMPARISONS = (("programs", "rules"), ("programs", "rules, salient"), ("programs", "category"), ("people", "programs"))
+
+ORDINAL = re.compile(r"\b(first|1st|second|2nd|third|3rd|fourth|4th)\b.*\b(left|right)\b")
+IN_ROWS = re.compile(r"\b(top|bottom|row|front|back)\b")
+RANKS = {"first": 1, "1st": 1, "second": 2, "2nd": 2, "third": 3, "3rd": 3, "fourth": 4, "4th": 4}
+"""Patterns of ordinals that ``count_by_rule`` reads."""
 
 Shares = npt.NDArray[np.float64]
 """Share of the seeds that are right, by query."""
@@ -114,7 +121,7 @@ def main() -> None:
         ablations[name] = summarize_ablation(values, len(queries), people)
         console.print(f"{name}: {ablations[name]}, {time.perf_counter() - start:.0f} s")
     record = build_record(shares, variants, people, limits, config, options.seeds)
-    record["accuracy_by_seed"] = by_seed
+    record |= {"accuracy_by_seed": by_seed, "ordinals_by_rule": count_by_rule(people, limits)}
     record |= {"ablations_on_the_choosing_half": ablations, "seconds": round(time.perf_counter() - start)}
     options.output.write_text(json.dumps(record, indent=1) + "\n")
     show(record)
@@ -212,6 +219,31 @@ def list_ablations(
             yield f"with {relation_type}", join_types(by_type, [one for one in excluded if one != relation_type])
         else:
             yield f"without {relation_type}", join_types(by_type, (*excluded, relation_type))
+
+
+def count_by_rule(people: PeopleQueries, limits: PhotographsConfig) -> dict[str, float]:
+    """Take the n-th salient object from a side, by center, for RefCOCO's queries such as "second man from left".
+
+    Returns:
+        Number of these queries on the reporting half, and the share of right choices in percent.
+    """
+    right = []
+    for row in select(people, "RefCOCO", "reporting half", "ordinal", "left, right"):
+        query, image = people.queries[row], people.images[people.queries[row].image]
+        if (found := ORDINAL.search(query.text.lower())) and not IN_ROWS.search(query.text.lower()):
+            rank, category = RANKS[found[1]], image.categories[query.target]
+            row_of_objects = sorted(
+                (i for i, box in enumerate(image.boxes) if image.categories[i] == category and is_salient(box, limits)),
+                key=lambda i: image.boxes[i][0] + image.boxes[i][2],
+                reverse=found[2] == "right",
+            )
+            right.append(row_of_objects[rank - 1 : rank] == [query.target])
+    return {"queries": len(right), "right": round(100 * float(np.mean(right)), 2)}
+
+
+def is_salient(box: Box, limits: PhotographsConfig) -> bool:
+    """Return whether a box, in shares of the image, is as large as a salient object's."""
+    return (box[2] - box[0]) * (box[3] - box[1]) >= limits.min_area
 
 
 def select(people: PeopleQueries, *groups: str) -> list[int]:

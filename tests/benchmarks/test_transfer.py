@@ -14,7 +14,7 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from augmentation.composers.photographs import PhotographsConfig
-from benchmarks.transfer import choose_largest, join_types, select
+from benchmarks.transfer import choose_largest, count_by_rule, join_types, select
 from benchmarks.transfer_network import (
     MAX_INSTANCES,
     InstanceImage,
@@ -26,7 +26,7 @@ from benchmarks.transfer_network import (
     keep_largest,
     train_chooser,
 )
-from benchmarks.transfer_queries import DATASETS, Photographs, read_people_queries
+from benchmarks.transfer_queries import DATASETS, PeopleQueries, Photographs, read_people_queries
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "left", "right", "dog")
 
@@ -70,6 +70,20 @@ def test_people_s_queries_have_targets_among_all_known_instances_of_the_image(tm
     assert {"RefCOCO+", "other"} < people.groups[2]
     assert select(people, "RefCOCO", "ordinal") == [1]
     assert choose_largest(people).tolist() == [0, 1, 0]
+
+
+def test_ordinals_count_salient_objects_of_the_targets_category() -> None:
+    boxes = ((0.8, 0, 1, 1), (0, 0, 0.2, 1), (0.3, 0, 0.31, 0.1), (0.4, 0, 0.6, 1), (0.2, 0, 0.4, 1))
+    image = InstanceImage(boxes, ("dog", "dog", "dog", "dog", "cat"))
+    texts = {"second dog from left": 3, "dog 2nd from the right": 3, "fourth from left": 0, "second in left row": 0}
+    group = frozenset({"RefCOCO", "reporting half", "ordinal", "left, right"})
+    people = PeopleQueries(
+        images=(image,),
+        queries=tuple(TargetedQuery(0, text, target) for text, target in texts.items()),
+        image_names=("a.jpg",) * len(texts),
+        groups=(group,) * len(texts),
+    )
+    assert count_by_rule(people, PhotographsConfig()) == {"queries": 3, "right": 66.67}
 
 
 def test_queries_about_photographs_are_about_salient_instances(tmp_path: Path) -> None:
