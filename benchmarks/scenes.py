@@ -101,21 +101,25 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="folder with coco/ and the joined validation splits")
     parser.add_argument("--detector", help="one that knows real cut-outs, as benchmarks.cutout_detector trains it")
     parser.add_argument("--pasted-only", action="store_true", help="only pasted scenes of the miniature world")
+    parser.add_argument("--style", default="refcoco", help="style of the verified queries")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/scenes.json"))
     options = parser.parse_args()
     configure_library_logging()
     figures: dict[str, Any] = {}
     with TemporaryDirectory() as scratch:
-        pasted, vocabulary = run_miniature_pasted(Path(scratch), options.scenes)
-        figures["miniature, pasted"] = compare_with_truth(pasted, vocabulary, has_attributes=True)
+        label = LabelConfig(style=options.style, targets=("one", "several", "none"))
+        pasted, vocabulary = run_miniature_pasted(Path(scratch), options.scenes, label)
+        figures["miniature, pasted"] = compare_with_truth(pasted, vocabulary, label, has_attributes=True)
         if not options.pasted_only:
             figures["miniature, prompted"] = compare_counts(run_miniature_prompted(options.scenes))
         texts = {style: realize_queries(pasted, vocabulary, style) for style in get_args(Style)}
         if options.real:
             for detector in [None, options.detector] if options.detector else [None]:
-                run, real_vocabulary = run_real_pasted(options.real, Path(scratch), options.scenes, detector)
+                run, real_vocabulary = run_real_pasted(options.real, Path(scratch), options.scenes, detector, label)
                 kind = "found" if detector else "as pasted"
-                figures[f"real cut-outs, {kind}"] = compare_with_truth(run, real_vocabulary, has_attributes=False)
+                figures[f"real cut-outs, {kind}"] = compare_with_truth(
+                    run, real_vocabulary, label, has_attributes=False
+                )
         figures["words"] = compare_with_real(texts, options.real)
     for name, table in figures.items():
         if name == "words":
@@ -135,10 +139,10 @@ def make_items(vocabulary: VocabularyConfig, composer: Composer, count: int) -> 
     ]
 
 
-def run_miniature_pasted(scratch: Path, count: int) -> tuple[Run, VocabularyConfig]:
+def run_miniature_pasted(scratch: Path, count: int, label: LabelConfig) -> tuple[Run, VocabularyConfig]:
     """Scenes of two to eight objects, as ``augment`` makes them."""
     composer, vocabulary = make_miniature_composer(scratch)
-    stages = [composer, *_build_detection_stages(vocabulary), _make_label_stage(vocabulary)]
+    stages = [composer, *_build_detection_stages(vocabulary), _make_label_stage(vocabulary, label)]
     return run_stages(stages, make_items(vocabulary, "pasted", count)), vocabulary
 
 
@@ -157,9 +161,8 @@ def run_miniature_prompted(count: int) -> Run:
     return run_stages(stages, make_items(vocabulary, "prompted", count))
 
 
-def _make_label_stage(vocabulary: VocabularyConfig) -> LabelStage:
-    config = LabelConfig(targets=("one", "several", "none"))
-    return LabelStage(config, vocabulary.categories, attributes=vocabulary.attributes)
+def _make_label_stage(vocabulary: VocabularyConfig, label: LabelConfig) -> LabelStage:
+    return LabelStage(label, vocabulary.categories, vocabulary.nouns, vocabulary.attributes)
 
 
 def _build_detection_stages(vocabulary: VocabularyConfig) -> list[Stage[Any, Any]]:
@@ -171,7 +174,9 @@ def _build_detection_stages(vocabulary: VocabularyConfig) -> list[Stage[Any, Any
     ]
 
 
-def run_real_pasted(real: Path, scratch: Path, count: int, detector: str | None) -> tuple[Run, VocabularyConfig]:
+def run_real_pasted(
+    real: Path, scratch: Path, count: int, detector: str | None, label: LabelConfig
+) -> tuple[Run, VocabularyConfig]:
     """Cut-outs of COCO on its images; of the categories that the detector knows, or of all and as pasted."""
     coco, folder = real / "coco", scratch / "real-cutouts"
     source = cut_out.CocoConfig(instances=coco / "instances.json", images=coco / "images", output=folder)
@@ -182,7 +187,7 @@ def run_real_pasted(real: Path, scratch: Path, count: int, detector: str | None)
     vocabulary = VocabularyConfig(categories={name: _make_plural(name) for name in names})
     pasted = PastedConfig(cutouts=folder, backgrounds=coco / "images", instances=coco / "instances.json")
     look = [DetectStage(config, names), FitBoxesStage(plain_background=False)] if config else [GroundTruthStage()]
-    stages = [PastedComposer(pasted), *look, _make_label_stage(vocabulary)]
+    stages = [PastedComposer(pasted), *look, _make_label_stage(vocabulary, label)]
     return run_stages(stages, make_items(vocabulary, "pasted", count)), vocabulary
 
 
@@ -247,9 +252,11 @@ def summarize_yield(run: Run) -> dict[str, Any]:
     }
 
 
-def compare_with_truth(run: Run, vocabulary: VocabularyConfig, has_attributes: bool) -> dict[str, Any]:
+def compare_with_truth(
+    run: Run, vocabulary: VocabularyConfig, label: LabelConfig, has_attributes: bool
+) -> dict[str, Any]:
     """Compute the figures of scenes with known objects."""
-    wording, tally = PhraseRealizer(plurals=vocabulary.categories), Tally()
+    wording, tally = label.make_realizer(vocabulary.categories, vocabulary.nouns), Tally()
     for made in run.made:
         if made.sample and made.found and made.detected and made.composed:
             tally.ious += [pair.iou for pair in match_objects(made.composed.requested, made.found.detections)]

@@ -5,7 +5,8 @@
 
 A small network chooses the instance that a query means, among the annotated instances of an image
 (``benchmarks.transfer_network``). It is trained on queries about annotated photographs: category names, Pseudo-Q's
-rules, or the verified programs of ``make augment ARGS="--composers photographs"``. It is tested on all validation
+rules, or the verified programs of ``make augment ARGS="--composers photographs"``, in the style of RefCOCO or in the
+three measured styles ("varied"). It is tested on all validation
 queries that people wrote for RefCOCO, RefCOCO+ and RefCOCOg. Their images are none of the training photographs. The
 limits of programs were chosen on one half of the test images (by the hash of the name), so figures are of the other
 half. "people" is trained on people's queries, cross-validated by image. Intervals are bootstrapped by image.
@@ -35,6 +36,7 @@ from rich.console import Console
 from rich.table import Table
 
 from augmentation.composers.photographs import PhotographsConfig
+from augmentation.queries.measured_style import SHIPPED
 from augmentation.relations.types import RelationType
 from benchmarks.transfer_network import (
     TargetedQuery,
@@ -52,6 +54,9 @@ OUTPUT = Path("benchmarks/results/transfer.json")
 NUM_FOLDS = 5
 PEOPLE_FACTOR = 2
 """Factor of the steps on people's queries, whose words are more varied."""
+
+FACTOR = 2
+"""Factor of the number of queries that people write about an object, for the varied phrases."""
 
 ALL_SIZES = 1e-9
 """Minimum area of a salient object if all are."""
@@ -72,7 +77,10 @@ PARTS = {name: GROUPS[name] for name in ("all", "positional")}
 """Groups of the comparisons."""
 
 SHOWN = ("positional", "other", "1 distractor", "2-3 distractors", "4+ distractors")
-COMPARISONS = (("programs", "rules"), ("programs", "rules, salient"), ("programs", "category"), ("people", "programs"))
+COMPARISONS = (
+    *(("programs", "rules"), ("programs", "rules, salient"), ("programs", "category")),
+    *(("varied", "programs"), ("people", "programs")),
+)
 
 ORDINAL = re.compile(r"\b(first|1st|second|2nd|third|3rd|fourth|4th)\b.*\b(left|right)\b")
 IN_ROWS = re.compile(r"\b(top|bottom|row|front|back)\b")
@@ -106,6 +114,7 @@ def main() -> None:
         "rules": photographs.apply_rules(replace(limits, min_area=ALL_SIZES)),
         "rules, salient": photographs.apply_rules(limits),
         "programs": join_types(by_type, limits.excluded_types),
+        "varied": vary_phrases(photographs, limits),
     }
     shares = {"largest box": choose_largest(people)}
     by_seed: dict[str, Any] = {}
@@ -162,6 +171,16 @@ def join_types(by_type: Mapping[RelationType, list[TargetedQuery]], without: Seq
     """Join the queries of all relation types but some, in the order of the photographs."""
     kept = [query for relation_type, queries in by_type.items() if relation_type not in without for query in queries]
     return sorted(kept, key=lambda query: query.image)
+
+
+def vary_phrases(photographs: Photographs, limits: PhotographsConfig) -> list[TargetedQuery]:
+    """Return the verified queries in the measured styles, each query about an object once."""
+    queries = [
+        query
+        for style in SHIPPED
+        for query in join_types(photographs.verify_programs(limits, style, FACTOR), limits.excluded_types)
+    ]
+    return sorted(dict.fromkeys(queries), key=lambda query: query.image)
 
 
 def choose_largest(people: PeopleQueries) -> Shares:

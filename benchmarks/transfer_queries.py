@@ -15,8 +15,8 @@ from typing import Any
 
 from augmentation.composers.photographs import PhotographDescription, PhotographsConfig, describe_photograph
 from augmentation.queries.generator import generate_queries
+from augmentation.queries.labeling import LabelConfig
 from augmentation.queries.parse_check import RoundTripParser
-from augmentation.queries.realizer import PhraseRealizer
 from augmentation.relations.programs import to_json
 from augmentation.relations.types import RelationType, get_relation_type
 from benchmarks.attributes import CURRENT_NAMES
@@ -155,10 +155,13 @@ class Photographs:
 
         return self._collect(limits, apply)
 
-    def verify_programs(self, limits: PhotographsConfig) -> dict[RelationType, list[TargetedQuery]]:
+    def verify_programs(
+        self, limits: PhotographsConfig, style: str = "refcoco", per_relation_type: int = QUERIES_PER_RELATION_TYPE
+    ) -> dict[RelationType, list[TargetedQuery]]:
         """Return the verified queries of the composer ``photographs`` by relation type, also of excluded types."""
-        realizer = PhraseRealizer(style="refcoco", plurals=coco.vocabulary().categories)
-        parser, types = RoundTripParser(), list[RelationType]()
+        vocabulary = coco.vocabulary()
+        realizer = LabelConfig(style=style).make_realizer(vocabulary.categories, vocabulary.nouns)
+        parser, types = RoundTripParser(nouns=realizer.nouns), list[RelationType]()
 
         def verify(described: PhotographDescription, number: int) -> list[tuple[str, int]]:
             verified = [
@@ -168,7 +171,7 @@ class Photographs:
                     described.scene,
                     name,
                     realizer,
-                    QUERIES_PER_RELATION_TYPE,
+                    per_relation_type,
                     number,
                     accepts=parser.is_consistent,
                 )
