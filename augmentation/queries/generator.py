@@ -14,7 +14,14 @@ from itertools import chain, combinations, islice
 from random import Random
 from typing import get_args
 
-from augmentation.queries.realizer import Phrase, PhraseRealizer, get_noun_program, get_relation_types, sort_adjectives
+from augmentation.queries.realizer import (
+    Phrase,
+    PhraseRealizer,
+    get_noun_program,
+    get_relation_types,
+    list_categories,
+    sort_adjectives,
+)
 from augmentation.relations import programs as p
 from augmentation.relations.evaluator import ProgramEvaluator
 from augmentation.relations.scene import NO_ATTRIBUTE, Scene
@@ -110,7 +117,7 @@ _LENGTH_PREFERENCE = 0.25
 _TEMPER = 0.8
 """Exponent of the frequencies of relation types and templates; 1 follows the style, 0 makes all equally frequent."""
 
-_MAX_DRAWS = 12
+_MAX_DRAWS = 4
 """Maximum number of phrases that are tried for a query."""
 
 
@@ -124,11 +131,12 @@ def _draw_query(
     used: Mapping[str, VerifiedQuery],
     accepts: Callable[[str, p.Program], bool],
 ) -> VerifiedQuery | None:
-    """Draw the first new and accepted phrase, by weight and length; None if there is none."""
+    """Draw phrases by weight and length until one is new and accepted; None if none is soon.
+
+    So an object with a single likely phrase gets one query, and none in words that people hardly use.
+    """
     weights = [phrase.weight * _LENGTH_PREFERENCE ** abs(len(phrase.text.split()) - length) for phrase, _ in phrases]
-    order = sorted(range(len(phrases)), key=lambda i: random.random() ** (1 / max(weights[i], 1e-300)), reverse=True)
-    for i in order[:_MAX_DRAWS]:
-        phrase, program = phrases[i]
+    for phrase, program in random.choices(phrases, weights, k=_MAX_DRAWS):
         text = realizer.vary_nouns(phrase, program, scene, random)
         if text not in used and accepts(text, program):
             return VerifiedQuery(text=text, target=target, program=program)
@@ -149,7 +157,7 @@ def _find_clear_phrases(
     for text, selections in interpreted_conjunctions.items():
         interpreted[text] |= selections
     every = [*clear, *_select_clear(conjunctions, evaluator, interpreted, realizer)]
-    types = [get_relation_type(p.to_json(program)) for program, _, _ in every]
+    types = [_get_style_type(program) for program, _, _ in every]
     shares = realizer.measured.type_shares if realizer.measured else {}
     num_programs = Counter((target, name) for (_, target, _), name in zip(every, types, strict=True))
     found: dict[int, list[tuple[Phrase, p.Program]]] = defaultdict(list)
@@ -157,6 +165,11 @@ def _find_clear_phrases(
         factor = shares.get(name, 0.0) ** _TEMPER / num_programs[target, name]
         found[target] += [(replace(one, weight=factor * one.weight**_TEMPER), program) for one in phrases]
     return found
+
+
+def _get_style_type(program: p.Program) -> RelationType:
+    """Return the relation type that a style counts the program's queries as: "first from the left" as an ordinal."""
+    return "ordinal" if isinstance(program, p.Ordinal) else get_relation_type(p.to_json(program))
 
 
 def _select_clear(
@@ -183,11 +196,11 @@ def _select_clear(
 
 
 _MAX_CONJUNCTIONS = 6
-"""Maximum number of positions with a relation for each object."""
+"""Maximum number of positions with a relation, and of two relations, for each object."""
 
 
 def _combine_programs(clear: Sequence[tuple[p.Program, int, list[Phrase]]], random: Random) -> Iterator[p.Program]:
-    """Combine positions and relations that each select the same object: "left person next to the dog"."""
+    """Combine two programs that each select the same object: "left person next to the dog"."""
     by_target: dict[int, list[p.Program]] = defaultdict(list)
     for program, target, _ in clear:
         by_target[target].append(program)
@@ -198,13 +211,16 @@ def _combine_programs(clear: Sequence[tuple[p.Program, int, list[Phrase]]], rand
             for one in programs
             if not isinstance(one, p.Beside | p.NextTo | p.Between | p.Nearest | p.Category | p.WithAttribute)
         ]
-        combined = [
-            replace(relation, base=position)
-            for relation in relations
-            for position in positions
-            if get_noun_program(position) == relation.base
-        ]
-        yield from random.sample(combined, min(_MAX_CONJUNCTIONS, len(combined)))
+        for firsts in (positions, relations):
+            combined = [
+                replace(second, base=first)
+                for first in firsts
+                for second in relations
+                if get_noun_program(first) == second.base
+                and list_categories(first) & list_categories(second) == {p.get_category(first)}
+                and first != second
+            ]
+            yield from random.sample(combined, min(_MAX_CONJUNCTIONS, len(combined)))
 
 
 def has_own_name(scene: Scene, category: str) -> bool:

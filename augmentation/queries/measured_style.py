@@ -194,7 +194,7 @@ def measure_style(queries: Sequence[MeasuredQuery], nouns: Mapping[str, Iterable
             types[relation_type] += 1
             templates.update({template, " ".join(_MIRRORED.get(word, word) for word in template.split())})
         if query.category in by_category:
-            used = [noun for noun in (query.category, *nouns[query.category]) if re.search(rf"\b{noun}\b", text)]
+            used = [noun for noun in (query.category, *nouns[query.category], "one") if re.search(rf"\b{noun}\b", text)]
             by_category[query.category].update(used)
     return MeasuredStyle(
         queries=len(queries),

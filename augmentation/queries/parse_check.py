@@ -45,7 +45,10 @@ class RoundTripParser:
         """Return whether the parser recovers the phrase's head noun, position and related objects."""
         parsed = self._parse(text)
         return (
-            self._names(parsed.target.lemma, get_category(program))
+            (
+                self._names(parsed.target.lemma, get_category(program))
+                or ("one" in text.split() and not parsed.target.lemma)
+            )
             and set(text.split()) & (POSITION_WORDS - _UNRECORDED_WORDS) <= _list_parsed_locations(parsed)
             and self._is_related(parsed, program)
         )

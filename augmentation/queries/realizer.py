@@ -135,9 +135,11 @@ class PhraseRealizer:
     def _list_conjunctions(
         self, program: p.Beside | p.NextTo | p.Between, names: Mapping[str, str]
     ) -> tuple[Phrase, ...]:
-        """Return phrases of a position with a relation after it: "left person next to the dog"."""
+        """Return phrases with a relation last: "left person next to dog", "person by the car and left of the dog"."""
+        conjunction = " and" if isinstance(program.base, p.Beside | p.NextTo | p.Between) else ""
         relation = replace(program, base=get_noun_program(program.base))
-        heads = [one for one in self.list_phrases(program.base, names) if not one.template.endswith("{noun} {side}")]
+        ending = "{side}" if isinstance(program, p.Beside) else "{noun} {side}"  # never "cup on left left of the ball"
+        heads = [one for one in self.list_phrases(program.base, names) if not one.template.endswith(ending)]
         tails = {
             phrase.template: (phrase.text.removeprefix(noun), phrase.weight)
             for phrase in self.list_phrases(relation, names)
@@ -145,7 +147,11 @@ class PhraseRealizer:
             if phrase.template.startswith("{noun} ")
         }
         return tuple(
-            Phrase(text=f"{head.text}{tail}", template=f"{head.template} + {template}", weight=head.weight * weight)
+            Phrase(
+                text=f"{head.text}{conjunction}{tail}",
+                template=f"{head.template} + {template}",
+                weight=head.weight * weight,
+            )
             for head in heads
             for template, (tail, weight) in tails.items()
         )
@@ -201,9 +207,11 @@ class PhraseRealizer:
         """Return the phrase with other nouns, drawn by their frequencies in the measured style.
 
         A noun is used only if no object of another category of the scene may be called so. Then it means the same as
-        the category's name, and so does the phrase.
+        the category's name, and so does the phrase. "One" is used if all objects are of one category.
         """
-        names = {category: self._draw_noun(category, scene, random) for category in sorted(_list_categories(program))}
+        names = {category: self._draw_noun(category, scene, random) for category in sorted(list_categories(program))}
+        if isinstance(program, p.Category):
+            names = {category: noun for category, noun in names.items() if noun != "one"}
         varied = [one for one in self.list_phrases(program, names) if one.template == phrase.template]
         same = [one.text for one in self.list_phrases(program) if one.template == phrase.template]
         text = varied[same.index(phrase.text)].text if len(varied) == len(same) else phrase.text
@@ -213,6 +221,7 @@ class PhraseRealizer:
         """Draw a noun for the objects of a category, or its own name."""
         others = {one.category for one in scene.objects} - {category}
         nouns = [one for one in self.nouns.get(category, ()) if not any(self._may_name(one, other) for other in others)]
+        nouns += [] if others else ["one"]
         counts = self.measured.nouns.get(category, {}) if self.measured else {}
         choices = [category, *nouns]
         return random.choices(choices, [0.2 + counts.get(one, 0) for one in choices])[0]
@@ -304,12 +313,12 @@ def get_noun_program(program: p.Program) -> p.Program:
     return program
 
 
-def _list_categories(program: p.Program) -> set[str]:
+def list_categories(program: p.Program) -> set[str]:
     """Return the categories of all objects that a program names."""
     if isinstance(program, p.Category):
         return {program.name}
     parts = (getattr(program, name) for name in ("base", "anchor", "ends") if hasattr(program, name))
-    return set().union(*map(_list_categories, parts))
+    return set().union(*map(list_categories, parts))
 
 
 def replace_noun_program(program: p.Program, noun: p.Program) -> p.Program:

@@ -21,7 +21,7 @@ from augmentation.queries.measured_style import (
 )
 from augmentation.queries.realizer import PhraseRealizer
 from augmentation.relations.evaluator import ProgramEvaluator
-from augmentation.relations.programs import Category, Extreme, NextTo, Superlative, to_json
+from augmentation.relations.programs import Beside, Category, Extreme, NextTo, Superlative, to_json
 from augmentation.relations.scene import Scene, SceneObject
 from augmentation.relations.types import RelationType, get_relation_type
 from tests.augmentation.mirror import flip
@@ -62,15 +62,16 @@ def test_a_style_counts_types_lengths_words_and_holds_no_other_word(tmp_path: Pa
         _query("bike on the left"),
         _query("the rusty xylophone", "2"),
         _query("lft bike", "2"),
+        _query("left one", "2"),
     ]
     style = measure_style(queries, NOUNS)
-    assert (style.queries, style.queries_per_object) == (4, 2)
-    assert {name: count for name, count in style.relation_types.items() if count} == {"attribute": 1, "side": 3}
-    assert style.templates == {"the {noun}": 1, "{side} {noun}": 2, "{noun} on the {side}": 1}
-    assert style.lengths == {"2": 2, "3": 1, "4": 1}
-    assert style.articles == {"": 3, "the": 1}
-    assert style.nouns == {"motorcycle": {"bike": 3}}
-    assert style.misspelled_words == 1 / 11
+    assert (style.queries, style.queries_per_object) == (5, 2.5)
+    assert {name: count for name, count in style.relation_types.items() if count} == {"attribute": 1, "side": 4}
+    assert style.templates == {"the {noun}": 1, "{side} {noun}": 3, "{noun} on the {side}": 1}
+    assert style.lengths == {"2": 3, "3": 1, "4": 1}
+    assert style.articles == {"": 4, "the": 1}
+    assert style.nouns == {"motorcycle": {"bike": 3, "one": 1}}
+    assert style.misspelled_words == 1 / 13
     style.write(tmp_path / "style.json")
     text = (tmp_path / "style.json").read_text()
     assert "rusty" not in text and "xylophone" not in text
@@ -135,6 +136,21 @@ def test_a_noun_that_may_name_another_object_of_the_scene_is_not_used() -> None:
     alone, among = _scene("motorcycle", "motorcycle"), _scene("motorcycle", "motorcycle", "bicycle")
     assert _texts(alone, "motorcycle")["left bike"] == 0
     assert not any("bike" in text for text in _texts(among, "motorcycle"))
+
+
+def test_one_is_said_only_if_all_objects_are_of_one_category() -> None:
+    assert "left one" in _texts(_scene("cup", "cup"), "cup")
+    assert not any("one" in text.split() for text in _texts(_scene("cup", "cup", "ball"), "cup"))
+    assert not any(text.split()[-1] == "one" and len(text.split()) <= 2 for text in _texts(_scene("cup"), "cup"))
+
+
+def test_two_relations_that_are_true_of_the_same_object_are_joined_by_and() -> None:
+    ball, motorcycle = Category(name="ball"), Category(name="motorcycle")
+    program = NextTo(base=Beside(base=Category(name="cup"), direction="left", anchor=ball), anchor=motorcycle)
+    realizer = _realizer("refcocog-measured")
+    assert "the cup to the left of the ball and next to the motorcycle" in realizer.realize(program)
+    alone = {other for _, other in realizer.find_interpretations(program) if other != program}
+    assert {NextTo(base=Category(name="cup"), anchor=motorcycle), program.base} <= alone
 
 
 def test_comparatives_need_exactly_two_objects() -> None:
