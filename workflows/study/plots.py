@@ -27,7 +27,7 @@ CLAIMS = {
         "held-out colors",
         2000,
     ),
-    "Exemplars cost no positions": ("exemplars, colors held out", "base, colors held out", "testB", 2000),
+    "Exemplars and scenes help most": ("exemplars and scenes", "base", "test", 2000),
 }
 """Claims of the documentation: compared variants, group of queries and training queries of each."""
 
