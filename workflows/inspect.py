@@ -60,8 +60,9 @@ class InspectConfig(AnnotationsConfig):
     """Seed of the choice of samples in ``samples.png``."""
 
     write_style: Path | None = None
-    """File to write the style of the queries to, for ``augment --label.style FILE``: how often they use each relation
-    type, length, template and word. It holds no query, and no word beyond function words and the vocabulary's nouns."""
+    """File to write the style of the queries with one target to, for ``augment --label.style FILE``: how often they use
+    each relation type, length, template and word. It holds no query, and no word beyond function words and the
+    vocabulary's nouns."""
 
     output: UPath | None = None
     """Folder of the report; ``<data>/<dataset>/inspection`` by default."""
@@ -93,11 +94,13 @@ def main(config: InspectConfig) -> None:
 
 
 def write_style(path: Path, samples: list[SourceSample], vocabulary: VocabularyConfig) -> None:
-    """Measure the style of the queries, and write it as JSON."""
+    """Measure the style of the queries with one target, and write it as JSON."""
     coco_names = {words.label: name for name, words in COCO_CATEGORIES.items() if words.label}
     measured = []
     for sample in samples:
         for query in sample.queries:
+            if len(query.boxes_xyxy) != 1:
+                continue
             category = "" if query.instance is None else sample.instances[query.instance].category
             target = f"{sample.image_name} {query.box_xyxy}"
             measured.append(MeasuredQuery(text=query.text, category=coco_names.get(category, category), target=target))

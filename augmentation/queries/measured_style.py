@@ -26,6 +26,7 @@ from generation.parsing.english import ORDINALS
 from generation.parsing.lexicon import LOCATION_WORDS
 from generation.parsing.normalization import normalize_text
 from generation.parsing.spelling import correct_spelling
+from pipeline import write_atomic
 
 SHIPPED = ("refcoco-measured", "refcoco+-measured", "refcocog-measured")
 """Styles in the package, measured on the public validation splits (images with an even id)."""
@@ -126,6 +127,12 @@ class MeasuredStyle:
                 f"a style counts relation types ({', '.join(RELATION_TYPES)}) and lengths, got "
                 f"{dict(self.relation_types)} and {len(self.lengths)} lengths; write it by inspect --write-style"
             )
+        for counts in (self.relation_types, self.lengths, self.templates, self.words, *self.nouns.values()):
+            for name, count in counts.items():
+                if not isinstance(count, int) or count < 0:
+                    raise AugmentationError(f"a style counts {name!r} as a whole number of 0 or more, got {count!r}")
+        if bad := [length for length in self.lengths if not length.isdecimal()]:
+            raise AugmentationError(f"a style counts lengths in words, got {', '.join(map(repr, bad))}")
 
     @cached_property
     def type_shares(self) -> Mapping[RelationType, float]:
@@ -146,7 +153,7 @@ class MeasuredStyle:
 
     def write(self, path: Path) -> None:
         """Write the style as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        write_atomic(path, json.dumps(asdict(self), indent=1) + "\n")
 
 
 @cache
@@ -160,7 +167,7 @@ def load_style(name_or_file: str) -> MeasuredStyle:
     try:
         text = shipped.read_text() if name_or_file in SHIPPED else Path(name_or_file).read_text()
         return MeasuredStyle(**json.loads(text))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise AugmentationError(
             f"the style {name_or_file} cannot be read ({error}); give one of {', '.join(SHIPPED)}, or a file of "
             "inspect --write-style"

@@ -13,7 +13,7 @@ import torch
 from shards.images import decode_rgb_image
 from shards.reader import SampleReader
 from trainer.config import TrainConfig
-from trainer.data.batch import WHOLE_CANVAS, BatchBuilder
+from trainer.data.batch import WHOLE_CANVAS, Batch, BatchBuilder
 from trainer.data.config import AugmentationConfig, ProcessorConfig
 from trainer.data.dataset import Samples
 from trainer.data.processor import Processor, load_tokenizer
@@ -35,7 +35,7 @@ STILL = AugmentationConfig(
 )
 
 
-def _build_batch(samples: Samples, text_encoder: str, *queries: int, augments: bool = False):  # type: ignore[no-untyped-def]
+def _build_batch(samples: Samples, text_encoder: str, *queries: int, augments: bool = False) -> Batch:
     builder = BatchBuilder(
         processor=Processor(ProcessorConfig(), load_tokenizer(text_encoder)),
         canvas_px=64,

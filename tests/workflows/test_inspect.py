@@ -151,3 +151,21 @@ def test_the_style_of_a_table_is_written_as_numbers(tmp_path: Path) -> None:
     _inspect(tmp_path, tmp_path / "mine.jsonl", tmp_path, "--format", "table", "--write-style", str(style))
     assert load_style(str(style)).templates == {"{side} {noun}": 1}
     assert "xylophone" not in style.read_text()
+
+
+def test_a_style_is_measured_on_queries_with_one_target(tmp_path: Path) -> None:
+    Image.new("RGB", (10, 8)).save(tmp_path / "a.png")
+    images = [
+        {"id": i, "file_name": "a.png", "width": 10, "height": 8, "caption": text, "dataset_name": "mine"}
+        for i, text in enumerate(("left dog", "third zebra"))
+    ]
+    annotations = [
+        {"id": 1, "image_id": 0, "category_id": 1, "bbox": [0, 0, 5, 5]},
+        {"id": 2, "image_id": 1, "category_id": 1, "bbox": [0, 0, 0, 0], "empty": True},
+    ]
+    (tmp_path / "mine_train.json").write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "object"}]})
+    )
+    style = tmp_path / "style.json"
+    _inspect(tmp_path, tmp_path, tmp_path, "--format", "grounding", "--write-style", str(style))
+    assert load_style(str(style)).queries == 1

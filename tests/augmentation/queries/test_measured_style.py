@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from brute_force import meaning
@@ -159,6 +162,22 @@ def test_comparatives_need_exactly_two_objects() -> None:
     )
     three = _texts(_scene("cup", "cup", "ball", "cup"), "cup", "refcoco+-measured")
     assert not any(word in text.split() for text in three for word in ("bigger", "taller", "smaller", "larger"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lengths": {"many": 3}}, "lengths in words, got 'many'"),
+        ({"lengths": {"3": -1, "4": 2}}, "'3' as a whole number"),
+        ({"words": {"top": "often"}}, "'top' as a whole number"),
+        ({"relation_types": ["side"]}, "cannot be read"),
+    ],
+)
+def test_a_style_of_other_values_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    shipped = asdict(load_style("refcoco-measured"))
+    (tmp_path / "style.json").write_text(json.dumps({**shipped, **change}))
+    with pytest.raises(AugmentationError, match=message):
+        load_style(str(tmp_path / "style.json"))
 
 
 def test_the_style_without_places_never_says_left_or_right() -> None:
