@@ -12,13 +12,15 @@ limits of programs were chosen on one half of the test images (by the hash of th
 half. "people" is trained on people's queries, cross-validated by image. Intervals are bootstrapped by image.
 
 ``--real`` is a folder of ``<name>_val.joined.jsonl.gz``, rows of the split files joined with COCO's boxes.
-``--photographs`` is an instances file in COCO's layout. Needs the extra ``transfer``. The complete run takes 45 minutes
-on one core.
+``--photographs`` is an instances file in COCO's layout. Needs the extra ``transfer``. The complete run takes an hour
+on one core. ``--finished`` is a folder with the choices of each finished training: by the same command you resume, and
+train only the variants whose queries changed. Delete it if you change the network.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -39,6 +41,7 @@ from augmentation.composers.photographs import PhotographsConfig
 from augmentation.queries.measured_style import SHIPPED
 from augmentation.relations.types import RelationType
 from benchmarks.transfer_network import (
+    InstanceImage,
     TargetedQuery,
     TextFeatures,
     TrainingConfig,
@@ -101,12 +104,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=TrainingConfig().steps)
     parser.add_argument("--ablate", action="store_true", help="leave out each relation type, one seed")
+    parser.add_argument("--finished", type=Path, default=Path("runs/transfer"))
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args()
     torch.set_num_threads(1)
     start, config, console = time.perf_counter(), TrainingConfig(steps=options.steps), Console(stderr=True)
     people, photographs = read_people_queries(options.real), Photographs.read(options.photographs)
-    texts = TextFeatures(find_minilm())
+    trainer = Trainer(TextFeatures(find_minilm()), config, options.finished)
     limits = PhotographsConfig()
     by_type = photographs.verify_programs(limits)
     variants = {
@@ -119,14 +123,14 @@ def main() -> None:
     shares = {"largest box": choose_largest(people)}
     by_seed: dict[str, Any] = {}
     for name, queries in variants.items():
-        choices = measure_variant(photographs, queries, people, texts, range(options.seeds), config)
+        choices = measure_variant(photographs, queries, people, trainer, range(options.seeds))
         shares[name], by_seed[name] = choices.mean(0), summarize_seeds(choices, people)
         console.print(f"{name}: {len(queries):,} queries, {time.perf_counter() - start:.0f} s")
-    shares["people"] = cross_validate(people, texts, config)
+    shares["people"] = cross_validate(people, trainer)
     console.print(f"people: {len(people.queries):,} queries, {time.perf_counter() - start:.0f} s")
     ablations: dict[str, Any] = {}
     for name, queries in list_ablations(by_type, limits) if options.ablate else ():
-        values = measure_variant(photographs, queries, people, texts, range(1), config).mean(0)
+        values = measure_variant(photographs, queries, people, trainer, range(1)).mean(0)
         ablations[name] = summarize_ablation(values, len(queries), people)
         console.print(f"{name}: {ablations[name]}, {time.perf_counter() - start:.0f} s")
     record = build_record(shares, variants, people, limits, config, options.seeds)
@@ -195,35 +199,60 @@ def choose_largest(people: PeopleQueries) -> Shares:
     return np.array([float(largest[query.image] == query.target) for query in people.queries])
 
 
+class Trainer:
+    """Trains networks and tests them; it keeps the choices of each training in a folder, and trains none again.
+
+    Args:
+        texts: features of texts.
+        config: sizes and duration of a training.
+        finished: folder of the choices.
+    """
+
+    def __init__(self, texts: TextFeatures, config: TrainingConfig, finished: Path) -> None:
+        self._texts, self._config, self._finished = texts, config, finished
+
+    def choose(
+        self,
+        images: Sequence[InstanceImage],
+        queries: Sequence[TargetedQuery],
+        tested_images: Sequence[InstanceImage],
+        tested: Sequence[TargetedQuery],
+        seed: int,
+        factor: int = 1,
+    ) -> npt.NDArray[np.bool_]:
+        """Train with ``factor`` times the steps; return for each tested query whether its target is chosen."""
+        config = replace(self._config, steps=factor * self._config.steps)
+        facts = json.dumps([asdict(config), seed, queries, tested])
+        path = self._finished / f"{hashlib.sha256(facts.encode()).hexdigest()}.npy"
+        if not path.is_file():
+            network = train_chooser(images, queries, self._texts, seed, config)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, is_chosen(network, tested_images, tested, self._texts))
+        choices: npt.NDArray[np.bool_] = np.load(path)
+        return choices
+
+
 def measure_variant(
     photographs: Photographs,
     queries: Sequence[TargetedQuery],
     people: PeopleQueries,
-    texts: TextFeatures,
+    trainer: Trainer,
     seeds: Sequence[int],
-    config: TrainingConfig,
 ) -> Choices:
     """Train with each seed on queries about photographs; return the choices for people's queries."""
     return np.stack(
-        [
-            is_chosen(
-                train_chooser(photographs.images, queries, texts, seed, config), people.images, people.queries, texts
-            )
-            for seed in seeds
-        ]
+        [trainer.choose(photographs.images, queries, people.images, people.queries, seed) for seed in seeds]
     )
 
 
-def cross_validate(people: PeopleQueries, texts: TextFeatures, config: TrainingConfig) -> Shares:
+def cross_validate(people: PeopleQueries, trainer: Trainer) -> Shares:
     """Train on people's queries about four fifths of the images, and test on the rest, for each fifth."""
-    config = replace(config, steps=PEOPLE_FACTOR * config.steps)
     shares = np.zeros(len(people.queries))
     for fold in range(NUM_FOLDS):
-        network = train_chooser(
-            people.images, [one for one in people.queries if one.image % NUM_FOLDS != fold], texts, fold, config
-        )
+        queries = [one for one in people.queries if one.image % NUM_FOLDS != fold]
         tested = [i for i, one in enumerate(people.queries) if one.image % NUM_FOLDS == fold]
-        shares[tested] = is_chosen(network, people.images, [people.queries[i] for i in tested], texts)
+        rows = [people.queries[i] for i in tested]
+        shares[tested] = trainer.choose(people.images, queries, people.images, rows, fold, PEOPLE_FACTOR)
     return shares
 
 

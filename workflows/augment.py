@@ -272,12 +272,12 @@ def _build_pipelines(
             fingerprint={
                 **compose_fingerprint,
                 **_build_detection_fingerprint(config, prior),
-                "label": _build_label_fingerprint(config.label),
+                "label": build_label_fingerprint(config.label),
             },
         )
 
 
-def _build_label_fingerprint(label: LabelConfig) -> dict[str, Any]:
+def build_label_fingerprint(label: LabelConfig) -> dict[str, Any]:
     """Build the fingerprint of the labels; that of a measured style holds its numbers, since a file may change."""
     style = get_style(label.style)
     return {**asdict(label), **({"measured": asdict(style)} if isinstance(style, MeasuredStyle) else {})}
@@ -295,7 +295,7 @@ def _build_photograph_pipeline(config: AugmentConfig, vocabulary: VocabularyConf
     stages: list[Stage[Any, Any]] = [LoadPhotographStage(photographs.images, samples, held_out)]
     fingerprint: dict[str, Any] = {
         "photographs": compute_rows_sha256(pool.rows),
-        "label": _build_label_fingerprint(config.label),
+        "label": build_label_fingerprint(config.label),
     }
     limits = {name: value for name, value in asdict(photographs).items() if name not in ("images", "instances")}
     fingerprint["limits"] = limits

@@ -56,6 +56,7 @@ ON_VAL = ("val, positional", "val, not positional")
 """Groups of val, which has both kinds of queries about the same images; testA has one kind and testB the other."""
 
 _ALL, _PLAIN, _PSEUDO_Q = ("test", "testA", "testB", "ordinal"), "prompts without attributes", "Pseudo-Q's rules"
+_VARIED = "varied phrases"
 _HARD, _COLORS = ("two or more distractors", "testA", "testB"), ("held-out colors", "other colors")
 _HELD_OUT, _EXEMPLARS_HELD_OUT = "base, colors held out", "exemplars, colors held out"
 
@@ -70,6 +71,15 @@ COMPARISONS = (
         "Do priors help with colors held out of training?", "priors, colors held out", _HELD_OUT, *_COLORS
     ),
     *_make_comparisons("Are programs better than Pseudo-Q's rules?", "scenes", _PSEUDO_Q, *_ALL, ON_VAL[0]),
+    *_make_comparisons("Are varied phrases better?", _VARIED, "scenes", *_ALL),
+    *_make_comparisons("Is it better to balance what decides them?", f"{_VARIED}, balanced", _VARIED, *_ALL),
+    *(
+        comparison
+        for varied in (_VARIED, f"{_VARIED}, balanced")
+        for comparison in _make_comparisons(
+            "Are varied phrases better than Pseudo-Q's rules?", varied, _PSEUDO_Q, *_ALL, ON_VAL[0]
+        )
+    ),
     *_make_comparisons("Are prompts without attributes better?", _PLAIN, "scenes", *_ALL),
     *_make_comparisons("Do scenes of prompts without attributes help?", _PLAIN, "base", *_HARD),
     *_make_comparisons(

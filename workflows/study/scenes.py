@@ -1,9 +1,12 @@
-"""Control of the programs: the same scenes, detected by the same models, with Pseudo-Q's queries."""
+"""Other queries about the same scenes, detected by the same models: those of Pseudo-Q, and a balanced choice."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any
+from itertools import chain, zip_longest
+from random import Random
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,11 +15,14 @@ from augmentation.detection.detected import DetectedScene
 from augmentation.detection.scene_filters import SceneFilterConfig
 from augmentation.planning.scene_spec import SceneSpec
 from augmentation.queries.labeling import build_scene, make_sample
+from augmentation.queries.realizer import get_noun_program
+from augmentation.relations.programs import Program, WithAttribute, from_json
 from pipeline import Item, Location, MapStage, Rejected, ShardItems, list_runs, open_plan, resolve_location
 from shards.images import decode_rgb_image
 from shards.reader import SampleReader
 from shards.schema import Query, Sample
 from workflows.study.pseudo_q import generate_pseudo_queries
+from workflows.study.sample_stages import select_queries
 
 
 def read_requests(rounds: Location) -> dict[str, Mapping[str, Any]]:
@@ -62,3 +68,32 @@ class PseudoQStage(MapStage[DetectedScene, Sample]):
             for number, (text, target) in enumerate(generated)
         ]
         return make_sample(item, queries)
+
+
+def find_decision_type(program: Program) -> Literal["appearance", "place", "both"]:
+    """Return what decides a query: appearance alone, a place (a position, size or relation) alone, or both."""
+    noun = get_noun_program(program)
+    if program == noun:
+        return "appearance"
+    return "both" if isinstance(noun, WithAttribute) else "place"
+
+
+class BalanceStage(MapStage[Sample, Sample]):
+    """Stage that keeps a number of each sample's queries, as evenly by what decides them as there are any.
+
+    The decision types take turns in an order drawn by the sample's key, and so do the queries of each type.
+    """
+
+    def __init__(self, max_queries: Mapping[str, int]) -> None:
+        self._max_queries = dict(max_queries)
+
+    def process_item(self, item: Sample) -> Sample:
+        random, by_type = Random(f"balanced/{item.key}"), defaultdict[str, list[int]](list)
+        for i in random.sample(range(len(item.queries)), len(item.queries)):
+            program = item.queries[i].program
+            assert program is not None  # labeling sets it
+            by_type[find_decision_type(from_json(program))].append(i)
+        types = random.sample(sorted(by_type), len(by_type))
+        turns = chain.from_iterable(zip_longest(*(by_type[name] for name in types)))
+        chosen = [i for i in turns if i is not None][: self._max_queries[item.key]]
+        return select_queries(item, sorted(chosen))

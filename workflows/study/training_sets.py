@@ -22,6 +22,8 @@ from typing import Any
 
 from upath import UPath
 
+from augmentation.detection.detected import DetectedScene
+from augmentation.queries.labeling import LabelConfig, LabelStage
 from generation.models.checkpoints import compute_fingerprint
 from generation.priors.config import compute_encoder_fingerprint
 from generation.priors.store import PriorSink
@@ -40,13 +42,16 @@ from workflows.priors.join import JoinStage
 from workflows.priors.query_parsing import Queries, parse_queries
 from workflows.study.oracle import OracleStage, find_query_combinations, format_oracle_id
 from workflows.study.sample_stages import ReadStage, SampleQueriesStage, select_queries
-from workflows.study.scenes import PseudoQStage, ReadSceneStage, read_requests
+from workflows.study.scenes import BalanceStage, PseudoQStage, ReadSceneStage, read_requests
 from workflows.study.trials import Trial
 from workflows.study.variants import WORD_LIMITS, ExtraData, WordLimits, find_limited_words
 from workflows.study.world import EVALUATED_SPLITS, StudyData, make_world, render_priors
 
 PROMPT_ATTRIBUTES = ((), ("color",), ("pattern", "color"))
 """Attributes in the prompts of the main variants' scenes; prompts without attributes became the default later."""
+
+VARIED_STYLE, VARIED_FACTOR = "refcoco-measured", 2
+"""Style of the varied phrases, and the factor of the number that people write, from which they are drawn."""
 
 
 def prepare_data(data: StudyData, trials: Collection[Trial]) -> None:
@@ -191,10 +196,12 @@ def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[ExtraDa
         "prompted": lambda: _pack_scenes(data, scenes),
         "plain": lambda: _make_matching_scenes(data, plain, num_queries),
         "pasted": lambda: _make_matching_scenes(data, _make_pasted_config(data), num_queries),
-        "pseudo-q": lambda: _pack_pseudo_q_scenes(data, config, data.paths.scenes, "pseudo-q"),
-        "plain-pseudo-q": lambda: _pack_pseudo_q_scenes(
-            data, plain, _make_matching_scenes(data, plain, num_queries), "plain-pseudo-q"
+        "pseudo-q": lambda: _relabel_scenes(data, config, data.paths.scenes, "pseudo-q", PseudoQStage()),
+        "plain-pseudo-q": lambda: _relabel_scenes(
+            data, plain, _make_matching_scenes(data, plain, num_queries), "plain-pseudo-q", PseudoQStage()
         ),
+        "varied": lambda: _vary_phrases(data, config, "varied"),
+        "varied-balanced": lambda: _vary_phrases(data, config, "varied-balanced", BalanceStage),
         "real-images": lambda: _pack_real_images(data, reader, taken, len(scenes)),
     }
     for extra in extras:
@@ -210,8 +217,29 @@ def _pack_scenes(data: StudyData, scenes: SampleReader) -> None:
     _pack(data, data.paths.scenes, _iterate_rows(scenes, range(len(scenes)), ids), store, "prompted")
 
 
-def _pack_pseudo_q_scenes(data: StudyData, config: augment.AugmentConfig, run: UPath, name: str) -> None:
-    """Label the scenes of a run by Pseudo-Q's rules after detection by the same models, with as many queries each."""
+def _vary_phrases(
+    data: StudyData,
+    config: augment.AugmentConfig,
+    name: str,
+    choose: type[SampleQueriesStage | BalanceStage] = SampleQueriesStage,
+) -> None:
+    """Label the prompted scenes again, in RefCOCO's measured style."""
+    vocabulary, label = miniature.vocabulary(), LabelConfig(style=VARIED_STYLE, queries_per_relation_type=VARIED_FACTOR)
+    stage = LabelStage(label, vocabulary.categories, vocabulary.nouns)
+    labels = {"label": augment.build_label_fingerprint(label)}
+    _relabel_scenes(data, config, data.paths.scenes, name, stage, choose, labels)
+
+
+def _relabel_scenes(
+    data: StudyData,
+    config: augment.AugmentConfig,
+    run: UPath,
+    name: str,
+    label: MapStage[DetectedScene, Sample],
+    choose: type[SampleQueriesStage | BalanceStage] = SampleQueriesStage,
+    labels: Mapping[str, Any] | None = None,
+) -> None:
+    """Label the scenes of a run by another stage after detection by the same models, with as many queries each."""
     scenes, requested = SampleReader(run), read_requests(get_dataset_paths(config.dataset, config.data).scene_rounds)
     rows = [
         PlanRow(key=entry.key, payload={"number": i, "spec": dict(requested[entry.key])}, group="train")
@@ -219,12 +247,12 @@ def _pack_pseudo_q_scenes(data: StudyData, config: augment.AugmentConfig, run: U
     ]
     detection_stages = augment.build_detection_stages(config, miniature.vocabulary(), miniature.prior_config())
     max_queries = {entry.key: entry.num_queries for entry in scenes.index}
-    stages = [ReadSceneStage(str(run)), *detection_stages, PseudoQStage(), SampleQueriesStage(max_queries)]
+    stages = [ReadSceneStage(str(run)), *detection_stages, label, choose(max_queries)]
     models = {
         "detector": compute_fingerprint(config.detector.checkpoint),
         "encoder": compute_encoder_fingerprint(miniature.prior_config()),
     }
-    sources = {"scenes": open_plan(run).plan_hash, "max_queries": max_queries, **models}
+    sources = {"scenes": open_plan(run).plan_hash, "max_queries": max_queries, **models, **(labels or {})}
     _run_study_job(data, "scenes", rows, stages, data.root / "packed" / name, sources)
 
 

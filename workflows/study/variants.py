@@ -10,11 +10,15 @@ Priors = Literal["own", "shuffled", "oracle"]
 """Prior mode: ``own`` is rendered from the query, ``shuffled`` belongs to another query, ``oracle`` is a clean drawing
 of the target."""
 
-ExtraData = Literal["prompted", "plain", "pasted", "pseudo-q", "plain-pseudo-q", "real-images"]
+ExtraData = Literal[
+    "prompted", "plain", "pasted", "pseudo-q", "plain-pseudo-q", "varied", "varied-balanced", "real-images"
+]
 """Kind of training data in addition to the real samples.
 
 ``prompted`` and ``plain`` are generated scenes; prompts of ``plain`` have no colors and patterns. ``pasted`` are pasted
 scenes. ``pseudo-q`` and ``plain-pseudo-q`` are the same images with Pseudo-Q's queries instead of verified ones.
+``varied`` are those of ``prompted`` with verified queries in RefCOCO's measured style, and ``varied-balanced`` with
+equally many that appearance, a place or both decide.
 ``real-images`` are equally many further images of the world."""
 
 WordLimits = Literal["all words", "held-out colors", "rare words"]
@@ -109,7 +113,9 @@ VARIANTS = (
     Variant(name="shuffled priors", priors="shuffled"),
     Variant(name="oracle priors", priors="oracle"),
     Variant(name="pasted scenes", extra="pasted", all_sizes=True),
-    Variant(name="Pseudo-Q's rules", extra="pseudo-q", all_seeds=True),
+    Variant(name="Pseudo-Q's rules", extra="pseudo-q", all_seeds=True, all_sizes=True),
+    Variant(name="varied phrases", extra="varied", all_seeds=True, all_sizes=True),
+    Variant(name="varied phrases, balanced", extra="varied-balanced", all_seeds=True, all_sizes=True),
     Variant(name="prompts without attributes", extra="plain", all_seeds=True, all_sizes=True),
     Variant(name="prompts without attributes, Pseudo-Q's rules", extra="plain-pseudo-q", all_seeds=True),
     Variant(name="more real images", extra="real-images"),
