@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
@@ -28,7 +28,7 @@ from shards.reader import SampleReader
 from trainer.command_line import parse_options
 from trainer.config_file import parse_overrides, read_config, split_config_option
 from trainer.errors import TrainerError, exit_with_error
-from trainer.evaluation.generalized import compute_generalized_scores, format_generalized_scores
+from trainer.evaluation.generalized import SetPrediction, compute_generalized_scores, format_generalized_scores
 from trainer.evaluation.metrics import PredictionRecord, PriorMode, compute_scores
 from trainer.files import check_checkpoint, find_checkpoint, write_atomic
 
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from trainer.data.dataset import Samples
     from trainer.evaluation.evaluator import Evaluation, Predictor
 
-PREDICTIONS, GENERALIZED = "predictions.jsonl", "generalized.json"
+PREDICTIONS, SET_PREDICTIONS, GENERALIZED = "predictions.jsonl", "set_predictions.jsonl", "generalized.json"
+Record = TypeVar("Record", bound=PredictionRecord | SetPrediction)
 CONFIG_FILE = "evaluate_config.json"
 """Name of the configuration file in the output folder."""
 
@@ -83,7 +84,8 @@ class EvaluateConfig:
 def evaluate(config: EvaluateConfig) -> list[PredictionRecord]:
     """Evaluate a checkpoint, and write ``predictions.jsonl`` and ``scores.json``.
 
-    A network with a presence head also gets ``generalized.json``, the metrics of queries with any number of targets.
+    If the network can say that there is no target, ``set_predictions.jsonl`` has its answers to queries with any number
+    of targets, and ``generalized.json`` their metrics.
 
     Returns:
         The records of ``predictions.jsonl``: by prior mode, by split, and in the order of the data.
@@ -108,24 +110,21 @@ def evaluate(config: EvaluateConfig) -> list[PredictionRecord]:
         calibration=Calibration.from_pretrained(checkpoint),
     )
     modes: tuple[PriorMode, ...] = config.priors if predictor.network.config.use_prior else ("none",)
-    keeps_all = predictor.network.config.presence
     samples = {
-        split: Samples([SampleReader(config.data, split)], keep_without_target=keeps_all) for split in config.splits
+        split: Samples([SampleReader(config.data, split)], keep_without_target=predictor.keeps_without_target)
+        for split in config.splits
     }
     memory_hint = f"use --batch-images {max(1, config.batch_images // 2)}"
     records: list[PredictionRecord] = []
-    generalized: dict[str, dict[str, Any]] = {}
+    sets: list[SetPrediction] = []
     with translate_errors(lambda: f"after {len(records)} queries", memory_hint):
         for mode in modes:
             for split in config.splits:
                 evaluation = _evaluate_split(predictor, samples[split], mode, config, accelerator)
                 records += evaluation.records
-                if evaluation.sets:
-                    generalized.setdefault(mode, {})[split] = compute_generalized_scores(evaluation.sets)
+                sets += evaluation.sets
     if accelerator.is_main_process:
-        write_predictions(config.output, records)
-        if generalized:
-            write_atomic(config.output / GENERALIZED, json.dumps(generalized, indent=1))
+        write_predictions(config.output, records, sets)
     accelerator.wait_for_everyone()
     accelerator.end_training()  # or threads of the process group can abort a process that is done
     return records
@@ -158,16 +157,35 @@ def _evaluate_split(
 
 def compute_scores_by_split(records: Sequence[PredictionRecord]) -> dict[str, dict[str, Any]]:
     """Return prior mode -> split -> ``compute_scores``."""
-    groups: dict[PriorMode, dict[str, list[PredictionRecord]]] = {}
+    return _apply_by_split(records, compute_scores)
+
+
+def _apply_by_split(
+    records: Sequence[Record], compute: Callable[[Sequence[Record]], dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    groups: dict[PriorMode, dict[str, list[Record]]] = {}
     for record in records:
         groups.setdefault(record.priors, {}).setdefault(record.split, []).append(record)
-    return {mode: {split: compute_scores(group) for split, group in splits.items()} for mode, splits in groups.items()}
+    return {mode: {split: compute(group) for split, group in splits.items()} for mode, splits in groups.items()}
 
 
-def write_predictions(folder: Path, records: Sequence[PredictionRecord]) -> None:
-    """Write ``predictions.jsonl`` and ``scores.json``, each whole or not at all."""
-    write_atomic(folder / PREDICTIONS, "".join(json.dumps(vars(record)) + "\n" for record in records))
+def write_predictions(folder: Path, records: Sequence[PredictionRecord], sets: Sequence[SetPrediction] = ()) -> None:
+    """Write ``predictions.jsonl`` and ``scores.json``, each whole or not at all.
+
+    With ``sets``, also ``set_predictions.jsonl`` and ``generalized.json``; without, these of before are removed.
+    """
+    write_atomic(folder / PREDICTIONS, _format_lines(records))
     write_atomic(folder / "scores.json", json.dumps(compute_scores_by_split(records), indent=1))
+    if sets:
+        write_atomic(folder / SET_PREDICTIONS, _format_lines(sets))
+        write_atomic(folder / GENERALIZED, json.dumps(_apply_by_split(sets, compute_generalized_scores), indent=1))
+        return
+    for name in (SET_PREDICTIONS, GENERALIZED):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _format_lines(records: Sequence[Record]) -> str:
+    return "".join(json.dumps(vars(record)) + "\n" for record in records)
 
 
 def read_predictions(folder: Path) -> list[PredictionRecord]:
@@ -176,10 +194,23 @@ def read_predictions(folder: Path) -> list[PredictionRecord]:
     Raises:
         TrainerError: the file is missing or damaged; names the line.
     """
-    path = folder / PREDICTIONS
+    return _read_lines(folder / PREDICTIONS, PredictionRecord)
+
+
+def read_set_predictions(folder: Path) -> list[SetPrediction]:
+    """Read the predictions for queries with any number of targets; none if the network could not tell.
+
+    Raises:
+        TrainerError: the file is damaged; names the line.
+    """
+    path = folder / SET_PREDICTIONS
+    return _read_lines(path, SetPrediction) if path.is_file() else []
+
+
+def _read_lines(path: Path, kind: type[Record]) -> list[Record]:
     if not path.is_file():
-        raise TrainerError(f"{path} does not exist; evaluate a network into {folder} first")
-    records, adapter = [], TypeAdapter(PredictionRecord)
+        raise TrainerError(f"{path} does not exist; evaluate a network into {path.parent} first")
+    records, adapter = list[Record](), TypeAdapter(kind)
     for number, line in enumerate(path.read_text().splitlines(), 1):
         try:
             records.append(adapter.validate_json(line))

@@ -8,14 +8,15 @@ Differences are of the first network minus the second one, each with the prior m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from trainer.evaluate import read_predictions
-from workflows.cli.console import run, save_results
+from trainer.evaluate import SET_PREDICTIONS, Record, read_predictions, read_set_predictions
+from workflows.cli.console import console, run, save_results
 from workflows.reports.accuracy import compare_evaluations
 from workflows.reports.accuracy_tables import format_comparison
 
@@ -36,12 +37,24 @@ class CompareConfig:
 
 def main(config: CompareConfig) -> None:
     """Print and write the comparison."""
-    evaluations = [read_predictions(folder) for folder in (config.first, config.second)]
-    # The first prior mode is the one that the report is about.
-    comparison = compare_evaluations(*([one for one in some if one.priors == some[0].priors] for some in evaluations))
+    folders = (config.first, config.second)
+    first, second = (_keep_first_mode(read_predictions(folder)) for folder in folders)
+    sets = (_keep_first_mode(read_set_predictions(config.first)), _keep_first_mode(read_set_predictions(config.second)))
+    comparison = compare_evaluations(first, second, sets)
+    for folder, some, others in zip(folders, sets, reversed(sets), strict=True):
+        if others and not some:
+            console.print(
+                f"not compared: queries with any number of targets, since {folder} has no {SET_PREDICTIONS}; evaluate "
+                "a network with a presence head or a calibration there"
+            )
     names = (_get_run_name(config.first), _get_run_name(config.second))
     text = format_comparison(names, comparison)
     save_results(config.output or config.first, "comparison", {"runs": names, "splits": comparison}, text)
+
+
+def _keep_first_mode(records: Sequence[Record]) -> list[Record]:
+    """Return the records of the first prior mode, which the report is about."""
+    return [one for one in records if one.priors == records[0].priors]
 
 
 def _get_run_name(folder: Path) -> str:

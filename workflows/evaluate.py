@@ -7,7 +7,8 @@
 
 The folder ``evaluation`` beside the checkpoint then holds
 - ``report.json`` and ``report.md``: accuracy at IoU 0.5 to 0.9 and mean IoU with 95 % bootstrap intervals; by
-  distractors, words, length, size and category; with own, without and with shuffled priors;
+  distractors, words, length, size and category; with own, without and with shuffled priors; N-acc, T-acc and
+  Pr@(F1=1) of queries with any number of targets, if the data have such queries;
 - plots, and sheets of the worst and of random predictions;
 - ``predictions.jsonl`` with every prediction.
 """
@@ -28,7 +29,15 @@ from pipeline import PositiveInt, write_atomic
 from shards.exports.conversations import MAX_PIXELS, MIN_PIXELS
 from shards.reader import SampleReader
 from trainer.config_file import read_config, write_config
-from trainer.evaluate import CONFIG_FILE, EvaluateConfig, evaluate, read_predictions, write_predictions
+from trainer.evaluate import (
+    CONFIG_FILE,
+    EvaluateConfig,
+    evaluate,
+    read_predictions,
+    read_set_predictions,
+    write_predictions,
+)
+from trainer.evaluation.generalized import SetPrediction
 from trainer.evaluation.metrics import PredictionRecord, PriorMode
 from trainer.files import find_checkpoint
 from workflows.cli.accelerate_launch import LaunchConfig, launch
@@ -128,7 +137,8 @@ def evaluate_to(config: EvaluateCommandConfig, output: Path) -> dict[str, Any]:
     run_evaluation(config, samples, splits, output)
     if config.machine_rank:
         return {}
-    return write_report(samples, read_predictions(output), output, f"Network {config.find_checkpoint()} on {samples}.")
+    subject = f"Network {config.find_checkpoint()} on {samples}."
+    return write_report(samples, read_predictions(output), output, subject, read_set_predictions(output))
 
 
 def evaluate_predictions(config: EvaluateCommandConfig, predictions: Path, output: Path) -> dict[str, Any]:
@@ -200,7 +210,11 @@ def _refuse_other_evaluation(config: EvaluateConfig, output: Path) -> None:
 
 
 def write_report(
-    samples: UPath, records: Sequence[PredictionRecord], output: Path, subject: str = ""
+    samples: UPath,
+    records: Sequence[PredictionRecord],
+    output: Path,
+    subject: str = "",
+    sets: Sequence[SetPrediction] = (),
 ) -> dict[str, Any]:
     """Write the report of predictions with its tables, plots and images, and return it.
 
@@ -209,8 +223,9 @@ def write_report(
         records: predictions.
         output: folder of the report.
         subject: sentence that names network and data.
+        sets: predictions for queries with any number of targets; none if the network cannot tell.
     """
-    report = build_report(records)
+    report = build_report(records, sets)
     write_atomic(output / "report.json", json.dumps(report, indent=1))
     write_atomic(output / "report.md", format_report(report, subject))
     plot_report(report, output)

@@ -25,7 +25,7 @@ from trainer.model.inputs import QueryInputs
 from trainer.model.network import GroundingNetwork, ImageFeatures
 
 PositionedPrediction = tuple[tuple[int, int], PredictionRecord | None, SetPrediction | None]
-"""Position (sample, query) in the data, the prediction for a query with a target, and that of a presence head."""
+"""Position (sample, query) in the data, the prediction for a query with a target, and that for all of its targets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,8 @@ class Evaluation:
     """Predictions for the queries with a target."""
 
     sets: list[SetPrediction]
-    """Predictions for all queries, with or without a target; empty without a presence head."""
+    """Predictions for all queries. Empty if the network cannot tell that there is no target, or if it has no presence
+    head and every query has a target."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,12 @@ class BatchPrediction:
 
     boxes: Tensor
     """Boxes (queries, 4) float32 of the last stage, cxcywh as fractions of the canvas."""
+
+    candidates: Tensor
+    """Boxes (queries, tokens, 4) float32 of all target tokens, the same."""
+
+    presences: Tensor | None
+    """Probabilities (queries, tokens) float32 that each of these is a target; None without a calibration."""
 
     confidences: list[dict[str, float]]
     """``score``, ``presence`` and ``absent_presence`` of each query, as far as known; see ``PredictionRecord``."""
@@ -63,6 +70,11 @@ class Predictor:
     calibration: Calibration = UNFITTED
     """Calibration of the confidences."""
 
+    @property
+    def keeps_without_target(self) -> bool:
+        """Whether the network can say that there is no target: by a presence head, or by a curve of its own scores."""
+        return self.network.config.presence or self.calibration.presence not in (None, UNFITTED.presence)
+
     @torch.no_grad()
     def predict(self, batch: Batch) -> BatchPrediction:
         """Predict the boxes of a batch with their confidence, and the confidence of queries about wrong images."""
@@ -76,7 +88,13 @@ class Predictor:
                 confidences[i]["presence"] = value
             for i, value in self._predict_absent(image, inputs.queries, batch.ground_truth):
                 confidences[i]["absent_presence"] = value
-        return BatchPrediction(boxes=output.boxes[-1].float().cpu(), confidences=confidences)
+        boxes = output.boxes[-1].float().cpu()
+        return BatchPrediction(
+            boxes=boxes,
+            candidates=boxes[:, None],
+            presences=None if presence is None else presence[:, None].cpu(),
+            confidences=confidences,
+        )
 
     def _predict_absent(
         self, image: ImageFeatures, queries: QueryInputs, ground_truth: Sequence[EvaluationQuery]
@@ -176,10 +194,20 @@ def score_prediction(
     )
 
 
-def _predict_set(ground_truth: EvaluationQuery, box: Tensor, presence: float, canvas_px: int) -> SetPrediction:
-    """Return the prediction of a network with a presence head beside all targets of the query."""
-    x1, y1, x2, y2 = map_boxes_to_image(box[None].double(), ground_truth.size, canvas_px)[0].tolist()
-    return SetPrediction(box_xyxy=(x1, y1, x2, y2), presence=presence, targets_xyxy=ground_truth.query.boxes_xyxy)
+def _predict_set(
+    ground_truth: EvaluationQuery, candidates: Tensor, presences: Tensor, canvas_px: int, priors: PriorMode
+) -> SetPrediction:
+    """Return the boxes (tokens, 4) and presences (tokens,) of a query beside all of its targets."""
+    rows = map_boxes_to_image(candidates.double(), ground_truth.size, canvas_px).tolist()
+    return SetPrediction(
+        key=ground_truth.key,
+        query_id=ground_truth.query.query_id,
+        split=ground_truth.query.split,
+        candidates_xyxy=tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in rows),
+        presences=tuple(presences.tolist()),
+        targets_xyxy=ground_truth.query.boxes_xyxy,
+        priors=priors,
+    )
 
 
 def evaluate_all(
@@ -202,7 +230,6 @@ def evaluate_all(
     Returns:
         The predictions of all processes.
     """
-    has_presence = predictor.network.config.presence
     canvas_px = stream.batch_builder.canvas_px
     was_training = predictor.network.training
     predictor.network.eval()
@@ -210,19 +237,24 @@ def evaluate_all(
     for batch in stream:
         with accelerator.autocast():
             predicted = predictor.predict(batch.to(accelerator.device))
+        presences = predicted.presences if predictor.keeps_without_target else None
         results += [
             (
                 one.position,
-                score_prediction(one, box, confidence, canvas_px, priors) if one.query.boxes_xyxy else None,
-                _predict_set(one, box, confidence["presence"], canvas_px) if has_presence else None,
+                score_prediction(one, predicted.boxes[i], predicted.confidences[i], canvas_px, priors)
+                if one.query.boxes_xyxy
+                else None,
+                None
+                if presences is None
+                else _predict_set(one, predicted.candidates[i], presences[i], canvas_px, priors),
             )
-            for one, box, confidence in zip(batch.ground_truth, predicted.boxes, predicted.confidences, strict=True)
+            for i, one in enumerate(batch.ground_truth)
         ]
         on_batch()
     predictor.network.train(was_training)
     all_results: list[PositionedPrediction] = gather_object(results) if accelerator.num_processes > 1 else results
     all_results.sort(key=lambda result: result[0])
-    return Evaluation(
-        records=[record for _, record, _ in all_results if record is not None],
-        sets=[one for _, _, one in all_results if one is not None],
-    )
+    sets = [one for _, _, one in all_results if one is not None]
+    if not predictor.network.config.presence and all(one.targets_xyxy for one in sets):
+        sets = []  # a network for queries with a target, on such queries
+    return Evaluation(records=[record for _, record, _ in all_results if record is not None], sets=sets)

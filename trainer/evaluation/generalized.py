@@ -17,6 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from shards.boxes import Box, iou
+from trainer.evaluation.metrics import PriorMode
+
+METRICS = {"precision_f1": "Pr@(F1=1, IoU>=0.5)", "n_acc": "N-acc", "t_acc": "T-acc"}
+"""Titles of the metrics."""
 
 MIN_IOU = 0.5
 """Minimum IoU of a predicted box with the target that it matches."""
@@ -27,21 +31,48 @@ MIN_PRESENCE = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class SetPrediction:
-    """Prediction for one query, with all of its targets."""
+    """Prediction for one query, with all of its targets: a line of ``set_predictions.jsonl``."""
 
-    box_xyxy: Box
-    """Predicted box in pixels of the image."""
+    key: str
+    """Key of the sample."""
 
-    presence: float
-    """Probability that the image has a target."""
+    query_id: str
+    """Id of the query."""
+
+    split: str
+    """Split of the query."""
+
+    candidates_xyxy: tuple[Box, ...]
+    """Box of each target token in pixels of the image."""
+
+    presences: tuple[float, ...]
+    """Probability that each of these is a target, 0..1."""
 
     targets_xyxy: tuple[Box, ...]
     """Boxes of the targets; empty if there is none."""
 
+    priors: PriorMode = "own"
+    """Prior mode of the prediction."""
+
+    @property
+    def presence(self) -> float:
+        """Probability of the most probable target."""
+        return max(self.presences)
+
     @property
     def boxes_xyxy(self) -> tuple[Box, ...]:
-        """Predicted boxes: the box, or none if a target is improbable."""
-        return (self.box_xyxy,) if self.presence >= MIN_PRESENCE else ()
+        """Predicted boxes: the probable ones."""
+        pairs = zip(self.candidates_xyxy, self.presences, strict=True)
+        return tuple(box for box, presence in pairs if presence >= MIN_PRESENCE)
+
+    def score(self) -> dict[str, float | None]:
+        """Return 1 or 0 for each metric, and None for N-acc of a query with a target and T-acc of one without."""
+        predicts, has_target = bool(self.boxes_xyxy), bool(self.targets_xyxy)
+        return {
+            "precision_f1": float(compute_f1(self.boxes_xyxy, self.targets_xyxy) == 1),
+            "n_acc": None if has_target else float(not predicts),
+            "t_acc": float(predicts) if has_target else None,
+        }
 
 
 def compute_f1(boxes: Sequence[Box], targets: Sequence[Box]) -> float:
@@ -60,24 +91,20 @@ def compute_f1(boxes: Sequence[Box], targets: Sequence[Box]) -> float:
 
 def compute_generalized_scores(predictions: Sequence[SetPrediction]) -> dict[str, Any]:
     """Compute the numbers of queries and the three metrics; None without such queries."""
-    absent = [not one.boxes_xyxy for one in predictions if not one.targets_xyxy]
-    present = [bool(one.boxes_xyxy) for one in predictions if one.targets_xyxy]
-    exact = [compute_f1(one.boxes_xyxy, one.targets_xyxy) == 1 for one in predictions]
+    outcomes = [one.score() for one in predictions]
     return {
         "num_queries": len(predictions),
-        "num_without_target": len(absent),
+        "num_without_target": sum(not one.targets_xyxy for one in predictions),
         "num_with_several": sum(len(one.targets_xyxy) > 1 for one in predictions),
-        "precision_f1": _compute_share(exact),
-        "n_acc": _compute_share(absent),
-        "t_acc": _compute_share(present),
+        **{name: _compute_mean([outcome[name] for outcome in outcomes]) for name in METRICS},
     }
 
 
-def _compute_share(outcomes: Sequence[bool]) -> float | None:
-    return sum(outcomes) / len(outcomes) if outcomes else None
+def _compute_mean(outcomes: Sequence[float | None]) -> float | None:
+    known = [outcome for outcome in outcomes if outcome is not None]
+    return sum(known) / len(known) if known else None
 
 
 def format_generalized_scores(scores: Mapping[str, Any]) -> str:
     """Format the three metrics in a line; those without such queries are left out."""
-    names = {"precision_f1": "Pr@(F1=1, IoU>=0.5)", "n_acc": "N-acc", "t_acc": "T-acc"}
-    return ", ".join(f"{title} {scores[name]:.3f}" for name, title in names.items() if scores[name] is not None)
+    return ", ".join(f"{title} {scores[name]:.3f}" for name, title in METRICS.items() if scores[name] is not None)

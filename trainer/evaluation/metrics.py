@@ -80,6 +80,43 @@ def compute_auroc(positive: Sequence[float], negative: Sequence[float]) -> float
     return float((ranks.sum() - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative)))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReliabilityBin:
+    """Predictions whose probabilities lie in one of equally wide intervals."""
+
+    count: int
+    """Number of predictions, at least 1."""
+
+    probability: float
+    """Mean of their probabilities."""
+
+    share: float
+    """Share of them that are true."""
+
+
+def compute_reliability(
+    probabilities: Sequence[float], outcomes: Sequence[bool], num_bins: int = 10
+) -> list[ReliabilityBin]:
+    """Compute how often predictions of about the same probability are true, for a reliability plot; no empty bins."""
+    members: dict[int, list[tuple[float, bool]]] = {}
+    for probability, outcome in zip(probabilities, outcomes, strict=True):
+        members.setdefault(min(int(probability * num_bins), num_bins - 1), []).append((probability, outcome))
+    return [
+        ReliabilityBin(
+            count=len(some),
+            probability=sum(probability for probability, _ in some) / len(some),
+            share=sum(outcome for _, outcome in some) / len(some),
+        )
+        for _, some in sorted(members.items())
+    ]
+
+
+def compute_calibration_error(bins: Sequence[ReliabilityBin]) -> float | None:
+    """Compute the expected calibration error (Guo et al., ICML 2017, equation 3), in 0..1; None without predictions."""
+    count = sum(one.count for one in bins)
+    return sum(one.count * abs(one.share - one.probability) for one in bins) / count if count else None
+
+
 def compute_scores(records: Sequence[PredictionRecord]) -> dict[str, Any]:
     """Compute the number of queries, the accuracy at each threshold and the mean IoU; None without queries."""
     count = len(records)

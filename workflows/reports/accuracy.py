@@ -16,9 +16,11 @@ import numpy as np
 from generation.parsing.attributes import AttributeParser, Attributes
 from generation.parsing.normalization import is_empty
 from trainer.evaluation.bootstrap import ConfidenceInterval, compute_intervals
+from trainer.evaluation.generalized import SetPrediction
 from trainer.evaluation.metrics import THRESHOLDS, PredictionRecord, compute_auroc, compute_scores
 from workflows.cli.console import UserError
 from workflows.reports.distractors import DISTRACTOR_GROUPS, get_distractor_group
+from workflows.reports.generalized import compare_sets, summarize_sets
 
 WORDS = ("spatial", "ordinal", "attribute", "relational", "none of these")
 LENGTHS = {2: "1-2 words", 4: "3-4", 8: "5-8"}
@@ -63,13 +65,18 @@ def _find_kinds(parsed: Attributes) -> frozenset[str]:
     return frozenset(kind for kind, is_so in mentioned.items() if is_so) or frozenset(["none of these"])
 
 
-def build_report(records: Sequence[PredictionRecord]) -> dict[str, Any]:
-    """Return the figures of each split."""
+def build_report(records: Sequence[PredictionRecord], sets: Sequence[SetPrediction] = ()) -> dict[str, Any]:
+    """Return the figures of each split; with ``sets``, also those of queries with any number of targets."""
     kinds = find_word_kinds(one.text for one in records)
     splits: dict[str, list[PredictionRecord]] = defaultdict(list)
     for one in records:
         splits[one.split].append(one)
-    return {split: _build_split_report(some, kinds) for split, some in splits.items()}
+    report = {split: _build_split_report(some, kinds) for split, some in splits.items()}
+    for split, figures in report.items():
+        own = [one for one in sets if one.split == split and one.priors == figures["priors"]]
+        if own:
+            figures["generalized"] = summarize_sets(own)
+    return report
 
 
 def _build_split_report(records: Sequence[PredictionRecord], kinds: Kinds) -> dict[str, Any]:
@@ -181,8 +188,18 @@ def compute_paired_difference(first: Sequence[PredictionRecord], second: Sequenc
     return {"difference": {"0.50": asdict(accuracy), "mean_iou": asdict(overlap)}}
 
 
-def compare_evaluations(first: Sequence[PredictionRecord], second: Sequence[PredictionRecord]) -> dict[str, Any]:
-    """Compare two evaluations by split, overall and by distractors."""
+def compare_evaluations(
+    first: Sequence[PredictionRecord],
+    second: Sequence[PredictionRecord],
+    sets: tuple[Sequence[SetPrediction], Sequence[SetPrediction]] = ((), ()),
+) -> dict[str, Any]:
+    """Compare two evaluations by split, overall and by distractors.
+
+    Args:
+        first: predictions of the first network for the queries with a target.
+        second: predictions of the second network for the same queries.
+        sets: predictions of both for queries with any number of targets; these are compared if both have them.
+    """
     theirs = {(one.split, one.query_id): one for one in second}
     result: dict[str, Any] = {}
     for split in dict.fromkeys(one.split for one in first):
@@ -201,6 +218,9 @@ def compare_evaluations(first: Sequence[PredictionRecord], second: Sequence[Pred
                     "num_queries": len(some),
                     **compute_paired_difference(some, [theirs[one.split, one.query_id] for one in some]),
                 }
+        ours, others = ([one for one in some if one.split == split] for some in sets)
+        if ours and others:
+            whole["generalized"] = compare_sets(ours, others)
         result[split] = whole
     return result
 
@@ -210,8 +230,8 @@ def format_percent(share: float) -> str:
 
 
 def format_interval(figures: Mapping[str, Any], name: str) -> str:
-    """Format accuracy at a threshold, or ``mean_iou``, as in "71.2 (69.8 to 72.5)"."""
-    value = figures["mean_iou"] if name == "mean_iou" else figures["accuracy"][name]
+    """Format accuracy at a threshold, or another metric, as in "71.2 (69.8 to 72.5)"."""
+    value = {**figures, **figures.get("accuracy", {})}[name]
     low, high = figures["intervals"][name]
     return f"{format_percent(value)} ({format_percent(low)} to {format_percent(high)})"
 

@@ -13,12 +13,17 @@ Report = Mapping[str, Mapping[str, Any]]
 
 
 def plot_report(report: Report, folder: Path) -> None:
-    """Write ``thresholds.png``, ``groups.png`` and ``confidence.png``, and ``priors.png`` of several prior modes."""
+    """Write ``thresholds.png``, ``groups.png`` and ``confidence.png``.
+
+    Several prior modes add ``priors.png``; queries with any number of targets add ``reliability.png``.
+    """
     plot_thresholds(report, folder / "thresholds.png")
     plot_confidence(report, folder / "confidence.png")
     plot_groups(report, folder / "groups.png")
     if any(figures["other_priors"] for figures in report.values()):
         plot_priors(report, folder / "priors.png")
+    if any("generalized" in figures for figures in report.values()):
+        plot_reliability(report, folder / "reliability.png")
 
 
 def plot_thresholds(report: Report, path: Path) -> None:
@@ -43,6 +48,19 @@ def plot_confidence(report: Report, path: Path) -> None:
         }
         lines[split] = ([100 * share for share in curve], [100 * value for value in curve.values()])
     plot_curves(axes, lines, "queries with the highest scores (%)", "Acc@0.5 (%)")
+    axes.set_ylim(0, 100)
+    save_figure(figure, path)
+
+
+def plot_reliability(report: Report, path: Path) -> None:
+    """Plot the share of queries with a target against their presence; a calibrated network lies on the diagonal."""
+    figure, (axes,) = new_figure(5, 3.4)
+    lines = {}
+    for split, figures in report.items():
+        bins = figures.get("generalized", {}).get("reliability", [])
+        lines[split] = ([100 * one["probability"] for one in bins], [100 * one["share"] for one in bins])
+    axes.plot([0, 100], [0, 100], color="#999999", linewidth=0.8)
+    plot_curves(axes, lines, "presence (%)", "queries with a target (%)")
     axes.set_ylim(0, 100)
     save_figure(figure, path)
 

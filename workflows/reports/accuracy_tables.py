@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from trainer.evaluation.generalized import METRICS
 from workflows.reports.accuracy import format_difference, format_interval, format_percent
 
 HEAD = ("Acc@0.5", "Acc@0.75", "Acc@0.9", "mean IoU")
@@ -33,6 +34,13 @@ def format_report(report: Mapping[str, Mapping[str, Any]], subject: str = "") ->
     lines += ["", "## Confidence", ""]
     lines += ["AUROC: 50 is chance, 100 is perfect. Acc@0.5 of the queries with the highest scores.", ""]
     lines += _format_confidence(report)
+    if sets := {split: figures["generalized"] for split, figures in report.items() if "generalized" in figures}:
+        lines += ["", "## Queries with any number of targets", ""]
+        lines += [
+            "Pr@(F1=1): the predicted boxes are exactly the targets. N-acc: no box without a target. T-acc: a box"
+        ]
+        lines += ["with a target. AUROC and expected calibration error are of the presence.", ""]
+        lines += _format_sets(sets)
     if any(figures["other_priors"] for figures in report.values()):
         lines += ["", "## Effect of the priors", ""]
         lines += ["Gain of each query's own prior; * marks a paired interval that excludes zero.", ""]
@@ -55,6 +63,18 @@ def _format_confidence(report: Mapping[str, Mapping[str, Any]]) -> list[str]:
         accuracies = [confidence["risk_coverage"][coverage] for coverage in ("0.2", "0.5", "1.0")]
         cells = ["" if value is None else format_percent(value) for value in (*values, *accuracies)]
         rows.append([split, *cells[:2], f"{confidence['num_absent']:,}", *cells[2:]])
+    return _format_table(head, rows)
+
+
+def _format_sets(sets: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    head = ("split", "queries", "no target", "several", *METRICS.values(), "AUROC", "calibration error")
+    rows = []
+    for split, figures in sets.items():
+        counts = [f"{figures[name]:,}" for name in ("num_queries", "num_without_target", "num_with_several")]
+        shares = [format_interval(figures, name) if name in figures["intervals"] else "" for name in METRICS]
+        presence = [figures["auroc"], figures["calibration_error"]]
+        cells = ["" if value is None else format_percent(value) for value in presence]
+        rows.append([split, *counts, *shares, *cells])
     return _format_table(head, rows)
 
 
@@ -88,7 +108,22 @@ def format_comparison(names: Sequence[str], comparison: Mapping[str, Mapping[str
                 ]
             )
     head = ("split", "queries", "number", *names, "difference", "in mean IoU")
-    return "\n".join([*lines, *_format_table(head, rows), ""])
+    lines += _format_table(head, rows)
+    sets = [
+        [
+            split,
+            METRICS[name],
+            f"{metric['num_queries']:,}",
+            *(format_percent(metric[which]) for which in ("first", "second")),
+            format_difference(metric["difference"]),
+        ]
+        for split, figures in comparison.items()
+        for name, metric in figures.get("generalized", {}).items()
+    ]
+    if sets:
+        lines += ["", "Queries with any number of targets:", ""]
+        lines += _format_table(("split", "metric", "number", *names, "difference"), sets)
+    return "\n".join([*lines, ""])
 
 
 def _format_scores(figures: Mapping[str, Any]) -> list[str]:

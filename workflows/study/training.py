@@ -160,7 +160,7 @@ class TrialRunner:
             if recipe.exemplars and variant.exemplars == "words":
                 exemplars = replace(recipe.exemplars, category_share=1.0, appearance_loss_weight=0.0)
                 recipe = replace(recipe, exemplars=exemplars, prior_dropout=1.0)
-        return parse_overrides(recipe, self.trainer_args)
+        return parse_overrides(recipe, (*variant.trainer_args, *self.trainer_args))
 
     def build_evaluate_config(self, trial: Trial) -> EvaluateConfig:
         """Return the configuration of an evaluation."""

@@ -83,6 +83,9 @@ class Variant:
     word_limits: WordLimits = "all words"
     """Words that few or no training queries have."""
 
+    trainer_args: tuple[str, ...] = ()
+    """Options of ``trainer.train`` for this variant."""
+
     is_main: bool = False
     """Whether the paper compares this variant; the others are controls."""
 

@@ -132,23 +132,33 @@ def make_world(data: StudyData) -> None:
     Raises:
         UserError: the folder has another world.
     """
-    path, requested = data.root / "world.json", _get_world_settings(asdict(data.world))
+    ingest_world(data.world, data.root, data.executor)
+    render_priors(data, "samples")
+
+
+def ingest_world(world: WorldConfig, root: UPath, executor: ExecutorConfig) -> None:
+    """Draw images, and ingest them into the folder ``data`` of a study.
+
+    Raises:
+        UserError: the folder has another world.
+    """
+    path, requested = root / "world.json", _get_world_settings(asdict(world))
     if not path.is_file():
-        write_dataset(data.world)
+        write_dataset(world)
         write_atomic(path, json.dumps(requested, indent=1))
-    elif (existing := _get_world_settings(json.loads(path.read_text()))) != requested:
+    elif (existing := {"several_targets": False, **_get_world_settings(json.loads(path.read_text()))}) != requested:
         raise UserError(
-            f"{data.root} has the data of another study ({existing} instead of {requested}); sizes, scenes, val and "
+            f"{root} has the data of another study ({existing} instead of {requested}); sizes, scenes, val and "
             "test cannot change there, so choose another --output"
         )
-    config = ingest.IngestConfig(
-        annotations=UPath(data.world.output / "miniature"),
-        images=UPath(data.world.output / "images"),
-        data=data.root / "data",
-        executor=data.executor,
+    ingest.main(
+        ingest.IngestConfig(
+            annotations=UPath(world.output / "miniature"),
+            images=UPath(world.output / "images"),
+            data=root / "data",
+            executor=executor,
+        )
     )
-    ingest.main(config)
-    render_priors(data, "samples")
 
 
 def _get_world_settings(world: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from shards.boxes import Box
@@ -11,6 +13,17 @@ A: Box = (0, 0, 10, 10)
 HALF_OF_A: Box = (0, 0, 10, 5)  # IoU 0.5, which is enough
 B: Box = (20, 0, 30, 10)
 C: Box = (40, 0, 50, 10)
+
+
+def predict(boxes: Sequence[Box], presences: Sequence[float], *targets: Box) -> SetPrediction:
+    return SetPrediction(
+        key="a",
+        query_id="a-1",
+        split="val",
+        candidates_xyxy=tuple(boxes),
+        presences=tuple(presences),
+        targets_xyxy=targets,
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,12 +45,12 @@ def test_f1_matches_boxes_one_to_one(boxes: tuple[Box, ...], targets: tuple[Box,
 
 def test_shares_are_those_of_the_paper() -> None:
     predictions = [
-        SetPrediction(box_xyxy=A, presence=0.2, targets_xyxy=()),  # right: nothing is predicted
-        SetPrediction(box_xyxy=A, presence=0.5, targets_xyxy=()),
-        SetPrediction(box_xyxy=A, presence=0.9, targets_xyxy=(A,)),  # right
-        SetPrediction(box_xyxy=B, presence=0.9, targets_xyxy=(A,)),
-        SetPrediction(box_xyxy=A, presence=0.4, targets_xyxy=(A,)),
-        SetPrediction(box_xyxy=A, presence=0.9, targets_xyxy=(A, B)),  # one box cannot be both
+        predict([A], [0.2]),  # right: nothing is predicted
+        predict([A], [0.5]),
+        predict([A], [0.9], A),  # right
+        predict([B], [0.9], A),
+        predict([A], [0.4], A),
+        predict([A], [0.9], A, B),  # one box cannot be both
     ]
     assert compute_generalized_scores(predictions) == {
         "num_queries": 6,
@@ -50,5 +63,12 @@ def test_shares_are_those_of_the_paper() -> None:
 
 
 def test_no_queries_have_no_shares() -> None:
-    scores = compute_generalized_scores([SetPrediction(box_xyxy=A, presence=0.9, targets_xyxy=(A,))])
+    scores = compute_generalized_scores([predict([A], [0.9], A)])
     assert scores["n_acc"] is None and scores["t_acc"] == 1
+
+
+def test_only_probable_boxes_of_several_tokens_count() -> None:
+    pair = predict([B, C, A], [0.9, 0.1, 0.5], A, B)
+    assert pair.boxes_xyxy == (B, A) and pair.presence == 0.9
+    assert pair.score() == {"precision_f1": 1.0, "n_acc": None, "t_acc": 1.0}
+    assert predict([A, B], [0.4, 0.6]).score() == {"precision_f1": 0.0, "n_acc": 0.0, "t_acc": None}

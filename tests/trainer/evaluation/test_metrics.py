@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from trainer.evaluation.metrics import THRESHOLDS, PredictionRecord, compute_auroc, compute_scores
+from trainer.evaluation.metrics import (
+    THRESHOLDS,
+    PredictionRecord,
+    compute_auroc,
+    compute_calibration_error,
+    compute_reliability,
+    compute_scores,
+)
 
 ANSWER = PredictionRecord(
     key="k",
@@ -58,3 +65,11 @@ def test_auroc_is_the_share_of_pairs_in_order_and_half_of_the_ties(
     positive: list[float], negative: list[float], area: float | None
 ) -> None:
     assert compute_auroc(positive, negative) == pytest.approx(area)
+
+
+def test_the_calibration_error_is_the_mean_gap_of_equally_wide_bins() -> None:
+    bins = compute_reliability([0.05, 0.15, 0.1, 1.0], [True, False, True, True])
+    assert [(one.count, one.share) for one in bins] == [(1, 1.0), (2, 0.5), (1, 1.0)]  # 0.1 begins the second bin
+    assert [one.probability for one in bins] == pytest.approx([0.05, 0.125, 1.0])
+    assert compute_calibration_error(bins) == pytest.approx((0.95 + 2 * 0.375 + 0) / 4)
+    assert compute_calibration_error([]) is None

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from generation.parsing.english import NUMBER_WORDS, add_article
 from pipeline import LimitedConfig, PositiveInt
+from shards.sources.refer import NO_ANNOTATION
 from workflows.miniature.world.drawing import (
     BACKGROUNDS,
     CATEGORIES,
@@ -33,12 +34,23 @@ from workflows.miniature.world.drawing import (
     compute_object_size,
 )
 from workflows.miniature.world.expressions import generate_expressions
+from workflows.miniature.world.target_expressions import (
+    AbsentKind,
+    generate_absent_expressions,
+    generate_set_expressions,
+)
 
 Combination = tuple[str, str, str]
 """Category, color and pattern."""
 
 CANVASES_PX = ((96, 96), (112, 84), (84, 112))
 HELD_OUT_SHARE = 0.15
+
+GREFS_FILE = "grefs(miniature).json"
+"""Name of the annotations with ``several_targets``; each ref has its ``kind``, which gRefCOCO has not."""
+
+TargetKind = Literal["one", "several"] | AbsentKind
+"""Kind of expressions by their targets; without any, the word that is wrong."""
 
 
 @cache
@@ -201,9 +213,23 @@ class WorldConfig(LimitedConfig):
     seed: int = 7
     """Seed of all scenes and queries."""
 
+    several_targets: bool = False
+    """Whether val and the tests also have queries for no object and for several ones. ``grefs(miniature).json``, as of
+    gRefCOCO, then takes the place of ``refs(miniature).p``. The other queries and all images stay the same."""
+
+
+class WordedTargets(NamedTuple):
+    """Expressions for the same objects of a scene."""
+
+    targets: tuple[int, ...]
+    """Indices of the objects."""
+
+    texts: list[str]
+    kind: TargetKind = "one"
+
 
 def write_dataset(config: WorldConfig) -> dict[str, int]:
-    """Write the dataset in the REFER layout; ``instances.json`` comes last and complete.
+    """Write the dataset in the layout of REFER or gRefCOCO; ``instances.json`` comes last and complete.
 
     Returns:
         Number of queries per split.
@@ -245,13 +271,26 @@ def write_dataset(config: WorldConfig) -> dict[str, int]:
                         "iscrowd": 0,
                     }
                 )
-            for target, texts in generate_refs(scene, split, random):
+            worded = [WordedTargets((target,), texts) for target, texts in generate_refs(scene, split, random)]
+            if config.several_targets and split != "train":
+                worded += word_targets(scene, random)
+            for targets, texts, kind in worded:
                 first = sum(len(ref["sentences"]) for ref in refs[-1:]) + (refs[-1]["sent_ids"][0] if refs else 1)
+                annotations = [first_annotation + target for target in targets]
+                categories = [category_id[scene.objects[target].category] for target in targets]
+                listed = {
+                    "ann_id": annotations or [NO_ANNOTATION],
+                    "category_id": categories or [NO_ANNOTATION],
+                    "kind": kind,
+                }
                 refs.append(
                     {
                         "ref_id": len(refs) + 1,
-                        "ann_id": first_annotation + target,
-                        "category_id": category_id[scene.objects[target].category],
+                        **(
+                            listed
+                            if config.several_targets
+                            else {"ann_id": annotations[0], "category_id": categories[0]}
+                        ),
                         "image_id": image_id,
                         "split": split,
                         "file_name": file_name,
@@ -268,8 +307,11 @@ def write_dataset(config: WorldConfig) -> dict[str, int]:
                     }
                 )
                 counts[split] += len(texts)
-    with (folder / "refs(miniature).p").open("wb") as file:
-        pickle.dump(refs, file, protocol=2)
+    if config.several_targets:
+        (folder / GREFS_FILE).write_text(json.dumps(refs))
+    else:
+        with (folder / "refs(miniature).p").open("wb") as file:
+            pickle.dump(refs, file, protocol=2)
     partial = folder / "instances.partial"
     partial.write_text(json.dumps(coco))
     partial.replace(folder / "instances.json")
@@ -291,6 +333,15 @@ def generate_refs(scene: WorldScene, split: str, random: Random) -> list[tuple[i
         if texts:
             refs.append((target, texts[: random.choice((1, 2, 2, 3))]))
     return refs
+
+
+def word_targets(scene: WorldScene, random: Random) -> list[WordedTargets]:
+    """Return an expression for no object of up to two kinds, and expressions for up to two sets of objects."""
+    absent = generate_absent_expressions(scene, random)
+    kinds = random.sample(sorted(absent), min(2, len(absent)))
+    worded = [WordedTargets((), [absent[kind][0]], kind) for kind in kinds]
+    sets = generate_set_expressions(scene, random)[:2]
+    return worded + [WordedTargets(targets, [text], "several") for targets, text in sets]
 
 
 IMAGE_PX = 64
