@@ -7,6 +7,7 @@ selects anything else in the scene is not used.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -101,18 +102,30 @@ def sample_queries(
     """
     style, random = realizer.measured, Random(seed)
     assert style is not None
-    clear = _find_clear_phrases(scene, category, realizer, random, noise)
+    clear, interpreted = _find_clear_phrases(scene, category, realizer, random, noise)
+
+    def is_accepted(text: str, program: p.Program, target: int) -> bool:
+        """Return whether a phrase is accepted; it is clear unless its noun was left out."""
+        return interpreted.get(text, {frozenset([target])}) == {frozenset([target])} and accepts(text, program)
+
     count, by_text = max(1, round(factor * style.queries_per_object)), dict[str, VerifiedQuery]()
-    lengths, length_counts = [int(one) for one in style.lengths], list(style.lengths.values())
+    lengths, articles = [int(one) for one in style.lengths], list(style.articles)
     for target, phrases in sorted(clear.items()):
-        for length in random.choices(lengths, length_counts, k=count):
-            if query := _draw_query(phrases, target, length, scene, realizer, random, by_text, accepts):
+        drawn = random.choices(lengths, list(style.lengths.values()), k=count)
+        for length, article in zip(
+            drawn, random.choices(articles, list(style.articles.values()), k=count), strict=True
+        ):
+            weights = _weigh_phrases(phrases, length, article)
+            if query := _draw_query(phrases, weights, target, scene, realizer, random, by_text, is_accepted):
                 by_text[query.text] = query
     return list(by_text.values())
 
 
 _LENGTH_PREFERENCE = 0.25
 """Factor of a phrase's weight for each word that it is longer or shorter than the drawn length."""
+
+_ARTICLE_PREFERENCE = 0.25
+"""Factor of a phrase's weight if it starts with another article than the drawn one."""
 
 _TEMPER = 0.8
 """Exponent of the frequencies of relation types and templates; 1 follows the style, 0 makes all equally frequent."""
@@ -121,34 +134,51 @@ _MAX_DRAWS = 4
 """Maximum number of phrases that are tried for a query."""
 
 
+def _weigh_phrases(phrases: Sequence[tuple[Phrase, p.Program]], length: int, article: str) -> list[float]:
+    """Weigh phrases by their frequency, and by the length and the article that were drawn."""
+    weights = []
+    for phrase, _ in phrases:
+        words = phrase.text.split()
+        factor = 1.0 if (words[0] if words[0] in ("a", "an", "the") else "") == article else _ARTICLE_PREFERENCE
+        weights.append(phrase.weight * factor * _LENGTH_PREFERENCE ** abs(len(words) - length))
+    return weights
+
+
 def _draw_query(
     phrases: Sequence[tuple[Phrase, p.Program]],
+    weights: Sequence[float],
     target: int,
-    length: int,
     scene: Scene,
     realizer: PhraseRealizer,
     random: Random,
     used: Mapping[str, VerifiedQuery],
-    accepts: Callable[[str, p.Program], bool],
+    accepts: Callable[[str, p.Program, int], bool],
 ) -> VerifiedQuery | None:
-    """Draw phrases by weight and length until one is new and accepted; None if none is soon.
+    """Draw phrases by weight until one is new and accepted; None if none is soon.
 
     So an object with a single likely phrase gets one query, and none in words that people hardly use.
     """
-    weights = [phrase.weight * _LENGTH_PREFERENCE ** abs(len(phrase.text.split()) - length) for phrase, _ in phrases]
     for phrase, program in random.choices(phrases, weights, k=_MAX_DRAWS):
         text = realizer.vary_nouns(phrase, program, scene, random)
-        if text not in used and accepts(text, program):
-            return VerifiedQuery(text=text, target=target, program=program)
+        if text in used or not accepts(text, program, target):
+            continue
+        misspelled = realizer.misspell(text, random)
+        if misspelled not in used and (misspelled == text or accepts(misspelled, program, target)):
+            return VerifiedQuery(text=misspelled, target=target, program=program)
     return None
 
 
 def _find_clear_phrases(
     scene: Scene, category: str, realizer: PhraseRealizer, random: Random, noise: float
-) -> dict[int, list[tuple[Phrase, p.Program]]]:
-    """Find the phrases that can only mean one object, by object; their weights include that of the relation type."""
+) -> tuple[dict[int, list[tuple[Phrase, p.Program]]], Mapping[str, set[frozenset[int]]]]:
+    """Find the phrases that can only mean one object, by object; their weights include that of the relation type.
+
+    Returns:
+        The phrases, and the selections of all interpretations by phrase.
+    """
     has_sides = "side" in get_relation_types(realizer.style)
     programs = list(enumerate_programs(scene, category, realizer.plurals, has_side_anchors=has_sides))
+    programs += _enumerate_negations(programs)
     evaluator, loose = ProgramEvaluator(scene, noise), ProgramEvaluator(scene, include_borderline=True)
     interpreted = find_interpretations(loose, programs, realizer)
     clear = _select_clear(programs, evaluator, interpreted, realizer)
@@ -158,13 +188,21 @@ def _find_clear_phrases(
         interpreted[text] |= selections
     every = [*clear, *_select_clear(conjunctions, evaluator, interpreted, realizer)]
     types = [_get_style_type(program) for program, _, _ in every]
-    shares = realizer.measured.type_shares if realizer.measured else {}
+    style = realizer.measured
+    assert style is not None
     num_programs = Counter((target, name) for (_, target, _), name in zip(every, types, strict=True))
     found: dict[int, list[tuple[Phrase, p.Program]]] = defaultdict(list)
     for (program, target, phrases), name in zip(every, types, strict=True):
-        factor = shares.get(name, 0.0) ** _TEMPER / num_programs[target, name]
+        factor = style.type_shares.get(name, 0.0) ** _TEMPER / num_programs[target, name]
+        factor *= style.negated_share if isinstance(program, p.Without) else 1.0
         found[target] += [(replace(one, weight=factor * one.weight**_TEMPER), program) for one in phrases]
-    return found
+    return found, interpreted
+
+
+def _enumerate_negations(programs: Iterable[p.Program]) -> list[p.Program]:
+    """Enumerate the programs of objects without an attribute that another one has."""
+    nouns = (one for one in programs if isinstance(one, p.WithAttribute))
+    return [p.Without(base=one.base, attribute=one.attribute, value=one.value) for one in nouns]
 
 
 def _get_style_type(program: p.Program) -> RelationType:
@@ -188,12 +226,15 @@ def _select_clear(
         phrases = [
             one
             for one in realizer.list_phrases(program)
-            if interpreted[one.text] == {selected} and (is_pair or "{more}" not in one.template)
+            if interpreted[one.text] == {selected} and (is_pair or not _NEEDS_PAIR.search(one.template))
         ]
         if total := sum(one.weight for one in phrases):
             clear.append((program, min(selected), [replace(one, weight=one.weight / total) for one in phrases]))
     return clear
 
+
+_NEEDS_PAIR = re.compile(r"\{more\}|^not ")
+"""Pattern of templates for one of two objects: "the smaller cup", "not the red one"."""
 
 _MAX_CONJUNCTIONS = 6
 """Maximum number of positions with a relation, and of two relations, for each object."""
@@ -209,7 +250,9 @@ def _combine_programs(clear: Sequence[tuple[p.Program, int, list[Phrase]]], rand
         positions = [
             one
             for one in programs
-            if not isinstance(one, p.Beside | p.NextTo | p.Between | p.Nearest | p.Category | p.WithAttribute)
+            if not isinstance(
+                one, p.Beside | p.NextTo | p.Between | p.Nearest | p.Category | p.WithAttribute | p.Without
+            )
         ]
         for firsts in (positions, relations):
             combined = [

@@ -13,6 +13,7 @@ from augmentation.detection.matching import match_objects
 from augmentation.detection.scene_filters import SceneFilterConfig, find_rejection
 from augmentation.queries.absence import generate_absent_queries
 from augmentation.queries.generator import BOX_NOISE, generate_queries
+from augmentation.queries.measured_style import MeasuredStyle
 from augmentation.queries.parse_check import RoundTripParser
 from augmentation.queries.realizer import PhraseRealizer, get_relation_types, get_style
 from augmentation.queries.sets import VerifiedSet, generate_set_queries
@@ -37,6 +38,9 @@ class LabelConfig(LimitedConfig):
     ``refcoco-measured``, ``refcoco+-measured``, ``refcocog-measured``, or a file of ``inspect --write-style``: relation
     types, lengths, templates and words as frequent as in the measured queries."""
 
+    misspellings: bool = False
+    """Flag to misspell as many words as the measured queries do. The parser reads the word that was meant."""
+
     targets: tuple[TargetCount, ...] = ("one",)
     """Numbers of targets that the queries have. ``none``: nothing in the scene answers to the query, which is one word
     away from one with a target ("fourth cup from the left" of three). ``one``. ``several``: "both striped cups"."""
@@ -53,7 +57,12 @@ class LabelConfig(LimitedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        get_style(self.style)
+        style = get_style(self.style)
+        if self.misspellings and not isinstance(style, MeasuredStyle):
+            raise ValueError(
+                f"misspellings needs a measured style, which has their share, got {self.style}; give style "
+                f"{self.style}-measured, or leave misspellings out"
+            )
         if not self.targets or len(set(self.targets)) < len(self.targets):
             raise ValueError(
                 f"targets must name at least one number, each once, got {' '.join(self.targets) or 'none'}"
@@ -73,7 +82,9 @@ class LabelConfig(LimitedConfig):
         self, plurals: Mapping[str, str], nouns: Mapping[str, Sequence[str]] | None = None
     ) -> PhraseRealizer:
         """Make the realizer of the style."""
-        return PhraseRealizer(style=get_style(self.style), plurals=plurals, nouns=nouns or {})
+        return PhraseRealizer(
+            style=get_style(self.style), plurals=plurals, nouns=nouns or {}, misspellings=self.misspellings
+        )
 
 
 class LabelStage(MapStage[DetectedScene, Sample]):

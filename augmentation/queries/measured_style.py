@@ -23,7 +23,7 @@ from augmentation.errors import AugmentationError
 from augmentation.queries.templates import VARIED, PhraseTemplates
 from augmentation.relations.types import RELATION_TYPES, RelationType
 from generation.parsing.english import ORDINALS
-from generation.parsing.lexicon import LOCATION_WORDS
+from generation.parsing.lexicon import COLORS, LOCATION_WORDS, PATTERNS
 from generation.parsing.normalization import normalize_text
 from generation.parsing.spelling import correct_spelling
 from pipeline import write_atomic
@@ -42,6 +42,9 @@ SUPERLATIVE_WORDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 """Words of a measure, and its comparatives, which need exactly two objects."""
 
+MARKS: Mapping[str, str] = {"striped": "stripes", "dotted": "dots", "checkered": "checks"}
+"""Noun of what an object with a pattern has."""
+
 IMAGE_WORDS = ("image", "picture", "photo", "pic")
 SIDE_WORDS: Mapping[str, tuple[str, ...]] = {
     "top left": ("top left", "upper left"),
@@ -52,6 +55,8 @@ SIDE_WORDS: Mapping[str, tuple[str, ...]] = {
 """Words of corners."""
 
 _TYPES: Mapping[str, RelationType] = {
+    "negated": "attribute",
+    "noun_only": "attribute",
     "horizontal_extreme": "side",
     "horizontal_side": "side",
     "vertical_extreme": "side",
@@ -112,13 +117,13 @@ class MeasuredStyle:
     """Number of uses of the templates' own words."""
 
     nouns: Mapping[str, Mapping[str, int]]
-    """Number of uses of the vocabulary's words for a category."""
+    """Number of uses of the vocabulary's words for a category; empty for queries without a noun, "second from left"."""
 
     articles: Mapping[str, int]
     """Number of queries by the article at their start; empty without one."""
 
     misspelled_words: float
-    """Share of misspelled words."""
+    """Share of misspelled words, from 0 to 1."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.relation_types) - set(RELATION_TYPES))
@@ -127,12 +132,30 @@ class MeasuredStyle:
                 f"a style counts relation types ({', '.join(RELATION_TYPES)}) and lengths, got "
                 f"{dict(self.relation_types)} and {len(self.lengths)} lengths; write it by inspect --write-style"
             )
-        for counts in (self.relation_types, self.lengths, self.templates, self.words, *self.nouns.values()):
+        for counts in (
+            *(self.relation_types, self.lengths, self.templates, self.words, self.articles),
+            *self.nouns.values(),
+        ):
             for name, count in counts.items():
                 if not isinstance(count, int) or count < 0:
                     raise AugmentationError(f"a style counts {name!r} as a whole number of 0 or more, got {count!r}")
+        if not 0 <= self.misspelled_words <= 1:
+            raise AugmentationError(f"misspelled_words must be a share from 0 to 1, got {self.misspelled_words}")
         if bad := [length for length in self.lengths if not length.isdecimal()]:
             raise AugmentationError(f"a style counts lengths in words, got {', '.join(map(repr, bad))}")
+
+    @cached_property
+    def placeholder_shares(self) -> Mapping[str, float]:
+        """Share of the queries with "one" and of those without a noun, of all whose category is known."""
+        total = sum(sum(counts.values()) for counts in self.nouns.values())
+        return {
+            name: sum(counts.get(name, 0) for counts in self.nouns.values()) / max(1, total) for name in ("one", "")
+        }
+
+    @cached_property
+    def negated_share(self) -> float:
+        """Share of the queries with a negation, of those of relation type ``attribute``."""
+        return sum(self.templates.get(one, 0) for one in VARIED.negated) / max(1, self.relation_types["attribute"])
 
     @cached_property
     def type_shares(self) -> Mapping[RelationType, float]:
@@ -196,13 +219,16 @@ def measure_style(queries: Sequence[MeasuredQuery], nouns: Mapping[str, Iterable
         lengths[str(len(raw))] += 1
         articles[raw[0] if raw and raw[0] in ("a", "an", "the") else ""] += 1
         words.update(word for word in text.split() if word in _SLOT_WORDS)
-        if match := match_template(text):
+        match, has_noun = match_template(text), not _is_adjective(text)
+        if match is None:
+            match, has_noun = match_template(text, without_noun=True), False
+        if match:
             relation_type, template = match
             types[relation_type] += 1
             templates.update({template, " ".join(_MIRRORED.get(word, word) for word in template.split())})
         if query.category in by_category:
             used = [noun for noun in (query.category, *nouns[query.category], "one") if re.search(rf"\b{noun}\b", text)]
-            by_category[query.category].update(used)
+            by_category[query.category].update([""] if match and not has_noun and not used else used)
     return MeasuredStyle(
         queries=len(queries),
         queries_per_object=len(queries) / len({query.target for query in queries}),
@@ -219,13 +245,33 @@ def measure_style(queries: Sequence[MeasuredQuery], nouns: Mapping[str, Iterable
 _MIRRORED = {"left": "right", "right": "left"}
 
 
-def match_template(text: str) -> tuple[RelationType, str] | None:
-    """Return the relation type and the template of a normalized query; None if no template matches it."""
-    for relation_type, template, pattern in _compile_templates():
+def match_template(text: str, *, without_noun: bool = False) -> tuple[RelationType, str] | None:
+    """Return the relation type and the template of a normalized query; None if no template matches it.
+
+    Args:
+        text: normalized query.
+        without_noun: match templates whose noun is left out: "second from left".
+    """
+    for relation_type, template, pattern in _compile_templates(without_noun):
         match = pattern.fullmatch(text)
         if match and all(_is_noun(value) for name, value in match.groupdict().items() if name.startswith("noun")):
             return relation_type, template
     return None
+
+
+def _is_adjective(text: str) -> bool:
+    """Return whether a query is an adjective alone: "the red", "striped"."""
+    return {word for word in text.split() if word != "the"} <= COLORS | PATTERNS
+
+
+def keeps_noun(template: str) -> bool:
+    """Return whether people leave the noun of a template in: "the cup that is on the left", but "second from left"."""
+    return _KEEPING_NOUN.search(template) is not None
+
+
+_KEEPING_NOUN = re.compile(
+    r"\{a_noun\}|the \{noun\}.|\b(?:that|which|one)\b|\{(?:image|an_anchor|anchor)\}|\{noun\}.*\{ends\}"
+)
 
 
 def _is_noun(text: str) -> bool:
@@ -253,21 +299,23 @@ _NOT_IN_NOUNS = LOCATION_WORDS | _SLOT_WORDS | set(_FUNCTION_WORDS.split())
 def _get_type(name: str) -> RelationType:
     if name.startswith("beside."):
         return "depth" if name in ("beside.front", "beside.behind") else "beside"
-    return _TYPES.get(name, "attribute")
+    return _TYPES[name]
 
 
 def _list_fields() -> list[tuple[str, tuple[str, ...]]]:
     """List the templates by the name of their field; fields for sides of an anchor are ``beside.left``, ..."""
-    fields: list[tuple[str, tuple[str, ...]]] = [(name, getattr(VARIED, name)) for name in ("noun_only", *_TYPES)]
+    fields: list[tuple[str, tuple[str, ...]]] = [(name, getattr(VARIED, name)) for name in _TYPES]
     return [*fields, *((f"beside.{direction}", templates) for direction, templates in VARIED.beside.items())]
 
 
 @cache
-def _compile_templates() -> list[tuple[RelationType, str, re.Pattern[str]]]:
+def _compile_templates(without_noun: bool) -> list[tuple[RelationType, str, re.Pattern[str]]]:
     return [
-        (_get_type(name), template, _compile(template, name))
+        (_get_type(name), template, _compile(" ".join(used.split()), name))
         for name, templates in _list_fields()
         for template in templates
+        for used in [template.replace("{noun}", "").replace("{ends}", "") if without_noun else template]
+        if not without_noun or (name not in ("noun_only", "negated") and not keeps_noun(template))
     ]
 
 
@@ -285,6 +333,8 @@ def _compile(template: str, name: str) -> re.Pattern[str]:
         "most": lambda i: _join(words for words, _ in SUPERLATIVE_WORDS.values()),
         "more": lambda i: _join(words for _, words in SUPERLATIVE_WORDS.values()),
         "image": lambda i: _join([IMAGE_WORDS]),
+        "value": lambda i: r"\w+",
+        "marks": lambda i: r"\w+",
         "line": lambda i: r"(?:top|bottom|left|right|second|third|2nd|3rd) (?:row|column)",
     }
     pattern = ""

@@ -10,7 +10,18 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from augmentation.relations.programs import Beside, Between, Both, Except, Nearest, NextTo, Program, get_category
+from augmentation.queries.measured_style import MARKS
+from augmentation.relations.programs import (
+    Beside,
+    Between,
+    Both,
+    Except,
+    Nearest,
+    NextTo,
+    Program,
+    Without,
+    get_category,
+)
 from generation.parsing.attributes import AttributeParser, Attributes
 from generation.parsing.english import ORDINALS
 
@@ -45,10 +56,7 @@ class RoundTripParser:
         """Return whether the parser recovers the phrase's head noun, position and related objects."""
         parsed = self._parse(text)
         return (
-            (
-                self._names(parsed.target.lemma, get_category(program))
-                or ("one" in text.split() and not parsed.target.lemma)
-            )
+            (self._names(parsed.target.lemma, get_category(program)) or self._has_no_noun(text, parsed, program))
             and set(text.split()) & (POSITION_WORDS - _UNRECORDED_WORDS) <= _list_parsed_locations(parsed)
             and self._is_related(parsed, program)
         )
@@ -62,9 +70,20 @@ class RoundTripParser:
     def _names(self, lemma: str, category: str) -> bool:
         return any(is_category_name(lemma, noun) for noun in (category, *self._nouns.get(category, ())))
 
+    def _has_no_noun(self, text: str, parsed: Attributes, program: Program) -> bool:
+        """Return whether the phrase names no category, and the parser finds none: "red one", "second from left"."""
+        category = get_category(program)
+        starts = tuple(noun.split()[-1][:3] for noun in (category, *self._nouns.get(category, ())))
+        return not parsed.target.lemma and not any(word.startswith(starts) for word in text.split())
+
     def _is_related(self, parsed: Attributes, program: Program) -> bool:
-        """Return whether the parser finds the anchor of the program; "one" as its noun fits every category."""
+        """Return whether the parser finds the anchor or the negated word of the program.
+
+        "One" as the noun of an anchor fits every category.
+        """
         match program:
+            case Without(value=value):
+                return not {value, MARKS.get(value, value)}.isdisjoint(parsed.negated)
             case Beside(anchor=other) | NextTo(anchor=other) | Nearest(anchor=other) | Between(ends=other):
                 category = get_category(other)
                 return any(

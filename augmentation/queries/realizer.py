@@ -19,7 +19,16 @@ from itertools import product
 from random import Random
 
 from augmentation.errors import AugmentationError
-from augmentation.queries.measured_style import IMAGE_WORDS, SIDE_WORDS, SUPERLATIVE_WORDS, MeasuredStyle, load_style
+from augmentation.queries.measured_style import (
+    IMAGE_WORDS,
+    MARKS,
+    SIDE_WORDS,
+    SUPERLATIVE_WORDS,
+    MeasuredStyle,
+    keeps_noun,
+    load_style,
+)
+from augmentation.queries.misspelling import misspell
 from augmentation.queries.templates import TEMPLATES, PhraseTemplates, Style
 from augmentation.relations import programs as p
 from augmentation.relations.scene import Scene
@@ -74,6 +83,9 @@ class PhraseRealizer:
     nouns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Further nouns by category, each true of every object of it. Measured styles use them where they are clear."""
 
+    misspellings: bool = False
+    """Flag to misspell as many words as people do; for measured styles."""
+
     @cached_property
     def measured(self) -> MeasuredStyle | None:
         """The style, if it was measured."""
@@ -103,6 +115,10 @@ class PhraseRealizer:
         match program:
             case p.Category() | p.WithAttribute():
                 return filler.fill(forms.noun_only, program)
+            case p.Without(base=base, value=value):
+                marks = [MARKS[value]] if value in MARKS else []
+                negated = (one for one in forms.negated if isinstance(base, p.Category) or not one.startswith("not "))
+                return filler.fill(tuple(negated), base, value=[value], marks=marks)  # never "not red striped cup"
             case p.Extreme(base=p.Line() as line, side=side):
                 return filler.fill(forms.end_of_line, line.base, side=[side], line=realize_line(line))
             case p.Ordinal(base=p.Line() as line, rank=rank, side=side) if rank in ORDINALS:
@@ -112,7 +128,7 @@ class PhraseRealizer:
             case p.Middle(base=p.Line() as line):
                 return filler.fill(forms.middle_of_line, line.base, line=realize_line(line))
             case p.Beside() | p.NextTo() | p.Between() if not isinstance(program.base, p.Category | p.WithAttribute):
-                return self._list_conjunctions(program, names or {})
+                return self._list_conjunctions(program, filler.names)
             case p.Beside() | p.NextTo() | p.Nearest():
                 anchors = filler.realize_anchor(program.anchor, program.base)
                 return filler.fill(*_get_relation_templates(forms, program), anchor=anchors)
@@ -130,6 +146,8 @@ class PhraseRealizer:
             case p.Region(base=base, region=("left" | "right") as region):
                 return filler.fill(forms.superlative_on_side, base, side=[region], most=most)
         ends = self._realize_ends(program.base)
+        if filler.names.get(p.get_category(program)) == "":
+            ends = [""]  # "the smaller of the two"
         return filler.fill(forms.superlative, program.base, most=most, more=more, ends=ends)
 
     def _list_conjunctions(
@@ -160,11 +178,18 @@ class PhraseRealizer:
         """Yield every phrase of the program with each of its interpretations, the program included.
 
         "The cup on the left" is also any cup on the left side, "the cup in the middle" that of the others or that of
-        the image, and "second red cup from the left" also the second cup from the left, if that one is red.
+        the image, and "second red cup from the left" also the second cup from the left, if that one is red. In measured
+        styles, phrases without their noun follow: "left" is "left cup" and "cup left".
         """
-        for text in self.realize(program):
-            yield text, program
-        forms, filler = self._templates, _Filler({}, self.style)
+        yield from self._find_interpretations(program, {})
+        if self.measured is not None and _may_drop_noun(program):
+            nameless = self._find_interpretations(program, {p.get_category(program): ""})
+            yield from ((" ".join(text.split()), other) for text, other in nameless)
+
+    def _find_interpretations(self, program: p.Program, names: Mapping[str, str]) -> Iterator[tuple[str, p.Program]]:
+        texts = [one.text for one in self.list_phrases(program, names)]
+        yield from ((text, program) for text in texts)
+        forms, filler = self._templates, _Filler(names, self.style)
         match program:
             case p.Extreme(base=(p.Category() | p.WithAttribute()) as base, side=side):
                 loose = forms.horizontal_side if side in ("left", "right") else forms.vertical_side
@@ -172,12 +197,12 @@ class PhraseRealizer:
                     (one.text, p.Region(base=base, region=side)) for one in filler.fill(loose, base, side=[side])
                 )
             case p.Ordinal(base=p.WithAttribute()) | p.Middle(base=p.WithAttribute()):
-                yield from ((text, _move_attributes_last(program)) for text in self.realize(program))
+                yield from ((text, _move_attributes_last(program)) for text in texts)
         match program:
             case p.Middle(base=(p.Category() | p.WithAttribute()) as base):
-                yield from ((text, p.Region(base=base, region="middle")) for text in self.realize(program))
+                yield from ((text, p.Region(base=base, region="middle")) for text in texts)
             case p.Region(base=(p.Category() | p.WithAttribute()) as base, region="middle"):
-                yield from ((text, p.Middle(base=base)) for text in self.realize(program))
+                yield from ((text, p.Middle(base=base)) for text in texts)
         if self.measured is not None:
             yield from self._find_further_interpretations(program)
 
@@ -207,24 +232,31 @@ class PhraseRealizer:
         """Return the phrase with other nouns, drawn by their frequencies in the measured style.
 
         A noun is used only if no object of another category of the scene may be called so. Then it means the same as
-        the category's name, and so does the phrase. "One" is used if all objects are of one category.
+        the category's name, and so does the phrase. "One" is used, or the noun left out, if all objects are of one
+        category.
         """
         names = {category: self._draw_noun(category, scene, random) for category in sorted(list_categories(program))}
-        if isinstance(program, p.Category):
-            names = {category: noun for category, noun in names.items() if noun != "one"}
+        kept = {"one", ""} if isinstance(program, p.Category) else set()
+        if keeps_noun(phrase.template) or not _may_drop_noun(program):
+            kept.add("")
+        names = {category: noun for category, noun in names.items() if noun not in kept}
         varied = [one for one in self.list_phrases(program, names) if one.template == phrase.template]
         same = [one.text for one in self.list_phrases(program) if one.template == phrase.template]
         text = varied[same.index(phrase.text)].text if len(varied) == len(same) else phrase.text
         return " ".join(text.split())
 
+    def misspell(self, text: str, random: Random) -> str:
+        """Return the phrase with as many misspelled words as the measured style has, if the realizer misspells."""
+        return misspell(text, self.measured.misspelled_words, random) if self.measured and self.misspellings else text
+
     def _draw_noun(self, category: str, scene: Scene, random: Random) -> str:
         """Draw a noun for the objects of a category, or its own name."""
         others = {one.category for one in scene.objects} - {category}
         nouns = [one for one in self.nouns.get(category, ()) if not any(self._may_name(one, other) for other in others)]
-        nouns += [] if others else ["one"]
-        counts = self.measured.nouns.get(category, {}) if self.measured else {}
-        choices = [category, *nouns]
-        return random.choices(choices, [0.2 + counts.get(one, 0) for one in choices])[0]
+        assert self.measured is not None  # written styles have one noun per category
+        counts, shares = self.measured.nouns.get(category, {}), self.measured.placeholder_shares
+        choices = [category, *nouns, *([] if others else list(shares))]
+        return random.choices(choices, [shares.get(one, 1.0) + counts.get(one, 0) for one in choices])[0]
 
     def _may_name(self, noun: str, category: str) -> bool:
         """Return whether an object of a category may be called by a noun."""
@@ -242,6 +274,15 @@ class PhraseRealizer:
         if category not in self.plurals:
             return []
         return [f"{realize_noun_phrase(ends).removesuffix(category)}{self.plurals[category]}"]
+
+
+def _may_drop_noun(program: p.Program) -> bool:
+    """Return whether a program is about a position or attributes alone, so that its noun may be left out."""
+    while not isinstance(program, p.Category):
+        if isinstance(program, p.Beside | p.NextTo | p.Nearest | p.Between | p.Without):
+            return False
+        program = program.base
+    return True
 
 
 def _move_attributes_last(program: p.Ordinal | p.Middle) -> p.Program:
@@ -380,7 +421,7 @@ class _Filler:
             return 1.0
         weight = float(self.style.templates.get(form, 0))
         for choices, word in zip(slots.values(), words, strict=True):
-            counts = [1 + self.style.words.get(choice.split()[0], 0) for choice in choices]
+            counts = [1 + self.style.words.get(choice.partition(" ")[0], 0) for choice in choices]
             weight *= counts[list(choices).index(word)] / sum(counts)
         return weight
 

@@ -4,7 +4,7 @@ Words in brackets are optional: "{noun} on [the ]{side}" stands for two template
 
 Slots: ``noun`` ("red cup"), ``a_noun`` ("a red cup"), ``side``, ``nth``, ``line`` ("top row"), ``most`` ("biggest"),
 ``anchor`` ("ball", "striped one"), ``an_anchor`` ("a ball"), ``ends`` ("balls"), ``more`` ("bigger"), ``image``
-("picture").
+("picture"), ``value`` ("striped"), ``marks`` ("stripes").
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ class PhraseTemplates:
     """Preference for short phrases: one of n words is sampled with weight n ** -brevity."""
 
     noun_only: tuple[str, ...]
+    negated: tuple[str, ...] = ()
+    """Object without an attribute that others have."""
+
     horizontal_extreme: tuple[str, ...] = ()
     """Leftmost or rightmost object."""
 
@@ -355,12 +358,23 @@ def _make_relation_templates(*relations: str) -> tuple[str, ...]:
 VARIED = PhraseTemplates(
     brevity=0,
     noun_only=("[the ]{noun}", "{a_noun}", "the {noun} in the {image}", "{a_noun} in the {image}", "{noun} in {image}"),
+    negated=(
+        "{noun} not {value}",
+        "[the ]{noun} that is not {value}",
+        "not [the ]{value} {noun}",
+        "[the ]{noun} without {marks}",
+        "{a_noun} without {marks}",
+        "{noun} with no {marks}",
+    ),
     horizontal_extreme=(
         "[the ]{side} {noun}",
         "[the ]{side}most {noun}[ in the {image}]",
+        "{side} most {noun}",
         "{noun} furthest [to the ]{side}",
         "the {noun} furthest to the {side}",
-        "{noun} farthest {side}",
+        "furthest {side} {noun}",
+        "farthest {side} {noun}",
+        "{noun} farthest [to the ]{side}",
         "{noun} most {side}",
         "the {noun} that is furthest to the {side}",
     ),
@@ -530,10 +544,13 @@ VARIED = PhraseTemplates(
         "[the ]{noun} in the front",
         "{noun} up front",
         "[the ]closest {noun}",
+        "closest {noun} to us",
+        "closest {noun} to camera",
         "{noun} closest",
         "{noun} closest to us",
         "{noun} closest to camera",
         "[the ]{noun} closest to the camera",
+        "foreground {noun}",
         "{noun} in [the ]foreground",
         "the {noun} in the foreground",
         "[the ]nearest {noun}",
@@ -549,11 +566,13 @@ VARIED = PhraseTemplates(
         "{noun} in background",
         "[the ]{noun} in the background",
         "furthest {noun}",
+        "farthest {noun}",
         "[the ]furthest {noun} back",
         "{noun} furthest away",
         "{noun} furthest back",
         "{noun} farthest away",
         "background {noun}",
+        "{noun} background",
         "{a_noun} in the back",
         "{a_noun} in the background",
     ),

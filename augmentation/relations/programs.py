@@ -209,7 +209,7 @@ Program: TypeAlias = (
 )
 
 SET_OPERATORS = (Without, Except, Both, Leading)
-"""Operators that queries of several targets alone have."""
+"""Operators that queries of several targets have; of those with one target, measured styles have ``Without``."""
 
 _OPERATORS: Mapping[str, type[Any]] = {
     re.sub(r"\B([A-Z])", r"_\1", operator.__name__).lower(): operator for operator in get_args(Program)

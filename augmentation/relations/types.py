@@ -19,6 +19,7 @@ RELATION_TYPES: tuple[RelationType, ...] = get_args(RelationType)
 _TYPE_OF_OPERATOR: Mapping[str, RelationType] = {
     "category": "attribute",
     "with_attribute": "attribute",
+    "without": "attribute",
     "extreme": "side",
     "ordinal": "ordinal",
     "middle": "middle",

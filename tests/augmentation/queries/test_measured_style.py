@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from random_scenes import random_scene
 
 from augmentation.errors import AugmentationError
 from augmentation.queries.generator import enumerate_programs, find_interpretations, generate_queries
+from augmentation.queries.labeling import LabelConfig
 from augmentation.queries.measured_style import (
     SHIPPED,
     MeasuredQuery,
@@ -22,10 +25,22 @@ from augmentation.queries.measured_style import (
     match_template,
     measure_style,
 )
+from augmentation.queries.misspelling import list_misspellings, misspell
+from augmentation.queries.parse_check import RoundTripParser
 from augmentation.queries.realizer import PhraseRealizer
 from augmentation.relations.evaluator import ProgramEvaluator
-from augmentation.relations.programs import Beside, Category, Extreme, NextTo, Superlative, to_json
-from augmentation.relations.scene import Scene, SceneObject
+from augmentation.relations.programs import (
+    Beside,
+    Category,
+    Extreme,
+    NextTo,
+    Ordinal,
+    Superlative,
+    WithAttribute,
+    Without,
+    to_json,
+)
+from augmentation.relations.scene import NO_ATTRIBUTE, Scene, SceneObject
 from augmentation.relations.types import RelationType, get_relation_type
 from tests.augmentation.mirror import flip
 
@@ -121,15 +136,28 @@ def test_a_mirrored_program_has_phrases_with_left_and_right_swapped(name: str) -
         assert sorted(mirrored) == sorted(realizer.realize(flip(program)))
 
 
-def _texts(scene: Scene, category: str, name: str = "refcoco-measured") -> dict[str, int]:
-    realizer = _realizer(name)
-    queries = (query for seed in range(12) for query in generate_queries(scene, category, realizer, 2, seed))
+def _texts(
+    scene: Scene, category: str, name: str = "refcoco-measured", *, seeds: int = 12, misspellings: bool = False
+) -> dict[str, int]:
+    style = replace(load_style(name), nouns={"cup": {"cup": 1, "one": 1, "": 1}})
+    realizer = replace(_realizer(name), style=style, misspellings=misspellings)
+    accepts = RoundTripParser(nouns=NOUNS).is_consistent
+    queries = (
+        query
+        for seed in range(seeds)
+        for query in generate_queries(scene, category, realizer, 2, seed, accepts=accepts)
+    )
     return {query.text: query.target for query in queries}
 
 
-def _scene(*categories: str) -> Scene:
+def _scene(*categories: str, colors: Sequence[str] = (), pattern: str = "striped") -> Scene:
+    """Make a row of objects; the first one is plain, and the others have the pattern."""
     objects = tuple(
-        SceneObject(box_xyxy=(20 + 100 * i, 100, 60 + 100 * i, 140 + 60 * (i % 2)), category=category)
+        SceneObject(
+            box_xyxy=(20 + 100 * i, 100, 60 + 100 * i, 140 + 60 * (i % 2)),
+            category=category,
+            attributes={"color": colors[i], "pattern": pattern if i else NO_ATTRIBUTE} if colors else {},
+        )
         for i, category in enumerate(categories)
     )
     return Scene(width=500, height=300, objects=objects)
@@ -171,6 +199,7 @@ def test_comparatives_need_exactly_two_objects() -> None:
         ({"lengths": {"3": -1, "4": 2}}, "'3' as a whole number"),
         ({"words": {"top": "often"}}, "'top' as a whole number"),
         ({"relation_types": ["side"]}, "cannot be read"),
+        ({"misspelled_words": 2}, "a share from 0 to 1, got 2"),
     ],
 )
 def test_a_style_of_other_values_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -198,3 +227,81 @@ def test_a_position_with_a_relation_means_the_object_by_either() -> None:
 def test_size_words_are_those_of_the_measure() -> None:
     texts = _realizer("refcoco-measured").realize(Superlative(base=Category(name="cup"), measure="smallest"))
     assert {"small cup", "smaller cup", "smallest cup"} <= set(texts)
+
+
+def test_a_noun_is_left_out_only_if_all_objects_are_of_one_category() -> None:
+    alone = _texts(_scene("cup", "cup", "cup"), "cup", seeds=40)
+    assert {text: target for text, target in alone.items() if "cup" not in text and "one" not in text.split()}
+    assert alone["second from left"] == 1
+    among = _texts(_scene("cup", "cup", "cup", "ball"), "cup", seeds=40)
+    assert all("cup" in text for text in among)
+
+
+def test_a_phrase_without_its_noun_has_the_interpretations_of_all_phrases_that_it_may_come_from() -> None:
+    realizer, cup = _realizer("refcoco-measured"), Category(name="cup")
+    left = {other for text, other in realizer.find_interpretations(Extreme(base=cup, side="left")) if text == "left"}
+    assert len(left) == 2  # that of "left cup", and any cup on the left, as in "cup left"
+    second = Ordinal(base=cup, rank=2, side="left")
+    assert {other for text, other in realizer.find_interpretations(second) if text == "second from left"} == {second}
+
+
+def test_a_negation_means_the_object_without_what_others_have() -> None:
+    scene = _scene("cup", "cup", "ball", colors=("red", "blue", "red"))
+    texts = _texts(scene, "cup", "refcoco+-measured", seeds=400)
+    negated = {text: target for text, target in texts.items() if {"not", "without", "no"} & set(text.split())}
+    assert negated and set(negated.items()) <= {
+        *((text, 0) for text in negated if "blue" in text or "strip" in text),
+        *((text, 1) for text in negated if "red" in text),
+    }
+    assert any(text.startswith("cup without stripes") for text in negated)
+    three = _scene("cup", "cup", "cup", colors=("red", "blue", "green"))
+    assert not any(
+        "not red" in text or text.startswith("not ") for text in _texts(three, "cup", "refcoco+-measured", seeds=100)
+    )
+
+
+def test_negations_are_as_frequent_as_in_the_style() -> None:
+    style = load_style("refcoco+-measured")
+    assert style.negated_share == pytest.approx(47 / 3419, abs=1e-3)
+    red = WithAttribute(base=Category(name="cup"), attribute="color", value="red")
+    without = Without(base=red, attribute="pattern", value="striped")
+    assert "red cup without stripes" in _realizer("refcoco+-measured").realize(without)
+    assert not any(text.startswith("not") for text in _realizer("refcoco+-measured").realize(without))
+
+
+def test_queries_that_negate_or_leave_the_noun_out_are_measured() -> None:
+    style = measure_style(
+        [_query("second from left"), _query("bike not red"), _query("the red"), _query("left bike")], NOUNS
+    )
+    assert set(style.templates) == {"{nth} {noun} from {side}", "{noun} not {value}", "the {noun}", "{side} {noun}"}
+    assert style.nouns == {"motorcycle": {"": 2, "bike": 2}}
+    assert style.negated_share == 1 / 2
+    assert style.placeholder_shares == {"one": 0, "": 1 / 2}
+
+
+def test_a_style_s_share_of_articles_is_followed() -> None:
+    scene, shares = _scene("cup", "cup", "ball"), {}
+    for article in ("", "a"):
+        style = replace(load_style("refcocog-measured"), articles={article: 1})
+        realizer = PhraseRealizer(style=style, plurals=PLURALS)
+        texts = [query.text for seed in range(30) for query in generate_queries(scene, "cup", realizer, 1, seed)]
+        shares[article] = sum(text.startswith("a ") for text in texts) / len(texts)
+    assert shares["a"] > shares[""] + 0.2
+
+
+def test_misspelled_words_are_no_words_and_are_read_as_meant() -> None:
+    assert "umbrela" in list_misspellings("umbrella")
+    assert list_misspellings("cup") == []  # too short to be corrected
+    words = ("from", "left", "right")
+    assert not {"form", "lift", "rights"} & {one for word in words for one in list_misspellings(word)}
+    assert misspell("second umbrella from left", 0, Random(0)) == "second umbrella from left"
+    assert misspell("second umbrella from left", 1, Random(0)) == misspell("second umbrella from left", 1, Random(0))
+
+
+def test_misspellings_are_off_by_default_and_as_many_as_in_the_style_if_on() -> None:
+    scene = _scene("motorcycle", "motorcycle", "ball")
+    clean, misspelled = (_texts(scene, "motorcycle", seeds=100, misspellings=flag) for flag in (False, True))
+    known = {word for text in clean for word in text.split()}
+    assert any(set(text.split()) - known for text in misspelled)
+    with pytest.raises(ValueError, match=r"misspellings needs a measured style.*got refcoco;"):
+        LabelConfig(misspellings=True)
