@@ -4,10 +4,11 @@
     make benchmark NAME=scenes ARGS="--scenes 2500 --pasted-only"                  # its pasted scenes alone
     make benchmark NAME=scenes ARGS="--real FOLDER --detector cutout-detector"     # also real cut-outs and queries
 
-Pasted scenes know what is in them and where. They are detected, verified and labeled as ``augment`` does it, and then
-everything is compared with the truth that no stage saw: counts, boxes, attributes, and every query's program, which is
-run anew on the true boxes. Queries with no target are false if anything true could be meant, and those with several if
-the true set is another. Of drawn scenes the number of objects is counted without a learned model, by connected
+Pasted scenes know what is in them and where. They are labeled twice: as ``augment`` does it, which takes the objects
+that the detector sees as they were pasted, and as if a model had rendered them. Then everything is compared with the
+truth: counts, boxes, attributes, and every query's program, which is run anew on the true boxes. As if rendered, no
+stage saw the truth. Queries with no target are false if anything true could be meant, and those with several if the
+true set is another. Of drawn scenes the number of objects is counted without a learned model, by connected
 components. Phrases of the three styles stand beside the queries of real validation splits. Prints tables and writes
 the figures as JSON.
 """
@@ -53,7 +54,7 @@ from augmentation.relations.evaluator import ProgramEvaluator
 from augmentation.relations.possibility import PossibilityEvaluator
 from augmentation.relations.programs import from_json
 from augmentation.relations.scene import NO_ATTRIBUTE, Scene, SceneObject
-from pipeline import Item, Rejected, Stage
+from pipeline import Item, MapStage, Rejected, Stage
 from shards.schema import Sample
 from workflows import cut_out
 from workflows.cli.console import configure_library_logging
@@ -71,8 +72,6 @@ REAL_SPLITS = {
     "refcocog": "refcocog_umd_val.joined.jsonl.gz",
 }
 
-STAGES = ("compose", "detect", "verify", "label")
-
 
 @dataclass(kw_only=True)
 class SceneOutcome:
@@ -85,6 +84,15 @@ class SceneOutcome:
     detected: DetectedScene | None = None
     sample: Sample | None = None
     rejected: Rejected | None = None
+
+
+class HideTruthStage(MapStage[ComposedScene, ComposedScene]):
+    """Stage that makes pasted scenes look like those of a model, whose objects later stages do not know."""
+
+    name = "hide"
+
+    def process_item(self, item: ComposedScene) -> ComposedScene:
+        return replace(item, composer="layout")
 
 
 @dataclass(kw_only=True)
@@ -108,8 +116,13 @@ def main() -> None:
     figures: dict[str, Any] = {}
     with TemporaryDirectory() as scratch:
         label = LabelConfig(style=options.style, targets=("one", "several", "none"))
-        pasted, vocabulary = run_miniature_pasted(Path(scratch), options.scenes, label)
+        composer, vocabulary = make_miniature_composer(Path(scratch))
+        items = make_items(vocabulary, "pasted", options.scenes)
+        stages = [*_build_detection_stages(vocabulary), _make_label_stage(vocabulary, label)]
+        pasted = run_stages([composer, *stages], items)
         figures["miniature, pasted"] = compare_with_truth(pasted, vocabulary, label, has_attributes=True)
+        as_rendered = run_stages([composer, HideTruthStage(), *stages], items)
+        figures["miniature, as if rendered"] = compare_with_truth(as_rendered, vocabulary, label, has_attributes=True)
         if not options.pasted_only:
             figures["miniature, prompted"] = compare_counts(run_miniature_prompted(options.scenes))
         texts = {style: realize_queries(pasted, vocabulary, style) for style in get_args(Style)}
@@ -139,13 +152,6 @@ def make_items(vocabulary: VocabularyConfig, composer: Composer, count: int) -> 
     ]
 
 
-def run_miniature_pasted(scratch: Path, count: int, label: LabelConfig) -> tuple[Run, VocabularyConfig]:
-    """Scenes of two to eight objects, as ``augment`` makes them."""
-    composer, vocabulary = make_miniature_composer(scratch)
-    stages = [composer, *_build_detection_stages(vocabulary), _make_label_stage(vocabulary, label)]
-    return run_stages(stages, make_items(vocabulary, "pasted", count)), vocabulary
-
-
 def make_miniature_composer(scratch: Path) -> tuple[PastedComposer, VocabularyConfig]:
     """Make the composer of pasted scenes of two to eight objects; it cuts its objects out into ``scratch``."""
     folders = {name: scratch / name for name in ("cutouts", "backgrounds")}
@@ -168,7 +174,7 @@ def _make_label_stage(vocabulary: VocabularyConfig, label: LabelConfig) -> Label
 def _build_detection_stages(vocabulary: VocabularyConfig) -> list[Stage[Any, Any]]:
     encoder = miniature.prior_config().encoder
     return [
-        DetectStage(miniature.detector_config(), sorted(vocabulary.categories)),
+        DetectStage(miniature.detector_config(), vocabulary),
         FitBoxesStage(plain_background=True),
         AttributeClassifierStage(AttributeClassifierConfig(), encoder, vocabulary),
     ]
@@ -186,8 +192,8 @@ def run_real_pasted(
     names = _find_known_categories(config, cutouts)
     vocabulary = VocabularyConfig(categories={name: _make_plural(name) for name in names})
     pasted = PastedConfig(cutouts=folder, backgrounds=coco / "images", instances=coco / "instances.json")
-    look = [DetectStage(config, names), FitBoxesStage(plain_background=False)] if config else [GroundTruthStage()]
-    stages = [PastedComposer(pasted), *look, _make_label_stage(vocabulary, label)]
+    detect = [DetectStage(config, vocabulary) if config else GroundTruthStage(vocabulary)]
+    stages = [PastedComposer(pasted), *detect, _make_label_stage(vocabulary, label)]
     return run_stages(stages, make_items(vocabulary, "pasted", count)), vocabulary
 
 

@@ -361,7 +361,13 @@ def build_detection_stages(
     from augmentation.detection.detector import DetectStage
 
     return [
-        DetectStage(config.detector, sorted(vocabulary.categories), num_gpus=config.num_gpus),
+        DetectStage(
+            config.detector,
+            vocabulary,
+            optional_attributes=config.attributes.optional_attributes,
+            min_requested_iou=config.label.scene_filter.min_requested_iou,
+            num_gpus=config.num_gpus,
+        ),
         FitBoxesStage(plain_background=config.plain_background),
         AttributeClassifierStage(config.attributes, prior.encoder, vocabulary, num_gpus=config.num_gpus),
     ]

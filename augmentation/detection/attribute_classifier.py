@@ -16,9 +16,9 @@ from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from augmentation.composers.composed import RgbImage
+from augmentation.detection.crops import crop_halves, crop_square
 from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.relations.scene import NO_ATTRIBUTE
@@ -70,7 +70,8 @@ class AttributeClassifierConfig(LimitedConfig):
 class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
     """Stage that adds attributes to confident detections, and rejects scenes on whose categories CLIP disagrees.
 
-    Detections of categories outside the vocabulary stay as they are. With one category and no attributes, all do.
+    Detections with known attributes, as pasted objects may have them, and those of categories outside the vocabulary
+    stay as they are. With one category and no attributes, all do.
 
     Args:
         config: thresholds.
@@ -116,7 +117,7 @@ class AttributeClassifierStage(Stage[DetectedScene, DetectedScene]):
             (i, j)
             for i, item in enumerate(items)
             for j, detection in enumerate(item.detections)
-            if detection.is_confident and detection.category in self._categories
+            if detection.is_confident and not detection.attributes and detection.category in self._categories
         ]
         objects = [(items[i].composed.image, items[i].detections[j].box_xyxy) for i, j in indices]
         logits, half_logits = self._compute_logits(objects), self._compute_half_logits(objects)
@@ -219,25 +220,3 @@ def compute_marginals(logits: Floats, words: Mapping[str, Sequence[str]]) -> dic
         attribute: joint.sum(tuple(other for other in range(joint.ndim) if other != axis))
         for axis, attribute in enumerate(words)
     }
-
-
-def crop_square(image: RgbImage, box_xyxy: Box, margin: float) -> RgbImage:
-    """Crop a square around the box with a margin; beyond the image, the border's pixels are repeated."""
-    x1, y1, x2, y2 = box_xyxy
-    half = max(x2 - x1, y2 - y1) * (0.5 + margin)
-    center_x, center_y = (x1 + x2) / 2, (y1 + y2) / 2
-    side = max(1, round(2 * half))
-    columns = np.clip(np.arange(side) + round(center_x - half), 0, image.shape[1] - 1)
-    rows = np.clip(np.arange(side) + round(center_y - half), 0, image.shape[0] - 1)
-    return image[rows[:, None], columns[None, :]]
-
-
-def crop_halves(image: RgbImage, box_xyxy: Box) -> list[RgbImage]:
-    """Crop the left, right, upper and lower half of the box, each stretched to a square."""
-    height, width = image.shape[:2]
-    x1, y1 = min(int(box_xyxy[0]), width - 2), min(int(box_xyxy[1]), height - 2)
-    x2, y2 = max(round(box_xyxy[2]), x1 + 2), max(round(box_xyxy[3]), y1 + 2)
-    whole = image[y1:y2, x1:x2]
-    across, down, side = (x2 - x1) // 2, (y2 - y1) // 2, max(x2 - x1, y2 - y1)
-    halves = (whole[:, :across], whole[:, across:], whole[:down], whole[down:])
-    return [np.asarray(Image.fromarray(half).resize((side, side))) for half in halves]

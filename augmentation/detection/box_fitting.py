@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from augmentation.composers.composed import RgbImage
-from augmentation.detection.detected import DetectedScene, Detection
-from augmentation.detection.matching import match_objects
+from augmentation.detection.detected import DetectedScene
 from pipeline import MapStage, Rejected, Resources
 from shards.boxes import Box, iou
 
@@ -38,11 +37,10 @@ Labels = npt.NDArray[np.int32]
 
 
 class FitBoxesStage(MapStage[DetectedScene, DetectedScene]):
-    """Stage that moves the edges of detected boxes to the edges of the objects.
+    """Stage that moves the edges of detected boxes to the edges of the objects, on a plain background.
 
-    * Composer ``pasted``: a detection takes the box of the pasted object that it matches.
-    * Plain background: each edge moves into the outline of the object's connected component. The scene is rejected if
-      a component belongs to no detection, or to two of them.
+    Each edge moves into the outline of the object's connected component. The scene is rejected if a component belongs
+    to no detection, or to two of them. The boxes of pasted scenes are exact already.
 
     Args:
         plain_background: whether images have one or two background colors, as those of the miniature world.
@@ -54,25 +52,14 @@ class FitBoxesStage(MapStage[DetectedScene, DetectedScene]):
         self._plain_background = plain_background
 
     def process_item(self, detected: DetectedScene) -> DetectedScene | Rejected:
-        if detected.composed.composer == "pasted":
-            return _take_pasted_boxes(detected)
-        if not self._plain_background or not all(one.is_confident for one in detected.detections):
+        is_exact = detected.composed.composer == "pasted"
+        if is_exact or not self._plain_background or not all(one.is_confident for one in detected.detections):
             return detected
         fitted = fit_to_components(detected.composed.image, [one.box_xyxy for one in detected.detections])
         if isinstance(fitted, str):
             return detected.reject("unclear_outline", fitted)
         pairs = zip(detected.detections, fitted, strict=True)
         return replace(detected, detections=tuple(replace(one, box_xyxy=box) for one, box in pairs))
-
-
-def _take_pasted_boxes(detected: DetectedScene) -> DetectedScene:
-    requested = detected.composed.requested
-    detections: list[Detection] = list(detected.detections)
-    for match in match_objects(requested, detections):
-        if match.iou >= MIN_IOU:
-            box = requested[match.requested_index].box_xyxy
-            detections[match.detection_index] = replace(detections[match.detection_index], box_xyxy=box)
-    return replace(detected, detections=tuple(detections))
 
 
 def fit_to_components(image: RgbImage, boxes: Sequence[Box]) -> list[Box] | str:

@@ -19,10 +19,14 @@ from transformers import (
 )
 
 from augmentation.composers.composed import ComposedScene, RgbImage
+from augmentation.detection.attribute_classifier import OPTIONAL_ATTRIBUTES
 from augmentation.detection.config import DetectorConfig
 from augmentation.detection.detected import DetectedScene, Detection
+from augmentation.detection.ground_truth import make_true_detections
+from augmentation.detection.pasted import confirm_pasted
 from augmentation.detection.zero_shot import RawDetection, ZeroShotModel
 from augmentation.errors import AugmentationError
+from augmentation.planning.vocabulary import VocabularyConfig
 from augmentation.relations.scene import snap_to_grid
 from generation.models.checkpoints import resolve_device, suggest_download
 from generation.parsing.coco_categories import COCO_CATEGORIES
@@ -185,29 +189,50 @@ def _check_known(config: DetectorConfig, labels: list[str], names: list[str], ca
 
 
 class DetectStage(Stage[ComposedScene, DetectedScene]):
-    """Stage that detects the objects of composed scenes; it rejects none, later stages filter them.
+    """Stage that detects the objects of composed scenes.
+
+    Of pasted scenes it only checks that the detector sees each object, and takes the objects as they were pasted
+    (``confirm_pasted``). Of others it rejects none; later stages filter them.
 
     Args:
         config: checkpoint and thresholds.
-        categories: categories of the scenes; checked against the detector when a worker starts.
+        vocabulary: categories of the scenes, checked against the detector when a worker starts, and the attributes that
+            pasted objects may have.
+        optional_attributes: attributes that may be absent (``make_true_detections``).
+        min_requested_iou: minimum IoU of a detection with a pasted object to be of it.
         batch_size: maximum number of scenes of one call.
         num_gpus: GPUs of one worker.
     """
 
     def __init__(
-        self, config: DetectorConfig, categories: Sequence[str], *, batch_size: int = 16, num_gpus: float = 0.0
+        self,
+        config: DetectorConfig,
+        vocabulary: VocabularyConfig,
+        *,
+        optional_attributes: Sequence[str] = OPTIONAL_ATTRIBUTES,
+        min_requested_iou: float = 0.75,
+        batch_size: int = 16,
+        num_gpus: float = 0.0,
     ) -> None:
-        self._config = config
-        self._categories = tuple(categories)
+        self._config, self._vocabulary = config, vocabulary
+        self._optional_attributes = tuple(optional_attributes)
+        self._min_requested_iou = min_requested_iou
         self.batch_size = batch_size
         self.resources = Resources(num_cpus=1, num_gpus=num_gpus)
 
     def setup(self) -> None:
-        self._detector = Detector(self._config, self._categories)
+        self._detector = Detector(self._config, sorted(self._vocabulary.categories))
 
     def process(self, items: list[ComposedScene]) -> list[DetectedScene | Rejected]:
         detections = self._detector.detect([item.image for item in items])
-        return [
+        scenes = [
             DetectedScene(composed=item, detections=scene_detections)
             for item, scene_detections in zip(items, detections, strict=True)
         ]
+        pasted = [scene for scene in scenes if scene.composed.composer == "pasted"]
+        truths = [
+            make_true_detections(scene.composed.requested, self._vocabulary, self._optional_attributes)
+            for scene in pasted
+        ]
+        confirmed = iter(confirm_pasted(pasted, truths, self._detector.detect, self._min_requested_iou))
+        return [next(confirmed) if scene.composed.composer == "pasted" else scene for scene in scenes]

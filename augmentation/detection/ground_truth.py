@@ -18,16 +18,14 @@ class GroundTruthStage(MapStage[ComposedScene, DetectedScene]):
     Only the composer ``pasted`` knows the objects of its images, so scenes of other composers are rejected.
 
     Args:
-        vocabulary: a cut-out's attributes become known if their words are in the vocabulary; without one, no attribute
-            is known.
-        optional_attributes: attributes that may be absent. For these, a word outside the vocabulary ("plain") means
-            absent; for all others it means unknown.
+        vocabulary: categories and attributes, as ``make_true_detections`` takes them.
+        optional_attributes: attributes that may be absent.
     """
 
     resources = Resources(num_cpus=1)
 
     def __init__(
-        self, vocabulary: VocabularyConfig | None = None, *, optional_attributes: Sequence[str] = OPTIONAL_ATTRIBUTES
+        self, vocabulary: VocabularyConfig, *, optional_attributes: Sequence[str] = OPTIONAL_ATTRIBUTES
     ) -> None:
         self._vocabulary, self._optional_attributes = vocabulary, tuple(optional_attributes)
 
@@ -35,20 +33,42 @@ class GroundTruthStage(MapStage[ComposedScene, DetectedScene]):
         if item.composer != "pasted":
             detail = f"objects of a {item.composer} scene are unknown without a detector; only pasted ones are known"
             return Rejected(key=item.key, reason="needs_detector", detail=detail)
-        detections = (
-            Detection(box_xyxy=obj.box_xyxy, category=obj.category, score=1.0, attributes=self._select_attributes(obj))
-            for obj in item.requested
-        )
-        return DetectedScene(composed=item, detections=tuple(detections))
+        detections = make_true_detections(item.requested, self._vocabulary, self._optional_attributes)
+        return DetectedScene(composed=item, detections=detections)
 
-    def _select_attributes(self, requested: SceneObject) -> dict[str, str]:
-        """Return attribute to word in the vocabulary's order, as ``AttributeClassifierStage`` does."""
-        if self._vocabulary is None or requested.category not in self._vocabulary.categories:
-            return {}
-        words: Mapping[str, Sequence[str]] = self._vocabulary.attributes
-        known = {attribute: requested.attributes[attribute] for attribute in words if attribute in requested.attributes}
-        return {
-            attribute: word if word in words[attribute] else NO_ATTRIBUTE
-            for attribute, word in known.items()
-            if word in words[attribute] or attribute in self._optional_attributes
-        }
+
+def make_true_detections(
+    requested: Sequence[SceneObject], vocabulary: VocabularyConfig, optional_attributes: Sequence[str]
+) -> tuple[Detection, ...]:
+    """Make the detections of a perfect detector from the pasted objects.
+
+    Args:
+        requested: pasted objects.
+        vocabulary: an object's attributes become known if its category and their words are in the vocabulary.
+        optional_attributes: attributes that may be absent. For these, a word outside the vocabulary ("plain") means
+            absent; for all others it means unknown.
+    """
+    return tuple(
+        Detection(
+            box_xyxy=one.box_xyxy,
+            category=one.category,
+            score=1.0,
+            attributes=_select_attributes(one, vocabulary, optional_attributes),
+        )
+        for one in requested
+    )
+
+
+def _select_attributes(
+    requested: SceneObject, vocabulary: VocabularyConfig, optional_attributes: Sequence[str]
+) -> dict[str, str]:
+    """Return attribute to word in the vocabulary's order, as ``AttributeClassifierStage`` does."""
+    if requested.category not in vocabulary.categories:
+        return {}
+    words: Mapping[str, Sequence[str]] = vocabulary.attributes
+    known = {attribute: requested.attributes[attribute] for attribute in words if attribute in requested.attributes}
+    return {
+        attribute: word if word in words[attribute] else NO_ATTRIBUTE
+        for attribute, word in known.items()
+        if word in words[attribute] or attribute in optional_attributes
+    }

@@ -1,8 +1,7 @@
 """Filters of detected scenes; each rejects with a reason that the report counts.
 
 Requested counts are never used as labels: if three cups were requested and the detector reports four, the scene has
-four cups. The composer ``pasted`` knows the objects of its images. If the detector misses one of them, or reports
-another one of their categories, queries could be false and the scene is rejected.
+four cups.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from augmentation.detection.detected import DetectedScene, Detection
-from augmentation.detection.matching import match_objects
 from pipeline import LimitedConfig, Rejected, ShareBelowOne
 from shards.boxes import Box, compute_overlap_share
 
@@ -35,8 +33,8 @@ class SceneFilterConfig(LimitedConfig):
     """Minimum distance of the category's objects from the border, as a share of the image's extent."""
 
     min_requested_iou: ShareBelowOne = 0.75
-    """Minimum IoU of a detection with its requested object to be in place, in [0, 1). Every pasted object must be in
-    place. A scene is in perspective only if all objects of its category are in place."""
+    """Minimum IoU of a detection with its requested object to be in place, in [0, 1). Every pasted object must be
+    detected in place. A scene is in perspective only if all objects of its category are in place."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,8 +57,6 @@ def _check_rules(detected: DetectedScene, config: SceneFilterConfig) -> Iterator
     own = [one for one in detected.detections if one.category == detected.category]
     yield "uncertain_detection", _format_detections(one for one in detected.detections if not one.is_confident)
     yield "wrong_category", "" if own else _format_detections(detected.detections)
-    yield "missed_instance", _check_missed(detected, config)
-    yield "unexpected_instance", _check_unexpected(detected)
     yield "too_few_instances", f"{len(own)} detected" if len(own) < config.min_objects else ""
     yield "too_many_instances", f"{len(own)} detected" if len(own) > config.max_objects else ""
     overlapping = (
@@ -71,27 +67,6 @@ def _check_rules(detected: DetectedScene, config: SceneFilterConfig) -> Iterator
     yield "overlapping_boxes", _format_detections(next(overlapping, ()))
     near_border = (one for one in own if _compute_border_share(one.box_xyxy, *detected.size) < config.min_border_share)
     yield "near_border", _format_detections(near_border)
-
-
-def _check_missed(detected: DetectedScene, config: SceneFilterConfig) -> str:
-    """Return the pasted objects that the detector missed; a model may not have rendered all of a layout."""
-    if detected.composed.composer != "pasted":
-        return ""
-    pairs = match_objects(detected.composed.requested, detected.detections)
-    seen = {pair.requested_index for pair in pairs if pair.iou >= config.min_requested_iou}
-    missed = (one for i, one in enumerate(detected.composed.requested) if i not in seen)
-    return ", ".join(f"{one.category} pasted at {_round_box(one.box_xyxy)} was not detected" for one in missed)
-
-
-def _check_unexpected(detected: DetectedScene) -> str:
-    """Return unmatched detections of pasted categories: the background holds them, or they do not exist."""
-    if detected.composed.composer != "pasted":
-        return ""
-    known = {pair.detection_index for pair in match_objects(detected.composed.requested, detected.detections)}
-    pasted = {one.category for one in detected.composed.requested}
-    return _format_detections(
-        one for i, one in enumerate(detected.detections) if one.category in pasted and i not in known
-    )
 
 
 def _compute_border_share(box: Box, width: int, height: int) -> float:

@@ -70,7 +70,7 @@ def _job(painter: Path, checkpoint: Path) -> Job:
         seed=1,
         stages=[
             PromptedComposer(_rendering(painter)),
-            DetectStage(detector, list(VOCABULARY.categories)),
+            DetectStage(detector, VOCABULARY),
             LabelStage(LabelConfig(scene_filter=accepted)),
         ],
         sink=SampleSink(),

@@ -15,10 +15,9 @@ from augmentation.detection.attribute_classifier import (
     AttributeClassifierConfig,
     AttributeClassifierStage,
     compute_category_probabilities,
-    crop_halves,
-    crop_square,
     predict_attributes,
 )
+from augmentation.detection.crops import crop_halves, crop_square
 from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.planning.scene_spec import SceneSpec
 from augmentation.planning.vocabulary import VocabularyConfig

@@ -16,6 +16,7 @@ from augmentation.detection.config import DetectorConfig
 from augmentation.detection.detected import DetectedScene
 from augmentation.detection.detector import Detector, DetectStage, remove_duplicates
 from augmentation.errors import AugmentationError
+from augmentation.planning.vocabulary import VocabularyConfig
 
 
 def _images(count: int, height: int = 48, width: int = 80) -> list[np.ndarray]:
@@ -91,7 +92,9 @@ def test_a_sofa_is_a_couch_unless_sofas_are_asked_for(checkpoint: Path, tmp_path
 
 
 def test_a_category_that_the_detector_does_not_know_stops_the_setup(checkpoint: Path) -> None:
-    stage = DetectStage(DetectorConfig(checkpoint=str(checkpoint)), ["cup", "kite"])
+    stage = DetectStage(
+        DetectorConfig(checkpoint=str(checkpoint)), VocabularyConfig(categories={"cup": "cups", "kite": "kites"})
+    )
     with pytest.raises(
         AugmentationError, match=r"does not know 'kite'; it knows ball, cup\. Leave the category out of the"
     ):
@@ -123,7 +126,7 @@ def test_settings_that_cannot_be_are_refused(changes: dict[str, Any], message: s
 
 
 def test_the_detect_stage_keeps_keys_specs_and_pictures(checkpoint: Path) -> None:
-    stage = DetectStage(_everything(checkpoint), ["cup"])
+    stage = DetectStage(_everything(checkpoint), VocabularyConfig(categories={"cup": "cups"}))
     stage.setup()
     images = _images(2)
     composed = [

@@ -22,7 +22,7 @@ def test_pasted_things_are_known_without_a_detector_and_drawn_ones_are_not() -> 
         ComposedScene(key=composer, seed=1, spec=SPEC, composer=composer, image=image, requested=requested)
         for composer in ("pasted", "layout")
     )
-    detected, rejected = GroundTruthStage().process([pasted, drawn])
+    detected, rejected = GroundTruthStage(VocabularyConfig(categories={"cup": "cups"})).process([pasted, drawn])
     assert isinstance(detected, DetectedScene) and detected.composed == pasted
     assert [(one.box_xyxy, one.category) for one in detected.detections] == [
         *((box, "cup") for box in THREE),
@@ -55,5 +55,5 @@ def test_what_the_maker_of_a_cut_out_knows_is_a_fact_in_the_words_of_the_vocabul
     assert [dict(one.attributes) for one in detected.detections] == [facts for _, _, facts in known]
     strict = GroundTruthStage(vocabulary, optional_attributes=()).process([composed])[0]
     assert isinstance(strict, DetectedScene) and not strict.detections[1].attributes
-    silent = GroundTruthStage().process([composed])[0]
+    silent = GroundTruthStage(VocabularyConfig(categories={"cup": "cups"})).process([composed])[0]
     assert isinstance(silent, DetectedScene) and not any(one.attributes for one in silent.detections)

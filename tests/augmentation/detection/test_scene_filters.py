@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from scene_examples import THREE, label_detections, make_detections, request_boxes
+from scene_examples import THREE, label_detections, make_detections
 
 from augmentation.detection.detected import Detection
 from augmentation.detection.scene_filters import SceneFilterConfig
-from augmentation.relations.scene import SceneObject
 from pipeline import Rejected
 from shards.boxes import Box
-from shards.schema import Sample
 
 GRID: tuple[Box, ...] = tuple((10.0 * i + 2, 20, 10.0 * i + 8, 30) for i in range(9))
 
@@ -60,34 +58,3 @@ def test_an_unclear_scene_is_rejected_with_its_reason(
 def test_limits_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SceneFilterConfig(**changes)
-
-
-@pytest.mark.parametrize(
-    ("requested", "missed"),
-    [
-        (request_boxes(*THREE), ""),
-        ((*request_boxes(*THREE), *request_boxes(category="hat")), ""),
-        (request_boxes(*THREE, (20, 5, 30, 15)), "cup pasted at (20, 5, 30, 15) was not detected"),
-        (request_boxes(*THREE[:2], (75, 40, 90, 60)), "cup pasted at (75, 40, 90, 60)"),  # found with IoU of a third
-        ((*request_boxes(*THREE), *request_boxes((20, 5, 30, 15), category="hat")), "hat pasted at (20, 5, 30, 15)"),
-    ],
-)
-def test_what_was_pasted_has_to_be_found_and_what_a_model_was_asked_for_has_not(
-    requested: tuple[SceneObject, ...], missed: str
-) -> None:
-    pasted = label_detections(make_detections(*THREE), composer="pasted", requested=requested)
-    if missed:
-        assert isinstance(pasted, Rejected)
-        assert pasted.reason == "missed_instance" and missed in pasted.detail.replace(".0", "")
-    else:
-        assert isinstance(pasted, Sample)
-    assert isinstance(label_detections(make_detections(*THREE), composer="layout", requested=requested), Sample)
-
-
-def test_what_was_not_pasted_may_only_be_there_if_it_is_of_another_category() -> None:
-    two, three = request_boxes(*THREE[:2]), make_detections(*THREE)
-    more = label_detections(three, composer="pasted", requested=two)
-    assert isinstance(more, Rejected) and more.reason == "unexpected_instance" and "cup 0." in more.detail
-    assert isinstance(label_detections(three, composer="layout", requested=two), Sample)
-    beside = (*make_detections(*THREE), *make_detections((2, 60, 14, 74), category="hat"))
-    assert isinstance(label_detections(beside, composer="pasted", requested=request_boxes(*THREE)), Sample)

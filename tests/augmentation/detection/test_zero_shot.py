@@ -38,6 +38,7 @@ from augmentation.detection.detector import DetectedScene, Detection, Detector, 
 from augmentation.detection.zero_shot import ZeroShotModel
 from augmentation.errors import AugmentationError
 from augmentation.planning.scene_spec import SceneSpec
+from augmentation.planning.vocabulary import VocabularyConfig
 from shards.boxes import iou
 
 LETTERS = string.ascii_lowercase
@@ -218,7 +219,7 @@ def test_the_gates_are_those_of_every_detector(any_family: Path) -> None:
 
 
 def test_the_stage_asks_for_its_categories(owlvit: Path) -> None:
-    stage = DetectStage(_wide(owlvit), ["ball", "cup"])
+    stage = DetectStage(_wide(owlvit), VocabularyConfig(categories={"ball": "balls", "cup": "cups"}))
     stage.setup()
     spec = SceneSpec(key="s", category="cup", count=2, attributes={}, prompt="two cups")
     composed = ComposedScene(key="s", seed=1, spec=spec, composer="prompted", image=_images((64, 64))[0])
