@@ -5,7 +5,7 @@
 
 | --to | files | for |
 |---|---|---|
-| transvg | name_split.pth, split_fea.pth with priors | TransVG, VLTVG, ResVG |
+| transvg | name/name_split.pth, split_fea.pth with priors | TransVG, VLTVG, ResVG |
 | gref | grefs(unc).json, instances.json | GREC models, on none, one or several targets |
 | grounding | name_split.json, COCO JSON with captions | MDETR, GLIP, Grounding DINO |
 | odvg | split.jsonl, label_map.json | MM-Grounding-DINO, Open-GroundingDINO |
@@ -17,13 +17,16 @@
 | hf | data/split-*.parquet, README.md | datasets.load_dataset, the Hub |
 | webdataset | name-split-*.tar, sizes.json, README.md | webdataset, datasets |
 
-hf and webdataset hold the images, all others write them to `images`. docs/exports.md shows how to train with each.
+hf and webdataset hold the images, transvg writes them to `other/images/...`, all others to `images`. docs/exports.md
+shows how to train with each.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,13 +48,13 @@ from shards.exports.conversations import (
 from shards.exports.export import Export
 from shards.exports.gref import GrefExport
 from shards.exports.grounding import GroundingExport
-from shards.exports.hugging_face import ParquetExport, WebDatasetExport, format_card
+from shards.exports.hugging_face import HubExport, ParquetExport, WebDatasetExport, format_card
 from shards.exports.odvg import OdvgExport
 from shards.exports.transvg import TransvgExport
 from shards.reader import SampleReader
 from shards.sources.transvg import XYWH_NAMES
 from workflows.cli.console import UserError, console, print_path, run
-from workflows.cli.paths import DatasetConfig
+from workflows.cli.paths import DatasetConfig, read_lines
 
 Format = Literal[
     "transvg",
@@ -72,7 +75,7 @@ GENERATED = (
     "The images are generated scenes. A relation program selects the target of each query and no other object that the "
     "detector found; objects that it missed may be described, too."
 )
-ANNOTATED = "The images and queries are those of the source, in its splits. Check its licence before you publish them."
+ANNOTATED = "The images and queries are those of the source, in its splits. Check its license before you publish them."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +126,11 @@ def main(config: ExportConfig) -> None:
         for sample in track(reader, "exporting", total=len(reader), console=console, transient=True):
             export.add(sample)
         export.finish()
-        if isinstance(export, ParquetExport | WebDatasetExport):
+        if isinstance(export, HubExport):
             settings = open_plan(config.paths.root / config.source).settings.fingerprint
             origin = GENERATED if config.source.endswith("scenes") else ANNOTATED
-            write_atomic(draft / "README.md", format_card(export, config.name or config.dataset, settings, origin))
+            card = format_card(export, config.name or config.dataset, settings, origin, count_left_out(config))
+            write_atomic(draft / "README.md", card)
         draft.rename(config.output)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -136,6 +140,19 @@ def main(config: ExportConfig) -> None:
         if count:
             console.print(f"[yellow]left out:[/] {count:,} times, {reason}")
     print_path(f"{config.source} in the format {config.to} saved to", config.output)
+
+
+def count_left_out(config: ExportConfig) -> Counter[str]:
+    """Count by reason what ``ingest`` excluded or clipped, or which scenes ``augment`` rejected or did not select."""
+    if not config.source.endswith("scenes"):
+        return Counter(problem["rule"] for problem in read_lines(config.paths.problems))
+    path = config.check_exists(config.paths.scene_rounds / "yield.json", "augment")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    reasons = Counter({name: record["selection"][name] for name in ("near_duplicate", "quota_full")})
+    for composer in record["composers"].values():
+        reasons.update(composer["rejected"])
+        reasons.update(composer["failed"])
+    return +reasons
 
 
 def build_export(config: ExportConfig, folder: Path) -> Export:

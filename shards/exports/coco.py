@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from shards.exports.export import Export
+from shards.exports.export import Export, write_coco
 from shards.schema import Sample
 
 
@@ -44,7 +43,6 @@ class CocoExport(Export):
         self.left_out["query: COCO's detection format has none"] += len(sample.queries)
 
     def finish(self) -> None:
-        categories = [{"id": number, "name": name} for name, number in self._categories.items()]
         for split, images in self._images.items():
-            content = {"images": images, "annotations": self._annotations[split], "categories": categories}
-            (self.folder / f"instances_{split}.json").write_text(json.dumps(content), encoding="utf-8")
+            path = self.folder / f"instances_{split}.json"
+            write_coco(path, images, self._annotations[split], self._categories)

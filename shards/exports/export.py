@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +23,9 @@ class Export(ABC):
     Args:
         folder: existing folder to write into.
     """
+
+    image_folder = "images"
+    """Folder of the images, below the folder of the export."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -45,10 +49,10 @@ class Export(ABC):
         """Write what is left and close all files."""
 
     def save_image(self, sample: Sample) -> str:
-        """Write the image of a sample below ``images``; return its name there."""
+        """Write the image of a sample below ``image_folder``; return its name there."""
         name = f"{sample.key}.{get_image_extension(sample.image)}"
-        folder = self.folder / "images"
-        folder.mkdir(exist_ok=True)
+        folder = self.folder / self.image_folder
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(sample.image)
         return name
 
@@ -57,6 +61,20 @@ def list_splits(sample: Sample) -> list[tuple[str, list[Query]]]:
     """Return the splits of a sample's queries with the queries of each."""
     splits = dict.fromkeys(query.split for query in sample.queries)
     return [(split, [query for query in sample.queries if query.split == split]) for split in splits]
+
+
+def write_coco(
+    path: Path, images: list[dict[str, Any]], annotations: list[dict[str, Any]], categories: Mapping[str, int]
+) -> None:
+    """Write COCO's JSON. Its header is empty, but converters of others expect it."""
+    content = {
+        "info": {},
+        "licenses": [],
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": number, "name": name} for name, number in categories.items()],
+    }
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 class JsonLines:

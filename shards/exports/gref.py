@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shards.boxes import Box
-from shards.exports.export import Export
+from shards.exports.export import Export, write_coco
 from shards.schema import Query, Sample
 from shards.sources.refer import NO_ANNOTATION
 
@@ -79,7 +79,5 @@ class GrefExport(Export):
         )
 
     def finish(self) -> None:
-        categories = [{"id": number, "name": name} for name, number in self._categories.items()]
-        content = {"images": self._images, "annotations": self._annotations, "categories": categories}
-        (self.folder / "instances.json").write_text(json.dumps(content), encoding="utf-8")
+        write_coco(self.folder / "instances.json", self._images, self._annotations, self._categories)
         (self.folder / "grefs(unc).json").write_text(json.dumps(self._refs), encoding="utf-8")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from shards.boxes import Box
-from shards.exports.export import Export
+from shards.exports.export import Export, write_coco
 from shards.schema import Query, Sample
 from shards.sources.grounding import PHRASE_DATASETS
 
@@ -64,7 +63,6 @@ class GroundingExport(Export):
         )
 
     def finish(self) -> None:
-        categories = [{"id": number, "name": name} for name, number in self._categories.items()]
         for split, images in self._images.items():
-            content = {"images": images, "annotations": self._annotations[split], "categories": categories}
-            (self.folder / f"{self._name}_{split}.json").write_text(json.dumps(content), encoding="utf-8")
+            path = self.folder / f"{self._name}_{split}.json"
+            write_coco(path, images, self._annotations[split], self._categories)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,42 @@ def build_record(sample: Sample, queries: list[Query]) -> dict[str, Any]:
     }
 
 
-class ParquetExport(Export):
+class HubExport(Export):
+    """Base of the exports with a dataset card."""
+
+    pattern: str
+    """Names of the files of a split."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.counts: dict[str, Counter[str]] = {}
+        """Numbers of each split, by what is counted."""
+
+    def list_records(self, sample: Sample) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each split of a sample's queries with its record, and count it."""
+        for split, queries in list_splits(sample):
+            self.num_queries[split] += len(queries)
+            num_targets = Counter(min(len(query.boxes_xyxy), 2) for query in queries)
+            self.counts.setdefault(split, Counter()).update(
+                {
+                    "images": 1,
+                    "queries": len(queries),
+                    "of no target": num_targets[0],
+                    "of several targets": num_targets[2],
+                    "objects": len(sample.instances),
+                }
+            )
+            yield split, build_record(sample, queries)
+
+    @abstractmethod
+    def describe_features(self) -> list[dict[str, Any]]:
+        """Return the columns as a dataset card lists them."""
+
+
+class ParquetExport(HubExport):
     """Writer of ``data/<split>-<number>-of-<count>.parquet``, with images inside, as ``datasets`` reads them."""
 
     pattern = "data/{split}-*.parquet"
-    """Names of the files of a split."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -87,16 +119,14 @@ class ParquetExport(Export):
 
     def add(self, sample: Sample) -> None:
         name = f"{sample.key}.{get_image_extension(sample.image)}"
-        for split, queries in list_splits(sample):
-            self.num_queries[split] += len(queries)
+        for split, record in self.list_records(sample):
             rows = self._rows.setdefault(split, [])
-            rows.append({"image": {"bytes": sample.image, "path": name}, **build_record(sample, queries)})
+            rows.append({"image": {"bytes": sample.image, "path": name}, **record})
             self._bytes[split] += len(sample.image)
             if len(rows) == ROWS_PER_GROUP:
                 self._write_rows(split)
 
     def describe_features(self) -> list[dict[str, Any]]:
-        """Return the columns as a dataset card lists them."""
         return [{"name": "image", "dtype": "image"}, *_describe_columns()]
 
     def _write_rows(self, split: str) -> None:
@@ -139,7 +169,7 @@ def _describe(kind: pa.DataType) -> Any:
 _NAMES = {pa.string(): "string", pa.int64(): "int64", pa.float64(): "float64", pa.bool_(): "bool"}
 
 
-class WebDatasetExport(Export):
+class WebDatasetExport(HubExport):
     """Writer of ``<name>-<split>-<number>.tar`` with an image and a JSON member for each sample, and ``sizes.json``.
 
     All images have the format of the first one: loaders take the members of the first samples for those of all.
@@ -153,8 +183,6 @@ class WebDatasetExport(Export):
         super().__init__(folder)
         self._name = name
         self.pattern = name + "-{split}-*.tar"
-        """Names of the files of a split."""
-
         self._extension = ""
         self._samples: dict[str, list[dict[str, bytes]]] = {}
         self._counts: Counter[str] = Counter()
@@ -164,10 +192,8 @@ class WebDatasetExport(Export):
     def add(self, sample: Sample) -> None:
         self._extension = self._extension or get_image_extension(sample.image)
         image = _convert_image(sample.image, self._extension)
-        for split, queries in list_splits(sample):
-            self.num_queries[split] += len(queries)
-            record = json.dumps(build_record(sample, queries)).encode()
-            members = {f"{sample.key}.{self._extension}": image, f"{sample.key}.json": record}
+        for split, record in self.list_records(sample):
+            members = {f"{sample.key}.{self._extension}": image, f"{sample.key}.json": json.dumps(record).encode()}
             samples = self._samples.setdefault(split, [])
             samples.append(members)
             if len(samples) == IMAGES_PER_TAR:
@@ -208,7 +234,9 @@ def _convert_image(content: bytes, extension: str) -> bytes:
     return buffer.getvalue()
 
 
-def format_card(export: ParquetExport | WebDatasetExport, name: str, made_by: Mapping[str, Any], origin: str) -> str:
+def format_card(
+    export: HubExport, name: str, made_by: Mapping[str, Any], origin: str, left_out: Mapping[str, int]
+) -> str:
     """Format the dataset card.
 
     Args:
@@ -216,6 +244,7 @@ def format_card(export: ParquetExport | WebDatasetExport, name: str, made_by: Ma
         name: name of the dataset.
         made_by: settings of the run that made the samples.
         origin: sentences on where the images and queries come from.
+        left_out: number of images, queries or scenes that did not become samples, by reason.
 
     Returns:
         README.md. Its YAML header tells the Hub where the files of each split are, and what they hold.
@@ -229,11 +258,16 @@ def format_card(export: ParquetExport | WebDatasetExport, name: str, made_by: Ma
         "configs": [{"config_name": "default", "data_files": files}],
         "dataset_info": {"config_name": "default", "features": export.describe_features()},
     }
+    columns = next(iter(export.counts.values()), Counter[str]())
+    rows = ([split, *(f"{number:,}" for number in counts.values())] for split, counts in export.counts.items())
     return _CARD.format(
         header=yaml.safe_dump(header, sort_keys=False),
         name=name,
-        rows="\n".join(f"| {split} | {count:,} |" for split, count in export.num_queries.items()),
+        columns=" | ".join(columns),
+        lines="|--:" * len(columns),
+        rows="\n".join(f"| {' | '.join(row)} |" for row in rows),
         origin=origin,
+        left_out=", ".join(f"{reason} {count:,}" for reason, count in left_out.items()) or "nothing",
         settings=json.dumps(made_by, indent=1),
     )
 
@@ -261,13 +295,13 @@ the box of each target. A row is an image; its queries are lists of the same len
 the target in `object_boxes_xyxy`, -1 if it is unknown or not one. `programs` has the relation program of a generated
 query as JSON.
 
-| split | queries |
-|---|--:|
+| split | {columns} |
+|---{lines}|
 {rows}
 
 ## Origin
 
-{origin}
+{origin} Left out or clipped: {left_out}.
 
 Made with these settings:
 
@@ -278,5 +312,5 @@ Made with these settings:
 ## Limits
 
 - `has_all_objects` is false where the source lists only targets: distractors cannot be counted then.
-- State the licence and the source of the images above before you publish the dataset; this card cannot know them.
+- State the license and the source of the images above before you publish the dataset; this card cannot know them.
 """

@@ -1,7 +1,8 @@
 """Export to ODVG, the JSON lines of MM-Grounding-DINO and Open-GroundingDINO: ``<split>.jsonl``.
 
-A line is an image with one query as its caption and only phrase. The first line of an image also has its objects
-(``detection``), by the labels in ``label_map.json``.
+A line is an image with one query as its caption and only phrase. Each target is a region with that phrase:
+Open-GroundingDINO reads no list of boxes. The first line of an image also has its objects (``detection``), by the
+labels in ``label_map.json``.
 """
 
 from __future__ import annotations
@@ -27,13 +28,11 @@ class OdvgExport(Export):
         splits: set[str] = set()
         for query in self.list_with_target(sample):
             self.num_queries[query.split] += 1
-            boxes = [list(box) for box in query.boxes_xyxy]
-            region = {
-                "bbox": boxes if len(boxes) > 1 else boxes[0],
-                "phrase": query.text,
-                "tokens_positive": [[0, len(query.text)]],
-            }
-            line: dict[str, Any] = {**about, "grounding": {"caption": query.text, "regions": [region]}}
+            regions = [
+                {"bbox": list(box), "phrase": query.text, "tokens_positive": [[0, len(query.text)]]}
+                for box in query.boxes_xyxy
+            ]
+            line: dict[str, Any] = {**about, "grounding": {"caption": query.text, "regions": regions}}
             if query.split not in splits:
                 line["detection"] = {"instances": self._describe_objects(sample)}
                 splits.add(query.split)

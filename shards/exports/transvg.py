@@ -1,4 +1,7 @@
-"""Export to the files of TransVG, VLTVG and ResVG: ``<name>_<split>.pth``, and ``<split>_fea.pth`` for priors."""
+"""Export to the files of TransVG, VLTVG and ResVG: ``<name>_<split>.pth``, and ``<split>_fea.pth`` for priors.
+
+The folder is both their ``split_root``, in which they read a folder of the dataset's name, and their ``data_root``.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,9 @@ class TransvgExport(Export):
         folder: existing folder to write into.
         name: dataset that those trainers know: unc, unc+, gref or gref_umd.
     """
+
+    image_folder = "other/images/mscoco/images/train2014"
+    """Folder below ``data_root`` in which those trainers read the images of these datasets."""
 
     def __init__(self, folder: Path, name: str) -> None:
         super().__init__(folder)
@@ -43,8 +49,10 @@ class TransvgExport(Export):
         """Write one file for each split, and one for its features if all samples have priors."""
         import torch
 
+        splits = self.folder / self._name
+        splits.mkdir()
         for split, rows in self._rows.items():
-            torch.save(rows, self.folder / f"{self._name}_{split}.pth")
+            torch.save(rows, splits / f"{self._name}_{split}.pth")
             if len(self._features[split]) == len(rows):
                 features = torch.from_numpy(np.stack(self._features[split]).astype(np.float32))
-                torch.save(features, self.folder / f"{split}_fea.pth")
+                torch.save(features, splits / f"{split}_fea.pth")

@@ -6,7 +6,8 @@
     {"filename": ..., "referring": [{"bbox": [1, 2, 30, 40], "phrase": ["man on the left", "the left man"]}]}
     {"filename": ..., "detection": {"instances": [{"bbox": [1, 2, 30, 40], "label": 0, "category": "person"}]}}
 
-Boxes are xyxy in pixels, 0-based. Every phrase is a query; a line's ``detection`` gives the instances of its image.
+Boxes are xyxy in pixels, 0-based. Every phrase is a query; regions with the same phrase of a caption are its targets. A
+line's ``detection`` gives the instances of its image.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def _build_sample(image: str, lines: list[tuple[str, str, dict[str, Any]]], spli
     instances = tuple(instance for where, _, line in lines for instance in _read_instances(line, where))
     queries = []
     for where, number, line in lines:
-        for i, (text, boxes) in enumerate(_read_phrases(line, where)):
+        for i, (text, boxes) in enumerate(_read_queries(line, where)):
             same = [next((n for n, one in enumerate(instances) if one.box_xyxy == box), None) for box in boxes]
             queries.append(
                 Query(
@@ -79,10 +80,14 @@ def _read_instances(line: Mapping[str, Any], where: str) -> Iterator[Instance]:
         yield Instance(box_xyxy=parse_box(entry.get("bbox"), where), category=category.strip().lower())
 
 
-def _read_phrases(line: Mapping[str, Any], where: str) -> Iterator[tuple[str, list[Box]]]:
-    """Yield text and boxes of each query."""
-    regions = _get_entries(line.get("grounding"), "regions", where) + _get_entries(line, "referring", where)
-    for region in regions:
+def _read_queries(line: Mapping[str, Any], where: str) -> list[tuple[str, list[Box]]]:
+    """Return text and boxes of each query: regions with one phrase, at one place of the caption, are its targets."""
+    in_caption = _get_entries(line.get("grounding"), "regions", where)
+    places = [str(region.get("tokens_positive")) for region in in_caption]
+    expressions = _get_entries(line, "referring", where)
+    places += [f"referring {number}" for number in range(len(expressions))]
+    queries: dict[tuple[str, str], list[Box]] = defaultdict(list)
+    for region, place in zip(in_caption + expressions, places, strict=True):
         phrase, boxes = region.get("phrase"), region.get("bbox")
         phrases = phrase if isinstance(phrase, list) else [phrase]
         texts = [text for text in phrases if isinstance(text, str)]
@@ -91,7 +96,8 @@ def _read_phrases(line: Mapping[str, Any], where: str) -> Iterator[tuple[str, li
         several = boxes if isinstance(boxes[0], list) else [boxes]
         parsed_boxes = [parse_box(box, where) for box in several]
         for text in texts:
-            yield text, parsed_boxes
+            queries[text, place] += parsed_boxes
+    return [(text, boxes) for (text, _), boxes in queries.items()]
 
 
 def _get_entries(holder: Any, name: str, where: str) -> list[Mapping[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline import ExecutorConfig, Job, Location, Report, resolve_location, run_job
+from workflows.cli.console import UserError
 from workflows.reports.plot_style import new_figure, plot_levels, save_figure
 
 REPORT_PLOT = "report.png"
@@ -15,11 +16,24 @@ def run_and_plot_job(job: Job, output: Location, executor: ExecutorConfig) -> Re
 
     Raises:
         PipelineError: see ``run_job``.
+        UserError: a stage should have a GPU of this machine, but torch sees none.
     """
+    if executor.executor == "inline" and any(stage.resources.num_gpus for stage in job.stages):
+        _check_gpu()
     report, path = run_job(job, output, executor), resolve_location(output) / REPORT_PLOT
     if not path.is_file():
         plot_run(report, path)
     return report
+
+
+def _check_gpu() -> None:
+    import torch
+
+    if not torch.accelerator.is_available():
+        raise UserError(
+            "--num-gpus was passed, but torch sees no GPU; leave it out to use the CPU, or run `make check-setup` to "
+            "see if your build of torch is the reason"
+        )
 
 
 def plot_run(report: Report, path: Location) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from shards.exports.gref import GrefExport
@@ -21,6 +22,7 @@ def test_queries_of_none_one_and_several_targets_come_back(tmp_path: Path) -> No
     export.add(sample)
     export.finish()
     assert export.num_queries == {"train": 5} and not export.left_out
+    assert json.loads((tmp_path / "instances.json").read_text()).keys() >= {"info", "licenses"}  # gRefCOCO's converter
     other, back = validate_samples(read_refer(tmp_path, "unc", "toy"), tmp_path / "images").samples
     assert (other.queries[0].boxes_xyxy, other.queries[0].instances) == (boxes, (0, 1))
     assert [(q.text, q.boxes_xyxy) for q in back.queries] == [(q.text, q.boxes_xyxy) for q in sample.queries]

@@ -46,7 +46,7 @@ def _write(export: ParquetExport | WebDatasetExport, samples: list[Sample]) -> N
     for sample in samples:
         export.add(sample)
     export.finish()
-    (export.folder / "README.md").write_text(format_card(export, "toy: a #1", {"seed": 0}, "Drawn."))
+    (export.folder / "README.md").write_text(format_card(export, "toy: a #1", {"seed": 0}, "Drawn.", {"no_box": 3}))
 
 
 def _check(split: Any, samples: list[Sample], number: int) -> None:
@@ -94,6 +94,19 @@ def test_datasets_and_webdataset_read_plain_shards(
     assert loaded["testA"][3]["png"].size == (10, 8)
     pipeline = wds.WebDataset(str(folder / "toy-train-{000000..000001}.tar"), shardshuffle=False).decode()
     assert [row["json"]["key"] for row in pipeline] == [sample.key for sample in samples]
+
+
+def test_the_card_counts_what_is_there_and_what_was_left_out(tmp_path: Path) -> None:
+    about: dict[str, Any] = {"split": "train", "source": "toy"}
+    boxes = ((0, 0, 4, 4), (5, 0, 9, 4))
+    queries = [
+        Query(query_id=str(number), text="cups", boxes_xyxy=boxes[:number], **about) for number in (0, 0, 1, 2, 2, 2)
+    ]
+    _write(ParquetExport(tmp_path), [make_sample(queries=tuple(queries[:4])), make_sample(queries=tuple(queries[4:]))])
+    card = (tmp_path / "README.md").read_text()
+    assert "| split | images | queries | of no target | of several targets | objects |" in card
+    assert "| train | 2 | 6 | 2 | 3 | 8 |" in card
+    assert "Left out or clipped: no_box 3." in card
 
 
 def test_all_images_of_plain_shards_have_one_format(tmp_path: Path) -> None:

@@ -50,6 +50,18 @@ def test_a_line_has_what_mm_grounding_dino_reads(tmp_path: Path) -> None:
     assert "detection" not in second
 
 
+def test_each_of_several_targets_is_a_region_of_one_box(tmp_path: Path) -> None:
+    boxes = ((0, 0, 4, 4), (5, 0, 9, 4))
+    query = Query(query_id="q", text="cups", boxes_xyxy=boxes, split="train", source="toy")
+    export = OdvgExport(tmp_path)
+    export.add(make_sample(queries=(query,)))
+    export.finish()
+    regions = json.loads((tmp_path / "train.jsonl").read_text())["grounding"]["regions"]
+    # Open-GroundingDINO makes a row of numbers and a label of each region, and takes no list of boxes.
+    assert [region["bbox"] for region in regions] == [list(box) for box in boxes]
+    assert {region["phrase"] for region in regions} == {"cups"}
+
+
 def test_objects_come_back_from_coco(tmp_path: Path) -> None:
     sample = make_sample()
     export = CocoExport(tmp_path)

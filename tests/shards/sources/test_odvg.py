@@ -45,6 +45,34 @@ def test_odvg_regions_expressions_and_instances_are_read(tmp_path: Path) -> None
     assert len(sample.queries[1].boxes_xyxy) == 2
 
 
+def test_regions_with_one_phrase_at_one_place_of_a_caption_are_targets_of_one_query(tmp_path: Path) -> None:
+    first, second, third = [1, 2, 30, 40], [50, 2, 90, 40], [60, 50, 90, 70]
+    man, dogs = {"phrase": "a man"}, {"phrase": "two dogs"}
+    lines = [
+        {"regions": [{**man, "bbox": first}, {**dogs, "bbox": second}, {**dogs, "bbox": third}]},  # Open-GroundingDINO
+        {
+            "regions": [
+                {**man, "bbox": first, "tokens_positive": [[0, 5]]},
+                {**man, "bbox": second, "tokens_positive": [[11, 16]]},
+            ]
+        },
+    ]
+    path = _lines(
+        tmp_path / "a.jsonl",
+        *({"filename": "a.jpg", "grounding": line} for line in lines),
+        {"filename": "a.jpg", "referring": [{"bbox": box, "phrase": "dog"} for box in (second, third)]},
+    )
+    (sample,) = read_odvg(path, "o", "train")
+    assert [(query.query_id, query.text, [list(box) for box in query.boxes_xyxy]) for query in sample.queries] == [
+        ("o-train-1-0", "a man", [first]),
+        ("o-train-1-1", "two dogs", [second, third]),
+        ("o-train-2-0", "a man", [first]),
+        ("o-train-2-1", "a man", [second]),
+        ("o-train-3-0", "dog", [second]),
+        ("o-train-3-1", "dog", [third]),
+    ]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -3,13 +3,16 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from PIL import Image
 from upath import UPath
 
-from pipeline import Report
+from pipeline import ExecutorConfig, Report, Resources
+from tests.pipeline.toy_job import SquareStage, toy_job
 from workflows import ingest
+from workflows.cli.console import UserError
 from workflows.miniature.world.dataset import WorldConfig, write_dataset
-from workflows.reports.run_report import compute_time_shares, count_outcomes, plot_run
+from workflows.reports.run_report import compute_time_shares, count_outcomes, plot_run, run_and_plot_job
 
 
 def _is_drawn(path: Path) -> bool:
@@ -51,3 +54,12 @@ def test_a_report_with_nothing_in_it_is_drawn_all_the_same(tmp_path: Path) -> No
     report = Report(name="priors", run=UPath(tmp_path), plan_hash="0", num_shards=0, num_items=0, failed=Counter())
     plot_run(report, tmp_path / "report.png")
     assert _is_drawn(tmp_path / "report.png")
+
+
+def test_a_gpu_that_torch_does_not_see_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    stage = SquareStage()
+    stage.resources = Resources(num_gpus=1)
+    with pytest.raises(UserError, match="torch sees no GPU; leave it out to use the CPU, or run `make check-setup`"):
+        run_and_plot_job(toy_job(stages=[stage]), tmp_path / "run", ExecutorConfig())
+    assert not (tmp_path / "run").exists()
