@@ -167,8 +167,9 @@ def run_miniature_prompted(count: int) -> Run:
     return run_stages(stages, make_items(vocabulary, "prompted", count))
 
 
-def _make_label_stage(vocabulary: VocabularyConfig, label: LabelConfig) -> LabelStage:
-    return LabelStage(label, vocabulary.categories, vocabulary.nouns, vocabulary.attributes)
+def _make_label_stage(vocabulary: VocabularyConfig, label: LabelConfig, *, is_detected: bool = True) -> LabelStage:
+    detectable = vocabulary.categories if is_detected else ()
+    return LabelStage(label, vocabulary.categories, vocabulary.nouns, vocabulary.attributes, detectable)
 
 
 def _build_detection_stages(vocabulary: VocabularyConfig) -> list[Stage[Any, Any]]:
@@ -193,7 +194,7 @@ def run_real_pasted(
     vocabulary = VocabularyConfig(categories={name: _make_plural(name) for name in names})
     pasted = PastedConfig(cutouts=folder, backgrounds=coco / "images", instances=coco / "instances.json")
     detect = [DetectStage(config, vocabulary) if config else GroundTruthStage(vocabulary)]
-    stages = [PastedComposer(pasted), *detect, _make_label_stage(vocabulary, label)]
+    stages = [PastedComposer(pasted), *detect, _make_label_stage(vocabulary, label, is_detected=bool(config))]
     return run_stages(stages, make_items(vocabulary, "pasted", count)), vocabulary
 
 

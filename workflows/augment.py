@@ -260,7 +260,8 @@ def _build_pipelines(
 ) -> Iterator[ComposerPipeline]:
     is_detected = config.composers != ("photographs",)
     detection_stages = build_detection_stages(config, vocabulary, prior) if is_detected else []
-    label = LabelStage(config.label, vocabulary.categories, vocabulary.nouns, vocabulary.attributes)
+    detectable = () if config.skip_detector else vocabulary.categories
+    label = LabelStage(config.label, vocabulary.categories, vocabulary.nouns, vocabulary.attributes, detectable)
     for composer in config.composers:
         if composer == "photographs":
             yield _build_photograph_pipeline(config, vocabulary)

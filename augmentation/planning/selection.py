@@ -112,9 +112,11 @@ def _make_candidate_query(sample: Sample, query: Query) -> CandidateQuery:
     if len(query.boxes_xyxy) != 1:
         assert query.program is not None
         category = get_category(from_json(query.program))
-        count = sum(one.category == category for one in sample.instances)
+        counts = Counter(one.category for one in sample.instances)
+        if category not in counts:  # nothing answers to its name; the scene was requested for its other objects
+            category, _ = counts.most_common(1)[0]
         target_type = TARGET_TYPES[min(max(len(query.boxes_xyxy) - 1, 0), 2)]  # of 0, 2 and more targets
-        quota_key = QuotaKey(category=category, count=count, relation_type=target_type)
+        quota_key = QuotaKey(category=category, count=counts[category], relation_type=target_type)
         target = SEVERAL_TARGETS if query.boxes_xyxy else NO_TARGET
         return CandidateQuery(query_id=query.query_id, quota_key=quota_key, target=target)
     distractors = sample.count_distractors(query)

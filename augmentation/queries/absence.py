@@ -1,7 +1,8 @@
 """Queries that nothing in a scene answers to, each one word away from what is true of one or several objects.
 
     generate_absent_queries(scene, "cup", realizer, {"color": ("red", "blue")}, 1, seed=0)
-    # "fourth cup from the left" of three, "blue cup" of red ones, "cup to the right of the ball" of cups on its left
+    # "fourth cup from the left" of three, "blue cup" of red ones, "cup to the right of the ball" of cups on its left,
+    # "left hat" where there is none
 
 Edits of verified programs are candidates. A phrase is proved absent if no object of the scene could be meant under any
 interpretation of its words (``PossibilityEvaluator``), even if the boxes are slightly off.
@@ -10,7 +11,7 @@ interpretation of its words (``PossibilityEvaluator``), even if the boxes are sl
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import get_args
@@ -47,6 +48,8 @@ def generate_absent_queries(
     attributes: Mapping[str, Sequence[str]],
     per_kind: int,
     seed: int,
+    *,
+    detectable: Iterable[str] = (),
     noise: float = BOX_NOISE,
     accepts: Callable[[str, p.Program], bool] = lambda text, program: True,
 ) -> list[VerifiedSet]:
@@ -57,8 +60,10 @@ def generate_absent_queries(
         category: category of the queries.
         realizer: words the programs.
         attributes: words by kind of attribute, among which an edit chooses.
-        per_kind: maximum number of queries of each kind of edit: appearance, anchor, ordinal, region, side.
+        per_kind: maximum number of queries of each kind of edit: anchor, appearance, category, ordinal, region, side.
         seed: decides which candidates are realized, and how.
+        detectable: categories that are not in the image unless the scene has objects of them, since a detector looked
+            for them.
         noise: see ``BOX_NOISE``.
         accepts: whether a phrase may be used for its program; see ``RoundTripParser``.
     """
@@ -66,11 +71,12 @@ def generate_absent_queries(
         return []
     programs = list(enumerate_programs(scene, category, known=realizer.plurals))
     evaluator, possible = ProgramEvaluator(scene, noise), PossibilityEvaluator(scene, noise)
+    missing = _find_missing_categories(scene, realizer, detectable)
     edited: dict[str, dict[p.Program, None]] = defaultdict(dict)
     nouns = enumerate_noun_programs(scene, category)
     for program in (*programs, *(p.Region(base=base, region=side) for base in nouns for side in get_args(p.Side))):
         if evaluator.evaluate(program):
-            for kind, candidate in _edit_program(program, possible, attributes):
+            for kind, candidate in _edit_program(program, possible, attributes, missing):
                 is_sensible = getattr(candidate, "anchor", None) != get_noun_program(candidate)
                 if is_sensible and not possible.evaluate(candidate):
                     edited[kind][candidate] = None
@@ -88,8 +94,21 @@ def generate_absent_queries(
     return list(queries.values())
 
 
+def _find_missing_categories(scene: Scene, realizer: PhraseRealizer, detectable: Iterable[str]) -> list[str]:
+    """Find the categories whose names fit no object of the scene."""
+    present = {one.category for one in scene.objects}
+    return [
+        name
+        for name in sorted(set(detectable) & set(realizer.plurals) - present)
+        if has_own_name(scene, name) and not any(realizer.may_name(name, category) for category in present)
+    ]
+
+
 def _edit_program(
-    program: p.Program, possible: PossibilityEvaluator, attributes: Mapping[str, Sequence[str]]
+    program: p.Program,
+    possible: PossibilityEvaluator,
+    attributes: Mapping[str, Sequence[str]],
+    missing: Sequence[str],
 ) -> Iterator[tuple[str, p.Program]]:
     """Yield the kind of each edit and the edited program."""
     match program:
@@ -103,9 +122,11 @@ def _edit_program(
     noun = get_noun_program(program)
     for other in _edit_attributes(noun, attributes):
         yield "appearance", replace_noun_program(program, other)
+    yield from (("category", replace_noun_program(program, _rename(noun, name))) for name in missing)
     if isinstance(program, p.Beside | p.NextTo | p.Nearest):
         for other in _edit_attributes(program.anchor, attributes):
             yield "anchor", replace(program, anchor=other)
+        yield from (("anchor", replace(program, anchor=_rename(program.anchor, name))) for name in missing)
 
 
 def _edit_attributes(noun: p.Program, attributes: Mapping[str, Sequence[str]]) -> Iterator[p.Program]:
@@ -117,6 +138,13 @@ def _edit_attributes(noun: p.Program, attributes: Mapping[str, Sequence[str]]) -
             yield replace(noun, value=word)
     for base in _edit_attributes(noun.base, attributes):
         yield replace(noun, base=base)
+
+
+def _rename(noun: p.Program, category: str) -> p.Program:
+    """Return the noun with another category and the same attributes."""
+    if isinstance(noun, p.WithAttribute):
+        return replace(noun, base=_rename(noun.base, category))
+    return p.Category(name=category)
 
 
 def _list_absent_phrases(program: p.Program, possible: PossibilityEvaluator, realizer: PhraseRealizer) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -95,6 +95,7 @@ class LabelStage(MapStage[DetectedScene, Sample]):
         plurals: plural by category, for phrases that name two objects.
         nouns: further nouns by category, for measured styles.
         attributes: words by kind of attribute, for queries without a target.
+        detectable: categories that a detector looked for in all scenes, for queries about one that is not there.
     """
 
     resources = Resources(num_cpus=1)
@@ -105,8 +106,10 @@ class LabelStage(MapStage[DetectedScene, Sample]):
         plurals: Mapping[str, str] | None = None,
         nouns: Mapping[str, Sequence[str]] | None = None,
         attributes: Mapping[str, Sequence[str]] | None = None,
+        detectable: Iterable[str] = (),
     ) -> None:
         self._config, self._attributes = config or LabelConfig(), attributes or {}
+        self._detectable = tuple(detectable)
         self._realizer = self._config.make_realizer(plurals or {}, nouns)
 
     def setup(self) -> None:
@@ -139,7 +142,15 @@ class LabelStage(MapStage[DetectedScene, Sample]):
             yield from generate_set_queries(scene, category, realizer, count, seed, noise=noise, accepts=accepts)
         if "none" in config.targets:
             yield from generate_absent_queries(
-                scene, category, realizer, self._attributes, count, seed, noise=noise, accepts=parser.is_consistent
+                scene,
+                category,
+                realizer,
+                self._attributes,
+                count,
+                seed,
+                detectable=self._detectable,
+                noise=noise,
+                accepts=parser.is_consistent,
             )
 
     def _make_query(self, detected: DetectedScene, number: int, query: VerifiedSet) -> Query:

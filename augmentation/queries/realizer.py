@@ -252,13 +252,13 @@ class PhraseRealizer:
     def _draw_noun(self, category: str, scene: Scene, random: Random) -> str:
         """Draw a noun for the objects of a category, or its own name."""
         others = {one.category for one in scene.objects} - {category}
-        nouns = [one for one in self.nouns.get(category, ()) if not any(self._may_name(one, other) for other in others)]
+        nouns = [one for one in self.nouns.get(category, ()) if not any(self.may_name(one, other) for other in others)]
         assert self.measured is not None  # written styles have one noun per category
         counts, shares = self.measured.nouns.get(category, {}), self.measured.placeholder_shares
         choices = [category, *nouns, *([] if others else list(shares))]
         return random.choices(choices, [shares.get(one, 1.0) + counts.get(one, 0) for one in choices])[0]
 
-    def _may_name(self, noun: str, category: str) -> bool:
+    def may_name(self, noun: str, category: str) -> bool:
         """Return whether an object of a category may be called by a noun."""
         coco = COCO_CATEGORIES[category].nouns.split() if category in COCO_CATEGORIES else ()
         names = (category, *self.nouns.get(category, ()), *(one.replace("_", " ") for one in coco))

@@ -236,9 +236,12 @@ def test_queries_of_no_and_of_several_targets_have_quotas_of_their_own(images: l
         )
         for some in targets
     )
-    one = make_candidate(replace(sample, queries=queries))
+    of_absent_category = replace(queries[0], query_id="hat", program={"op": "category", "name": "hat"})
+    one = make_candidate(replace(sample, queries=(*queries, of_absent_category)))
+    assert {query.quota_key.category for query in one.queries} == {"cup"}
     assert [(query.quota_key.relation_type, query.quota_key.count, query.target) for query in one.queries] == [
         ("absent", 3, NO_TARGET), ("pair", 3, SEVERAL_TARGETS), ("group", 3, SEVERAL_TARGETS),
+        ("absent", 3, NO_TARGET),
     ]  # fmt: skip
 
 

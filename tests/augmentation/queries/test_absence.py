@@ -88,6 +88,25 @@ def test_absent_queries_follow_from_the_seed_and_are_limited_by_kind() -> None:
     assert len(_generate(scene, per_kind=1)) == 3  # appearance, anchor, ordinal
 
 
+def test_a_category_is_absent_if_it_was_looked_for_and_no_object_may_be_called_so() -> None:
+    scene = _cups((60, 180), (200, 180), (340, 180), colors="rbr", ball=(240, 60))
+    plurals = {**PLURALS, "hat": "hats", "mug": "mugs", "tennis ball": "tennis balls", "kite": "kites"}
+    realizer = PhraseRealizer(style="refcoco", plurals=plurals, nouns={"cup": ("mug",)})
+
+    def list_texts(*detectable: str) -> set[str]:
+        return {
+            query.text
+            for seed in range(40)
+            for query in generate_absent_queries(scene, "cup", realizer, COLORS, 1000, seed, detectable=detectable)
+        }
+
+    texts = list_texts("cup", "ball", "hat", "mug", "tennis ball")
+    assert {"left hat", "blue hat", "middle hat", "blue cup below hat"} <= texts
+    assert not any("mug" in text or "tennis" in text or "kite" in text for text in texts)
+    assert not any("ball" in text.split()[:2] for text in texts)
+    assert not any("hat" in text for text in list_texts())
+
+
 @settings(max_examples=500, derandomize=True, deadline=None)
 @given(st.integers(0, 2**63))
 def test_an_independent_reader_finds_nothing_even_if_the_boxes_are_off(seed: int) -> None:
