@@ -72,7 +72,7 @@ def main(config: AppConfig) -> None:
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
-        raise UserError('the page needs gradio; install it: .venv/bin/pip install -e ".[app]"') from error
+        raise UserError('the page needs gradio; install it: pip install "resvg-grounding[app]"') from error
     session = load_session(config)
     with open_examples(config.examples) as examples:
         blocks = build_page(session, examples, MINIATURE_NOTE if str(config.checkpoint) == "miniature" else "")

@@ -267,12 +267,16 @@ def _check_scale(path: Path, rows: Mapping[str, _Row], samples: Iterable[Sample]
     written = [(row.box.numbers, sizes[name]) for name, row in rows.items() if not row.box.is_location]
     if len(written) < MIN_BOXES:
         return
-    if all(max(map(abs, box)) <= 1 for box, _ in written):
-        raise UserError(f"{path}: no number of a box is larger than 1; pass --box-scale fractions, or llava")
+    most = (1 - MAX_OUTSIDE_SHARE) * len(written)
+    if (small := sum(max(map(abs, box)) <= 1.05 for box, _ in written)) > most:
+        raise UserError(
+            f"{path}: {small:,} of {len(written):,} boxes have no number above 1.05; pass --box-scale fractions, or "
+            "llava"
+        )
     outside = sum(box[2] > 1.05 * width or box[3] > 1.05 * height for box, (width, height) in written)
     if outside > MAX_OUTSIDE_SHARE * len(written):
         within = sum(max(box) <= 1050 for box, _ in written)
-        scale = "thousandths" if within > (1 - MAX_OUTSIDE_SHARE) * len(written) else "qwen2.5-vl, or another one"
+        scale = "thousandths" if within > most else "qwen2.5-vl, or another one"
         raise UserError(
             f"{path}: {outside:,} of {len(written):,} boxes reach outside their images; pass --box-scale {scale}"
         )

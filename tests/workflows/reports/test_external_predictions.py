@@ -161,6 +161,12 @@ def test_boxes_of_another_scale_are_refused_with_the_option(
     assert min(one.iou for one in read_external_predictions(path, samples, reading).records) > 0.999
 
 
+def test_fractions_that_reach_a_little_outside_the_image_are_refused_too(tmp_path: Path, samples: list[Sample]) -> None:
+    rows = [{**row, "box": [0.1, 0.2, 0.5, 1.02]} for row in _rows(samples)]
+    with pytest.raises(UserError, match=r"4 of 4 boxes have no number above 1\.05; pass --box-scale fractions"):
+        read_external_predictions(_write(tmp_path / "a.jsonl", rows), samples, BoxReading())
+
+
 def test_a_file_without_an_answer_is_refused(tmp_path: Path, samples: list[Sample]) -> None:
     for content, message in (("", "it has no rows"), ('{"query_id": "x", "box": [1, 2, 3, 4]}', "1 unknown_query")):
         (tmp_path / "a.jsonl").write_text(content)
