@@ -127,7 +127,7 @@ def _find_queries(parsed: Sequence[UPath]) -> dict[str, list[str]]:
 
 
 def iterate_predictions(records: Sequence[PredictionRecord], run: UPath) -> Iterator[Entry]:
-    """Yield an entry per query with truth, prediction, IoU and the predictions with other priors."""
+    """Yield an entry per query with truth, prediction, IoU, confidence and the predictions with other priors."""
     reader = SampleReader(run)
     number = {entry.key: i for i, entry in enumerate(reader.index)}
     by_query: dict[tuple[str, str], list[PredictionRecord]] = defaultdict(list)
@@ -155,7 +155,10 @@ def iterate_predictions(records: Sequence[PredictionRecord], run: UPath) -> Iter
             lines=(
                 Line(text=query.text, note=format_program(query.program), marks=(0,)),
                 *(
-                    Line(text=f"predicted box: IoU {one.iou:.2f}, priors: {one.priors}", marks=(i,))
+                    Line(
+                        text=f"predicted box: IoU {one.iou:.2f}, {_format_confidence(one)}priors: {one.priors}",
+                        marks=(i,),
+                    )
                     for i, one in enumerate(answers, 1)
                 ),
             ),
@@ -165,8 +168,18 @@ def iterate_predictions(records: Sequence[PredictionRecord], run: UPath) -> Iter
                 "category": [first.category] if first.category else [],
                 "relation": sorted(list_relations(query.program)),
             },
-            numbers={"iou": first.iou, "count": None if first.num_distractors is None else first.num_distractors + 1},
+            numbers={
+                "iou": first.iou,
+                "confidence": first.score,
+                "count": None if first.num_distractors is None else first.num_distractors + 1,
+            },
         )
+
+
+def _format_confidence(record: PredictionRecord) -> str:
+    """Return the score and the presence of a prediction, each if it has one, with a comma after each."""
+    score = "" if record.score is None else f"confidence {record.score:.0%}, "
+    return score if record.presence is None else f"{score}presence {record.presence:.0%}, "
 
 
 def _make_mark(box: Any, category: str, score: float | None) -> Mark:

@@ -24,7 +24,7 @@ SITE = Path(__file__).parent / "static"
 THUMBNAIL_PX = 384
 PER_FILE, PER_INDEX = 50, 5000
 CHOICES = ("kind", "split", "category", "relation", "reason")
-RANGES = ("count", "score", "clip", "iou")
+RANGES = ("count", "score", "clip", "iou", "confidence")
 
 Role = Literal["object", "truth", "predicted", "other"]
 

@@ -96,6 +96,8 @@ def test_predictions_are_found_by_iou_and_show_each_way_of_giving_priors(data: U
             iou=iou,
             any_iou=iou,
             priors=priors,
+            score=0.875 if priors == "own" else None,
+            presence=0.5 if priors == "own" else None,
         )
         for query in sample.queries
         for priors, iou in (("own", 0.75), ("none", 0.25))
@@ -104,7 +106,7 @@ def test_predictions_are_found_by_iou_and_show_each_way_of_giving_priors(data: U
     assert len(entries) == len(sample.queries)
     assert [mark.role for mark in entries[0].marks] == ["truth", "predicted", "other"]
     assert [line.text for line in entries[0].lines[1:]] == [
-        "predicted box: IoU 0.75, priors: own",
+        "predicted box: IoU 0.75, confidence 88%, presence 50%, priors: own",
         "predicted box: IoU 0.25, priors: none",
     ]
-    assert entries[0].numbers["iou"] == 0.75
+    assert (entries[0].numbers["iou"], entries[0].numbers["confidence"]) == (0.75, 0.875)

@@ -14,9 +14,10 @@ const gallery = (() => {
   let head = null, shown = [], loaded = 0, page = 0, timer = 0, enlarged = 0;
   const columns = {}, items = new Map(), waiting = new Map(), controls = new Map();
   const CHOICES = ["kind", "split", "category", "relation", "reason"];
-  const RANGES = ["count", "score", "clip", "iou"];
+  const RANGES = ["count", "score", "clip", "iou", "confidence"];
   const NAMES = { kind: "Kind", split: "Split", category: "Category", relation: "Relation", reason: "Rejected because",
-    count: "Objects of the category", score: "Detection score", clip: "CLIP score", iou: "IoU" };
+    count: "Objects of the category", score: "Detection score", clip: "CLIP score", iou: "IoU",
+    confidence: "Confidence" };
 
   function script(path) {
     return new Promise((resolve, reject) => {
