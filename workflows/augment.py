@@ -36,6 +36,8 @@ from augmentation.detection.attribute_classifier import AttributeClassifierConfi
 from augmentation.detection.box_fitting import FitBoxesStage
 from augmentation.detection.config import DetectorConfig
 from augmentation.detection.ground_truth import GroundTruthStage
+from augmentation.paraphrasing.config import ParaphraseConfig
+from augmentation.paraphrasing.stage import ParaphraseStage
 from augmentation.planning.quotas import QuotaConfig, Quotas, list_quota_keys
 from augmentation.planning.scene_spec import Composer
 from augmentation.planning.selection import SelectionConfig
@@ -112,6 +114,9 @@ class AugmentConfig(DatasetConfig):
 
     label: LabelConfig = field(default_factory=LabelConfig)
     """Limits of usable scenes, and style of their queries; by default the dataset's style."""
+
+    paraphrase: ParaphraseConfig = field(default_factory=ParaphraseConfig)
+    """Language model that paraphrases the queries; by default none."""
 
     priors: bool = True
     """Flag to render the priors of the scenes' queries; ``generate-priors --source scenes`` also does."""
@@ -222,6 +227,10 @@ def _build_rounds_config(config: AugmentConfig, paths: DatasetPaths, prior: Prio
         vocabulary = VocabularyConfig.from_file(config.vocabulary)
     else:
         vocabulary = miniature.vocabulary() if config.dataset == "miniature" else coco.vocabulary()
+    if config.paraphrase.model is not None:
+        from augmentation.paraphrasing.language_model import check_language_model
+
+        check_language_model(config.paraphrase)
     if _needs_detector(config):
         from augmentation.detection.detector import Detector
 
@@ -260,8 +269,14 @@ def _build_pipelines(
 ) -> Iterator[ComposerPipeline]:
     is_detected = config.composers != ("photographs",)
     detection_stages = build_detection_stages(config, vocabulary, prior) if is_detected else []
-    detectable = () if config.skip_detector else vocabulary.categories
-    label = LabelStage(config.label, vocabulary.categories, vocabulary.nouns, vocabulary.attributes, detectable)
+    label = LabelStage(
+        config.label,
+        vocabulary.categories,
+        vocabulary.nouns,
+        vocabulary.attributes,
+        () if config.skip_detector else vocabulary.categories,
+        keeps_scene=config.paraphrase.model is not None,
+    )
     for composer in config.composers:
         if composer == "photographs":
             yield _build_photograph_pipeline(config, vocabulary)
@@ -269,11 +284,12 @@ def _build_pipelines(
         compose, compose_fingerprint = _make_compose_stage(config, composer, vocabulary)
         yield ComposerPipeline(
             composer=composer,
-            stages=(compose, *detection_stages, label),
+            stages=(compose, *detection_stages, label, *_make_paraphrase_stages(config, vocabulary)),
             fingerprint={
                 **compose_fingerprint,
                 **_build_detection_fingerprint(config, prior),
                 "label": build_label_fingerprint(config.label),
+                **_build_paraphrase_fingerprint(config.paraphrase),
             },
         )
 
@@ -282,6 +298,21 @@ def build_label_fingerprint(label: LabelConfig) -> dict[str, Any]:
     """Build the fingerprint of the labels; that of a measured style holds its numbers, since a file may change."""
     style = get_style(label.style)
     return {**asdict(label), **({"measured": asdict(style)} if isinstance(style, MeasuredStyle) else {})}
+
+
+def _make_paraphrase_stages(config: AugmentConfig, vocabulary: VocabularyConfig) -> list[Stage[Any, Any]]:
+    if config.paraphrase.model is None:
+        return []
+    realizer = config.label.make_realizer(vocabulary.categories, vocabulary.nouns)
+    return [ParaphraseStage(config.paraphrase, realizer, num_gpus=config.num_gpus)]
+
+
+def _build_paraphrase_fingerprint(paraphrase: ParaphraseConfig) -> dict[str, Any]:
+    """Build the fingerprint of the paraphrases; empty without a language model."""
+    if paraphrase.model is None:
+        return {}
+    checkpoint = compute_fingerprint(paraphrase.model, paraphrase.revision)
+    return {"paraphrase": {**asdict(paraphrase), "model": checkpoint}}
 
 
 def _build_photograph_pipeline(config: AugmentConfig, vocabulary: VocabularyConfig) -> ComposerPipeline:
@@ -297,6 +328,7 @@ def _build_photograph_pipeline(config: AugmentConfig, vocabulary: VocabularyConf
     fingerprint: dict[str, Any] = {
         "photographs": compute_rows_sha256(pool.rows),
         "label": build_label_fingerprint(config.label),
+        **_build_paraphrase_fingerprint(config.paraphrase),
     }
     limits = {name: value for name, value in asdict(photographs).items() if name not in ("images", "instances")}
     fingerprint["limits"] = limits
@@ -306,7 +338,17 @@ def _build_photograph_pipeline(config: AugmentConfig, vocabulary: VocabularyConf
         stages.append(DetectPhotographStage(config.detector, sorted(vocabulary.categories), num_gpus=config.num_gpus))
         checkpoint = compute_fingerprint(config.detector.checkpoint)
         fingerprint["detector"] = {**asdict(config.detector), "checkpoint": checkpoint}
-    stages.append(LabelPhotographStage(photographs, config.label, vocabulary.categories, config.seed, vocabulary.nouns))
+    stages += [
+        LabelPhotographStage(
+            photographs,
+            config.label,
+            vocabulary.categories,
+            config.seed,
+            vocabulary.nouns,
+            keeps_scene=config.paraphrase.model is not None,
+        ),
+        *_make_paraphrase_stages(config, vocabulary),
+    ]
     rows = Random(config.seed).sample(pool.rows, len(pool.rows))
     return ComposerPipeline(
         composer="photographs",

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from augmentation.planning.quotas import QuotaConfig, QuotaKey
+from augmentation.queries.labeled import ParaphrasedSample
 from augmentation.relations.programs import from_json, get_category
 from augmentation.relations.types import TARGET_TYPES, get_relation_type
 from pipeline import (
@@ -45,6 +46,9 @@ from shards.writer import SampleSink
 Reason = Literal["near_duplicate", "quota_full"]
 
 NO_TARGET, SEVERAL_TARGETS = -1, -2
+
+PARAPHRASES = "paraphrases "
+"""Start of the figures of a round that count paraphrases; see ``ParaphrasedSample``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +177,11 @@ class CandidateSink(SampleSink):
             ]
             rows.append({**vars(candidate), "queries": queries})
         pq.write_table(pa.Table.from_pylist(rows, schema=CANDIDATE_SCHEMA), path)
-        return replace(output, files={**output.files, "candidates": path})
+        paraphrases = Counter[str]()
+        for sample in items:
+            paraphrases.update(sample.paraphrases if isinstance(sample, ParaphrasedSample) else {})
+        counts = {f"{PARAPHRASES}{outcome}": count for outcome, count in sorted(paraphrases.items())}
+        return replace(output, files={**output.files, "candidates": path}, summary={**output.summary, **counts})
 
 
 def read_candidates(run: Location) -> list[Candidate]:

@@ -178,7 +178,7 @@ def _find_clear_phrases(
     """
     has_sides = "side" in get_relation_types(realizer.style)
     programs = list(enumerate_programs(scene, category, realizer.plurals, has_side_anchors=has_sides))
-    programs += _enumerate_negations(programs)
+    programs += enumerate_negations(programs)
     evaluator, loose = ProgramEvaluator(scene, noise), ProgramEvaluator(scene, include_borderline=True)
     interpreted = find_interpretations(loose, programs, realizer)
     clear = _select_clear(programs, evaluator, interpreted, realizer)
@@ -199,7 +199,7 @@ def _find_clear_phrases(
     return found, interpreted
 
 
-def _enumerate_negations(programs: Iterable[p.Program]) -> list[p.Program]:
+def enumerate_negations(programs: Iterable[p.Program]) -> list[p.Program]:
     """Enumerate the programs of objects without an attribute that another one has."""
     nouns = (one for one in programs if isinstance(one, p.WithAttribute))
     return [p.Without(base=one.base, attribute=one.attribute, value=one.value) for one in nouns]

@@ -13,6 +13,7 @@ from augmentation.detection.matching import match_objects
 from augmentation.detection.scene_filters import SceneFilterConfig, find_rejection
 from augmentation.queries.absence import generate_absent_queries
 from augmentation.queries.generator import BOX_NOISE, generate_queries
+from augmentation.queries.labeled import LabeledScene
 from augmentation.queries.measured_style import MeasuredStyle
 from augmentation.queries.parse_check import RoundTripParser
 from augmentation.queries.realizer import PhraseRealizer, get_relation_types, get_style
@@ -87,7 +88,7 @@ class LabelConfig(LimitedConfig):
         )
 
 
-class LabelStage(MapStage[DetectedScene, Sample]):
+class LabelStage(MapStage[DetectedScene, Sample | LabeledScene]):
     """Stage that turns scenes into samples; it rejects unclear scenes and those without a verified query.
 
     Args:
@@ -96,6 +97,7 @@ class LabelStage(MapStage[DetectedScene, Sample]):
         nouns: further nouns by category, for measured styles.
         attributes: words by kind of attribute, for queries without a target.
         detectable: categories that a detector looked for in all scenes, for queries about one that is not there.
+        keeps_scene: whether the sample comes with its scene, for ``ParaphraseStage``.
     """
 
     resources = Resources(num_cpus=1)
@@ -107,15 +109,17 @@ class LabelStage(MapStage[DetectedScene, Sample]):
         nouns: Mapping[str, Sequence[str]] | None = None,
         attributes: Mapping[str, Sequence[str]] | None = None,
         detectable: Iterable[str] = (),
+        *,
+        keeps_scene: bool = False,
     ) -> None:
         self._config, self._attributes = config or LabelConfig(), attributes or {}
-        self._detectable = tuple(detectable)
+        self._detectable, self._keeps_scene = tuple(detectable), keeps_scene
         self._realizer = self._config.make_realizer(plurals or {}, nouns)
 
     def setup(self) -> None:
         self._round_trip_parser = RoundTripParser(nouns=self._realizer.nouns)
 
-    def process_item(self, detected: DetectedScene) -> Sample | Rejected:
+    def process_item(self, detected: DetectedScene) -> Sample | LabeledScene | Rejected:
         if rejection := find_rejection(detected, self._config.scene_filter):
             return rejection
         scene = build_scene(detected, self._config.scene_filter.min_requested_iou)
@@ -123,7 +127,8 @@ class LabelStage(MapStage[DetectedScene, Sample]):
         if not verified:
             boxes = ", ".join(str(obj.box_xyxy) for obj in detected.detections if obj.category == detected.category)
             return detected.reject("no_verified_query", f"{detected.category} at {boxes}")
-        return make_sample(detected, [self._make_query(detected, i, query) for i, query in enumerate(verified)])
+        sample = make_sample(detected, [self._make_query(detected, i, query) for i, query in enumerate(verified)])
+        return LabeledScene(sample=sample, scene=scene) if self._keeps_scene else sample
 
     def _generate(self, scene: Scene, category: str, seed: int) -> Iterator[VerifiedSet]:
         """Generate the queries of each number of targets."""

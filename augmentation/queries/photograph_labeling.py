@@ -9,6 +9,7 @@ from dataclasses import replace
 from augmentation.composers.photographs import COMPOSER, PhotographDescription, PhotographsConfig, describe_photograph
 from augmentation.detection.detected import encode_preview
 from augmentation.queries.generator import VerifiedQuery, generate_queries
+from augmentation.queries.labeled import LabeledScene
 from augmentation.queries.labeling import LabelConfig
 from augmentation.queries.parse_check import RoundTripParser
 from augmentation.relations.programs import Program, to_json
@@ -18,7 +19,7 @@ from shards.images import decode_rgb_image
 from shards.schema import Query, Sample
 
 
-class LabelPhotographStage(MapStage[Sample, Sample]):
+class LabelPhotographStage(MapStage[Sample, Sample | LabeledScene]):
     """Stage that gives photographs verified queries; it rejects those without any.
 
     The instances of a labeled photograph are its salient objects: queries are verified against these.
@@ -29,6 +30,7 @@ class LabelPhotographStage(MapStage[Sample, Sample]):
         plurals: plural by category of the vocabulary; objects of other categories are no targets.
         seed: decides, with the key of a photograph, which of its verified programs are realized, and how.
         nouns: further nouns by category, for measured styles.
+        keeps_scene: whether the sample comes with its scene, for ``ParaphraseStage``.
     """
 
     name = "label"
@@ -42,14 +44,16 @@ class LabelPhotographStage(MapStage[Sample, Sample]):
         plurals: Mapping[str, str],
         seed: int,
         nouns: Mapping[str, Sequence[str]] | None = None,
+        *,
+        keeps_scene: bool = False,
     ) -> None:
         self._photographs, self._config, self._seed = photographs, config, seed
-        self._realizer = config.make_realizer(plurals, nouns)
+        self._realizer, self._keeps_scene = config.make_realizer(plurals, nouns), keeps_scene
 
     def setup(self) -> None:
         self._round_trip_parser = RoundTripParser(nouns=self._realizer.nouns)
 
-    def process_item(self, sample: Sample) -> Sample | Rejected:
+    def process_item(self, sample: Sample) -> Sample | LabeledScene | Rejected:
         size = (sample.width, sample.height)
         described = describe_photograph(sample.instances, size, self._photographs, self._realizer.plurals)
         queries = tuple(
@@ -64,9 +68,10 @@ class LabelPhotographStage(MapStage[Sample, Sample]):
             )
             for number, query in enumerate(self._generate(described, sample.key))
         )
-        if queries:
-            return replace(sample, instances=described.instances, queries=queries)
-        return self._reject(sample, described)
+        if not queries:
+            return self._reject(sample, described)
+        labeled = replace(sample, instances=described.instances, queries=queries)
+        return LabeledScene(sample=labeled, scene=described.scene) if self._keeps_scene else labeled
 
     def _generate(self, described: PhotographDescription, key: str) -> Iterator[VerifiedQuery]:
         for category in described.categories:

@@ -249,13 +249,17 @@ class PhraseRealizer:
         """Return the phrase with as many misspelled words as the measured style has, if the realizer misspells."""
         return misspell(text, self.measured.misspelled_words, random) if self.measured and self.misspellings else text
 
+    def list_nouns(self, category: str, scene: Scene) -> list[str]:
+        """List the further nouns that name objects of a category, and no other object of the scene."""
+        others = {one.category for one in scene.objects} - {category}
+        return [one for one in self.nouns.get(category, ()) if not any(self.may_name(one, other) for other in others)]
+
     def _draw_noun(self, category: str, scene: Scene, random: Random) -> str:
         """Draw a noun for the objects of a category, or its own name."""
-        others = {one.category for one in scene.objects} - {category}
-        nouns = [one for one in self.nouns.get(category, ()) if not any(self.may_name(one, other) for other in others)]
+        is_only = all(one.category == category for one in scene.objects)
         assert self.measured is not None  # written styles have one noun per category
         counts, shares = self.measured.nouns.get(category, {}), self.measured.placeholder_shares
-        choices = [category, *nouns, *([] if others else list(shares))]
+        choices = [category, *self.list_nouns(category, scene), *(list(shares) if is_only else [])]
         return random.choices(choices, [shares.get(one, 1.0) + counts.get(one, 0) for one in choices])[0]
 
     def may_name(self, noun: str, category: str) -> bool:
@@ -278,6 +282,8 @@ class PhraseRealizer:
 
 def _may_drop_noun(program: p.Program) -> bool:
     """Return whether a program is about a position or attributes alone, so that its noun may be left out."""
+    if isinstance(program, p.Category):
+        return False
     while not isinstance(program, p.Category):
         if isinstance(program, p.Beside | p.NextTo | p.Nearest | p.Between | p.Without):
             return False

@@ -64,6 +64,11 @@ class PhraseTemplates:
     front: tuple[str, ...] = ()
     back: tuple[str, ...] = ()
 
+    def list_all(self) -> tuple[str, ...]:
+        """List the templates of all kinds."""
+        fields = (value for value in vars(self).values() if isinstance(value, tuple))
+        return tuple(template for templates in (*fields, *self.beside.values()) for template in templates)
+
     def __post_init__(self) -> None:
         for name, value in list(vars(self).items()):
             if isinstance(value, tuple):

@@ -14,7 +14,7 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from augmentation.composers.photographs import PhotographsConfig
-from benchmarks.transfer import choose_largest, count_by_rule, join_types, select
+from benchmarks.transfer import Trainer, choose_largest, count_by_rule, join_types, select
 from benchmarks.transfer_network import (
     MAX_INSTANCES,
     InstanceImage,
@@ -125,3 +125,15 @@ def test_a_network_learns_left_and_right_from_queries(texts: TextFeatures) -> No
     config = TrainingConfig(steps=60, images_per_step=16, width=32, num_layers=1, learning_rate=3e-3)
     network = train_chooser(images, queries, texts, 0, config)
     assert is_chosen(network, images, queries, texts).mean() > 0.9
+
+
+def test_a_finished_training_is_not_repeated(texts: TextFeatures, tmp_path: Path) -> None:
+    images = [InstanceImage(((0.0, 0.0, 0.2, 0.5), (0.6, 0.0, 0.9, 0.5)), ("dog", "dog"))]
+    queries = [TargetedQuery(0, "left", 0), TargetedQuery(0, "right", 1)]
+    trainer = Trainer(texts, TrainingConfig(steps=2, images_per_step=1, width=32, num_layers=1), tmp_path)
+    first = trainer.choose(images, queries, images, queries, 0)
+    (finished,) = tmp_path.iterdir()
+    np.save(finished, ~first)
+    assert (trainer.choose(images, queries, images, queries, 0) == ~first).all()  # read, not trained again
+    trainer.choose(images, queries[:1], images, queries, 0)
+    assert len(list(tmp_path.iterdir())) == 2

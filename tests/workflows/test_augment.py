@@ -15,10 +15,12 @@ from PIL import Image
 from upath import UPath
 
 from augmentation.errors import AugmentationError
+from augmentation.paraphrasing.config import ParaphraseConfig
 from augmentation.planning.quotas import QuotaConfig
 from augmentation.planning.vocabulary import VocabularyConfig
 from pipeline import ExecutorConfig, PipelineError, open_plan, read_ledger, read_receipts
 from shards.reader import SampleReader
+from tests.augmentation.tiny_language_model import save_language_model
 from workflows import augment, ingest
 from workflows.cli.console import UserError
 from workflows.miniature.world import cutouts
@@ -179,6 +181,25 @@ def test_composers_share_the_scenes_and_the_account(inputs: Path, tmp_path: Path
     assert composers["prompted"]["requested_iou"] is None
 
 
+def test_paraphrases_are_counted_and_change_the_texts_of_queries_alone(
+    inputs: Path, exact_scenes: Path, tmp_path: Path
+) -> None:
+    paraphrase = ParaphraseConfig(model=str(save_language_model(tmp_path / "model", "causal")), max_new_tokens=3)
+    augment.make_scenes(_config(inputs, tmp_path, num_scenes=30, skip_detector=True, paraphrase=paraphrase))
+    counts = _yield(tmp_path)["composers"]["pasted"]["paraphrases"]
+    assert counts["queries"] > 30 and sum(counts.values()) > counts["queries"]
+    assert "paraphrases" not in _yield(exact_scenes)["composers"]["pasted"]
+    paraphrased, plain = (
+        [
+            (query.query_id, query.box_xyxy, query.program)
+            for sample in SampleReader(data / "miniature/scenes-rounds/01-pasted")
+            for query in sample.queries
+        ]
+        for data in (tmp_path, exact_scenes)
+    )
+    assert paraphrased == plain
+
+
 @contextmanager
 def _refused(data: Path, error: type[Exception], message: str) -> Iterator[None]:
     """With one clear line, and before anything is made."""
@@ -194,6 +215,8 @@ def test_bad_input_is_refused_before_the_first_scene(inputs: Path, tmp_path: Pat
         augment.make_scenes(replace(config, vocabulary=tmp_path / "dogs.json"))
     with _refused(tmp_path, AugmentationError, "does not know 'dog'; it knows ball"):
         augment.make_scenes(replace(config, skip_detector=False, vocabulary=tmp_path / "dogs.json"))
+    with _refused(tmp_path, AugmentationError, "/nowhere cannot be loaded as a language model"):
+        augment.make_scenes(replace(config, paraphrase=ParaphraseConfig(model="/nowhere")))
     with _refused(tmp_path, AugmentationError, "there are no cut-outs: .* is no folder; make them with"):
         augment.make_scenes(replace(config, pasted=replace(config.pasted, cutouts=tmp_path / "nowhere")))
 

@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from augmentation.planning.quotas import QuotaStatus
-from augmentation.planning.selection import SelectionDecision, count_reasons
+from augmentation.planning.selection import PARAPHRASES, SelectionDecision, count_reasons
 from workflows.cli.console import console
 from workflows.scenes.rounds import RoundRun, Rounds
 
@@ -42,6 +42,10 @@ def _summarize_composer(runs: Sequence[RoundRun], decisions: Mapping[str, Select
         failed.update(run.report.failed)
         work.update(run.report.stage_seconds)
     accepted, queries = sum(run.report.accepted for run in runs), sum(len(one.query_ids) for one in chosen)
+    paraphrases = Counter[str]()
+    for run in runs:
+        figures = run.report.summary.items()
+        paraphrases.update({k.removeprefix(PARAPHRASES): v for k, v in figures if k.startswith(PARAPHRASES)})
     walls = [run.report.estimated_seconds for run in runs]
     wall = None if None in walls else sum(seconds for seconds in walls if seconds is not None)
     ious = [iou for run in runs for candidate in run.candidates for iou in candidate.requested_ious]
@@ -56,6 +60,7 @@ def _summarize_composer(runs: Sequence[RoundRun], decisions: Mapping[str, Select
         "accepted_per_second": round(accepted / wall, 4) if wall else None,
         "kept_queries_per_second": round(queries / wall, 4) if wall else None,
         "requested_iou": round(fmean(ious), 4) if ious else None,
+        **({"paraphrases": dict(paraphrases.most_common())} if paraphrases else {}),
     }
 
 
@@ -109,6 +114,9 @@ def _count_reached(statuses: Sequence[QuotaStatus]) -> dict[str, int]:
 def print_yield(record: Mapping[str, Any]) -> None:
     """Print the record as tables."""
     console.print(_build_composer_table(record["composers"]))
+    for name, figures in record["composers"].items():
+        if paraphrases := figures.get("paraphrases"):
+            _print_paraphrases(name, paraphrases)
     console.print(_build_quota_table(record["quotas"]["by_relation_type_and_count"]))
     unreached = record["quotas"]["unreached"]
     if unreached:
@@ -116,6 +124,17 @@ def print_yield(record: Mapping[str, Any]) -> None:
         for relation_type, count in Counter(one["relation_type"] for one in unreached).most_common():
             none = sum(not one["kept"] for one in unreached if one["relation_type"] == relation_type)
             console.print(f"  {relation_type}: {count:,}, {none:,} of them without any query")
+
+
+def _print_paraphrases(composer: str, paraphrases: Mapping[str, int]) -> None:
+    """Print how many queries were paraphrased, and why other paraphrases were rejected."""
+    rejected = ", ".join(
+        f"{count:,} {outcome}" for outcome, count in paraphrases.items() if outcome not in ("queries", "kept")
+    )
+    kept, queries = paraphrases.get("kept", 0), paraphrases["queries"]
+    console.print(
+        f"{composer}: {kept:,} of {queries:,} queries paraphrased; rejected paraphrases: {rejected or 'none'}"
+    )
 
 
 def _build_composer_table(composers: Mapping[str, Mapping[str, Any]]) -> Table:

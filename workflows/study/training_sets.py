@@ -22,7 +22,6 @@ from typing import Any
 
 from upath import UPath
 
-from augmentation.detection.detected import DetectedScene
 from augmentation.queries.labeling import LabelConfig, LabelStage
 from generation.models.checkpoints import compute_fingerprint
 from generation.priors.config import compute_encoder_fingerprint
@@ -235,7 +234,7 @@ def _relabel_scenes(
     config: augment.AugmentConfig,
     run: UPath,
     name: str,
-    label: MapStage[DetectedScene, Sample],
+    label: PseudoQStage | LabelStage,
     choose: type[SampleQueriesStage | BalanceStage] = SampleQueriesStage,
     labels: Mapping[str, Any] | None = None,
 ) -> None:

@@ -1,0 +1,1 @@
+"""Paraphrases of verified queries by a language model, each verified again."""
