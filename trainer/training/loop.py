@@ -210,7 +210,9 @@ class Trainer:
         factor = compute_lr_factor(self.config.optimization, number, self.stream.num_steps, self.total_steps)
         set_learning_rates(self.optimizer, factor)
         torch.manual_seed((self.config.seed * 1_000_003 + number) * 1_009 + accelerator.process_index)
-        counted = self.losses.count(parts).to(accelerator.device)
+        counted = self.losses.count(parts).to(
+            accelerator.device, non_blocking=True
+        )  # or it would wait for the last step
         counts = StepCounts(*accelerator.reduce(counted, "sum").clamp(min=1).unbind())
         summed: dict[str, Tensor] = {}
         for part in parts:
