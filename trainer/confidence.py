@@ -71,6 +71,13 @@ class Calibration:
             return score, None
         return score, self.presence.compute_probabilities(visible.amax(1).clamp(min=EPSILON).log())
 
+    def compute_token_presences(self, output: GroundingOutput) -> Tensor | None:
+        """Compute the probabilities (queries, tokens) that each token's box is a target; None if that is unknown."""
+        if output.tokens is None:
+            _, presence = self.compute_confidence(output)
+            return None if presence is None else presence[:, None]
+        return (self.presence or LogisticCurve()).compute_probabilities(output.tokens.presence)
+
     def save_pretrained(self, folder: Path) -> None:
         """Write ``calibration.json`` into ``folder``."""
         (folder / CALIBRATION_FILE).write_bytes(TypeAdapter(Calibration).dump_json(self, indent=1))

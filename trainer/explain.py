@@ -36,7 +36,7 @@ class Explanation:
     """Verification score (grid, grid), 0 on padding: VLTVG, equation 2."""
 
     attention: Map
-    """Attention (stages, grid, grid) of the target token in each stage, mean over heads; each stage sums to 1."""
+    """Attention (stages, grid, grid) of the most probable target token in each stage, mean over heads; sums of 1."""
 
     placement: Placement
     """Place of the image on the canvas."""
@@ -73,10 +73,11 @@ def explain(grounder: Grounder, query: str, prior: PriorInput | None = None) -> 
     with _record_attention(grounder) as attention:
         output = grounder.compute_output([query], None if prior is None else [prior])
     score = output.scores[0].float().masked_fill(output.padding[0], 0.0)  # (grid * grid,)
+    token = 0 if output.tokens is None else int(output.tokens.presence[0].argmax())
     return Explanation(
         prediction=grounder.build_predictions([query], output)[0],
         verification=score.view(grid, grid).cpu().numpy(),
-        attention=torch.stack(attention)[:, 0].view(-1, grid, grid).float().cpu().numpy(),
+        attention=torch.stack(attention)[:, token].view(-1, grid, grid).float().cpu().numpy(),
         placement=encoded.placements[0],
         canvas_px=network.config.image_size_px,
     )
@@ -84,7 +85,7 @@ def explain(grounder: Grounder, query: str, prior: PriorInput | None = None) -> 
 
 @contextmanager
 def _record_attention(grounder: Grounder) -> Iterator[list[Tensor]]:
-    """Collect the attention weights (queries, features) of the target token to the image in each stage."""
+    """Collect the attention weights (queries * tokens, features) of the target tokens to the image in each stage."""
     attention: list[Tensor] = []
 
     def record(module: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:

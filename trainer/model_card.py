@@ -26,7 +26,13 @@ ONE_BOX = (
     "It answers every query with one box, also if the image has no such object. `Prediction.presence` is the "
     "probability that the object is there; it is None if training has not calibrated it."
 )
-"""Limit of every network."""
+"""Limit of networks without a presence head."""
+
+SEVERAL_BOXES = (
+    "`Prediction.boxes` has the boxes whose presence is 0.5 or more, at most {num}; it is empty if the object is "
+    "probably absent. `Prediction.box_xyxy` is always the most probable box."
+)
+"""Limit of networks with a presence head."""
 
 
 def format_model_card(
@@ -94,7 +100,7 @@ def format_training_card(
             + _format_table(("measure", "percent"), _list_scores(predictions))
         )
     limits = (
-        ONE_BOX,
+        SEVERAL_BOXES.format(num=config.network.num_target_tokens) if config.network.presence else ONE_BOX,
         "It knows objects and words of its training data. Measure it on yours before you rely on it.",
         "The licenses of the training images and of the pretrained weights apply. State yours in the header above.",
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from trainer.confidence import UNCALIBRATED, Calibration
 from trainer.data.processor import Placement, Processor, center_on_canvas
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import map_boxes_to_image
+from trainer.evaluation.generalized import MIN_PRESENCE
 from trainer.files import find_checkpoint, list_images
 from trainer.model.inputs import QueryInputs
 from trainer.model.network import GroundingNetwork, GroundingOutput, ImageFeatures
@@ -44,9 +45,19 @@ PriorInput = Feature | Callable[[str], Feature]
 """Prior of a query, or a function from the query to its prior."""
 
 
+class ScoredBox(NamedTuple):
+    """One of the boxes of a prediction."""
+
+    box_xyxy: tuple[float, float, float, float]
+    """Box in pixels of the image, inside it."""
+
+    score: float
+    """Probability, 0..1."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """Predicted box of a query."""
+    """Predicted boxes of a query: the most probable one, and all probable ones."""
 
     query: str
     """Query as it was given."""
@@ -63,6 +74,10 @@ class Prediction:
     presence: float | None
     """Probability that the object is in the image, 0..1; None if training has not calibrated the network."""
 
+    boxes: tuple[ScoredBox, ...]
+    """Boxes of the targets, the most probable first; none if the object is probably absent. The score of a box is its
+    presence, or ``score`` if the network cannot tell that there is no target. One target token has at most one box."""
+
     unseen_words: tuple[str, ...] = ()
     """Words of the query that no training query of the network had; none if its training did not record words."""
 
@@ -72,7 +87,7 @@ class Prediction:
     @property
     def is_probably_absent(self) -> bool:
         """Return whether the image probably does not contain the object."""
-        return self.presence is not None and self.presence < 0.5
+        return self.presence is not None and self.presence < MIN_PRESENCE
 
     def describe_confidence(self) -> str:
         """Return the score as a percentage, or ``probably not in this image``."""
@@ -87,13 +102,15 @@ class Prediction:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values, without the image."""
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "image"}
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "image"}
+        return {**values, "boxes": [one._asdict() for one in self.boxes]}
 
     def plot(self) -> Image.Image:
         """Return the image with the box, the query and the confidence."""
         shown, width_px = self.image.copy(), max(2, max(self.image.size) // 160)
         label = f"{self.query}: {self.describe_confidence()}"
-        draw_boxes(shown, [(self.box_xyxy, PREDICTED, label)], width_px=width_px)
+        others = [(one.box_xyxy, PREDICTED, f"{one.score:.0%}") for one in self.boxes[1:]]
+        draw_boxes(shown, [(self.box_xyxy, PREDICTED, label), *others], width_px=width_px)
         return shown
 
     def save(self, path: Path | str) -> None:
@@ -266,11 +283,17 @@ class Grounder:
     ) -> list[Prediction]:
         boxes = output.boxes.cpu().double()  # (stages, queries, 4)
         scores, presences = self.calibration.compute_confidence(output)
+        several = boxes[-1][:, None] if output.tokens is None else output.tokens.boxes[-1].cpu().double()
+        token_presences = self.calibration.compute_token_presences(output)
         predictions = []
         for i, query in enumerate(queries):
             image = encoded.images[i // num_queries]
             rows = map_boxes_to_image(boxes[:, i], image.size, self.network.config.image_size_px).tolist()
             stages = tuple((x1, y1, x2, y2) for x1, y1, x2, y2 in rows)
+            listed: tuple[ScoredBox, ...] = (ScoredBox(stages[-1], float(scores[i])),)
+            if token_presences is not None:
+                candidates = map_boxes_to_image(several[i], image.size, self.network.config.image_size_px)
+                listed = _list_probable_boxes(candidates, token_presences[i])
             predictions.append(
                 Prediction(
                     query=query,
@@ -278,6 +301,7 @@ class Grounder:
                     stages_xyxy=stages,
                     score=float(scores[i]),
                     presence=None if presences is None else float(presences[i]),
+                    boxes=listed,
                     unseen_words=self.processor.find_unseen_words(query),
                     image=image,
                 )
@@ -306,6 +330,14 @@ class Grounder:
         rows = [np.zeros(config.prior_dim) if feature is None else feature for feature in made]
         mask = torch.tensor([feature is not None for feature in made])
         return torch.from_numpy(np.stack(rows).astype(np.float32)), mask
+
+
+def _list_probable_boxes(boxes: Tensor, presences: Tensor) -> tuple[ScoredBox, ...]:
+    """Return the probable ones of boxes (tokens, 4), the most probable first."""
+    order = presences.argsort(descending=True).tolist()
+    rows, scores = boxes.tolist(), presences.tolist()
+    probable = [i for i in order if scores[i] >= MIN_PRESENCE]
+    return tuple(ScoredBox((rows[i][0], rows[i][1], rows[i][2], rows[i][3]), scores[i]) for i in probable)
 
 
 def find_device(device: str) -> torch.device:

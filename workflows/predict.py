@@ -245,6 +245,7 @@ def predict_image(
     result = grounder.predict_all(queries, [prior.feature for prior in query_priors])
     seconds = {"priors": round(prior_s, 3), "network": round(time.monotonic() - started, 3)}
     named = [(one.box_xyxy, f"{one.query}: {one.describe_confidence()}") for one in result]
+    named += [(other.box_xyxy, f"{one.query}: {other.score:.0%}") for one in result for other in one.boxes[1:]]
     drawing = config.output / (
         path.name if path == config.image else path.resolve().relative_to(config.image.resolve())
     )
@@ -260,6 +261,10 @@ def predict_image(
             "box_xyxy": [round(value, 1) for value in prediction.box_xyxy],
             "score": round(prediction.score, 3),
             "presence": None if prediction.presence is None else round(prediction.presence, 3),
+            "boxes": [
+                {"box_xyxy": [round(value, 1) for value in one.box_xyxy], "score": round(one.score, 3)}
+                for one in prediction.boxes
+            ],
             "unseen_words": list(prediction.unseen_words),
             "prior": prior.origin,
             "prompt": prior.prompt or None,

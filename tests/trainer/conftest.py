@@ -38,11 +38,16 @@ def _one_thread() -> None:
 
 
 def squares_sample(
-    key: str, split: str = "train", with_priors: bool = True, num_queries: int = 2, num_without_target: int = 0
+    key: str,
+    split: str = "train",
+    with_priors: bool = True,
+    num_queries: int = 2,
+    num_without_target: int = 0,
+    num_for_both: int = 0,
 ) -> Sample:
     """A 60 x 40 image of two squares of 16 px, side by side; which colors and where follows from the key.
 
-    Queries without a target come before the others.
+    Queries without a target come before the others, those for both squares after them.
     """
     random = np.random.RandomState(sum(key.encode()))
     image = Image.new("RGB", (60, 40), "grey")
@@ -68,10 +73,22 @@ def squares_sample(
         Query(query_id=f"{key}-none-{i}", text="third square", boxes_xyxy=(), split=split, source="squares")
         for i in range(num_without_target)
     )
+    both = tuple(
+        Query(
+            query_id=f"{key}-both-{i}",
+            text="both squares",
+            boxes_xyxy=tuple(boxes),
+            split=split,
+            source="squares",
+            instances=(0, 1),
+        )
+        for i in range(num_for_both)
+    )
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     priors = random.standard_normal((num_queries, PRIOR_DIM)).astype(np.float16)
-    priors = np.concatenate([np.zeros((num_without_target, PRIOR_DIM), np.float16), priors])
+    before, after = (np.zeros((count, PRIOR_DIM), np.float16) for count in (num_without_target, num_for_both))
+    priors = np.concatenate([before, priors, after])
     return Sample(
         key=key,
         width=60,
@@ -79,7 +96,7 @@ def squares_sample(
         image_name=f"{key}.png",
         image=buffer.getvalue(),
         instances=tuple(Instance(box_xyxy=box, category="square") for box in boxes),
-        queries=none + queries,
+        queries=none + queries + both,
         priors=priors if with_priors else None,
     )
 
@@ -98,7 +115,14 @@ MakeRun = Callable[..., Path]
 def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
     """Makes a finished run of samples: ``make_run(train=4, val=2, with_priors=True, num_queries=2)``."""
 
-    def make(*, with_priors: bool = True, num_queries: int = 2, num_without_target: int = 0, **splits: int) -> Path:
+    def make(
+        *,
+        with_priors: bool = True,
+        num_queries: int = 2,
+        num_without_target: int = 0,
+        num_for_both: int = 0,
+        **splits: int,
+    ) -> Path:
         rows = [
             PlanRow(
                 key=f"{split}-{i}",
@@ -107,6 +131,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
                     "with_priors": with_priors,
                     "num_queries": num_queries,
                     "num_without_target": num_without_target,
+                    "num_for_both": num_for_both,
                 },
                 group=split,
             )

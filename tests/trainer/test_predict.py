@@ -135,7 +135,8 @@ def test_a_prediction_is_drawn_saved_and_written_as_json(grounder: Grounder, tmp
     prediction = grounder.predict("red square")
     record = json.loads(json.dumps(prediction.to_dict()))
     assert record["query"] == "red square" and record["presence"] is None and 0 <= record["score"] <= 1
-    assert set(record) == {"query", "box_xyxy", "stages_xyxy", "score", "presence", "unseen_words"}
+    assert set(record) == {"query", "box_xyxy", "stages_xyxy", "score", "presence", "boxes", "unseen_words"}
+    assert record["boxes"] == [{"box_xyxy": record["box_xyxy"], "score": record["score"]}]  # it cannot tell of absence
     prediction.save(tmp_path / "answer.png")
     with Image.open(tmp_path / "answer.png") as saved:
         assert saved.size == image.size and saved.convert("RGB").getcolors(9999) != image.getcolors()

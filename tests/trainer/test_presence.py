@@ -18,6 +18,7 @@ from trainer.data.config import AugmentationConfig, ProcessorConfig
 from trainer.data.dataset import Samples
 from trainer.data.processor import Processor, load_tokenizer
 from trainer.data.sampler import QueryGroup
+from trainer.errors import TrainerError
 from trainer.evaluate import GENERALIZED, EvaluateConfig, evaluate
 from trainer.model.config import NetworkConfig
 from trainer.model.network import GroundingNetwork, GroundingOutput
@@ -125,3 +126,115 @@ def test_a_network_learns_which_squares_are_there(
     assert [one.is_probably_absent for one in grounder.predict_all([query.text for query in sample.queries])] == [
         not query.boxes_xyxy for query in sample.queries
     ]
+
+
+def test_several_tokens_need_presence_and_one_is_the_published_network(
+    tiny_network: NetworkConfig, text_encoder: str
+) -> None:
+    with pytest.raises(ValueError, match="num_target_tokens 2 needs presence"):
+        replace(tiny_network, num_target_tokens=2)
+    with pytest.raises(ValueError, match="num_target_tokens must be at least 1, got 0"):
+        replace(tiny_network, num_target_tokens=0)
+    one = replace(choose_text_encoder(tiny_network, text_encoder), presence=True)
+    several = replace(one, num_target_tokens=3)
+    assert "num_target_tokens" not in one.to_json() and NetworkConfig.from_json(several.to_json(), "") == several
+    added = GroundingNetwork(several).state_dict().keys() - GroundingNetwork(one).state_dict().keys()
+    assert added == {"decoder.target_embedding"}
+
+
+def test_the_prediction_of_several_tokens_is_that_of_the_most_probable(
+    tiny_network: NetworkConfig, make_run: MakeRun, text_encoder: str
+) -> None:
+    config = replace(choose_text_encoder(tiny_network, text_encoder), presence=True, num_target_tokens=3)
+    network = GroundingNetwork(config).eval()
+    samples = Samples([SampleReader(make_run(train=1))])
+    batch = _build_batch(samples, text_encoder, 0, 1)
+    output = network(Processor(ProcessorConfig(), load_tokenizer(text_encoder)).normalize_inputs(batch.inputs))
+    assert output.tokens.boxes.shape[1:] == (2, 3, 4) and output.tokens.presence.shape == (2, 3)
+    for query, best in enumerate(output.tokens.presence.argmax(1).tolist()):
+        assert torch.equal(output.boxes[:, query], output.tokens.boxes[:, query, best])
+        assert output.presence[query] == output.tokens.presence[query, best]
+
+
+def test_a_batch_has_all_targets_that_a_crop_leaves(make_run: MakeRun, text_encoder: str) -> None:
+    samples = Samples(
+        [SampleReader(make_run(train=1, num_queries=1, num_without_target=1, num_for_both=1))], keep_without_target=True
+    )
+    builder = BatchBuilder(
+        processor=Processor(ProcessorConfig(), load_tokenizer(text_encoder)),
+        canvas_px=64,
+        prior_dim=None,
+        augmentation=STILL,
+        sets=True,
+    )
+    batch = builder.build_batch(samples, [QueryGroup(sample=0, queries=(0, 1, 2))])
+    assert batch.sets is not None and batch.sets.counts.tolist() == [0, 1, 2]
+    assert torch.equal(batch.sets.boxes[0], batch.targets[1]) and torch.equal(batch.sets.boxes[0], batch.sets.boxes[1])
+    x1, x2 = (batch.sets.boxes[1:, 0] + sign * batch.sets.boxes[1:, 2] / 2 for sign in (-1, 1))
+    left, right = batch.targets[2, 0] - batch.targets[2, 2] / 2, batch.targets[2, 0] + batch.targets[2, 2] / 2
+    torch.testing.assert_close(torch.stack([x1.min(), x2.max()]), torch.stack([left, right]))  # the box around both
+
+
+def test_a_network_learns_one_square_or_both(
+    make_run: MakeRun, tiny_config: Callable[..., TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(train=4, num_queries=2, num_without_target=1, num_for_both=1)
+    config = tiny_config(
+        train=(run,),
+        validate_split="train",
+        validate_every_epochs=1000,
+        augmentation=STILL,
+        epochs=150,
+        max_queries=4,
+        verification_loss_weight=1.0,
+        save_every_steps=10_000,
+        optimization=OptimizationConfig(
+            learning_rate=3e-3,
+            pretrained_learning_rate=3e-3,
+            freeze_epochs=0,
+            max_grad_norm=1.0,
+            schedule="cosine",
+            warmup_steps=10,
+        ),
+    )
+    network = replace(config.network, presence=True, num_target_tokens=2, dropout=0.0)
+    config = replace(config, network=network)
+    scores = train(config)["history"][-1]["generalized"]
+    assert (scores["num_queries"], scores["num_without_target"], scores["num_with_several"]) == (16, 4, 4)
+    assert scores["precision_f1"] > 0.8
+    assert "target tokens (2)" not in capsys.readouterr().err
+    grounder = Grounder.from_pretrained(config.output / "last")
+    sample = SampleReader(run).read(0)
+    grounder.set_image(decode_rgb_image(sample.image))
+    predictions = grounder.predict_all([query.text for query in sample.queries])
+    assert [len(one.boxes) for one in predictions] == [len(query.boxes_xyxy) for query in sample.queries]
+    assert predictions[1].boxes[0].box_xyxy == predictions[1].box_xyxy
+    assert len(predictions[-1].to_dict()["boxes"]) == 2
+
+
+def test_training_says_what_it_cannot_learn(
+    make_run: MakeRun, tiny_config: Callable[..., TrainConfig], capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny_config(train=(make_run(train=4, num_for_both=1),), validate_split=None, steps=1)
+    train(replace(config, network=replace(config.network, presence=True)))
+    said = " ".join(capfd.readouterr().err.split())
+    assert "no training query is without a target, so presence learns to be 1" in said
+    assert "4 training queries have more targets than the network has target tokens (1)" in said
+    with pytest.raises(TrainerError, match="no queries with a target in"):
+        only_absent = make_run(train=2, num_queries=0, num_without_target=1)
+        train(replace(config, train=(only_absent,), network=replace(config.network, presence=True)))
+
+
+def test_a_trained_network_can_start_one_with_presence_and_several_tokens(
+    make_run: MakeRun, tiny_config: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    run = make_run(train=4, num_without_target=1)
+    before = tiny_config(train=(run,), validate_split=None, steps=1, output=tmp_path / "before")
+    train(before)
+    network = replace(before.network, presence=True, num_target_tokens=2)
+    after = replace(before, output=tmp_path / "after", network=network, start=str(tmp_path / "before" / "last"))
+    train(after)
+    card = (tmp_path / "after" / "last" / "README.md").read_text()
+    assert "at most 2; it is empty if the object is probably absent" in " ".join(card.split())
+    config = json.loads((tmp_path / "after" / "last" / "config.json").read_text())
+    assert (config["presence"], config["num_target_tokens"]) == (True, 2)

@@ -74,6 +74,16 @@ class ExemplarTargets(NamedTuple):
     """Features (instances, prior_dim) float32 of the instances' centered crops."""
 
 
+class SetTargets(NamedTuple):
+    """All targets of the queries of a batch, for networks with several target tokens."""
+
+    boxes: Tensor
+    """Boxes (all targets, 4) float32, cxcywh as fractions of the canvas, query after query."""
+
+    counts: Tensor
+    """Number (queries,) int64 of targets of each query."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Inputs and targets of one forward pass."""
@@ -90,6 +100,9 @@ class Batch:
 
     num_without_target: int = 0
     """Number of queries without a target; the host knows it without reading tensors."""
+
+    sets: SetTargets | None = None
+    """All targets of each query; None for a network with one target token."""
 
     exemplars: ExemplarTargets | None = None
     """Further targets of training with exemplars."""
@@ -117,6 +130,7 @@ class Batch:
             inputs=self.inputs.convert(function),
             targets=function(self.targets),
             has_target=None if self.has_target is None else function(self.has_target),
+            sets=None if self.sets is None else SetTargets(*map(function, self.sets)),
             exemplars=None if self.exemplars is None else ExemplarTargets(*map(function, self.exemplars)),
         )
 
@@ -133,7 +147,10 @@ class _Examples:
     priors: list[Tensor | None]
     num_exemplars: int
     crops: Tensor
-    """Features (others, prior_dim) of the instances of the image's other boxes."""
+    """Features (instances, prior_dim) of the instances, whose boxes are the last of the image's other boxes."""
+
+    set_counts: list[int]
+    """Number of targets of each query, whose boxes come first in the image's other boxes; empty without ``sets``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +174,9 @@ class BatchBuilder:
 
     prior_dropout: float = 0.0
     """Probability in 0..1 that a query loses its prior."""
+
+    sets: bool = False
+    """Flag that batches have all targets of each query, for the training of a network with several target tokens."""
 
     exemplars: ExemplarSampler | None = None
     """Sampler of exemplar queries in training; None without them."""
@@ -207,6 +227,7 @@ class BatchBuilder:
             targets=targets,
             has_target=has_target if num_without_target else None,
             num_without_target=num_without_target,
+            sets=_stack_set_targets(examples) if self.sets else None,
             exemplars=None if self.exemplars is None else _stack_exemplar_targets(examples),
             num_exemplars=sum(one.num_exemplars for one in examples),
             ground_truth=_collect_ground_truth(read, groups) if keep_ground_truth else (),
@@ -219,12 +240,15 @@ class BatchBuilder:
         if self.exemplars is not None:
             exemplars = self.exemplars.sample(group.sample, sample, exemplar_random)
         queries = [sample.queries[i] for i in group.queries]
-        instances = [*(one.instance for one in exemplars.queries), *exemplars.instances]
         has_target = [bool(query.boxes_xyxy) for query in queries] + [True] * len(exemplars.queries)
+        set_boxes = [query.boxes_xyxy for query in queries] if self.sets else []
+        set_boxes += [(sample.instances[one.instance].box_xyxy,) for one in exemplars.queries if self.sets]
         image = self._transform_image(
             decode_image(sample),
             [query.box_xyxy for query in queries if query.boxes_xyxy]
-            + [sample.instances[i].box_xyxy for i in instances],
+            + [sample.instances[one.instance].box_xyxy for one in exemplars.queries]
+            + [box for boxes in set_boxes for box in boxes]
+            + [sample.instances[i].box_xyxy for i in exemplars.instances],
             [query.text for query in queries] + [one.text for one in exemplars.queries],
             sum(has_target),
             random,
@@ -246,6 +270,7 @@ class BatchBuilder:
             priors=priors,
             num_exemplars=len(exemplars.queries),
             crops=torch.from_numpy(exemplars.crops),
+            set_counts=[len(boxes) for boxes in set_boxes],
         )
 
     def _transform_image(
@@ -290,17 +315,30 @@ class BatchBuilder:
         return torch.stack(rows), torch.tensor([prior is not None for prior in priors])
 
 
+def _stack_set_targets(examples: Sequence[_Examples]) -> SetTargets:
+    """Stack the targets that the crops of the images leave."""
+    boxes, counts = list[Tensor](), list[Tensor]()
+    for one in examples:
+        num_boxes = sum(one.set_counts)
+        is_left = one.image.other_shares[:num_boxes] >= MIN_INSTANCE_SHARE
+        boxes.append(one.image.others[:num_boxes][is_left])
+        query = _repeat_numbers(one.set_counts)
+        counts.append(torch.bincount(query[is_left], minlength=len(one.set_counts)))
+    return SetTargets(boxes=torch.cat(boxes), counts=torch.cat(counts))
+
+
 def _stack_exemplar_targets(examples: Sequence[_Examples]) -> ExemplarTargets:
     is_exemplar, is_whole = list[bool](), list[bool]()
     for one in examples:
         num_queries = len(one.texts) - one.num_exemplars
         is_exemplar += [i >= num_queries for i in range(len(one.texts))]
         is_whole += [i < num_queries and text == one.image.query_texts[i] for i, text in enumerate(one.texts)]
-    selected = [one.image.other_shares >= MIN_INSTANCE_SHARE for one in examples]  # (others,) each
+    others = [one.image.others[sum(one.set_counts) :] for one in examples]  # (instances, 4) each
+    selected = [one.image.other_shares[sum(one.set_counts) :] >= MIN_INSTANCE_SHARE for one in examples]
     return ExemplarTargets(
         is_exemplar=torch.tensor(is_exemplar),
         is_whole=torch.tensor(is_whole),
-        boxes=torch.cat([one.image.others[mask] for one, mask in zip(examples, selected, strict=True)]),
+        boxes=torch.cat([boxes[mask] for boxes, mask in zip(others, selected, strict=True)]),
         instance_image=_repeat_numbers([int(mask.sum()) for mask in selected]),
         crops=torch.cat([one.crops[mask] for one, mask in zip(examples, selected, strict=True)]),
     )

@@ -32,6 +32,9 @@ class Samples:
         self.num_left_out = 0 if keep_without_target else num_without_target
         """Number of queries without a target that are left out."""
 
+        self.num_without_target = num_without_target - self.num_left_out
+        """Number of queries without a target that are kept."""
+
         self.runs = [
             [entry.num_queries - (0 if keep_without_target else entry.num_without_target) for entry in reader.index]
             for reader in readers
@@ -67,6 +70,11 @@ class Samples:
         if self._keep_without_target:
             return record
         return {**record, "queries": [query for query in record["queries"] if query["boxes_xyxy"]]}
+
+    def count_queries_with_more(self, num_targets: int) -> int:
+        """Count the queries with more targets than a number."""
+        records = map(self.read_record, range(len(self)))
+        return sum(len(query["boxes_xyxy"]) > num_targets for record in records for query in record["queries"])
 
     def find_run(self, i: int) -> int:
         """Return the number of the run that has sample ``i``."""

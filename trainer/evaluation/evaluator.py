@@ -91,8 +91,8 @@ class Predictor:
         boxes = output.boxes[-1].float().cpu()
         return BatchPrediction(
             boxes=boxes,
-            candidates=boxes[:, None],
-            presences=None if presence is None else presence[:, None].cpu(),
+            candidates=boxes[:, None] if output.tokens is None else output.tokens.boxes[-1].float().cpu(),
+            presences=None if presence is None else self.calibration.compute_token_presences(output),
             confidences=confidences,
         )
 
@@ -246,7 +246,7 @@ def evaluate_all(
                 else None,
                 None
                 if presences is None
-                else _predict_set(one, predicted.candidates[i], presences[i], canvas_px, priors),
+                else _predict_set(one, predicted.candidates[i], presences[i].cpu(), canvas_px, priors),
             )
             for i, one in enumerate(batch.ground_truth)
         ]

@@ -130,6 +130,11 @@ class NetworkConfig:
     """Flag of the presence head, a linear layer on the last target token that tells whether the image has a target.
     Training then also takes queries without one. Default False, as published."""
 
+    num_target_tokens: int = 1
+    """Number of target tokens, at least 1; default 1, as published. Several tokens start from learned embeddings, added
+    to the prior's, and each predicts a box and its presence. A query can then have as many targets. They need
+    ``presence``."""
+
     dropout: float = 0.1
     """Dropout in 0..1 of the encoder, the verification and the decoder; the text encoder has its own."""
 
@@ -149,7 +154,13 @@ class NetworkConfig:
             raise ValueError("exemplar_scoring needs use_prior, since the prior is the exemplar at test time")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must lie in 0..1, got {self.dropout}")
-        for name in ("num_encoder_layers", "num_stages", "num_text_layers", "prior_dim", "feedforward_width"):
+        if self.num_target_tokens > 1 and not self.presence:
+            raise ValueError(
+                f"num_target_tokens {self.num_target_tokens} needs presence, which tells the tokens with a target from "
+                "those without; set presence, or num_target_tokens 1"
+            )
+        sizes = ("num_encoder_layers", "num_stages", "num_text_layers", "prior_dim", "feedforward_width")
+        for name in (*sizes, "num_target_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
@@ -171,8 +182,9 @@ class NetworkConfig:
     def to_json(self) -> dict[str, Any]:
         """Return the contents of ``config.json``, for ``from_json``; without options that are not used."""
         record = {"model_type": "resvg", **asdict(self), "text": dict(self.text), "vision": dict(self.vision)}
-        left_out = (() if self.vision else ("vision", "vision_stride_px")) + (() if self.presence else ("presence",))
-        return {k: v for k, v in record.items() if k not in left_out}
+        left_out = () if self.vision else ("vision", "vision_stride_px")
+        unused = [name for name in ("presence", "num_target_tokens") if record[name] == getattr(_PUBLISHED, name)]
+        return {k: v for k, v in record.items() if k not in (*left_out, *unused)}
 
     @staticmethod
     def from_json(record: Mapping[str, Any], origin: str) -> NetworkConfig:
@@ -210,6 +222,9 @@ class NetworkConfig:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise TrainerError(f"{origin} is malformed: {error}") from error
+
+
+_PUBLISHED = NetworkConfig()
 
 
 def make_published_config() -> NetworkConfig:

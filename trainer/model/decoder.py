@@ -66,6 +66,10 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.visual_embedding = nn.Parameter(torch.empty(1, config.width))
         self.text_embedding = nn.Parameter(torch.empty(1, config.width))
+        self.num_target_tokens = config.num_target_tokens
+        self.target_embedding: nn.Parameter | None = None
+        if config.num_target_tokens > 1:
+            self.target_embedding = nn.Parameter(torch.empty(config.num_target_tokens, config.width))
         self.prior_scale = config.prior_scale
         self.prior: nn.Sequential | None = None
         if config.starts_from_prior:
@@ -77,11 +81,18 @@ class Decoder(nn.Module):
             )
 
     def compute_initial_target(self, text: Tensor, prior: Tensor | None, prior_mask: Tensor | None) -> Tensor:
-        """Compute the first target (queries, width) from the priors; zero for a query without a prior."""
+        """Compute the first target (queries, width) from the priors; zero for a query without a prior.
+
+        Several tokens of a query follow one another, (queries * tokens, width); each adds its embedding.
+        """
         if self.prior is None or prior is None:
-            return text.new_zeros(text.shape[0], text.shape[-1])
-        target: Tensor = self.prior((prior * self.prior_scale).to(text.dtype))
-        return target if prior_mask is None else target * prior_mask[:, None]
+            target = text.new_zeros(text.shape[0], text.shape[-1])
+        else:
+            target = self.prior((prior * self.prior_scale).to(text.dtype))
+            target = target if prior_mask is None else target * prior_mask[:, None]
+        if self.target_embedding is None:
+            return target
+        return (target[:, None] + self.target_embedding.to(target.dtype)).flatten(0, 1)
 
     def forward(
         self,
@@ -93,11 +104,15 @@ class Decoder(nn.Module):
         """Return the target after each stage (stages, queries, width).
 
         Args:
-            target: first target (queries, width).
+            target: first target (queries, width), of ``compute_initial_target``.
             words: see ``DecoderStage``.
             image: see ``DecoderStage``.
             gradient_checkpointing: recompute the activations within stages.
         """
+        if self.num_target_tokens > 1:  # each token attends by itself
+            text, text_padding = (part.repeat_interleave(self.num_target_tokens, 0) for part in words)
+            keys, values, padding = (part.repeat_interleave(self.num_target_tokens, 0) for part in image)
+            words, image = (text, text_padding), (keys, values, padding)
         outputs, embeddings = [], (self.visual_embedding, self.text_embedding)
         for layer in self.layers:
             target = run_checkpointed(

@@ -62,11 +62,22 @@ class AppearanceOutput(NamedTuple):
     """Mask (images, features) bool, True = padding."""
 
 
+class TokenOutput(NamedTuple):
+    """Output of several target tokens."""
+
+    boxes: Tensor
+    """Boxes (stages, queries, tokens, 4) float32, cxcywh as fractions of the canvas."""
+
+    presence: Tensor
+    """Log odds (queries, tokens) float32 that the last stage's boxes are targets."""
+
+
 class GroundingOutput(NamedTuple):
     """Output of the grounding network."""
 
     boxes: Tensor
-    """Boxes (stages, queries, 4) float32, cxcywh as fractions of the canvas; the last stage's are the prediction."""
+    """Boxes (stages, queries, 4) float32, cxcywh as fractions of the canvas; the last stage's are the prediction. Of
+    several target tokens, those of the most probable one."""
 
     scores: Tensor
     """Verification scores (queries, features): the match of each image feature with the query."""
@@ -79,6 +90,9 @@ class GroundingOutput(NamedTuple):
 
     presence: Tensor | None = None
     """Log odds (queries,) float32 that the image has a target; None without a presence head."""
+
+    tokens: TokenOutput | None = None
+    """Output of each target token; None of a single one."""
 
 
 class BoxHead(nn.Module):
@@ -201,9 +215,15 @@ class GroundingNetwork(nn.Module):
         image_inputs = (features + image.positions[query_image], image.tokens[query_image], padding)
         target = self.decoder.compute_initial_target(text, prior, prior_mask)
         tokens = self.decoder(target, (text, text_padding), image_inputs, checkpointing)  # (stages, queries, width)
+        boxes, several = self.box_head(tokens), None
         presence = None if self.presence_head is None else self.presence_head(tokens[-1]).float().squeeze(-1)
+        if presence is not None and (num_tokens := self.config.num_target_tokens) > 1:
+            several = TokenOutput(boxes.unflatten(1, (-1, num_tokens)), presence.unflatten(0, (-1, num_tokens)))
+            presence, best = several.presence.max(1)
+            rows = best[None, :, None, None].expand(boxes.shape[0], -1, 1, 4)
+            boxes = several.boxes.gather(2, rows).squeeze(2)
         return GroundingOutput(
-            boxes=self.box_head(tokens), scores=scores, padding=padding, appearance=appearance, presence=presence
+            boxes=boxes, scores=scores, padding=padding, appearance=appearance, presence=presence, tokens=several
         )
 
     def forward(self, inputs: NetworkInputs) -> GroundingOutput:

@@ -197,6 +197,8 @@ def _check_sizes(own: NetworkConfig, started: NetworkConfig, folder: Path) -> No
         "vision_stride_px",
         "use_prior",
         "exemplar_scoring",
+        "presence",
+        "num_target_tokens",
         "dropout",
         "backbone.num_frozen_stages",
     }

@@ -23,6 +23,7 @@ from pipeline import lock_descriptor
 from trainer.confidence import UNCALIBRATED, Calibration, fit_calibration
 from trainer.config import TrainConfig, claim_run_folder
 from trainer.data.batch import Batch
+from trainer.data.dataset import Samples
 from trainer.errors import TrainerError
 from trainer.evaluation.evaluator import Predictor, evaluate_all
 from trainer.evaluation.generalized import compute_generalized_scores
@@ -99,8 +100,8 @@ class Trainer:
             self.total_steps, self.stream.num_steps, config.log_every_steps, self.accelerator.is_main_process
         )
         self.progress_bar.print_message(self._describe_start(loaded))
-        if samples.num_left_out:
-            self.progress_bar.print_message(f"left out: {samples.num_left_out:,} training queries without a target")
+        for message in _describe_targets(samples, config):
+            self.progress_bar.print_message(message)
 
     def _describe_start(self, loaded: LoadReport | None) -> str:
         """Describe the starting point, the queries of a step and the learning rates in one line."""
@@ -355,3 +356,20 @@ class Trainer:
         if self.accelerator.is_main_process:
             write_atomic(self.config.output / "metrics.json", json.dumps(metrics, indent=1))
         return metrics
+
+
+def _describe_targets(samples: Samples, config: TrainConfig) -> Iterator[str]:
+    """Yield a sentence on each kind of training queries that the network learns nothing, or not all, from."""
+    if samples.num_left_out:
+        yield f"left out: {samples.num_left_out:,} training queries without a target"
+    if not config.network.presence:
+        return
+    if not samples.num_without_target:
+        yield "no training query is without a target, so presence learns to be 1; add such queries"
+    num_tokens = config.network.num_target_tokens
+    if count := samples.count_queries_with_more(num_tokens):
+        learned = "the box around them" if num_tokens == 1 else f"{num_tokens} of them"
+        yield (
+            f"{count:,} training queries have more targets than the network has target tokens ({num_tokens}); it "
+            f"learns {learned}. Raise --network.num-target-tokens to learn all"
+        )

@@ -176,6 +176,7 @@ def build_train_stream(
             seed=config.seed,
             augmentation=config.augmentation,
             prior_dropout=config.prior_dropout,
+            sets=config.network.num_target_tokens > 1,
             exemplars=exemplars,
         ),
         batch_images=config.batch_images,

@@ -16,6 +16,7 @@ from trainer.model.exemplar_scoring import ExemplarScoring
 from trainer.model.network import GroundingOutput
 from trainer.training.appearance_losses import compute_appearance_losses
 from trainer.training.losses import compute_box_losses, compute_verification_loss
+from trainer.training.set_losses import compute_set_losses
 
 
 class StepCounts(NamedTuple):
@@ -65,7 +66,13 @@ class StepLosses:
         Returns:
             The total as ``loss``, and its parts without their weights; ``l1`` and ``giou`` of the last stage's boxes.
         """
-        boxes, weight = compute_box_losses(output.boxes, batch.targets), self.verification_loss_weight
+        weight, presence = self.verification_loss_weight, None
+        if output.tokens is not None and batch.sets is not None:
+            boxes, presence = compute_set_losses(output.tokens, batch.sets)
+        else:
+            boxes = compute_box_losses(output.boxes, batch.targets)
+            if output.presence is not None:
+                presence = _compute_presence_loss(output.presence, batch)
         losses = {"loss": boxes.per_query, "l1": boxes.l1[-1], "giou": boxes.giou[-1]}  # (queries,) each
         if weight:
             losses["verification"] = compute_verification_loss(output.scores, output.padding, batch.targets)
@@ -73,16 +80,11 @@ class StepLosses:
         if batch.has_target is not None:
             losses = {name: loss * batch.has_target for name, loss in losses.items()}
         means = self._compute_means(losses, output, batch, counts, scoring)
-        if output.presence is not None:
-            means["presence"] = self._compute_presence_loss(output.presence, batch) / counts.queries
+        if presence is not None:  # of the queries of the data
+            counted = presence if batch.exemplars is None else presence * ~batch.exemplars.is_exemplar
+            means["presence"] = counted.sum() / counts.queries
             means["loss"] = means["loss"] + means["presence"]
         return means
-
-    def _compute_presence_loss(self, presence: Tensor, batch: Batch) -> Tensor:
-        """Compute the sum of the binary cross-entropies of the queries of the data."""
-        has_target = torch.ones_like(presence) if batch.has_target is None else batch.has_target.to(presence.dtype)
-        losses = binary_cross_entropy_with_logits(presence, has_target, reduction="none")
-        return losses.sum() if batch.exemplars is None else (losses * ~batch.exemplars.is_exemplar).sum()
 
     def _compute_means(
         self,
@@ -116,3 +118,9 @@ class StepLosses:
         means["appearance"] = loss.sum() / counts.instances
         means["loss"] = means["loss"] + self.exemplars.appearance_loss_weight * means["appearance"]
         return means
+
+
+def _compute_presence_loss(presence: Tensor, batch: Batch) -> Tensor:
+    """Compute the binary cross-entropies (queries,) of whether there is a target."""
+    has_target = torch.ones_like(presence) if batch.has_target is None else batch.has_target.to(presence.dtype)
+    return binary_cross_entropy_with_logits(presence, has_target, reduction="none")

@@ -107,16 +107,16 @@ def _predict_answer(session: GroundingSession, path: str | None, query: str, wit
 def _format_outputs(answer: Answer) -> tuple[Any, ...]:
     """Return a value for each output of the page."""
     prediction, prior = answer.explanation.prediction, answer.prior
-    box = ", ".join(f"{value:.1f}" for value in prediction.box_xyxy)
+    others = [(one.box_xyxy, f"{one.score:.0%}") for one in prediction.boxes[1:]]
+    named = [(prediction.box_xyxy, prediction.describe_confidence()), *others]
+    boxes = "; ".join(", ".join(f"{value:.1f}" for value in box) for box, _ in named)
     timings = f"prior {answer.prior_s:.2f} s, network {answer.network_s:.2f} s"
     network_views = make_views(answer.image, answer.explanation)[1:]
     image = shrink_image(answer.image, MAX_SHOWN_PX)
     unseen = prediction.describe_unseen_words()
     return (
-        draw_named_boxes(
-            image, [(scale_box(prediction.box_xyxy, answer.image, image), prediction.describe_confidence())]
-        ),
-        f"Box (x1, y1, x2, y2) in pixels: **{box}**  \nconfidence: **{prediction.describe_confidence()}**; {timings}"
+        draw_named_boxes(image, [(scale_box(box, answer.image, image), label) for box, label in named]),
+        f"Box (x1, y1, x2, y2) in pixels: **{boxes}**  \nconfidence: **{prediction.describe_confidence()}**; {timings}"
         + (f"  \n**{unseen}**" if unseen else ""),
         None if prior is None else draw_named_boxes(Image.fromarray(prior.image), []),
         "" if prior is None else prior.prompt,

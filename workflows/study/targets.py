@@ -9,7 +9,10 @@ All variants train on the same images for the same number of steps; their querie
 - ``one target``: queries with one target; the highest verification score tells whether it is there;
 - ``random negatives``: a presence head, and queries of other images, of a category that the image lacks;
 - ``proved negatives``: in the generated scenes, queries that are proved absent take the place of these, one for one,
-  and there are queries for several objects.
+  and there are queries for several objects;
+- ``proved negatives, three tokens``: the same queries, and a network that predicts up to three boxes.
+
+All networks start from one that was trained on queries with one target, the shipped one.
 
 The tests have such queries by rules of the world itself (``workflows.miniature.world.target_expressions``).
 """
@@ -49,7 +52,6 @@ from trainer.evaluate import read_predictions, read_set_predictions
 from workflows import augment
 from workflows.cli.console import Executor, UserError, console, run, save_results
 from workflows.cli.paths import DatasetPaths, get_dataset_paths
-from workflows.miniature import BACKBONE
 from workflows.miniature.world import cutouts
 from workflows.miniature.world.dataset import GREFS_FILE, WorldConfig
 from workflows.presets import miniature
@@ -77,8 +79,15 @@ VARIANTS = tuple(
         "one target": _VALIDATE,
         "random negatives": _PRESENCE,
         "proved negatives": _PRESENCE,
+        "proved negatives, three tokens": (*_PRESENCE, "--network.num-target-tokens", "3"),
     }.items()
 )
+"""Variants; the name before a comma is that of the training queries."""
+
+
+def get_queries(variant: Variant) -> str:
+    """Return the name of a variant's training queries."""
+    return variant.name.partition(",")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +106,7 @@ class TargetStudyConfig(LimitedConfig):
     num_scenes: PositiveInt = 1500
     """Number of scenes to request."""
 
-    steps: PositiveInt = 2000
+    steps: PositiveInt = 600
     """Steps of a training."""
 
     num_seeds: PositiveInt = 3
@@ -109,8 +118,8 @@ class TargetStudyConfig(LimitedConfig):
     num_parallel: PositiveInt | None = None
     """Networks to train at once; by default one per core, or one on an accelerator."""
 
-    pretrained_visual: Path = BACKBONE
-    """Checkpoint of all networks' backbones; default the shipped one."""
+    start: str = "miniature"
+    """Network that all variants start from; see ``trainer.train``."""
 
     output: Path = Path("runs/study-targets")
     """Folder of the data, the networks and the results."""
@@ -162,7 +171,7 @@ class TargetStudyConfig(LimitedConfig):
 
     def find_packed(self, source: str, variant: Variant) -> UPath:
         """Return the run of the real samples or scenes of a variant."""
-        return self.root / "packed" / f"{source}-{variant.name.replace(' ', '-')}"
+        return self.root / "packed" / f"{source}-{get_queries(variant).replace(' ', '-')}"
 
 
 def smoke(config: TargetStudyConfig) -> TargetStudyConfig:
@@ -189,11 +198,11 @@ def main(config: TargetStudyConfig) -> None:
         samples=lambda trial: config.find_packed("real", trial.variant),
         extra=lambda variant: config.find_packed("scenes", variant),
         crop_features=lambda variant: (),
-        pretrained_visual=config.pretrained_visual,
+        pretrained_visual=None,
         evaluated_splits=EVALUATED_SPLITS,
         output=config.output,
         steps=config.steps,
-        trainer_args=config.trainer_args,
+        trainer_args=("--start", config.start, *config.trainer_args),
         num_threads=num_threads,
     )
     if not config.report:
@@ -241,7 +250,7 @@ def prepare_data(config: TargetStudyConfig) -> None:
             executor=config.executor,
         )
     )
-    for variant in VARIANTS:
+    for variant in {get_queries(one): one for one in reversed(VARIANTS)}.values():
         _pack(config, config.paths.samples, variant, is_scene=False)
         _pack(config, config.paths.scenes, variant, is_scene=True)
 
@@ -250,7 +259,7 @@ def _pack(config: TargetStudyConfig, run: UPath, variant: Variant, *, is_scene: 
     """Write the samples of a run with the queries of a variant."""
     reader = SampleReader(run)
     records = [reader.record(number) for number in range(len(reader))]
-    rows = list(list_rows(records, variant.name, is_scene=is_scene))
+    rows = list(list_rows(records, get_queries(variant), is_scene=is_scene))
     job = Job(
         name="pack-samples",
         fingerprint={"rows": compute_rows_sha256(rows), "samples": open_plan(run).plan_hash},
@@ -266,7 +275,7 @@ def list_rows(records: Sequence[Mapping[str, Any]], variant: str, *, is_scene: b
 
     Args:
         records: samples as JSON, of all splits.
-        variant: name of the variant.
+        variant: name of the training queries.
         is_scene: whether they are generated scenes, with proved negatives and queries for several objects.
     """
     is_proved = is_scene and variant == "proved negatives"

@@ -47,8 +47,8 @@ class TrialRunner:
     crop_features: Callable[[Variant], tuple[UPath, ...]]
     """Function that returns the crop features of a variant's training data."""
 
-    pretrained_visual: Path
-    """Detector that initializes the backbone of all networks."""
+    pretrained_visual: Path | None
+    """Detector that initializes the backbone of all networks; None for networks that ``trainer_args`` start."""
 
     evaluated_splits: tuple[str, ...]
     """Splits that the networks are evaluated on."""
