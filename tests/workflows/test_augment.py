@@ -181,10 +181,11 @@ def test_composers_share_the_scenes_and_the_account(inputs: Path, tmp_path: Path
     assert composers["prompted"]["requested_iou"] is None
 
 
+@pytest.mark.slow
 def test_paraphrases_are_counted_and_change_the_texts_of_queries_alone(
     inputs: Path, exact_scenes: Path, tmp_path: Path
 ) -> None:
-    paraphrase = ParaphraseConfig(model=str(save_language_model(tmp_path / "model", "causal")), max_new_tokens=3)
+    paraphrase = ParaphraseConfig(model=str(save_language_model(tmp_path / "model", "causal")), max_new_tokens=4)
     augment.make_scenes(_config(inputs, tmp_path, num_scenes=30, skip_detector=True, paraphrase=paraphrase))
     counts = _yield(tmp_path)["composers"]["pasted"]["paraphrases"]
     assert counts["queries"] > 30 and sum(counts.values()) > counts["queries"]
