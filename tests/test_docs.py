@@ -37,7 +37,7 @@ SMALLER = {
 NOT_RUN = {
     r"make (setup|check|test|format)": "is what runs this test",
     r"make fuzz": "is part of the tests, in a smaller size",
-    r"make (demo|study|rehearsal)": "runs beside the tests, in its smallest size",
+    r"make (demo|study|rehearsal)|workflows\.study\.targets": "runs beside the tests, in its smallest size",
     r"make (notebook|docs)": "has a test of its own",
     r"make (app|gallery ARGS)|http\.server": "serves until it is stopped; driven by the browser's tests",
     r"make (faults|benchmark|miniature-models)": "takes from minutes to hours",
