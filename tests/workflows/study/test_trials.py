@@ -11,7 +11,7 @@ def test_main_variants_have_all_seeds_and_controls_fewer_and_some_have_all_sizes
     assert trained["both"] == [(500, 0), (2000, 0), (500, 1), (2000, 1), (500, 2), (2000, 2)]
     assert trained["prompts without attributes"] == trained["both"]
     assert trained["pasted scenes"] == [(500, 0), (2000, 0), (500, 1), (2000, 1)]
-    assert trained["Pseudo-Q's rules"] == [(2000, 0), (2000, 1), (2000, 2)]
+    assert trained["prompts without attributes, Pseudo-Q's rules"] == [(2000, 0), (2000, 1), (2000, 2)]
     assert trained["oracle priors"] == [(2000, 0), (2000, 1)]
     assert all(trained[variant.name] == trained["both"] for variant in VARIANTS if variant.is_main)
     assert [one.seed for one in every] == sorted(one.seed for one in every)
