@@ -364,7 +364,7 @@ def _make_compose_stage(
 ) -> tuple[Stage[Any, Any], dict[str, Any]]:
     """Make a composer's stage and the fingerprint of what decides its images."""
     if composer == "pasted":
-        return _make_pasted_stage(config, vocabulary)
+        return make_pasted_stage(config, vocabulary)
     model_config = config.layout if composer == "layout" else config.render
     settings = {**asdict(model_config), "checkpoint": compute_fingerprint(model_config.checkpoint)}
     options: dict[str, Any] = {"negative_prompt": config.negative_prompt, "num_gpus": config.num_gpus}
@@ -376,7 +376,7 @@ def _make_compose_stage(
     return LayoutComposer(config.layout, **options), fingerprint
 
 
-def _make_pasted_stage(config: AugmentConfig, vocabulary: VocabularyConfig) -> tuple[Stage[Any, Any], dict[str, Any]]:
+def make_pasted_stage(config: AugmentConfig, vocabulary: VocabularyConfig) -> tuple[PastedComposer, dict[str, Any]]:
     """Make the pasted composer's stage and fingerprint; it uses no image of a validation or test split."""
     held_out: HeldOut = find_held_out_images(config.data)
     inputs = check_pasted(config.pasted, vocabulary, held_out)

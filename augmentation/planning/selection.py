@@ -219,8 +219,8 @@ def select(
 ) -> list[SelectionDecision]:
     """Decide on each candidate, in order.
 
-    The first of near-duplicates is kept. Quotas with the fewest candidate queries are filled first, each by its first
-    samples. No quota and no object gets more queries than its limit.
+    The first of near-duplicates is kept. Quotas with the fewest candidates for each query that they take are filled
+    first, each by its first samples. No quota and no object gets more queries than its limit.
     """
     duplicates = find_near_duplicates([one.image_hash for one in candidates], config.max_distance)
     unique = [one for i, one in enumerate(candidates) if i not in duplicates]
@@ -277,8 +277,9 @@ def _select_query_ids(
             if query.quota_key in quota_keys:
                 offered[query.quota_key].append((one.key, query))
     num_queries, kept = Counter[tuple[str, int]](), set[str]()
-    for quota_key in sorted(offered, key=lambda quota_key: (len(offered[quota_key]), quota_key)):
-        free = quotas.queries_per_quota
+    num_free = {quota_key: quotas.count_queries(quota_key) for quota_key in offered}
+    for quota_key in sorted(offered, key=lambda one: (len(offered[one]) / max(1, num_free[one]), one)):
+        free = num_free[quota_key]
         for key, query in offered[quota_key]:
             if free and num_queries[key, query.target] < quotas.max_queries_per_object:
                 num_queries[key, query.target] += 1

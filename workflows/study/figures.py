@@ -56,7 +56,7 @@ ON_VAL = ("val, positional", "val, not positional")
 """Groups of val, which has both kinds of queries about the same images; testA has one kind and testB the other."""
 
 _ALL, _PLAIN, _PSEUDO_Q = ("test", "testA", "testB", "ordinal"), "prompts without attributes", "Pseudo-Q's rules"
-_VARIED = "varied phrases"
+_VARIED, _WEIGHTED = "varied phrases", "weighted scenes"
 _HARD, _COLORS = ("two or more distractors", "testA", "testB"), ("held-out colors", "other colors")
 _HELD_OUT, _EXEMPLARS_HELD_OUT = "base, colors held out", "exemplars, colors held out"
 
@@ -95,6 +95,15 @@ COMPARISONS = (
     ),
     *_make_comparisons("Are pasted scenes better?", "pasted scenes", "scenes", "test", "ordinal"),
     *_make_comparisons("Do pasted scenes help?", "pasted scenes", "base", *_HARD),
+    *_make_comparisons("Is it better to weight appearance and ordinals?", _WEIGHTED, "pasted scenes", *_ALL),
+    *_make_comparisons("Do weighted scenes help?", _WEIGHTED, "base", *_ALL),
+    *_make_comparisons(
+        "Are programs better than Pseudo-Q's rules, for weighted scenes?",
+        _WEIGHTED,
+        f"{_WEIGHTED}, {_PSEUDO_Q}",
+        *_ALL,
+        ON_VAL[0],
+    ),
     *_make_comparisons(
         "Does limiting scenes to 25 % of an epoch help?", "scenes", "all scenes in each epoch", *_ALL[:3]
     ),

@@ -1,16 +1,18 @@
-"""Other queries about the same scenes, detected by the same models: those of Pseudo-Q, and a balanced choice."""
+"""Other queries about the same scenes: those of Pseudo-Q, and a balanced choice."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import chain, zip_longest
 from random import Random
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from augmentation.composers.composed import ComposedScene
+from augmentation.composers.pasted import PastedComposer
 from augmentation.detection.detected import DetectedScene
 from augmentation.detection.scene_filters import SceneFilterConfig
 from augmentation.planning.scene_spec import SceneSpec
@@ -25,10 +27,10 @@ from workflows.study.pseudo_q import generate_pseudo_queries
 from workflows.study.sample_stages import select_queries
 
 
-def read_requests(rounds: Location) -> dict[str, Mapping[str, Any]]:
+def read_requests(rounds: Location) -> dict[str, Item]:
     """Return the request of each scene by key, over all rounds."""
     plans = [open_plan(run) for run in list_runs(rounds)]
-    return {item.key: item.payload for plan in plans for shard in plan.shards for item in ShardItems(plan).read(shard)}
+    return {item.key: item for plan in plans for shard in plan.shards for item in ShardItems(plan).read(shard)}
 
 
 class ReadSceneStage(MapStage[Item, ComposedScene]):
@@ -44,6 +46,22 @@ class ReadSceneStage(MapStage[Item, ComposedScene]):
         image = np.asarray(decode_rgb_image(self._reader.read(item.payload["number"]).image))
         spec = SceneSpec.from_payload(item.key, item.payload["spec"])
         return ComposedScene(key=item.key, seed=item.seed, spec=spec, composer="pseudo-q", image=image)
+
+
+class ComposeAgainStage(MapStage[Item, ComposedScene]):
+    """Stage that composes the image of a finished scene again, by its ``spec`` and ``seed`` in the payload.
+
+    So it has the objects as the composer placed them, which the finished scene does not keep.
+    """
+
+    def __init__(self, composer: PastedComposer) -> None:
+        self._composer = composer
+
+    def setup(self) -> None:
+        self._composer.setup()
+
+    def process_item(self, item: Item) -> ComposedScene | Rejected:
+        return self._composer.process_item(replace(item, seed=item.payload["seed"], payload=item.payload["spec"]))
 
 
 class PseudoQStage(MapStage[DetectedScene, Sample]):

@@ -5,6 +5,7 @@ Each set is a resumable run below ``<root>``:
     data/miniature/...        the world, its priors, and scenes; two of three prompts have attributes
     data/plain/...            scenes of prompts without attributes, as in the demo
     data/pasted/...           pasted scenes
+    data/weighted/...         pasted scenes with more queries by appearance alone and by ordinals
     packed/<size>-<set>       real samples: own, shuffled or oracle priors, with all colors or some held out
     packed/<extra>            extra training data
 """
@@ -23,6 +24,7 @@ from typing import Any
 from upath import UPath
 
 from augmentation.queries.labeling import LabelConfig, LabelStage
+from augmentation.relations.types import RelationType, TargetType
 from generation.models.checkpoints import compute_fingerprint
 from generation.priors.config import compute_encoder_fingerprint
 from generation.priors.store import PriorSink
@@ -41,13 +43,17 @@ from workflows.priors.join import JoinStage
 from workflows.priors.query_parsing import Queries, parse_queries
 from workflows.study.oracle import OracleStage, find_query_combinations, format_oracle_id
 from workflows.study.sample_stages import ReadStage, SampleQueriesStage, select_queries
-from workflows.study.scenes import BalanceStage, PseudoQStage, ReadSceneStage, read_requests
+from workflows.study.scenes import BalanceStage, ComposeAgainStage, PseudoQStage, ReadSceneStage, read_requests
 from workflows.study.trials import Trial
 from workflows.study.variants import WORD_LIMITS, ExtraData, WordLimits, find_limited_words
 from workflows.study.world import EVALUATED_SPLITS, StudyData, make_world, render_priors
 
 PROMPT_ATTRIBUTES = ((), ("color",), ("pattern", "color"))
 """Attributes in the prompts of the main variants' scenes; prompts without attributes became the default later."""
+
+WEIGHTS_BY_TYPE: Mapping[RelationType | TargetType, float] = {"attribute": 6, "ordinal": 3}
+"""Weights of the quotas of pasted scenes: a third of the queries by appearance alone, as many as people write about the
+world, and a sixth by ordinals, which networks are worst at."""
 
 VARIED_STYLE, VARIED_FACTOR = "refcoco-measured", 2
 """Style of the varied phrases, and the factor of the number that people write, from which they are drawn."""
@@ -195,6 +201,8 @@ def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[ExtraDa
         "prompted": lambda: _pack_scenes(data, scenes),
         "plain": lambda: _make_matching_scenes(data, plain, num_queries),
         "pasted": lambda: _make_matching_scenes(data, _make_pasted_config(data), num_queries),
+        "weighted": lambda: _make_matching_scenes(data, _make_weighted_config(data), num_queries),
+        "weighted-pseudo-q": lambda: _compose_again(data, _make_weighted_config(data), num_queries),
         "pseudo-q": lambda: _relabel_scenes(data, config, data.paths.scenes, "pseudo-q", PseudoQStage()),
         "plain-pseudo-q": lambda: _relabel_scenes(
             data, plain, _make_matching_scenes(data, plain, num_queries), "plain-pseudo-q", PseudoQStage()
@@ -229,6 +237,13 @@ def _vary_phrases(
     _relabel_scenes(data, config, data.paths.scenes, name, stage, choose, labels)
 
 
+def _compose_again(data: StudyData, config: augment.AugmentConfig, num_queries: Sequence[int]) -> None:
+    """Label pasted scenes by the rules of Pseudo-Q, with the objects as pasted."""
+    run = _make_matching_scenes(data, config, num_queries)
+    composer, _ = augment.make_pasted_stage(config, miniature.vocabulary())
+    _relabel_scenes(data, config, run, "weighted-pseudo-q", PseudoQStage(), read=ComposeAgainStage(composer))
+
+
 def _relabel_scenes(
     data: StudyData,
     config: augment.AugmentConfig,
@@ -237,16 +252,21 @@ def _relabel_scenes(
     label: PseudoQStage | LabelStage,
     choose: type[SampleQueriesStage | BalanceStage] = SampleQueriesStage,
     labels: Mapping[str, Any] | None = None,
+    read: ReadSceneStage | ComposeAgainStage | None = None,
 ) -> None:
-    """Label the scenes of a run by another stage after detection by the same models, with as many queries each."""
+    """Label the scenes of a run by another stage after detection by the same models, with as many queries each.
+
+    ``read`` reads the images of the run, unless it composes them again.
+    """
     scenes, requested = SampleReader(run), read_requests(get_dataset_paths(config.dataset, config.data).scene_rounds)
     rows = [
-        PlanRow(key=entry.key, payload={"number": i, "spec": dict(requested[entry.key])}, group="train")
+        PlanRow(key=entry.key, payload={"number": i, "spec": dict(item.payload), "seed": item.seed}, group="train")
         for i, entry in enumerate(scenes.index)
+        for item in [requested[entry.key]]
     ]
     detection_stages = augment.build_detection_stages(config, miniature.vocabulary(), miniature.prior_config())
     max_queries = {entry.key: entry.num_queries for entry in scenes.index}
-    stages = [ReadSceneStage(str(run)), *detection_stages, label, choose(max_queries)]
+    stages = [read or ReadSceneStage(str(run)), *detection_stages, label, choose(max_queries)]
     models = {
         "detector": compute_fingerprint(config.detector.checkpoint),
         "encoder": compute_encoder_fingerprint(miniature.prior_config()),
@@ -294,6 +314,11 @@ def _make_pasted_config(data: StudyData) -> augment.AugmentConfig:
     cutouts.main(drawn)
     pasted = replace(miniature.pasted_config(), cutouts=drawn.cutouts, backgrounds=drawn.backgrounds)
     return replace(_make_scene_config(data, "pasted", PROMPT_ATTRIBUTES), composers=("pasted",), pasted=pasted)
+
+
+def _make_weighted_config(data: StudyData) -> augment.AugmentConfig:
+    quotas = replace(data.quotas, weights=WEIGHTS_BY_TYPE)
+    return replace(_make_pasted_config(data), dataset="weighted", quotas=quotas)
 
 
 def _make_matching_scenes(data: StudyData, config: augment.AugmentConfig, num_queries: Sequence[int]) -> UPath:

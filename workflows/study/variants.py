@@ -11,12 +11,22 @@ Priors = Literal["own", "shuffled", "oracle"]
 of the target."""
 
 ExtraData = Literal[
-    "prompted", "plain", "pasted", "pseudo-q", "plain-pseudo-q", "varied", "varied-balanced", "real-images"
+    "prompted",
+    "plain",
+    "pasted",
+    "weighted",
+    "pseudo-q",
+    "plain-pseudo-q",
+    "weighted-pseudo-q",
+    "varied",
+    "varied-balanced",
+    "real-images",
 ]
 """Kind of training data in addition to the real samples.
 
 ``prompted`` and ``plain`` are generated scenes; prompts of ``plain`` have no colors and patterns. ``pasted`` are pasted
-scenes. ``pseudo-q`` and ``plain-pseudo-q`` are the same images with Pseudo-Q's queries instead of verified ones.
+scenes, and ``weighted`` those with more queries by appearance and by ordinals. ``pseudo-q``, ``plain-pseudo-q`` and
+``weighted-pseudo-q`` are the same images with Pseudo-Q's queries instead of verified ones.
 ``varied`` are those of ``prompted`` with verified queries in RefCOCO's measured style, and ``varied-balanced`` with
 equally many that appearance, a place or both decide.
 ``real-images`` are equally many further images of the world."""
@@ -116,6 +126,8 @@ VARIANTS = (
     Variant(name="shuffled priors", priors="shuffled"),
     Variant(name="oracle priors", priors="oracle"),
     Variant(name="pasted scenes", extra="pasted", all_sizes=True),
+    Variant(name="weighted scenes", extra="weighted", all_seeds=True, all_sizes=True),
+    Variant(name="weighted scenes, Pseudo-Q's rules", extra="weighted-pseudo-q", all_seeds=True, all_sizes=True),
     Variant(name="Pseudo-Q's rules", extra="pseudo-q", all_seeds=True, all_sizes=True),
     Variant(name="varied phrases", extra="varied", all_seeds=True, all_sizes=True),
     Variant(name="varied phrases, balanced", extra="varied-balanced", all_seeds=True, all_sizes=True),

@@ -86,10 +86,11 @@ def test_every_family_is_served_by_an_arrangement() -> None:
 
 
 def test_a_cell_is_reached_with_85_of_100_queries() -> None:
-    assert QuotaConfig(queries_per_quota=100).min_queries == 85
-    assert QuotaConfig(queries_per_quota=8).min_queries == 7
-    assert QuotaConfig(queries_per_quota=1).min_queries == 1
-    assert QuotaConfig(queries_per_quota=8, tolerance=0).min_queries == 8
+    side = _cell("side")
+    assert QuotaConfig(queries_per_quota=100).count_min_queries(side) == 85
+    assert QuotaConfig(queries_per_quota=8).count_min_queries(side) == 7
+    assert QuotaConfig(queries_per_quota=1).count_min_queries(side) == 1
+    assert QuotaConfig(queries_per_quota=8, tolerance=0).count_min_queries(side) == 8
 
 
 def test_a_standing_counts_the_scenes_that_were_to_serve_the_cell() -> None:
