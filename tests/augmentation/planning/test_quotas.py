@@ -93,6 +93,19 @@ def test_a_cell_is_reached_with_85_of_100_queries() -> None:
     assert QuotaConfig(queries_per_quota=8, tolerance=0).count_min_queries(side) == 8
 
 
+def test_a_weight_is_a_factor_of_the_quotas_of_its_relation_type() -> None:
+    config = QuotaConfig(queries_per_quota=8, weights={"attribute": 2.5, "depth": 0})
+    attribute, side, depth = (_cell(name) for name in ("attribute", "side", "depth"))
+    assert [config.count_queries(one) for one in (attribute, side, depth)] == [20, 8, 0]
+    quotas = Quotas(config, [attribute, side, depth])
+    assert [(one.min_queries, one.is_open) for one in quotas.statuses([], {})] == [(17, True), (7, True), (0, False)]
+    weighted, plain = (
+        _quotas(attribute, weights=weights).plan_requests({"pasted": 900}, _outcomes(400, {attribute: 1}), {})
+        for weights in ({"attribute": 20}, {})
+    )
+    assert len(weighted["pasted"]) > 64 == len(plain["pasted"])  # 160 queries are missing, or 8: the smallest round
+
+
 def test_a_standing_counts_the_scenes_that_were_to_serve_the_cell() -> None:
     quota_key = _cell("ordinal")
     outcomes = [
@@ -227,6 +240,8 @@ def test_a_cell_that_was_not_reached_says_why() -> None:
         ({"queries_per_quota": 0}, "queries_per_quota must be at least 1, got 0"),
         ({"max_queries_per_object": 0}, "max_queries_per_object must be at least 1, got 0"),
         ({"tolerance": 1.0}, r"tolerance must lie in \[0, 1\), got 1.0"),
+        ({"weights": {"side": -1.0}}, "weights must be 0 or more, got -1.0 for side"),
+        ({"weights": {"side": float("nan")}}, "weights must be 0 or more, got nan for side"),
     ],
 )
 def test_quotas_that_cannot_be_are_refused(changes: dict[str, Any], message: str) -> None:

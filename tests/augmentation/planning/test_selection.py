@@ -93,6 +93,18 @@ def test_no_cell_gets_more_than_its_quota_and_what_is_not_needed_is_dropped() ->
     assert choices[2] == SelectionDecision(key="s2", reason="quota_full", detail="side of 3 cup")
 
 
+def test_a_cell_takes_as_many_queries_as_its_weight_says_and_is_filled_by_what_it_lacks() -> None:
+    """Four say a side and three a middle; with weight 3 the middle is scarcer, and takes the object with both."""
+    candidates = [_candidate(f"s{i}", _far(i), ("side", 0)) for i in range(3)]
+    candidates += [_candidate(f"m{i}", _far(3 + i), ("middle", 0)) for i in range(2)]
+    candidates.insert(0, _candidate("both", _far(5), ("side", 0), ("middle", 0)))
+    options = {"queries_per_quota": 2, "max_queries_per_object": 1}
+    weighted = _select(candidates, weights={"middle": 1.5, "side": 0.5}, **options)
+    assert [one.query_ids for one in weighted] == [("both-1",), ("s0-0",), (), (), ("m0-0",), ("m1-0",)]
+    none = _select(candidates, weights={"side": 0}, **options)
+    assert [one.query_ids for one in none] == [("both-1",), (), (), (), ("m0-0",), ()]
+
+
 def test_scarce_cells_are_served_first_at_a_thing_that_has_room_for_one_query() -> None:
     """Three could say a side, one alone a middle: that one says the middle."""
     candidates = [_candidate(f"s{i}", _far(i), ("side", 0)) for i in range(2)]
