@@ -153,6 +153,10 @@ class TrainConfig(LimitedConfig):
     """Precision of the forward pass, ``no`` for float32. Losses of ``fp16``, for GPUs without ``bf16``, are scaled.
     Default None: as `accelerate config` says, or else float32."""
 
+    float32_matmul_precision: Literal["highest", "high", "medium"] = "highest"
+    """Precision of float32 matrix products, see ``torch.set_float32_matmul_precision``: ``high`` lets GPUs that have
+    TF32 use it, ``medium`` bf16. The default ``highest`` is PyTorch's. Convolutions use TF32 in any case."""
+
     num_workers: int = 2
     """Background processes that build batches, for each process; 0 builds them between steps."""
 

@@ -57,6 +57,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
+        torch.set_float32_matmul_precision(config.float32_matmul_precision)
         self.accelerator = build_accelerator(config)
         ranks = self.accelerator.num_processes
         if config.batch_images % (ranks * config.gradient_accumulation_steps):

@@ -182,6 +182,20 @@ def test_a_precision_that_the_device_does_not_have_is_refused(run: Path, tiny_co
     AcceleratorState._reset_state(True)
 
 
+def test_the_precision_of_float32_products_is_that_of_the_configuration(run: Path, tiny_config: MakeConfig) -> None:
+    before = torch.get_float32_matmul_precision()
+    config = tiny_config(train=(run,), steps=1, validate_split=None)
+    try:
+        train(replace(config, float32_matmul_precision="high"))
+        assert torch.get_float32_matmul_precision() == "high"
+        with pytest.raises(TrainerError, match=r"float32_matmul_precision: 'high' then, 'highest' now"):
+            train(config)
+        Trainer(replace(config, output=config.output / "default"))
+        assert torch.get_float32_matmul_precision() == "highest"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def test_crop_features_of_another_length_are_refused(run: Path, make_crops: MakeCrops, tiny_config: MakeConfig) -> None:
     config = add_exemplars(tiny_config(train=(run,)), (make_crops(run),), ())
     missing = replace(config, crop_features=(UPath("missing"),))
