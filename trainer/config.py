@@ -131,7 +131,8 @@ class TrainConfig(LimitedConfig):
     """Flag to recompute activations in the backward pass: a third slower, a fraction of the memory."""
 
     compile: bool = False
-    """Flag to compile each kind of block and layer (torch.compile): minutes in the first steps, then faster ones."""
+    """Flag to compile each kind of block and layer (torch.compile): minutes in the first steps, then faster ones. Steps
+    are padded to the same numbers of images and queries, and validation is not compiled."""
 
     ema_decay: OpenShare | None = None
     """Decay of the exponential moving average of the weights, between 0 and 1, such as 0.9998. The average is validated

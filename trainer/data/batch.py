@@ -94,6 +94,9 @@ class Batch:
     targets: Tensor
     """Boxes (queries, 4) float32, cxcywh as fractions of the canvas."""
 
+    num_images: int
+    """Number of images; the inputs may be padded to more, as with queries."""
+
     has_target: Tensor | None = None
     """Mask (queries,) bool, True = the query has a target; None if all have. ``targets`` has the whole canvas for the
     others."""
@@ -175,6 +178,15 @@ class BatchBuilder:
     prior_dropout: float = 0.0
     """Probability in 0..1 that a query loses its prior."""
 
+    min_images: int = 0
+    """Number of images that the inputs of a batch are padded to; default 0, no padding. See ``NetworkInputs.pad``."""
+
+    min_queries: int = 0
+    """Number of queries that the inputs of a batch are padded to; default 0, no padding."""
+
+    length_multiple: int = 1
+    """Number of tokens whose multiples, and ``max_tokens``, are the lengths of queries; default 1, no padding."""
+
     sets: bool = False
     """Flag that batches have all targets of each query, for the training of a network with several target tokens."""
 
@@ -203,7 +215,7 @@ class BatchBuilder:
             self._build_examples(samples, sample, group, epoch) for sample, group in zip(read, groups, strict=True)
         ]
         texts = [text for one in examples for text in one.texts]
-        token_ids, token_mask = self.processor.tokenize(texts)
+        token_ids, token_mask = self.processor.tokenize(texts, self.length_multiple)
         prior, prior_mask = self._stack_priors([prior for one in examples for prior in one.priors])
         has_target = torch.tensor([has for one in examples for has in one.has_target])
         targets = torch.cat([one.image.targets for one in examples])
@@ -223,8 +235,9 @@ class BatchBuilder:
                     prior_mask=prior_mask,
                     has_place=self.processor.find_places(texts),
                 ),
-            ),
+            ).pad(self.min_images, self.min_queries),
             targets=targets,
+            num_images=len(examples),
             has_target=has_target if num_without_target else None,
             num_without_target=num_without_target,
             sets=_stack_set_targets(examples) if self.sets else None,

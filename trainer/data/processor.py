@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from transformers import AutoTokenizer
@@ -150,8 +151,11 @@ class Processor:
         """Return a batch's inputs with normalized images, on the device of the inputs."""
         return inputs._replace(images=self.normalize(inputs.images, inputs.padding))
 
-    def tokenize(self, query_texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Return token ids (queries, length), padded to the longest query, and their mask, True = a real token."""
+    def tokenize(self, query_texts: Sequence[str], length_multiple: int = 1) -> tuple[Tensor, Tensor]:
+        """Return token ids (queries, length), padded to the longest query, and their mask, True = a real token.
+
+        With ``length_multiple``, the length is a multiple of it, or ``max_tokens``.
+        """
         encoded = self.tokenizer(
             [self._hide_unknown_words(text) for text in query_texts],
             padding="longest",
@@ -159,7 +163,10 @@ class Processor:
             max_length=self.config.max_tokens,
             return_tensors="pt",
         )
-        return encoded["input_ids"], encoded["attention_mask"].bool()
+        token_ids, token_mask = encoded["input_ids"], encoded["attention_mask"].bool()
+        length = -(-token_ids.shape[1] // length_multiple) * length_multiple
+        missing = min(length, max(self.config.max_tokens, token_ids.shape[1])) - token_ids.shape[1]
+        return F.pad(token_ids, (0, missing), value=self.tokenizer.pad_token_id), F.pad(token_mask, (0, missing))
 
     def find_places(self, query_texts: Sequence[str]) -> Tensor:
         """Return a mask (queries,) bool, True = the query says where its target is."""

@@ -56,6 +56,19 @@ class NetworkInputs(NamedTuple):
         """Return the inputs with ``function`` applied to each tensor."""
         return NetworkInputs(function(self.images), function(self.padding), self.queries.convert(function))
 
+    def pad(self, min_images: int, min_queries: int) -> NetworkInputs:
+        """Repeat the first image and the first query until there are so many; ``GroundingOutput.trim`` drops them."""
+
+        def repeat_first(tensor: Tensor, count: int) -> Tensor:
+            missing = count - len(tensor)
+            return tensor if missing <= 0 else torch.cat([tensor, tensor[:1].expand(missing, *tensor.shape[1:])])
+
+        return NetworkInputs(
+            repeat_first(self.images, min_images),
+            repeat_first(self.padding, min_images),
+            self.queries.convert(lambda tensor: repeat_first(tensor, min_queries)),
+        )
+
     def to(self, device: torch.device) -> NetworkInputs:
         """Return the inputs on ``device``."""
         return self.convert(lambda tensor: tensor.to(device, non_blocking=True))

@@ -94,6 +94,24 @@ class GroundingOutput(NamedTuple):
     tokens: TokenOutput | None = None
     """Output of each target token; None of a single one."""
 
+    def trim(self, num_images: int, num_queries: int) -> GroundingOutput:
+        """Return the output of the first images and queries; see ``NetworkInputs.pad``."""
+        appearance, tokens = self.appearance, self.tokens
+        if appearance is not None:
+            appearance = AppearanceOutput(
+                appearance.text_scores[:num_queries], appearance.features[:num_images], appearance.padding[:num_images]
+            )
+        return GroundingOutput(
+            boxes=self.boxes[:, :num_queries],
+            scores=self.scores[:num_queries],
+            padding=self.padding[:num_queries],
+            appearance=appearance,
+            presence=None if self.presence is None else self.presence[:num_queries],
+            tokens=None
+            if tokens is None
+            else TokenOutput(tokens.boxes[:, :num_queries], tokens.presence[:num_queries]),
+        )
+
 
 class BoxHead(nn.Module):
     """Perceptron of three layers; its boxes are cxcywh as fractions of the canvas."""
@@ -146,14 +164,19 @@ class GroundingNetwork(nn.Module):
         self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
-    def compile_parts(self, backend: str = "inductor") -> None:
+    def compile_parts(self, backend: str = "inductor", *, dynamic: bool | None = None) -> None:
         """Compile what repeats: blocks and layers of one kind share their code, so each kind is compiled once.
 
-        Parameter names stay. The first other number of images, queries or words compiles again, for any number.
+        Parameter names stay.
+
+        Args:
+            backend: backend of ``torch.compile``.
+            dynamic: by default, the first other number of images, queries or words compiles again, for any number.
+                False: each other number compiles again, for this number.
         """
         # A kind of block or layer has variants: eight shapes of blocks, each for training and evaluation.
         torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
-        compile_code = partial(torch.compile, backend=backend)
+        compile_code = partial(torch.compile, backend=backend, dynamic=dynamic)
         if isinstance(self.backbone, ResNet):
             self.backbone.compute_stem = compile_code(self.backbone.compute_stem)  # type: ignore[method-assign]
         stages = chain(*self.backbone.stages) if isinstance(self.backbone, ResNet) else [self.backbone]

@@ -96,7 +96,7 @@ class Trainer:
             if state:
                 self.average.load_state_dict(state["average"])
         if config.compile:
-            self.network.compile_parts()
+            self.network.compile_parts(dynamic=False)
         self.progress_bar = ProgressBar(
             self.total_steps, self.stream.num_steps, config.log_every_steps, self.accelerator.is_main_process
         )
@@ -285,7 +285,8 @@ class Trainer:
         if self.validation and (last or (progress.epoch + 1) % config.validate_every_epochs == 0):
             network = cast(GroundingNetwork, self.average.module) if self.average else self.network
             predictor = Predictor(network=network, processor=self.processor)
-            evaluation = evaluate_all(predictor, self.validation, self.accelerator)
+            with torch.compiler.set_stance("force_eager"):  # its batches are of many sizes
+                evaluation = evaluate_all(predictor, self.validation, self.accelerator)
             predictions = evaluation.records
             absent = [one.presence for one in evaluation.sets if not one.targets_xyxy]
             calibration = fit_calibration(predictions, absent)

@@ -35,6 +35,9 @@ from trainer.model.pretrained import (
     load_visual,
 )
 
+COMPILED_LENGTH_MULTIPLE = 16
+"""Number of tokens whose multiples are the lengths of queries of a compiled training: 16, 32 and 40 as published."""
+
 
 def build_network(config: TrainConfig) -> tuple[GroundingNetwork, LoadReport | None]:
     """Build the network at its starting point, and the report of the started network's or the detector's weights.
@@ -163,7 +166,10 @@ def build_train_stream(
     exemplars: ExemplarSampler | None,
     accelerator: Accelerator,
 ) -> TrainStream:
-    """Build this process's stream of training steps."""
+    """Build this process's stream of training steps; compiled parts get batches of few sizes."""
+    parts = accelerator.num_processes * config.gradient_accumulation_steps
+    num_images = config.batch_images // parts if config.compile else 0
+    num_exemplars = 0 if config.exemplars is None else config.exemplars.max_queries
     mixing_ratios = config.mixing_ratios
     if config.max_synthetic_fraction is not None:
         mixing_ratios = limit_mixing_ratios(samples.runs, config.max_queries, config.max_synthetic_fraction)
@@ -176,6 +182,9 @@ def build_train_stream(
             seed=config.seed,
             augmentation=config.augmentation,
             prior_dropout=config.prior_dropout,
+            min_images=num_images,
+            min_queries=num_images * (config.max_queries + num_exemplars),
+            length_multiple=COMPILED_LENGTH_MULTIPLE if config.compile else 1,
             sets=config.network.num_target_tokens > 1,
             exemplars=exemplars,
         ),

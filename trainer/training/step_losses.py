@@ -66,6 +66,8 @@ class StepLosses:
         Returns:
             The total as ``loss``, and its parts without their weights; ``l1`` and ``giou`` of the last stage's boxes.
         """
+        if len(output.scores) > len(batch.targets):
+            output = output.trim(batch.num_images, len(batch.targets))
         weight, presence = self.verification_loss_weight, None
         if output.tokens is not None and batch.sets is not None:
             boxes, presence = compute_set_losses(output.tokens, batch.sets)
