@@ -117,9 +117,9 @@ class TextFeatures:
 class _InstanceAttention(Attention):
     """Attention of instances in the place of the verification's attention on a grid."""
 
-    def forward_grid(self, placed: Tensor, values: Tensor, padding: Tensor) -> Tensor:
+    def forward_grid(self, placed: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """Compute self-attention of instances (queries, instances, width); their boxes are in ``placed``."""
-        return self.attend(self.project_queries(placed), self.project_keys(placed), values, padding)
+        return self.attend(self.project_queries(placed), self.project_keys(placed), values, mask)
 
 
 class InstanceChooser(nn.Module):

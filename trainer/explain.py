@@ -89,8 +89,8 @@ def _record_attention(grounder: Grounder) -> Iterator[list[Tensor]]:
     attention: list[Tensor] = []
 
     def record(module: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
-        query, key, _, padding = inputs
-        attention.append(module.compute_weights(query, key, padding))
+        query, key, _, mask = inputs
+        attention.append(module.compute_weights(query, key, mask))
 
     stages: list[DecoderStage] = list(grounder.network.decoder.layers)  # type: ignore[arg-type]
     hooks = [stage.img_attn.register_forward_pre_hook(record) for stage in stages]

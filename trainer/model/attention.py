@@ -10,6 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def build_attention_mask(padding: Tensor, dtype: torch.dtype) -> Tensor:
+    """Build the mask (batch, 1, 1, length) that attention adds to its logits, in the type of its projections.
+
+    Fused attention would convert a mask of bools in each call.
+
+    Args:
+        padding: (batch, length) bool, True = ignored.
+        dtype: type of the projected queries, such as that of another linear layer's output.
+    """
+    return torch.zeros_like(padding, dtype=dtype).masked_fill_(padding, float("-inf"))[:, None, None]
+
+
 class Attention(nn.Module):
     """Multi-head attention (Vaswani et al., NeurIPS 2017) in separate steps, so that queries can share projections."""
 
@@ -40,33 +52,32 @@ class Attention(nn.Module):
         projected = F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
         return projected.view(*x.shape[:-1], self.num_heads, -1).transpose(1, 2)
 
-    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, padding: Tensor) -> Tensor:
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """Mix projected values and project the result.
 
         Args:
             queries: (batch, heads, query length, width / heads).
             keys: (batch, heads, key length, width / heads).
             values: (batch, heads, key length, width / heads).
-            padding: (batch, key length) bool, True = ignored.
+            mask: (batch, 1, 1, key length) of ``build_attention_mask``.
 
         Returns:
             (batch, query length, width)
         """
         dropout = self.dropout if self.training else 0.0
-        hidden = padding[:, None, None, :]
         if queries.device.type == "cpu" and torch.is_grad_enabled():
             # Fused attention saves no time here. If a softmax is nearly saturated, its rounding changes the gradients
             # of earlier layers by up to 0.3 %.
             logits = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
-            mixed = F.dropout(logits.masked_fill(hidden, float("-inf")).softmax(-1), dropout, self.training) @ values
+            mixed = F.dropout((logits + mask).softmax(-1), dropout, self.training) @ values
         else:
-            mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=~hidden, dropout_p=dropout)
+            mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout)
         result: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
         return result
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, padding: Tensor) -> Tensor:
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         """Attend from ``query`` (batch, length, width) to ``key`` and ``value`` (batch, key length, width)."""
-        return self.attend(self.project_queries(query), self.project_keys(key), self.project_values(value), padding)
+        return self.attend(self.project_queries(query), self.project_keys(key), self.project_values(value), mask)
 
 
 class SingleQueryAttention(Attention):
@@ -78,7 +89,7 @@ class SingleQueryAttention(Attention):
     in full.
     """
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, padding: Tensor) -> Tensor:
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         """Attend from ``query`` (batch, width) to ``key`` and ``value`` (batch, length, width)."""
         v_weight, v_bias = self.in_proj_weight.chunk(3)[2], self.in_proj_bias.chunk(3)[2]
         folded = self._fold_query(query)
@@ -87,7 +98,7 @@ class SingleQueryAttention(Attention):
             folded[:, None],
             key[:, None],
             value[:, None],
-            attn_mask=~padding[:, None, None, :],
+            attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
             scale=depth**-0.5,
         )[:, 0]  # (batch, heads, width)
@@ -95,11 +106,11 @@ class SingleQueryAttention(Attention):
         result: Tensor = self.out_proj(heads.flatten(1) + v_bias)
         return result
 
-    def compute_weights(self, query: Tensor, key: Tensor, padding: Tensor) -> Tensor:
+    def compute_weights(self, query: Tensor, key: Tensor, mask: Tensor) -> Tensor:
         """Compute the attention weights (batch, length) of ``query`` on ``key``, mean over heads."""
         folded = self._fold_query(query)
         logits = torch.einsum("bhd,bld->bhl", folded, key) * (folded.shape[-1] // self.num_heads) ** -0.5
-        mean: Tensor = logits.masked_fill(padding[:, None], float("-inf")).softmax(-1).mean(1)
+        mean: Tensor = (logits + mask[:, 0]).softmax(-1).mean(1)
         return mean
 
     def _fold_query(self, query: Tensor) -> Tensor:

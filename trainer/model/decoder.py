@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.model.activation_checkpointing import run_checkpointed
-from trainer.model.attention import SingleQueryAttention
+from trainer.model.attention import SingleQueryAttention, build_attention_mask
 from trainer.model.config import NetworkConfig
 
 
@@ -44,14 +44,14 @@ class DecoderStage(nn.Module):
         Args:
             target: (queries, width).
             embeddings: (1, width) each, added to the token before it attends to the words and to the image.
-            words: features (queries, length, width) and padding (queries, length).
-            image: keys, values (queries, features, width) and padding (queries, features).
+            words: features (queries, length, width) and their mask (queries, 1, 1, length).
+            image: keys, values (queries, features, width) and their mask (queries, 1, 1, features).
 
         Returns:
             (queries, width)
         """
-        text, text_padding = words
-        attended_words = self.norm[0](self.word_attn(target + embeddings[0], text, text, text_padding))
+        text, text_mask = words
+        attended_words = self.norm[0](self.word_attn(target + embeddings[0], text, text, text_mask))
         target = self.norm[1](target + self.img_attn(attended_words + embeddings[1], *image))
         result: Tensor = self.norm[2](target + self.ffn(target))
         return result
@@ -105,14 +105,16 @@ class Decoder(nn.Module):
 
         Args:
             target: first target (queries, width), of ``compute_initial_target``.
-            words: see ``DecoderStage``.
-            image: see ``DecoderStage``.
+            words: features (queries, length, width) and padding (queries, length).
+            image: keys, values (queries, features, width) and padding (queries, features).
             gradient_checkpointing: recompute the activations within stages.
         """
+        tensors: tuple[Tensor, ...] = (*words, *image)
         if self.num_target_tokens > 1:  # each token attends by itself
-            text, text_padding = (part.repeat_interleave(self.num_target_tokens, 0) for part in words)
-            keys, values, padding = (part.repeat_interleave(self.num_target_tokens, 0) for part in image)
-            words, image = (text, text_padding), (keys, values, padding)
+            tensors = tuple(tensor.repeat_interleave(self.num_target_tokens, 0) for tensor in tensors)
+        text, text_padding, keys, values, padding = tensors
+        words = (text, build_attention_mask(text_padding, text.dtype))
+        image = (keys, values, build_attention_mask(padding, text.dtype))
         outputs, embeddings = [], (self.visual_embedding, self.text_embedding)
         for layer in self.layers:
             target = run_checkpointed(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from trainer.errors import TrainerError
+from trainer.model.attention import build_attention_mask
 from trainer.model.config import NetworkConfig
 
 
@@ -116,7 +117,10 @@ class TextEncoder(nn.Module):
 
         A GPU would have to finish its work before that answer.
         """
-        config = self.model.config
+        config, device = self.model.config, token_mask.device.type
         if config.model_type == "bert" and config._attn_implementation == "sdpa":  # type: ignore[union-attr]
-            return token_mask[:, None, None, :]
+            is_cast = torch.is_autocast_enabled(device)
+            return build_attention_mask(
+                ~token_mask, torch.get_autocast_dtype(device) if is_cast else self.projection.weight.dtype
+            )
         return token_mask.long()

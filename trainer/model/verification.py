@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainer.model.attention import Attention
+from trainer.model.attention import Attention, build_attention_mask
 from trainer.model.config import NetworkConfig
 from trainer.model.position_encoding import compute_relative_sines
 
@@ -30,13 +30,13 @@ class RelativeAttention(Attention):
         self.grid = grid
         self.register_buffer("table", compute_relative_sines(grid, width // 2), persistent=False)
 
-    def forward_grid(self, placed: Tensor, values: Tensor, padding: Tensor) -> Tensor:
+    def forward_grid(self, placed: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """Compute self-attention within each query's grid.
 
         Args:
             placed: (queries, grid * grid, width), the input of queries and keys.
             values: (queries, heads, grid * grid, depth), projected.
-            padding: (queries, grid * grid) bool.
+            mask: (queries, 1, 1, grid * grid) of ``build_attention_mask``.
 
         Returns:
             (queries, grid * grid, width)
@@ -54,7 +54,7 @@ class RelativeAttention(Attention):
             extended_queries,
             extended_keys,
             values,
-            attn_mask=~padding[:, None, None, :],
+            attn_mask=mask,
             dropout_p=dropout,
             scale=depth**-0.5,
         )
@@ -108,23 +108,24 @@ class Verification(nn.Module):
         Returns:
             Discriminative features (queries, features, width), and the verification scores (queries, features).
         """
-        score = self._score(image, text, text_padding, query_image)
+        text_mask = build_attention_mask(text_padding, text.dtype)
+        score = self._score(image, text, text_mask, query_image)
         words = self.context_word_attention
         keys, values = words.project_keys(text), words.project_values(text)
-        context = words.attend(words.project_queries(image)[query_image], keys, values, text_padding)
+        context = words.attend(words.project_queries(image)[query_image], keys, values, text_mask)
         gathered = self.context_attention.forward_grid(
             image[query_image] + context,
             self.context_attention.project_values(image)[query_image],
-            image_padding[query_image],
+            build_attention_mask(image_padding[query_image], text.dtype),
         )
         features: Tensor = (self.image_norm(image)[query_image] + self.context_norm(gathered)) * score
         return features, score.squeeze(-1)
 
-    def _score(self, image: Tensor, text: Tensor, text_padding: Tensor, query_image: Tensor) -> Tensor:
+    def _score(self, image: Tensor, text: Tensor, text_mask: Tensor, query_image: Tensor) -> Tensor:
         """Score features (queries, features, 1): scale * exp(-(1 - cosine)^2 / (2 sigma^2)), VLTVG equation 2."""
         words = self.word_attention
         keys, values = words.project_keys(text), words.project_values(text)
-        attended_words = words.attend(words.project_queries(image)[query_image], keys, values, text_padding)
+        attended_words = words.attend(words.project_queries(image)[query_image], keys, values, text_mask)
         image_embeddings = F.normalize(self.image_projection(image), dim=-1)[query_image]
         cosine = (image_embeddings * F.normalize(self.text_projection(attended_words), dim=-1)).sum(-1, keepdim=True)
         return self.scale * torch.exp(-((1 - cosine) ** 2) / (2 * self.sigma**2))

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainer.model.activation_checkpointing import run_checkpointed
-from trainer.model.attention import Attention
+from trainer.model.attention import Attention, build_attention_mask
 from trainer.model.config import NetworkConfig
 
 
@@ -21,10 +21,10 @@ class EncoderLayer(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(config.width), nn.LayerNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, positions: Tensor, padding: Tensor) -> Tensor:
-        """Encode features (batch, features, width); see ``Encoder``."""
+    def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        """Encode features (batch, features, width); see ``Encoder``, and ``build_attention_mask``."""
         placed = x + positions
-        x = self.norm1(x + self.dropout(self.self_attn(placed, placed, x, padding)))
+        x = self.norm1(x + self.dropout(self.self_attn(placed, placed, x, mask)))
         hidden = self.dropout(F.relu(self.linear1(x)))
         result: Tensor = self.norm2(x + self.dropout(self.linear2(hidden)))
         return result
@@ -49,6 +49,7 @@ class Encoder(nn.Module):
         Returns:
             (batch, features, width)
         """
+        mask = build_attention_mask(padding, x.dtype)
         for layer in self.layers:
-            x = run_checkpointed(layer, x, positions, padding, gradient_checkpointing=gradient_checkpointing)
+            x = run_checkpointed(layer, x, positions, mask, gradient_checkpointing=gradient_checkpointing)
         return x

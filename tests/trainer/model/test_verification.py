@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import torch
 
+from trainer.model.attention import build_attention_mask
 from trainer.model.position_encoding import compute_relative_sines
 from trainer.model.verification import RelativeAttention
 
@@ -23,4 +24,4 @@ def test_relative_attention_equals_its_formula() -> None:
             logits[0, :, i, j] = (q[0, :, i] * key).sum(-1) / (width / heads) ** 0.5
     weights = logits.masked_fill(padding[:, None, None], float("-inf")).softmax(-1)
     expected = attention.out_proj((weights @ v).transpose(1, 2).flatten(2))
-    torch.testing.assert_close(attention.forward_grid(x, v, padding), expected)
+    torch.testing.assert_close(attention.forward_grid(x, v, build_attention_mask(padding, x.dtype)), expected)
