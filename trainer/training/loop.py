@@ -217,16 +217,17 @@ class Trainer:
         )  # or it would wait for the last step
         counts = StepCounts(*accelerator.reduce(counted, "sum").clamp(min=1).unbind())
         summed: dict[str, Tensor] = {}
-        for part in parts:
-            with nullcontext() if part is parts[-1] else accelerator.no_sync(self.model):
-                batch = part.to(accelerator.device)
-                output: GroundingOutput = self.model(self.processor.normalize_inputs(batch.inputs))
-                losses = self.losses.compute(output, batch, counts, self.network.exemplar_scoring)
-                losses = {name: loss * part.counts for name, loss in losses.items()}
-                # DDP averages gradients over processes; a mean over all queries needs their sum.
-                accelerator.backward(losses["loss"] * accelerator.num_processes)
-            for name, loss in losses.items():
-                summed[name] = summed.get(name, 0) + loss.detach()
+        with torch.autocast(accelerator.device.type, enabled=False):  # the parts share the weights that it casts
+            for part in parts:
+                with nullcontext() if part is parts[-1] else accelerator.no_sync(self.model):
+                    batch = part.to(accelerator.device)
+                    output: GroundingOutput = self.model(self.processor.normalize_inputs(batch.inputs))
+                    losses = self.losses.compute(output, batch, counts, self.network.exemplar_scoring)
+                    losses = {name: loss * part.counts for name, loss in losses.items()}
+                    # DDP averages gradients over processes; a mean over all queries needs their sum.
+                    accelerator.backward(losses["loss"] * accelerator.num_processes)
+                for name, loss in losses.items():
+                    summed[name] = summed.get(name, 0) + loss.detach()
         norm = accelerator.clip_grad_norm_(self.model.parameters(), self.config.optimization.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

@@ -224,6 +224,36 @@ def test_a_step_reads_no_tensor_on_the_host(run: Path, make_crops: MakeCrops, ti
     assert not reads, reads[0]
 
 
+def test_a_step_in_bf16_casts_its_weights_once_for_all_parts(run: Path, tiny_config: MakeConfig) -> None:
+    class CountCasts(TorchDispatchMode):
+        """Counts the elements of each weight that are cast to bf16."""
+
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if function.overloadpacket is torch.ops.aten._to_copy and (kwargs or {}).get("dtype") is torch.bfloat16:
+                name = names.get(args[0].untyped_storage().data_ptr())
+                casts[name] = casts.get(name, 0) + args[0].numel()
+            return function(*args, **kwargs or {})
+
+    AcceleratorState._reset_state(True)
+    trainer = Trainer(
+        tiny_config(train=(run,), validate_split=None, mixed_precision="bf16", gradient_accumulation_steps=2)
+    )
+    parts = next(trainer.stream.iterate_epoch(0))
+    trainer._run_step(parts)  # the optimizer makes its state
+    weights = {name: weight for name, weight in trainer.network.named_parameters() if weight.requires_grad}
+    names = {weight.untyped_storage().data_ptr(): name for name, weight in weights.items()}
+    casts = dict[str | None, int]()
+    with CountCasts():
+        trainer._run_step(parts)
+    AcceleratorState._reset_state(True)
+    in_parts = {name for name in weights if "in_proj" in name}  # a third for each of queries, keys and values
+    whole = {name: count for name, count in casts.items() if name is not None and name not in in_parts}
+    assert len(whole) > 30
+    assert whole == {name: weights[name].numel() for name in whole}
+    for name in in_parts - {"verification.context_attention.in_proj_weight"}:  # whose keys' third is used twice
+        assert casts[name] <= 2 * weights[name].numel()
+
+
 def test_figures_that_are_read_later_are_those_of_their_step(
     run: Path, tiny_config: MakeConfig, tmp_path: Path
 ) -> None:
