@@ -6,10 +6,13 @@ The folder then holds ``image.onnx``, ``query.onnx``, and the settings and token
 
 - ``image.onnx``: from image and padding to tokens, positions, token_padding, and appearance with exemplars;
 - ``query.onnx``: from these, token_ids and token_mask to boxes and scores; further inputs are prior and prior_mask with
-  priors, and has_place with exemplars.
+  priors, and has_place with exemplars. Further outputs are token_boxes and token_presences with several target tokens.
 
 ``image`` is (1, 3, size, size) uint8: the image's long side fills the canvas, centered; ``padding`` is True beside it.
-``boxes`` are cxcywh as fractions of the canvas. The fields of ``QueryInputs`` describe the inputs about queries.
+``boxes`` (queries, 4) are cxcywh as fractions of the canvas, ``scores`` the verification scores. ``token_boxes``
+(queries, tokens, 4) are the boxes of all target tokens, ``token_presences`` the calibrated probabilities that they are
+targets; those of 0.5 or more are the scored boxes of ``trainer.predict``, and ``boxes`` is the best one. The fields of
+``QueryInputs`` describe the inputs about queries.
 """
 
 from __future__ import annotations
@@ -50,6 +53,7 @@ def export_onnx(config: ExportOnnxConfig) -> None:
     check_checkpoint(checkpoint)
     import torch
 
+    from trainer.confidence import Calibration
     from trainer.data.processor import Processor
     from trainer.model.network import GroundingNetwork
     from trainer.onnx_parts import ImagePart, QueryPart, export_part
@@ -80,9 +84,12 @@ def export_onnx(config: ExportOnnxConfig) -> None:
     if settings.exemplar_scoring is not None:
         inputs["has_place"] = torch.ones(count, dtype=torch.bool)
         shapes.append({0: queries})
-    query_part = QueryPart(network, list(inputs)).eval()
+    query_part = QueryPart(network, Calibration.from_pretrained(checkpoint), list(inputs)).eval()
+    query_outputs = ["boxes", "scores"]
+    if settings.num_target_tokens > 1:
+        query_outputs += ["token_boxes", "token_presences"]
     path = config.folder / "query.onnx"
-    export_part(query_part, tuple(inputs.values()), path, list(inputs), ["boxes", "scores"], (tuple(shapes),))
+    export_part(query_part, tuple(inputs.values()), path, list(inputs), query_outputs, (tuple(shapes),))
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from trainer.confidence import Calibration
 from trainer.data.processor import Processor
 from trainer.errors import TrainerError
 from trainer.model.inputs import QueryInputs
@@ -34,15 +35,19 @@ class QueryPart(nn.Module):
 
     Args:
         network: network.
+        calibration: calibration of the presences of several target tokens.
         names: names of the inputs, in order.
     """
 
-    def __init__(self, network: GroundingNetwork, names: Sequence[str]) -> None:
+    def __init__(self, network: GroundingNetwork, calibration: Calibration, names: Sequence[str]) -> None:
         super().__init__()
-        self.network, self.names = network, list(names)
+        self.network, self.calibration, self.names = network, calibration, list(names)
 
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the last stage's boxes (queries, 4) and the verification scores (queries, features)."""
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Return the last stage's boxes (queries, 4) and the verification scores (queries, features).
+
+        Several target tokens add their boxes (queries, tokens, 4) and presences (queries, tokens) in 0..1.
+        """
         given = dict(zip(self.names, tensors, strict=True))
         image = ImageFeatures(
             tokens=given["tokens"],
@@ -60,7 +65,11 @@ class QueryPart(nn.Module):
             given.get("has_place"),
         )
         output = self.network.predict(image, queries)
-        return output.boxes[-1], output.scores
+        if output.tokens is None:
+            return output.boxes[-1], output.scores
+        presences = self.calibration.compute_token_presences(output)
+        assert presences is not None
+        return output.boxes[-1], output.scores, output.tokens.boxes[-1], presences
 
 
 def export_part(

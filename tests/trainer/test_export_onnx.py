@@ -8,15 +8,19 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
+from trainer.confidence import Calibration, LogisticCurve
 from trainer.data.config import ProcessorConfig
-from trainer.data.processor import Processor, load_tokenizer
+from trainer.data.processor import Processor, center_on_canvas, load_tokenizer
 from trainer.errors import TrainerError
+from trainer.evaluation.evaluator import map_boxes_to_image
 from trainer.export_onnx import ExportOnnxConfig, export_onnx
 from trainer.model.config import ExemplarScoringConfig, NetworkConfig
 from trainer.model.inputs import QueryInputs
 from trainer.model.network import GroundingNetwork
 from trainer.model.pretrained import choose_text_encoder
+from trainer.predict import Grounder
 
 QUERIES = ("left square", "the red square", "rightmost blue square", "green", "yellow square")
 
@@ -69,6 +73,7 @@ def test_exported_parts_give_the_network_s_boxes(
         }
         given = {name: tensor for name, tensor in given.items() if name in names}
         values = dict(zip((one.name for one in image_part.get_outputs()), features, strict=True))
+        assert [one.name for one in query_part.get_outputs()] == ["boxes", "scores"]
         boxes, scores = query_part.run(None, values | {name: tensor.numpy() for name, tensor in given.items()})
         with torch.no_grad():
             encoded = network.encode_images(processor.normalize(canvas, padding), padding)
@@ -76,6 +81,43 @@ def test_exported_parts_give_the_network_s_boxes(
             expected = network.predict(encoded, inputs)
         torch.testing.assert_close(torch.from_numpy(boxes), expected.boxes[-1], atol=1e-4, rtol=0)
         torch.testing.assert_close(torch.from_numpy(scores), expected.scores, atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+def test_exported_boxes_of_several_target_tokens_are_those_of_the_library(
+    save: Callable[..., tuple[Path, Any, Any]], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+    runtime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    folder, _, processor = save(use_prior=False, presence=True, num_target_tokens=3)
+    Calibration(presence=LogisticCurve(slope=1.5, intercept=4.0)).save_pretrained(folder)
+    export_onnx(ExportOnnxConfig(checkpoint=folder, folder=tmp_path / "exported"))
+    image_part, query_part = (
+        runtime.InferenceSession(tmp_path / "exported" / f"{name}.onnx") for name in ("image", "query")
+    )
+    pixels = torch.randint(0, 256, (40, 60, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)).numpy()
+    canvas, padding, _ = center_on_canvas(Image.fromarray(pixels), 64)
+    features = image_part.run(None, {"image": canvas[None].numpy(), "padding": padding[None].numpy()})
+    token_ids, token_mask = processor.tokenize(QUERIES)
+    values = dict(zip((one.name for one in image_part.get_outputs()), features, strict=True))
+    values |= {"token_ids": token_ids.numpy(), "token_mask": token_mask.numpy()}
+    found = {
+        one.name: torch.from_numpy(tensor)
+        for one, tensor in zip(query_part.get_outputs(), query_part.run(None, values), strict=True)
+    }
+    assert list(found) == ["boxes", "scores", "token_boxes", "token_presences"]
+    grounder = Grounder.from_pretrained(folder)
+    grounder.set_image(pixels)
+    for i, prediction in enumerate(grounder.predict_all(QUERIES)):
+        best, *tokens = map_boxes_to_image(
+            torch.cat([found["boxes"][i, None], found["token_boxes"][i]]).double(), (60, 40), 64
+        )
+        presences = found["token_presences"][i]
+        assert len(prediction.boxes) == 3 and presences.min() >= 0.5  # all are probable, the most probable first
+        assert prediction.box_xyxy == pytest.approx(best.tolist(), abs=1e-2)
+        for listed, token in zip(prediction.boxes, presences.argsort(descending=True).tolist(), strict=True):
+            assert listed.box_xyxy == pytest.approx(tokens[token].tolist(), abs=1e-2)
+            assert listed.score == pytest.approx(float(presences[token]), abs=1e-5)
 
 
 def test_the_missing_extra_is_named(
