@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ from trainer.training.optimizer import OptimizationConfig
 COLORS = ("red", "green", "blue", "yellow")
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *COLORS, "square", "##most", *PLACE_WORDS)
 PRIOR_DIM = 6
+STILL = AugmentationConfig(
+    long_sides=(1.0,), crop_probability=0, jitter_probability=0, flip_probability=0, random_placement=False
+)
 
 
 @pytest.fixture(autouse=True)
@@ -245,5 +249,36 @@ def tiny_config(tmp_path: Path, tiny_network: NetworkConfig, text_encoder: str) 
             "log_every_steps": 1000,
         }
         return TrainConfig(**{**values, **changes})
+
+    return make
+
+
+@pytest.fixture
+def overfitting_config(tiny_config: Callable[..., TrainConfig]) -> Callable[..., TrainConfig]:
+    """Makes a training that learns a few samples by heart: ``overfitting_config(run, epochs=80, max_queries=2)``.
+
+    Further arguments are fields of the network.
+    """
+
+    def make(run: Path, *, epochs: int, max_queries: int, **network: Any) -> TrainConfig:
+        config = tiny_config(
+            train=(run,),
+            validate_split="train",
+            validate_every_epochs=1000,
+            augmentation=STILL,
+            epochs=epochs,
+            max_queries=max_queries,
+            verification_loss_weight=1.0,
+            save_every_steps=10_000,
+            optimization=OptimizationConfig(
+                learning_rate=3e-3,
+                pretrained_learning_rate=3e-3,
+                freeze_epochs=0,
+                max_grad_norm=1.0,
+                schedule="cosine",
+                warmup_steps=10,
+            ),
+        )
+        return replace(config, network=replace(config.network, dropout=0.0, **network))
 
     return make

@@ -12,6 +12,7 @@ import torch
 
 from shards.images import decode_rgb_image
 from shards.reader import SampleReader
+from tests.trainer.conftest import STILL
 from trainer.config import TrainConfig
 from trainer.data.batch import WHOLE_CANVAS, Batch, BatchBuilder
 from trainer.data.config import AugmentationConfig, ProcessorConfig
@@ -26,14 +27,9 @@ from trainer.model.pretrained import choose_text_encoder
 from trainer.predict import Grounder
 from trainer.train import train
 from trainer.training.losses import compute_box_losses
-from trainer.training.optimizer import OptimizationConfig
 from trainer.training.step_losses import StepCounts, StepLosses
 
 MakeRun = Callable[..., Path]
-
-STILL = AugmentationConfig(
-    long_sides=(1.0,), crop_probability=0, jitter_probability=0, flip_probability=0, random_placement=False
-)
 
 
 def _build_batch(samples: Samples, text_encoder: str, *queries: int, augments: bool = False) -> Batch:
@@ -90,28 +86,10 @@ def test_queries_without_a_target_have_the_presence_loss_alone(make_run: MakeRun
 
 
 def test_a_network_learns_which_squares_are_there(
-    make_run: MakeRun, tiny_config: Callable[..., TrainConfig], tmp_path: Path
+    make_run: MakeRun, overfitting_config: Callable[..., TrainConfig], tmp_path: Path
 ) -> None:
     run = make_run(train=8, num_queries=2, num_without_target=1)
-    config = tiny_config(
-        train=(run,),
-        validate_split="train",
-        validate_every_epochs=1000,
-        augmentation=STILL,
-        epochs=80,
-        max_queries=3,
-        verification_loss_weight=1.0,
-        save_every_steps=10_000,
-        optimization=OptimizationConfig(
-            learning_rate=3e-3,
-            pretrained_learning_rate=3e-3,
-            freeze_epochs=0,
-            max_grad_norm=1.0,
-            schedule="cosine",
-            warmup_steps=10,
-        ),
-    )
-    config = replace(config, network=replace(config.network, presence=True, dropout=0.0))
+    config = overfitting_config(run, epochs=80, max_queries=3, presence=True)
     history = train(config)["history"]
     scores = history[-1]["generalized"]
     assert (scores["num_queries"], scores["num_without_target"]) == (24, 8)
@@ -176,29 +154,10 @@ def test_a_batch_has_all_targets_that_a_crop_leaves(make_run: MakeRun, text_enco
 
 
 def test_a_network_learns_one_square_or_both(
-    make_run: MakeRun, tiny_config: Callable[..., TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    make_run: MakeRun, overfitting_config: Callable[..., TrainConfig], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run(train=4, num_queries=2, num_without_target=1, num_for_both=1)
-    config = tiny_config(
-        train=(run,),
-        validate_split="train",
-        validate_every_epochs=1000,
-        augmentation=STILL,
-        epochs=150,
-        max_queries=4,
-        verification_loss_weight=1.0,
-        save_every_steps=10_000,
-        optimization=OptimizationConfig(
-            learning_rate=3e-3,
-            pretrained_learning_rate=3e-3,
-            freeze_epochs=0,
-            max_grad_norm=1.0,
-            schedule="cosine",
-            warmup_steps=10,
-        ),
-    )
-    network = replace(config.network, presence=True, num_target_tokens=2, dropout=0.0)
-    config = replace(config, network=network)
+    config = overfitting_config(run, epochs=150, max_queries=4, presence=True, num_target_tokens=2)
     scores = train(config)["history"][-1]["generalized"]
     assert (scores["num_queries"], scores["num_without_target"], scores["num_with_several"]) == (16, 4, 4)
     assert scores["precision_f1"] > 0.8

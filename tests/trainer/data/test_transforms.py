@@ -7,16 +7,12 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from tests.trainer.conftest import STILL
 from trainer.boxes import cxcywh_to_xyxy, iou
 from trainer.data.config import AugmentationConfig
 from trainer.data.transforms import sample_crop, transform_for_evaluation, transform_for_training
 
 BOX = (40.0, 10.0, 60.0, 30.0)
-
-
-STILL = AugmentationConfig(
-    long_sides=(1.0,), crop_probability=0, jitter_probability=0, flip_probability=0, random_placement=False
-)
 
 
 def _image() -> Image.Image:

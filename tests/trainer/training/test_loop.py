@@ -14,8 +14,8 @@ from upath import UPath
 
 from shards.errors import SchemaError
 from shards.reader import SampleReader
+from tests.trainer.conftest import STILL
 from trainer.config import TrainConfig, add_exemplars
-from trainer.data.config import AugmentationConfig
 from trainer.data.dataset import Samples
 from trainer.data.processor import Processor
 from trainer.errors import TrainerError
@@ -38,11 +38,6 @@ MakeConfig = Callable[..., TrainConfig]
 MakeCrops = Callable[[Path], Path]
 
 
-STILL = AugmentationConfig(
-    long_sides=(1.0,), crop_probability=0, jitter_probability=0, flip_probability=0, random_placement=False
-)
-
-
 @pytest.fixture(scope="module")
 def run(make_run: MakeRun) -> Path:
     return make_run(train=6, val=3)
@@ -58,28 +53,8 @@ def _without_dropout(network: torch.nn.Module) -> None:
             module.p = 0.0
 
 
-def test_a_few_samples_are_overfitted(make_run: MakeRun, tiny_config: MakeConfig) -> None:
-    run = make_run(train=8)
-    config = tiny_config(
-        train=(run,),
-        validate_split="train",
-        validate_every_epochs=1000,
-        augmentation=STILL,
-        epochs=100,
-        max_queries=1,
-        verification_loss_weight=1.0,
-        save_every_steps=10_000,
-        optimization=OptimizationConfig(
-            learning_rate=3e-3,
-            pretrained_learning_rate=3e-3,
-            freeze_epochs=0,
-            max_grad_norm=1.0,
-            schedule="cosine",
-            warmup_steps=10,
-        ),
-    )
-    config = replace(config, network=replace(config.network, dropout=0.0))
-    metrics = train(config)
+def test_a_few_samples_are_overfitted(make_run: MakeRun, overfitting_config: MakeConfig) -> None:
+    metrics = train(overfitting_config(make_run(train=8), epochs=100, max_queries=1))
     assert metrics["best_accuracy"] == 1
     assert metrics["history"][-1]["validation"]["mean_iou"] > 0.7
 
