@@ -81,6 +81,7 @@ class _Reading:
     attributes: frozenset[object]
     place: frozenset[str]
     relations: frozenset[object]
+    comparison: str
     negation: frozenset[str]
     is_negated: bool
     """Whether the text negates anything; the parser does not read "not on the left"."""
@@ -90,6 +91,7 @@ _FAULTS: Mapping[str, Fault] = {
     "target": "other_target",
     "attributes": "other_attributes",
     "place": "other_place",
+    "comparison": "other_attributes",
     "relations": "other_relations",
     "negation": "other_negation",
     "is_negated": "other_negation",
@@ -164,6 +166,7 @@ class ParaphraseVerifier:
                 )
                 for one in parsed.related
             ),
+            comparison=parsed.comparison,
             negation=frozenset(_PATTERNS_BY_MARK.get(word, word) for word in parsed.negated) - {"one"},
             is_negated=not NEGATIONS.isdisjoint(text.split()),
         )

@@ -119,6 +119,8 @@ def _edit_program(
             yield "region", replace(program, region=OPPOSITE[region])
         case p.Beside(base=p.Category() | p.WithAttribute(), direction=direction) if direction in OPPOSITE_DIRECTION:
             yield "side", replace(program, direction=OPPOSITE_DIRECTION[direction])
+        case p.Odd(attribute=str(name)):
+            yield from (("odd", replace(program, attribute=other)) for other in attributes if other != name)
     noun = get_noun_program(program)
     for other in _edit_attributes(noun, attributes):
         yield "appearance", replace_noun_program(program, other)

@@ -24,6 +24,7 @@ from augmentation.queries.realizer import (
     sort_adjectives,
 )
 from augmentation.relations import programs as p
+from augmentation.relations.appearance import MIN_COMPARED
 from augmentation.relations.evaluator import ProgramEvaluator
 from augmentation.relations.scene import NO_ATTRIBUTE, Scene
 from augmentation.relations.types import RelationType, get_relation_type
@@ -78,10 +79,12 @@ def generate_queries(
         if len(selected := evaluator.evaluate(program)) == 1:
             verified[min(selected), get_relation_type(p.to_json(program))].append(program)
     random, by_text = Random(seed), dict[str, VerifiedQuery]()
+    is_only = all(obj.category == category for obj in scene.objects)
     for (target, _), programs_of_type in sorted(verified.items()):
         sayable = _shuffle_phrases(programs_of_type, realizer, random)
         clear = (one for one in sayable if interpreted[one[0]] == {frozenset([target])} and one[0] not in by_text)
-        for text, program in islice(take_first_accepted(clear, accepts), per_relation_type):
+        for verified_text, program in islice(take_first_accepted(clear, accepts), per_relation_type):
+            text = verified_text.replace(f"odd {category} out", "odd one out") if is_only else verified_text
             by_text[text] = VerifiedQuery(text=text, target=target, program=program)
     return list(by_text.values())
 
@@ -330,6 +333,8 @@ def enumerate_programs(
     for base in enumerate_noun_programs(scene, category):
         yield base
         members = len(evaluator.evaluate(base))
+        if members >= MIN_COMPARED:
+            yield from _enumerate_odd(base, scene.attribute_names)
         if members >= 2:
             yield from _enumerate_positions(base, members)
             yield from _enumerate_comparisons(base, members, scene.perspective)
@@ -369,6 +374,12 @@ def find_unique_descriptions(
 
 def _count_attributes(base: p.Program) -> int:
     return 1 + _count_attributes(base.base) if isinstance(base, p.WithAttribute) else 0
+
+
+def _enumerate_odd(base: p.Program, attributes: Iterable[str]) -> Iterator[p.Program]:
+    if isinstance(base, p.Category):  # "the odd red cup out" is hardly said
+        yield p.Odd(base=base, attribute=None)
+    yield from (p.Odd(base=base, attribute=attribute) for attribute in attributes)
 
 
 def _enumerate_positions(base: p.Program, members: int) -> Iterator[p.Program]:

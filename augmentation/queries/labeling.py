@@ -122,7 +122,7 @@ class LabelStage(MapStage[DetectedScene, Sample | LabeledScene]):
     def process_item(self, detected: DetectedScene) -> Sample | LabeledScene | Rejected:
         if rejection := find_rejection(detected, self._config.scene_filter):
             return rejection
-        scene = build_scene(detected, self._config.scene_filter.min_requested_iou)
+        scene = build_scene(detected, self._config.scene_filter.min_requested_iou, tuple(self._attributes))
         verified = list(self._generate(scene, detected.category, detected.composed.seed))
         if not verified:
             boxes = ", ".join(str(obj.box_xyxy) for obj in detected.detections if obj.category == detected.category)
@@ -170,8 +170,8 @@ class LabelStage(MapStage[DetectedScene, Sample | LabeledScene]):
         )
 
 
-def build_scene(detected: DetectedScene, min_requested_iou: float) -> Scene:
-    """Build the scene that programs are evaluated on: all detections, in order.
+def build_scene(detected: DetectedScene, min_requested_iou: float, attributes: tuple[str, ...] = ()) -> Scene:
+    """Build the scene that programs are evaluated on: all detections, in order, and the attributes they may have.
 
     The scene is in perspective if its arrangement is ``depth`` and every detection of the category matches a requested
     object with at least ``min_requested_iou``.
@@ -182,7 +182,13 @@ def build_scene(detected: DetectedScene, min_requested_iou: float) -> Scene:
     is_in_perspective = detected.composed.spec.arrangement == "depth" and all(
         i in in_place for i, obj in enumerate(detected.detections) if obj.category == detected.category
     )
-    return Scene(width=width, height=height, objects=detected.detections, perspective=is_in_perspective)
+    return Scene(
+        width=width,
+        height=height,
+        objects=detected.detections,
+        perspective=is_in_perspective,
+        attributes=attributes,
+    )
 
 
 def make_sample(detected: DetectedScene, queries: Sequence[Query]) -> Sample:

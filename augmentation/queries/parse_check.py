@@ -12,12 +12,14 @@ from functools import lru_cache
 
 from augmentation.queries.measured_style import MARKS
 from augmentation.relations.programs import (
+    Alike,
     Beside,
     Between,
     Both,
     Except,
     Nearest,
     NextTo,
+    Odd,
     Program,
     Without,
     get_category,
@@ -53,11 +55,12 @@ class RoundTripParser:
         self._parse = lru_cache(maxsize=100_000)(lambda text: self._parser.parse([text])[0])
 
     def is_consistent(self, text: str, program: Program) -> bool:
-        """Return whether the parser recovers the phrase's head noun, position and related objects."""
+        """Return whether the parser recovers the phrase's head noun, position, comparison and related objects."""
         parsed = self._parse(text)
         return (
             (self._names(parsed.target.lemma, get_category(program)) or self._has_no_noun(text, parsed, program))
             and set(text.split()) & (POSITION_WORDS - _UNRECORDED_WORDS) <= _list_parsed_locations(parsed)
+            and parsed.comparison == _get_comparison(program)
             and self._is_related(parsed, program)
         )
 
@@ -95,6 +98,16 @@ class RoundTripParser:
 def is_category_name(lemma: str, category: str) -> bool:
     """Return whether a head noun names a category: "table" for "dining table", "hotdog" for "hot dog"."""
     return bool(lemma) and lemma in (category, category.replace(" ", ""), category.split()[-1])
+
+
+def _get_comparison(program: Program) -> str:
+    """Return what the parser finds in a phrase of the program: "different", "same color", or nothing."""
+    match program:
+        case Odd(attribute=attribute):
+            return f"different {attribute or ''}".strip()
+        case Alike(attribute=attribute):
+            return f"same {attribute or ''}".strip()
+    return ""
 
 
 def _list_parsed_locations(parsed: Attributes) -> set[str]:

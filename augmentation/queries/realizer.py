@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from random import Random
+from typing import get_args
 
 from augmentation.errors import AugmentationError
 from augmentation.queries.measured_style import (
@@ -119,6 +120,10 @@ class PhraseRealizer:
                 marks = [MARKS[value]] if value in MARKS else []
                 negated = (one for one in forms.negated if isinstance(base, p.Category) or not one.startswith("not "))
                 return filler.fill(tuple(negated), base, value=[value], marks=marks)  # never "not red striped cup"
+            case p.Odd(base=base, attribute=None):
+                return filler.fill(forms.odd, base)
+            case p.Odd(base=base, attribute=str(attribute)):
+                return filler.fill(forms.odd_in, base, attribute=[attribute])
             case p.Extreme(base=p.Line() as line, side=side):
                 return filler.fill(forms.end_of_line, line.base, side=[side], line=realize_line(line))
             case p.Ordinal(base=p.Line() as line, rank=rank, side=side) if rank in ORDINALS:
@@ -178,8 +183,9 @@ class PhraseRealizer:
         """Yield every phrase of the program with each of its interpretations, the program included.
 
         "The cup on the left" is also any cup on the left side, "the cup in the middle" that of the others or that of
-        the image, and "second red cup from the left" also the second cup from the left, if that one is red. In measured
-        styles, phrases without their noun follow: "left" is "left cup" and "cup left".
+        the image, "second red cup from the left" also the second cup from the left, if that one is red, and "the
+        different cup" also the biggest or the smallest one. In measured styles, phrases without their noun follow:
+        "left" is "left cup" and "cup left".
         """
         yield from self._find_interpretations(program, {})
         if self.measured is not None and _may_drop_noun(program):
@@ -203,6 +209,9 @@ class PhraseRealizer:
                 yield from ((text, p.Region(base=base, region="middle")) for text in texts)
             case p.Region(base=(p.Category() | p.WithAttribute()) as base, region="middle"):
                 yield from ((text, p.Middle(base=base)) for text in texts)
+            case p.Odd(base=members, attribute=None):
+                for measure in get_args(p.Measure):
+                    yield from ((text, p.Superlative(base=members, measure=measure)) for text in texts)
         if self.measured is not None:
             yield from self._find_further_interpretations(program)
 

@@ -2,7 +2,7 @@
 
 Words in brackets are optional, as in ``augmentation.queries.templates``. Slots: ``all`` ("both", "all the", "the
 three"), ``nouns`` ("red cups"), ``noun``, ``side``, ``line`` ("top row"), ``anchor`` ("ball"), ``one`` ("red one"),
-``value`` ("striped"), ``number`` ("two"), ``first`` and ``second`` ("red cup").
+``value`` ("striped"), ``number`` ("two"), ``first`` and ``second`` ("red cup"), ``attribute`` ("color").
 """
 
 from __future__ import annotations
@@ -31,6 +31,12 @@ _WITHOUT_LOCATION: Mapping[type[p.Program], tuple[str, ...]] = {
     p.Except: ("every {noun} but the {one}", "every {noun} except the {one}", "all {nouns} but the {one}"),
     p.Without: ("[all ]{nouns} that are not {value}", "the {nouns} that are not {value}"),
     p.Both: ("[the ]{first} and [the ]{second}",),
+    p.Alike: (
+        "[the ]two {nouns} that look alike",
+        "[the ]two {nouns} that look the same",
+        "[the ]two {nouns} with the same {attribute}",
+        "the two {nouns} of the same {attribute}",
+    ),
 }
 
 _SHORT: Mapping[type[p.Program], tuple[str, ...]] = {
@@ -52,6 +58,12 @@ _LONG: Mapping[type[p.Program], tuple[str, ...]] = {
     ),
     p.Without: ("[all ]the {nouns} that are not {value}", "every {noun} that is not {value}"),
     p.Both: ("the {first} and the {second}[ in the image]",),
+    p.Alike: (
+        "the two {nouns} that look alike",
+        "the two {nouns} that look the same",
+        "the two {nouns} that have the same {attribute}",
+        "the two {nouns} with the same {attribute}",
+    ),
     p.Region: ("{all} on the {side} side[ of the image]", "{all} that are in the {side} half of the image"),
     p.Leading: ("the {number} {side}most {nouns}", "the {number} {nouns} that are furthest to the {side}"),
     p.Beside: ("{all} {direction} the {anchor}", "{all} that are {direction} the {anchor}"),
@@ -93,7 +105,10 @@ class SetRealizer:
         words = {"noun": noun, "nouns": nouns, "number": NUMBER_WORDS[count]}
         every = [one.format(**words) for one in (ALL_OF_TWO if count == 2 else ALL_OF_MORE)]
         slots = {name: [word] for name, word in words.items()} | {"all": every} | _list_words(program)
-        return _fill(expand_templates(*forms[type(program)]), slots)
+        templates = expand_templates(*forms[type(program)])
+        if isinstance(program, p.Alike):
+            templates = tuple(one for one in templates if ("{attribute}" in one) == (program.attribute is not None))
+        return _fill(templates, slots)
 
     def find_interpretations(self, program: p.Program, count: int) -> Iterator[tuple[str, p.Program]]:
         """Yield every phrase with each of its interpretations, the program included.
@@ -135,6 +150,8 @@ def _list_words(program: p.Program) -> dict[str, list[str]]:
             return {"one": [f"{noun.removesuffix(p.get_category(base))}one", noun]}
         case p.Without(value=value):
             return {"value": [value]}
+        case p.Alike(attribute=str(attribute)):
+            return {"attribute": [attribute]}
         case p.Both(base=base, other=other):
             return {"first": [realize_noun_phrase(base)], "second": [realize_noun_phrase(other)]}
     return {}

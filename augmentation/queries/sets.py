@@ -117,6 +117,7 @@ def enumerate_set_programs(scene: Scene, category: str, realizer: PhraseRealizer
                 yield from (p.Leading(base=base, count=count, side=side) for count in range(2, MAX_LEADING + 1))
         for anchor in single:
             yield from _enumerate_relations(base, anchor, scene.perspective)
+    yield from (p.Alike(base=bare, attribute=attribute) for attribute in (None, *scene.attribute_names))
     members = len(evaluator.evaluate(bare))
     for side in get_args(p.Side) if members >= MIN_OBJECTS_IN_LINES else ():
         yield from (p.Line(base=bare, rank=rank, side=side) for rank in range(1, members // 2))

@@ -4,7 +4,7 @@ Words in brackets are optional: "{noun} on [the ]{side}" stands for two template
 
 Slots: ``noun`` ("red cup"), ``a_noun`` ("a red cup"), ``side``, ``nth``, ``line`` ("top row"), ``most`` ("biggest"),
 ``anchor`` ("ball", "striped one"), ``an_anchor`` ("a ball"), ``ends`` ("balls"), ``more`` ("bigger"), ``image``
-("picture"), ``value`` ("striped"), ``marks`` ("stripes").
+("picture"), ``value`` ("striped"), ``marks`` ("stripes"), ``attribute`` ("color").
 """
 
 from __future__ import annotations
@@ -28,6 +28,12 @@ class PhraseTemplates:
     noun_only: tuple[str, ...]
     negated: tuple[str, ...] = ()
     """Object without an attribute that others have."""
+
+    odd: tuple[str, ...] = ()
+    """Object that looks different from the others, which look alike."""
+
+    odd_in: tuple[str, ...] = ()
+    """Object that differs from the others in one attribute."""
 
     horizontal_extreme: tuple[str, ...] = ()
     """Leftmost or rightmost object."""
@@ -120,6 +126,16 @@ def _make_long_templates(relation: str) -> tuple[str, ...]:
 _REFCOCO_PLUS = PhraseTemplates(
     brevity=2.5,
     noun_only=("{noun}", "the {noun}"),
+    odd=(
+        "odd {noun} out",
+        "the odd {noun} out",
+        "different {noun}",
+        "the different {noun}",
+        "{noun} unlike the others",
+        "{noun} not like the others",
+        "{noun} that looks different",
+    ),
+    odd_in=("{noun} with [a ]different {attribute}", "the {noun} with a different {attribute}"),
     superlative=("{most} {noun}", "the {most} {noun}"),
     next_to=(*_make_short_templates("next to"), *_make_short_templates("beside")),
     nearest=(*_make_short_templates("closest to"), *_make_short_templates("nearest to")),
@@ -129,6 +145,8 @@ _REFCOCO_PLUS = PhraseTemplates(
 _REFCOCO = PhraseTemplates(
     brevity=2.5,
     noun_only=_REFCOCO_PLUS.noun_only,
+    odd=_REFCOCO_PLUS.odd,
+    odd_in=_REFCOCO_PLUS.odd_in,
     horizontal_extreme=("{side} {noun}", "the {side} {noun}", "{side}most {noun}", "{noun} furthest {side}"),
     horizontal_side=("{noun} {side}", "{noun} on [the ]{side}", "the {noun} on the {side}", "{noun} to the {side}"),
     vertical_extreme=("{side} {noun}", "the {side} {noun}", "{side}most {noun}"),
@@ -204,6 +222,19 @@ _REFCOCO = PhraseTemplates(
 _REFCOCOG = PhraseTemplates(
     brevity=0,
     noun_only=("the {noun}", "{a_noun}", "the {noun} in the image", "{a_noun} in this image", "{noun}"),
+    odd=(
+        "the odd {noun} out[ in the image]",
+        "the {noun} that looks different[ from the others]",
+        "the {noun} that is different from the others",
+        "the {noun} that is not like the others",
+        "the {noun} unlike the others",
+        "the {noun} which is unlike all the others",
+    ),
+    odd_in=(
+        "the {noun} with a different {attribute}[ from the others]",
+        "the {noun} that has a different {attribute}[ from the others]",
+        "{a_noun} with a different {attribute} from the others",
+    ),
     horizontal_extreme=(
         "the {side}most {noun}[ in the image]",
         "the {noun} that is furthest to the {side}",

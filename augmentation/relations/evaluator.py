@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from itertools import combinations
 
 from augmentation.relations import programs as p
+from augmentation.relations.appearance import EMPTY, Selection, select_alike, select_odd
 from augmentation.relations.geometry import AXIS, Axis, Geometry
 from augmentation.relations.interval import ZERO, Interval, make_exact, minimum
 from augmentation.relations.scene import Scene
@@ -66,8 +67,6 @@ MIN_FOOT_GAP = 0.06
 OPPOSITE: Mapping[p.Side, p.Side] = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 SIDE_OF_DIRECTION: Mapping[p.Direction, p.Side] = {"left": "left", "right": "right", "above": "top", "below": "bottom"}
 
-Selection = frozenset[int]
-EMPTY: Selection = frozenset()
 _Test = Callable[[int], bool | None]
 """Test of an object by its index; None if the object is borderline."""
 
@@ -145,6 +144,10 @@ class ProgramEvaluator:
                 return one | two if len(one) == len(two) == 1 and one != two else EMPTY
             case p.Leading(base=base, count=count, side=side):
                 return _select_leading(geometry, self.evaluate(base), side, count)
+            case p.Odd(base=base, attribute=name):
+                return select_odd(self._scene, self.evaluate(base), name, include_borderline=self._include_borderline)
+            case p.Alike(base=base, attribute=name):
+                return select_alike(self._scene, self.evaluate(base), name, include_borderline=self._include_borderline)
 
     def _evaluate_relation(self, program: p.Beside | p.NextTo | p.Nearest) -> Selection:
         """Select by the relation to the anchor, which must be a single object and is not selected itself."""

@@ -4,8 +4,9 @@
     PossibilityEvaluator(scene, noise=0.03).evaluate(fourth) == frozenset()    # of three cups: there is no fourth
 
 ``ProgramEvaluator`` selects what is clear. Here an object is left out only if it is clearly something else: its
-attribute is known to be another, it lies clearly in the opposite part of the image or on the opposite side of the
-anchor, or there are fewer objects than the ordinal counts. An operator that picks the best object could pick any.
+attribute is known to be another, or to be like those of all others though it must differ (or the reverse), it lies
+clearly in the opposite part of the image or on the opposite side of the anchor, or there are fewer objects than the
+ordinal counts. An operator that picks the best object could pick any.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from augmentation.relations import programs as p
+from augmentation.relations.appearance import Selection, find_possibly_alike, find_possibly_odd
 from augmentation.relations.evaluator import (
     OPPOSITE,
     SIDE_OF_DIRECTION,
-    Selection,
     make_attribute_test,
     make_region_test,
 )
@@ -66,6 +67,10 @@ class PossibilityEvaluator:
                 return members if self.evaluate(ends) else frozenset()
             case p.Both(other=other):
                 return members | self.evaluate(other)
+            case p.Odd(attribute=name):
+                return find_possibly_odd(self._scene, members, name)
+            case p.Alike(attribute=name):
+                return find_possibly_alike(self._scene, members, name)
             case _:
                 return members
 

@@ -188,6 +188,24 @@ class Leading(_Checked):
     side: Side
 
 
+@dataclass(frozen=True, kw_only=True)
+class Odd:
+    """The one object of at least three that looks different, while all others look alike: "the odd one out"."""
+
+    base: Program
+    attribute: str | None
+    """Attribute that is compared; None for all: the object is the only one that differs in any of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alike:
+    """The two objects of at least three that look alike, if no other two do: "the two cups of the same color"."""
+
+    base: Program
+    attribute: str | None
+    """Attribute that they share; None for all."""
+
+
 Program: TypeAlias = (
     Category
     | WithAttribute
@@ -206,9 +224,11 @@ Program: TypeAlias = (
     | Except
     | Both
     | Leading
+    | Odd
+    | Alike
 )
 
-SET_OPERATORS = (Without, Except, Both, Leading)
+SET_OPERATORS = (Without, Except, Both, Leading, Alike)
 """Operators that queries of several targets have; of those with one target, measured styles have ``Without``."""
 
 _OPERATORS: Mapping[str, type[Any]] = {

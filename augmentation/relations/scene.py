@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from shards.boxes import Box, validate_box
 
@@ -46,6 +47,14 @@ class Scene:
     perspective: bool = False
     """Perspective flag: the objects of one category are known to stand on one ground plane."""
 
+    attributes: tuple[str, ...] = ()
+    """Attributes that its objects may have, known or not, besides those that are known of any."""
+
     def __post_init__(self) -> None:
         for i, obj in enumerate(self.objects):
             validate_box(obj.box_xyxy, self.width, self.height, f"object {i} ({obj.category})")
+
+    @cached_property
+    def attribute_names(self) -> tuple[str, ...]:
+        """Return all attributes that its objects may have."""
+        return tuple(sorted({*self.attributes, *(name for obj in self.objects for name in obj.attributes)}))

@@ -20,6 +20,7 @@ _TYPE_OF_OPERATOR: Mapping[str, RelationType] = {
     "category": "attribute",
     "with_attribute": "attribute",
     "without": "attribute",
+    "odd": "attribute",
     "extreme": "side",
     "ordinal": "ordinal",
     "middle": "middle",

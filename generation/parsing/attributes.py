@@ -15,6 +15,7 @@ from typing import Any
 
 from generation.errors import GenerationError
 from generation.parsing.coco_categories import infer_category
+from generation.parsing.comparison import extract_comparison
 from generation.parsing.grammar import Action, RelatedObject, parse_words
 from generation.parsing.location import ExtractedLocation, extract_location
 from generation.parsing.normalization import is_empty, normalize_text, separate_possessives
@@ -33,7 +34,10 @@ class EmptyQueryError(GenerationError):
 
 @dataclass(frozen=True, kw_only=True)
 class Attributes:
-    """Attributes in a query; all but the three location fields and ``related`` are visible on the target alone."""
+    """Attributes in a query.
+
+    All but the three location fields, ``comparison`` and ``related`` are visible on the target alone.
+    """
 
     query: str
     """Normalized text: lower case, single spaces, no control characters."""
@@ -68,6 +72,9 @@ class Attributes:
     """Spatial relations, such as ``left of``."""
 
     ordinals: tuple[str, ...] = ()
+    comparison: str = ""
+    """Comparison with other objects of the image: "different", "same", also with an attribute, "same color"."""
+
     truncated: bool = False
     """Words beyond ``MAX_WORDS`` were ignored."""
 
@@ -97,6 +104,7 @@ def _drop_empty(value: Any) -> Any:
 class _PreparedQuery:
     query: str
     extracted: ExtractedLocation
+    comparison: str
     words: tuple[str, ...]
     surface_forms: dict[str, str] = field(repr=False)
     """Word as written, by corrected word."""
@@ -144,10 +152,12 @@ def _prepare_query(text: str) -> _PreparedQuery:
         correction = correct_spelling(word)
         surface_forms[correction] = word
         corrected_words.append(correction)
-    extracted = extract_location(separate_possessives(" ".join(corrected_words)))
+    text, comparison = extract_comparison(" ".join(corrected_words))
+    extracted = extract_location(separate_possessives(text))
     return _PreparedQuery(
         query=query,
         extracted=extracted,
+        comparison=comparison,
         words=tuple(extracted.text.split()),
         surface_forms=surface_forms,
         truncated=len(words) > MAX_WORDS,
@@ -176,6 +186,7 @@ def _build_attributes(prepared: _PreparedQuery, tags: Sequence[Tag]) -> Attribut
         absolute_location=prepared.extracted.absolute,
         relative_location=tuple(word[1:].replace("_", " ") for word in prepared.words if word.startswith("@")),
         ordinals=prepared.extracted.ordinals,
+        comparison=prepared.comparison,
         truncated=prepared.truncated,
     )
 

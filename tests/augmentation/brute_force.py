@@ -6,6 +6,7 @@ counting where that peels and compares.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from fractions import Fraction
 from itertools import combinations
@@ -30,6 +31,8 @@ def meaning(program: Mapping[str, Any], scene: Scene) -> set[int]:
         return members | other if len(members) == len(other) == 1 and not members & other else set()
     if op == "leading":
         return _lead(scene, members, program["side"], program["count"])
+    if op in ("odd", "alike"):
+        return _compare_looks(scene, members, op, program["attribute"])
     if op == "without":
         facts = {i: scene.objects[i].attributes.get(program["attribute"], "?") for i in members}
         return set() if "?" in facts.values() else {i for i in members if facts[i] != program["value"]}
@@ -65,6 +68,27 @@ def meaning(program: Mapping[str, Any], scene: Scene) -> set[int]:
         return _sorted_out(members, {i: _adjacency(scene, i, anchor) for i in members})
     assert op == "beside"
     return _sorted_out(members, {i: _direction(scene, i, anchor, program["direction"]) for i in members})
+
+
+def _compare_looks(scene: Scene, members: set[int], op: str, attribute: str | None) -> set[int]:
+    """Count how many have each value: 1 and all others, or 2 and no other value twice."""
+    every = sorted({name for obj in scene.objects for name in obj.attributes}.union(scene.attributes))
+    names = every if attribute is None else [attribute]
+    rows = [[scene.objects[i].attributes.get(name, "?") for name in names] for i in sorted(members)]
+    if len(rows) < 3 or any("?" in row for row in rows):
+        return set()
+    if op == "alike":
+        looks = Counter(tuple(row) for row in rows)
+        shared = [look for look, count in looks.items() if count > 1]
+        if len(shared) != 1 or looks[shared[0]] != 2 or (attribute is not None and shared[0] == ("",)):
+            return set()
+        return {i for i, row in zip(sorted(members), rows, strict=True) if tuple(row) == shared[0]}
+    odd = set()
+    for column in zip(*rows, strict=True):
+        counts = Counter(column)
+        if sorted(counts.values()) == [1, len(rows) - 1] and (attribute is None or "" not in counts):
+            odd.add(sorted(members)[column.index(min(counts, key=lambda value: counts[value]))])
+    return odd if len(odd) == 1 else set()
 
 
 def _sorted_out(members: set[int], verdicts: Mapping[int, str]) -> set[int]:
@@ -138,6 +162,12 @@ def possibilities(program: Mapping[str, Any], scene: Scene) -> set[int]:
                 is_out = share >= 64 if program["region"] in ("left", "top") else share <= 36
             if is_out:
                 left.discard(i)
+    elif op == "odd" and program["attribute"] is not None:
+        left = {i for i in left if _count_rivals(scene, i, left, [program["attribute"]]) < len(left) - 1}
+    elif op == "alike":
+        every = {name for obj in scene.objects for name in obj.attributes}.union(scene.attributes)
+        names = sorted(every) if program["attribute"] is None else [program["attribute"]]
+        left = {i for i in left if _count_mates(scene, i, left, names)}
     elif op == "both":
         left |= possibilities(program["other"], scene)
     elif op in ("beside", "next_to", "nearest", "between"):
@@ -156,6 +186,19 @@ def possibilities(program: Mapping[str, Any], scene: Scene) -> set[int]:
             }
             left = {i for i in left if any(i != anchor and (i, anchor) not in past for anchor in anchors)}
     return left
+
+
+def _count_rivals(scene: Scene, i: int, members: set[int], names: list[str]) -> int:
+    """How many others surely look the same."""
+    own = {scene.objects[i].attributes.get(name, "?") for name in names}
+    looks = [{scene.objects[j].attributes.get(name, "?") for name in names} for j in members - {i}]
+    return 0 if "?" in own else sum(look == own for look in looks)
+
+
+def _count_mates(scene: Scene, i: int, members: set[int], names: list[str]) -> int:
+    """How many others do not surely look different."""
+    pairs = ([[scene.objects[k].attributes.get(name) for k in (i, j)] for name in names] for j in members - {i})
+    return sum(not any(None not in facts and facts[0] != facts[1] for facts in pair) for pair in pairs)
 
 
 def _stand_in_line(scene: Scene, members: set[int], axis: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from brute_force import meaning, possibilities
@@ -19,6 +20,7 @@ from augmentation.relations.programs import Program, to_json
 from augmentation.relations.scene import Scene, SceneObject
 
 PLURALS = {"cup": "cups", "ball": "balls"}
+CENTERS = ((60.0, 180.0), (200.0, 180.0), (340.0, 180.0))
 COLORS = {"color": ("red", "blue", "green")}
 
 
@@ -74,6 +76,23 @@ def test_a_side_of_the_anchor_is_empty_only_if_all_lie_clearly_on_the_other() ->
         texts = _texts(_cups((60, 180), second, colors="rr", ball=(240, 180)))
         assert ("cup right of ball" in texts) == ("red cup right of ball" in texts) == is_empty
         assert not texts & {"cup left of ball", "red cup left of ball"}
+
+
+def test_no_other_pattern_is_there_if_all_are_known_to_have_the_same() -> None:
+    def find(*patterns: str | None) -> set[str]:
+        objects = tuple(
+            replace(cup, attributes={**cup.attributes, **({} if pattern is None else {"pattern": pattern})})
+            for cup, pattern in zip(_cups(*CENTERS, colors="rrb").objects, patterns, strict=True)
+        )
+        scene, realizer = Scene(width=480, height=360, objects=objects), PhraseRealizer(plurals=PLURALS)
+        words = {**COLORS, "pattern": ("striped", "dotted")}
+        queries = (
+            query for seed in range(30) for query in generate_absent_queries(scene, "cup", realizer, words, 9, seed)
+        )
+        return {query.text for query in queries if "different" in query.text}
+
+    assert "cup with a different pattern" in find("", "", "") & find("dotted", "dotted", "dotted")
+    assert find("", "", "striped") == find("", "", None) == set()
 
 
 def test_nothing_is_absent_where_another_category_has_the_same_noun() -> None:

@@ -133,6 +133,40 @@ def test_an_attribute_is_enough_where_only_one_has_it() -> None:
     assert not [query for query in every if query.text in ("red cup", "the red cup")]
 
 
+@pytest.mark.parametrize(
+    ("style", "texts"),
+    [
+        ("refcoco", {"odd one out", "different cup", "cup unlike the others", "cup with a different color"}),
+        ("refcoco+", {"the odd one out", "cup with different color"}),
+        ("refcocog", {"the odd one out in the image", "the cup that has a different color from the others"}),
+    ],
+)
+def test_the_odd_one_out_is_said_of_the_only_one_to_differ(style: Style, texts: set[str]) -> None:
+    def find(*colors: str) -> dict[str, int]:
+        return {one.text: one.target for seed in range(30) for one in _queries(_row(*colors), 100, seed, style)}
+
+    found = find("red", "red", "blue", "red")
+    assert {found[text] for text in texts} == {2}
+    assert not any("odd" in text or "different" in text for text in find("red", "red", "blue", "blue"))
+
+
+def test_the_odd_one_out_of_cups_is_not_that_of_all_things() -> None:
+    cups = _row("red", "red", "blue", "red")
+    ball = SceneObject(box_xyxy=(5, 5, 15, 15), category="ball", attributes={"color": "red"})
+    scene = Scene(width=100, height=100, objects=(*cups.objects, ball))
+    texts = {one.text for seed in range(30) for one in _queries(scene, 100, seed, "refcoco")}
+    assert "odd cup out" in texts and "odd one out" not in texts
+
+
+def test_the_different_one_is_not_said_where_another_is_the_biggest() -> None:
+    cups = _row("red", "red", "blue", "red")
+    large = SceneObject(box_xyxy=(2, 30, 24, 60), category="cup", attributes={"color": "red"})
+    scene = Scene(width=100, height=100, objects=(large, *cups.objects[1:]))
+    texts = {one.text for seed in range(30) for one in _queries(scene, 100, seed, "refcoco")}
+    assert "cup with a different color" in texts
+    assert not texts & {"odd one out", "different cup", "cup unlike the others"}
+
+
 def test_a_word_that_could_mean_another_thing_is_not_said() -> None:
     """The middle one of the three stands left of the image's middle, where another one is."""
     centers = (10, 25, 50)
@@ -256,5 +290,5 @@ def test_the_program_of_a_query_means_its_target_even_if_the_boxes_are_off(seed:
     scenes = [scene, *(jittered(scene, 0.03, Random(seed + i)) for i in range(3))]
     for query in queries:
         assert scene.objects[query.target].category == "cup"
-        assert query.text in realize(query.program, style)
+        assert query.text.replace("odd one out", "odd cup out") in realize(query.program, style)
         assert all(meaning(to_json(query.program), one) == {query.target} for one in scenes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -87,6 +88,23 @@ def test_one_red_one_is_left_out_and_joined() -> None:
     texts = _texts(_row("rbb", ball=True))
     assert texts["every cup but the red one"] == (1, 2)
     assert texts["red cup and ball"] == (0, 3)
+
+
+def test_two_that_look_alike_are_the_only_two() -> None:
+    def find(looks: str, style: Style = "refcoco") -> dict[str, tuple[int, ...]]:
+        facts = {"r": "red", "b": "blue", "g": "green"}
+        objects = tuple(
+            replace(cup, attributes={"color": facts[look]})
+            for cup, look in zip(_row("r" * len(looks)).objects, looks, strict=True)
+        )
+        texts = _texts(Scene(width=480, height=360, objects=objects), style)
+        return {text: targets for text, targets in texts.items() if "look" in text or "same" in text}
+
+    texts = find("rbrg")
+    assert set(texts) >= {"the two cups that look alike", "two cups with the same color"}
+    assert set(texts.values()) == {(0, 2)}
+    assert "the two cups that have the same color" in find("rbrg", "refcocog")
+    assert find("rbrb") == find("rrrb") == {}
 
 
 def test_the_unknown_is_in_no_set_of_a_color() -> None:
