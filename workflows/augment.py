@@ -240,7 +240,7 @@ def _build_rounds_config(config: AugmentConfig, paths: DatasetPaths, prior: Prio
         pipelines=tuple(_build_pipelines(config, vocabulary, prior)),
         vocabulary=vocabulary,
         quotas=Quotas(
-            config.quotas,
+            replace(config.quotas, weights={**config.label.type_weights, **config.quotas.weights}),
             list_quota_keys(
                 vocabulary,
                 config.label.quota_types,

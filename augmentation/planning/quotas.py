@@ -72,8 +72,9 @@ class QuotaConfig(LimitedConfig):
     """Number of queries that each quota takes."""
 
     weights: Mapping[RelationType | TargetType, float] = field(default_factory=dict)
-    """Factor of ``queries_per_quota`` by relation type, 1 by default: ``attribute 4`` gives four times as many queries
-    that appearance alone decides, ``depth 0`` none by depth."""
+    """Factor of ``queries_per_quota`` by relation type: ``attribute 4`` gives four times as many queries that
+    appearance alone decides, ``depth 0`` none by depth. By default those of a measured style, and 1 for a written
+    one."""
 
     tolerance: ShareBelowOne = 0.15
     """Maximum share of missing queries of a reached quota, in [0, 1)."""

@@ -79,6 +79,13 @@ class LabelConfig(LimitedConfig):
         }
         return tuple(type for name in self.targets for type in types[name])
 
+    @property
+    def type_weights(self) -> dict[RelationType | TargetType, float]:
+        """Weights of the relation types, for quotas: their shares in a measured style, 1 on average; else none."""
+        style = get_style(self.style)
+        shares = style.type_shares if isinstance(style, MeasuredStyle) else {}
+        return {name: share * len(shares) / sum(shares.values()) for name, share in shares.items()}
+
     def make_realizer(
         self, plurals: Mapping[str, str], nouns: Mapping[str, Sequence[str]] | None = None
     ) -> PhraseRealizer:

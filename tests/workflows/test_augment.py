@@ -18,6 +18,7 @@ from augmentation.errors import AugmentationError
 from augmentation.paraphrasing.config import ParaphraseConfig
 from augmentation.planning.quotas import QuotaConfig
 from augmentation.planning.vocabulary import VocabularyConfig
+from augmentation.queries.labeling import LabelConfig
 from pipeline import ExecutorConfig, PipelineError, open_plan, read_ledger, read_receipts
 from shards.reader import SampleReader
 from tests.augmentation.tiny_language_model import save_language_model
@@ -151,6 +152,20 @@ def test_a_larger_budget_goes_on_where_a_smaller_one_ended(inputs: Path, exact_s
     assert keys == {"pasted-01", "pasted-02"}
     with pytest.raises(UserError, match=r"02-pasted has 20 scenes, but 10 of .* are left; give at least 50"):
         augment.make_scenes(_config(inputs, data, num_scenes=40, skip_detector=True))
+
+
+def test_quotas_follow_a_measured_style_unless_they_are_weighted(inputs: Path, tmp_path: Path) -> None:
+    config = _config(
+        inputs,
+        tmp_path,
+        num_scenes=60,
+        skip_detector=True,
+        label=LabelConfig(style="refcoco-measured"),
+        quotas=QuotaConfig(queries_per_quota=40, weights={"depth": 0}),
+    )
+    augment.make_scenes(config)
+    min_queries = {one["relation_type"]: one["min_queries"] for one in _yield(tmp_path)["quotas"]["unreached"]}
+    assert min_queries["side"] > 6 * min_queries["region"] > 0 and "depth" not in min_queries
 
 
 def test_another_configuration_is_refused_and_says_what_differs(inputs: Path, exact_scenes: Path) -> None:

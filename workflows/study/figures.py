@@ -95,7 +95,7 @@ COMPARISONS = (
     ),
     *_make_comparisons("Are pasted scenes better?", "pasted scenes", "scenes", "test", "ordinal"),
     *_make_comparisons("Do pasted scenes help?", "pasted scenes", "base", *_HARD),
-    *_make_comparisons("Is it better to weight appearance and ordinals?", _WEIGHTED, "pasted scenes", *_ALL),
+    *_make_comparisons("Is it better to weight relation types?", _WEIGHTED, "pasted scenes", *_ALL),
     *_make_comparisons("Do weighted scenes help?", _WEIGHTED, "base", *_ALL),
     *_make_comparisons(
         "Are programs better than Pseudo-Q's rules, for weighted scenes?",

@@ -25,7 +25,7 @@ ExtraData = Literal[
 """Kind of training data in addition to the real samples.
 
 ``prompted`` and ``plain`` are generated scenes; prompts of ``plain`` have no colors and patterns. ``pasted`` are pasted
-scenes, and ``weighted`` those with more queries by appearance and by ordinals. ``pseudo-q``, ``plain-pseudo-q`` and
+scenes, and ``weighted`` those with more queries by appearance, side and ordinal. ``pseudo-q``, ``plain-pseudo-q`` and
 ``weighted-pseudo-q`` are the same images with Pseudo-Q's queries instead of verified ones.
 ``varied`` are those of ``prompted`` with verified queries in RefCOCO's measured style, and ``varied-balanced`` with
 equally many that appearance, a place or both decide.

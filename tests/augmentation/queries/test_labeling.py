@@ -131,3 +131,10 @@ def test_queries_have_the_numbers_of_targets_that_are_asked_for() -> None:
 def test_numbers_of_targets_are_named_once() -> None:
     with pytest.raises(ValueError, match="targets must name at least one number, each once, got one one"):
         LabelConfig(targets=("one", "one"))
+
+
+def test_a_measured_style_weights_its_relation_types_and_a_written_one_does_not() -> None:
+    weights = LabelConfig(style="refcoco-measured").type_weights
+    assert sum(weights.values()) / len(weights) == pytest.approx(1)
+    assert weights["side"] / weights["ordinal"] == pytest.approx(1665 / 98)
+    assert LabelConfig().type_weights == {}
