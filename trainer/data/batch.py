@@ -149,11 +149,14 @@ class _Examples:
     texts: list[str]
     priors: list[Tensor | None]
     num_exemplars: int
-    crops: Tensor
-    """Features (instances, prior_dim) of the instances, whose boxes are the last of the image's other boxes."""
+    sets: SetTargets
+    """All targets of each query that the crop leaves; none without ``sets``."""
 
-    set_counts: list[int]
-    """Number of targets of each query, whose boxes come first in the image's other boxes; empty without ``sets``."""
+    instance_boxes: Tensor
+    """Boxes (instances, 4) of the instances that the crop leaves."""
+
+    crops: Tensor
+    """Features (instances, prior_dim) of the same instances."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +243,7 @@ class BatchBuilder:
             num_images=len(examples),
             has_target=has_target if num_without_target else None,
             num_without_target=num_without_target,
-            sets=_stack_set_targets(examples) if self.sets else None,
+            sets=SetTargets(*map(torch.cat, zip(*(one.sets for one in examples), strict=True))) if self.sets else None,
             exemplars=None if self.exemplars is None else _stack_exemplar_targets(examples),
             num_exemplars=sum(one.num_exemplars for one in examples),
             ground_truth=_collect_ground_truth(read, groups) if keep_ground_truth else (),
@@ -254,18 +257,23 @@ class BatchBuilder:
             exemplars = self.exemplars.sample(group.sample, sample, exemplar_random)
         queries = [sample.queries[i] for i in group.queries]
         has_target = [bool(query.boxes_xyxy) for query in queries] + [True] * len(exemplars.queries)
-        set_boxes = [query.boxes_xyxy for query in queries] if self.sets else []
-        set_boxes += [(sample.instances[one.instance].box_xyxy,) for one in exemplars.queries if self.sets]
+        exemplar_boxes = [sample.instances[one.instance].box_xyxy for one in exemplars.queries]
+        targets = [query.box_xyxy for query in queries if query.boxes_xyxy] + exemplar_boxes
+        sets = [query.boxes_xyxy for query in queries] + [(box,) for box in exemplar_boxes]
+        sets = sets if self.sets else [() for _ in sets]
+        set_boxes = [box for boxes in sets for box in boxes]
+        instance_boxes = [sample.instances[i].box_xyxy for i in exemplars.instances]
         image = self._transform_image(
             decode_image(sample),
-            [query.box_xyxy for query in queries if query.boxes_xyxy]
-            + [sample.instances[one.instance].box_xyxy for one in exemplars.queries]
-            + [box for boxes in set_boxes for box in boxes]
-            + [sample.instances[i].box_xyxy for i in exemplars.instances],
+            targets + set_boxes + instance_boxes,
             [query.text for query in queries] + [one.text for one in exemplars.queries],
-            sum(has_target),
+            len(targets),
             random,
         )
+        counts = [len(set_boxes), len(instance_boxes)]
+        of_sets, of_instances = torch.split(image.others, counts)
+        in_sets, in_instances = torch.split(image.other_shares >= MIN_INSTANCE_SHARE, counts)
+        set_query = _repeat_numbers([len(boxes) for boxes in sets])[in_sets]
         priors = [self._choose_prior(samples, sample, group.sample, i, random) for i in group.queries]
         texts = list(image.query_texts)
         if self.exemplars is not None:
@@ -282,8 +290,9 @@ class BatchBuilder:
             texts=texts,
             priors=priors,
             num_exemplars=len(exemplars.queries),
-            crops=torch.from_numpy(exemplars.crops),
-            set_counts=[len(boxes) for boxes in set_boxes],
+            sets=SetTargets(boxes=of_sets[in_sets], counts=torch.bincount(set_query, minlength=len(sets))),
+            instance_boxes=of_instances[in_instances],
+            crops=torch.from_numpy(exemplars.crops)[in_instances],
         )
 
     def _transform_image(
@@ -328,32 +337,18 @@ class BatchBuilder:
         return torch.stack(rows), torch.tensor([prior is not None for prior in priors])
 
 
-def _stack_set_targets(examples: Sequence[_Examples]) -> SetTargets:
-    """Stack the targets that the crops of the images leave."""
-    boxes, counts = list[Tensor](), list[Tensor]()
-    for one in examples:
-        num_boxes = sum(one.set_counts)
-        is_left = one.image.other_shares[:num_boxes] >= MIN_INSTANCE_SHARE
-        boxes.append(one.image.others[:num_boxes][is_left])
-        query = _repeat_numbers(one.set_counts)
-        counts.append(torch.bincount(query[is_left], minlength=len(one.set_counts)))
-    return SetTargets(boxes=torch.cat(boxes), counts=torch.cat(counts))
-
-
 def _stack_exemplar_targets(examples: Sequence[_Examples]) -> ExemplarTargets:
     is_exemplar, is_whole = list[bool](), list[bool]()
     for one in examples:
         num_queries = len(one.texts) - one.num_exemplars
         is_exemplar += [i >= num_queries for i in range(len(one.texts))]
         is_whole += [i < num_queries and text == one.image.query_texts[i] for i, text in enumerate(one.texts)]
-    others = [one.image.others[sum(one.set_counts) :] for one in examples]  # (instances, 4) each
-    selected = [one.image.other_shares[sum(one.set_counts) :] >= MIN_INSTANCE_SHARE for one in examples]
     return ExemplarTargets(
         is_exemplar=torch.tensor(is_exemplar),
         is_whole=torch.tensor(is_whole),
-        boxes=torch.cat([boxes[mask] for boxes, mask in zip(others, selected, strict=True)]),
-        instance_image=_repeat_numbers([int(mask.sum()) for mask in selected]),
-        crops=torch.cat([one.crops[mask] for one, mask in zip(examples, selected, strict=True)]),
+        boxes=torch.cat([one.instance_boxes for one in examples]),
+        instance_image=_repeat_numbers([len(one.instance_boxes) for one in examples]),
+        crops=torch.cat([one.crops for one in examples]),
     )
 
 

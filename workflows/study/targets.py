@@ -22,7 +22,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import Annotated, Any
@@ -51,7 +50,6 @@ from shards.writer import SampleSink
 from trainer.evaluate import read_predictions, read_set_predictions
 from workflows import augment
 from workflows.cli.console import Executor, UserError, console, run, save_results
-from workflows.cli.paths import DatasetPaths, get_dataset_paths
 from workflows.miniature.world import cutouts
 from workflows.miniature.world.dataset import GREFS_FILE, WorldConfig
 from workflows.presets import miniature
@@ -60,7 +58,7 @@ from workflows.study.target_figures import Answers, compute_figures, format_figu
 from workflows.study.training import TrialRunner, choose_parallelism, train_all
 from workflows.study.trials import TRIAL_FILE, Trial
 from workflows.study.variants import Variant
-from workflows.study.world import EVALUATED_SPLITS, SCENES_PER_QUOTA_QUERY, ingest_world
+from workflows.study.world import EVALUATED_SPLITS, SCENES_PER_QUOTA_QUERY, StudyFolders, ingest_world
 
 NEGATIVES_PER_IMAGE = 2
 """Queries of other images that each real training image gets."""
@@ -91,7 +89,7 @@ def get_queries(variant: Variant) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TargetStudyConfig(LimitedConfig):
+class TargetStudyConfig(StudyFolders, LimitedConfig):
     """Sizes, seeds and folders of the study."""
 
     num_train: PositiveInt = 1200
@@ -140,14 +138,6 @@ class TargetStudyConfig(LimitedConfig):
         names = [variant.name for variant in VARIANTS]
         if unknown := set(self.variants) - set(names):
             raise UserError(f"unknown variants {sorted(unknown)}; choose from {', '.join(names)}")
-
-    @cached_property
-    def root(self) -> UPath:
-        return UPath(self.output / "data")
-
-    @property
-    def paths(self) -> DatasetPaths:
-        return get_dataset_paths("miniature", self.root / "data")
 
     @property
     def world(self) -> WorldConfig:

@@ -34,8 +34,23 @@ SCENES_PER_QUOTA_QUERY = 120
 EVALUATED_SPLITS = ("val", "testA", "testB")
 
 
+class StudyFolders:
+    """Folders of a study's data, for configurations with an ``output``."""
+
+    output: Path
+
+    @property
+    def root(self) -> UPath:
+        """Return the folder of the data."""
+        return UPath(self.output / "data")
+
+    @property
+    def paths(self) -> DatasetPaths:
+        return get_dataset_paths("miniature", self.root / "data")
+
+
 @dataclass(frozen=True, kw_only=True)
-class StudyData(LimitedConfig):
+class StudyData(StudyFolders, LimitedConfig):
     """Sizes and folders of the study's data."""
 
     sizes: tuple[int, ...] = (500, 2000, 8000)
@@ -57,15 +72,6 @@ class StudyData(LimitedConfig):
     """Folder of the data, the networks and the results."""
 
     executor: Executor = field(default_factory=ExecutorConfig)
-
-    @property
-    def root(self) -> UPath:
-        """Return the folder of the data."""
-        return UPath(self.output / "data")
-
-    @property
-    def paths(self) -> DatasetPaths:
-        return get_dataset_paths("miniature", self.root / "data")
 
     @property
     def quotas(self) -> QuotaConfig:
