@@ -30,12 +30,14 @@ PARTS = {
     "turbo": priors.measure_sd_turbo,
     "formats": priors.measure_memory_formats,
     "training": training.measure_training_speed,
+    "training-details": training.measure_training_details,
     "training-compiled": training.measure_compiled_training_speed,
     "profile": training.profile_training,
     "evaluation": training.measure_evaluation_speed,
     "loader": training.measure_loading,
     "detection": detection.measure_detection,
     "sdxl": priors.measure_sdxl_unet,
+    "training-cuda-graphs": training.measure_cuda_graph_speed,
 }
 
 

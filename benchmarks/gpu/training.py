@@ -12,14 +12,26 @@ from time import perf_counter
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch._dynamo.utils import counters
 from upath import UPath
 
 from benchmarks.gpu.record import Record, Stopwatch, find_host_waits, measure_seconds, profile_kernels, watch_gpu
-from benchmarks.trainer import KINDS, TrainingSteps, measure_evaluation, new_network
+from benchmarks.trainer import (
+    KINDS,
+    TrainingSteps,
+    compute_rates,
+    measure_evaluation,
+    measure_in_turn,
+    new_network,
+    predict_ours,
+)
 from benchmarks.trainer_data import PRIOR_DIM, write_shards
 from trainer.config import TrainConfig, make_miniature_recipe, make_published_recipe
+from trainer.model.attention import build_attention_mask
 from trainer.model.network import GroundingNetwork
 from trainer.training.loop import Trainer
+from trainer.training.losses import compute_box_losses
 from workflows.presets import random_weights
 
 Precision = Callable[[], contextlib.AbstractContextManager[Any]]
@@ -46,6 +58,10 @@ class Steps(TrainingSteps):
     def __init__(self, record: Record) -> None:
         network = new_network("miniature" if record.smoke else "published").to(record.device).use_channels_last()
         super().__init__(network, 8 if record.smoke else 64, record.device)
+
+    def run(self, kind: str, half: Precision, watch: Callable[[str], Any] = contextlib.nullcontext) -> None:
+        torch.compiler.cudagraph_mark_step_begin()  # the outputs of the last step may be overwritten
+        super().run(kind, half, watch)
 
     def measure_parts(self, kind: str, half: Precision) -> dict[str, float]:
         """Measure milliseconds of a step of ours: of each part's forward pass, loss, backward pass, optimizer."""
@@ -97,6 +113,49 @@ def measure_training_speed(record: Record) -> None:
             steps.add_figures(record, precision, half)
 
 
+def measure_training_details(record: Record) -> None:
+    """Measure what two savings of a step in bf16 bring: casts that its parts share, and masks that are built once."""
+    if not record.rounds:
+        return
+    steps = Steps(record)
+    queries, network, device = steps.queries[KINDS[1]], steps.network, record.device
+    size = max(1, len(queries.images) // 4)
+    parts = [queries.select_images(range(i, i + size)) for i in range(0, len(queries.images), size)]
+
+    def run_parts(context: contextlib.AbstractContextManager[Any]) -> None:
+        with context:
+            for part in parts:
+                with torch.autocast(device.type, torch.bfloat16):
+                    boxes = predict_ours(network, part)
+                compute_box_losses(boxes, part.targets).per_query.sum().backward()
+        network.zero_grad(set_to_none=True)
+
+    def add_ratio(name: str, ways: dict[str, Callable[[], None]], num_queries: int) -> None:
+        seconds = measure_in_turn(ways, record.rounds, device)
+        record.add("training", name, compute_rates(seconds, dict.fromkeys(ways, num_queries), next(iter(ways))))
+
+    ways: dict[str, Callable[[], None]] = {
+        "casts in each part": lambda: run_parts(contextlib.nullcontext()),
+        "shared casts": lambda: run_parts(torch.autocast(device.type, enabled=False)),
+    }
+    add_ratio(f"bf16, a step in {len(parts)} parts", ways, len(queries.targets))
+
+    config, images = network.config, len(queries.images)
+    shape = (images, config.num_heads, config.grid**2, config.width // config.num_heads)
+    features = torch.randn(shape, device=device, dtype=torch.bfloat16)
+    padding = torch.arange(config.grid**2, device=device) >= torch.full((images, 1), 300, device=device)
+
+    @torch.no_grad()
+    def attend(is_built_once: bool) -> None:
+        mask = build_attention_mask(padding, features.dtype)
+        for _ in range(18):  # layers of the visual encoder and of BERT
+            used = mask if is_built_once else ~padding[:, None, None, :]
+            F.scaled_dot_product_attention(features, features, features, attn_mask=used)
+
+    ways = {"mask of bools": partial(attend, False), "mask built once": partial(attend, True)}
+    add_ratio("bf16, 18 calls of attention", ways, images)
+
+
 def measure_compiled_training_speed(record: Record) -> None:
     """Measure steps of ours, compiled, beside the plain network, in bf16; one kind after the other."""
     steps = Steps(record)
@@ -109,6 +168,49 @@ def measure_compiled_training_speed(record: Record) -> None:
                 steps.add_figures(record, f"bf16 compiled, {kind}", half, (KINDS[0], kind))
             if record.rounds and not record.smoke:
                 record.add("training", f"profile, bf16 compiled, {kind}", profile_kernels(step, 30))
+            if kind == KINDS[1]:
+                _measure_varied_sizes(record, steps, half)
+
+
+def _measure_varied_sizes(record: Record, steps: Steps, half: Precision) -> None:
+    """Measure four steps of k = 4 and fewer queries, padded to the size that is compiled already, and not padded."""
+    whole = steps.queries[KINDS[1]]
+    names = [f"varied {number}" for number in range(4)]
+    for number, name in enumerate(names):
+        left = len(whole.targets) - number * len(whole.targets) // 16
+        tensors = {field: getattr(whole, field)[:left] for field in ("query_image", "prior", "targets")}
+        ids, mask = whole.trimmed_tokens
+        steps.queries[name] = replace(whole, token_ids=ids[:left], token_mask=mask[:left], **tensors)
+    num_queries = sum(len(steps.queries[name].targets) for name in names)
+    figures: dict[str, Any] = {}
+    for way, kinds in {"padded": 4 * [KINDS[1]], "not padded": names}.items():
+
+        def run_steps(kinds: Sequence[str] = kinds) -> None:
+            for kind in kinds:
+                steps.run(kind, half)
+
+        before = counters["stats"]["unique_graphs"]
+        figures[way] = {"first_s": round(measure_seconds(run_steps), 1)}
+        figures[way]["compiled graphs"] = counters["stats"]["unique_graphs"] - before
+        if record.rounds:
+            seconds = measure_in_turn({way: run_steps}, record.rounds, record.device)
+            figures[way]["queries_per_s"] = round(num_queries / median(seconds[way]), 1)
+    record.add("training", "bf16 compiled, steps of varied sizes", figures)
+
+
+def measure_cuda_graph_speed(record: Record) -> None:
+    """Measure compiled steps of k = 4 that replay CUDA graphs, which the trainer does not offer, in bf16."""
+    steps = Steps(record)
+    with use_precision("bf16", record.device) as half:
+        steps.network.compile_parts(mode="reduce-overhead", dynamic=False)
+        step = partial(steps.run, KINDS[1], half)
+        record.add("training", "first step_s, CUDA graphs", round(measure_seconds(step), 1))
+        if record.rounds:
+            step()  # records the graphs
+            rates = steps.measure_rates(half, record.rounds, KINDS[:2])
+            record.add("training", "bf16 compiled, CUDA graphs, ours, k = 4", rates)
+        if record.rounds and not record.smoke:
+            record.add("training", "profile, bf16 compiled, CUDA graphs, ours, k = 4", profile_kernels(step, 30))
 
 
 def profile_training(record: Record) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -164,19 +164,19 @@ class GroundingNetwork(nn.Module):
         self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self
 
-    def compile_parts(self, backend: str = "inductor", *, dynamic: bool | None = None) -> None:
+    def compile_parts(self, backend: str = "inductor", **options: Any) -> None:
         """Compile what repeats: blocks and layers of one kind share their code, so each kind is compiled once.
 
-        Parameter names stay.
+        Parameter names stay. The first other number of images, queries or words compiles again, for any number; with
+        ``dynamic=False``, each other number compiles again, for this number.
 
         Args:
             backend: backend of ``torch.compile``.
-            dynamic: by default, the first other number of images, queries or words compiles again, for any number.
-                False: each other number compiles again, for this number.
+            options: further arguments of ``torch.compile``.
         """
         # A kind of block or layer has variants: eight shapes of blocks, each for training and evaluation.
         torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
-        compile_code = partial(torch.compile, backend=backend, dynamic=dynamic)
+        compile_code = partial(torch.compile, backend=backend, **options)
         if isinstance(self.backbone, ResNet):
             self.backbone.compute_stem = compile_code(self.backbone.compute_stem)  # type: ignore[method-assign]
         stages = chain(*self.backbone.stages) if isinstance(self.backbone, ResNet) else [self.backbone]
