@@ -76,8 +76,6 @@ def _compute_border_share(box: Box, width: int, height: int) -> float:
 
 
 def _format_detections(detections: Iterable[Detection]) -> str:
-    return ", ".join(f"{one.category} {one.score:.2f} at {_round_box(one.box_xyxy)}" for one in detections)
-
-
-def _round_box(box: Box) -> tuple[float, ...]:
-    return tuple(round(edge, 1) for edge in box)
+    return ", ".join(
+        f"{one.category} {one.score:.2f} at {tuple(round(edge, 1) for edge in one.box_xyxy)}" for one in detections
+    )

@@ -95,15 +95,10 @@ def parse_words(words: list[Word]) -> ParsedExpression:
 
 def _is_negated_attribute(noun_phrases: list[NounPhrase]) -> bool:
     """Return whether an attribute is negated and not the noun: "not full zebra" is another zebra."""
-    return (
-        len(noun_phrases) == 1 and bool(noun_phrases[0].noun) and noun_phrases[0] != _remove_attributes(noun_phrases[0])
-    )
-
-
-def _remove_attributes(noun_phrase: NounPhrase) -> NounPhrase:
-    return NounPhrase(
-        surface=noun_phrase.surface, lemma=noun_phrase.lemma, noun=noun_phrase.noun, plural=noun_phrase.plural
-    )
+    if len(noun_phrases) != 1 or not noun_phrases[0].noun:
+        return False
+    (one,) = noun_phrases
+    return one != NounPhrase(surface=one.surface, lemma=one.lemma, noun=one.noun, plural=one.plural)
 
 
 def _parse_target(parsed: ParsedExpression, words: list[Word], noun_phrases: list[NounPhrase]) -> None:

@@ -51,12 +51,12 @@ class Tagger:
         plain = ([("near" if word.startswith("@") else word.rstrip("_")) for word in words] for words in unknown)
         docs = (Doc(self._nlp.vocab, words=words) for words in plain)
         tagged: Iterator[Doc] = self._nlp.pipe(docs, batch_size=self._batch_size)
-        return [_merge_tags(tags, next(tagged)) if None in tags else [tag for tag in tags if tag] for tags in known]
-
-
-def _merge_tags(tags: Sequence[Tag | None], doc: Doc) -> list[Tag]:
-    """Fill the gaps with spaCy's tags; a word of the lexicon has the same tag in every query."""
-    return [tag or (token.pos_, token.lemma_) for tag, token in zip(tags, doc, strict=True)]
+        return [  # spaCy's tags fill the gaps; a word of the lexicon has the same tag in every query
+            [tag or (token.pos_, token.lemma_) for tag, token in zip(tags, next(tagged), strict=True)]
+            if None in tags
+            else [tag for tag in tags if tag]
+            for tags in known
+        ]
 
 
 _COARSE = {"NN": "NOUN", "NNP": "PROPN", "VB": "VERB", "JJ": "ADJ", "CD": "NUM", "UH": "INTJ", "FW": "X", "RB": "ADV"}

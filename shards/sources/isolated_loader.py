@@ -188,12 +188,10 @@ def load_table(path: Path, *columns: str) -> tuple[list[str], list[dict[str, Any
     with pq.ParquetFile(path, pre_buffer=False) as file:
         names = file.schema_arrow.names
         table = file.read([name for name in names if name in columns], use_threads=False)
-    return names, json.loads(json.dumps(table.to_pylist(), default=_make_plain))
-
-
-def _make_plain(value: Any) -> Any:
-    """Return a number for a decimal, and text for dates, bytes and the like."""
-    return float(value) if isinstance(value, Decimal) else str(value)
+    plain = json.dumps(  # dates, bytes and the like become text
+        table.to_pylist(), default=lambda value: float(value) if isinstance(value, Decimal) else str(value)
+    )
+    return names, json.loads(plain)
 
 
 def load_tensors(path: Path) -> bytes:

@@ -74,7 +74,8 @@ class StepLosses:
         else:
             boxes = compute_box_losses(output.boxes, batch.targets)
             if output.presence is not None:
-                presence = _compute_presence_loss(output.presence, batch)
+                has_target = torch.ones_like(output.presence) if batch.has_target is None else batch.has_target.float()
+                presence = binary_cross_entropy_with_logits(output.presence, has_target, reduction="none")
         losses = {"loss": boxes.per_query, "l1": boxes.l1[-1], "giou": boxes.giou[-1]}  # (queries,) each
         if weight:
             losses["verification"] = compute_verification_loss(output.scores, output.padding, batch.targets)
@@ -120,9 +121,3 @@ class StepLosses:
         means["appearance"] = loss.sum() / counts.instances
         means["loss"] = means["loss"] + self.exemplars.appearance_loss_weight * means["appearance"]
         return means
-
-
-def _compute_presence_loss(presence: Tensor, batch: Batch) -> Tensor:
-    """Compute the binary cross-entropies (queries,) of whether there is a target."""
-    has_target = torch.ones_like(presence) if batch.has_target is None else batch.has_target.to(presence.dtype)
-    return binary_cross_entropy_with_logits(presence, has_target, reduction="none")

@@ -102,7 +102,9 @@ def compute_figures(answers: Mapping[tuple[str, int], Answers], kinds: Mapping[s
     for variant in variants:
         own = [trial for trial in answers if trial[0] == variant]
         levels[variant] = {
-            name: summarize_seeds([_compute_mean(outcomes[trial][name]) for trial in own])
+            name: summarize_seeds(
+                [float(np.mean([value for _, value in outcomes[trial][name].values()])) for trial in own]
+            )
             for name in METRICS
             if outcomes[own[0]][name]
         }
@@ -119,10 +121,6 @@ def compute_figures(answers: Mapping[tuple[str, int], Answers], kinds: Mapping[s
             if (difference := _compute_difference(outcomes, first, second, name))
         ],
     }
-
-
-def _compute_mean(outcomes: Mapping[str, tuple[str, float]]) -> float:
-    return float(np.mean([value for _, value in outcomes.values()]))
 
 
 def _compute_difference(

@@ -143,11 +143,8 @@ def _describe_alike(scene: WorldScene) -> Iterator[tuple[tuple[int, ...], str]]:
             nouns[word] = [i for i in members if word.strip() in scene.objects[i].combination[1:]]
         for word, alike in nouns.items():
             if len(alike) > 1 and word != "plain ":
-                yield from ((tuple(alike), text) for text in _say_all(f"{word}{PLURALS[category]}", len(alike)))
-
-
-def _say_all(nouns: str, count: int) -> tuple[str, ...]:
-    return (f"{'both' if count == 2 else 'all'} {nouns}", f"the {NUMBER_WORDS[count]} {nouns}")
+                for quantity in ("both" if len(alike) == 2 else "all", f"the {NUMBER_WORDS[len(alike)]}"):
+                    yield tuple(alike), f"{quantity} {word}{PLURALS[category]}"
 
 
 def _describe_sides(scene: WorldScene) -> Iterator[tuple[tuple[int, ...], str]]:
