@@ -98,9 +98,6 @@ class MeasuredQuery:
 class MeasuredStyle:
     """Counts over queries."""
 
-    queries: int
-    """Number of queries."""
-
     queries_per_object: float
     """Mean number of queries about a target."""
 
@@ -230,7 +227,6 @@ def measure_style(queries: Sequence[MeasuredQuery], nouns: Mapping[str, Iterable
             used = [noun for noun in (query.category, *nouns[query.category], "one") if re.search(rf"\b{noun}\b", text)]
             by_category[query.category].update([""] if match and not has_noun and not used else used)
     return MeasuredStyle(
-        queries=len(queries),
         queries_per_object=len(queries) / len({query.target for query in queries}),
         relation_types={name: types[name] for name in RELATION_TYPES},
         lengths={str(length): lengths[str(length)] for length in sorted(map(int, lengths))},

@@ -83,7 +83,7 @@ def test_a_style_counts_types_lengths_words_and_holds_no_other_word(tmp_path: Pa
         _query("left one", "2"),
     ]
     style = measure_style(queries, NOUNS)
-    assert (style.queries, style.queries_per_object) == (5, 2.5)
+    assert style.queries_per_object == 2.5
     assert {name: count for name, count in style.relation_types.items() if count} == {"attribute": 1, "side": 4}
     assert style.templates == {"the {noun}": 1, "{side} {noun}": 3, "{noun} on the {side}": 1}
     assert style.lengths == {"2": 3, "3": 1, "4": 1}
