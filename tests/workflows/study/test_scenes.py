@@ -1,10 +1,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
+from augmentation.composers.composed import ComposedScene
+from augmentation.composers.pasted import PastedComposer, PastedConfig
 from augmentation.relations import programs as p
 from shards.schema import Query, Sample
-from workflows.study.scenes import BalanceStage, find_decision_type
+from tests.augmentation.composers.pasted_examples import compose, make_item
+from workflows.study.scenes import BalanceStage, ComposeAgainStage, find_decision_type
 
 CUP = p.Category(name="cup")
 RED_CUP = p.WithAttribute(base=CUP, attribute="color", value="red")
@@ -32,3 +40,18 @@ def test_balanced_queries_are_equally_many_of_each_decision_type() -> None:
     assert isinstance(balanced, Sample)
     kinds = Counter(find_decision_type(p.from_json(query.program or {})) for query in balanced.queries)
     assert kinds == {"appearance": 1, "place": 2, "both": 2}
+
+
+def test_a_pasted_scene_composed_again_is_the_same_with_its_objects(tmp_path: Path) -> None:
+    config = PastedConfig(cutouts=tmp_path / "cutouts", backgrounds=tmp_path / "backgrounds", sizes_px=((160, 120),))
+    for path, mode in ((config.cutouts / "cup/color=red_1.png", "RGBA"), (config.backgrounds / "1.png", "RGB")):
+        path.parent.mkdir(parents=True)
+        Image.effect_noise((60, 60), 90).convert(mode).save(path)
+    Image.merge("RGB", [Image.effect_noise((160, 120), 90) for _ in range(3)]).save(config.backgrounds / "1.png")
+    item = make_item(seed=5)
+    (first,) = compose(config, item)
+    stage = ComposeAgainStage(PastedComposer(config))
+    stage.setup()
+    (again,) = stage.process([replace(item, seed=99, payload={"spec": item.payload, "seed": item.seed})])
+    assert isinstance(first, ComposedScene) and isinstance(again, ComposedScene)
+    assert np.array_equal(first.image, again.image) and again.requested == first.requested and len(again.requested) == 3
