@@ -92,7 +92,7 @@ class HideTruthStage(MapStage[ComposedScene, ComposedScene]):
     name = "hide"
 
     def process_item(self, item: ComposedScene) -> ComposedScene:
-        return replace(item, composer="layout")
+        return replace(item, composer="layout", contacts=None)
 
 
 @dataclass(kw_only=True)
@@ -287,7 +287,14 @@ def build_true_scene(composed: ComposedScene, vocabulary: VocabularyConfig, has_
         for one in composed.requested
     )
     depth = composed.spec.arrangement == "depth"
-    return Scene(width=width, height=height, objects=tuple(objects), perspective=depth)
+    return Scene(
+        width=width,
+        height=height,
+        objects=tuple(objects),
+        perspective=depth,
+        contacts=composed.contacts or (),
+        placed=frozenset(range(len(composed.requested))),
+    )
 
 
 @dataclass(kw_only=True)

@@ -243,7 +243,8 @@ def _build_rounds_config(config: AugmentConfig, paths: DatasetPaths, prior: Prio
             replace(config.quotas, weights={**config.label.type_weights, **config.quotas.weights}),
             list_quota_keys(
                 vocabulary,
-                config.label.quota_types,
+                # Only the composer of pasted scenes knows what is on or in another object.
+                [one for one in config.label.quota_types if one != "contact" or "pasted" in config.composers],
                 has_single="photographs" in config.composers,
             ),
         ),

@@ -24,6 +24,10 @@ _LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 """Rec. 601's weights of red, green and blue."""
 
 
+_TOP_SHARE = 0.08
+"""Share of a cut-out's height that counts as its upper edge."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BlendConfig(LimitedConfig):
     """Strength of blending; the limits keep a red cup red and a white one white."""
@@ -111,6 +115,27 @@ def find_visible_parts(objects: Sequence[PlacedCutout], size: tuple[int, int]) -
     for i, obj in enumerate(objects):
         owner[obj.window][obj.alpha >= OPAQUE_ALPHA] = i
     return [_measure_visible(owner[obj.window] == i, obj) for i, obj in enumerate(objects)]
+
+
+def find_top_span(cutout: Image.Image) -> tuple[float, float]:
+    """Find start and end of a cut-out's upper edge, as shares of its width."""
+    opaque = np.asarray(cutout.getchannel("A")) >= OPAQUE_ALPHA
+    columns = np.flatnonzero(opaque[: max(1, round(_TOP_SHARE * cutout.height))].any(0))
+    if not len(columns):
+        return 0.0, 0.0
+    return float(columns[0] / cutout.width), float((columns[-1] + 1) / cutout.width)
+
+
+def is_standing_on(obj: PlacedCutout, support: PlacedCutout) -> bool:
+    """Return whether at least half of the pixels at the object's foot lie on the support."""
+    opaque = obj.alpha >= OPAQUE_ALPHA
+    foot = np.flatnonzero(opaque.any(1))[-1]
+    rows, columns = np.full(opaque[foot].sum(), foot) + obj.top, np.flatnonzero(opaque[foot]) + obj.left
+    rows, columns = rows - support.top, columns - support.left
+    height, width = support.alpha.shape
+    is_inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    on = support.alpha[rows[is_inside], columns[is_inside]] >= OPAQUE_ALPHA
+    return bool(2 * on.sum() >= len(rows))
 
 
 def _measure_visible(seen: npt.NDArray[np.bool_], obj: PlacedCutout) -> VisiblePart:

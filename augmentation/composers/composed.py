@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from augmentation.planning.scene_spec import SceneSpec
-from augmentation.relations.scene import SceneObject
+from augmentation.relations.scene import Contact, SceneObject
 
 RgbImage = npt.NDArray[np.uint8]
 """Image, (height, width, 3), RGB."""
@@ -30,3 +30,6 @@ class ComposedScene:
     requested: tuple[SceneObject, ...] = ()
     """Requested objects, far to near; empty for ``prompted``, which places none. The box of a ``pasted`` object
     encloses its visible part. Their attributes are those that the composer knows."""
+
+    contacts: tuple[Contact, ...] | None = None
+    """Contacts of the requested objects; None if the composer does not know them."""

@@ -14,6 +14,7 @@ from random import Random
 from typing import Annotated
 
 from augmentation.planning.scene_spec import Arrangement
+from augmentation.relations.scene import Contact, ContactKind
 from pipeline import LimitedConfig, NotNegativeFloat, PositiveInt, PositiveShare, Range, ShareBelowOne
 from shards.boxes import Box, compute_overlap_share
 
@@ -22,6 +23,25 @@ _SHRINK = 0.94
 
 _MAX_PLACE_TRIES = 40
 """Maximum number of positions tried for one object before a new layout."""
+
+
+_ANCHOR_SIZE = 1.3
+"""Size of an object that others are on or in, relative to the mean size."""
+
+_MAX_SPAN_SHARE = 0.85
+"""Maximum width of an object on or in another one, as a share of that one's upper edge."""
+
+_CONTACT_MARGIN = 0.4
+"""Minimum gap between objects in contact and all others, as a share of the mean size; so it is clear who is not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedContact:
+    """Contact of an object with an anchor."""
+
+    kind: ContactKind
+    top_span: tuple[float, float]
+    """Start and end of the anchor's upper edge, as shares of its width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +101,7 @@ def sample_layout(
     height: int,
     random: Random,
     config: LayoutConfig,
+    contacts: Sequence[PlannedContact] = (),
 ) -> tuple[Box, ...] | None:
     """Sample a box for each object.
 
@@ -92,6 +113,7 @@ def sample_layout(
         height: height of the image in pixels.
         random: source of all randomness.
         config: sizes and distances.
+        contacts: contacts of the first objects, each with the object of clutter of the same number.
 
     Returns:
         Boxes in pixels in the order of the objects, or None if they do not fit.
@@ -105,6 +127,8 @@ def sample_layout(
         canvas = _make_canvas(len(aspect_ratios), width, height, attempt, random, config)
         if arrangement == "between" and len(rest) >= 2:
             all_boxes = _arrange_between(first, rest, canvas)
+        elif contacts:
+            all_boxes = _arrange_contacts(first, rest, contacts, canvas)
         else:
             boxes = _ARRANGERS[arrangement](first, canvas)
             all_boxes = None if boxes is None else _add_clutter(boxes, rest, canvas)
@@ -113,9 +137,15 @@ def sample_layout(
     return None
 
 
-def sort_far_to_near(boxes: Sequence[Box]) -> list[int]:
-    """Sort indices far to near: of objects on one ground, the nearer ones reach lower."""
-    return sorted(range(len(boxes)), key=lambda i: boxes[i][3])
+def sort_far_to_near(boxes: Sequence[Box], contacts: Iterable[Contact] = ()) -> list[int]:
+    """Sort indices far to near: of objects on one ground, the nearer ones reach lower.
+
+    An object on another one comes right after it, and an object in another one right before.
+    """
+    keys = {i: (box[3], 0) for i, box in enumerate(boxes)}
+    for one in contacts:
+        keys[one.object_index] = (boxes[one.anchor_index][3], 1 if one.kind == "on" else -1)
+    return sorted(keys, key=lambda i: keys[i])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,6 +398,53 @@ def _arrange_between(ratios: Sequence[float], clutter: Sequence[float], canvas: 
     return [middle, *others, start, end, *more]
 
 
+def _arrange_contacts(
+    ratios: Sequence[float], clutter: Sequence[float], contacts: Sequence[PlannedContact], canvas: _Canvas
+) -> list[Box] | None:
+    """Arrange the first objects on or in the first of the clutter; the others are apart from them."""
+    num, margin_px = len(contacts), _CONTACT_MARGIN * canvas.size_px
+    objects, anchors, taken = list[Box](), list[Box](), list[Box]()
+    for ratio, anchor_ratio, contact in zip(ratios, clutter, contacts, strict=False):
+        pair = _find_pair(ratio, anchor_ratio, contact, taken, canvas)
+        if pair is None:
+            return None
+        objects.append(pair[0])
+        anchors.append(pair[1])
+        (x1, y1, x2, _), (left, _, right, y2) = pair
+        taken.append((min(x1, left) - margin_px, y1 - margin_px, max(x2, right) + margin_px, y2 + margin_px))
+    placed = _add_clutter(taken, (*ratios[num:], *clutter[num:]), canvas)
+    if placed is None:
+        return None
+    others, more = placed[num : len(ratios)], placed[len(ratios) :]
+    return [*objects, *others, *anchors, *more]
+
+
+def _find_pair(
+    ratio: float, anchor_ratio: float, contact: PlannedContact, taken: Iterable[Box], canvas: _Canvas
+) -> tuple[Box, Box] | None:
+    """Find free boxes of an object and of the anchor that it is on or in; None if the object would be too small."""
+    random, (start, end) = canvas.random, contact.top_span
+    anchor_size = min(_ANCHOR_SIZE * canvas.sample_size(canvas.config.size_jitter), canvas.max_px)
+    anchor_width, anchor_height = _compute_extents(anchor_ratio, anchor_size)
+    span_px = (end - start) * anchor_width
+    widest, _ = _compute_extents(ratio, 1.0)
+    size = min(random.uniform(0.7, 1.0) * anchor_size, _MAX_SPAN_SHARE * span_px / widest)
+    if size < canvas.min_px:
+        return None
+    width, height = _compute_extents(ratio, size)
+    if contact.kind == "on":
+        overlap = min(random.uniform(0.04, 0.12) * anchor_height, 0.25 * height)
+    else:
+        overlap = random.uniform(0.15, 0.28) * height
+    total = anchor_height + height - overlap
+    both = _find_free_box(anchor_width / total, math.sqrt(anchor_width * total), taken, canvas)
+    if both is None:
+        return None
+    left, top, right, bottom = both
+    center = left + (start + end) / 2 * anchor_width + random.uniform(-0.3, 0.3) * (span_px - width)
+    return (center - width / 2, top, center + width / 2, top + height), (left, bottom - anchor_height, right, bottom)
+
+
 def _add_clutter(boxes: list[Box], ratios: Sequence[float], canvas: _Canvas) -> list[Box] | None:
     """Add a free box for each object of clutter."""
     all_boxes = list(boxes)
@@ -388,4 +465,5 @@ _ARRANGERS: Mapping[Arrangement, Callable[[Sequence[float], _Canvas], list[Box] 
     "cluster": _arrange_cluster,
     "depth": _arrange_depth,
     "between": _arrange_scatter,
+    "contact": _arrange_scatter,
 }

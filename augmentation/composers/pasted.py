@@ -23,19 +23,27 @@ from augmentation.composers.blending import (
     PlacedCutout,
     VisiblePart,
     blend_objects,
+    find_top_span,
     find_visible_parts,
     fit_cutout,
+    is_standing_on,
 )
 from augmentation.composers.composed import ComposedScene
 from augmentation.composers.cutouts import Cutout, CutoutFolder, read_cutout
 from augmentation.composers.held_out import HeldOut
-from augmentation.composers.layouts import LayoutConfig, sample_layout, sort_far_to_near
+from augmentation.composers.layouts import LayoutConfig, PlannedContact, sample_layout, sort_far_to_near
 from augmentation.errors import AugmentationError
 from augmentation.planning.scene_spec import SceneSpec
 from augmentation.planning.vocabulary import VocabularyConfig
-from augmentation.relations.scene import SceneObject
+from augmentation.relations.scene import Contact, SceneObject
 from pipeline import Item, LimitedConfig, MapStage, PositiveFloat, PositiveInt, PositiveShare, Rejected, Resources
 from shards.images import ImageError
+
+_MAX_SHARE_INSIDE = 0.95
+"""Maximum visible share of an object that is in another one."""
+
+_MAX_DEPTH_INSIDE = 0.05
+"""Maximum depth of its visible part below the container's upper edge, as a share of the container's height."""
 
 _GROUND = frozenset({"row", "depth"})
 """Arrangements whose objects stand on a ground and cast shadows."""
@@ -180,7 +188,7 @@ class PastedComposer(MapStage[Item, ComposedScene]):
         if arranged is None:
             detail = f"{spec.count} {spec.category} and {len(spec.clutter)} more as {spec.arrangement} on {size}"
             return Rejected(key=item.key, reason="does_not_fit", detail=detail)
-        order, objects, visible = arranged
+        order, objects, visible, contacts = arranged
         image = blend_objects(background, objects, on_ground=spec.arrangement in _GROUND, config=self._config.blend)
         requested = tuple(
             SceneObject(box_xyxy=part.box_xyxy, category=cutouts[i].category, attributes=dict(cutouts[i].attributes))
@@ -188,7 +196,13 @@ class PastedComposer(MapStage[Item, ComposedScene]):
             if part.box_xyxy is not None  # always so: its visible share is above the minimum
         )
         return ComposedScene(
-            key=item.key, seed=item.seed, spec=spec, composer="pasted", image=image, requested=requested
+            key=item.key,
+            seed=item.seed,
+            spec=spec,
+            composer="pasted",
+            image=image,
+            requested=requested,
+            contacts=contacts,
         )
 
     def _sample_background(
@@ -213,20 +227,45 @@ class PastedComposer(MapStage[Item, ComposedScene]):
 
     def _arrange_objects(
         self, spec: SceneSpec, images: Sequence[Image.Image], size: tuple[int, int], random: Random
-    ) -> tuple[list[int], list[PlacedCutout], list[VisiblePart]] | None:
-        """Arrange the objects; return the pasting order, and in it the cut-outs and their visible parts."""
+    ) -> tuple[list[int], list[PlacedCutout], list[VisiblePart], tuple[Contact, ...]] | None:
+        """Arrange the objects; return the pasting order, and in it the cut-outs, visible parts and contacts."""
         ratios = [image.width / image.height for image in images]
-        layout = _limit_layout(self._config, spec, images, size)
+        layout, contacts = _limit_layout(self._config, spec, images, size), _list_contacts(spec)
+        planned = [PlannedContact(kind=one.kind, top_span=find_top_span(images[one.anchor_index])) for one in contacts]
         for _ in range(self._config.max_tries):
-            boxes = sample_layout(spec.arrangement, ratios, spec.count, *size, random, layout)
+            boxes = sample_layout(spec.arrangement, ratios, spec.count, *size, random, layout, planned)
             if boxes is None:
                 continue
-            order = sort_far_to_near(boxes)
+            order = sort_far_to_near(boxes, contacts)
             objects = [fit_cutout(images[i], boxes[i], size, self._config.blend) for i in order]
             visible = find_visible_parts(objects, size)
-            if all(part.share >= self._config.min_visible_share for part in visible):
-                return order, objects, visible
+            renumbered = _renumber(contacts, order)
+            is_visible = all(part.share >= self._config.min_visible_share for part in visible)
+            if is_visible and all(_is_in_place(one, objects, visible) for one in renumbered):
+                return order, objects, visible, renumbered
         return None
+
+
+def _list_contacts(spec: SceneSpec) -> list[Contact]:
+    """List the contacts of the spec's objects, the category's before the clutter."""
+    return [Contact(kind=kind, object_index=i, anchor_index=spec.count + i) for i, kind in enumerate(spec.contacts)]
+
+
+def _renumber(contacts: Iterable[Contact], order: Sequence[int]) -> tuple[Contact, ...]:
+    """Return the contacts with the positions of their objects in the pasting order."""
+    return tuple(
+        Contact(kind=one.kind, object_index=order.index(one.object_index), anchor_index=order.index(one.anchor_index))
+        for one in contacts
+    )
+
+
+def _is_in_place(contact: Contact, objects: Sequence[PlacedCutout], visible: Sequence[VisiblePart]) -> bool:
+    """Return whether an object stands on the pixels of its support, or its container hides the lower part of it."""
+    anchor, part = objects[contact.anchor_index], visible[contact.object_index]
+    if contact.kind == "on":
+        return is_standing_on(objects[contact.object_index], anchor)
+    lowest = anchor.top + max(1, _MAX_DEPTH_INSIDE * len(anchor.alpha))
+    return part.share <= _MAX_SHARE_INSIDE and part.box_xyxy is not None and part.box_xyxy[3] <= lowest
 
 
 def choose_cutouts(folder: CutoutFolder, spec: SceneSpec, random: Random) -> list[Cutout]:

@@ -2,8 +2,9 @@
 
 A detector doubts many objects of a crowded scene. It can neither tell where one was pasted nor which one it was, so its
 doubts are no reason to reject the scene. An object that it does not detect in the image must be detected in a crop
-around it. Of its other detections, those on pasted objects are dropped, and those beside them stay: the background may
-hold objects, too.
+around it. Objects in contact need no detection: detectors take them for one object, and the composer has checked that
+both are visible. Of its other detections, those on pasted objects are dropped, and those beside them stay: the
+background may hold objects, too.
 """
 
 from __future__ import annotations
@@ -53,13 +54,20 @@ def confirm_pasted(
     unseen = [
         (i, one)
         for i, (scene, truth) in enumerate(zip(scenes, truths, strict=True))
-        for one in _find_unseen(truth, scene.detections, min_iou)
+        for one in _find_unseen(_drop_in_contact(scene, truth), scene.detections, min_iou)
     ]
     crops = [crop_square(scenes[i].composed.image, one.box_xyxy, _CROP_MARGIN) for i, one in unseen]
     missed = defaultdict[int, list[Detection]](list)
     for (i, one), detections in zip(unseen, detect(crops), strict=True):
         missed[i] += [one] if _find_unseen([_move_into_crop(one)], detections, min_iou) else []
     return [_confirm_scene(scene, truths[i], missed[i]) for i, scene in enumerate(scenes)]
+
+
+def _drop_in_contact(scene: DetectedScene, truth: Sequence[Detection]) -> list[Detection]:
+    """Return the pasted objects that are neither on or in another one, nor have one on or in them."""
+    contacts = scene.composed.contacts or ()
+    in_contact = {i for one in contacts for i in (one.object_index, one.anchor_index)}
+    return [one for i, one in enumerate(truth) if i not in in_contact]
 
 
 def _find_unseen(truth: Sequence[Detection], detections: Sequence[Detection], min_iou: float) -> list[Detection]:

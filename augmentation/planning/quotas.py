@@ -36,6 +36,7 @@ SERVED_RELATION_TYPES: Mapping[Arrangement, frozenset[RelationType]] = {
     "cluster": frozenset({"near", "beside"}),
     "depth": frozenset({"depth", "size"}),
     "between": frozenset({"between"}),
+    "contact": frozenset({"contact"}),
 }
 """Relation types that an arrangement serves; other types may occur, too. Scenes without arrangement serve all."""
 
@@ -124,6 +125,7 @@ def list_quota_keys(
         if count >= MIN_OBJECTS[relation_type]
         and (relation_type != "middle" or count % 2 == 1)  # an even number has no middle object
         and (relation_type != "attribute" or vocabulary.attributes)
+        and (relation_type != "contact" or vocabulary.list_anchors(category))
     ]
 
 
@@ -303,7 +305,9 @@ class Yields:
             SceneRequest(category=category, count=count, arrangement=arrangement)
             for category in sorted(categories)
             for count in sorted({quota_key.count for quota_key in self._quota_keys[category]})
-            for arrangement in get_arrangements(composer)
+            for arrangement in get_arrangements(
+                composer, has_contacts=any(one.relation_type == "contact" for one in self._quota_keys[category])
+            )
         ]
 
 

@@ -14,10 +14,12 @@ from typing import Any, Literal, get_args
 
 from augmentation.errors import AugmentationError
 from augmentation.planning.vocabulary import QUANTIFIERS, VocabularyConfig
+from augmentation.relations.scene import ContactKind
 
-Arrangement = Literal["scatter", "row", "column", "grid", "cluster", "depth", "between"]
+Arrangement = Literal["scatter", "row", "column", "grid", "cluster", "depth", "between", "contact"]
 """Arrangement of objects. ``depth``: on one ground plane in perspective, nearer objects lower and larger. ``between``:
-one object is between two of another category."""
+one object is between two of another category. ``contact``: one or two objects stand on or in others; only ``pasted``
+knows them."""
 
 Composer = Literal["prompted", "layout", "pasted", "photographs"]
 """Composer of a scene: ``prompted`` gets category and count, ``layout`` and ``pasted`` also a box for each object.
@@ -29,7 +31,10 @@ IDENTICAL_SHARE = 0.3
 MAX_CLUTTER = 3
 """Maximum number of objects of other categories; all numbers up to it are equally likely."""
 
-_WITH_CLUTTER: frozenset[Arrangement] = frozenset({"scatter", "cluster"})
+MAX_CONTACTS = 2
+"""Maximum number of objects on or in others."""
+
+_WITH_CLUTTER: frozenset[Arrangement] = frozenset({"scatter", "cluster", "contact"})
 """Arrangements with objects of other categories, for relations to them ("beside the chair")."""
 
 
@@ -63,6 +68,9 @@ class SceneSpec:
     clutter: tuple[str, ...] = ()
     """Categories of further objects for ``layout`` and ``pasted``; none is the scene's own."""
 
+    contacts: tuple[ContactKind, ...] = ()
+    """Contacts of the first objects, each with the object of clutter of the same number."""
+
     def to_payload(self) -> dict[str, Any]:
         """Return JSON values for the row of a plan, without the key."""
         return {name: value for name, value in vars(self).items() if name != "key"}
@@ -70,12 +78,21 @@ class SceneSpec:
     @staticmethod
     def from_payload(key: str, payload: Mapping[str, Any]) -> SceneSpec:
         """Make a spec from the JSON values of ``to_payload``."""
-        return SceneSpec(key=key, **{**payload, "clutter": tuple(payload["clutter"])})
+        lists = {name: tuple(payload[name]) for name in ("clutter", "contacts")}
+        return SceneSpec(key=key, **{**payload, **lists})
 
 
-def get_arrangements(composer: Composer) -> tuple[Arrangement | None, ...]:
-    """Return the arrangements of a composer; only None if it places no objects."""
-    return (None,) if composer == "prompted" else get_args(Arrangement)
+def get_arrangements(composer: Composer, *, has_contacts: bool) -> tuple[Arrangement | None, ...]:
+    """Return the arrangements of a composer; only None if it places no objects.
+
+    Args:
+        composer: composer of the scenes.
+        has_contacts: whether the vocabulary has categories that objects of the scene may be on or in.
+    """
+    if composer == "prompted":
+        return (None,)
+    is_known = has_contacts and composer == "pasted"
+    return tuple(one for one in get_args(Arrangement) if one != "contact" or is_known)
 
 
 def make_uniform_requests(
@@ -91,13 +108,14 @@ def make_uniform_requests(
     """
     if num_scenes < 1:
         raise AugmentationError(f"num_scenes must be at least 1, got {num_scenes}")
-    category_quantifiers, arrangements = vocabulary.category_quantifiers, get_arrangements(composer)
+    category_quantifiers = vocabulary.category_quantifiers
     requests: list[SceneRequest] = []
     for index in range(num_scenes):
         in_turn, offset = divmod(index, len(category_quantifiers))
         if offset == 0:
             order = Random(f"{seed}/turn/{in_turn}").sample(category_quantifiers, len(category_quantifiers))
         category, quantifier = order[offset]
+        arrangements = get_arrangements(composer, has_contacts=bool(vocabulary.list_anchors(category)))
         own_order = Random(f"{seed}/{composer}/{category}/{quantifier}").sample(arrangements, len(arrangements))
         arrangement = own_order[in_turn % len(arrangements)]
         requests.append(SceneRequest(category=category, count=QUANTIFIERS[quantifier], arrangement=arrangement))
@@ -125,6 +143,8 @@ def _make_spec(
     attribute_names = () if composer == "pasted" else random.choice(vocabulary.attribute_sets)
     attributes = {attribute: random.choice(vocabulary.attributes[attribute]) for attribute in attribute_names}
     quantifier = next(word for word, count in QUANTIFIERS.items() if count == request.count)
+    identical = composer == "pasted" and random.random() < IDENTICAL_SHARE
+    contacts, anchors = _sample_contacts(vocabulary, request, random)
     return SceneSpec(
         key=key,
         category=request.category,
@@ -132,9 +152,21 @@ def _make_spec(
         attributes=attributes,
         prompt=vocabulary.prompt(request.category, quantifier, attributes),
         arrangement=request.arrangement or "scatter",
-        identical=composer == "pasted" and random.random() < IDENTICAL_SHARE,
-        clutter=_sample_clutter(vocabulary, request, random),
+        identical=identical,
+        clutter=anchors or _sample_clutter(vocabulary, request, random),
+        contacts=contacts,
     )
+
+
+def _sample_contacts(
+    vocabulary: VocabularyConfig, request: SceneRequest, random: Random
+) -> tuple[tuple[ContactKind, ...], tuple[str, ...]]:
+    """Sample one or two contacts and their anchors; none for other arrangements, and without a fitting anchor."""
+    choices = vocabulary.list_anchors(request.category) if request.arrangement == "contact" else []
+    if not choices:
+        return (), ()
+    pairs = random.choices(choices, k=random.randint(1, min(MAX_CONTACTS, request.count)))
+    return tuple(kind for kind, _ in pairs), tuple(anchor for _, anchor in pairs)
 
 
 def _sample_clutter(vocabulary: VocabularyConfig, request: SceneRequest, random: Random) -> tuple[str, ...]:

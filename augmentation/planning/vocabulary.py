@@ -14,6 +14,7 @@ from string import Formatter
 from typing import Any, ClassVar
 
 from augmentation.errors import AugmentationError
+from augmentation.relations.scene import ContactKind
 from generation.parsing.english import NUMBER_WORDS
 
 QUANTIFIERS: Mapping[str, int] = {NUMBER_WORDS[count]: count for count in range(2, 9)}
@@ -44,6 +45,14 @@ class VocabularyConfig:
     attribute_sets: tuple[tuple[str, ...], ...] = ((),)
     """Sets of attributes that a prompt may have together, in the order of a phrase: ``((), ("pattern", "color"))``."""
 
+    supports: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Categories that may stand on objects of a category, such as ``{"box": ("cup", "ball")}``, in pasted scenes. Give
+    only supports whose upper edge is flat and seen from the side."""
+
+    containers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Categories that may be in objects of a category, such as ``{"cup": ("ball",)}``, in pasted scenes. A container
+    hides the lower part of what is in it."""
+
     template: str = "{quantifier} {attributes} {plural}"
     """Template with the slots ``{quantifier}``, ``{plural}``, and ``{attributes}`` if there are any."""
 
@@ -58,9 +67,29 @@ class VocabularyConfig:
             _check_words(f"nouns of {category!r}", words)
         for attribute, words in self.attributes.items():
             _check_words(f"attributes of kind {attribute!r}", words)
+        self._check_anchors("supports", self.supports)
+        self._check_anchors("containers", self.containers)
         _check_quantifiers(self.quantifiers)
         _check_attribute_sets(self.attribute_sets, self.attributes)
         _check_template(self.template, needs_attributes=any(self.attribute_sets))
+
+    def _check_anchors(self, name: str, anchors: Mapping[str, tuple[str, ...]]) -> None:
+        for anchor, categories in anchors.items():
+            for category in (anchor, *categories):
+                if category not in self.categories:
+                    raise AugmentationError(
+                        f"{name} name {category!r}, which is no category; the vocabulary has "
+                        f"{_format_list(self.categories)}"
+                    )
+            if anchor in categories:
+                raise AugmentationError(f"{name} of {anchor!r} must be of other categories, got {anchor!r}; remove it")
+
+    def list_anchors(self, category: str) -> list[tuple[ContactKind, str]]:
+        """List the categories that objects of a category may be on or in."""
+        on: list[tuple[ContactKind, str]] = [
+            ("on", one) for one in sorted(self.supports) if category in self.supports[one]
+        ]
+        return [*on, *(("in", one) for one in sorted(self.containers) if category in self.containers[one])]
 
     @property
     def category_quantifiers(self) -> list[tuple[str, str]]:

@@ -338,9 +338,7 @@ def enumerate_programs(
         if members >= 2:
             yield from _enumerate_positions(base, members)
             yield from _enumerate_comparisons(base, members, scene.perspective)
-        yield from (
-            program for anchor in anchors for program in _enumerate_relations(base, anchor, members, scene.perspective)
-        )
+        yield from (program for anchor in anchors for program in _enumerate_relations(base, anchor, members, scene))
         yield from (p.Between(base=base, ends=ends) for ends in pairs)
 
 
@@ -422,12 +420,15 @@ def _enumerate_line_positions(line: p.Line, members: int) -> Iterator[p.Program]
     yield p.Middle(base=line)
 
 
-def _enumerate_relations(base: p.Program, anchor: p.Program, members: int, perspective: bool) -> Iterator[p.Program]:
+def _enumerate_relations(base: p.Program, anchor: p.Program, members: int, scene: Scene) -> Iterator[p.Program]:
     if base == anchor:
         return
     across: tuple[p.Direction, ...] = ("left", "right")
     # On one ground what is higher in the image is behind, not above.
-    for direction in (*across, *(("front", "behind") if perspective else ("above", "below"))):
+    others: tuple[p.Direction, ...] = ("front", "behind") if scene.perspective else ("above", "below")
+    touches = p.get_category(anchor) != p.get_category(base)  # objects are on and in those of other categories
+    contacts = sorted({one.kind for one in scene.contacts}) if touches else []
+    for direction in (*across, *others, *contacts):
         yield p.Beside(base=base, direction=direction, anchor=anchor)
     yield p.NextTo(base=base, anchor=anchor)
     if members >= 2:

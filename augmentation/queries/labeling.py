@@ -19,7 +19,7 @@ from augmentation.queries.parse_check import RoundTripParser
 from augmentation.queries.realizer import PhraseRealizer, get_relation_types, get_style
 from augmentation.queries.sets import VerifiedSet, generate_set_queries
 from augmentation.relations.programs import Program, to_json
-from augmentation.relations.scene import Scene
+from augmentation.relations.scene import Contact, Scene
 from augmentation.relations.types import TARGET_TYPES, RelationType, TargetType
 from pipeline import LimitedConfig, MapStage, PositiveInt, Range, Rejected, Resources
 from shards.images import encode_png
@@ -181,11 +181,13 @@ def build_scene(detected: DetectedScene, min_requested_iou: float, attributes: t
     """Build the scene that programs are evaluated on: all detections, in order, and the attributes they may have.
 
     The scene is in perspective if its arrangement is ``depth`` and every detection of the category matches a requested
-    object with at least ``min_requested_iou``.
+    object with at least ``min_requested_iou``. Contacts are those that the composer knows.
     """
     width, height = detected.size
     matches = match_objects(detected.composed.requested, detected.detections)
     in_place = {match.detection_index for match in matches if match.iou >= min_requested_iou}
+    index = {match.requested_index: match.detection_index for match in matches if match.detection_index in in_place}
+    contacts = detected.composed.contacts
     is_in_perspective = detected.composed.spec.arrangement == "depth" and all(
         i in in_place for i, obj in enumerate(detected.detections) if obj.category == detected.category
     )
@@ -195,6 +197,12 @@ def build_scene(detected: DetectedScene, min_requested_iou: float, attributes: t
         objects=detected.detections,
         perspective=is_in_perspective,
         attributes=attributes,
+        contacts=tuple(
+            Contact(kind=one.kind, object_index=index[one.object_index], anchor_index=index[one.anchor_index])
+            for one in contacts or ()
+            if {one.object_index, one.anchor_index} <= set(index)
+        ),
+        placed=frozenset() if contacts is None else frozenset(index.values()),
     )
 
 

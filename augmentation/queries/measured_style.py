@@ -294,6 +294,8 @@ _NOT_IN_NOUNS = LOCATION_WORDS | _SLOT_WORDS | set(_FUNCTION_WORDS.split())
 
 def _get_type(name: str) -> RelationType:
     if name.startswith("beside."):
+        if name in ("beside.on", "beside.in"):
+            return "contact"
         return "depth" if name in ("beside.front", "beside.behind") else "beside"
     return _TYPES[name]
 

@@ -41,6 +41,10 @@ _UNRECORDED_WORDS = frozenset({"column", "corner", "far"})
 """Position words that the parser may drop; they never distinguish two positions."""
 
 
+_CONTACT_WORDS = {"on": ("on", "top of"), "in": ("in", "inside")}
+"""Relations that the parser finds for "on top of" and "inside"."""
+
+
 class RoundTripParser:
     """Parser of phrases with a cache.
 
@@ -87,6 +91,11 @@ class RoundTripParser:
         match program:
             case Without(value=value):
                 return not {value, MARKS.get(value, value)}.isdisjoint(parsed.negated)
+            case Beside(direction=("on" | "in") as kind, anchor=other):
+                return any(
+                    one.relation in _CONTACT_WORDS[kind] and self._names(one.noun_phrase.lemma, get_category(other))
+                    for one in parsed.related
+                )
             case Beside(anchor=other) | NextTo(anchor=other) | Nearest(anchor=other) | Between(ends=other):
                 category = get_category(other)
                 return any(

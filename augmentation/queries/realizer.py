@@ -47,7 +47,7 @@ SUPERLATIVES: Mapping[str, tuple[str, ...]] = {
     "shortest": ("shortest",),
 }
 
-_TYPES_WITHOUT_LOCATION: tuple[RelationType, ...] = ("attribute", "size", "near", "between")
+_TYPES_WITHOUT_LOCATION: tuple[RelationType, ...] = ("attribute", "size", "near", "between", "contact")
 
 
 def get_style(name: str) -> Style | MeasuredStyle:
@@ -351,7 +351,7 @@ def _get_relation_templates(
         case p.Nearest(base=base):
             return forms.nearest, base
         case p.Beside(base=base, direction=direction):
-            return forms.beside[direction], base
+            return forms.beside.get(direction, ()), base
 
 
 def realize_line(line: p.Line) -> list[str]:

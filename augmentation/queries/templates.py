@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from augmentation.relations.programs import Direction
 
@@ -61,9 +61,7 @@ class PhraseTemplates:
     middle_of_line: tuple[str, ...] = ()
     superlative: tuple[str, ...]
     superlative_on_side: tuple[str, ...] = ()
-    beside: Mapping[Direction, tuple[str, ...]] = field(
-        default_factory=lambda: dict.fromkeys(("left", "right", "above", "below", "front", "behind"), ())
-    )
+    beside: Mapping[Direction, tuple[str, ...]] = field(default_factory=lambda: dict.fromkeys(get_args(Direction), ()))
     next_to: tuple[str, ...]
     nearest: tuple[str, ...]
     between: tuple[str, ...]
@@ -137,6 +135,7 @@ _REFCOCO_PLUS = PhraseTemplates(
     ),
     odd_in=("{noun} with [a ]different {attribute}", "the {noun} with a different {attribute}"),
     superlative=("{most} {noun}", "the {most} {noun}"),
+    beside={"on": _make_short_templates("on"), "in": _make_short_templates("in")},
     next_to=(*_make_short_templates("next to"), *_make_short_templates("beside")),
     nearest=(*_make_short_templates("closest to"), *_make_short_templates("nearest to")),
     between=("{noun} between [the ]{ends}", "{noun} between the two {ends}", "{noun} between 2 {ends}"),
@@ -197,6 +196,8 @@ _REFCOCO = PhraseTemplates(
         "below": _make_short_templates("below"),
         "front": _make_short_templates("in front of"),
         "behind": _make_short_templates("behind"),
+        "on": (*_make_short_templates("on"), *_make_short_templates("on top of")),
+        "in": (*_make_short_templates("in"), *_make_short_templates("inside")),
     },
     next_to=_REFCOCO_PLUS.next_to,
     nearest=_REFCOCO_PLUS.nearest,
@@ -328,6 +329,8 @@ _REFCOCOG = PhraseTemplates(
         "below": _make_long_templates("below"),
         "front": _make_long_templates("in front of"),
         "behind": _make_long_templates("behind"),
+        "on": (*_make_long_templates("on"), *_make_long_templates("on top of")),
+        "in": (*_make_long_templates("in"), *_make_long_templates("inside")),
     },
     next_to=(*_make_long_templates("next to"), *_make_long_templates("beside")),
     nearest=(*_make_long_templates("closest to"), *_make_long_templates("nearest to")),

@@ -20,7 +20,7 @@ from augmentation.relations import programs as p
 from augmentation.relations.appearance import EMPTY, Selection, select_alike, select_odd
 from augmentation.relations.geometry import AXIS, Axis, Geometry
 from augmentation.relations.interval import ZERO, Interval, make_exact, minimum
-from augmentation.relations.scene import Scene
+from augmentation.relations.scene import Contact, ContactKind, Scene
 
 MAX_ROW_SPREAD = 0.7
 """Maximum spread of centers across a row or column, as a share of their spread along it."""
@@ -64,6 +64,9 @@ An object between them is also at least the first share away from each end, alon
 MIN_FOOT_GAP = 0.06
 """Minimum difference of the lower edges of two objects in depth, as a share of the image's height."""
 
+NOT_IN_CONTACT = 0.25
+"""Minimum gap of placed objects that are neither on nor in each other, as a share of the smaller one's size."""
+
 OPPOSITE: Mapping[p.Side, p.Side] = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 SIDE_OF_DIRECTION: Mapping[p.Direction, p.Side] = {"left": "left", "right": "right", "above": "top", "below": "bottom"}
 
@@ -97,6 +100,8 @@ class ProgramEvaluator:
         self._geometry = Geometry(scene, noise)
         self._include_borderline = include_borderline
         self._cache: dict[p.Program, Selection] = {}
+        # The box of an object in another one does not tell its size.
+        self._hidden = frozenset(one.object_index for one in scene.contacts if one.kind == "in")
 
     def evaluate(self, program: p.Program) -> Selection:
         """Return the indices of the objects that the program selects; empty if there are none or any is unclear."""
@@ -122,7 +127,10 @@ class ProgramEvaluator:
             case p.Line(base=base, rank=rank, side=side):
                 return _select_line(geometry, self.evaluate(base), side, rank)
             case p.Superlative(base=base, measure=measure):
-                return _find_best(self.evaluate(base), _make_measure_comparator(geometry, measure))
+                members = self.evaluate(base)
+                if not self._include_borderline and not self._hidden.isdisjoint(members):
+                    return EMPTY
+                return _find_best(members, _make_measure_comparator(geometry, measure))
             case p.Depth(base=base, position="front"):
                 return _find_best(self.evaluate(base), lambda i, j: _is_in_front(geometry, i, j))
             case p.Depth(base=base):
@@ -332,6 +340,8 @@ def _is_in_front(geometry: Geometry, i: int, j: int) -> bool:
 def make_side_test(geometry: Geometry, anchor: int, direction: p.Direction) -> _Test:
     if direction in ("front", "behind"):
         return _make_depth_test(geometry, anchor, direction)
+    if direction in ("on", "in"):
+        return _make_contact_test(geometry, anchor, direction)
     side = SIDE_OF_DIRECTION[direction]
     axis = AXIS[side]
     across: Axis = 1 if axis == 0 else 0
@@ -362,6 +372,20 @@ def _make_depth_test(geometry: Geometry, anchor: int, direction: p.Direction) ->
     def test(i: int) -> bool | None:
         nearer, farther = _is_in_front(geometry, i, anchor), _is_in_front(geometry, anchor, i)
         return None if nearer == farther else nearer == (direction == "front")
+
+    return test
+
+
+def _make_contact_test(geometry: Geometry, anchor: int, kind: ContactKind) -> _Test:
+    """Make a test for objects on or in the anchor; only a composer knows it of the objects that it placed."""
+    scene = geometry.scene
+
+    def test(i: int) -> bool | None:
+        if Contact(kind=kind, object_index=i, anchor_index=anchor) in scene.contacts:
+            return True
+        gap_px = minimum(geometry.mean_side(i), geometry.mean_side(anchor)).scale(NOT_IN_CONTACT)
+        is_apart = (gap_px * gap_px).is_certainly_le(geometry.squared_gap(i, anchor))
+        return False if is_apart and {i, anchor} <= scene.placed else None
 
     return test
 

@@ -20,6 +20,7 @@ from augmentation.relations.evaluator import (
     SIDE_OF_DIRECTION,
     make_attribute_test,
     make_region_test,
+    make_side_test,
 )
 from augmentation.relations.geometry import Geometry
 from augmentation.relations.scene import Scene
@@ -83,7 +84,12 @@ class PossibilityEvaluator:
         return frozenset(i for i in members if is_opposite(i))
 
     def _find_beside(self, members: Selection, direction: p.Direction, anchors: Iterable[int]) -> Selection:
-        """Return the members that are not clearly on the opposite side of every anchor."""
+        """Return the members that are not clearly on the opposite side of every anchor, or away from every one."""
+        if direction in ("on", "in"):
+            tests = {anchor: make_side_test(self._geometry, anchor, direction) for anchor in anchors}
+            return frozenset(
+                i for i in members if any(i != anchor and test(i) is not False for anchor, test in tests.items())
+            )
         if direction not in SIDE_OF_DIRECTION:
             return members if anchors else frozenset()
         side = SIDE_OF_DIRECTION[direction]

@@ -18,7 +18,7 @@ from augmentation.errors import AugmentationError
 
 Side = Literal["left", "right", "top", "bottom"]
 RegionName = Literal["left", "right", "top", "bottom", "middle"]
-Direction = Literal["left", "right", "above", "below", "front", "behind"]
+Direction = Literal["left", "right", "above", "below", "front", "behind", "on", "in"]
 Measure = Literal["biggest", "smallest", "tallest", "shortest"]
 DepthPosition = Literal["front", "back"]
 
@@ -112,7 +112,10 @@ class Superlative(_Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Beside(_Checked):
-    """Objects on one side of the single object that ``anchor`` selects, if none of ``base`` is borderline."""
+    """Objects on one side of the single object that ``anchor`` selects, or standing on it or in it.
+
+    None is selected if any of ``base`` is borderline.
+    """
 
     base: Program
     direction: Direction

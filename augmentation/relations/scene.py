@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 from shards.boxes import Box, validate_box
 
@@ -37,6 +38,19 @@ class SceneObject:
         object.__setattr__(self, "box_xyxy", snap_to_grid(self.box_xyxy))
 
 
+ContactKind = Literal["on", "in"]
+"""``on``: the object stands on the anchor. ``in``: the anchor holds it and hides its lower part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contact:
+    """An object that a composer placed on or in another one, by their indices."""
+
+    kind: ContactKind
+    object_index: int
+    anchor_index: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scene:
     """All objects of an image, of every category; programs select them by index."""
@@ -49,6 +63,12 @@ class Scene:
 
     attributes: tuple[str, ...] = ()
     """Attributes that its objects may have, known or not, besides those that are known of any."""
+
+    contacts: tuple[Contact, ...] = ()
+    """Contacts of its objects; boxes alone do not tell them."""
+
+    placed: frozenset[int] = frozenset()
+    """Indices of the objects that a composer placed. It is known that they have no other contacts with each other."""
 
     def __post_init__(self) -> None:
         for i, obj in enumerate(self.objects):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 RelationType = Literal[
-    "attribute", "side", "ordinal", "middle", "region", "line", "size", "beside", "near", "between", "depth"
+    "attribute", "side", "ordinal", "middle", "region", "line", "size", "beside", "near", "between", "depth", "contact"
 ]
 
 TargetType = Literal["absent", "pair", "group"]
@@ -48,6 +48,7 @@ MIN_OBJECTS: Mapping[RelationType | TargetType, int] = {
     "near": 2,
     "between": 2,
     "depth": 2,
+    "contact": 2,
 }
 """Minimum number of objects of the category for which a program of the type can select one."""
 
@@ -66,4 +67,6 @@ def get_relation_type(program: Mapping[str, Any]) -> RelationType:
         return "side"
     if program["op"] == "beside" and program["direction"] in ("front", "behind"):
         return "depth"
+    if program["op"] == "beside" and program["direction"] in ("on", "in"):
+        return "contact"
     return _TYPE_OF_OPERATOR[program["op"]]

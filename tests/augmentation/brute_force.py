@@ -174,7 +174,11 @@ def possibilities(program: Mapping[str, Any], scene: Scene) -> set[int]:
         anchors = possibilities(program["ends" if op == "between" else "anchor"], scene)
         if not anchors:
             return set()
-        if op == "beside" and program["direction"] not in ("front", "behind"):
+        if op == "beside" and program["direction"] in ("on", "in"):
+            left = {
+                i for i in left if any(i != j and _touch(scene, i, j, program["direction"]) != "no" for j in anchors)
+            }
+        elif op == "beside" and program["direction"] not in ("front", "behind"):
             axis = 0 if program["direction"] in ("left", "right") else 1
             sign = 1 if program["direction"] in ("left", "above") else -1
             past = {
@@ -287,7 +291,7 @@ def _superlative(scene: Scene, members: set[int], measure: str) -> set[int]:
 
     ratio = Fraction(5, 4) if measure in ("tallest", "shortest") else Fraction(3, 2)
     order = sorted(members, key=amount, reverse=measure in ("biggest", "tallest"))
-    if len(order) < 2:
+    if len(order) < 2 or any(one.kind == "in" and one.object_index in members for one in scene.contacts):
         return set()
     first, second = sorted((amount(order[0]), amount(order[1])))
     return {order[0]} if second >= ratio * first else set()
@@ -309,7 +313,18 @@ def _depth(scene: Scene, members: set[int], place: str) -> set[int]:
     return {i for i in members if len(counted[i]) == len(members) - 1}
 
 
+def _touch(scene: Scene, i: int, anchor: int, kind: str) -> str:
+    """Look the contact up; without one, a gap of an eighth of the smaller one's width plus height says no."""
+    if any((one.kind, one.object_index, one.anchor_index) == (kind, i, anchor) for one in scene.contacts):
+        return "yes"
+    girth = min(_size(scene, k, 0) + _size(scene, k, 1) for k in (i, anchor))
+    is_far = 64 * _gap2(scene, i, anchor) >= girth**2
+    return "no" if is_far and i in scene.placed and anchor in scene.placed else "unclear"
+
+
 def _direction(scene: Scene, i: int, anchor: int, direction: str) -> str:
+    if direction in ("on", "in"):
+        return _touch(scene, i, anchor, direction)
     if direction in ("front", "behind"):
         nearer, farther = _is_in_front(scene, i, anchor), _is_in_front(scene, anchor, i)
         if nearer == farther:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
-from augmentation.relations.scene import Scene, SceneObject
+from augmentation.relations.scene import Contact, Scene, SceneObject
 
 COLORS = ("red", "blue")
 
@@ -32,7 +33,19 @@ def random_scene(seed: int) -> Scene:
         inside = (max(box[0], 0.0), max(box[1], 0.0), min(box[2], float(width)), min(box[3], float(height)))
         color = {"color": random.choice(COLORS)} if known or random.random() < 0.5 else {}
         objects.append(SceneObject(box_xyxy=inside, category="cup" if i < cups else "ball", attributes=color))
-    return Scene(width=width, height=height, objects=tuple(objects), perspective=in_depth)
+    scene = Scene(width=width, height=height, objects=tuple(objects), perspective=in_depth)
+    return _add_contacts(scene, cups, random) if random.random() < 0.3 else scene
+
+
+def _add_contacts(scene: Scene, cups: int, random: Random) -> Scene:
+    """Some of the cups are on or in a ball, wherever they are; some objects were not placed by the composer."""
+    balls = range(cups, len(scene.objects))
+    contacts = tuple(
+        Contact(kind=random.choice(("on", "in")), object_index=i, anchor_index=random.choice(balls))
+        for i in random.sample(range(cups), random.randint(1, 2) if balls else 0)
+    )
+    placed = frozenset(i for i in range(len(scene.objects)) if random.random() < 0.95)
+    return replace(scene, contacts=contacts, placed=placed)
 
 
 def jittered(scene: Scene, noise: float, random: Random) -> Scene:
@@ -53,7 +66,7 @@ def jittered(scene: Scene, noise: float, random: Random) -> Scene:
         objects.append(
             SceneObject(box_xyxy=(left, top, right, bottom), category=obj.category, attributes=obj.attributes)
         )
-    return Scene(width=scene.width, height=scene.height, objects=tuple(objects), perspective=scene.perspective)
+    return replace(scene, objects=tuple(objects))
 
 
 def _move(random: Random) -> float:

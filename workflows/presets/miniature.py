@@ -41,6 +41,10 @@ def prior_config() -> PriorConfig:
     )
 
 
+STANDING = ("ball", "cup", "bottle", "house", "mushroom", "hat")
+"""Categories that stand on a box or a car."""
+
+
 def vocabulary() -> VocabularyConfig:
     """Return the world's categories, with counts up to five, which the miniature Stable Diffusion knows.
 
@@ -50,6 +54,8 @@ def vocabulary() -> VocabularyConfig:
     return VocabularyConfig(
         categories=dict(PLURALS),
         quantifiers=("two", "three", "four", "five"),
+        supports={"box": STANDING, "car": STANDING},
+        containers={"cup": ("ball", "star", "heart", "fish", "bottle", "mushroom", "kite")},
         attributes={"pattern": tuple(p for p in PATTERNS if p != "plain"), "color": tuple(COLORS)},
     )
 

@@ -42,7 +42,7 @@ from workflows.reports.run_report import run_and_plot_job
 
 _FIRST_ROUND_SCENES = 256
 
-ROUND_VERSION = 3
+ROUND_VERSION = 4
 """Version of a round's plan and files; rounds of another version are refused."""
 
 
@@ -86,7 +86,9 @@ class RoundsConfig:
 
         The size does not depend on the budget, so a larger budget only adds rounds.
         """
-        largest = len(self.vocabulary.category_quantifiers) * len(get_arrangements("pasted"))
+        has_contacts = any(map(self.vocabulary.list_anchors, self.vocabulary.categories))
+        arrangements = get_arrangements("pasted", has_contacts=has_contacts)
+        largest = len(self.vocabulary.category_quantifiers) * len(arrangements)
         return max(MIN_ROUND_SCENES, min(_FIRST_ROUND_SCENES << (round_index - 1), largest))
 
     @property
@@ -257,7 +259,7 @@ def _iterate_outcomes(
 ) -> Iterator[Outcome]:
     """Yield the outcomes of all scenes of the plan, in order."""
     plan = open_plan(folder)
-    items, is_arranged = ShardItems(plan), get_arrangements(pipeline.composer) != (None,)
+    items, is_arranged = ShardItems(plan), pipeline.composer != "prompted"
     for item in (item for shard in plan.shards for item in items.read(shard)):
         request = None
         if pipeline.photographs is None:

@@ -9,8 +9,9 @@ from typing import Any, get_args
 
 import pytest
 
-from augmentation.composers.layouts import LayoutConfig, sample_layout, sort_far_to_near
+from augmentation.composers.layouts import LayoutConfig, PlannedContact, sample_layout, sort_far_to_near
 from augmentation.planning.scene_spec import Arrangement
+from augmentation.relations.scene import Contact, ContactKind
 from shards.boxes import Box, compute_overlap_share
 
 ARRANGEMENTS = get_args(Arrangement)
@@ -184,3 +185,34 @@ def test_an_aspect_ratio_is_positive_and_finite(ratio: float) -> None:
 def test_limits_are_checked(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LayoutConfig(**changes)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_objects_in_contact_touch_and_all_others_are_apart(count: int) -> None:
+    """A span of 0.2 to 0.8: objects are narrower than the upper edge, and above it."""
+    kinds: tuple[ContactKind, ContactKind] = ("on", "in")
+    contacts = [PlannedContact(kind=kind, top_span=(0.2, 0.8)) for kind in kinds]
+    for seed in range(20):
+        boxes = sample_layout("contact", [1.0] * (count + 3), count, 480, 360, Random(seed), CONFIG, contacts)
+        assert boxes is not None and len(boxes) == count + 3
+        for i, kind in enumerate(kinds):
+            (x1, y1, x2, y2), (left, top, right, bottom) = boxes[i], boxes[count + i]
+            assert left + 0.2 * (right - left) <= x1 and x2 <= left + 0.8 * (right - left)
+            share = (y2 - top) / (bottom - top if kind == "on" else y2 - y1)
+            assert 0 < share <= (0.12 if kind == "on" else 0.28) + 1e-9 and y1 < top
+        pairs = [{i, count + i} for i in range(2)]
+        for i, j in combinations(range(count + 3), 2):
+            if {i, j} in pairs:
+                continue
+            gaps = [max(boxes[j][k] - boxes[i][k + 2], boxes[i][k] - boxes[j][k + 2]) for k in (0, 1)]
+            size = min(sqrt((b[2] - b[0]) * (b[3] - b[1])) for b in (boxes[i], boxes[j]))
+            assert max(gaps) >= (0.25 * size if i < 2 or count <= j < count + 2 else 0)
+
+
+def test_an_object_on_another_one_is_pasted_after_it_and_one_in_it_before() -> None:
+    boxes: list[Box] = [(20, 0, 40, 22), (120, 0, 140, 30), (10, 20, 50, 60), (110, 20, 150, 50), (0, 40, 5, 55)]
+    contacts = [
+        Contact(kind="on", object_index=0, anchor_index=2),
+        Contact(kind="in", object_index=1, anchor_index=3),
+    ]
+    assert sort_far_to_near(boxes, contacts) == [1, 3, 4, 2, 0]

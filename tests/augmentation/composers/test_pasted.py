@@ -53,6 +53,24 @@ def test_boxes_are_those_of_the_pixels_that_are_to_be_seen(config: PastedConfig,
             assert one.box_xyxy == (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
 
 
+@pytest.mark.parametrize("kind", ["on", "in"])
+def test_a_cup_on_a_ball_covers_it_and_one_in_a_ball_is_covered(config: PastedConfig, kind: str) -> None:
+    for seed in range(6):
+        composed = _one(config, make_item(seed, arrangement="contact", clutter=("ball",), contacts=(kind,)))
+        assert composed.contacts is not None
+        (contact,) = composed.contacts
+        cup, ball = (composed.requested[i] for i in (contact.object_index, contact.anchor_index))
+        assert (contact.kind, cup.category, ball.category) == (kind, "cup", "ball")
+        (_, top, _, foot), upper_edge = cup.box_xyxy, ball.box_xyxy[1]
+        assert top < upper_edge and (foot > upper_edge if kind == "on" else foot == upper_edge)
+        is_lowest = composed.image[int(foot) - 1, int(sum(cup.box_xyxy[::2]) / 2)]
+        assert is_lowest.tolist() == list(COLORS[cup.attributes["color"]])  # it covers the ball's upper edge
+
+
+def test_other_arrangements_have_no_contacts(config: PastedConfig) -> None:
+    assert _one(config, make_item(clutter=("ball",))).contacts == ()
+
+
 def test_the_same_item_gives_the_same_bytes_whatever_comes_before(config: PastedConfig) -> None:
     items = [make_item(seed, arrangement=arrangement) for seed, arrangement in enumerate(("scatter", "depth", "grid"))]
     together, alone = compose(config, *items), [compose(config, item)[0] for item in reversed(items)][::-1]

@@ -14,7 +14,7 @@ from augmentation.detection.crops import find_square
 from augmentation.detection.detected import DetectedScene, Detection
 from augmentation.detection.detector import DetectStage
 from augmentation.detection.pasted import confirm_pasted
-from augmentation.relations.scene import SceneObject
+from augmentation.relations.scene import Contact, SceneObject
 from pipeline import Rejected
 from workflows.miniature.world.drawing import WorldObject, WorldScene
 from workflows.presets import miniature
@@ -24,11 +24,18 @@ def _confirm(
     detections: Sequence[Detection],
     requested: Sequence[SceneObject] = request_boxes(*THREE),
     in_crops: Sequence[tuple[Detection, ...]] = (),
+    contacts: tuple[Contact, ...] = (),
 ) -> tuple[DetectedScene | Rejected, list[RgbImage]]:
     """Confirm a scene of 100 x 80; also return the crops that the detector got, for which it gives ``in_crops``."""
     image = np.arange(80 * 100 * 3, dtype=np.uint32).reshape(80, 100, 3).astype(np.uint8)
     composed = ComposedScene(
-        key="scene-1", seed=5, spec=SPEC, composer="pasted", image=image, requested=tuple(requested)
+        key="scene-1",
+        seed=5,
+        spec=SPEC,
+        composer="pasted",
+        image=image,
+        requested=tuple(requested),
+        contacts=contacts,
     )
     truth = tuple(Detection(box_xyxy=one.box_xyxy, category=one.category, score=1.0) for one in requested)
     crops: list[RgbImage] = []
@@ -72,6 +79,14 @@ def test_an_object_that_is_missed_in_the_image_must_be_detected_in_a_crop_around
             rejected, _ = _confirm(found, in_crops=[wrong])
             assert isinstance(rejected, Rejected) and rejected.reason == "missed_instance"
             assert "cup at (75, 30, 90, 50): pasted, but not detected" in rejected.detail.replace(".0", "")
+
+
+def test_objects_in_contact_need_no_detection() -> None:
+    contact = Contact(kind="on", object_index=2, anchor_index=0)
+    scene, crops = _confirm(make_detections(THREE[1]), contacts=(contact,))
+    assert _get_boxes(scene) == [("cup", box) for box in THREE] and not crops
+    rejected, _ = _confirm(make_detections(THREE[0]), contacts=(contact,), in_crops=[()])
+    assert isinstance(rejected, Rejected) and rejected.reason == "missed_instance"
 
 
 @pytest.mark.parametrize("category", ["cup", "hat"])

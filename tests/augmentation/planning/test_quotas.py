@@ -81,6 +81,11 @@ def test_attributes_make_cells_where_the_vocabulary_has_words_for_them() -> None
     }
 
 
+def test_contacts_make_cells_of_the_categories_that_stand_on_others() -> None:
+    vocabulary = VocabularyConfig(categories={"cup": "cups", "box": "boxes"}, supports={"box": ("cup",)})
+    assert {key.category for key in list_quota_keys(vocabulary, ("contact",))} == {"cup"}
+
+
 def test_every_family_is_served_by_an_arrangement() -> None:
     assert frozenset().union(*SERVED_RELATION_TYPES.values()) == frozenset(RELATION_TYPES)
 

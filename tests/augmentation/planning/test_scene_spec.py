@@ -98,3 +98,21 @@ def test_clutter_is_of_other_categories_and_only_where_relations_need_it() -> No
     ends = [spec.clutter for spec in specs if spec.arrangement == "between"]
     assert ends and all(len(two) == 2 and two[0] == two[1] for two in ends)
     assert not any(spec.clutter for spec in _specs(VocabularyConfig(categories={"cup": "cups"}), 50, 0, "layout"))
+
+
+def test_one_or_two_objects_are_on_or_in_what_the_vocabulary_allows() -> None:
+    vocabulary = VocabularyConfig(
+        categories={"cup": "cups", "ball": "balls", "box": "boxes"},
+        supports={"box": ("ball", "cup")},
+        containers={"cup": ("ball",)},
+    )
+    requests = [
+        SceneRequest(category=name, count=3, arrangement="contact") for name in ("ball", "cup") for _ in range(60)
+    ]
+    specs = list(make_scene_specs(vocabulary, requests, seed=1, composer="pasted"))
+    found = {(spec.category, *pair) for spec in specs for pair in zip(spec.contacts, spec.clutter, strict=True)}
+    assert found == {("ball", "on", "box"), ("ball", "in", "cup"), ("cup", "on", "box")}
+    assert {len(spec.contacts) for spec in specs} == {1, 2}
+    arrangements = {(spec.category, spec.arrangement) for spec in _specs(vocabulary, 400, seed=1, composer="pasted")}
+    assert {category for category, arrangement in arrangements if arrangement == "contact"} == {"ball", "cup"}
+    assert not any(spec.arrangement == "contact" for spec in _specs(vocabulary, 400, seed=1, composer="layout"))

@@ -92,3 +92,16 @@ def test_prompts_of_what_is_not_in_the_vocabulary_are_refused() -> None:
         vocabulary.prompt("cup", "nine", {})
     with pytest.raises(AugmentationError, match="unknown category 'dog'; the vocabulary has cup, fish"):
         vocabulary.prompt("dog", "two", {})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"supports": {"box": ("cup",)}}, "supports name 'box', which is no category"),
+        ({"containers": {"cup": ("ball", "hat")}}, "containers name 'hat', which is no category"),
+        ({"supports": {"cup": ("cup",)}}, "supports of 'cup' must be of other categories"),
+    ],
+)
+def test_what_stands_on_what_is_of_two_categories(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(AugmentationError, match=message):
+        VocabularyConfig(categories={"cup": "cups", "ball": "balls"}, **fields)

@@ -28,7 +28,7 @@ from augmentation.relations.programs import (
     get_category,
     to_json,
 )
-from augmentation.relations.scene import Scene, SceneObject
+from augmentation.relations.scene import Contact, Scene, SceneObject
 from augmentation.relations.types import RELATION_TYPES, get_relation_type
 from generation.parsing.attributes import AttributeParser
 from generation.priors.prompt import build_prompt_text
@@ -59,7 +59,7 @@ def _row(*colors: str) -> Scene:
 
 
 def _programs() -> list[Program]:
-    """All that can be said of red, blue and striped cups among two balls, one of them blue, in perspective."""
+    """All that can be said of red, blue and striped cups among two balls, one blue, in perspective and in contact."""
     objects = [
         SceneObject(
             box_xyxy=(10 * i, 10, 10 * i + 8, 20),
@@ -74,7 +74,11 @@ def _programs() -> list[Program]:
             ]
         )
     ]
-    scenes = (Scene(width=100, height=100, objects=tuple(objects), perspective=one) for one in (True, False))
+    on, inside = (Contact(kind=kind, object_index=0, anchor_index=6) for kind in ("on", "in"))
+    scenes = (
+        Scene(width=100, height=100, objects=tuple(objects), perspective=one, contacts=(on, inside))
+        for one in (True, False)
+    )
     return list(dict.fromkeys(program for scene in scenes for program in enumerate_programs(scene, "cup", PLURALS)))
 
 

@@ -29,7 +29,7 @@ from augmentation.relations.programs import (
     WithAttribute,
     to_json,
 )
-from augmentation.relations.scene import Scene, SceneObject
+from augmentation.relations.scene import Contact, Scene, SceneObject
 from augmentation.relations.types import get_relation_type
 from generation.parsing.lexicon import LOCATION_WORDS
 from tests.augmentation.mirror import flip
@@ -132,7 +132,7 @@ def test_careful_writers_use_articles_and_more_words() -> None:
 
 
 def _programs() -> list[Program]:
-    """All that can be said of red, blue and striped cups among two balls, one of them blue, in perspective."""
+    """All that can be said of red, blue and striped cups among two balls, one blue, in perspective and in contact."""
     objects = [
         SceneObject(
             box_xyxy=(10 * i, 10, 10 * i + 8, 20),
@@ -147,5 +147,9 @@ def _programs() -> list[Program]:
             ]
         )
     ]
-    scenes = (Scene(width=100, height=100, objects=tuple(objects), perspective=one) for one in (True, False))
+    on, inside = (Contact(kind=kind, object_index=0, anchor_index=6) for kind in ("on", "in"))
+    scenes = (
+        Scene(width=100, height=100, objects=tuple(objects), perspective=one, contacts=(on, inside))
+        for one in (True, False)
+    )
     return list(dict.fromkeys(program for scene in scenes for program in enumerate_programs(scene, "cup", PLURALS)))

@@ -17,6 +17,7 @@ from augmentation.relations.programs import (
     Middle,
     Nearest,
     NextTo,
+    Odd,
     Ordinal,
     Program,
     Region,
@@ -24,7 +25,7 @@ from augmentation.relations.programs import (
     WithAttribute,
     to_json,
 )
-from augmentation.relations.scene import Scene, SceneObject
+from augmentation.relations.scene import Contact, Scene, SceneObject
 from augmentation.relations.types import MIN_OBJECTS, RELATION_TYPES, RelationType, get_relation_type
 from shards.boxes import Box
 
@@ -55,6 +56,9 @@ ROW = Line(base=CUP, rank=1, side="top")
         (Nearest(base=CUP, anchor=BALL), "near"),
         (Between(base=CUP, ends=BALL), "between"),
         (Depth(base=CUP, position="back"), "depth"),
+        (Odd(base=CUP, attribute=None), "attribute"),
+        (Beside(base=CUP, direction="on", anchor=BALL), "contact"),
+        (Beside(base=CUP, direction="in", anchor=BALL), "contact"),
     ],
 )
 def test_the_outermost_operator_decides_the_type_unless_it_counts_in_a_row(
@@ -83,6 +87,7 @@ SMALLEST: Mapping[RelationType, tuple[Program, tuple[Box, ...], int]] = {
     "beside": (Beside(base=CUP, direction="left", anchor=BALL), _place((20, 50), (70, 50)), 1),
     "near": (NextTo(base=CUP, anchor=BALL), _place((32, 50), (90, 50)), 1),
     "between": (Between(base=CUP, ends=BALL), _place((65, 50), (20, 20)), 2),
+    "contact": (Beside(base=CUP, direction="on", anchor=BALL), _place((45, 40), (90, 90)), 1),
     "depth": (Depth(base=CUP, position="front"), ((10, 40, 30, 65), (50, 20, 70, 40)), 0),
 }
 """A program of each type, the cups of the smallest scene in which it selects one, and the number of balls."""
@@ -96,7 +101,14 @@ def test_the_smallest_scene_of_a_type_has_its_minimum_of_objects(type: RelationT
         SceneObject(box_xyxy=box, category="cup", attributes={"color": color})
         for box, color in zip(boxes, colors, strict=True)
     )
-    scene = Scene(width=100, height=100, objects=(*cups, *BALLS[:num_balls]), perspective=type == "depth")
+    scene = Scene(
+        width=100,
+        height=100,
+        objects=(*cups, *BALLS[:num_balls]),
+        perspective=type == "depth",
+        contacts=(Contact(kind="on", object_index=0, anchor_index=2),) if type == "contact" else (),
+        placed=frozenset(range(len(cups) + num_balls)),
+    )
     assert len(evaluate_program(program, scene)) == 1
     assert get_relation_type(to_json(program)) == type
     assert len(boxes) == MIN_OBJECTS[type]
