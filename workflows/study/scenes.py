@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import chain, zip_longest
 from random import Random
@@ -16,9 +17,11 @@ from augmentation.composers.pasted import PastedComposer
 from augmentation.detection.detected import DetectedScene
 from augmentation.detection.scene_filters import SceneFilterConfig
 from augmentation.planning.scene_spec import SceneSpec
+from augmentation.queries.labeled import LabeledScene
 from augmentation.queries.labeling import build_scene, make_sample
 from augmentation.queries.realizer import get_noun_program
 from augmentation.relations.programs import Program, WithAttribute, from_json
+from augmentation.relations.scene import Scene
 from pipeline import Item, Location, MapStage, Rejected, ShardItems, list_runs, open_plan, resolve_location
 from shards.images import decode_rgb_image
 from shards.reader import SampleReader
@@ -86,6 +89,34 @@ class PseudoQStage(MapStage[DetectedScene, Sample]):
             for number, (text, target) in enumerate(generated)
         ]
         return make_sample(item, queries)
+
+
+class AddAttributesStage(MapStage[LabeledScene, Sample]):
+    """Stage that keeps some queries of each scene, and names the attributes of targets that a place alone decides.
+
+    So all queries name attributes, as those of Pseudo-Q do.
+
+    Args:
+        query_ids: ids of the kept queries.
+        attributes: kinds of attributes, in the order of a phrase.
+    """
+
+    def __init__(self, query_ids: Collection[str], attributes: Iterable[str]) -> None:
+        self._query_ids, self._attributes = set(query_ids), tuple(attributes)
+
+    def process_item(self, item: LabeledScene) -> Sample:
+        sample = item.sample
+        kept = select_queries(sample, [i for i, one in enumerate(sample.queries) if one.query_id in self._query_ids])
+        return replace(kept, queries=tuple(self._name_attributes(query, item.scene) for query in kept.queries))
+
+    def _name_attributes(self, query: Query, scene: Scene) -> Query:
+        assert query.program is not None and query.instance is not None  # labeling sets both
+        target = scene.objects[query.instance]
+        words = " ".join(filter(None, (target.attributes.get(name) for name in self._attributes)))
+        if not words or find_decision_type(from_json(query.program)) != "place":
+            return query
+        text = re.sub(rf"\b{target.category}\b", f"{words} {target.category}", query.text, count=1)
+        return replace(query, text=text)
 
 
 def find_decision_type(program: Program) -> Literal["appearance", "place", "both"]:

@@ -20,7 +20,7 @@ from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from upath import UPath
 
@@ -44,7 +44,14 @@ from workflows.priors.join import JoinStage
 from workflows.priors.query_parsing import Queries, parse_queries
 from workflows.study.oracle import OracleStage, find_query_combinations, format_oracle_id
 from workflows.study.sample_stages import ReadStage, SampleQueriesStage, select_queries
-from workflows.study.scenes import BalanceStage, ComposeAgainStage, PseudoQStage, ReadSceneStage, read_requests
+from workflows.study.scenes import (
+    AddAttributesStage,
+    BalanceStage,
+    ComposeAgainStage,
+    PseudoQStage,
+    ReadSceneStage,
+    read_requests,
+)
 from workflows.study.trials import Trial
 from workflows.study.variants import WORD_LIMITS, ExtraData, WordLimits, find_limited_words
 from workflows.study.world import EVALUATED_SPLITS, StudyData, make_world, render_priors
@@ -204,7 +211,8 @@ def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[ExtraDa
         "pasted": lambda: _make_matching_scenes(data, _make_pasted_config(data), num_queries),
         "weighted": lambda: _make_matching_scenes(data, _make_weighted_config(data), num_queries),
         "mixed": lambda: _make_matching_scenes(data, _make_mixed_config(data), num_queries),
-        "weighted-pseudo-q": lambda: _compose_again(data, _make_weighted_config(data), num_queries),
+        "weighted-attributes": lambda: _compose_again(data, num_queries, "weighted-attributes"),
+        "weighted-pseudo-q": lambda: _compose_again(data, num_queries, "weighted-pseudo-q"),
         "pseudo-q": lambda: _relabel_scenes(data, config, data.paths.scenes, "pseudo-q", PseudoQStage()),
         "plain-pseudo-q": lambda: _relabel_scenes(
             data, plain, _make_matching_scenes(data, plain, num_queries), "plain-pseudo-q", PseudoQStage()
@@ -239,11 +247,29 @@ def _vary_phrases(
     _relabel_scenes(data, config, data.paths.scenes, name, stage, choose, labels)
 
 
-def _compose_again(data: StudyData, config: augment.AugmentConfig, num_queries: Sequence[int]) -> None:
-    """Label pasted scenes by the rules of Pseudo-Q, with the objects as pasted."""
+def _compose_again(
+    data: StudyData, num_queries: Sequence[int], name: Literal["weighted-pseudo-q", "weighted-attributes"]
+) -> None:
+    """Label weighted scenes again, with the objects as pasted."""
+    config, vocabulary = _make_weighted_config(data), miniature.vocabulary()
     run = _make_matching_scenes(data, config, num_queries)
-    composer, _ = augment.make_pasted_stage(config, miniature.vocabulary())
-    _relabel_scenes(data, config, run, "weighted-pseudo-q", PseudoQStage(), read=ComposeAgainStage(composer))
+    composer, _ = augment.make_pasted_stage(config, vocabulary)
+    read = ComposeAgainStage(composer)
+    if name == "weighted-pseudo-q":
+        _relabel_scenes(data, config, run, name, PseudoQStage(), read=read)
+        return
+    label = LabelStage(
+        config.label,
+        vocabulary.categories,
+        vocabulary.nouns,
+        vocabulary.attributes,
+        vocabulary.categories,
+        keeps_scene=True,
+    )
+    query_ids = {query.query_id for sample in SampleReader(run) for query in sample.queries}
+    choose = AddAttributesStage(query_ids, vocabulary.attributes)
+    labels = {"label": augment.build_label_fingerprint(config.label)}
+    _relabel_scenes(data, config, run, name, label, lambda max_queries: choose, labels, read)
 
 
 def _relabel_scenes(
@@ -252,7 +278,7 @@ def _relabel_scenes(
     run: UPath,
     name: str,
     label: PseudoQStage | LabelStage,
-    choose: type[SampleQueriesStage | BalanceStage] = SampleQueriesStage,
+    choose: Callable[[Mapping[str, int]], Stage[Any, Any]] = SampleQueriesStage,
     labels: Mapping[str, Any] | None = None,
     read: ReadSceneStage | ComposeAgainStage | None = None,
 ) -> None:

@@ -19,6 +19,7 @@ ExtraData = Literal[
     "pseudo-q",
     "plain-pseudo-q",
     "weighted-pseudo-q",
+    "weighted-attributes",
     "varied",
     "varied-balanced",
     "real-images",
@@ -28,7 +29,8 @@ ExtraData = Literal[
 ``prompted`` and ``plain`` are generated scenes; prompts of ``plain`` have no colors and patterns. ``pasted`` are pasted
 scenes, ``weighted`` those with more queries by appearance, side and ordinal, and ``mixed`` these of both composers,
 with prompts as in ``plain``. ``pseudo-q``, ``plain-pseudo-q`` and ``weighted-pseudo-q`` are the same images with
-Pseudo-Q's queries instead of verified ones. ``varied`` are those of ``prompted`` with verified queries in RefCOCO's
+Pseudo-Q's queries instead of verified ones, and ``weighted-attributes`` the verified ones of ``weighted`` with the
+target's attributes in each. ``varied`` are those of ``prompted`` with verified queries in RefCOCO's
 measured style, and ``varied-balanced`` with equally many that appearance, a place or both decide. ``real-images`` are
 equally many further images of the world."""
 
@@ -129,6 +131,7 @@ VARIANTS = (
     Variant(name="pasted scenes", extra="pasted", all_sizes=True),
     Variant(name="weighted scenes", extra="weighted", all_seeds=True, all_sizes=True),
     Variant(name="weighted scenes of both composers", extra="mixed", all_seeds=True, all_sizes=True),
+    Variant(name="weighted scenes, attributes added", extra="weighted-attributes", all_seeds=True, all_sizes=True),
     Variant(name="weighted scenes, Pseudo-Q's rules", extra="weighted-pseudo-q", all_seeds=True, all_sizes=True),
     Variant(name="Pseudo-Q's rules", extra="pseudo-q", all_seeds=True, all_sizes=True),
     Variant(name="varied phrases", extra="varied", all_seeds=True, all_sizes=True),

@@ -9,10 +9,12 @@ from PIL import Image
 
 from augmentation.composers.composed import ComposedScene
 from augmentation.composers.pasted import PastedComposer, PastedConfig
+from augmentation.queries.labeled import LabeledScene
 from augmentation.relations import programs as p
-from shards.schema import Query, Sample
+from augmentation.relations.scene import Scene, SceneObject
+from shards.schema import Instance, Query, Sample
 from tests.augmentation.composers.pasted_examples import compose, make_item
-from workflows.study.scenes import BalanceStage, ComposeAgainStage, find_decision_type
+from workflows.study.scenes import AddAttributesStage, BalanceStage, ComposeAgainStage, find_decision_type
 
 CUP = p.Category(name="cup")
 RED_CUP = p.WithAttribute(base=CUP, attribute="color", value="red")
@@ -55,3 +57,16 @@ def test_a_pasted_scene_composed_again_is_the_same_with_its_objects(tmp_path: Pa
     (again,) = stage.process([replace(item, seed=99, payload={"spec": item.payload, "seed": item.seed})])
     assert isinstance(first, ComposedScene) and isinstance(again, ComposedScene)
     assert np.array_equal(first.image, again.image) and again.requested == first.requested and len(again.requested) == 3
+
+
+def test_targets_that_a_place_alone_decides_get_their_attributes() -> None:
+    sample = _make_sample(p.Extreme(base=CUP, side="left"), RED_CUP, p.Extreme(base=RED_CUP, side="left"))
+    texts = ("cup left of the cup", "red cup", "left red cup")
+    queries = tuple(replace(one, text=text, instances=(0,)) for one, text in zip(sample.queries, texts, strict=True))
+    cup = SceneObject(box_xyxy=(0, 0, 5, 5), category="cup", attributes={"color": "red", "pattern": "striped"})
+    instances = (Instance(box_xyxy=cup.box_xyxy, category="cup"),)
+    labeled = replace(sample, instances=instances, queries=queries)
+    item = LabeledScene(sample=labeled, scene=Scene(width=10, height=10, objects=(cup,)))
+    (added,) = AddAttributesStage({"0", "1"}, ("pattern", "color")).process([item])
+    assert isinstance(added, Sample)
+    assert [query.text for query in added.queries] == ["striped red cup left of the cup", "red cup"]
