@@ -97,6 +97,7 @@ COMPARISONS = (
     *_make_comparisons("Do pasted scenes help?", "pasted scenes", "base", *_HARD),
     *_make_comparisons("Is it better to weight relation types?", _WEIGHTED, "pasted scenes", *_ALL),
     *_make_comparisons("Do weighted scenes help?", _WEIGHTED, "base", *_ALL),
+    *_make_comparisons("Are weighted scenes better than prompted ones?", _WEIGHTED, "scenes", *_ALL),
     *_make_comparisons("Is it better to name attributes?", f"{_WEIGHTED}, attributes added", _WEIGHTED, *_ALL),
     *_make_comparisons(
         "Are programs that name attributes better than Pseudo-Q's rules?",
