@@ -106,8 +106,6 @@ COMPARISONS = (
         *_ALL,
         ON_VAL[0],
     ),
-    *_make_comparisons("Are both composers better?", f"{_WEIGHTED} of both composers", _WEIGHTED, *_ALL),
-    *_make_comparisons("Are both composers better?", f"{_WEIGHTED} of both composers", "scenes", *_ALL),
     *_make_comparisons(
         "Are programs better than Pseudo-Q's rules, for weighted scenes?",
         _WEIGHTED,

@@ -6,7 +6,6 @@ Each set is a resumable run below ``<root>``:
     data/plain/...            scenes of prompts without attributes, as in the demo
     data/pasted/...           pasted scenes
     data/weighted/...         pasted scenes with more queries by appearance alone, side and ordinal
-    data/mixed/...            as weighted, prompted and pasted scenes in equal parts
     packed/<size>-<set>       real samples: own, shuffled or oracle priors, with all colors or some held out
     packed/<extra>            extra training data
 """
@@ -210,7 +209,6 @@ def _make_extras(data: StudyData, reader: SampleReader, extras: Iterable[ExtraDa
         "plain": lambda: _make_matching_scenes(data, plain, num_queries),
         "pasted": lambda: _make_matching_scenes(data, _make_pasted_config(data), num_queries),
         "weighted": lambda: _make_matching_scenes(data, _make_weighted_config(data), num_queries),
-        "mixed": lambda: _make_matching_scenes(data, _make_mixed_config(data), num_queries),
         "weighted-attributes": lambda: _compose_again(data, num_queries, "weighted-attributes"),
         "weighted-pseudo-q": lambda: _compose_again(data, num_queries, "weighted-pseudo-q"),
         "pseudo-q": lambda: _relabel_scenes(data, config, data.paths.scenes, "pseudo-q", PseudoQStage()),
@@ -347,11 +345,6 @@ def _make_pasted_config(data: StudyData) -> augment.AugmentConfig:
 def _make_weighted_config(data: StudyData) -> augment.AugmentConfig:
     quotas = replace(data.quotas, weights=WEIGHTS_BY_TYPE)
     return replace(_make_pasted_config(data), dataset="weighted", quotas=quotas)
-
-
-def _make_mixed_config(data: StudyData) -> augment.AugmentConfig:
-    plain, weighted = _make_scene_config(data, "mixed", ((),)), _make_weighted_config(data)
-    return replace(weighted, dataset="mixed", vocabulary=plain.vocabulary, composers=("prompted", "pasted"))
 
 
 def _make_matching_scenes(data: StudyData, config: augment.AugmentConfig, num_queries: Sequence[int]) -> UPath:

@@ -15,7 +15,6 @@ ExtraData = Literal[
     "plain",
     "pasted",
     "weighted",
-    "mixed",
     "pseudo-q",
     "plain-pseudo-q",
     "weighted-pseudo-q",
@@ -27,12 +26,11 @@ ExtraData = Literal[
 """Kind of training data in addition to the real samples.
 
 ``prompted`` and ``plain`` are generated scenes; prompts of ``plain`` have no colors and patterns. ``pasted`` are pasted
-scenes, ``weighted`` those with more queries by appearance, side and ordinal, and ``mixed`` these of both composers,
-with prompts as in ``plain``. ``pseudo-q``, ``plain-pseudo-q`` and ``weighted-pseudo-q`` are the same images with
-Pseudo-Q's queries instead of verified ones, and ``weighted-attributes`` the verified ones of ``weighted`` with the
-target's attributes in each. ``varied`` are those of ``prompted`` with verified queries in RefCOCO's
-measured style, and ``varied-balanced`` with equally many that appearance, a place or both decide. ``real-images`` are
-equally many further images of the world."""
+scenes, and ``weighted`` those with more queries by appearance, side and ordinal. ``pseudo-q``, ``plain-pseudo-q`` and
+``weighted-pseudo-q`` are the same images with Pseudo-Q's queries instead of verified ones, and ``weighted-attributes``
+the verified ones of ``weighted`` with the target's attributes in each. ``varied`` are those of ``prompted`` with
+verified queries in RefCOCO's measured style, and ``varied-balanced`` with equally many that appearance, a place or both
+decide. ``real-images`` are equally many further images of the world."""
 
 WordLimits = Literal["all words", "held-out colors", "rare words"]
 
@@ -130,7 +128,6 @@ VARIANTS = (
     Variant(name="oracle priors", priors="oracle"),
     Variant(name="pasted scenes", extra="pasted", all_sizes=True),
     Variant(name="weighted scenes", extra="weighted", all_seeds=True, all_sizes=True),
-    Variant(name="weighted scenes of both composers", extra="mixed", all_seeds=True, all_sizes=True),
     Variant(name="weighted scenes, attributes added", extra="weighted-attributes", all_seeds=True, all_sizes=True),
     Variant(name="weighted scenes, Pseudo-Q's rules", extra="weighted-pseudo-q", all_seeds=True, all_sizes=True),
     Variant(name="Pseudo-Q's rules", extra="pseudo-q", all_seeds=True, all_sizes=True),
